@@ -1,0 +1,52 @@
+"""Restore blurred and noisy microscope stacks with LUCYD, in napari, in Python or from the command line.
+
+Names are imported when they are used: ``import napari_lucyd`` alone loads neither torch nor napari.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_lucyd.deconvolution import Result, deconvolve
+    from napari_lucyd.models import Model, list_models, load_model, save_model
+    from napari_lucyd.simulation import degrade, make_phantom
+
+_HOMES = {
+    "Model": "models",
+    "Result": "deconvolution",
+    "deconvolve": "deconvolution",
+    "degrade": "simulation",
+    "list_models": "models",
+    "load_model": "models",
+    "make_phantom": "simulation",
+    "save_model": "models",
+}
+
+__all__ = [
+    "Model",
+    "Result",
+    "deconvolve",
+    "degrade",
+    "list_models",
+    "load_model",
+    "make_phantom",
+    "save_model",
+]
+
+try:
+    __version__ = version("napari-lucyd")
+except PackageNotFoundError:  # a source tree that is on the path but not installed
+    __version__ = "0+unknown"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"napari_lucyd.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,22 @@
+"""The shipped models with their cards, and the code that lists, loads, saves and imports models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_lucyd.models.catalogue import DEFAULT_MODEL, list_models
+from napari_lucyd.models.normalization import Normalization
+
+if TYPE_CHECKING:
+    from napari_lucyd.models.store import Model, load_model, save_model
+
+__all__ = ["DEFAULT_MODEL", "Model", "Normalization", "list_models", "load_model", "save_model"]
+
+
+def __getattr__(name: str) -> Any:
+    # The store needs torch, which takes a second or more to load; the catalogue does not.
+    if name in {"Model", "load_model", "save_model"}:
+        from napari_lucyd.models import store
+
+        return getattr(store, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

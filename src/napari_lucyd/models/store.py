@@ -1,0 +1,244 @@
+"""Loading and saving models: safetensors with a JSON card, and the authors' checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from napari_lucyd.models.authors import convert
+from napari_lucyd.models.catalogue import list_models
+from napari_lucyd.models.normalization import Normalization
+from napari_lucyd.networks import LUCYD, LucydConfig
+
+_PICKLES = (".pth", ".pt")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with all that is known about it.
+
+    Parameters
+    ----------
+    name
+        Short name; goes into layer and file names.
+    network
+        In evaluation mode, on the CPU, float32.
+    card
+        What the model was trained for and on, as plain JSON data.
+    sha256
+        Of the file that it was loaded from, or of its weights.
+    """
+
+    name: str
+    network: LUCYD
+    card: dict[str, Any]
+    sha256: str
+
+    @property
+    def dimension(self) -> int:
+        """2 for planes, 3 for volumes."""
+        return self.network.config.dimension
+
+    @property
+    def normalization(self) -> Normalization:
+        """How this model wants its input scaled."""
+        return Normalization(**self.card.get("normalization", {"method": "percentile"}))
+
+    @classmethod
+    def from_network(
+        cls,
+        network: LUCYD,
+        *,
+        name: str,
+        normalization: Mapping[str, Any] | None = None,
+        card: Mapping[str, Any] | None = None,
+    ) -> Model:
+        """Wrap a network that is in memory, for example one just trained.
+
+        Parameters
+        ----------
+        network
+            Is put into evaluation mode and moved to the CPU.
+        name
+            What to call it.
+        normalization
+            Keywords of `Normalization`; percentiles 0.1 and 99.9 where not given.
+        card
+            Further entries of the card.
+        """
+        network = network.cpu().float().eval()
+        complete = {
+            **(card or {}),
+            "name": name,
+            "network": {"type": "lucyd", **asdict(network.config)},
+            "normalization": asdict(Normalization(**(normalization or {}))),
+        }
+        return cls(name, network, complete, hashlib.sha256(_serialise(network, complete)).hexdigest())
+
+
+def load_model(model: str | Path = "general") -> Model:
+    """Load a shipped model by its name, or a file by its path.
+
+    Parameters
+    ----------
+    model
+        A name that `list_models` gives, or the path of a ``.safetensors`` file of ours or of a
+        ``.pth`` file as LUCYD's authors publish them (2D or 3D). No code in a file is ever run.
+
+    Returns
+    -------
+    Model
+        On the CPU, in evaluation mode.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is neither a model nor a file of that name.
+    ValueError
+        If the file is not a LUCYD model; the message says what is missing or odd.
+
+    Examples
+    --------
+    >>> import napari_lucyd as nl
+    >>> nl.load_model("general").dimension
+    3
+    """
+    shipped = {str(card["name"]): card for card in list_models()}
+    if str(model) in shipped:
+        file = resources.files("napari_lucyd.models").joinpath(f"{model}.safetensors")
+        return _from_safetensors(file.read_bytes(), str(model), shipped[str(model)])
+    path = Path(model)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no model {str(model)!r}: it is neither a file nor one of the shipped models "
+            f"({', '.join(shipped)})."
+        )
+    if path.suffix in _PICKLES:
+        return _from_checkpoint(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path.name} is no model file: expected .safetensors, or the authors' .pth.")
+    side = path.with_suffix(".json")
+    card = json.loads(side.read_text("utf-8")) if side.is_file() else None
+    return _from_safetensors(path.read_bytes(), path.stem, card)
+
+
+def save_model(
+    path: str | Path,
+    network: LUCYD,
+    *,
+    normalization: Mapping[str, Any] | None = None,
+    card: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a network as ``.safetensors``, with its card as ``.json`` beside it.
+
+    Configuration and normalisation are in the safetensors file as well, which therefore loads alone.
+
+    Parameters
+    ----------
+    path
+        Ends in ``.safetensors``; the model takes its name.
+    network
+        What to save.
+    normalization, card
+        As in `Model.from_network`.
+    overwrite
+        Whether to replace files that are there.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    ValueError
+        If the path has another suffix.
+    FileExistsError
+        If it is there and `overwrite` is false.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path.name}: models are saved as .safetensors.")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} is there already; choose another name or allow overwriting.")
+    model = Model.from_network(network, name=path.stem, normalization=normalization, card=card)
+    data = _serialise(model.network, model.card)
+    path.write_bytes(data)
+    complete = {**model.card, "sha256": hashlib.sha256(data).hexdigest()}
+    path.with_suffix(".json").write_text(json.dumps(complete, indent=2) + "\n", "utf-8")
+    return path
+
+
+def _serialise(network: LUCYD, card: Mapping[str, Any]) -> bytes:
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    metadata = {key: json.dumps(card[key]) for key in ("network", "normalization")}
+    return save(state, metadata={"format": "napari-lucyd", **metadata})
+
+
+def _from_safetensors(data: bytes, name: str, card: dict[str, Any] | None) -> Model:
+    try:
+        state = load(data)
+        length = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{name}: the file is damaged or no safetensors file ({error}).") from error
+    if metadata.get("format") != "napari-lucyd":
+        raise ValueError(
+            f"{name}: these weights carry no configuration of napari-lucyd, so they are not a model that "
+            "it saved. Save the network with napari_lucyd.models.save_model."
+        )
+    described = {key: json.loads(metadata[key]) for key in ("network", "normalization")}
+    config = dict(described["network"])
+    if config.pop("type", None) != "lucyd":
+        raise ValueError(f"{name}: the network type is {described['network'].get('type')!r}, not 'lucyd'.")
+    network = LUCYD(LucydConfig(**config))
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{name}: the weights do not fit the network: {error}") from error
+    digest = hashlib.sha256(data).hexdigest()
+    if card and card.get("sha256", digest) != digest:
+        raise ValueError(
+            f"{name}: the card beside the file belongs to other weights (its SHA-256 is "
+            f"{card['sha256'][:12]}…, the file's {digest[:12]}…). Remove the card or restore the file."
+        )
+    complete = {**(card or {}), "name": name, **described}
+    return Model(name, network.eval(), complete, digest)
+
+
+def _from_checkpoint(path: Path) -> Model:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        raise ValueError(
+            f"{path.name} cannot be read as plain weights, and code in a file is never run "
+            f"({str(error).splitlines()[0] if str(error) else type(error).__name__})."
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError(
+            f"{path.name} holds {type(state).__name__}, not the plain table of weights that LUCYD's "
+            "authors publish. Save `network.state_dict()`."
+        )
+    network = convert(state)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    card = {
+        "name": path.stem,
+        "title": "Imported checkpoint",
+        "description": "Weights in the authors' format; how they were trained is not known to this software.",
+        "network": {"type": "lucyd", **asdict(network.config)},
+        # Their test inputs are scaled by their own extremes.
+        "normalization": asdict(Normalization("minmax")),
+    }
+    return Model(path.stem, network, card, digest)

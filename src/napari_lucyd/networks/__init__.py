@@ -1,0 +1,5 @@
+"""Networks: a frozen configuration and a module each, tensors in, tensors out."""
+
+from napari_lucyd.networks.lucyd import LUCYD, LucydConfig, LucydOutput
+
+__all__ = ["LUCYD", "LucydConfig", "LucydOutput"]

@@ -1,0 +1,214 @@
+"""LUCYD, the feature-driven Richardson-Lucy deconvolution network, in 2D and 3D.
+
+The layers follow the published implementation of Chobola et al., "LUCYD: A Feature-Driven
+Richardson-Lucy Deconvolution Network", MICCAI 2023 (doi:10.1007/978-3-031-43993-3_63); the names are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class LucydConfig:
+    """What is needed, beside its weights, to rebuild a LUCYD network.
+
+    Parameters
+    ----------
+    dimension
+        2 for planes (Y, X), 3 for volumes (Z, Y, X).
+    epsilon
+        Added to the forward projection before the Richardson-Lucy division, in units of the
+        normalised image. The authors' files need 1e-12; see ``docs/decisions/0001-epsilon.md``
+        for what our own are trained with.
+    """
+
+    dimension: int = 3
+    epsilon: float = 1e-12
+
+    def __post_init__(self) -> None:
+        if self.dimension not in (2, 3):
+            raise ValueError(f"dimension is {self.dimension}; LUCYD is built for 2 or 3.")
+        if not self.epsilon > 0:
+            raise ValueError(f"epsilon is {self.epsilon}; it has to be a positive number.")
+
+
+class LucydOutput(NamedTuple):
+    """The four images that one pass of LUCYD gives, each of the input's shape (N, 1, …).
+
+    ``output`` is x' >= 0; ``correction_mask`` is M (any sign); ``update_term`` is u >= 0;
+    ``intermediate`` is z = y + M (Eq. 3). With the last batch norm's gain g and offset o,
+    output = max(0, g * intermediate * update_term + o).
+    """
+
+    output: Tensor
+    correction_mask: Tensor
+    update_term: Tensor
+    intermediate: Tensor
+
+
+class _Layers:
+    """The layers of one dimension: every 3D operation has its 2D twin."""
+
+    def __init__(self, dimension: int) -> None:
+        three = dimension == 3
+        self.convolution = nn.Conv3d if three else nn.Conv2d
+        self.transposed = nn.ConvTranspose3d if three else nn.ConvTranspose2d
+        self.batch_norm = nn.BatchNorm3d if three else nn.BatchNorm2d
+
+    def block(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+        """Convolution, batch norm, ReLU."""
+        return nn.Sequential(*self.linear_block(inputs, outputs, kernel, stride), nn.ReLU())
+
+    def linear_block(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+        """Convolution, batch norm."""
+        convolution = self.convolution(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+        return nn.Sequential(convolution, self.batch_norm(outputs))
+
+    def doubling_block(self, inputs: int, outputs: int) -> nn.Sequential:
+        """Transposed convolution that doubles the size, batch norm, ReLU."""
+        convolution = self.transposed(inputs, outputs, kernel_size=4, stride=2, padding=1, bias=False)
+        return nn.Sequential(convolution, self.batch_norm(outputs), nn.ReLU())
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions whose result is added to the input, with no ReLU after the sum."""
+
+    def __init__(self, layers: _Layers, channels: int) -> None:
+        super().__init__()
+        self.first = layers.block(channels, channels)
+        self.second = layers.linear_block(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(self.first(x))
+
+
+class FusionBlock(nn.Module):
+    """Features of two scales, already at one size, mixed by a 1x1 and a 3x3 convolution (Eq. 6, 7)."""
+
+    def __init__(self, layers: _Layers, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.mix = layers.block(inputs, outputs, kernel=1)
+        self.refine = layers.block(outputs, outputs)
+
+    def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
+        return self.refine(self.mix(torch.cat((fine, coarse), dim=1)))
+
+
+class RichardsonLucyDivision(nn.Module):
+    """Steps (a) and (b) of Eq. 4: the forward projection FP, and features of y / (FP + epsilon)."""
+
+    def __init__(self, layers: _Layers, epsilon: float) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+        self.project = layers.block(4, 4)
+        self.embed = layers.block(1, 4)
+
+    def quotient(self, y: Tensor, features: Tensor) -> Tensor:
+        forward_projection = self.project(features).mean(dim=1, keepdim=True)
+        return y / (forward_projection + self.epsilon)
+
+    def forward(self, y: Tensor, features: Tensor) -> Tensor:
+        return self.embed(self.quotient(y, features))
+
+
+class LUCYD(nn.Module):
+    """The network: a correction branch, an update branch, and a bottleneck that they share.
+
+    Takes a tensor (N, 1, Z, Y, X), or (N, 1, Y, X) in 2D, float, normalised to about [0, 1],
+    with every spatial size even. 24,964 parameters in 3D, 8,452 in 2D. The receptive field is 24
+    voxels to each side.
+
+    Parameters
+    ----------
+    config
+        Dimension and epsilon.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from napari_lucyd.networks import LUCYD, LucydConfig
+    >>> network = LUCYD(LucydConfig(dimension=3, epsilon=1e-2)).eval()
+    >>> network(torch.rand(1, 1, 8, 16, 16)).output.shape
+    torch.Size([1, 1, 8, 16, 16])
+    """
+
+    receptive_field = 24
+    multiple = 2
+
+    def __init__(self, config: LucydConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or LucydConfig()
+        layers = _Layers(config.dimension)
+
+        self.correction_encode = nn.Sequential(layers.block(1, 4), ResidualBlock(layers, 4))
+        self.correction_halve = layers.block(4, 8, stride=2)
+
+        self.update_encode = nn.Sequential(layers.block(1, 4), ResidualBlock(layers, 4))
+        self.update_halve = layers.block(4, 8, stride=2)
+
+        self.bottleneck_encode = nn.Sequential(layers.block(16, 8), ResidualBlock(layers, 8))
+        self.fuse_fine = FusionBlock(layers, 12, 4)
+        self.fuse_coarse = FusionBlock(layers, 12, 8)
+        self.bottleneck_decode = nn.Sequential(
+            layers.block(8, 8), ResidualBlock(layers, 8), layers.doubling_block(8, 4)
+        )
+
+        self.correction_decode = nn.Sequential(
+            layers.block(8, 4), ResidualBlock(layers, 4), layers.linear_block(4, 1)
+        )
+
+        self.division = RichardsonLucyDivision(layers, config.epsilon)
+        self.backward_mix = layers.block(8, 4)
+        self.backward_project = nn.Sequential(ResidualBlock(layers, 4), layers.block(4, 4))
+
+        self.rescale = layers.batch_norm(1)
+
+    def forward(self, y: Tensor) -> LucydOutput:
+        if y.ndim != self.config.dimension + 2 or y.shape[1] != 1 or any(n % 2 for n in y.shape[2:]):
+            raise ValueError(
+                f"The network got a tensor of shape {tuple(y.shape)}; it needs (N, 1, "
+                f"{'Z, ' if self.config.dimension == 3 else ''}Y, X) with even sizes."
+            )
+        # Full size has 4 channels, half size 8.
+        a = self.correction_encode(y)
+        b = self.update_encode(y)
+        half = torch.cat((self.correction_halve(a), self.update_halve(b)), dim=1)  # (N, 16, …/2)
+        z = self.bottleneck_encode(half)
+
+        fine = self.fuse_fine(a, _double(z))
+        coarse = self.fuse_coarse(z, _halve(a))
+        shared = self.bottleneck_decode(coarse)  # (N, 4, full size)
+
+        correction_mask = self.correction_decode(torch.cat((fine, shared), dim=1))
+        intermediate = y + correction_mask  # Eq. 3
+
+        divided = self.division(y, b)
+        mixed = self.backward_mix(torch.cat((divided, shared), dim=1)) + divided
+        update_term = self.backward_project(mixed).mean(dim=1, keepdim=True)  # Eq. 4 (c)
+
+        output = torch.relu(self.rescale(intermediate * update_term))
+        return LucydOutput(output, correction_mask, update_term, intermediate)
+
+    @torch.no_grad()
+    def output_gain(self) -> tuple[float, float]:
+        """Gain g and offset o of the last batch norm in evaluation mode: x' = max(0, g z u + o)."""
+        norm = self.rescale
+        assert norm.running_mean is not None and norm.running_var is not None
+        gain = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
+        offset = norm.bias.double() - norm.running_mean.double() * gain
+        return gain.item(), offset.item()
+
+
+def _double(x: Tensor) -> Tensor:
+    """Nearest-neighbour up-sampling by two along every spatial axis."""
+    return nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def _halve(x: Tensor) -> Tensor:
+    """Nearest-neighbour down-sampling by two: the even indices."""
+    return x[(..., *[slice(None, None, 2)] * (x.ndim - 2))]
