@@ -1,0 +1,59 @@
+# From a checkout: `make demo [IMAGE=stack.tif]` shows the plugin at work, `make test` runs the suite.
+# Everything is installed into .venv, at the versions that constraints.txt pins.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+IMAGE ?=
+PYTEST_ARGS ?=
+
+# A screen that is always the same size, for tests and for a demo on a machine without a display.
+XVFB := env -u WAYLAND_DISPLAY QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1600x1000x24"
+LINUX := $(filter Linux,$(shell uname -s))
+ON_XVFB := $(if $(LINUX),$(XVFB))
+# A person's own screen, where there is one: the demo's window then stays open.
+SCREEN := $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(if $(LINUX),,macOS))
+
+# A window needs Qt's libraries; without a screen, and for tests, Xvfb as well.
+NEEDS := window $(if $(and $(SCREEN),$(filter-out test,$(MAKECMDGOALS))),,xvfb)
+
+.PHONY: demo test check install system clean help
+help:
+	@echo "make demo [IMAGE=stack.tif]   deconvolve a sample (or your stack) in napari"
+	@echo "make test                     run the test suite"
+	@echo "make check                    lint, types, plugin manifest"
+	@echo "make clean                    remove .venv and what was made"
+
+install: $(VENV)/installed
+
+system:
+	@test -n "$(PYTHON)" || { echo "napari-lucyd needs Python 3.11 or newer; none was found on the PATH." \
+		"On Debian 12: apt-get install python3. Elsewhere: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@scripts/system_packages.sh $(PYTHON) $(NEEDS)
+
+$(VENV)/installed: pyproject.toml constraints.txt | system
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
+	@echo "Installing into $(VENV): torch, napari and more, some minutes the first time"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt hatchling editables
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[all,test]'
+	@touch $@
+
+demo: install
+ifneq ($(SCREEN),)
+	$(BIN)/python -m napari_lucyd._napari.demo $(if $(IMAGE),"$(IMAGE)")
+else
+	$(ON_XVFB) $(BIN)/python -m napari_lucyd._napari.demo $(if $(IMAGE),"$(IMAGE)") --save demo
+endif
+
+test: install
+	$(ON_XVFB) $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	QT_QPA_PLATFORM=offscreen $(BIN)/npe2 validate napari-lucyd --imports
+
+clean:
+	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,43 @@
+"""Print constraints.txt: a pin for everything that ``napari-lucyd[all,test]`` brings, as installed here.
+
+Run it in an environment where the wanted versions are installed: ``python scripts/constraints.py > constraints.txt``.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import distribution
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+# What pip needs to build this package without an isolated (hence unpinned) environment of its own.
+BUILD = ("hatchling", "editables")
+
+
+def reachable(name: str, extras: frozenset[str], seen: set[tuple[str, frozenset[str]]]) -> None:
+    """Add to `seen` the distribution `name` with `extras`, and all that it requires here."""
+    if (canonicalize_name(name), extras) in seen:
+        return
+    seen.add((canonicalize_name(name), extras))
+    for line in distribution(name).requires or []:
+        requirement = Requirement(line)
+        marker = requirement.marker
+        if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras | {""}):
+            reachable(requirement.name, frozenset(requirement.extras), seen)
+
+
+def main() -> None:
+    """Print the pins, sorted, without local version labels such as ``+cpu``."""
+    seen: set[tuple[str, frozenset[str]]] = set()
+    reachable("napari-lucyd", frozenset({"all", "test"}), seen)
+    for name in BUILD:
+        reachable(name, frozenset(), seen)
+    print("# All that `make test` and `make demo` install, pinned; made by scripts/constraints.py.")
+    for name in sorted({name for name, _ in seen} - {"napari-lucyd", "pip"}):
+        found = distribution(name)
+        print(f"{found.metadata['Name']}=={Version(found.version).public}")
+
+
+if __name__ == "__main__":
+    main()
