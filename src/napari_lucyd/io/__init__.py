@@ -1,0 +1,26 @@
+"""Image files in and out: the only code that knows file formats.
+
+Read and written are TIFF (ImageJ hyperstacks, OME-TIFF, plain stacks) and OME-Zarr (0.4 and 0.5 read,
+0.5 written). Whatever the format, an :class:`Image` names its axes, its voxel size and the unit of it, and
+carries the metadata (for instance the recipe of a deconvolution) that :func:`write_image` stored.
+
+OME-Zarr is written with zarr itself and the few lines of JSON that version 0.5 asks for. The ready-made
+writers were left out: ``ome-zarr`` (BSD-2-Clause) pulls in scikit-image and the cloud file systems, and
+``ngff-zarr`` (MIT) a stack of its own, for a group of one array; zarr is a dependency anyway.
+"""
+
+from __future__ import annotations
+
+from ._files import SUFFIXES, default_suffix, is_image_path, read_image, stem, write_image
+from ._image import Image, ImageFileError
+
+__all__ = [
+    "SUFFIXES",
+    "Image",
+    "ImageFileError",
+    "default_suffix",
+    "is_image_path",
+    "read_image",
+    "stem",
+    "write_image",
+]

@@ -1,0 +1,228 @@
+"""What a file holds, in the words of this package: axes, voxel size, unit. Knows no format."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+AXES = "TCZYX"
+"""The axes an image may have, in the order in which every image is read and written."""
+
+
+class ImageFileError(ValueError):
+    """An image file cannot be read or written; the message says which, why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image as it lies in a file.
+
+    Attributes
+    ----------
+    data : array-like
+        The voxels as stored: a numpy array, or a dask array that reads its chunks from the file when they
+        are asked for. One array axis for each letter of `axes`.
+    axes : str
+        Some of ``"TCZYX"``, in that order, ending in ``"YX"``.
+    voxel_size : tuple of float, or None
+        Step along (Z, Y, X), or (Y, X) where there is no Z, in `unit`; None where the file does not say.
+    unit : str or None
+        ``"micrometer"``, ``"nanometer"``, … (the spelling of OME-Zarr and pint), or None for plain voxels.
+    name : str
+        The file's name without folder and suffix.
+    metadata : dict
+        What :func:`write_image` was given as metadata; empty for files from elsewhere.
+    warnings : tuple of str
+        What had to be assumed or left out in reading the file, in sentences for the user.
+    """
+
+    data: Any
+    axes: str
+    voxel_size: tuple[float, ...] | None
+    unit: str | None
+    name: str
+    metadata: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+_METRES = {
+    "angstrom": 1e-10,
+    "nanometer": 1e-9,
+    "micrometer": 1e-6,
+    "millimeter": 1e-3,
+    "centimeter": 1e-2,
+    "meter": 1.0,
+    "inch": 0.0254,
+}
+_SYMBOLS = {
+    "angstrom": "Å",
+    "nanometer": "nm",
+    "micrometer": "µm",
+    "millimeter": "mm",
+    "centimeter": "cm",
+    "meter": "m",
+    "inch": "in",
+}
+# Spellings met in ImageJ and OME files. Both code points for mu are in use, and ImageJ escapes the first.
+_SPELLINGS = {symbol: name for name, symbol in _SYMBOLS.items()} | {
+    "μm": "micrometer",
+    "\\u00b5m": "micrometer",
+    "um": "micrometer",
+    "micron": "micrometer",
+    "microns": "micrometer",
+    "a": "angstrom",
+    "å": "angstrom",
+    "\\u00c5": "angstrom",
+    "inches": "inch",
+}
+
+
+def canonical_unit(text: str | None) -> str | None:
+    """Name a unit of length as OME-Zarr does; None for pixels, unknown words and nothing.
+
+    Examples
+    --------
+    >>> canonical_unit("µm"), canonical_unit("micron"), canonical_unit("pixel")
+    ('micrometer', 'micrometer', None)
+    """
+    if text is None:
+        return None
+    word = str(text).strip().strip("\x00").lower()
+    word = _SPELLINGS.get(word, word)
+    word = word[:-1] if word[:-1] in _METRES else word
+    word = word.replace("metre", "meter")
+    return word if word in _METRES else None
+
+
+def unit_symbol(unit: str | None) -> str | None:
+    """Return the symbol of a canonical unit (``"µm"``), None for None."""
+    return None if unit is None else _SYMBOLS[unit]
+
+
+def common_unit(
+    sizes: Sequence[float | None], units: Sequence[str | None]
+) -> tuple[tuple[float, ...] | None, str | None]:
+    """Bring steps stated in several units to the unit of the last one (X).
+
+    Parameters
+    ----------
+    sizes
+        Steps along (Z,) Y, X; None where not stated.
+    units
+        The unit of each, in any spelling.
+
+    Returns
+    -------
+    voxel_size, unit
+        (None, None) where a step is missing, not positive or not finite, or where some steps have a unit of
+        length and others have none.
+    """
+    names = [canonical_unit(unit) for unit in units]
+    target = names[-1]
+    if any(size is None or not math.isfinite(size) or size <= 0 for size in sizes):
+        return None, None
+    if target is None:
+        if any(name is not None for name in names):
+            return None, None
+        return tuple(float(size) for size in sizes if size is not None), None
+    if any(name is None for name in names):
+        return None, None
+    # Steps in the target unit stay as they are: a factor of 1.0 would do, a rounded one would not.
+    return tuple(
+        float(size) if name == target else float(size) * _METRES[name] / _METRES[target]
+        for size, name in zip(sizes, names, strict=True)
+        if size is not None and name is not None
+    ), target
+
+
+def spatial(axes: str) -> str:
+    """Return the spatial letters of `axes` (``"ZYX"`` or ``"YX"``)."""
+    return "".join(letter for letter in axes if letter in "ZYX")
+
+
+def resolve_axes(axes: str, shape: Sequence[int]) -> tuple[str, tuple[str, ...]]:
+    """Turn a format's axis letters into some of ``"TCZYX"``, naming what had to be guessed.
+
+    Letters that say nothing (tifffile's I and Q for "a sequence of pages") are taken as Z in a stack of three
+    axes; with four, as C where the axis in front has at most four entries, else as T; with five, as T and C.
+
+    Parameters
+    ----------
+    axes
+        One letter an axis, as the file (or tifffile) names them; axes of one entry that have no meaning here
+        must have been dropped.
+    shape
+        The array's shape.
+
+    Returns
+    -------
+    axes, warnings
+        Letters in the order of the array's axes, and a sentence for each guess worth a second look.
+
+    Examples
+    --------
+    >>> resolve_axes("IYX", (40, 201, 101))
+    ('ZYX', ())
+    """
+    letters: list[str | None] = [letter if letter in AXES else None for letter in axes]
+    seen = [letter for letter in letters if letter is not None]
+    if len(set(seen)) != len(seen) or not {"Y", "X"} <= set(seen):
+        raise ImageFileError(f"the image's axes {axes!r} cannot be told apart")
+    free = [index for index, letter in enumerate(letters) if letter is None]
+    told = len(free) > 1 or any(axes[index] not in "IQ" for index in free)
+    if free and "Z" not in seen:
+        letters[free.pop()] = "Z"
+    for index in reversed(free):
+        missing = [letter for letter in "CT" if letter not in letters]
+        if not missing:
+            raise ImageFileError(
+                f"the image has {len(axes)} axes {axes!r} of shape {tuple(shape)}; expected at most "
+                "time, channel, Z, Y, X: split the file first"
+            )
+        # A lone unnamed axis in front is channels where it is as short as channels are, else time.
+        if len(missing) == 2 and len(free) == 1 and shape[index] > 4:
+            missing = ["T"]
+        letters[index] = missing[0]
+    resolved = "".join(letter for letter in letters if letter is not None)
+    if not told:
+        return resolved, ()
+    return resolved, (f"axes {axes!r} of shape {tuple(shape)} were taken for {resolved!r}",)
+
+
+def canonical_order(axes: str) -> tuple[int, ...]:
+    """Return the permutation that brings `axes` into the order ``"TCZYX"``."""
+    return tuple(axes.index(letter) for letter in AXES if letter in axes)
+
+
+def check_axes(axes: str, shape: Sequence[int]) -> str:
+    """Return `axes` in capitals after checking that they name each axis of an image of `shape` once."""
+    letters = axes.upper()
+    unknown = set(letters) - set(AXES)
+    if unknown or len(set(letters)) != len(letters) or not letters.endswith("YX"):
+        raise ImageFileError(f"axes {axes!r}: expected some of 'TCZYX', each once, ending in 'YX'")
+    if len(letters) != len(shape):
+        raise ImageFileError(
+            f"axes {axes!r} name {len(letters)} axes, but the image has {len(shape)} (shape {tuple(shape)})"
+        )
+    return letters
+
+
+def check_voxel_size(voxel_size: Sequence[float] | None, axes: str) -> tuple[float, ...] | None:
+    """Return the steps along the spatial axes of `axes`, taken from the last entries of `voxel_size`."""
+    if voxel_size is None:
+        return None
+    sizes = tuple(float(size) for size in voxel_size)
+    letters = spatial(axes)
+    count = len(letters)
+    if len(sizes) < count or any(not math.isfinite(size) or size <= 0 for size in sizes):
+        raise ImageFileError(
+            f"voxel_size {sizes}: expected {count} positive numbers, the steps along {', '.join(letters)}"
+        )
+    return sizes[-count:]
+
+
+def as_json_dict(value: Any) -> dict[str, Any]:
+    """Return `value` where it is a mapping with string keys, else an empty dict."""
+    return dict(value) if isinstance(value, Mapping) else {}
