@@ -1,0 +1,105 @@
+"""How close an image is to the truth: PSNR, the authors' global SSIM, and the usual windowed SSIM."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_lucyd.training.loss import MEAN_CONSTANT, VARIANCE_CONSTANT
+
+
+def psnr(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
+    """Peak signal-to-noise ratio in dB, with the data range max(truth, 0) - min(truth, 0).
+
+    That range is the one of the paper's Table 2.
+
+    Parameters
+    ----------
+    image, truth
+        Arrays of one shape, in the same units.
+
+    Returns
+    -------
+    float
+        Infinite where the two are equal.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or the truth is zero everywhere.
+
+    Examples
+    --------
+    >>> round(psnr([0.0, 0.9], [0.0, 1.0]), 2)
+    23.01
+    """
+    a, b = _pair(image, truth)
+    span = max(b.max(), 0.0) - min(b.min(), 0.0)
+    if span == 0:
+        raise ValueError("The truth is zero everywhere, so that PSNR has no data range.")
+    error = float(np.mean((a - b) ** 2))
+    return float("inf") if error == 0 else float(10 * np.log10(span**2 / error))
+
+
+def ssim_global(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
+    """Structural similarity without a window, as LUCYD's authors report it.
+
+    One mean, variance and covariance over the whole image, constants 1e-4 and 9e-4. Not to be compared
+    with windowed values.
+
+    Parameters
+    ----------
+    image, truth
+        Arrays of one shape, on a scale where the truth runs from about 0 to 1.
+
+    Returns
+    -------
+    float
+        At most 1.
+
+    Examples
+    --------
+    >>> ssim_global([0.0, 1.0], [0.0, 1.0])
+    1.0
+    """
+    a, b = _pair(image, truth)
+    covariance = float(np.mean((a - a.mean()) * (b - b.mean())))
+    means = (2 * a.mean() * b.mean() + MEAN_CONSTANT) / (a.mean() ** 2 + b.mean() ** 2 + MEAN_CONSTANT)
+    return float(means * (2 * covariance + VARIANCE_CONSTANT) / (a.var() + b.var() + VARIANCE_CONSTANT))
+
+
+def ssim_windowed(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
+    """Structural similarity as Wang et al. 2004 define it (windows of 7), by scikit-image.
+
+    Parameters
+    ----------
+    image, truth
+        Arrays of one shape with at least 7 voxels along each axis, in the same units.
+
+    Returns
+    -------
+    float
+        At most 1.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If scikit-image is not installed.
+    """
+    try:
+        from skimage.metrics import structural_similarity
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "The windowed SSIM needs scikit-image: pip install scikit-image"
+        ) from error
+    a, b = _pair(image, truth)
+    return float(structural_similarity(b, a, data_range=float(b.max() - b.min())))
+
+
+def _pair(
+    image: npt.ArrayLike, truth: npt.ArrayLike
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    a, b = np.asarray(image, np.float64), np.asarray(truth, np.float64)
+    if a.shape != b.shape:
+        raise ValueError(f"The image has shape {a.shape} and the truth {b.shape}; they have to agree.")
+    return a, b

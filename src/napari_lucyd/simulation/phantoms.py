@@ -1,0 +1,175 @@
+"""Phantoms of dots, bars, blocks, solid spheres and ellipsoidal surfaces.
+
+The recipe is that of Li et al., "Incorporating the image formation process into deep learning improves
+network performance" (RLN), Nature Methods 2022, on whose phantoms LUCYD was trained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+FloatImage = npt.NDArray[np.float32]
+
+# Li et al. keep centres 9 voxels from the border of their 128 and radii at 4 to 7.
+MARGIN = 9
+RADII = (4, 7)
+BACKGROUND = 30.0
+SMOOTHING_SIGMA = 0.7
+# A 2D phantom is the middle plane of a volume this thick: every object that can cross the plane fits.
+THICKNESS = 32
+# Sizes (Z, Y, X) of the eight groups of boxes: low and high of a uniform integer, both ends included.
+_FIXED, _LONG, _BLOCK = (2, 2), (2, 10), (2, 6)
+_BOXES: tuple[tuple[tuple[int, int], ...], ...] = (
+    (_FIXED, _FIXED, _FIXED),
+    (_LONG, _FIXED, _FIXED),
+    (_FIXED, _LONG, _FIXED),
+    (_FIXED, _FIXED, _LONG),
+    (_LONG, _LONG, _FIXED),
+    (_LONG, _FIXED, _LONG),
+    (_FIXED, _LONG, _LONG),
+    (_BLOCK, _BLOCK, _BLOCK),
+)
+# The group of bars that gets another intensity uniform in [0, 50).
+_BRIGHTER_GROUP = 1
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """A sharp synthetic image.
+
+    Parameters
+    ----------
+    image
+        (Z, Y, X) or (Y, X), float32, intensities of about 14 to 880.
+    parameters
+        What made it, as plain JSON data: ``make_phantom(**parameters)`` makes it again.
+    """
+
+    image: FloatImage
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        if copy:
+            return np.array(self.image, dtype=dtype)
+        return np.asarray(self.image, dtype=dtype)
+
+
+def make_phantom(
+    shape: tuple[int, ...] = (128, 128, 128),
+    *,
+    spheres: int = 150,
+    ellipsoids: int = 150,
+    boxes: int = 400,
+    rng: int = 0,
+) -> Phantom:
+    """Draw a phantom.
+
+    Each object overwrites what is there with an intensity uniform in [50, 850): solid spheres of radius 4
+    to 7, ellipsoidal surfaces with radii 4 to 7, and eight equal groups of boxes (2x2x2 dots, bars 2 to
+    10 long along one axis or along two, blocks 2 to 6 long). A background of 30 is added, and a 5x5x5
+    Gaussian of sigma 0.7 with zero padding takes off the edge.
+
+    Parameters
+    ----------
+    shape
+        (Z, Y, X), or (Y, X) for the middle plane of a phantom 32 planes thick; at least 20 along each axis.
+    spheres, ellipsoids, boxes
+        Number of objects in a volume of 128x128x128; other sizes get as many per voxel. Li et al. draw 100
+        spheres and 100 ellipsoids; 150 of each reproduce the figures of the LUCYD paper best.
+    rng
+        Seed.
+
+    Returns
+    -------
+    Phantom
+        The image and the parameters that made it.
+
+    Raises
+    ------
+    ValueError
+        If the shape is not of two or three axes, or too small to hold the objects.
+
+    Examples
+    --------
+    >>> import napari_lucyd as nl
+    >>> phantom = nl.make_phantom((32, 64, 64), rng=1)
+    >>> phantom.image.shape, phantom.parameters["rng"]
+    ((32, 64, 64), 1)
+    """
+    shape = tuple(int(n) for n in shape)
+    if len(shape) not in (2, 3) or min(shape) < 2 * MARGIN + 2:
+        raise ValueError(
+            f"The shape is {shape}; a phantom has (Z, Y, X) or (Y, X) with at least {2 * MARGIN + 2} each."
+        )
+    parameters = {
+        "shape": list(shape),
+        "spheres": int(spheres),
+        "ellipsoids": int(ellipsoids),
+        "boxes": int(boxes),
+        "rng": int(rng),
+    }
+    volume_shape = shape if len(shape) == 3 else (THICKNESS, *shape)
+    share = float(np.prod(volume_shape)) / 128**3
+    generator = np.random.default_rng(rng)
+    volume = np.zeros(volume_shape, np.float32)
+    _draw_spheres(volume, round(spheres * share), generator)
+    _draw_shells(volume, round(ellipsoids * share), generator)
+    _draw_boxes(volume, boxes * share, generator)
+    volume += BACKGROUND
+    kernel = gaussian_kernel(SMOOTHING_SIGMA, 5)
+    for axis in range(3):
+        volume = ndimage.correlate1d(volume, kernel, axis=axis, mode="constant")
+    return Phantom(volume if len(shape) == 3 else volume[THICKNESS // 2].copy(), parameters)
+
+
+def gaussian_kernel(sigma: float, size: int) -> npt.NDArray[np.float32]:
+    """A sampled Gaussian of `size` (odd) taps that sums to one; sigma in voxels."""
+    offsets = np.arange(size) - size // 2
+    kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
+    return np.asarray(kernel / kernel.sum(), np.float32)
+
+
+def _centre(volume: FloatImage, generator: np.random.Generator) -> npt.NDArray[np.int64]:
+    """A centre uniform in MARGIN … n - MARGIN - 1 (9 to 118 of 128)."""
+    return generator.integers(MARGIN, np.array(volume.shape) - MARGIN)
+
+
+def _draw_spheres(volume: FloatImage, count: int, generator: np.random.Generator) -> None:
+    for _ in range(count):
+        radius = int(generator.integers(RADII[0], RADII[1], endpoint=True))
+        window, distance = _distance(_centre(volume, generator), (radius, radius, radius), 1.0)
+        volume[window][distance <= 1] = generator.uniform(50, 850)
+
+
+def _draw_shells(volume: FloatImage, count: int, generator: np.random.Generator) -> None:
+    for _ in range(count):
+        radii = generator.integers(RADII[0], RADII[1], size=3, endpoint=True)
+        window, distance = _distance(_centre(volume, generator), tuple(radii.tolist()), 1.3)
+        volume[window][(distance >= 0.8) & (distance <= 1.3)] = generator.uniform(50, 850)
+
+
+def _distance(
+    centre: npt.NDArray[np.int64], radii: tuple[int, ...], largest: float
+) -> tuple[tuple[slice, ...], npt.NDArray[np.float64]]:
+    """The window in which the normalised squared distance stays within `largest`, and that distance."""
+    reach = [int(radius * largest**0.5) for radius in radii]
+    window = tuple(slice(int(c) - r, int(c) + r + 1) for c, r in zip(centre, reach, strict=True))
+    axes = [(np.arange(-r, r + 1) / radius) ** 2 for r, radius in zip(reach, radii, strict=True)]
+    return window, axes[0][:, None, None] + axes[1][:, None] + axes[2]
+
+
+def _draw_boxes(volume: FloatImage, count: float, generator: np.random.Generator) -> None:
+    for group, limits in enumerate(_BOXES):
+        for _ in range(round(count / len(_BOXES))):
+            size = [int(generator.integers(low, high, endpoint=True)) for low, high in limits]
+            corner = _centre(volume, generator) - np.array(size) // 2
+            intensity = generator.uniform(50, 850)
+            if group == _BRIGHTER_GROUP:
+                intensity += generator.uniform(0, 50)
+            window = tuple(slice(int(c), int(c) + n) for c, n in zip(corner, size, strict=True))
+            volume[window] = intensity

@@ -1,0 +1,177 @@
+"""What a training run is: one frozen dataclass a table of the TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from napari_lucyd.models.normalization import Normalization
+from napari_lucyd.networks.lucyd import LucydConfig
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which phantoms, degraded how, cut into which patches.
+
+    Parameters
+    ----------
+    track
+        ``"strict"``: the cells blur_sigma x noise_sigma exactly as the paper has them.
+        ``"open"``: continuous ranges, anisotropic blur, Poisson noise, percentile scaling, flux kept.
+    blur_sigma, noise_sigma
+        Strict: the values, noise in 1/255 of the range. Open: lower and upper end.
+    axial_ratio
+        Open: lower and upper end of the blur's sigma along Z over that along Y and X.
+    patch_shape, phantom_shape
+        Spatial sizes in voxels.
+    alive, patches_per_phantom
+        Patches come from a window of this many phantoms, which moves on by one after so many patches.
+    gain
+        Range of a factor, log-uniform, put on image and truth of half of the patches (all, in the open
+        track); the loss is taken back to scale. Teaches that twice the light is twice the result.
+    offset
+        Open: a shift of image and truth, uniform within plus and minus this.
+    seed
+        Of the phantoms and of all that is drawn for a patch.
+    """
+
+    track: str = "strict"
+    blur_sigma: tuple[float, ...] = (1.0, 1.2, 1.5)
+    noise_sigma: tuple[float, ...] = (0.0, 15.0, 30.0)
+    axial_ratio: tuple[float, float] = (1.0, 1.0)
+    patch_shape: tuple[int, ...] = (32, 64, 64)
+    phantom_shape: tuple[int, ...] = (128, 128, 128)
+    alive: int = 12
+    patches_per_phantom: int = 32
+    gain: tuple[float, float] = (1.0, 1.0)
+    offset: float = 0.0
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.track not in ("strict", "open"):
+            raise ValueError(f"data.track is {self.track!r}; it has to be 'strict' or 'open'.")
+        if self.track == "open" and not len(self.blur_sigma) == len(self.noise_sigma) == 2:
+            raise ValueError("In the open track data.blur_sigma and data.noise_sigma are a lower and an upper end.")
+        if len(self.patch_shape) != len(self.phantom_shape) or any(n % 2 for n in self.patch_shape):
+            raise ValueError(
+                f"data.patch_shape is {self.patch_shape} and data.phantom_shape {self.phantom_shape}; they need as "
+                "many axes as the network, and the patch even sizes."
+            )
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """How long and how fast.
+
+    Parameters
+    ----------
+    patches, batch_size
+        Patches seen in all, and in one step.
+    learning_rate
+        The peak of the one-cycle schedule of Adam.
+    clip
+        The largest gradient norm.
+    average_decay
+        Of the exponential moving average of the weights, which is what is kept.
+    seed
+        Of the weights the network starts from.
+    validate_every
+        Steps from one validation to the next.
+    validation_patches
+        How many.
+    compile
+        Whether to compile the network (needs a C++ compiler on the CPU).
+    """
+
+    patches: int = 6400
+    batch_size: int = 8
+    learning_rate: float = 4e-3
+    clip: float = 1.0
+    average_decay: float = 0.995
+    seed: int = 1
+    validate_every: int = 100
+    validation_patches: int = 18
+    compile: bool = False
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in all."""
+        return self.patches // self.batch_size
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One training run; read from TOML by `load_config`."""
+
+    name: str
+    title: str = ""
+    description: str = ""
+    network: LucydConfig = field(default_factory=LucydConfig)
+    normalization: Normalization = field(default_factory=Normalization)
+    data: DataConfig = field(default_factory=DataConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+
+    def __post_init__(self) -> None:
+        if len(self.data.patch_shape) != self.network.dimension:
+            raise ValueError(
+                f"data.patch_shape has {len(self.data.patch_shape)} axes, the network {self.network.dimension}."
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return asdict(self)
+
+
+_TABLES = {
+    "network": LucydConfig,
+    "normalization": Normalization,
+    "data": DataConfig,
+    "schedule": ScheduleConfig,
+}
+
+
+def load_config(path: str | Path) -> TrainingConfig:
+    """Read a training configuration.
+
+    Parameters
+    ----------
+    path
+        A TOML file with ``name``, ``title``, ``description`` and the tables ``network``,
+        ``normalization``, ``data`` and ``schedule``.
+
+    Returns
+    -------
+    TrainingConfig
+        Checked.
+
+    Raises
+    ------
+    ValueError
+        If an entry is unknown or does not fit; the message names it.
+    """
+    with Path(path).open("rb") as file:
+        try:
+            entries = tomllib.load(file)
+        except tomllib.TOMLDecodeError as error:
+            raise ValueError(f"{path} is not valid TOML: {error}.") from error
+    values: dict[str, Any] = {}
+    for key, value in entries.items():
+        if key in _TABLES:
+            values[key] = _table(_TABLES[key], key, value)
+        elif key in ("name", "title", "description"):
+            values[key] = value
+        else:
+            raise ValueError(f"{path}: unknown entry {key!r}.")
+    if "name" not in values:
+        raise ValueError(f"{path}: the entry 'name' is missing.")
+    return TrainingConfig(**values)
+
+
+def _table(kind: type[Any], name: str, entries: dict[str, Any]) -> Any:
+    known = {entry.name for entry in fields(kind)}
+    unknown = sorted(set(entries) - known)
+    if unknown:
+        raise ValueError(f"[{name}] has no entry {unknown[0]!r}; it takes {', '.join(sorted(known))}.")
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()})

@@ -1,0 +1,171 @@
+"""Training patches. What patch i looks like follows from the seed and i alone.
+
+So the order does not depend on how many workers prepare patches, and a run that was stopped goes on
+with the patch that it would have seen next.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from napari_lucyd.simulation.degradation import blur, blur_truncated, scale_to_unit
+from napari_lucyd.simulation.phantoms import FloatImage, make_phantom
+from napari_lucyd.training.config import DataConfig, TrainingConfig
+
+# Seeds of phantoms: training counts up from here, validation from its own; the fixed test phantoms of
+# napari_lucyd.evaluation have theirs below 1000, so that none is ever trained on.
+TRAINING_PHANTOMS = 1_000_000
+VALIDATION_PHANTOMS = 500_000
+
+
+class Patch(NamedTuple):
+    """Image and truth, float32 tensors (1, [Z,] Y, X), and the factor that takes both back to scale."""
+
+    image: Tensor
+    truth: Tensor
+    weight: Tensor
+
+
+class _Pair(NamedTuple):
+    image: FloatImage
+    truth: FloatImage
+    peak: float
+
+
+class _StrictSpecimen:
+    """A phantom in the paper's blurs; the noise is drawn for each patch."""
+
+    def __init__(self, data: DataConfig, seed: int) -> None:
+        self.truth = scale_to_unit(make_phantom(data.phantom_shape, rng=seed).image)
+        self.blurred = [
+            scale_to_unit(blur_truncated(self.truth, [sigma] * self.truth.ndim)) for sigma in data.blur_sigma
+        ]
+        self.noise = data.noise_sigma
+
+    def patch(self, window: tuple[slice, ...], generator: np.random.Generator) -> _Pair:
+        image = self.blurred[int(generator.integers(len(self.blurred)))][window]
+        sigma = self.noise[int(generator.integers(len(self.noise)))] / 255
+        noise = generator.normal(0, 1, image.shape).astype(np.float32)
+        return _Pair(image + np.float32(sigma) * noise, self.truth[window], 1.0)
+
+
+class _OpenSpecimen:
+    """A phantom of random density and coarseness under one random microscope, as a real stack arrives.
+
+    Truth and image share the image's percentiles: what the network learns keeps the flux.
+    """
+
+    def __init__(self, data: DataConfig, normalization: tuple[float, float], seed: int) -> None:
+        generator = np.random.default_rng([data.seed, seed])
+        sharp = self._sharp(data, seed, generator)
+        lateral = generator.uniform(*data.blur_sigma)
+        sigmas = [lateral] * sharp.ndim
+        if sharp.ndim == 3:
+            # An axial ratio near 1 belongs to resampled or light-sheet stacks, a high one to widefield.
+            sigmas[0] = min(lateral * generator.uniform(*data.axial_ratio), 2 * data.blur_sigma[1])
+        image = blur(sharp, sigmas)
+        span = float(np.percentile(image, 99.9) - image.min())
+        if generator.random() < 0.6:
+            # 10 to 3,000 photons in the bright parts: from a fast time series to a fixed sample.
+            photons = 10 ** generator.uniform(1, 3.5)
+            image = (generator.poisson(image / span * photons) * (span / photons)).astype(np.float32)
+        low, high = data.noise_sigma
+        # Squared: little noise is commoner than much, in use and here.
+        sigma = (low + (high - low) * generator.random() ** 2) / 255 * span
+        image = image + generator.normal(0, sigma, image.shape).astype(np.float32)
+        lo, hi = np.percentile(image, normalization)
+        self.image = ((image - lo) / (hi - lo)).astype(np.float32)
+        self.truth = ((sharp - lo) / (hi - lo)).astype(np.float32)
+        # Few bright objects in a dark volume lie far above the percentile; they must not own the loss.
+        self.peak = max(1.0, float(np.percentile(self.truth, 99.99)))
+
+    def patch(self, window: tuple[slice, ...], generator: np.random.Generator) -> _Pair:
+        return _Pair(self.image[window], self.truth[window], self.peak)
+
+    @staticmethod
+    def _sharp(data: DataConfig, seed: int, generator: np.random.Generator) -> FloatImage:
+        zoom = int(generator.choice([1, 2, 3], p=[0.6, 0.25, 0.15]))
+        density = 10 ** generator.uniform(-1.5, 0.1)
+        shape = tuple(max(24, -(-n // zoom)) for n in data.phantom_shape)
+        counts = {name: round(n * density * zoom) for name, n in (("spheres", 150), ("ellipsoids", 150), ("boxes", 400))}
+        image = make_phantom(shape, **counts, rng=seed).image
+        if zoom > 1:
+            for axis in range(image.ndim):
+                image = np.repeat(image, zoom, axis=axis)
+            image = blur(image, [zoom / 2] * image.ndim)
+        image = image[tuple(slice(n) for n in data.phantom_shape)]
+        # Smooth, uneven stain inside the objects and uneven haze behind them: real structures are no solids.
+        texture = blur(generator.normal(0, 1, image.shape).astype(np.float32), [generator.uniform(1, 6)] * image.ndim)
+        image = image * np.clip(1 + generator.uniform(0, 0.5) * texture / texture.std(), 0.2, 3)
+        return image + np.float32(generator.uniform(0, 300))
+
+
+class Patches(Dataset[Patch]):
+    """The patches of a run, by number.
+
+    Parameters
+    ----------
+    config
+        The run.
+    phantoms
+        The seed that phantoms count up from.
+    """
+
+    def __init__(self, config: TrainingConfig, phantoms: int = TRAINING_PHANTOMS) -> None:
+        self.config = config
+        self.phantoms = phantoms + 10_000 * config.data.seed
+        self._specimens: OrderedDict[int, _StrictSpecimen | _OpenSpecimen] = OrderedDict()
+
+    def __getitem__(self, index: int) -> Patch:
+        data = self.config.data
+        generator = np.random.default_rng([data.seed, self.phantoms, index])
+        number = index // data.patches_per_phantom + int(generator.integers(data.alive))
+        sizes = zip(data.phantom_shape, data.patch_shape, strict=True)
+        starts = [int(generator.integers(whole - part, endpoint=True)) for whole, part in sizes]
+        window = tuple(slice(a, a + n) for a, n in zip(starts, data.patch_shape, strict=True))
+        image, truth, peak = self._specimen(number).patch(window, generator)
+        image, truth = _flipped(image, truth, generator)
+        gain = 1.0
+        if data.track == "open" or generator.random() < 0.5:
+            gain = float(np.exp(generator.uniform(*np.log(data.gain))))
+        shift = float(generator.uniform(-data.offset, data.offset))
+        return Patch(
+            _tensor(image * np.float32(gain) + np.float32(shift)),
+            _tensor(truth * np.float32(gain) + np.float32(shift)),
+            torch.tensor(1 / (gain * peak), dtype=torch.float32).reshape([1] * (image.ndim + 1)),
+        )
+
+    def _specimen(self, number: int) -> _StrictSpecimen | _OpenSpecimen:
+        if number not in self._specimens:
+            data, normalization = self.config.data, self.config.normalization
+            seed = self.phantoms + number
+            self._specimens[number] = (
+                _StrictSpecimen(data, seed)
+                if data.track == "strict"
+                else _OpenSpecimen(data, (normalization.low, normalization.high), seed)
+            )
+            while len(self._specimens) > data.alive + 1:
+                self._specimens.popitem(last=False)
+        self._specimens.move_to_end(number)
+        return self._specimens[number]
+
+
+def _flipped(
+    image: FloatImage, truth: FloatImage, generator: np.random.Generator
+) -> tuple[FloatImage, FloatImage]:
+    """One of the flips, and Y and X swapped half of the time where they are of one size."""
+    axes = [axis for axis in range(image.ndim) if generator.random() < 0.5]
+    swap = generator.random() < 0.5 and image.shape[-1] == image.shape[-2]
+    image, truth = np.flip(image, axes), np.flip(truth, axes)
+    return (image.swapaxes(-1, -2), truth.swapaxes(-1, -2)) if swap else (image, truth)
+
+
+def _tensor(image: npt.NDArray[np.float32]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image))[None]

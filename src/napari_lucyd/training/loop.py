@@ -1,0 +1,277 @@
+"""The training loop. It knows patches, a loss and an optimiser, and nothing of what is in the network."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+
+from napari_lucyd.models.store import save_model
+from napari_lucyd.networks import LUCYD
+from napari_lucyd.training.config import TrainingConfig, load_config
+from napari_lucyd.training.data import VALIDATION_PHANTOMS, Patch, Patches
+from napari_lucyd.training.loss import lucyd_loss, ssim_global
+
+LOG_COLUMNS = ("step", "patches", "learning_rate", "loss", "validation_psnr", "validation_ssim_global")
+# Seconds between checkpoints: what a crash can cost.
+CHECKPOINT_SECONDS = 120.0
+
+
+class TrainingProgress(NamedTuple):
+    """Where a run stands after a step; validation figures are None but after a validation."""
+
+    step: int
+    steps: int
+    loss: float
+    seconds_left: float
+    validation_psnr: float | None
+    validation_ssim_global: float | None
+
+
+def train(
+    config: TrainingConfig | str | Path,
+    folder: str | Path,
+    *,
+    device: str = "auto",
+    workers: int = 0,
+    resume: bool = False,
+    stop_after: int | None = None,
+    progress: Callable[[TrainingProgress], None] | None = None,
+) -> Path | None:
+    """Train a network and save it with its card.
+
+    Parameters
+    ----------
+    config
+        A run, or the TOML file that describes it.
+    folder
+        Takes ``checkpoint.pt``, ``log.csv`` and at the end the model, ``NAME.safetensors`` and ``NAME.json``.
+    device
+        ``"auto"`` (CUDA, else MPS, else CPU) or a name that torch knows.
+    workers
+        Processes that prepare patches beside the training one; the patches are the same for any number.
+    resume
+        Go on from the folder's checkpoint; on the CPU the result is bit for bit that of an unbroken run.
+    stop_after
+        Save and return after this many steps of the whole run.
+    progress
+        Called after each step.
+
+    Returns
+    -------
+    Path or None
+        The model, or None where the run was stopped before its end: by `stop_after` or by Ctrl-C, which
+        saves a checkpoint first and then raises KeyboardInterrupt.
+
+    Raises
+    ------
+    FileExistsError
+        If the folder holds a run already and `resume` is false.
+    ValueError
+        If the checkpoint to resume belongs to another configuration.
+    FloatingPointError
+        If the loss is not finite.
+    """
+    if not isinstance(config, TrainingConfig):
+        config = load_config(config)
+    folder = Path(folder)
+    run = _Run(config, folder, _device(device))
+    if resume:
+        run.load()
+    elif (folder / "checkpoint.pt").exists():
+        raise FileExistsError(f"{folder} holds a run already; resume it, or choose another folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    schedule = config.schedule
+    last = min(schedule.steps, stop_after or schedule.steps)
+    first, started, saved = run.step, time.monotonic(), time.monotonic()
+    try:
+        for batch in _batches(config, run.step, last, workers):
+            loss = run.train_on(batch)
+            validation = run.validate() if run.step % schedule.validate_every == 0 or run.step == schedule.steps else None
+            run.log(loss, validation)
+            if time.monotonic() - saved > CHECKPOINT_SECONDS:
+                run.save()
+                saved = time.monotonic()
+            if progress:
+                pace = (time.monotonic() - started) / (run.step - first)
+                psnr, ssim = validation or (None, None)
+                progress(TrainingProgress(run.step, schedule.steps, loss, pace * (last - run.step), psnr, ssim))
+    finally:
+        # Also when Ctrl-C or an error ends the run: the step under way is lost, the ones before are not.
+        if run.step > first:
+            run.save()
+    return run.finish() if run.step == schedule.steps else None
+
+
+class _Run:
+    """All that changes while training, and how it gets to disk and back."""
+
+    def __init__(self, config: TrainingConfig, folder: Path, device: torch.device) -> None:
+        self.config, self.folder, self.device = config, folder, device
+        schedule = config.schedule
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(schedule.seed)
+            network = LUCYD(config.network)
+        self.layout = torch.channels_last_3d if config.network.dimension == 3 else torch.channels_last
+        self.network = network.to(device).to(memory_format=self.layout)
+        # Averaging the batch norms' running statistics too keeps them those of the averaged weights.
+        self.averaged = AveragedModel(
+            self.network, multi_avg_fn=get_ema_multi_avg_fn(schedule.average_decay), use_buffers=True
+        )
+        self.optimizer = torch.optim.Adam(self.network.parameters(), betas=(0.9, 0.999))
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, max_lr=schedule.learning_rate, total_steps=schedule.steps, cycle_momentum=False
+        )
+        self.forward: nn.Module = self.network
+        if schedule.compile:
+            self.forward = torch.compile(self.network)  # type: ignore[assignment]
+        self.step = 0
+        self.seconds = 0.0
+        self.rows: list[dict[str, Any]] = []
+        self._validation: list[Patch] | None = None
+
+    def train_on(self, batch: Patch) -> float:
+        started = time.monotonic()
+        image, truth, weight = (tensor.to(self.device, non_blocking=True) for tensor in batch)
+        self.network.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        output = self.forward(image.contiguous(memory_format=self.layout)).output
+        loss = lucyd_loss(output * weight, truth * weight)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise FloatingPointError(f"The loss became {value} at step {self.step + 1}; lower the learning rate.")
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.config.schedule.clip)
+        self.optimizer.step()
+        self.schedule.step()
+        self.averaged.update_parameters(self.network)
+        self.step += 1
+        self.seconds += time.monotonic() - started
+        return value
+
+    def validate(self) -> tuple[float, float]:
+        """PSNR and global SSIM of the averaged weights, means over fixed patches of other phantoms."""
+        if self._validation is None:
+            patches = Patches(self.config, VALIDATION_PHANTOMS)
+            spread = self.config.data.patches_per_phantom
+            count = self.config.schedule.validation_patches
+            # A few from each of several phantoms.
+            self._validation = [patches[(i // 6) * spread * self.config.data.alive + i % 6] for i in range(count)]
+        self.averaged.eval()
+        psnr, ssim = [], []
+        with torch.no_grad():
+            for image, truth, weight in self._validation:
+                output = self.averaged.module(image[None].to(self.device)).output[0].cpu() * weight
+                psnr.append(-10 * math.log10(max((output - truth * weight).square().mean().item(), 1e-12)))
+                ssim.append(ssim_global(output, truth * weight).item())
+        return float(np.mean(psnr)), float(np.mean(ssim))
+
+    def log(self, loss: float, validation: tuple[float, float] | None) -> None:
+        rate = self.schedule.get_last_lr()[0]
+        psnr, ssim = (f"{value:.4f}" for value in validation) if validation else ("", "")
+        patches = self.step * self.config.schedule.batch_size
+        row = (self.step, patches, f"{rate:.4e}", f"{loss:.6f}", psnr, ssim)
+        self.rows.append(dict(zip(LOG_COLUMNS, row, strict=True)))
+
+    def save(self) -> None:
+        """Write checkpoint and log; an interruption in the middle leaves the ones before."""
+        state = {
+            "config": self.config.as_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "rows": self.rows,
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+        }
+        unfinished = self.folder / "checkpoint.pt.partial"
+        torch.save(state, unfinished)
+        os.replace(unfinished, self.folder / "checkpoint.pt")
+        unfinished = self.folder / "log.csv.partial"
+        with unfinished.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, LOG_COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self.rows)
+        os.replace(unfinished, self.folder / "log.csv")
+
+    def load(self) -> None:
+        path = self.folder / "checkpoint.pt"
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no {path} to resume from.")
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        if state["config"] != self.config.as_dict():
+            raise ValueError(f"{path} belongs to another configuration; train into another folder.")
+        self.step, self.seconds, self.rows = state["step"], state["seconds"], state["rows"]
+        self.network.load_state_dict(state["network"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+
+    def finish(self) -> Path:
+        config, data = self.config, self.config.data
+        open_track = data.track == "open"
+        validated = [row for row in self.rows if row["validation_psnr"]]
+        card = {
+            "title": config.title,
+            "description": config.description,
+            "blur_sigma_voxels": [min(data.blur_sigma), max(data.blur_sigma)],
+            "noise_sigma": [min(data.noise_sigma) / 255, max(data.noise_sigma) / 255],
+            "axial_ratio": list(data.axial_ratio),
+            "poisson_noise": open_track,
+            "flux_kept": open_track,
+            "training": {
+                "track": data.track,
+                "data": "phantoms made afresh after Li et al. 2022 (napari_lucyd.simulation)",
+                "patches": self.step * config.schedule.batch_size,
+                "steps": self.step,
+                "seed": config.schedule.seed,
+                "seconds": round(self.seconds),
+                "device": str(self.device.type),
+                "torch": torch.__version__.split("+")[0],
+                "config": config.as_dict(),
+                "command": f"lucyd train configs/{config.name}.toml",
+            },
+            "metrics": {
+                "validation": {
+                    "psnr": float(validated[-1]["validation_psnr"]),
+                    "ssim_global": float(validated[-1]["validation_ssim_global"]),
+                    "on": f"{config.schedule.validation_patches} patches of phantoms not trained on",
+                }
+            },
+            "license": "BSD-3-Clause",
+        }
+        return save_model(
+            self.folder / f"{config.name}.safetensors",
+            self.averaged.module.to(memory_format=torch.contiguous_format),
+            normalization=asdict(config.normalization),
+            card=card,
+            overwrite=True,
+        )
+
+
+def _batches(config: TrainingConfig, first: int, last: int, workers: int) -> Iterator[Patch]:
+    size = config.schedule.batch_size
+    indices = [list(range(step * size, (step + 1) * size)) for step in range(first, last)]
+    loader = DataLoader(Patches(config), batch_sampler=indices, num_workers=workers)
+    for image, truth, weight in loader:
+        yield Patch(image, truth, weight)
+
+
+def _device(name: str) -> torch.device:
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -1,0 +1,41 @@
+"""The paper's loss (Eq. 8) and the global SSIM within it."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+# The authors' constants, on the means and on the variances: (0.01)^2 and (0.03)^2 for a range of 1.
+MEAN_CONSTANT = 1e-4
+VARIANCE_CONSTANT = 9e-4
+
+
+def ssim_global(output: Tensor, truth: Tensor) -> Tensor:
+    """Structural similarity with one mean, variance and covariance over all voxels, no window.
+
+    This is what LUCYD's authors optimise and report; it is not the windowed SSIM of Wang et al.
+
+    Parameters
+    ----------
+    output, truth
+        Tensors of one shape, on a scale where the truth runs from about 0 to 1.
+
+    Returns
+    -------
+    Tensor
+        A scalar, at most 1.
+    """
+    mean_output, mean_truth = output.mean(), truth.mean()
+    residual_output, residual_truth = output - mean_output, truth - mean_truth
+    variances = residual_output.square().mean() + residual_truth.square().mean()
+    covariance = (residual_output * residual_truth).mean()
+    means = (2 * mean_output * mean_truth + MEAN_CONSTANT) / (
+        mean_output.square() + mean_truth.square() + MEAN_CONSTANT
+    )
+    return means * (2 * covariance + VARIANCE_CONSTANT) / (variances + VARIANCE_CONSTANT)
+
+
+def lucyd_loss(output: Tensor, truth: Tensor) -> Tensor:
+    """MSE - ln((1 + SSIM) / 2), over the batch (Eq. 8)."""
+    error = (output - truth).square().mean()
+    return error - torch.log((1 + ssim_global(output, truth)) / 2)
