@@ -141,7 +141,8 @@ def write_image(
     dtype
         None keeps the array's. ``"uint16"`` for values that it cannot hold maps the smallest and largest
         finite value to 0 and 65535 and states it in the metadata as ``stored_values`` (value = offset +
-        scale · stored; NaN becomes 0). Other dtypes only where values survive (float64 to float32, uint8 to uint16).
+        scale · stored; NaN becomes 0). Other dtypes only where values survive (float64 to float32, uint8
+        to uint16).
 
     Returns
     -------

@@ -33,19 +33,17 @@ def read_zarr(path: Path, *, name: str, eager_bytes: int | None) -> Image:
     """
     node = zarr.open(path, mode="r")
     notes: tuple[str, ...] = ()
-    attributes = dict(node.attrs)
-    ome = as_json_dict(attributes.get("ome", attributes))
+    ome = _ome(node)
     if isinstance(node, zarr.Group) and "multiscales" not in ome:
         if "plate" in ome or "well" in ome:
             raise ImageFileError("a plate of many images; name one of them (for instance …/A/1/0)")
-        node = node.get("0", node)
-        if not isinstance(node, zarr.Group) or "multiscales" not in as_json_dict(
-            node.attrs.get("ome", node.attrs)
-        ):
+        inner = node.get("0")
+        node = node if inner is None else inner
+        ome = _ome(node)
+        if isinstance(node, zarr.Array) or "multiscales" not in ome:
             raise ImageFileError(
-                "a Zarr group without an OME-Zarr image (its attributes name no 'multiscales')"
+                "a Zarr group without an OME-Zarr image (no 'multiscales' in its attributes)"
             )
-        ome = as_json_dict(dict(node.attrs).get("ome", dict(node.attrs)))
         notes = ("the folder holds several images; the first was read",)
     if isinstance(node, zarr.Array):
         axes, guesses = resolve_axes(_bare_axes(node), node.shape)
@@ -70,9 +68,15 @@ def read_zarr(path: Path, *, name: str, eager_bytes: int | None) -> Image:
         voxel_size=voxel_size,
         unit=unit,
         name=name,
-        metadata=as_json_dict(attributes.get(NAMESPACE)),
+        metadata=as_json_dict(node.attrs.get(NAMESPACE)),
         warnings=(*notes, *told),
     )
+
+
+def _ome(node: zarr.Group | zarr.Array[Any]) -> dict[str, Any]:
+    """Return the OME attributes, which moved into a key of their own with 0.5."""
+    attributes = dict(node.attrs)
+    return as_json_dict(attributes.get("ome", attributes))
 
 
 def _bare_axes(array: zarr.Array[Any]) -> str:
