@@ -25,7 +25,7 @@ class DataConfig:
     axial_ratio
         Open: lower and upper end of the blur's sigma along Z over that along Y and X.
     patch_shape, phantom_shape
-        Spatial sizes in voxels.
+        Spatial sizes in voxels. A 2D patch of a 3D phantom is a slice of it, out-of-focus light included.
     alive, patches_per_phantom
         Patches come from a window of this many phantoms, which moves on by one after so many patches.
     gain
@@ -54,10 +54,10 @@ class DataConfig:
             raise ValueError(f"data.track is {self.track!r}; it has to be 'strict' or 'open'.")
         if self.track == "open" and not len(self.blur_sigma) == len(self.noise_sigma) == 2:
             raise ValueError("In the open track data.blur_sigma and data.noise_sigma are a lower and an upper end.")
-        if len(self.patch_shape) != len(self.phantom_shape) or any(n % 2 for n in self.patch_shape):
+        if len(self.phantom_shape) < len(self.patch_shape) or any(n % 2 for n in self.patch_shape):
             raise ValueError(
-                f"data.patch_shape is {self.patch_shape} and data.phantom_shape {self.phantom_shape}; they need as "
-                "many axes as the network, and the patch even sizes."
+                f"data.patch_shape is {self.patch_shape} and data.phantom_shape {self.phantom_shape}; the patch needs "
+                "even sizes and no more axes than the phantom."
             )
 
 

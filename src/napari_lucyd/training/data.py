@@ -49,7 +49,7 @@ class _StrictSpecimen:
         ]
         self.noise = data.noise_sigma
 
-    def patch(self, window: tuple[slice, ...], generator: np.random.Generator) -> _Pair:
+    def patch(self, window: tuple[int | slice, ...], generator: np.random.Generator) -> _Pair:
         image = self.blurred[int(generator.integers(len(self.blurred)))][window]
         sigma = self.noise[int(generator.integers(len(self.noise)))] / 255
         noise = generator.normal(0, 1, image.shape).astype(np.float32)
@@ -86,7 +86,7 @@ class _OpenSpecimen:
         # Few bright objects in a dark volume lie far above the percentile; they must not own the loss.
         self.peak = max(1.0, float(np.percentile(self.truth, 99.99)))
 
-    def patch(self, window: tuple[slice, ...], generator: np.random.Generator) -> _Pair:
+    def patch(self, window: tuple[int | slice, ...], generator: np.random.Generator) -> _Pair:
         return _Pair(self.image[window], self.truth[window], self.peak)
 
     @staticmethod
@@ -127,9 +127,11 @@ class Patches(Dataset[Patch]):
         data = self.config.data
         generator = np.random.default_rng([data.seed, self.phantoms, index])
         number = index // data.patches_per_phantom + int(generator.integers(data.alive))
-        sizes = zip(data.phantom_shape, data.patch_shape, strict=True)
+        slices = len(data.phantom_shape) - len(data.patch_shape)
+        planes = [int(generator.integers(n)) for n in data.phantom_shape[:slices]]
+        sizes = zip(data.phantom_shape[slices:], data.patch_shape, strict=True)
         starts = [int(generator.integers(whole - part, endpoint=True)) for whole, part in sizes]
-        window = tuple(slice(a, a + n) for a, n in zip(starts, data.patch_shape, strict=True))
+        window = (*planes, *(slice(a, a + n) for a, n in zip(starts, data.patch_shape, strict=True)))
         image, truth, peak = self._specimen(number).patch(window, generator)
         image, truth = _flipped(image, truth, generator)
         gain = 1.0
