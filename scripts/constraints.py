@@ -1,6 +1,7 @@
 """Print constraints.txt: a pin for everything that ``napari-lucyd[all,test]`` brings, as installed here.
 
-Run it in an environment where the wanted versions are installed: ``python scripts/constraints.py > constraints.txt``.
+Run it in an environment where the wanted versions are installed:
+``python scripts/constraints.py > constraints.txt``.
 """
 
 from __future__ import annotations

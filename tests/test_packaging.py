@@ -1,4 +1,4 @@
-"""What is installed: the wheel's contents, the declared dependencies, and that the parts agree about names and versions."""
+"""What is installed: the wheel's contents, the declared dependencies, names and versions that agree."""
 
 from __future__ import annotations
 
