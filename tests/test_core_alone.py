@@ -40,17 +40,7 @@ def run_without_napari(tmp_path, *arguments: str) -> subprocess.CompletedProcess
 
 
 def test_core_tests_are_collected_and_a_part_of_them_passes(tmp_path):
-    options = [
-        "-p",
-        "absent",
-        "-p",
-        "no:cacheprovider",
-        "-o",
-        "qt_api=",
-        "-W",
-        "ignore::pytest.PytestConfigWarning",
-        "-q",
-    ]
+    options = ["-p", "absent", "-p", "no:cacheprovider", "-q"]
     collected = run_without_napari(tmp_path, "-m", "pytest", *options, "--collect-only", "tests")
     assert collected.returncode == 0, collected.stdout + collected.stderr
     assert "test_napari" not in collected.stdout
