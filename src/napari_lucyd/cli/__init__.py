@@ -1,0 +1,53 @@
+"""The ``lucyd`` command: parse, import late, call, print.
+
+One module a command; :data:`app` gathers them. Importing this package loads neither torch nor numpy, so
+that ``lucyd --help`` answers at once; each command imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from napari_lucyd.cli.deconvolve import deconvolve
+from napari_lucyd.cli.info import info
+from napari_lucyd.cli.models import models
+from napari_lucyd.cli.simulate import simulate
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="lucyd",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,  # an unforeseen error is for a bug report: a plain traceback, no locals
+    epilog="Each command tells more: [bold]lucyd deconvolve --help[/bold]",
+)
+
+
+@app.callback(invoke_without_command=True)
+def lucyd(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    r"""Restore blurred and noisy microscope stacks with LUCYD, a small Richardson-Lucy network.
+
+    \b
+    A first run:
+      lucyd deconvolve stack.tif -o restored.ome.tif
+    No stack at hand:
+      lucyd simulate -o sample/
+      lucyd deconvolve sample/degraded.ome.tif -o sample/restored.ome.tif
+    """
+    if version:
+        from napari_lucyd import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+app.command()(deconvolve)
+app.command()(models)
+app.command()(simulate)
+app.command()(info)

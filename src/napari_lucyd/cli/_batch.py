@@ -1,0 +1,169 @@
+"""Which files are read, and under which names their results are written. Opens no image."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import typer
+
+from napari_lucyd.cli._options import Part
+
+
+@dataclass(frozen=True)
+class Task:
+    """One image and where its results go."""
+
+    source: Path
+    destinations: dict[Part, Path]
+
+
+@dataclass
+class Found:
+    """The images behind the paths that the user gave.
+
+    Attributes
+    ----------
+    images
+        Each once, in the order given.
+    refused
+        Paths named by the user that are no image, with the reason.
+    passed_over
+        Files in a folder named by the user that are no image by their suffix.
+    several
+        The user meant several (a folder, or more than one path), even if one image was found.
+    """
+
+    images: list[Path] = field(default_factory=list)
+    refused: list[tuple[Path, str]] = field(default_factory=list)
+    passed_over: list[Path] = field(default_factory=list)
+    several: bool = False
+
+
+def find_images(paths: Sequence[Path]) -> Found:
+    """Expand folders (one level) and patterns; tell images from other files by their suffix."""
+    from napari_lucyd.io import SUFFIXES, is_image_path
+
+    expanded = [path for given in paths for path in _expand(given)]
+    found = Found(several=len(expanded) > 1)
+    for path in expanded:
+        if path.is_dir() and not is_image_path(path):
+            found.several = True
+            inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+            found.images += [entry for entry in inside if is_image_path(entry)]
+            found.passed_over += [entry for entry in inside if not is_image_path(entry)]
+        elif not path.exists():
+            found.refused.append((path, "no such file or folder"))
+        elif not is_image_path(path):
+            found.refused.append((path, f"not an image file ({', '.join(SUFFIXES)})"))
+        else:
+            found.images.append(path)
+    once = {os.path.realpath(path): path for path in reversed(found.images)}
+    found.images = [path for path in found.images if once[os.path.realpath(path)] is path]
+    return found
+
+
+def _expand(path: Path) -> list[Path]:
+    # Windows' shells leave patterns to the program; elsewhere only a quoted one arrives here.
+    if not path.exists() and glob.has_magic(str(path)):
+        return [Path(match) for match in sorted(glob.glob(str(path)))] or [path]
+    return [path]
+
+
+def plan_destinations(found: Found, out: Path, parts: Sequence[Part], suffix: str | None) -> list[Task]:
+    """Name the results: OUT is a file for one input, a folder for several.
+
+    For one input, OUT is a folder where it is one already or has no suffix.
+
+    Parameters
+    ----------
+    found
+        The inputs.
+    out
+        As the user gave it.
+    parts
+        What is written of each input.
+    suffix
+        Of files in a folder, with its dot; None: that of the input's kind.
+
+    Raises
+    ------
+    typer.BadParameter
+        OUT does not fit the inputs.
+    """
+    from napari_lucyd.io import SUFFIXES, default_suffix, is_image_path, stem
+
+    is_file = is_image_path(out)
+    if found.several and is_file:
+        raise typer.BadParameter(f"{out} names one file, but there are several inputs: name a folder")
+    if not found.several and is_file:
+        # A file of this name inside of which Zarr is not, but a folder is, is for write_image to refuse.
+        ending = out.name[len(stem(out)) :]
+        return [Task(path, _named(out.parent, stem(out), ending, parts)) for path in found.images]
+    if out.suffix and not out.is_dir():
+        raise typer.BadParameter(
+            f"{out}: {out.suffix!r} is not a kind of file that can be written "
+            f"({', '.join(SUFFIXES)}), nor is it a folder"
+        )
+    if out.exists() and not out.is_dir():
+        raise typer.BadParameter(f"{out} is a file; expected a folder")
+    names = distinct_names(found.images)
+    return [
+        Task(path, _named(out, name, suffix or default_suffix(path), parts))
+        for path, name in zip(found.images, names, strict=True)
+    ]
+
+
+def _named(folder: Path, name: str, ending: str, parts: Sequence[Part]) -> dict[Part, Path]:
+    return {
+        part: folder / (f"{name}{ending}" if part is Part.output else f"{name}_{part}{ending}")
+        for part in parts
+    }
+
+
+def distinct_names(paths: Sequence[Path]) -> list[str]:
+    """Name each path by its stem, with as many of its folders in front as it takes to tell it from others.
+
+    Files of one name in one folder are told apart by their suffix, what is still alike by a number.
+
+    Examples
+    --------
+    >>> distinct_names([Path("a/cell.tif"), Path("b/cell.tif"), Path("b/dish.tif")])
+    ['a_cell', 'b_cell', 'dish']
+    """
+    from napari_lucyd.io import stem
+
+    names = [stem(path) for path in paths]
+    parents = [Path(os.path.realpath(path)).parent.parts for path in paths]
+    for depth in range(1, max((len(parts) for parts in parents), default=0) + 1):
+        crowded = _crowded(names)
+        # Files that share a folder are not told apart by it; their suffix does that below.
+        split = {i for i in crowded if len({parents[j] for j in crowded if names[j] == names[i]}) > 1}
+        if not split:
+            break
+        names = [
+            "_".join((*parents[i][-depth:], stem(path))) if i in split else names[i]
+            for i, path in enumerate(paths)
+        ]
+    names = [
+        "_".join((name, *path.name[len(stem(path)) :].lstrip(".").split("."))) if i in crowd else name
+        for crowd in [_crowded(names)]
+        for i, (name, path) in enumerate(zip(names, paths, strict=True))
+    ]
+    taken: set[str] = set()
+    for index, name in enumerate(names):
+        number = 1
+        while names[index].casefold() in taken:
+            number += 1
+            names[index] = f"{name}_{number}"
+        taken.add(names[index].casefold())
+    return names
+
+
+def _crowded(names: Sequence[str]) -> set[int]:
+    # Case is folded because the usual file systems of Windows and macOS do.
+    folded = [name.casefold() for name in names]
+    return {index for index, name in enumerate(folded) if folded.count(name) > 1}

@@ -1,0 +1,92 @@
+"""What the commands print: results to standard output, all talk to standard error."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+
+class Talk:
+    """Messages, warnings and progress bars for a person at a terminal; plain lines where there is none.
+
+    Parameters
+    ----------
+    quiet
+        Print warnings and errors only.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        from rich.console import Console
+
+        self.quiet = quiet
+        self.console: Console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def say(self, text: str) -> None:
+        """Print a line unless quiet."""
+        if not self.quiet:
+            self.console.print(text, markup=False)
+
+    def warn(self, text: str) -> None:
+        """Print a warning."""
+        self.console.print(f"Warning: {text}", markup=False, style="yellow")
+
+    def error(self, text: str) -> None:
+        """Print an error."""
+        self.console.print(f"Error: {text}", markup=False, style="bold red")
+
+    def progress(self) -> Progress:
+        """Return a bar with time left, shown on a terminal only and removed at its end."""
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        columns: tuple[Any, ...] = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+        )
+        hidden = self.quiet or not self.console.is_terminal
+        return Progress(*columns, console=self.console, transient=True, disable=hidden)
+
+
+def fail(message: object, status: int = 1) -> NoReturn:
+    """Print an error and leave with `status`."""
+    typer.secho(f"Error: {message}", err=True, fg="red", bold=True)
+    raise typer.Exit(status)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Leave on Ctrl-C with status 130 and on termination with 143, both after files were put in order."""
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    except KeyboardInterrupt:
+        fail("interrupted; finished files were kept, no unfinished one was left", status=130)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def seconds_in_words(seconds: float) -> str:
+    """Say a duration roughly.
+
+    Examples
+    --------
+    >>> seconds_in_words(42), seconds_in_words(600)
+    ('42 s', '10 min')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,99 @@
+"""Values of command-line options: texts to numbers, with errors that say what was expected.
+
+Options of several numbers are texts to typer, which has no lists of one option with commas.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from fractions import Fraction
+
+import typer
+
+
+class Part(StrEnum):
+    """What a deconvolution can show."""
+
+    output = "output"
+    correction_mask = "correction_mask"
+    update_term = "update_term"
+    intermediate = "intermediate"
+
+
+class Normalization(StrEnum):
+    """How intensities are scaled for the network."""
+
+    model = "model"
+    minmax = "minmax"
+    percentile = "percentile"
+    none = "none"
+
+
+class FileFormat(StrEnum):
+    """Formats of files made in a folder; each value is the suffix without its dot."""
+
+    ome_tiff = "ome.tif"
+    imagej = "tif"
+    ome_zarr = "ome.zarr"
+
+
+class StoredDtype(StrEnum):
+    """How results are stored."""
+
+    float32 = "float32"
+    uint16 = "uint16"
+
+
+def whole_numbers(text: str, option: str) -> tuple[int, ...]:
+    """Read ``"32,128,128"`` or ``"24"``.
+
+    Parameters
+    ----------
+    text
+        As typed.
+    option
+        Named in the error.
+
+    Examples
+    --------
+    >>> whole_numbers("32,128,128", "--tile")
+    (32, 128, 128)
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise _bad(text, "whole numbers with commas, like 32,128,128", option) from None
+
+
+def numbers(text: str, option: str) -> tuple[float, ...]:
+    """Read ``"0.3,0.1,0.1"``, ``"1.2"`` or ``"15/255"``; see :func:`whole_numbers`.
+
+    Examples
+    --------
+    >>> numbers("0.3,0.1,0.1", "--voxel-size"), numbers("51/255", "--noise-sigma")
+    ((0.3, 0.1, 0.1), (0.2,))
+    """
+    try:
+        return tuple(float(Fraction(part.strip())) for part in text.split(","))
+    except (ValueError, ZeroDivisionError):
+        raise _bad(text, "numbers with commas, like 0.3,0.1,0.1", option) from None
+
+
+def number(text: str, option: str) -> float:
+    """Read ``"0.06"`` or ``"15/255"``; see :func:`whole_numbers`."""
+    values = numbers(text, option)
+    if len(values) != 1:
+        raise _bad(text, "one number, like 0.06 or 15/255", option)
+    return values[0]
+
+
+def parts(text: str, option: str) -> tuple[Part, ...]:
+    """Read ``"output,correction_mask"``; see :func:`whole_numbers`."""
+    try:
+        return tuple(dict.fromkeys(Part(word.strip()) for word in text.split(",")))
+    except ValueError:
+        raise _bad(text, f"some of {', '.join(Part)}, with commas", option) from None
+
+
+def _bad(text: str, expected: str, option: str) -> typer.BadParameter:
+    return typer.BadParameter(f"{text!r}: expected {expected}", param_hint=option)

@@ -1,0 +1,320 @@
+"""``lucyd deconvolve``: files in, files out."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_lucyd.cli._batch import Task, find_images, plan_destinations
+from napari_lucyd.cli._console import Talk, fail, interruptible, seconds_in_words
+from napari_lucyd.cli._options import (
+    FileFormat,
+    Normalization,
+    Part,
+    StoredDtype,
+    numbers,
+    parts,
+    whole_numbers,
+)
+
+if TYPE_CHECKING:
+    from napari_lucyd.io import Image
+    from napari_lucyd.models import Model
+
+_FILES, _NETWORK, _IMAGE, _COMPUTER = "Files", "Restoration", "What the image is", "Memory and speed"
+
+
+def deconvolve(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="IN...", help="Images (TIFF, OME-TIFF, OME-Zarr) or folders of them.", show_default=False
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="OUT",
+            help="A file for one input (its suffix chooses the format), a folder for several.",
+            show_default=False,
+            rich_help_panel=_FILES,
+        ),
+    ],
+    intermediates: Annotated[
+        bool,
+        typer.Option(
+            "--intermediates",
+            help="Beside each output, write NAME_correction_mask, NAME_update_term and NAME_intermediate.",
+            rich_help_panel=_FILES,
+        ),
+    ] = False,
+    outputs: Annotated[
+        str,
+        typer.Option(
+            metavar="PART,...",
+            help=f"What to write, some of: {', '.join(Part)}.",
+            rich_help_panel=_FILES,
+        ),
+    ] = "output",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace results that exist.", rich_help_panel=_FILES)
+    ] = False,
+    file_format: Annotated[
+        FileFormat | None,
+        typer.Option(
+            "--format",
+            help="Of results in a folder. By default OME-Zarr for Zarr inputs and OME-TIFF for others.",
+            show_default=False,
+            rich_help_panel=_FILES,
+        ),
+    ] = None,
+    dtype: Annotated[
+        StoredDtype,
+        typer.Option(help="uint16 halves the files; its scaling is stated in them.", rich_help_panel=_FILES),
+    ] = StoredDtype.float32,
+    model: Annotated[
+        str,
+        typer.Option(
+            "-m",
+            "--model",
+            help="A shipped model (see: lucyd models), or weights (.safetensors, .pth).",
+            rich_help_panel=_NETWORK,
+        ),
+    ] = "general",
+    normalization: Annotated[
+        Normalization,
+        typer.Option(help="How intensities are scaled for the network.", rich_help_panel=_NETWORK),
+    ] = Normalization.model,
+    separate: Annotated[
+        str,
+        typer.Option(
+            metavar="AXES",
+            help="Leading axes whose entries are scaled each by itself: C, T, CT, or none for all together.",
+            rich_help_panel=_NETWORK,
+        ),
+    ] = "C",
+    isotropic: Annotated[
+        bool | None,
+        typer.Option(
+            "--isotropic/--no-isotropic",
+            help="Resample along Z to cubic voxels and back. By default where steps differ by 25 %.",
+            show_default=False,
+            rich_help_panel=_NETWORK,
+        ),
+    ] = None,
+    axes: Annotated[
+        str | None,
+        typer.Option(
+            help="Correct what the axes are taken for (see: lucyd info FILE), such as TZYX.",
+            show_default=False,
+            rich_help_panel=_IMAGE,
+        ),
+    ] = None,
+    voxel_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="Z,Y,X",
+            help="In micrometers, where the file does not say it or is wrong.",
+            show_default=False,
+            rich_help_panel=_IMAGE,
+        ),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=_COMPUTER)
+    ] = "auto",
+    tile: Annotated[
+        str | None,
+        typer.Option(
+            metavar="Z,Y,X",
+            help="Voxels computed at once. By default what fits into memory; results do not depend on it.",
+            show_default=False,
+            rich_help_panel=_COMPUTER,
+        ),
+    ] = None,
+    halo: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Margin read around each tile. By default the network's reach, which makes tiles seamless.",
+            show_default=False,
+            rich_help_panel=_COMPUTER,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan, memory and time for each input, and stop.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print warnings and errors only.")] = False,
+) -> None:
+    r"""Deconvolve images: restore what blur and noise took.
+
+    Results keep axes, voxel size and intensity units of their input, and hold
+    the recipe that made them (shown by: lucyd info FILE). A file that cannot be
+    used is reported and skipped, and the exit status is then 1. Results that
+    exist are never replaced without --overwrite, and an unfinished one never
+    bears the final name. In a folder, each result has the name of its input;
+    inputs of one name are told apart by the folders that they come from.
+
+    \b
+    Examples:
+      lucyd deconvolve stack.tif -o restored.ome.tif
+      lucyd deconvolve stack.tif -o new.tif --intermediates
+      lucyd deconvolve stack.tif -o new.ome.tif --voxel-size 0.3,0.1,0.1
+      lucyd deconvolve monday/*.tif -o restored/ --device cuda
+      lucyd deconvolve monday/ tuesday/ -o restored/ --dtype uint16
+      lucyd deconvolve series.ome.zarr -o restored.ome.zarr --axes TZYX
+    """
+    talk = Talk(quiet)
+    wanted = tuple(Part) if intermediates else parts(outputs, "--outputs")
+    found = find_images(inputs)
+    tasks = plan_destinations(found, out, wanted, f".{file_format}" if file_format else None)
+    for path, reason in found.refused:
+        talk.error(f"{path}: {reason}; skipped")
+    if found.passed_over:
+        talk.say(f"Passed over {len(found.passed_over)} other files: {_some(found.passed_over)}")
+    if not tasks:
+        fail("no image to deconvolve")
+    options = {
+        "device": device,
+        "tile_shape": whole_numbers(tile, "--tile") if tile else None,
+        "halo": halo,
+        "normalization": str(normalization),
+        "isotropic": isotropic,
+        "separate": "" if separate.lower() == "none" else separate.upper(),
+        "outputs": tuple(str(part) for part in wanted),
+    }
+    sizes = numbers(voxel_size, "--voxel-size") if voxel_size else None
+    run = _Run(talk, _load(model), options, axes, sizes, overwrite, str(dtype), dry_run)
+    with interruptible():
+        failed = len(found.refused) + run.all(tasks)
+    total = len(tasks) + len(found.refused)
+    if failed:
+        if total > 1:
+            talk.error(f"{failed} of {total} inputs failed")
+        raise typer.Exit(1)
+
+
+def _some(paths: list[Path]) -> str:
+    return ", ".join(path.name for path in paths[:5]) + (", …" if len(paths) > 5 else "")
+
+
+def _load(name: str) -> Model:
+    from napari_lucyd.models import load_model
+
+    try:
+        return load_model(name)
+    except (OSError, ValueError, TypeError) as error:
+        fail(error)
+
+
+@dataclass
+class _Run:
+    """What the inputs of one call have in common."""
+
+    talk: Talk
+    model: Model
+    options: dict[str, Any]
+    axes: str | None
+    voxel_size: tuple[float, ...] | None
+    overwrite: bool
+    dtype: str
+    dry_run: bool
+
+    def all(self, tasks: list[Task]) -> int:
+        """Deconvolve one input after the other; return how many failed."""
+        from napari_lucyd.deconvolution import DeconvolutionError, OutOfMemory
+        from napari_lucyd.io import ImageFileError
+
+        foreseen = (
+            ImageFileError,
+            ValueError,
+            TypeError,
+            OSError,
+            OutOfMemory,
+            DeconvolutionError,
+            MemoryError,
+        )
+        failed = 0
+        for number, task in enumerate(tasks, 1):
+            self.talk.say(f"{task.source}" + (f" ({number} of {len(tasks)})" if len(tasks) > 1 else ""))
+            try:
+                self._one(task)
+            except foreseen as error:
+                failed += 1
+                where = "" if str(task.source) in str(error) else f"{task.source}: "
+                self.talk.error(f"{where}{error or type(error).__name__}; skipped")
+            # One file must not cost a night's batch; what nobody foresaw is shown whole, to be reported.
+            except Exception as error:
+                failed += 1
+                self.talk.error(
+                    f"{task.source}: {type(error).__name__}: {error}; skipped. Please report this:"
+                )
+                self.talk.say(traceback.format_exc())
+        return failed
+
+    def _one(self, task: Task) -> None:
+        from napari_lucyd.deconvolution import plan
+        from napari_lucyd.io import read_image, write_image
+
+        self._check_destinations(task)
+        image = self._corrected(read_image(task.source))
+        for warning in image.warnings:
+            self.talk.warn(warning)
+        job = plan(image.data, self.model, axes=image.axes, voxel_size=image.voxel_size, **self.options)
+        self.talk.say(f"  {job.description}; {job.device}; {job.memory_bytes / 2**30:.2g} GiB")
+        for warning in job.warnings:
+            self.talk.warn(warning)
+        if self.dry_run:
+            tile = " × ".join(str(size) for size in job.tile_shape)
+            seconds = seconds_in_words(job.estimate_seconds())
+            self.talk.say(f"  {job.tiles} tiles of {tile}, about {seconds}")
+            for path in task.destinations.values():
+                typer.echo(path)
+            return
+        with self.talk.progress() as progress:
+            bar = progress.add_task("  Deconvolving", total=job.tiles)
+            for step in job.steps():
+                progress.update(bar, completed=step.done, total=step.total)
+        result = job.result()
+        for warning in result.warnings:
+            if warning not in job.warnings:
+                self.talk.warn(warning)
+        for part, path in task.destinations.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_image(
+                path,
+                getattr(result, part),
+                axes=image.axes,
+                voxel_size=image.voxel_size,
+                unit=image.unit,
+                metadata={"shows": str(part), "recipe": result.recipe},
+                overwrite=self.overwrite,
+                dtype=self.dtype,
+            )
+            typer.echo(path)
+
+    def _check_destinations(self, task: Task) -> None:
+        """Find out before the work, not after it, that a result cannot be written."""
+        for path in task.destinations.values():
+            if path.exists() and path.samefile(task.source):
+                raise ValueError(f"{task.source}: its result would replace it; choose another OUT")
+            if path.exists() and not self.overwrite:
+                raise ValueError(
+                    f"{task.source}: {path} exists already; choose another OUT or add --overwrite"
+                )
+
+    def _corrected(self, image: Image) -> Image:
+        """Put in what the user knows better than the file."""
+        from dataclasses import replace
+
+        if self.axes is not None:
+            image = replace(image, axes=self.axes.upper())
+        if self.voxel_size is not None:
+            image = replace(image, voxel_size=self.voxel_size, unit="micrometer")
+        return image

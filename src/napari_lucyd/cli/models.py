@@ -1,0 +1,65 @@
+"""``lucyd models``: the shipped models and what they are for."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+
+def models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole cards as JSON.")] = False,
+) -> None:
+    r"""List the shipped models and what each is for.
+
+    \b
+    Examples:
+      lucyd models
+      lucyd models --json > cards.json
+    """
+    from napari_lucyd.models import DEFAULT_MODEL, list_models
+
+    cards = list_models()
+    if as_json:
+        typer.echo(json.dumps(cards, indent=2, ensure_ascii=False))
+        return
+    typer.echo(table([_row(card, DEFAULT_MODEL) for card in cards]))
+    for card in cards:
+        typer.echo(f"\n{card['name']}: {card.get('title', '')}".rstrip(": "))
+        typer.echo(f"  {card.get('description', '')}")
+    typer.echo("\nUse one with: lucyd deconvolve IN -o OUT --model NAME. A file of weights (.safetensors, or")
+    typer.echo("the LUCYD authors' .pth) may stand in place of NAME.")
+
+
+_HEADINGS = ("Name", "Images", "Intensity scaling", "Blur σ (voxels)", "Noise σ", "Flux kept")
+
+
+def _row(card: dict[str, Any], default: str) -> tuple[str, ...]:
+    scaling = card.get("normalization", {})
+    method = str(scaling.get("method", "?"))
+    if method == "percentile":
+        method += f" {scaling.get('low')}–{scaling.get('high')}"
+    return (
+        card["name"] + (" (default)" if card["name"] == default else ""),
+        f"{card.get('network', {}).get('dimension', '?')}D",
+        method,
+        _range(card.get("blur_sigma_voxels")),
+        _range(card.get("noise_sigma")),
+        {True: "yes", False: "no"}.get(card.get("flux_kept"), "?"),  # type: ignore[arg-type]
+    )
+
+
+def _range(ends: Any) -> str:
+    return "–".join(f"{float(end):.3g}" for end in ends) if ends else "?"
+
+
+def table(rows: list[tuple[str, ...]]) -> str:
+    """Lay out rows under the headings as plain text, to read anywhere and to paste."""
+    lines = [_HEADINGS, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADINGS))]
+    lines.insert(1, tuple("-" * width for width in widths))
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )

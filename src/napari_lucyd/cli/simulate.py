@@ -1,0 +1,96 @@
+"""``lucyd simulate``: a synthetic sample with its truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_lucyd.cli._console import Talk, fail, interruptible
+from napari_lucyd.cli._options import number, numbers, whole_numbers
+
+
+def simulate(
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--out", metavar="OUT", help="Folder, or file for the degraded image.", show_default=False
+        ),
+    ],
+    shape: Annotated[
+        str,
+        typer.Option(metavar="Z,Y,X", help="Voxels; Y,X for a single plane."),
+    ] = "128,128,128",
+    blur_sigma: Annotated[
+        str,
+        typer.Option(metavar="S", help="Blur in voxels: one number, or one for each axis."),
+    ] = "1.2",
+    noise_sigma: Annotated[
+        str,
+        typer.Option(metavar="S", help="Gaussian noise as a share of the image's range."),
+    ] = "15/255",
+    photons: Annotated[
+        float | None,
+        typer.Option(help="Photons at the brightest voxel: adds Poisson noise.", show_default="none"),
+    ] = None,
+    photometric: Annotated[
+        bool, typer.Option("--photometric", help="Keep truth and degraded image in the same units.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same sample.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
+) -> None:
+    r"""Make a synthetic sample: a phantom (the truth) and what a microscope makes of it.
+
+    Writes OUT/degraded.ome.tif and OUT/truth.ome.tif; or, where OUT is a file,
+    OUT itself and a file with _truth added to its name. Both hold the
+    parameters that made them.
+
+    \b
+    Examples:
+      lucyd simulate -o sample/
+      lucyd simulate -o hard.ome.tif --blur-sigma 2 --noise-sigma 50/255 --seed 7
+      lucyd simulate -o stretched/ --blur-sigma 2,1,1 --photons 200
+    """
+    from napari_lucyd.io import ImageFileError, is_image_path, stem, write_image
+    from napari_lucyd.simulation import degrade, make_phantom
+
+    sizes = whole_numbers(shape, "--shape")
+    blur = numbers(blur_sigma, "--blur-sigma")
+    noise = number(noise_sigma, "--noise-sigma")
+    if is_image_path(out):
+        degraded, truth = out, out.with_name(f"{stem(out)}_truth{out.name[len(stem(out)) :]}")
+    elif out.suffix and not out.is_dir():
+        raise typer.BadParameter(f"{out}: expected a folder, or a file like sample.ome.tif")
+    else:
+        degraded, truth = out / "degraded.ome.tif", out / "truth.ome.tif"
+    taken = [path for path in (degraded, truth) if path.exists()]
+    if taken and not overwrite:
+        fail(f"{taken[0]} exists already; choose another OUT or add --overwrite")
+    with interruptible():
+        try:
+            phantom = make_phantom(sizes, rng=seed)
+            sample = degrade(
+                phantom,
+                blur_sigma=blur[0] if len(blur) == 1 else blur,
+                noise_sigma=noise,
+                photons=photons,
+                photometric=photometric,
+                rng=seed,
+            )
+            degraded.parent.mkdir(parents=True, exist_ok=True)
+            for path, image, shows in ((degraded, sample.image, "degraded"), (truth, sample.truth, "truth")):
+                notes = {"shows": shows, "simulation": sample.parameters}
+                write_image(
+                    path,
+                    image,
+                    axes="ZYX"[-len(sizes) :],
+                    voxel_size=None,
+                    unit=None,
+                    metadata=notes,
+                    overwrite=overwrite,
+                )
+                typer.echo(path)
+        except (ImageFileError, OSError, ValueError) as error:
+            fail(error)
+    Talk().say(f"Blur σ {blur_sigma} voxels, noise σ {noise:.3g} of the range, seed {seed}")
