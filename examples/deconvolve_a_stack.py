@@ -30,7 +30,7 @@ def main(source: str, target: str) -> None:
         axes=image.axes,
         voxel_size=image.voxel_size,
         unit=image.unit,
-        metadata={"napari-lucyd": result.recipe},
+        metadata={"shows": "output", "recipe": result.recipe},
     )
     print(f"Wrote {target}")
 
