@@ -1,0 +1,196 @@
+"""What the Deconvolve panel lets a person choose, and what the engine is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from napari_lucyd.models.catalogue import DEFAULT_MODEL, list_models
+
+WHOLE, SCREEN, RECTANGLE = "whole", "screen", "rectangle"
+QUANTITIES = ("output", "correction_mask", "update_term", "intermediate")
+QUANTITY_NAMES = {
+    "output": "output",
+    "correction_mask": "correction mask",
+    "update_term": "update term",
+    "intermediate": "intermediate",
+}
+AXES = "TCZYX"
+
+
+def _choice(default: Any, label: str, tooltip: str) -> Any:
+    return field(default=default, metadata={"label": label, "tooltip": tooltip})
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The panel's choices: defaults, labels, tool-tips, and their translation to the engine's arguments."""
+
+    model: str = _choice(
+        DEFAULT_MODEL,
+        "Model",
+        "The network that restores the image: one that is shipped, or a file: .safetensors as this "
+        "software saves them, or .pth as LUCYD's authors publish them.",
+    )
+    axes: str | None = _choice(
+        None,
+        "Axes",
+        "What each axis of the image was taken for: T time, C channel, Z, Y, X. Correct it here if it "
+        "is wrong; time points and channels are restored one volume after another.",
+    )
+    normalization: str = _choice(
+        "model",
+        "Intensity scaling",
+        "Which intensities the network sees as 0 and 1. The numbers are taken once over the whole image, "
+        "and the output is returned in the units of the input.",
+    )
+    separate: str = _choice(
+        "C",
+        "Scaled separately",
+        "Channels each by themselves and time points together keeps a series from flickering.",
+    )
+    isotropic: bool | None = _choice(
+        None,
+        "Isotropic",
+        "The networks are trained on isotropic voxels. Where the Z step differs from Y and X by more than "
+        "a quarter, the stack is resampled along Z for the network, and the result is resampled back.",
+    )
+    region: str = _choice(
+        WHOLE,
+        "Region",
+        "Restore the whole image, what is on screen, or a drawn rectangle. A part comes out exactly as it "
+        "would in a run over the whole.",
+    )
+    z_range: tuple[int, int] | None = _choice(
+        None, "Z range", "First and last plane of the region, both included."
+    )
+    device: str = _choice(
+        "auto", "Device", "Where the network runs. Automatic takes the fastest device that works."
+    )
+    outputs: tuple[str, ...] = _choice(
+        ("output", "correction_mask", "update_term"),
+        "Layers",
+        "Output: the restored image. Correction mask: what was added to the image or taken from it. "
+        "Update term: the factor by which the corrected image was multiplied (1: left as it is). "
+        "Intermediate: the image plus its correction mask.",
+    )
+    tile_shape: tuple[int, ...] | None = _choice(
+        None,
+        "Tile",
+        "Voxels kept from each block that the network sees, for example 64, 128, 128. Automatic takes what "
+        "fits into the free memory. It does not change the result.",
+    )
+    halo: int | None = _choice(
+        None,
+        "Halo",
+        "Margin of voxels around each tile. 24 is the network's whole reach and leaves no seams; less is "
+        "faster and no longer exact.",
+    )
+
+    def options(
+        self, voxel_size: Sequence[float] | None, axes: str | None, region: tuple[slice, ...] | None
+    ) -> dict[str, Any]:
+        """Keyword arguments of `napari_lucyd.deconvolution.plan` for one image.
+
+        Parameters
+        ----------
+        voxel_size
+            Step along the spatial axes, (Z, Y, X) or (Y, X), or None.
+        axes
+            What the image's axes are, where that is known from the image itself; the user's choice,
+            `self.axes`, comes first.
+        region
+            Slices over the spatial axes, or None for the whole.
+        """
+        return {
+            "device": self.device,
+            "tile_shape": self.tile_shape,
+            "halo": self.halo,
+            "normalization": self.normalization,
+            "voxel_size": None if voxel_size is None else tuple(voxel_size),
+            "outputs": self.outputs,
+            "isotropic": self.isotropic,
+            "axes": self.axes or axes,
+            "separate": self.separate,
+            "region": region,
+        }
+
+
+def label(name: str) -> str:
+    """What a choice is called in the panel."""
+    return str(_metadata(name)["label"])
+
+
+def tooltip(name: str) -> str:
+    """What the panel says of a choice when the pointer rests on it."""
+    return str(_metadata(name)["tooltip"])
+
+
+def _metadata(name: str) -> Any:
+    return next(entry.metadata for entry in fields(Parameters) if entry.name == name)
+
+
+def default_model(ndim: int) -> str:
+    """Name of the shipped model for an image with so many axes: the 2D one for a single plane."""
+    dimension = 2 if ndim == 2 else 3
+    fitting = [card["name"] for card in list_models() if card["network"]["dimension"] == dimension]
+    return DEFAULT_MODEL if DEFAULT_MODEL in fitting or not fitting else str(fitting[0])
+
+
+def parse_axes(text: str, ndim: int) -> str | None:
+    """Read the axes line.
+
+    Returns
+    -------
+    str or None
+        Upper-case axes, or None where the line is empty (the engine decides).
+
+    Raises
+    ------
+    ValueError
+        If there are unknown, doubled or too few or too many letters, or the last two are not YX.
+
+    Examples
+    --------
+    >>> parse_axes("t z y x", 4)
+    'TZYX'
+    """
+    axes = re.sub(r"[\s,;×]+", "", text).upper()
+    if not axes:
+        return None
+    unknown = sorted(set(axes) - set(AXES))
+    if unknown:
+        raise ValueError(f"Axes: {', '.join(unknown)} is not known; use the letters T, C, Z, Y, X.")
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"Axes: {axes} names an axis twice.")
+    if len(axes) != ndim:
+        raise ValueError(f"Axes: the image has {ndim} axes and {axes} names {len(axes)}.")
+    if not axes.endswith("YX"):
+        raise ValueError(f"Axes: the last two have to be Y and X; {axes} ends in {axes[-2:]}.")
+    return axes
+
+
+def parse_tile(text: str) -> tuple[int, ...] | None:
+    """Read the tile line: empty or "automatic", one number for all axes, or one number an axis.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+
+    Examples
+    --------
+    >>> parse_tile("64, 128 128")
+    (64, 128, 128)
+    """
+    text = text.strip().lower()
+    if text in ("", "auto", "automatic"):
+        return None
+    parts = [part for part in re.split(r"[\s,;x×]+", text) if part]
+    if not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise ValueError(
+            f"Tile: {text!r} is not understood; write three sizes in voxels, as in 64, 128, 128."
+        )
+    return tuple(int(part) for part in parts)

@@ -1,0 +1,174 @@
+"""A run in the window: starts the worker, hears its events, adds the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from napari.qt.threading import create_worker
+from napari.utils import progress
+from qtpy.QtCore import QObject, QTimer, Signal
+
+from napari_lucyd._napari.layers import RANGE_KEY, unique_names
+from napari_lucyd._napari.worker import Advanced, Event, Failed, Finished, Note, Stop, Task, run
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+    from napari.viewer import Viewer
+
+
+def unwrapped(viewer: Viewer) -> Viewer:
+    """The viewer itself: plugins are handed a proxy, whose layers are not those in the layer list."""
+    return getattr(viewer, "__wrapped__", viewer)
+
+
+class Session(QObject):
+    """Runs of one owner (the panel, or the menu's command), one at a time.
+
+    Parameters
+    ----------
+    viewer
+        Gets the result layers.
+    parent
+        A Qt object that goes when the window goes; events of a run still on its way are then dropped.
+    activity
+        Whether to show the progress in napari's own activity dock.
+    """
+
+    started = Signal()
+    told = Signal(str)
+    advanced = Signal(object)
+    failed = Signal(object)
+    finished = Signal(object)
+    ended = Signal()
+
+    def __init__(self, viewer: Viewer, parent: QObject | None = None, *, activity: bool = False) -> None:
+        super().__init__(parent)
+        self.viewer = unwrapped(viewer)
+        self.partial: Finished | None = None
+        self.results: list[Image] = []
+        self.sources: list[str] = []
+        self._worker: Any = None
+        self._stop = Stop()
+        self._waiting: list[tuple[Any, dict[str, Any]]] = []
+        self._done = True
+        self._activity = activity
+        self._bar: Any = None
+        self._adder = QTimer(self)
+        self._adder.setInterval(0)
+        self._adder.timeout.connect(self._add_next)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run is on, or its layers are still being added."""
+        return not self._done
+
+    def start(self, tasks: Sequence[Task]) -> None:
+        """Begin a run.
+
+        Raises
+        ------
+        ValueError
+            If one is on already, or there is nothing to do.
+        """
+        if self.is_running:
+            raise ValueError("A run is on already; wait for it or cancel it.")
+        if not tasks:
+            raise ValueError("There is no image layer to deconvolve; open an image first.")
+        self.partial, self.results = None, []
+        self._done = False
+        self._stop = Stop()
+        # errored: napari shows it as a notification with its traceback.
+        self._worker = create_worker(run, tuple(tasks), self._stop, _start_thread=False)
+        self._stop.worker = self._worker
+        self._worker.yielded.connect(self._hear)
+        self._worker.errored.connect(self._on_error)
+        self._worker.finished.connect(self._on_finished)
+        if self._activity:
+            self._bar = progress(total=0, desc="Deconvolve")
+        self.started.emit()
+        self._worker.start()
+
+    def cancel(self) -> None:
+        """Ask the run to stop; `ended` tells when it has."""
+        if self._worker is not None:
+            self.told.emit("Stopping…")
+            self._stop.set()
+
+    def keep_partial(self) -> None:
+        """Add the layers of what a cancelled run had finished; the rest of them is NaN."""
+        if self.partial is not None:
+            part, self.partial = self.partial, None
+            self._done = False
+            self._queue(part)
+
+    def discard_partial(self) -> None:
+        """Let go of what a cancelled run had finished."""
+        self.partial = None
+
+    def _hear(self, event: Event) -> None:
+        match event:
+            case Note():
+                self.told.emit(event.text)
+            case Advanced():
+                if self._bar is not None:
+                    self._bar.total = event.total
+                    self._bar.update(event.done - self._bar.n)
+                self.advanced.emit(event)
+            case Failed():
+                self.failed.emit(event)
+            case Finished() if event.complete:
+                self._queue(event)
+                self.finished.emit(event)
+            case Finished():
+                self.partial = event
+
+    def _queue(self, event: Finished) -> None:
+        names = unique_names(
+            [keywords["name"] for _, keywords, _ in event.layers],
+            {layer.name for layer in self.viewer.layers},
+        )
+        for (data, keywords, _), name in zip(event.layers, names, strict=True):
+            self._waiting.append((data, {**keywords, "name": name}))
+        # One layer a turn of the event loop, so that the window breathes in between.
+        self._adder.start()
+
+    def _add_next(self) -> None:
+        if self._waiting:
+            data, keywords = self._waiting.pop(0)
+            self.results.append(add_image(self.viewer, data, keywords))
+        if not self._waiting:
+            self._adder.stop()
+            if self._worker is None:
+                self._end()
+
+    def _on_error(self, error: Exception) -> None:
+        self.told.emit(f"The run failed: {error}")
+
+    def _on_finished(self) -> None:
+        self._worker = None
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+        if not self._waiting:
+            self._end()
+
+    def _end(self) -> None:
+        self._done = True
+        self.ended.emit()
+
+
+def add_image(viewer: Viewer, data: Any, keywords: dict[str, Any]) -> Image:
+    """Add an image on top and leave the selection as the user has it."""
+    keywords = dict(keywords)
+    limits = keywords.pop(RANGE_KEY, None)
+    selection = viewer.layers.selection
+    chosen, active = set(selection), selection.active
+    layer = viewer.add_image(data, **keywords)
+    if limits is not None:
+        layer.contrast_limits_range = limits
+    # On an empty selection (the only layer was removed meanwhile) the new one may stay selected.
+    if chosen:
+        viewer.layers.selection = chosen
+        viewer.layers.selection.active = active
+    return layer

@@ -1,0 +1,149 @@
+"""What the user sees and draws, read from the viewer; and the side-by-side view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Shapes
+
+from napari_lucyd._napari.region import bounding_slices
+
+if TYPE_CHECKING:
+    from napari.layers import Image, Layer
+    from napari.viewer import Viewer
+
+RECTANGLE_LAYER = "LUCYD region"
+
+
+def on_screen(layer: Image, viewer: Viewer) -> tuple[slice, ...] | None:
+    """The part of a layer that lies within the canvas, one slice an axis; None if all of it may.
+
+    In 3D nothing is cut off along the view, so that the whole is returned.
+    """
+    if viewer.dims.ndisplay != 2:
+        return None
+    shape = layer.data[0].shape if layer.multiscale else layer.data.shape
+    displayed = _layer_axes(viewer.dims.displayed, viewer.dims.ndim, layer.ndim)
+    factors = layer.downsample_factors[layer.data_level] if layer.multiscale else np.ones(layer.ndim)
+    return bounding_slices(np.asarray(layer.corner_pixels) * factors, shape[: layer.ndim], displayed)
+
+
+def rectangle_layer(viewer: Viewer) -> Shapes | None:
+    """The shapes layer that holds the rectangle: the active one, else ours, else the topmost with a shape."""
+    active = viewer.layers.selection.active
+    drawn = [layer for layer in viewer.layers if isinstance(layer, Shapes) and len(layer.data)]
+    if active in drawn:
+        return active
+    ours = [layer for layer in drawn if layer.name.startswith(RECTANGLE_LAYER)]
+    return (ours or drawn or [None])[-1]
+
+
+def drawn_rectangle(layer: Image, viewer: Viewer) -> tuple[slice, ...]:
+    """The part of a layer within the drawn shape: the selected one, else the last.
+
+    Raises
+    ------
+    ValueError
+        If nothing is drawn, or not over this image.
+    """
+    shapes = rectangle_layer(viewer)
+    if shapes is None:
+        raise ValueError("There is no rectangle yet: press Draw and draw one on the image.")
+    index = max(shapes.selected_data) if shapes.selected_data else len(shapes.data) - 1
+    corners = np.asarray(shapes.data[index], float)
+    world = np.asarray([shapes.data_to_world(corner) for corner in corners])
+    if world.shape[1] < layer.ndim:
+        # Shapes drawn before the image was there have fewer axes: they count at every step of the others.
+        point = np.asarray(viewer.dims.point)[-layer.ndim :]
+        leading = np.broadcast_to(
+            point[: layer.ndim - world.shape[1]], (len(world), layer.ndim - world.shape[1])
+        )
+        world = np.hstack([leading, world])
+    points = np.asarray([layer.world_to_data(corner) for corner in world[:, -layer.ndim :]])
+    spanned = [axis for axis in range(layer.ndim) if np.ptp(points[:, axis]) > 0]
+    shape = layer.data[0].shape if layer.multiscale else layer.data.shape
+    region = bounding_slices(points, shape[: layer.ndim], spanned or (layer.ndim - 2, layer.ndim - 1))
+    if region is None:
+        raise ValueError(f"The rectangle in “{shapes.name}” lies outside “{layer.name}”.")
+    return region
+
+
+def start_drawing(viewer: Viewer, layer: Image) -> Shapes:
+    """Add the shapes layer, or take it up again, with the rectangle tool in hand."""
+    ours = [
+        other
+        for other in viewer.layers
+        if isinstance(other, Shapes) and other.name.startswith(RECTANGLE_LAYER)
+    ]
+    shapes = (
+        ours[-1]
+        if ours
+        else viewer.add_shapes(
+            name=RECTANGLE_LAYER,
+            ndim=layer.ndim,
+            scale=layer.scale,
+            units=layer.units,
+            axis_labels=layer.axis_labels,
+            translate=layer.translate,
+            rotate=layer.rotate,
+            shear=layer.shear,
+            affine=layer.affine,
+            face_color="transparent",
+            edge_color="#ffcc33",
+            edge_width=max(1.0, max(layer.data.shape[-2:] if not layer.multiscale else (200,)) / 200),
+        )
+    )
+    viewer.layers.selection.active = shapes
+    shapes.mode = "add_rectangle"
+    return shapes
+
+
+def _layer_axes(displayed: Sequence[int], viewer_ndim: int, layer_ndim: int) -> tuple[int, ...]:
+    # A layer with fewer axes than the viewer has the last ones.
+    offset = viewer_ndim - layer_ndim
+    return tuple(axis - offset for axis in displayed if axis >= offset)
+
+
+class SideBySide:
+    """Input and results in the grid, with names; puts everything back when it is turned off."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        self.viewer = viewer
+        self._before: dict[str, Any] | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the view is ours to put back."""
+        return self._before is not None
+
+    def show(self, layers: Sequence[Layer]) -> None:
+        """Show these layers next to each other."""
+        if self._before is not None:
+            self.hide()
+        grid, camera = self.viewer.canvas.grid, self.viewer.camera
+        self._before = {
+            "grid": (grid.enabled, grid.stride, grid.shape, grid.spacing),
+            "camera": (camera.center, camera.zoom, camera.angles),
+            "layers": [(layer, layer.visible, layer.name_overlay.visible) for layer in self.viewer.layers],
+        }
+        for layer in self.viewer.layers:
+            layer.visible = layer in layers
+            layer.name_overlay.visible = layer in layers
+        # A negative stride begins with the lowest layer: the input, then what came out of it.
+        grid.stride, grid.shape, grid.spacing = -1, (-1, -1), 0.02
+        grid.enabled = True
+        self.viewer.reset_view()
+
+    def hide(self) -> None:
+        """Back to the view as it was."""
+        if self._before is None:
+            return
+        before, self._before = self._before, None
+        grid, camera = self.viewer.canvas.grid, self.viewer.camera
+        grid.enabled, grid.stride, grid.shape, grid.spacing = before["grid"]
+        for layer, visible, named in before["layers"]:
+            if layer in self.viewer.layers:
+                layer.visible, layer.name_overlay.visible = visible, named
+        camera.center, camera.zoom, camera.angles = before["camera"]

@@ -1,0 +1,277 @@
+"""A run over one or more images as a generator of events, for a worker thread.
+
+Nothing here touches the window. Errors end up as events, one bad image does not stop the others, and no `RuntimeError`
+leaves the generator: superqt's worker would swallow it and neither report it nor finish.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_lucyd._napari import engine
+from napari_lucyd._napari.layers import Source, result_layers
+from napari_lucyd._napari.parameters import Parameters
+from napari_lucyd._napari.region import spatial_region
+
+if TYPE_CHECKING:
+    from napari_lucyd.deconvolution import Job, Result
+
+
+class RunError(Exception):
+    """A run failed for a reason that is ours to explain or to report; never a RuntimeError."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One image to deconvolve.
+
+    Parameters
+    ----------
+    source
+        The layer as it was when Run was pressed.
+    parameters
+        The panel's choices.
+    view
+        One slice an axis of the image (what is on screen or was drawn), or None for all of it.
+    """
+
+    source: Source
+    parameters: Parameters
+    view: tuple[slice, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one image will take, or why it cannot be deconvolved."""
+
+    task: Task
+    job: Job | None
+    model: Any = None
+    seconds: float | None = None
+    error: str = ""
+    region: tuple[slice, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something to tell in the status line."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """A tile is done."""
+
+    done: int
+    total: int
+    seconds_left: float | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An image is done, wholly or, after a cancel, in part."""
+
+    task: Task
+    result: Result
+    layers: list[tuple[np.ndarray, dict[str, Any], str]]
+    seconds: float
+    complete: bool = True
+    share: float = 1.0
+    device: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An image could not be deconvolved; the others go on."""
+
+    task: Task
+    text: str
+
+
+Event = Note | Advanced | Finished | Failed
+
+
+@dataclass
+class Stop:
+    """A request to stop that the engine can ask for at any time; set by Cancel or by napari's closing."""
+
+    event: threading.Event = field(default_factory=threading.Event)
+    worker: Any = None
+
+    def __call__(self) -> bool:
+        """Whether to stop."""
+        return self.event.is_set() or bool(self.worker is not None and self.worker.abort_requested)
+
+    def set(self) -> None:
+        """Ask to stop."""
+        self.event.set()
+
+
+def make_job(task: Task, model: Any) -> tuple[Job, tuple[slice, ...] | None]:
+    """Plan one image.
+
+    Returns
+    -------
+    job, region
+        The plan, and the region it covers, over the spatial axes; None for the whole.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `napari_lucyd.deconvolution.plan` does.
+    """
+    from napari_lucyd.deconvolution import plan
+
+    source, parameters = task.source, task.parameters
+    axes = parameters.axes or source.axes
+    if axes is None:
+        # A first look tells what the engine takes the axes for; it reads no voxel.
+        axes = plan(source.data, model, device="cpu", axes=None).axes
+    region = spatial_region(task.view, axes, parameters.z_range, source.shape)
+    job = plan(source.data, model, **parameters.options(source.voxel_size(axes), axes, region))
+    return job, region
+
+
+def estimate(tasks: Sequence[Task]) -> list[Estimate]:
+    """Memory and time of each image, for the line above Run; call it off the window's thread."""
+    engine.load()
+    estimates = []
+    for task in tasks:
+        try:
+            model = engine.get_model(task.parameters.model)
+            job, region = make_job(task, model)
+            seconds = job.estimate_seconds()
+            estimates.append(Estimate(task, job, model, seconds, region=region))
+        except Exception as error:
+            estimates.append(Estimate(task, None, error=explain(error)))
+    return estimates
+
+
+def run(tasks: Sequence[Task], should_stop: Callable[[], bool]) -> Iterator[Event]:
+    """Deconvolve images one after another.
+
+    Parameters
+    ----------
+    tasks
+        The images.
+    should_stop
+        Asked between tiles and, by the engine, within them.
+
+    Yields
+    ------
+    Event
+        At least one a tile.
+
+    Raises
+    ------
+    RunError
+        In place of any RuntimeError that is not tied to one image.
+    EngineError
+        If torch cannot be loaded.
+    """
+    try:
+        yield from _run(tasks, should_stop)
+    except RuntimeError as error:
+        raise RunError(explain(error)) from error
+
+
+def _run(tasks: Sequence[Task], should_stop: Callable[[], bool]) -> Iterator[Event]:
+    if not engine.is_loaded():
+        yield Note("Loading PyTorch…")
+    engine.load()
+    from napari_lucyd.deconvolution import Cancelled
+
+    planned = []
+    for task in tasks:
+        try:
+            model = engine.get_model(task.parameters.model)
+            planned.append((task, model, *make_job(task, model)))
+        except Exception as error:
+            yield Failed(task, explain(error))
+    total = sum(job.tiles for _, _, job, _ in planned)
+    before = 0
+    for number, (task, model, job, region) in enumerate(planned):
+        where = f"“{task.source.name}”" + (f" ({number + 1} of {len(planned)})" if len(planned) > 1 else "")
+        yield Note(f"Deconvolving {where} on {job.device.name}…")
+        began = time.monotonic()
+        done, stopped = 0, False
+        try:
+            for step in job.steps(should_stop):
+                done = step.done
+                yield Advanced(before + done, total, _remaining(step, job, total, before), where)
+        except Cancelled:
+            stopped = True
+        except Exception as error:
+            yield Failed(task, explain(error))
+            before += job.tiles
+            continue
+        before += job.tiles
+        if stopped and not done:
+            yield Note("Cancelled; nothing was finished.")
+            return
+        try:
+            yield _finish(task, model, job, region, began, not stopped, done / max(1, job.tiles), number)
+        except Exception as error:
+            yield Failed(task, explain(error))
+        if stopped:
+            return
+
+
+def explain(error: BaseException) -> str:
+    """What to tell of an error: our own messages as they are, others with the name of their kind."""
+    text = str(error).strip() or type(error).__name__
+    ours = type(error).__module__.startswith("napari_lucyd")
+    if ours or isinstance(error, ValueError | TypeError | FileNotFoundError):
+        return text
+    return f"{type(error).__name__}: {text}"
+
+
+def _finish(
+    task: Task,
+    model: Any,
+    job: Job,
+    region: tuple[slice, ...] | None,
+    began: float,
+    complete: bool,
+    share: float,
+    number: int,
+) -> Finished:
+    result = job.result()
+    layers = result_layers(
+        task.source,
+        result,
+        model.name,
+        axes=job.axes,
+        region=region,
+        # Channels shown by addition: the first output covers what is below, the others add to it.
+        additive=number > 0 and task.source.blending == "additive",
+    )
+    return Finished(
+        task,
+        result,
+        layers,
+        time.monotonic() - began,
+        complete,
+        share,
+        job.device.name,
+        tuple(str(warning) for warning in getattr(result, "warnings", ()) or ()),
+    )
+
+
+def _remaining(step: Any, job: Job, total: int, before: int) -> float | None:
+    if step.seconds_left is None or step.done == 0:
+        return step.seconds_left
+    tiles_left = total - before - step.done
+    own_left = job.tiles - step.done
+    if own_left <= 0:
+        return step.seconds_left if tiles_left == 0 else None
+    return float(step.seconds_left) * tiles_left / own_left
