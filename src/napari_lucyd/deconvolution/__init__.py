@@ -1,0 +1,59 @@
+"""Deconvolution: arrays in, results out, tile by tile."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_lucyd.deconvolution.axes import Axes, name_axes
+    from napari_lucyd.deconvolution.device import Device, choose_device
+    from napari_lucyd.deconvolution.engine import deconvolve, plan
+    from napari_lucyd.deconvolution.errors import Cancelled, DeconvolutionError, OutOfMemory
+    from napari_lucyd.deconvolution.job import Job
+    from napari_lucyd.deconvolution.normalization import Scaling, Statistics
+    from napari_lucyd.deconvolution.recipe import options_from_recipe
+    from napari_lucyd.deconvolution.result import Progress, Result
+
+# Loaded when used: naming axes and catching errors needs no torch.
+_HOMES = {
+    "Axes": "axes",
+    "Cancelled": "errors",
+    "DeconvolutionError": "errors",
+    "Device": "device",
+    "Job": "job",
+    "OutOfMemory": "errors",
+    "Progress": "result",
+    "Result": "result",
+    "Scaling": "normalization",
+    "Statistics": "normalization",
+    "choose_device": "device",
+    "deconvolve": "engine",
+    "name_axes": "axes",
+    "options_from_recipe": "recipe",
+    "plan": "engine",
+}
+
+__all__ = [
+    "Axes",
+    "Cancelled",
+    "DeconvolutionError",
+    "Device",
+    "Job",
+    "OutOfMemory",
+    "Progress",
+    "Result",
+    "Scaling",
+    "Statistics",
+    "choose_device",
+    "deconvolve",
+    "name_axes",
+    "options_from_recipe",
+    "plan",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

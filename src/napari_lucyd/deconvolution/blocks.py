@@ -1,0 +1,163 @@
+"""From a tile to the network's input, and from the network's output to what is shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_lucyd.deconvolution.filling import MARGIN, fill_nan
+from napari_lucyd.deconvolution.normalization import Group
+from napari_lucyd.deconvolution.resampling import Resampling
+from napari_lucyd.deconvolution.source import Source, to_float32
+from napari_lucyd.deconvolution.tiling import Span, Tile, block_span, reflected
+
+OUTPUTS = ("output", "correction_mask", "update_term", "intermediate")
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What block a tile needs: pure integers, but for the resampling along Z.
+
+    Attributes
+    ----------
+    shape
+        Of a volume, in voxels of the source.
+    halo
+        In voxels of the network's grid.
+    resampling
+        Along the first axis, or None.
+    """
+
+    shape: tuple[int, ...]
+    halo: int
+    resampling: Resampling | None = None
+
+    def needed(self, tile: Tile) -> tuple[Span, ...]:
+        """The voxels of the network's grid that the tile is made from."""
+        if self.resampling is None:
+            return tile.spans
+        return (self.resampling.needed_planes(tile.spans[0]), *tile.spans[1:])
+
+    def block(self, tile: Tile) -> tuple[Span, ...]:
+        """The voxels of the network's grid that go into the network: even origins, even sizes."""
+        return tuple(block_span(span, self.halo) for span in self.needed(tile))
+
+    def block_voxels(self, tile: Tile) -> int:
+        return math.prod(span.size for span in self.block(tile))
+
+
+class Block(NamedTuple):
+    """The network's input for a tile.
+
+    ``values`` is (Z, Y, X) or (Y, X), float32, in units of the image, on the network's grid; ``missing`` says
+    which voxels of the tile are NaN in the source (None: none).
+    """
+
+    values: npt.NDArray[np.float32]
+    missing: npt.NDArray[np.bool_] | None
+
+
+def read_block(source: Source, lead: Sequence[int], tile: Tile, geometry: Geometry, group: Group) -> Block:
+    """Read what a tile needs of one volume, continue it by reflection, fill its NaNs and resample it."""
+    block = geometry.block(tile)
+    indices = [reflected(span, size) for span, size in zip(block, geometry.shape, strict=True)]
+    weights = None
+    if geometry.resampling is not None:
+        indices[0], weights = geometry.resampling.there(block[0], geometry.shape[0])
+    spans = [Span(int(index.min()), int(index.max()) + 1) for index in indices]
+    if group.nan_voxels:  # the fill looks beyond the block, so that it is the same in every block
+        spans = [
+            Span(max(0, span.start - MARGIN), min(size, span.stop + MARGIN))
+            for span, size in zip(spans, geometry.shape, strict=True)
+        ]
+    slab = to_float32(source.read(lead, spans))
+    missing = None
+    if group.nan_voxels:
+        nan = np.isnan(slab)
+        if nan.any():
+            kept = tuple(
+                slice(k.start - s.start, k.stop - s.start) for k, s in zip(tile.spans, spans, strict=True)
+            )
+            missing = nan[kept]
+            slab = fill_nan(slab, group.lo)
+    for axis, (index, span) in enumerate(zip(indices, spans, strict=True)):
+        slab = np.take(slab, index - span.start, axis=axis)
+    if weights is not None:
+        slab = np.tensordot(weights, slab, axes=1)
+    return Block(np.ascontiguousarray(slab, dtype=np.float32), missing)
+
+
+class Shown(NamedTuple):
+    """What a tile contributes, in the units a person is shown, and how far the parts are from one identity."""
+
+    parts: dict[str, npt.NDArray[np.float32]]
+    deviation: float
+    bright: bool
+
+
+def shown_parts(
+    y: Tensor,
+    raw: Any,
+    gain: tuple[float, float],
+    tile: Tile,
+    geometry: Geometry,
+    group: Group,
+    outputs: Sequence[str],
+) -> Shown:
+    """The network's parts in units of the image, with the last batch norm's gain folded into the mask.
+
+    M' = g (y + M) - y, so that x' = max(0, (y + M') u + o) agrees with Eq. 5 of the paper and u is neutral at 1.
+
+    Parameters
+    ----------
+    y, raw
+        (1, 1, …): the network's input, and its `LucydOutput`.
+    gain
+        g and o of the last batch norm.
+    """
+    g, offset = gain
+    needed, block = geometry.needed(tile), geometry.block(tile)
+    crop = (0, 0, *(slice(n.start - b.start, n.stop - b.start) for n, b in zip(needed, block, strict=True)))
+    with torch.inference_mode():
+        inside = y[crop]
+        output, update = raw.output[crop], raw.update_term[crop]
+        intermediate = g * raw.intermediate[crop]
+        mask = intermediate - inside
+        formula = torch.relu((inside + mask) * update + offset)
+        largest = max(1.0, float(output.max()))
+        deviation = float((formula - output).abs().max()) / largest
+        # A NaN must not hide: comparisons with it are false.
+        bright = bool((output > 0).any())
+        available = {"output": output, "correction_mask": mask, "update_term": update, "intermediate": intermediate}
+        parts = {}
+        for name in outputs:
+            part = available[name]
+            if geometry.resampling is not None:
+                back = torch.from_numpy(geometry.resampling.back(tile.spans[0], needed[0])).to(part.device)
+                part = torch.tensordot(back, part, dims=1)
+                if name in ("output", "update_term"):  # a cubic can undershoot; these are not negative
+                    part = part.clamp(min=0)
+            if name != "update_term":
+                part = part * group.s
+            if name in ("output", "intermediate"):
+                part = part + group.lo
+            parts[name] = part.to("cpu", torch.float32).numpy()
+    return Shown(parts, deviation, bright)
+
+
+def constant_parts(tile: Tile, group: Group, outputs: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
+    """What a constant image gives: itself, with nothing corrected."""
+    values = {
+        "output": group.minimum,
+        "correction_mask": 0.0,
+        "update_term": 1.0,
+        "intermediate": group.minimum,
+    }
+    return {name: np.full(tile.shape, values[name], dtype=np.float32) for name in outputs}

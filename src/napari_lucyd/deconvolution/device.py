@@ -1,0 +1,147 @@
+"""Which device computes, by name, and why."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where the network runs.
+
+    Attributes
+    ----------
+    torch
+        As torch names it: ``"cpu"``, ``"cuda:0"``, ``"mps"``.
+    name
+        For a person: ``"CPU, 2 threads"``, ``"NVIDIA RTX A4000"``.
+    reason
+        Why it is not the one asked for; empty where it is.
+    """
+
+    torch: str
+    name: str
+    reason: str = ""
+
+    @property
+    def kind(self) -> str:
+        """``"cpu"``, ``"cuda"`` or ``"mps"``."""
+        return self.torch.partition(":")[0]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.reason})" if self.reason else self.name
+
+
+def cpu(reason: str = "") -> Device:
+    """The processor."""
+    threads = torch.get_num_threads()
+    return Device("cpu", f"CPU, {threads} thread{'s' if threads != 1 else ''}", reason)
+
+
+def choose_device(wish: Any = "auto") -> Device:
+    """The device for a wish.
+
+    Parameters
+    ----------
+    wish
+        ``"auto"`` (CUDA, else MPS, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, a `torch.device`
+        or a `Device`. A device that is not there is replaced by the CPU, and ``reason`` says so.
+
+    Raises
+    ------
+    ValueError
+        If the wish names no kind of device that is known.
+
+    Examples
+    --------
+    >>> choose_device("cpu").torch
+    'cpu'
+    """
+    if isinstance(wish, Device):
+        wish = wish.torch
+    text = str(wish).strip().lower()
+    kind, _, number = text.partition(":")
+    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
+        raise ValueError(f"device is {wish!r}; it can be 'auto', 'cpu', 'cuda', 'cuda:1' (and so on) or 'mps'.")
+    if kind == "cpu":
+        return cpu()
+    if kind == "auto":
+        if torch.cuda.is_available():
+            return _cuda(torch.cuda.current_device())
+        return _mps() if torch.backends.mps.is_available() else cpu()
+    if kind == "mps":
+        if torch.backends.mps.is_available():
+            return _mps()
+        return cpu(f"MPS was asked for, but {why_no_mps()}")
+    if not torch.cuda.is_available():
+        return cpu(f"CUDA was asked for, but {why_no_cuda()}")
+    count = torch.cuda.device_count()
+    index = int(number) if number else torch.cuda.current_device()
+    if index >= count:
+        return replace(_cuda(0), reason=f"cuda:{index} was asked for, but there are only {count} CUDA devices")
+    return _cuda(index)
+
+
+def _cuda(index: int) -> Device:
+    return Device(f"cuda:{index}", torch.cuda.get_device_name(index))
+
+
+def _mps() -> Device:
+    return Device("mps", f"Apple GPU ({platform.machine()}, Metal)")
+
+
+def why_no_cuda() -> str:
+    """In words, why torch has no CUDA device."""
+    if torch.version.cuda is None and getattr(torch.version, "hip", None) is None:
+        return "the installed torch is a build without CUDA; see pytorch.org for one with it"
+    return "torch finds no CUDA device (no NVIDIA GPU, or no driver that this torch can use)"
+
+
+def why_no_mps() -> str:
+    """In words, why torch has no MPS device."""
+    if not torch.backends.mps.is_built():
+        return "the installed torch is a build without MPS (it needs macOS on Apple silicon)"
+    return "torch finds no Metal device (macOS 12.3 or later is needed)"
+
+
+def free_memory(device: Device) -> int:
+    """Bytes that can be taken on a device now."""
+    if device.kind == "cuda":
+        free, _ = torch.cuda.mem_get_info(torch.device(device.torch))
+        return int(free)
+    return _free_host_memory()
+
+
+def _free_host_memory() -> int:
+    free = int(psutil.virtual_memory().available)
+    # In a container or a batch job the limit of the group counts, not the machine's memory.
+    limit = _group_limit(Path("/sys/fs/cgroup"))
+    return free if limit is None else min(free, limit)
+
+
+def _group_limit(root: Path) -> int | None:
+    try:
+        limit = (root / "memory.max").read_text().strip()
+        used = int((root / "memory.current").read_text())
+        cache = sum(
+            int(line.split()[1])
+            for line in (root / "memory.stat").read_text().splitlines()
+            if line.startswith("inactive_file ")
+        )
+    except (OSError, ValueError):
+        return None
+    return max(0, int(limit) - used + cache) if limit.isdigit() else None
+
+
+def release_memory(device: Device) -> None:
+    """Give back to the system what torch keeps of a device's memory after a run."""
+    if device.kind == "cuda":
+        torch.cuda.empty_cache()
+    elif device.kind == "mps":
+        torch.mps.empty_cache()

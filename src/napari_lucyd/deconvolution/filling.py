@@ -1,0 +1,54 @@
+"""Voxels that are NaN, filled from what is around them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+# Half widths of the windows tried one after another; what has no finite voxel within the last is filled with a
+# constant. A window, not a search for the nearest voxel, so that the value does not depend on the tile.
+_RADII = (1, 3, 8)
+
+MARGIN = _RADII[-1]
+
+
+def fill_nan(values: npt.NDArray[np.float32], constant: float) -> npt.NDArray[np.float32]:
+    """A copy in which each NaN is the mean of the finite voxels in the smallest window around it that has any.
+
+    Parameters
+    ----------
+    values
+        (Z, Y, X) or (Y, X), with NaN.
+    constant
+        For voxels that have no finite one within `MARGIN`; in units of the image.
+    """
+    missing = np.isnan(values)
+    filled = values.copy()
+    known = np.where(missing, 0, values).astype(np.float64)
+    weight = (~missing).astype(np.float64)
+    for radius in _RADII:
+        if not missing.any():
+            break
+        number = _window_sum(weight, radius)
+        here = missing & (number > 0)
+        filled[here] = (_window_sum(known, radius)[here] / number[here]).astype(np.float32)
+        missing &= ~here
+    filled[missing] = constant
+    return filled
+
+
+def _window_sum(values: npt.NDArray[np.float64], radius: int) -> npt.NDArray[np.float64]:
+    """Sums over windows of 2 radius + 1 voxels along every axis, zero outside.
+
+    Added up shift by shift: a running sum would round differently from tile to tile.
+    """
+    for axis, size in enumerate(values.shape):
+        total = values.copy()
+        for shift in range(1, min(radius, size - 1) + 1):
+            front = [slice(None)] * values.ndim
+            rear = [slice(None)] * values.ndim
+            front[axis], rear[axis] = slice(shift, None), slice(None, -shift)
+            total[tuple(rear)] += values[tuple(front)]
+            total[tuple(front)] += values[tuple(rear)]
+        values = total
+    return values

@@ -1,0 +1,72 @@
+"""One block through the network: where torch is called, its errors are understood, and Cancel is heard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from napari_lucyd.deconvolution.device import Device
+from napari_lucyd.deconvolution.errors import Cancelled, DeconvolutionError
+from napari_lucyd.deconvolution.folding import fold
+
+
+class BlockTooLarge(Exception):
+    """The device has not the memory for this block; a smaller one may do."""
+
+
+def prepare(network: nn.Module, device: Device, should_stop: Callable[[], bool] | None = None) -> nn.Module:
+    """A folded copy of the network on a device, that asks ``should_stop`` before each of its layers.
+
+    Raises
+    ------
+    Cancelled
+        From its forward pass, when ``should_stop`` says so.
+    """
+    ready = fold(network).to(torch.device(device.torch))
+
+    def ask(*_: Any) -> None:
+        if should_stop is not None and should_stop():
+            raise Cancelled("Stopped.")
+
+    for layer in ready.modules():
+        if not list(layer.children()):
+            layer.register_forward_pre_hook(ask)
+    return ready
+
+
+def run_network(network: nn.Module, y: Tensor) -> Any:
+    """The one place where the network is called for a block.
+
+    Parameters
+    ----------
+    network
+        From `prepare`.
+    y
+        (1, 1, [Z,] Y, X), float32, even sizes, on the network's device.
+
+    Raises
+    ------
+    BlockTooLarge
+        If memory runs out.
+    DeconvolutionError
+        If torch reports any other error.
+    """
+    try:
+        # TensorFloat-32 keeps ten bits: the result would depend on the device by a thousandth of the range.
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            return network(y)
+    except (RuntimeError, MemoryError, NotImplementedError) as error:
+        if is_out_of_memory(error):
+            raise BlockTooLarge(str(error)) from None
+        raise DeconvolutionError(f"torch could not run the network: {error}") from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch or numpy means that memory ran out."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error).lower()
+    return "out of memory" in text or "can't allocate memory" in text or "alloc_failed" in text

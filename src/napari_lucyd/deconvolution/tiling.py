@@ -1,0 +1,181 @@
+"""Tile geometry: integers in, frozen values out; no array is touched here.
+
+A *tile* is what is kept of one pass of the network, the *halo* the margin that the pass needs around
+it, the *block* both together: what is read. The volume is thought of as continued without end by
+reflection, so that blocks may reach over its borders; `reflected` says which voxel stands there.
+Blocks begin at even indices and have even sizes, because the network halves and doubles its input
+and so its result depends on the parity of the origin.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Span(NamedTuple):
+    """The indices from ``start`` up to, but without, ``stop`` along one axis."""
+
+    start: int
+    stop: int
+
+    @property
+    def size(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def slice(self) -> slice:
+        return slice(self.start, self.stop)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The voxels that one pass of the network contributes to the result, one span an axis."""
+
+    spans: tuple[Span, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(span.size for span in self.spans)
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        return tuple(span.slice for span in self.spans)
+
+
+def even_floor(index: int) -> int:
+    """The largest even number that is not above ``index``."""
+    return index - index % 2
+
+
+def even_ceil(index: int) -> int:
+    """The smallest even number that is not below ``index``."""
+    return index + index % 2
+
+
+def block_span(kept: Span, halo: int) -> Span:
+    """The span to read for the span ``kept``: ``halo`` more on both sides, made even outwards.
+
+    Examples
+    --------
+    >>> block_span(Span(0, 7), halo=24)
+    Span(start=-24, stop=32)
+    """
+    return Span(even_floor(kept.start - halo), even_ceil(kept.stop + halo))
+
+
+def reflected(span: Span, size: int) -> npt.NDArray[np.int64]:
+    """The indices in [0, ``size``) that stand at the indices of ``span`` when an axis is continued by reflection.
+
+    The first and the last voxel are not repeated (… 2 1 0 1 2 …); an axis of one voxel repeats it.
+
+    Examples
+    --------
+    >>> reflected(Span(-2, 5), 3).tolist()
+    [2, 1, 0, 1, 2, 1, 0]
+    """
+    if size < 1:
+        raise ValueError(f"An axis of size {size} cannot be reflected; it needs at least one voxel.")
+    if size == 1:
+        return np.zeros(span.size, dtype=np.int64)
+    period = 2 * (size - 1)
+    phase = np.arange(span.start, span.stop, dtype=np.int64) % period
+    return np.minimum(phase, period - phase)
+
+
+def fit_tile_shape(tile_shape: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    """The tile shape made even (upwards) and no larger than needed to hold ``shape``."""
+    if len(tile_shape) != len(shape) or any(n < 1 for n in tile_shape):
+        raise ValueError(
+            f"tile_shape is {tuple(tile_shape)}; it needs {len(shape)} positive sizes, one for each of the "
+            f"spatial axes of shape {tuple(shape)}."
+        )
+    return tuple(even_ceil(min(int(t), n)) for t, n in zip(tile_shape, shape, strict=True))
+
+
+def cut(extent: Sequence[Span], tile_shape: Sequence[int]) -> Iterator[Tile]:
+    """Tiles that cover ``extent``, each voxel once, in reading order.
+
+    Inner tile borders lie on multiples of the (even) tile shape counted from the even index at or below
+    the beginning of ``extent``, so that no block has to grow by the odd voxel.
+    """
+    rows = []
+    for span, size in zip(extent, tile_shape, strict=True):
+        inner = range(even_floor(span.start) + size, span.stop, size)
+        borders = [span.start, *(b for b in inner if b > span.start), span.stop]
+        rows.append([Span(a, b) for a, b in zip(borders[:-1], borders[1:], strict=True)])
+    for spans in product(*rows):
+        yield Tile(spans)
+
+
+def halve(tile: Tile) -> tuple[Tile, Tile] | None:
+    """The tile cut in two along its longest axis, at an even index; None where it is too small for that."""
+    axis = max(range(len(tile.spans)), key=lambda i: tile.spans[i].size)
+    span = tile.spans[axis]
+    middle = even_floor(span.start + (span.size + 1) // 2)
+    if not span.start < middle < span.stop:
+        return None
+    low, high = list(tile.spans), list(tile.spans)
+    low[axis], high[axis] = Span(span.start, middle), Span(middle, span.stop)
+    return Tile(tuple(low)), Tile(tuple(high))
+
+
+def block_voxels(tile_shape: Sequence[int], halo: int) -> int:
+    """Voxels of the block around an even tile."""
+    return math.prod(even_ceil(n) + 2 * even_ceil(halo) for n in tile_shape)
+
+
+def choose_tile_shape(shape: Sequence[int], halo: int, max_block_voxels: int) -> tuple[int, ...]:
+    """The tile shape whose blocks fit and that reads the fewest voxels in all.
+
+    Parameters
+    ----------
+    shape
+        Of the region to deconvolve, in voxels of the network's grid.
+    halo
+        Margin in voxels.
+    max_block_voxels
+        What fits: a pure number, so that the choice can be tested without a device.
+
+    Returns
+    -------
+    tuple of int
+        Even sizes. If nothing fits, the smallest there is (2 voxels along each axis).
+
+    Examples
+    --------
+    >>> choose_tile_shape((64, 256, 256), halo=24, max_block_voxels=2**23)
+    (64, 256, 128)
+    """
+    candidates = [_even_parts(n) for n in shape]  # per axis: (tile sizes, number of tiles)
+    grids = np.meshgrid(*(sizes for sizes, _ in candidates), indexing="ij")
+    counts = np.meshgrid(*(count for _, count in candidates), indexing="ij")
+    blocks = np.ones(grids[0].shape)
+    total = np.ones(grids[0].shape)
+    longest = np.zeros(grids[0].shape)
+    for sizes, count in zip(grids, counts, strict=True):
+        side = sizes + 2.0 * even_ceil(halo)
+        blocks *= side
+        total *= side * count
+        longest = np.maximum(longest, side)
+    total[blocks > max_block_voxels] = np.inf
+    if not np.isfinite(total).any():
+        return (2,) * len(shape)
+    # Among equals the most compact block: its longest side is shortest.
+    best = np.lexsort((longest.ravel(), total.ravel()))[0]
+    return tuple(int(sizes.ravel()[best]) for sizes in grids)
+
+
+def _even_parts(size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Even tile sizes worth a thought along an axis, and how many tiles each gives."""
+    # Beyond 64 parts finer steps than a geometric series change the cost by little.
+    parts = sorted({*range(1, 65), *(int(64 * 1.1**i) for i in range(1, 120))})
+    sizes = sorted({even_ceil(max(1, math.ceil(size / part))) for part in parts} | {2}, reverse=True)
+    tiles = np.asarray(sizes, dtype=np.int64)
+    return tiles, -(-size // tiles)
