@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from napari_lucyd.deconvolution.engine import deconvolve, plan
     from napari_lucyd.deconvolution.errors import Cancelled, DeconvolutionError, OutOfMemory
     from napari_lucyd.deconvolution.job import Job
-    from napari_lucyd.deconvolution.normalization import Scaling, Statistics
+    from napari_lucyd.deconvolution.normalization import Statistics
     from napari_lucyd.deconvolution.recipe import options_from_recipe
     from napari_lucyd.deconvolution.result import Progress, Result
 
@@ -25,7 +25,6 @@ _HOMES = {
     "OutOfMemory": "errors",
     "Progress": "result",
     "Result": "result",
-    "Scaling": "normalization",
     "Statistics": "normalization",
     "choose_device": "device",
     "deconvolve": "engine",
@@ -43,7 +42,6 @@ __all__ = [
     "OutOfMemory",
     "Progress",
     "Result",
-    "Scaling",
     "Statistics",
     "choose_device",
     "deconvolve",

@@ -42,6 +42,7 @@ class Axes:
 
     @property
     def leading_shape(self) -> tuple[int, ...]:
+        """Sizes of the leading axes."""
         return tuple(self.size(name) for name in self.leading)
 
     @property
@@ -54,7 +55,7 @@ class Axes:
         return self.shape[self.names.index(name)] if name in self.names else 1
 
     def index(self, lead: Sequence[int], spans: Sequence[Span]) -> tuple[int | slice, ...]:
-        """What to index the array with for one volume (``lead``) and ``spans`` along its (Z, Y, X) or (Y, X)."""
+        """What to index the array with for ``spans`` along (Z, Y, X) or (Y, X) of the volume ``lead``."""
         at: dict[str, int | slice] = dict(zip(self.leading, lead, strict=True))
         at |= {name: span.slice for name, span in zip("ZYX"[-self.dimension :], spans, strict=True)}
         return tuple(at[name] for name in self.names)
@@ -104,8 +105,10 @@ def name_axes(
     if axes is None:
         if dtype == np.uint8 and len(shape) > 2 and shape[-1] in (3, 4):
             raise ValueError(
-                f"The image has shape {shape} and dtype uint8: this looks like RGB with colours along the last axis. "
-                "Split the colours or convert to grey first; if it is a volume, say so with axes, e.g. axes='ZYX'."
+                f"The image has shape {shape} and dtype uint8: this looks like RGB with colours along the "
+                "last axis. "
+                "Split the colours or convert to grey first; if it is a volume, say so with axes, e.g. "
+                "axes='ZYX'."
             )
         axes = _guess(shape, dimension)
     names = axes.upper()
@@ -127,7 +130,8 @@ def _guess(shape: tuple[int, ...], dimension: int) -> str:
     if count == 5:
         return "TCZYX"
     raise ValueError(
-        f"The image has {count} axes (shape {shape}); what they are has to be said with axes, e.g. axes='PTCZYX'."
+        f"The image has {count} axes (shape {shape}); what they are has to be said with axes, e.g. "
+        "axes='PTCZYX'."
     )
 
 
@@ -144,15 +148,21 @@ def _from_dims(dims: Sequence[object], count: int) -> str | None:
 def _check(names: str, shape: tuple[int, ...], dimension: int) -> None:
     if "S" in names:
         raise ValueError(
-            f"The axes {names!r} name S, samples of an RGB picture. Split the colours or convert to grey first."
+            f"The axes {names!r} name S, samples of an RGB picture. Split the colours or convert to grey "
+            "first."
         )
     if len(names) != len(shape):
-        raise ValueError(f"axes={names!r} names {len(names)} axes, but the image has {len(shape)} (shape {shape}).")
+        raise ValueError(
+            f"axes={names!r} names {len(names)} axes, but the image has {len(shape)} (shape {shape})."
+        )
     if not names.isalpha() or len(set(names)) != len(names):
-        raise ValueError(f"axes={names!r} is not understood; give each axis a letter of its own, e.g. 'TCZYX'.")
+        raise ValueError(
+            f"axes={names!r} is not understood; give each axis a letter of its own, e.g. 'TCZYX'."
+        )
     if not names.endswith("YX"):
         raise ValueError(
-            f"axes={names!r} has to end in 'YX'; move the axes first (numpy.moveaxis), or correct the letters."
+            f"axes={names!r} has to end in 'YX'; move the axes first (numpy.moveaxis), or correct the "
+            "letters."
         )
     if any(n == 0 for n in shape):
         raise ValueError(f"The image is empty: its shape is {shape}.")

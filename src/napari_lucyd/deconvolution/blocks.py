@@ -50,6 +50,7 @@ class Geometry:
         return tuple(block_span(span, self.halo) for span in self.needed(tile))
 
     def block_voxels(self, tile: Tile) -> int:
+        """How many voxels go into the network for the tile."""
         return math.prod(span.size for span in self.block(tile))
 
 
@@ -95,7 +96,11 @@ def read_block(source: Source, lead: Sequence[int], tile: Tile, geometry: Geomet
 
 
 class Shown(NamedTuple):
-    """What a tile contributes, in the units a person is shown, and how far the parts are from one identity."""
+    """What a tile contributes.
+
+    ``parts`` are in the units a person is shown; ``deviation`` is the largest difference between x' and
+    max(0, (y + M') u + o), as a share of the range; ``bright`` says whether any voxel of x' is above 0.
+    """
 
     parts: dict[str, npt.NDArray[np.float32]]
     deviation: float
@@ -113,7 +118,8 @@ def shown_parts(
 ) -> Shown:
     """The network's parts in units of the image, with the last batch norm's gain folded into the mask.
 
-    M' = g (y + M) - y, so that x' = max(0, (y + M') u + o) agrees with Eq. 5 of the paper and u is neutral at 1.
+    M' = g (y + M) - y, so that x' = max(0, (y + M') u + o) agrees with Eq. 5 of the paper and u is neutral at
+    1.
 
     Parameters
     ----------
@@ -124,7 +130,11 @@ def shown_parts(
     """
     g, offset = gain
     needed, block = geometry.needed(tile), geometry.block(tile)
-    crop = (0, 0, *(slice(n.start - b.start, n.stop - b.start) for n, b in zip(needed, block, strict=True)))
+    crop: tuple[Any, ...] = (
+        0,
+        0,
+        *(slice(n.start - b.start, n.stop - b.start) for n, b in zip(needed, block, strict=True)),
+    )
     with torch.inference_mode():
         inside = y[crop]
         output, update = raw.output[crop], raw.update_term[crop]
@@ -135,7 +145,12 @@ def shown_parts(
         deviation = float((formula - output).abs().max()) / largest
         # A NaN must not hide: comparisons with it are false.
         bright = bool((output > 0).any())
-        available = {"output": output, "correction_mask": mask, "update_term": update, "intermediate": intermediate}
+        available = {
+            "output": output,
+            "correction_mask": mask,
+            "update_term": update,
+            "intermediate": intermediate,
+        }
         parts = {}
         for name in outputs:
             part = available[name]

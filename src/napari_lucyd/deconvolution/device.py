@@ -50,8 +50,9 @@ def choose_device(wish: Any = "auto") -> Device:
     Parameters
     ----------
     wish
-        ``"auto"`` (CUDA, else MPS, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, a `torch.device`
-        or a `Device`. A device that is not there is replaced by the CPU, and ``reason`` says so.
+        ``"auto"`` (CUDA, else MPS, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, a
+        `torch.device` or a `Device`. A device that is not there is replaced by the CPU, and ``reason`` says
+        so.
 
     Raises
     ------
@@ -68,7 +69,9 @@ def choose_device(wish: Any = "auto") -> Device:
     text = str(wish).strip().lower()
     kind, _, number = text.partition(":")
     if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
-        raise ValueError(f"device is {wish!r}; it can be 'auto', 'cpu', 'cuda', 'cuda:1' (and so on) or 'mps'.")
+        raise ValueError(
+            f"device is {wish!r}; it can be 'auto', 'cpu', 'cuda', 'cuda:1' (and so on) or 'mps'."
+        )
     if kind == "cpu":
         return cpu()
     if kind == "auto":
@@ -84,7 +87,9 @@ def choose_device(wish: Any = "auto") -> Device:
     count = torch.cuda.device_count()
     index = int(number) if number else torch.cuda.current_device()
     if index >= count:
-        return replace(_cuda(0), reason=f"cuda:{index} was asked for, but there are only {count} CUDA devices")
+        return replace(
+            _cuda(0), reason=f"cuda:{index} was asked for, but there are only {count} CUDA devices"
+        )
     return _cuda(index)
 
 

@@ -10,7 +10,7 @@ from napari_lucyd.deconvolution.axes import Axes
 from napari_lucyd.deconvolution.blocks import OUTPUTS, Geometry
 from napari_lucyd.deconvolution.device import choose_device
 from napari_lucyd.deconvolution.job import Choices, Job, automatic_tile_shape
-from napari_lucyd.deconvolution.normalization import Statistics, resolve_scaling, separate_axes
+from napari_lucyd.deconvolution.normalization import Statistics, resolve_normalization, separate_axes
 from napari_lucyd.deconvolution.resampling import TOLERANCE, choose_resampling
 from napari_lucyd.deconvolution.result import Progress, Result
 from napari_lucyd.deconvolution.source import Source
@@ -41,20 +41,20 @@ def deconvolve(
     Parameters
     ----------
     volume
-        (…, Z, Y, X), or (…, Y, X) for a 2D model: numpy, dask, zarr or xarray, any real dtype, in any units. It is
-        read tile by tile. Leading axes (T, C) are gone through one volume after another.
+        (…, Z, Y, X), or (…, Y, X) for a 2D model: numpy, dask, zarr or xarray, any real dtype, in any units.
+        It is read tile by tile. Leading axes (T, C) are gone through one volume after another.
     model
         From `load_model`.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
     tile_shape
-        Voxels kept of each pass of the network, one number for each of (Z,) Y, X, made even; by default from the
-        memory that is free. The result does not depend on it.
+        Voxels kept of each pass of the network, one number for each of (Z,) Y, X, made even; by default from
+        the memory that is free. The result does not depend on it.
     halo
         Margin in voxels; by default the network's whole receptive field. With less, seams may show.
     normalization
-        ``"model"`` (as it was trained), ``"minmax"``, ``"percentile"``, ``"none"``, or something with ``method``,
-        ``low`` and ``high``.
+        ``"model"`` (as it was trained), ``"minmax"``, ``"percentile"``, ``"none"``, or something with
+        ``method``, ``low`` and ``high``.
     voxel_size
         (Z, Y, X) steps in any one unit.
     outputs
@@ -62,14 +62,15 @@ def deconvolve(
     progress
         Called with a `Progress` after each tile.
     isotropic
-        Whether to resample along Z to isotropic voxels for the network, and back. None: where ``voxel_size`` says
-        that the Z step differs from the lateral one by more than a quarter.
+        Whether to resample along Z to isotropic voxels for the network, and back. None: where ``voxel_size``
+        says that the Z step differs from the lateral one by more than a quarter.
     axes
         One letter an axis, e.g. ``"TCZYX"``; by default from the array's own names, or its shape.
     separate
         Leading axes whose indices are each normalised by themselves.
     region
-        Slices along the spatial axes, or along all axes: only this part is computed, just as in a run of the whole.
+        Slices along the spatial axes, or along all axes: only this part is computed, just as in a run of the
+        whole.
     statistics
         From ``Job.measure()`` of a job on the same input, so that it is not read again.
 
@@ -141,13 +142,15 @@ def plan(
     """
     source = Source(volume, model.dimension, axes)
     named = source.axes
-    scaling = resolve_scaling(normalization, model.normalization)
+    scaling = resolve_normalization(normalization, model.normalization)
     separate = separate_axes(separate, named.leading)
     wanted = _check_outputs(outputs)
     steps = _check_voxel_size(voxel_size, named)
     lead_spans, spans = _check_region(region, named)
     warnings: list[str] = []
-    resampling = choose_resampling(steps, isotropic, named.size("Z"), model.dimension == 3 and "Z" in named.names)
+    resampling = choose_resampling(
+        steps, isotropic, named.size("Z"), model.dimension == 3 and "Z" in named.names
+    )
     geometry = Geometry(named.volume_shape, _check_halo(halo, model, warnings), resampling)
     chosen = choose_device(device)
     if chosen.reason:
@@ -155,7 +158,7 @@ def plan(
     warnings.extend(_voxel_warnings(steps, resampling is not None, named))
     choices = Choices(
         outputs=wanted,
-        scaling=scaling,
+        normalization=scaling,
         separate=separate,
         voxel_size=steps,
         region=spans,
@@ -187,7 +190,9 @@ def _check_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
     names = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     unknown = [name for name in names if name not in OUTPUTS]
     if unknown or not names:
-        raise ValueError(f"outputs is {outputs!r}; it can hold {', '.join(map(repr, OUTPUTS))}, at least one of them.")
+        raise ValueError(
+            f"outputs is {outputs!r}; it can hold {', '.join(map(repr, OUTPUTS))}, at least one of them."
+        )
     return tuple(name for name in OUTPUTS if name in names)
 
 
@@ -219,7 +224,8 @@ def _check_halo(halo: int | None, model: Any, warnings: list[str]) -> int:
         raise ValueError(f"halo is {wanted}; it cannot be negative.")
     if wanted < field:
         warnings.append(
-            f"A halo of {wanted} voxels is smaller than the network's receptive field of {field}: seams and frames may "
+            f"A halo of {wanted} voxels is smaller than the network's receptive field of {field}: seams and "
+            "frames may "
             "show."
         )
     return even_ceil(wanted)
@@ -239,7 +245,8 @@ def _check_region(region: Sequence[slice] | None, axes: Axes) -> tuple[tuple[Spa
             named = letters
         else:
             raise ValueError(
-                f"region has {len(slices)} entries; it needs one slice for each spatial axis ({axes.spatial}) or for "
+                f"region has {len(slices)} entries; it needs one slice for each spatial axis "
+                f"({axes.spatial}) or for "
                 f"each axis ({axes.names})."
             )
         for name, part in zip(named, slices, strict=True):
@@ -254,14 +261,17 @@ def _check_slice(part: slice | int, name: str, size: int) -> Span:
         part = slice(number, number + 1)
     start, stop, step = part.indices(size)
     if step != 1 or start >= stop:
-        raise ValueError(f"The region along {name} is {part}; of {size} voxels it takes none, or it skips some.")
+        raise ValueError(
+            f"The region along {name} is {part}; of {size} voxels it takes none, or it skips some."
+        )
     return Span(start, stop)
 
 
 def _check_statistics(statistics: Statistics, choices: Choices, axes: Axes) -> None:
-    if statistics.scaling != choices.scaling:
+    if statistics.normalization != choices.normalization:
         raise ValueError(
-            f"The statistics were taken for {statistics.scaling}, but this run asks for {choices.scaling}; measure "
+            f"The statistics were taken for {statistics.normalization}, but this run asks for "
+            f"{choices.normalization}; measure "
             "again."
         )
     for lead in choices.leads:
@@ -269,8 +279,10 @@ def _check_statistics(statistics: Statistics, choices: Choices, axes: Axes) -> N
             statistics.group(dict(zip(axes.leading, lead, strict=True)))
         except KeyError:
             raise ValueError(
-                f"The statistics hold one set of numbers for each index along {statistics.separate!r}, but not for the "
-                f"volume {lead} along {axes.leading!r}; pass the whole input, and what is wanted of it as region with "
+                f"The statistics hold one set of numbers for each index along {statistics.separate!r}, but "
+                "not for the "
+                f"volume {lead} along {axes.leading!r}; pass the whole input, and what is wanted of it as "
+                "region with "
                 "a slice for each axis."
             ) from None
 
@@ -286,7 +298,8 @@ def _voxel_warnings(steps: tuple[float, ...] | None, resampled: bool, axes: Axes
         factor = steps[0] / (y * x) ** 0.5
         if not 1 / TOLERANCE <= factor <= TOLERANCE:
             found.append(
-                f"The Z step is {factor:.3g} times the lateral one and resampling is off; the models are trained on "
+                f"The Z step is {factor:.3g} times the lateral one and resampling is off; the models are "
+                "trained on "
                 "isotropic voxels."
             )
     return found

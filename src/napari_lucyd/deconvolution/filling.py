@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-# Half widths of the windows tried one after another; what has no finite voxel within the last is filled with a
-# constant. A window, not a search for the nearest voxel, so that the value does not depend on the tile.
+# Half widths of the windows tried one after another; what has no finite voxel within the last is filled with
+# a constant. A window, not a search for the nearest voxel, so that the value does not depend on the tile.
 _RADII = (1, 3, 8)
 
 MARGIN = _RADII[-1]
 
 
 def fill_nan(values: npt.NDArray[np.float32], constant: float) -> npt.NDArray[np.float32]:
-    """A copy in which each NaN is the mean of the finite voxels in the smallest window around it that has any.
+    """A copy in which each NaN is the mean of the finite voxels around it.
+
+    The smallest window that holds any is taken.
 
     Parameters
     ----------

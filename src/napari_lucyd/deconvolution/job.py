@@ -13,16 +13,24 @@ import numpy as np
 import torch
 from torch import nn
 
-from napari_lucyd.deconvolution import inference, memory, normalization
-from napari_lucyd.deconvolution.blocks import OUTPUTS, Geometry, Shown, constant_parts, read_block, shown_parts
+from napari_lucyd.deconvolution import inference, memory
+from napari_lucyd.deconvolution.blocks import (
+    OUTPUTS,
+    Geometry,
+    Shown,
+    constant_parts,
+    read_block,
+    shown_parts,
+)
 from napari_lucyd.deconvolution.device import Device, cpu, free_memory, release_memory
 from napari_lucyd.deconvolution.errors import Cancelled, DeconvolutionError, OutOfMemory
-from napari_lucyd.deconvolution.normalization import Group, Scaling, Statistics
+from napari_lucyd.deconvolution.normalization import Group, Statistics, measure
 from napari_lucyd.deconvolution.recipe import software_version, versions
 from napari_lucyd.deconvolution.result import Progress, Result
 from napari_lucyd.deconvolution.source import Source
 from napari_lucyd.deconvolution.tiling import Span, Tile, cut, halve
 from napari_lucyd.deconvolution.timing import seconds_per_voxel
+from napari_lucyd.models.normalization import Normalization
 
 # Below this no tile is cut further for want of memory: it would be nearly all halo.
 _SMALLEST_SIDE = 8
@@ -33,7 +41,7 @@ class Choices:
     """What was asked for, checked and complete."""
 
     outputs: tuple[str, ...]
-    scaling: Scaling
+    normalization: Normalization
     separate: str
     voxel_size: tuple[float, ...] | None
     region: tuple[Span, ...]  # along the spatial axes
@@ -98,24 +106,29 @@ class Job:
 
     @property
     def axes(self) -> str:
+        """What each axis of the input was taken for."""
         return self._source.axes.names
 
     @property
     def halo(self) -> int:
+        """Margin in voxels of the network's grid."""
         return self._geometry.halo
 
     @property
     def resampled(self) -> bool:
+        """Whether the stack is brought to isotropic voxels and back."""
         return self._geometry.resampling is not None
 
     @property
     def description(self) -> str:
+        """The axes with their sizes, and the resampling, in one line."""
         resampling = self._geometry.resampling
         extra = "" if resampling is None else f", Z resampled ×{resampling.factor:.3g}"
         return self._source.axes.describe() + extra
 
     @property
     def output_shape(self) -> tuple[int, ...]:
+        """Of the result arrays."""
         axes = self._source.axes
         sizes = dict(zip(axes.leading, (span.size for span in self._choices.lead_spans), strict=True))
         names = "ZYX"[-axes.dimension :]
@@ -124,12 +137,14 @@ class Job:
 
     @property
     def tiles(self) -> int:
+        """Tiles over all volumes."""
         if self._pending is not None:
             return self._done + len(self._pending)
         return len(self._volume_tiles()) * len(self._choices.leads)
 
     @property
     def memory_bytes(self) -> int:
+        """Peak working memory, results included; the input is not."""
         results = 4 * math.prod(self.output_shape) * len(self._choices.outputs)
         largest = max(self._geometry.block_voxels(tile) for tile in self._volume_tiles())
         return results + memory.working_bytes(largest, self._model.dimension)
@@ -151,12 +166,15 @@ class Job:
         """
         if self._statistics is None:
             choices = self._choices
-            self._statistics = normalization.measure(self._source, choices.scaling, choices.separate, should_stop)
+            self._statistics = measure(self._source, choices.normalization, choices.separate, should_stop)
             self._warn(*self._statistics.warnings)
         return self._statistics
 
     def estimate_seconds(self) -> float:
-        """How long `steps` will take, within a factor of two; measures the device once a process (up to 1 s)."""
+        """Estimate how long `steps` will take, within a factor of two.
+
+        The first call in a process measures the device, which takes up to a second.
+        """
         pace = seconds_per_voxel(self._model.network, self._model.dimension, self.device)
         voxels = sum(self._geometry.block_voxels(tile) for tile in self._volume_tiles())
         return pace * voxels * len(self._choices.leads)
@@ -167,7 +185,8 @@ class Job:
         Parameters
         ----------
         should_stop
-            Asked between the layers of the network and between the parts that are read: a cancel is heard at once.
+            Asked between the layers of the network and between the parts that are read: a cancel is heard at
+            once.
 
         Raises
         ------
@@ -209,7 +228,9 @@ class Job:
                 self._finish_volume(lead, group)
                 left = sum(self._geometry.block_voxels(t) for _, t in pending)
                 pace = (time.perf_counter() - started) / computed
-                yield Progress(self._done, self.tiles, pace * left, self._message(lead), self._where(lead, tile))
+                yield Progress(
+                    self._done, self.tiles, pace * left, self._message(lead), self._where(lead, tile)
+                )
         finally:
             del network
             release_memory(self.device)
@@ -249,7 +270,11 @@ class Job:
                 self._warn(f"{reason}. The CPU is used.")
                 if self._pending is None and not self._choices.tile_shape_given:
                     self.tile_shape = automatic_tile_shape(
-                        self._geometry, self._choices.region, self.device, self._model.dimension, self.output_shape
+                        self._geometry,
+                        self._choices.region,
+                        self.device,
+                        self._model.dimension,
+                        self.output_shape,
                     )
         return inference.prepare(self._model.network, self.device, should_stop)
 
@@ -270,8 +295,10 @@ class Job:
         for name, part in parts.items():
             if not np.isfinite(part).all():
                 raise DeconvolutionError(
-                    f"The network gave values that are not finite ({name}, {self._message(lead)}). Its weights may be "
-                    "damaged, or this image's intensities may be far from those it was trained on: try another "
+                    f"The network gave values that are not finite ({name}, {self._message(lead)}). Its "
+                    "weights may be "
+                    "damaged, or this image's intensities may be far from those it was trained on: try "
+                    "another "
                     "normalization or model."
                 )
             if block.missing is not None:
@@ -301,7 +328,8 @@ class Job:
             self._warn(f"{text} in this region.")
             return
         raise DeconvolutionError(
-            f"{text}. The image's intensities may be far from those the model was trained on (lo {group.lo:g}, "
+            f"{text}. The image's intensities may be far from those the model was trained on (lo "
+            f"{group.lo:g}, "
             f"s {group.s:g}): try another normalization or model."
         )
 
@@ -311,7 +339,8 @@ class Job:
         if halves is None:
             size = " × ".join(map(str, (span.size for span in self._geometry.block(tile))))
             raise OutOfMemory(
-                f"{self.device.name} has not enough memory even for a block of {size} voxels. Close what else uses it, "
+                f"{self.device.name} has not enough memory even for a block of {size} voxels. Close what "
+                "else uses it, "
                 "or choose another device."
             )
         pending.popleft()
@@ -326,7 +355,9 @@ class Job:
     def _where(self, lead: tuple[int, ...], tile: Tile) -> tuple[slice, ...]:
         """Where a tile of a volume lies in the result arrays."""
         axes, choices = self._source.axes, self._choices
-        at = {name: n - span.start for name, n, span in zip(axes.leading, lead, choices.lead_spans, strict=True)}
+        at = {
+            name: n - span.start for name, n, span in zip(axes.leading, lead, choices.lead_spans, strict=True)
+        }
         where = {name: slice(n, n + 1) for name, n in at.items()}
         for name, span, region in zip("ZYX"[-axes.dimension :], tile.spans, choices.region, strict=True):
             where[name] = slice(span.start - region.start, span.stop - region.start)
@@ -351,9 +382,9 @@ class Job:
             "model": self._model.name,
             "sha256": self._model.sha256,
             "normalization": {
-                "method": choices.scaling.method,
-                "low": choices.scaling.low,
-                "high": choices.scaling.high,
+                "method": choices.normalization.method,
+                "low": choices.normalization.low,
+                "high": choices.normalization.high,
                 "separate": choices.separate,
                 "groups": [dict(group.index) for group in groups],
                 "lo": [group.lo for group in groups],
@@ -379,7 +410,11 @@ class Job:
 
 
 def automatic_tile_shape(
-    geometry: Geometry, region: tuple[Span, ...], device: Device, dimension: int, output_shape: tuple[int, ...]
+    geometry: Geometry,
+    region: tuple[Span, ...],
+    device: Device,
+    dimension: int,
+    output_shape: tuple[int, ...],
 ) -> tuple[int, ...]:
     """The tile shape, in voxels of the source, for the memory that is free now."""
     free = free_memory(device)

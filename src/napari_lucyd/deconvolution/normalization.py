@@ -1,7 +1,7 @@
 """How an image's units are brought to the network's, and the numbers for it.
 
-The network sees y = (image - lo) / s. lo and s come from all voxels that are to be scaled alike: by default the
-time points of a series together (so that it does not flicker) and each channel by itself.
+The network sees y = (image - lo) / s. lo and s come from all voxels that are to be scaled alike: by default
+the time points of a series together (so that it does not flicker) and each channel by itself.
 """
 
 from __future__ import annotations
@@ -15,86 +15,56 @@ import numpy as np
 from napari_lucyd.deconvolution.errors import Cancelled
 from napari_lucyd.deconvolution.selection import Selection
 from napari_lucyd.deconvolution.source import Source
-
-METHODS = ("minmax", "percentile", "none")
-
-# Ours, from the protocol of the models: robust against single voxels, in use as in training.
-DEFAULT_PERCENTILES = (0.1, 99.9)
+from napari_lucyd.models.normalization import METHODS, Normalization
 
 # A detector's full scale: 8, 10, 12, 14, 15 and 16 bits.
 _FULL_SCALES = frozenset(2.0**bits - 1 for bits in (8, 10, 12, 14, 15, 16))
 
 
-@dataclass(frozen=True)
-class Scaling:
-    """What lo and s are taken from.
-
-    Attributes
-    ----------
-    method
-        ``"minmax"``: lo the minimum, lo + s the maximum. ``"percentile"``: the ``low``-th and the ``high``-th
-        percentile; nothing is clipped. ``"none"``: lo = 0, s = 1.
-    low, high
-        Percentages, used by ``"percentile"``.
-    """
-
-    method: str
-    low: float = DEFAULT_PERCENTILES[0]
-    high: float = DEFAULT_PERCENTILES[1]
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"normalization is {self.method!r}; it can be 'model', {', '.join(map(repr, METHODS))}.")
-        if not 0 <= self.low < self.high <= 100:
-            raise ValueError(
-                f"The percentiles are {self.low} and {self.high}; they have to rise and lie between 0 and 100."
-            )
-
-    @property
-    def percentages(self) -> tuple[float, ...]:
-        return (self.low, self.high) if self.method == "percentile" else ()
-
-
-def resolve_scaling(normalization: Any, model_normalization: Any) -> Scaling:
-    """The scaling that is meant by ``normalization``.
+def resolve_normalization(wanted: Any, own: Normalization | Mapping[str, Any]) -> Normalization:
+    """What is meant by the argument ``normalization`` of a run.
 
     Parameters
     ----------
-    normalization
-        ``"model"``, a method's name, or anything with ``method``, ``low`` and ``high`` (as attributes or keys).
-    model_normalization
-        The model's own; its percentiles are used for ``"percentile"`` as well, if it has any.
+    wanted
+        ``"model"``, a method's name, or anything with ``method``, ``low`` and ``high`` (attributes or keys).
+    own
+        The model's; its percentiles serve ``"percentile"`` as well, if it has any.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
 
     Examples
     --------
-    >>> resolve_scaling("model", {"method": "percentile", "low": 1, "high": 99})
-    Scaling(method='percentile', low=1.0, high=99.0)
+    >>> resolve_normalization("model", {"method": "percentile", "low": 1, "high": 99})
+    Normalization(method='percentile', low=1.0, high=99.0)
     """
-    if isinstance(normalization, str):
-        own = _from_fields(model_normalization)
-        if normalization == "model":
-            return own
-        if normalization == "percentile" and own.method == "percentile":
-            return own
-        return Scaling(normalization)
-    return _from_fields(normalization)
+    if not isinstance(wanted, str):
+        return _from_fields(wanted)
+    models = _from_fields(own)
+    if wanted == "model" or wanted == models.method == "percentile":
+        return models
+    if wanted not in METHODS:
+        raise ValueError(f"normalization is {wanted!r}; it can be 'model', {', '.join(map(repr, METHODS))}.")
+    return Normalization(wanted)
 
 
-def _from_fields(value: Any) -> Scaling:
-    if isinstance(value, Scaling):
-        return value
-    fields = value if isinstance(value, Mapping) else {k: getattr(value, k, None) for k in ("method", "low", "high")}
+def _from_fields(value: Any) -> Normalization:
+    names = ("method", "low", "high")
+    if isinstance(value, Mapping):
+        fields = {name: value[name] for name in names if value.get(name) is not None}
+    else:
+        found = {name: getattr(value, name, None) for name in names}
+        fields = {name: entry for name, entry in found.items() if entry is not None}
     if not isinstance(fields.get("method"), str):
         raise ValueError(
-            f"normalization is {value!r}; it can be 'model', {', '.join(map(repr, METHODS))}, or have a method, a low "
-            "and a high percentage."
+            f"normalization is {value!r}; it can be 'model', {', '.join(map(repr, METHODS))}, or have a "
+            "method, a low and a high percentage."
         )
-    low, high = fields.get("low"), fields.get("high")
-    return Scaling(
-        fields["method"],
-        DEFAULT_PERCENTILES[0] if low is None else float(low),
-        DEFAULT_PERCENTILES[1] if high is None else float(high),
-    )
+    fields |= {name: float(fields[name]) for name in ("low", "high") if name in fields}
+    return Normalization(**fields)
 
 
 @dataclass(frozen=True)
@@ -140,7 +110,7 @@ class Statistics:
 
     Attributes
     ----------
-    scaling
+    normalization
         What they were taken by.
     separate
         The leading axes whose indices were measured by themselves, for example ``"C"``.
@@ -150,7 +120,7 @@ class Statistics:
         What a person should know about the input, in words.
     """
 
-    scaling: Scaling
+    normalization: Normalization
     separate: str
     groups: tuple[Group, ...]
     warnings: tuple[str, ...] = ()
@@ -172,8 +142,12 @@ def separate_axes(separate: str, leading: str) -> str:
     return "".join(name for name in leading if name in separate.upper())
 
 
+def _percentages(normalization: Normalization) -> tuple[float, ...]:
+    return (normalization.low, normalization.high) if normalization.method == "percentile" else ()
+
+
 def measure(
-    source: Source, scaling: Scaling, separate: str, should_stop: Callable[[], bool] | None = None
+    source: Source, normalization: Normalization, separate: str, should_stop: Callable[[], bool] | None = None
 ) -> Statistics:
     """Take the statistics of a whole input, part by part; exact, and the same however it is stored.
 
@@ -181,7 +155,7 @@ def measure(
     ----------
     source
         The input.
-    scaling
+    normalization
         What to take.
     separate
         Leading axes with numbers of their own.
@@ -212,22 +186,23 @@ def measure(
 
     measured = []
     for key in members:
-        selection = groups[key] = Selection(source.dtype, scaling.percentages)
+        selection = groups[key] = Selection(source.dtype, _percentages(normalization))
         go_through(key, selection.add)
         index = tuple(zip((name for name in leading if name in separate), key, strict=True))
         _refuse_unusable(selection, index)
         if selection.needs_second_pass:
             selection.prepare_second_pass()
             go_through(key, selection.add_again)
-        measured.append(_group(selection, scaling, index, source.dtype))
-    return Statistics(scaling, separate, tuple(measured), tuple(_warnings(measured, scaling)))
+        measured.append(_group(selection, normalization, index, source.dtype))
+    return Statistics(normalization, separate, tuple(measured), tuple(_warnings(measured, normalization)))
 
 
 def _refuse_unusable(selection: Selection, index: Sequence[tuple[str, int]]) -> None:
     where = " of " + ", ".join(f"{name} {number}" for name, number in index) if index else ""
     if selection.infinities:
         raise ValueError(
-            f"{selection.infinities} voxels{where} are infinite (or beyond what float32 can hold); replace them, for "
+            f"{selection.infinities} voxels{where} are infinite (or beyond what float32 can hold); replace "
+            "them, for "
             "example by NaN: those are restored around and returned as NaN."
         )
     if not selection.finite:
@@ -235,21 +210,26 @@ def _refuse_unusable(selection: Selection, index: Sequence[tuple[str, int]]) -> 
 
 
 def _group(
-    selection: Selection, scaling: Scaling, index: tuple[tuple[str, int], ...], dtype: np.dtype[Any]
+    selection: Selection,
+    normalization: Normalization,
+    index: tuple[tuple[str, int], ...],
+    dtype: np.dtype[Any],
 ) -> Group:
     minimum, maximum = selection.minimum, selection.maximum
     lo, hi = minimum, maximum
     fell_back = False
-    if scaling.method == "percentile":
-        lo, hi = (selection.percentile(p) for p in scaling.percentages)
+    if normalization.method == "percentile":
+        lo, hi = (selection.percentile(p) for p in _percentages(normalization))
         if not lo < hi:
             lo, hi = minimum, maximum
             fell_back = minimum < maximum
     if hi - lo > np.finfo(np.float32).max:
-        raise ValueError(f"The image's values reach from {lo:g} to {hi:g}: more than float32 can hold. Scale it down.")
+        raise ValueError(
+            f"The image's values reach from {lo:g} to {hi:g}: more than float32 can hold. Scale it down."
+        )
     # Rounded to what is computed with, so that the recipe holds the very numbers.
     lo, s = float(np.float32(lo)), float(np.float32(hi - lo))
-    if scaling.method == "none":
+    if normalization.method == "none":
         lo, s = 0.0, 1.0
     if not s > 0:  # constant: any scale will do
         s = 1.0
@@ -275,23 +255,26 @@ def _is_saturated(selection: Selection, dtype: np.dtype[Any]) -> bool:
     return enough and selection.maximum in full
 
 
-def _warnings(groups: Sequence[Group], scaling: Scaling) -> list[str]:
+def _warnings(groups: Sequence[Group], normalization: Normalization) -> list[str]:
     found = []
     for group in groups:
         where = f" in {group.label}" if group.index else ""
         if group.nan_voxels:
             found.append(
-                f"{group.nan_voxels:,} of {group.voxels:,} voxels{where} are NaN: they were filled from their "
+                f"{group.nan_voxels:,} of {group.voxels:,} voxels{where} are NaN: they were filled from "
+                "their "
                 "surroundings for the network and are NaN in the result."
             )
         if group.saturated_voxels:
             found.append(
-                f"{group.saturated_voxels:,} voxels{where} are at the full scale of {group.maximum:g}: the image is "
+                f"{group.saturated_voxels:,} voxels{where} are at the full scale of {group.maximum:g}: the "
+                "image is "
                 "saturated there, and its true intensities cannot be restored."
             )
         if group.fell_back:
             found.append(
-                f"The percentiles {scaling.low:g} and {scaling.high:g}{where} are one number, so the minimum and the "
+                f"The percentiles {normalization.low:g} and {normalization.high:g}{where} are one number, "
+                "so the minimum and the "
                 "maximum are used instead."
             )
     return found

@@ -1,10 +1,10 @@
 """From the planes of a stack to the network's isotropic grid along Z, and back.
 
-The networks are trained on isotropic voxels. Plane k of the network's grid lies at k / f source planes, where f is
-the Z step over the lateral one; the grid has no end, for the stack is continued by reflection. Both ways are
-cubic convolutions (Keys 1981, a = -1/2) whose weights depend on the plane's index alone: so a tile gives what the
-whole volume gives. Where the stack is finer along Z than laterally (f < 1) the kernel is widened on the way there,
-so that nothing is aliased.
+The networks are trained on isotropic voxels. Plane k of the network's grid lies at k / f source planes, where
+f is the Z step over the lateral one; the grid has no end, for the stack is continued by reflection. Both ways
+are cubic convolutions (Keys 1981, a = -1/2) whose weights depend on the plane's index alone: so a tile gives
+what the whole volume gives. Where the stack is finer along Z than laterally (f < 1) the kernel is widened on
+the way there, so that nothing is aliased.
 
 References
 ----------
@@ -47,7 +47,8 @@ class Resampling:
         """The planes of the (continued) source that the planes of the network's grid are made from."""
         reach = 2 * self._width
         return Span(
-            math.floor(planes.start / self.factor - reach), math.ceil((planes.stop - 1) / self.factor + reach) + 1
+            math.floor(planes.start / self.factor - reach),
+            math.ceil((planes.stop - 1) / self.factor + reach) + 1,
         )
 
     def there(self, planes: Span, size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
@@ -61,16 +62,15 @@ class Resampling:
             (planes, indices): ``weights @ stack[indices]`` gives the planes.
         """
         continued = self.source_planes(planes)
-        positions = np.arange(planes.start, planes.stop) / self.factor
+        positions = np.arange(planes.start, planes.stop, dtype=np.float64) / self.factor
         weights = _weights(positions, continued, self._width)
         indices, inverse = np.unique(reflected(continued, size), return_inverse=True)
-        folded = np.zeros((planes.size, indices.size))
-        np.add.at(folded, (slice(None), inverse.ravel()), weights)
+        folded = weights @ np.eye(indices.size)[inverse.ravel()]
         return indices, folded.astype(np.float32)
 
     def back(self, kept: Span, planes: Span) -> npt.NDArray[np.float32]:
         """Weights (kept, planes) that make the source planes ``kept`` from ``planes`` of the network's grid."""
-        positions = np.arange(kept.start, kept.stop) * self.factor
+        positions = np.arange(kept.start, kept.stop, dtype=np.float64) * self.factor
         return _weights(positions, planes, 1.0).astype(np.float32)
 
     @property
@@ -88,8 +88,8 @@ def choose_resampling(
     voxel_size
         (Z, Y, X) steps in one unit, or None where not known.
     isotropic
-        True and False as wished; None for resampling where the Z step differs from the lateral one by more than a
-        quarter.
+        True and False as wished; None for resampling where the Z step differs from the lateral one by more
+        than a quarter.
     planes
         Along Z; a single plane is never resampled.
     has_z
@@ -104,7 +104,9 @@ def choose_resampling(
         return None
     if voxel_size is None:
         if isotropic:
-            raise ValueError("isotropic=True needs the voxel size; give voxel_size=(z, y, x), in any one unit.")
+            raise ValueError(
+                "isotropic=True needs the voxel size; give voxel_size=(z, y, x), in any one unit."
+            )
         return None
     z, y, x = voxel_size
     factor = z / math.sqrt(y * x)
@@ -119,11 +121,13 @@ def _keys(distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     d = np.abs(distance)
     near = 1 + d * d * (1.5 * d - 2.5)
     far = 2 + d * (-4 + d * (2.5 - 0.5 * d))
-    return np.where(d <= 1, near, np.where(d < 2, far, 0.0))
+    weights: npt.NDArray[np.float64] = np.where(d <= 1, near, np.where(d < 2, far, 0.0))
+    return weights
 
 
 def _weights(positions: npt.NDArray[np.float64], planes: Span, width: float) -> npt.NDArray[np.float64]:
     """(positions, planes) weights of a kernel widened by ``width``; each row sums to one."""
     distance = positions[:, None] - np.arange(planes.start, planes.stop)[None, :]
     weights = _keys(distance / width)
-    return weights / weights.sum(axis=1, keepdims=True)
+    total: npt.NDArray[np.float64] = weights.sum(axis=1, keepdims=True)
+    return weights / total

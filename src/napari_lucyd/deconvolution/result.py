@@ -12,9 +12,9 @@ import numpy.typing as npt
 class Progress(NamedTuple):
     """One finished tile.
 
-    ``done`` of ``total`` tiles (the total grows where tiles had to be cut for want of memory); ``seconds_left`` to
-    the end, None while unknown; ``message`` for a status line; ``region`` of the result arrays that is finished
-    with this step, one slice for each of their axes.
+    ``done`` of ``total`` tiles (the total grows where tiles had to be cut for want of memory);
+    ``seconds_left`` to the end, None while unknown; ``message`` for a status line; ``region`` of the result
+    arrays that is finished with this step, one slice for each of their axes.
     """
 
     done: int

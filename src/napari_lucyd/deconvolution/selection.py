@@ -2,8 +2,8 @@
 
 Values are brought to an unsigned 32-bit key that sorts as they do. A first pass counts the keys by their
 upper 16 bits; a second one counts, within the few bins that hold the wanted ranks, by the lower 16 bits: two
-tables of 65,536 counts give any order statistic exactly, whatever the number of values and however they are cut
-into parts. Integers of up to 16 bits need the first pass only.
+tables of 65,536 counts give any order statistic exactly, whatever the number of values and however they are
+cut into parts. Integers of up to 16 bits need the first pass only.
 """
 
 from __future__ import annotations
@@ -84,7 +84,10 @@ class Selection:
         maximum = float(values.max())
         if maximum >= self.maximum:
             kept = self.at_maximum if maximum == self.maximum else 0
-            self.maximum, self.at_maximum = maximum, kept + int(np.count_nonzero(values == values.dtype.type(maximum)))
+            self.maximum, self.at_maximum = (
+                maximum,
+                kept + int(np.count_nonzero(values == values.dtype.type(maximum))),
+            )
         if self.percentages:
             index = values.astype(np.int64) - self._offset if self._small else sort_key(values) >> 16
             self._upper += np.bincount(index, minlength=_BINS)

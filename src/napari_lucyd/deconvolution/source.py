@@ -86,7 +86,7 @@ def to_float32(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
 
 def _as_array(volume: Any) -> tuple[np.dtype[Any], Any]:
     if isinstance(volume, np.ma.MaskedArray):
-        volume = volume.astype(np.float32).filled(np.nan)
+        volume = np.ma.filled(volume.astype(np.float32), np.nan)
     try:
         dtype = np.dtype(volume.dtype)
         tuple(volume.shape)
@@ -95,7 +95,8 @@ def _as_array(volume: Any) -> tuple[np.dtype[Any], Any]:
         dtype = volume.dtype
     if dtype.kind == "c":
         raise TypeError(
-            f"The image has complex values ({dtype}); real ones are needed: take its real part or its magnitude."
+            f"The image has complex values ({dtype}); real ones are needed: take its real part or its "
+            "magnitude."
         )
     if dtype.kind not in "biuf":
         raise TypeError(f"The image has dtype {dtype}; integers, floating-point numbers or bool are needed.")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from typing import NamedTuple
 
 import numpy as np
@@ -109,7 +109,7 @@ def cut(extent: Sequence[Span], tile_shape: Sequence[int]) -> Iterator[Tile]:
     for span, size in zip(extent, tile_shape, strict=True):
         inner = range(even_floor(span.start) + size, span.stop, size)
         borders = [span.start, *(b for b in inner if b > span.start), span.stop]
-        rows.append([Span(a, b) for a, b in zip(borders[:-1], borders[1:], strict=True)])
+        rows.append([Span(a, b) for a, b in pairwise(borders)])
     for spans in product(*rows):
         yield Tile(spans)
 
@@ -174,8 +174,8 @@ def choose_tile_shape(shape: Sequence[int], halo: int, max_block_voxels: int) ->
 
 def _even_parts(size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Even tile sizes worth a thought along an axis, and how many tiles each gives."""
-    # Beyond 64 parts finer steps than a geometric series change the cost by little.
-    parts = sorted({*range(1, 65), *(int(64 * 1.1**i) for i in range(1, 120))})
-    sizes = sorted({even_ceil(max(1, math.ceil(size / part))) for part in parts} | {2}, reverse=True)
-    tiles = np.asarray(sizes, dtype=np.int64)
+    sizes = {even_ceil(-(-size // parts)) for parts in range(1, 65)}
+    while (smallest := min(sizes)) > 2:  # coarser steps below, down to what always fits
+        sizes.add(even_ceil(smallest * 3 // 4 - 1) or 2)
+    tiles = np.asarray(sorted(sizes, reverse=True), dtype=np.int64)
     return tiles, -(-size // tiles)
