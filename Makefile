@@ -9,7 +9,7 @@ IMAGE ?=
 PYTEST_ARGS ?=
 
 # A screen that is always the same size, for tests and for a demo on a machine without a display.
-XVFB := env -u WAYLAND_DISPLAY QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1600x1000x24"
+XVFB := env -u WAYLAND_DISPLAY QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1920x1080x24"
 LINUX := $(filter Linux,$(shell uname -s))
 ON_XVFB := $(if $(LINUX),$(XVFB))
 # A person's own screen, where there is one: the demo's window then stays open.

@@ -16,8 +16,8 @@ def main() -> float:
     image = 100 + 800 * sample.image  # as a camera might count
     result = nl.deconvolve(image, nl.load_model("general"))
 
-    (group,) = result.recipe["normalization"]["groups"]
-    low, span, offset = group["lo"], group["s"], result.recipe["o"]
+    (low,), (span,) = (result.recipe["normalization"][name] for name in ("lo", "s"))
+    offset = result.recipe["o"]
     # y + M' in units of the range: the mask is shown in the units of the image.
     estimate = (image - low + result.correction_mask) / span
     by_hand = low + span * np.maximum(0, estimate * result.update_term + offset)
