@@ -97,10 +97,12 @@ class Group:
 
     @property
     def constant(self) -> bool:
+        """Whether all finite voxels have one value."""
         return self.minimum == self.maximum
 
     @property
     def label(self) -> str:
+        """Which volumes these are, for a message; empty for the whole input."""
         return ", ".join(f"{name} {number}" for name, number in self.index)
 
 
@@ -137,7 +139,7 @@ class Statistics:
 
 def separate_axes(separate: str, leading: str) -> str:
     """Those of the leading axes that are to be measured by themselves."""
-    if not isinstance(separate, str) or not (separate == "" or separate.isalpha()):
+    if separate and not separate.isalpha():
         raise ValueError(f"separate is {separate!r}; give letters of leading axes, e.g. 'C', 'TC' or ''.")
     return "".join(name for name in leading if name in separate.upper())
 

@@ -8,7 +8,8 @@ the way there, so that nothing is aliased.
 
 References
 ----------
-R. G. Keys, "Cubic convolution interpolation for digital image processing", IEEE Trans. ASSP 29 (1981) 1153-1160.
+R. G. Keys, "Cubic convolution interpolation for digital image processing", IEEE Trans. ASSP 29
+(1981) 1153-1160.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Resampling:
         return indices, folded.astype(np.float32)
 
     def back(self, kept: Span, planes: Span) -> npt.NDArray[np.float32]:
-        """Weights (kept, planes) that make the source planes ``kept`` from ``planes`` of the network's grid."""
+        """Weights (kept, planes) to make the source planes ``kept`` from ``planes`` of the network's grid."""
         positions = np.arange(kept.start, kept.stop, dtype=np.float64) * self.factor
         return _weights(positions, planes, 1.0).astype(np.float32)
 

@@ -72,6 +72,7 @@ class Selection:
 
     @property
     def needs_second_pass(self) -> bool:
+        """Whether the parts have to be gone through again for the percentiles."""
         return bool(self.percentages) and not self._small and self.minimum < self.maximum
 
     def add(self, part: npt.NDArray[Any]) -> None:
@@ -105,7 +106,7 @@ class Selection:
             counts += np.bincount(keys[upper == number] & np.uint32(0xFFFF), minlength=_BINS)
 
     def percentile(self, percentage: float) -> float:
-        """The percentile with linear interpolation between neighbouring ranks, as ``numpy.percentile`` has it."""
+        """The percentile, interpolated linearly between ranks as ``numpy.percentile`` has it."""
         if self.minimum == self.maximum:
             return self.minimum
         low, high, fraction = self._ranks(percentage)

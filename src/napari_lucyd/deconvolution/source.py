@@ -46,6 +46,7 @@ class Source:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Of the whole array."""
         return self.axes.shape
 
     def read(self, lead: Sequence[int], spans: Sequence[Span]) -> npt.NDArray[Any]:

@@ -27,10 +27,12 @@ class Span(NamedTuple):
 
     @property
     def size(self) -> int:
+        """How many indices there are."""
         return self.stop - self.start
 
     @property
     def slice(self) -> slice:
+        """The same as a slice."""
         return slice(self.start, self.stop)
 
 
@@ -42,10 +44,12 @@ class Tile:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Voxels along each axis."""
         return tuple(span.size for span in self.spans)
 
     @property
     def slices(self) -> tuple[slice, ...]:
+        """The same as slices."""
         return tuple(span.slice for span in self.spans)
 
 
@@ -71,7 +75,7 @@ def block_span(kept: Span, halo: int) -> Span:
 
 
 def reflected(span: Span, size: int) -> npt.NDArray[np.int64]:
-    """The indices in [0, ``size``) that stand at the indices of ``span`` when an axis is continued by reflection.
+    """Which of ``size`` voxels stand at the indices of ``span`` on an axis continued by reflection.
 
     The first and the last voxel are not repeated (… 2 1 0 1 2 …); an axis of one voxel repeats it.
 
