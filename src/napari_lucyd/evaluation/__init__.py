@@ -2,5 +2,6 @@
 
 from napari_lucyd.evaluation.division import division_share
 from napari_lucyd.evaluation.metrics import psnr, ssim_global, ssim_windowed
+from napari_lucyd.evaluation.tables import Table, evaluate
 
-__all__ = ["division_share", "psnr", "ssim_global", "ssim_windowed"]
+__all__ = ["Table", "division_share", "evaluate", "psnr", "ssim_global", "ssim_windowed"]

@@ -89,9 +89,7 @@ def ssim_windowed(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     try:
         from skimage.metrics import structural_similarity
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "The windowed SSIM needs scikit-image: pip install scikit-image"
-        ) from error
+        raise ModuleNotFoundError("The windowed SSIM needs scikit-image: pip install scikit-image") from error
     a, b = _pair(image, truth)
     return float(structural_similarity(b, a, data_range=float(b.max() - b.min())))
 

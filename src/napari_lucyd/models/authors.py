@@ -80,28 +80,25 @@ def convert(state: dict[str, Tensor]) -> LUCYD:
     missing = sorted(set(names.values()) - set(state))
     unknown = sorted(set(state) - set(names.values()))
     if missing or unknown:
-        raise ValueError(
-            "This is not a LUCYD checkpoint as its authors publish them: "
-            f"{_listed('missing', missing)}{'; ' if missing and unknown else ''}{_listed('unknown', unknown)}."
-        )
+        lists = (("missing", missing), ("unknown", unknown))
+        odd = "; ".join(_listed(what, entries) for what, entries in lists if entries)
+        raise ValueError(f"This is not a LUCYD checkpoint as its authors publish them: {odd}.")
     rank = state["correction_branch.0.main.0.weight"].ndim
     if rank not in (4, 5):
-        raise ValueError(f"The kernels of this checkpoint have {rank} axes; LUCYD has 4 (2D) or 5 (3D).")
+        raise ValueError(f"The kernels of this checkpoint have {rank} axes; LUCYD's 4 (2D) or 5 (3D).")
     network = LUCYD(LucydConfig(dimension=rank - 2, epsilon=AUTHORS_EPSILON))
     expected = network.state_dict()
-    odd = [
+    unfit = [
         f"{theirs} has shape {tuple(state[theirs].shape)}, not {tuple(expected[ours].shape)}"
         for ours, theirs in names.items()
         if state[theirs].shape != expected[ours].shape
     ]
-    if odd:
-        raise ValueError("This is not a LUCYD checkpoint: " + "; ".join(odd[:3]) + ".")
+    if unfit:
+        raise ValueError("This is not a LUCYD checkpoint: " + "; ".join(unfit[:3]) + ".")
     network.load_state_dict({ours: state[theirs] for ours, theirs in names.items()})
     return network.eval()
 
 
 def _listed(what: str, names: list[str]) -> str:
-    if not names:
-        return ""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"{len(names)} of its entries {what} ({', '.join(names[:3])}{more})"

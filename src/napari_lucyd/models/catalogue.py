@@ -25,7 +25,5 @@ def list_models() -> list[dict[str, Any]]:
     'general'
     """
     folder = resources.files("napari_lucyd.models")
-    cards = [
-        json.loads(file.read_text("utf-8")) for file in folder.iterdir() if file.name.endswith(".json")
-    ]
+    cards = [json.loads(file.read_text("utf-8")) for file in folder.iterdir() if file.name.endswith(".json")]
     return sorted(cards, key=lambda card: (card["name"] != DEFAULT_MODEL, card["name"]))

@@ -84,7 +84,8 @@ class ResidualBlock(nn.Module):
         self.second = layers.linear_block(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(self.first(x))
+        refined: Tensor = self.second(self.first(x))
+        return x + refined
 
 
 class FusionBlock(nn.Module):
@@ -96,7 +97,8 @@ class FusionBlock(nn.Module):
         self.refine = layers.block(outputs, outputs)
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
-        return self.refine(self.mix(torch.cat((fine, coarse), dim=1)))
+        refined: Tensor = self.refine(self.mix(torch.cat((fine, coarse), dim=1)))
+        return refined
 
 
 class RichardsonLucyDivision(nn.Module):
@@ -109,11 +111,12 @@ class RichardsonLucyDivision(nn.Module):
         self.embed = layers.block(1, 4)
 
     def quotient(self, y: Tensor, features: Tensor) -> Tensor:
-        forward_projection = self.project(features).mean(dim=1, keepdim=True)
+        forward_projection: Tensor = self.project(features).mean(dim=1, keepdim=True)
         return y / (forward_projection + self.epsilon)
 
     def forward(self, y: Tensor, features: Tensor) -> Tensor:
-        return self.embed(self.quotient(y, features))
+        embedded: Tensor = self.embed(self.quotient(y, features))
+        return embedded
 
 
 class LUCYD(nn.Module):
@@ -211,4 +214,5 @@ def _double(x: Tensor) -> Tensor:
 
 def _halve(x: Tensor) -> Tensor:
     """Nearest-neighbour down-sampling by two: the even indices."""
-    return x[(..., *[slice(None, None, 2)] * (x.ndim - 2))]
+    even = slice(None, None, 2)
+    return x[:, :, even, even, even] if x.ndim == 5 else x[:, :, even, even]

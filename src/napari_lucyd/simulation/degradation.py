@@ -65,8 +65,9 @@ def degrade(
         Expected photons at the brightest voxel of the blurred image: adds Poisson noise before the normal
         noise. None adds none.
     photometric
-        Off, truth and blurred image are each scaled by themselves, as the authors did. On, one scale, that of the
-        truth, serves both, the kernel is not cut at 7 voxels and the border is reflected: flux is kept.
+        Off, truth and image are each scaled by themselves, as the authors did. On, one scale, that
+        of the truth, serves both, the kernel is not cut at 7 voxels and the border is reflected: flux
+        is kept.
     rng
         Seed of the noise.
 
@@ -106,10 +107,7 @@ def degrade(
         parameters["phantom"] = dict(made_by)
 
     sharp = scale_to_unit(sharp)
-    if photometric:
-        image = blur(sharp, sigmas)
-    else:
-        image = scale_to_unit(blur_truncated(sharp, sigmas))
+    image = blur(sharp, sigmas) if photometric else scale_to_unit(blur_truncated(sharp, sigmas))
     generator = np.random.default_rng(rng)
     if photons is not None:
         # A voxel's expectation cannot be negative, which rounding in the blur may make of a zero.
@@ -132,7 +130,9 @@ def blur_truncated(image: FloatImage, sigmas: Sequence[float]) -> FloatImage:
     """Gaussian blur with seven taps an axis and zeros beyond the border, as the authors did it."""
     for axis, sigma in enumerate(sigmas):
         if sigma > 0:
-            image = ndimage.correlate1d(image, gaussian_kernel(sigma, KERNEL_SIZE), axis=axis, mode="constant")
+            image = ndimage.correlate1d(
+                image, gaussian_kernel(sigma, KERNEL_SIZE), axis=axis, mode="constant"
+            )
     return image
 
 
@@ -142,7 +142,7 @@ def blur(image: FloatImage, sigmas: Sequence[float]) -> FloatImage:
 
 
 def _per_axis(sigma: float | Sequence[float], ndim: int) -> tuple[float, ...]:
-    sigmas = (float(sigma),) * ndim if np.isscalar(sigma) else tuple(float(s) for s in sigma)  # type: ignore[arg-type, union-attr]
+    sigmas = tuple(float(s) for s in sigma) if isinstance(sigma, Sequence) else (float(sigma),) * ndim
     if len(sigmas) != ndim or min(sigmas) < 0:
         raise ValueError(f"blur_sigma is {sigma}; it has to be one number >= 0, or {ndim} of them.")
     return sigmas

@@ -53,7 +53,7 @@ class Phantom:
     image: FloatImage
     parameters: dict[str, Any] = field(default_factory=dict)
 
-    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> npt.NDArray[Any]:
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         if copy:
             return np.array(self.image, dtype=dtype)
         return np.asarray(self.image, dtype=dtype)

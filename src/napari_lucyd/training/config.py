@@ -53,11 +53,13 @@ class DataConfig:
         if self.track not in ("strict", "open"):
             raise ValueError(f"data.track is {self.track!r}; it has to be 'strict' or 'open'.")
         if self.track == "open" and not len(self.blur_sigma) == len(self.noise_sigma) == 2:
-            raise ValueError("In the open track data.blur_sigma and data.noise_sigma are a lower and an upper end.")
+            raise ValueError(
+                "In the open track data.blur_sigma and data.noise_sigma each have a lower and an upper end."
+            )
         if len(self.phantom_shape) < len(self.patch_shape) or any(n % 2 for n in self.patch_shape):
             raise ValueError(
-                f"data.patch_shape is {self.patch_shape} and data.phantom_shape {self.phantom_shape}; the patch needs "
-                "even sizes and no more axes than the phantom."
+                f"data.patch_shape is {self.patch_shape} and data.phantom_shape {self.phantom_shape}; "
+                "the patch needs even sizes and no more axes than the phantom."
             )
 
 
@@ -116,7 +118,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if len(self.data.patch_shape) != self.network.dimension:
             raise ValueError(
-                f"data.patch_shape has {len(self.data.patch_shape)} axes, the network {self.network.dimension}."
+                f"data.patch_shape is {self.data.patch_shape}, the network {self.network.dimension}D."
             )
 
     def as_dict(self) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class _OpenSpecimen:
     def __init__(self, data: DataConfig, normalization: tuple[float, float], seed: int) -> None:
         generator = np.random.default_rng([data.seed, seed])
         sharp = self._sharp(data, seed, generator)
-        lateral = generator.uniform(*data.blur_sigma)
+        lateral = generator.uniform(data.blur_sigma[0], data.blur_sigma[1])
         sigmas = [lateral] * sharp.ndim
         if sharp.ndim == 3:
             # An axial ratio near 1 belongs to resampled or light-sheet stacks, a high one to widefield.
@@ -94,7 +94,10 @@ class _OpenSpecimen:
         zoom = int(generator.choice([1, 2, 3], p=[0.6, 0.25, 0.15]))
         density = 10 ** generator.uniform(-1.5, 0.1)
         shape = tuple(max(24, -(-n // zoom)) for n in data.phantom_shape)
-        counts = {name: round(n * density * zoom) for name, n in (("spheres", 150), ("ellipsoids", 150), ("boxes", 400))}
+        counts = {
+            name: round(n * density * zoom)
+            for name, n in (("spheres", 150), ("ellipsoids", 150), ("boxes", 400))
+        }
         image = make_phantom(shape, **counts, rng=seed).image
         if zoom > 1:
             for axis in range(image.ndim):
@@ -102,9 +105,10 @@ class _OpenSpecimen:
             image = blur(image, [zoom / 2] * image.ndim)
         image = image[tuple(slice(n) for n in data.phantom_shape)]
         # Smooth, uneven stain inside the objects and uneven haze behind them: real structures are no solids.
-        texture = blur(generator.normal(0, 1, image.shape).astype(np.float32), [generator.uniform(1, 6)] * image.ndim)
-        image = image * np.clip(1 + generator.uniform(0, 0.5) * texture / texture.std(), 0.2, 3)
-        return image + np.float32(generator.uniform(0, 300))
+        grain = generator.normal(0, 1, image.shape).astype(np.float32)
+        texture = blur(grain, [generator.uniform(1, 6)] * image.ndim)
+        stain = np.clip(1 + generator.uniform(0, 0.5) * texture / texture.std(), 0.2, 3)
+        return np.asarray(image * stain + generator.uniform(0, 300), np.float32)
 
 
 class Patches(Dataset[Patch]):
@@ -131,7 +135,8 @@ class Patches(Dataset[Patch]):
         planes = [int(generator.integers(n)) for n in data.phantom_shape[:slices]]
         sizes = zip(data.phantom_shape[slices:], data.patch_shape, strict=True)
         starts = [int(generator.integers(whole - part, endpoint=True)) for whole, part in sizes]
-        window = (*planes, *(slice(a, a + n) for a, n in zip(starts, data.patch_shape, strict=True)))
+        crop = [slice(a, a + n) for a, n in zip(starts, data.patch_shape, strict=True)]
+        window: tuple[int | slice, ...] = (*planes, *crop)
         image, truth, peak = self._specimen(number).patch(window, generator)
         image, truth = _flipped(image, truth, generator)
         gain = 1.0
@@ -163,7 +168,7 @@ def _flipped(
     image: FloatImage, truth: FloatImage, generator: np.random.Generator
 ) -> tuple[FloatImage, FloatImage]:
     """One of the flips, and Y and X swapped half of the time where they are of one size."""
-    axes = [axis for axis in range(image.ndim) if generator.random() < 0.5]
+    axes = tuple(axis for axis in range(image.ndim) if generator.random() < 0.5)
     swap = generator.random() < 0.5 and image.shape[-1] == image.shape[-2]
     image, truth = np.flip(image, axes), np.flip(truth, axes)
     return (image.swapaxes(-1, -2), truth.swapaxes(-1, -2)) if swap else (image, truth)

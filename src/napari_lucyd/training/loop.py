@@ -98,7 +98,11 @@ def train(
     try:
         for batch in _batches(config, run.step, last, workers):
             loss = run.train_on(batch)
-            validation = run.validate() if run.step % schedule.validate_every == 0 or run.step == schedule.steps else None
+            validation = (
+                run.validate()
+                if run.step % schedule.validate_every == 0 or run.step == schedule.steps
+                else None
+            )
             run.log(loss, validation)
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 run.save()
@@ -106,7 +110,9 @@ def train(
             if progress:
                 pace = (time.monotonic() - started) / (run.step - first)
                 psnr, ssim = validation or (None, None)
-                progress(TrainingProgress(run.step, schedule.steps, loss, pace * (last - run.step), psnr, ssim))
+                progress(
+                    TrainingProgress(run.step, schedule.steps, loss, pace * (last - run.step), psnr, ssim)
+                )
     finally:
         # Also when Ctrl-C or an error ends the run: the step under way is lost, the ones before are not.
         if run.step > first:
@@ -124,11 +130,11 @@ class _Run:
             torch.manual_seed(schedule.seed)
             network = LUCYD(config.network)
         self.layout = torch.channels_last_3d if config.network.dimension == 3 else torch.channels_last
-        self.network = network.to(device).to(memory_format=self.layout)
+        # torch's annotations do not know this overload.
+        self.network: LUCYD = network.to(device).to(memory_format=self.layout)  # type: ignore[call-overload]
+        average = get_ema_multi_avg_fn(schedule.average_decay)  # type: ignore[no-untyped-call]
         # Averaging the batch norms' running statistics too keeps them those of the averaged weights.
-        self.averaged = AveragedModel(
-            self.network, multi_avg_fn=get_ema_multi_avg_fn(schedule.average_decay), use_buffers=True
-        )
+        self.averaged = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
         self.optimizer = torch.optim.Adam(self.network.parameters(), betas=(0.9, 0.999))
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, max_lr=schedule.learning_rate, total_steps=schedule.steps, cycle_momentum=False
@@ -150,7 +156,9 @@ class _Run:
         loss = lucyd_loss(output * weight, truth * weight)
         value = loss.item()
         if not math.isfinite(value):
-            raise FloatingPointError(f"The loss became {value} at step {self.step + 1}; lower the learning rate.")
+            raise FloatingPointError(
+                f"The loss became {value} at step {self.step + 1}; lower the learning rate."
+            )
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), self.config.schedule.clip)
         self.optimizer.step()
@@ -167,7 +175,9 @@ class _Run:
             spread = self.config.data.patches_per_phantom
             count = self.config.schedule.validation_patches
             # A few from each of several phantoms.
-            self._validation = [patches[(i // 6) * spread * self.config.data.alive + i % 6] for i in range(count)]
+            self._validation = [
+                patches[(i // 6) * spread * self.config.data.alive + i % 6] for i in range(count)
+            ]
         self.averaged.eval()
         psnr, ssim = [], []
         with torch.no_grad():
@@ -254,7 +264,7 @@ class _Run:
         }
         return save_model(
             self.folder / f"{config.name}.safetensors",
-            self.averaged.module.to(memory_format=torch.contiguous_format),
+            self.averaged.module.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
             normalization=asdict(config.normalization),
             card=card,
             overwrite=True,

@@ -1,0 +1,226 @@
+"""Model files: what is shipped, what is saved, what is imported, what is refused."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import napari_lucyd as nl
+from napari_lucyd.evaluation import division_share
+from napari_lucyd.models import Model, Normalization
+from napari_lucyd.models.authors import AUTHORS_EPSILON, convert, key_map
+from napari_lucyd.networks import LUCYD
+
+SHIPPED = [card["name"] for card in nl.list_models()]
+REQUIRED = {
+    "name", "title", "description", "network", "normalization", "blur_sigma_voxels", "noise_sigma",
+    "flux_kept", "training", "metrics", "sha256", "license",
+}  # fmt: skip
+
+
+def authors_state(network: LUCYD) -> dict[str, torch.Tensor]:
+    """A network's weights under the authors' names."""
+    state = network.state_dict()
+    return {theirs: state[ours].clone() for ours, theirs in key_map().items()}
+
+
+def test_default_general_comes_first_and_all_three_are_shipped():
+    assert SHIPPED[0] == "general"
+    assert set(SHIPPED) >= {"general", "mixture", "planes"}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_model_is_small_complete_and_what_its_card_says(name):
+    model = nl.load_model(name)
+    assert set(model.card) >= REQUIRED
+    assert model.card["license"] == "BSD-3-Clause"
+    assert model.card["sha256"] == model.sha256
+    assert model.card["network"]["dimension"] == model.dimension
+    assert "command" in model.card["training"]
+    from importlib import resources
+
+    file = resources.files("napari_lucyd.models").joinpath(f"{name}.safetensors")
+    assert len(file.read_bytes()) < 200_000
+
+
+def patch(model: Model) -> torch.Tensor:
+    """A blurred phantom as the model sees it."""
+    shape = (32, 64, 64) if model.dimension == 3 else (96, 96)
+    image = nl.degrade(nl.make_phantom(shape, rng=7), blur_sigma=1.2, noise_sigma=15 / 255, rng=7).image
+    return torch.from_numpy(image)[None, None]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_division_of_a_shipped_model_lives(name):
+    model = nl.load_model(name)
+    assert division_share(model.network, patch(model)) > 0.02
+    assert model.network.config.epsilon > 1e-4
+    # Behind a dead division the running variance is 1e19 or more: see docs/decisions/0001-epsilon.md.
+    assert model.network.division.embed[1].running_var.max() < 1e4
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("kind", ["noise", "zeros", "constant", "bright voxel"])
+def test_output_of_a_shipped_model_stays_bounded(name, kind):
+    model = nl.load_model(name)
+    shape = [32] * model.dimension
+    image = {
+        "noise": np.random.default_rng(0).normal(0, 0.5, shape),
+        "zeros": np.zeros(shape),
+        "constant": np.full(shape, 0.5),
+        "bright voxel": np.pad(np.full([2] * model.dimension, 20.0), 15),
+    }[kind]
+    with torch.no_grad():
+        output = model.network(torch.from_numpy(image.astype(np.float32))[None, None]).output
+    assert torch.isfinite(output).all()
+    # A restored point is sharper, so higher, than it came; a factor of three is generous.
+    assert output.max() <= 3 * max(1.0, float(np.abs(image).max()))
+
+
+@pytest.mark.parametrize("fixture", ["random_model", "random_model_2d"])
+def test_saved_model_loads_as_it_was(fixture, request, tmp_path):
+    model = request.getfixturevalue(fixture)
+    card = {"title": "Mine", "flux_kept": True}
+    path = nl.save_model(
+        tmp_path / "mine.safetensors",
+        model.network,
+        normalization={"method": "percentile", "low": 1.0},
+        card=card,
+    )
+    again = nl.load_model(path)
+    y = torch.rand(1, 1, *[8] * model.dimension)
+    assert torch.equal(again.network(y).output, model.network(y).output)
+    assert again.network.config == model.network.config
+    assert again.normalization == Normalization("percentile", 1.0, 99.9)
+    assert (again.name, again.card["title"], again.card["sha256"]) == ("mine", "Mine", again.sha256)
+
+
+def test_saved_model_loads_without_its_card(random_model, tmp_path):
+    path = nl.save_model(tmp_path / "a.safetensors", random_model.network, normalization={"method": "minmax"})
+    path.with_suffix(".json").unlink()
+    assert nl.load_model(path).normalization.method == "minmax"
+
+
+def test_saving_does_not_overwrite_unasked(random_model, tmp_path):
+    path = nl.save_model(tmp_path / "a.safetensors", random_model.network)
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError, match="another name"):
+        nl.save_model(path, random_model.network)
+    assert path.read_bytes() == before
+
+
+def test_card_of_other_weights_is_noticed(random_model, tmp_path):
+    path = nl.save_model(tmp_path / "a.safetensors", random_model.network)
+    card = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps({**card, "sha256": "0" * 64}))
+    with pytest.raises(ValueError, match="other weights"):
+        nl.load_model(path)
+
+
+@pytest.mark.parametrize("fixture", ["random_model", "random_model_2d"])
+def test_authors_names_map_back_to_the_same_network(fixture, request):
+    network = request.getfixturevalue(fixture).network
+    imported = convert(authors_state(network))
+    assert imported.config.dimension == network.config.dimension
+    assert imported.config.epsilon == AUTHORS_EPSILON
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(imported.state_dict()[name], tensor)
+
+
+def test_every_entry_has_one_name_of_the_authors():
+    names = key_map()
+    assert len(names) == len(set(names.values())) == 179
+    assert names["division.project.0.weight"] == "update_branch.2.conv1.main.0.weight"
+    assert names["bottleneck_decode.1.second.1.running_var"] == "Decoder.0.layers.0.main.1.main.1.running_var"
+
+
+@pytest.mark.parametrize(("file", "golden"), [("lucyd-mixture", "lucyd-mixture"), ("lucyd2d", "lucyd2d")])
+def test_imported_checkpoint_equals_the_authors_network(shared, file, golden):
+    network = nl.load_model(shared / "reference" / f"{file}.pth").network
+    arrays = np.load(shared / "reference" / f"{golden}-golden.npz")
+    y = torch.from_numpy(arrays["y"]).reshape(1, 1, *arrays["y"].shape[-network.config.dimension :])
+    with torch.no_grad():
+        parts = network(y)
+    for name, part in (
+        ("output", parts.output),
+        ("update", parts.update_term),
+        ("z_tilde", parts.intermediate),
+    ):
+        expected = arrays[name].squeeze()
+        deviation = np.abs(part.squeeze().numpy() - expected).max()
+        assert deviation <= 1e-5 * np.ptp(expected)
+
+
+def test_checkpoint_file_of_the_authors_kind_is_imported(random_model, tmp_path):
+    torch.save(authors_state(random_model.network), tmp_path / "lucyd-x.pth")
+    model = nl.load_model(tmp_path / "lucyd-x.pth")
+    assert (model.name, model.normalization.method) == ("lucyd-x", "minmax")
+
+
+def test_checkpoint_with_odd_entries_says_which(random_model, tmp_path):
+    state = authors_state(random_model.network)
+    del state["up.0.weight"]
+    state["head.weight"] = torch.zeros(1)
+    torch.save(state, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"missing \(up.0.weight\).*unknown \(head.weight\)"):
+        nl.load_model(tmp_path / "a.pth")
+    state = authors_state(random_model.network)
+    state["AFFs.0.conv.0.main.0.weight"] = torch.zeros(4, 3, 1, 1, 1)
+    with pytest.raises(ValueError, match=r"AFFs.0.conv.0.main.0.weight has shape \(4, 3, 1, 1, 1\)"):
+        convert(state)
+
+
+class _Trap:
+    def __reduce__(self):
+        return (print, ("code from a stranger's file ran",))
+
+
+def test_code_in_a_file_is_never_run(tmp_path, capsys):
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps({"up.0.weight": _Trap()}, protocol=2))
+    with pytest.raises(ValueError, match="never run"):
+        nl.load_model(tmp_path / "evil.pth")
+    assert "stranger" not in capsys.readouterr().out
+
+
+def test_other_files_are_refused_in_words(tmp_path):
+    with pytest.raises(FileNotFoundError, match="general"):
+        nl.load_model("generall")
+    (tmp_path / "a.txt").write_text("no")
+    with pytest.raises(ValueError, match=r"\.safetensors"):
+        nl.load_model(tmp_path / "a.txt")
+    (tmp_path / "a.safetensors").write_bytes(b"12345678 no safetensors at all")
+    with pytest.raises(ValueError, match="damaged"):
+        nl.load_model(tmp_path / "a.safetensors")
+    (tmp_path / "a.pth").write_bytes(b"")
+    with pytest.raises(ValueError, match="cannot be read"):
+        nl.load_model(tmp_path / "a.pth")
+    torch.save([1, 2], tmp_path / "b.pth")
+    with pytest.raises(ValueError, match="plain table"):
+        nl.load_model(tmp_path / "b.pth")
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(2)}, tmp_path / "b.safetensors")
+    with pytest.raises(ValueError, match="no configuration"):
+        nl.load_model(tmp_path / "b.safetensors")
+
+
+def test_normalization_refuses_what_it_cannot_do():
+    with pytest.raises(ValueError, match="minmax, percentile, none"):
+        Normalization("robust")
+    with pytest.raises(ValueError, match="rise"):
+        Normalization("percentile", 99, 1)
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = (
+        "import sys, napari_lucyd as nl; nl.list_models(); "
+        "print([m for m in ('torch', 'napari', 'scipy', 'dask', 'qtpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

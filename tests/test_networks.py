@@ -1,0 +1,66 @@
+"""The network: its size, its shapes, its formula, and that its division lives."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from napari_lucyd.networks import LUCYD, LucydConfig
+
+
+@pytest.mark.parametrize(("dimension", "count"), [(3, 24_964), (2, 8_452)])
+def test_has_exactly_the_parameters_of_the_paper(dimension, count):
+    network = LUCYD(LucydConfig(dimension=dimension))
+    assert sum(parameter.numel() for parameter in network.parameters()) == count
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 2, 2, 2), (2, 1, 6, 8, 10)])
+def test_all_four_images_have_the_input_shape(random_model, shape):
+    for image in random_model.network(torch.rand(shape)):
+        assert image.shape == shape
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3, 8, 8), (1, 2, 8, 8, 8), (1, 1, 8, 8)])
+def test_other_shapes_are_refused_in_words(random_model, shape):
+    with pytest.raises(ValueError, match="even sizes"):
+        random_model.network(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("fixture", ["random_model", "random_model_2d"])
+def test_output_is_gain_times_intermediate_times_update(fixture, request):
+    network = request.getfixturevalue(fixture).network
+    y = torch.rand(1, 1, *[16] * network.config.dimension)
+    with torch.no_grad():
+        parts = network(y)
+    gain, offset = network.output_gain()
+    assert torch.equal(parts.intermediate, y + parts.correction_mask)
+    expected = torch.relu(gain * parts.intermediate * parts.update_term + offset)
+    # The batch norm in float32 against the same in float64: some 1e-7 each of a few terms.
+    torch.testing.assert_close(parts.output, expected, atol=1e-5, rtol=1e-5)
+    assert parts.output.min() >= 0
+    assert parts.update_term.min() >= 0
+
+
+def test_receptive_field_is_24_voxels(random_model):
+    network = LUCYD(random_model.network.config).double().eval()
+    network.load_state_dict(random_model.network.state_dict())
+    y = torch.rand(1, 1, 4, 4, 128, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    reached = {}
+    for centre in (64, 65):
+        y = y.detach().requires_grad_()
+        parts = network(y)
+        (parts.intermediate + parts.update_term)[0, 0, :, :, centre].sum().backward()
+        offsets = y.grad.abs().amax(dim=(0, 1, 2, 3)).nonzero().flatten() - centre
+        reached[centre] = (int(offsets.min()), int(offsets.max()))
+    # Even indices reach -24 to +22, odd ones -23 to +23; ReLUs may hide a voxel or two of it.
+    assert -24 <= reached[64][0] <= -16
+    assert 16 <= reached[64][1] <= 22
+    assert -23 <= reached[65][0] <= -16
+    assert 16 <= reached[65][1] <= 23
+
+
+def test_config_refuses_what_cannot_be_built():
+    with pytest.raises(ValueError, match="2 or 3"):
+        LucydConfig(dimension=4)
+    with pytest.raises(ValueError, match="positive"):
+        LucydConfig(epsilon=0)
