@@ -1,0 +1,352 @@
+"""What the live preview computes for a view: rectangles of source pixels, and where they lie on the canvas.
+
+Pure geometry: neither Qt nor napari nor torch. A *plane* is the part of a layer that a 2D view shows: two
+axes of the data, ascending, at one index of every other axis. Rectangles count pixels of that plane at full
+resolution; pixel i covers i - 0.5 to i + 0.5 in data coordinates, as in napari.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import ceil, floor, isfinite, prod, sqrt
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+# The smallest patch worth a pass of its own: with a halo of 24 voxels a smaller one costs as much.
+SMALLEST_SIDE = 16
+
+
+class Rectangle(NamedTuple):
+    """Pixels ``top <= row < bottom`` and ``left <= column < right`` of a plane."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    @property
+    def area(self) -> int:
+        return max(0, self.height) * max(0, self.width)
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Row and column, in data coordinates."""
+        return (self.top + self.bottom - 1) / 2, (self.left + self.right - 1) / 2
+
+    def intersection(self, other: Rectangle) -> Rectangle:
+        """The pixels that lie in both; its area is 0 where there are none."""
+        return Rectangle(
+            max(self.top, other.top),
+            max(self.left, other.left),
+            min(self.bottom, other.bottom),
+            min(self.right, other.right),
+        )
+
+    def contains(self, other: Rectangle) -> bool:
+        return self.intersection(other) == other
+
+    def slices_in(self, frame: Rectangle) -> tuple[slice, slice]:
+        """Where these pixels are in an array that holds ``frame``."""
+        return (
+            slice(self.top - frame.top, self.bottom - frame.top),
+            slice(self.left - frame.left, self.right - frame.left),
+        )
+
+
+@dataclass(frozen=True)
+class LayerTransform:
+    """From the data coordinates of a layer to the world's: ``world = matrix @ data + translate``."""
+
+    matrix: NDArray[np.float64]
+    translate: NDArray[np.float64]
+
+    @classmethod
+    def sampled(
+        cls,
+        data_to_world: Callable[[Sequence[float]], Sequence[float]],
+        ndim: int,
+        unit_scale: Sequence[float] | None = None,
+    ) -> LayerTransform:
+        """Take an affine map from its values at the origin and at one step along each axis.
+
+        ``unit_scale`` says how many of the world's units one of the layer's is, for each axis.
+        """
+        scale = np.ones(ndim) if unit_scale is None else np.asarray(unit_scale, dtype=float)
+        translate = np.asarray(data_to_world([0.0] * ndim), dtype=float)
+        columns = [np.asarray(data_to_world(step), dtype=float) - translate for step in np.eye(ndim).tolist()]
+        return cls(scale[:, None] * np.stack(columns, axis=1), scale * translate)
+
+    def displayed_to_data(
+        self, points: NDArray[np.float64], displayed: tuple[int, int]
+    ) -> NDArray[np.float64]:
+        """Data coordinates of points of the canvas.
+
+        ``points`` (N, 2) are world coordinates along the displayed axes, in the order of display; what comes
+        back has the two axes of the data in ascending order. As napari draws: a rotation out of the plane
+        is left out.
+        """
+        axes = list(displayed)
+        matrix = self.matrix[np.ix_(axes, axes)]
+        data = np.linalg.solve(matrix, (points - self.translate[axes]).T).T.astype(np.float64)
+        return data if axes[0] < axes[1] else data[:, ::-1]
+
+    def slice_indices(self, world: Sequence[float], displayed: tuple[int, int]) -> dict[int, int]:
+        """Which index napari shows along each axis that is not displayed, for a position in the world."""
+        rest = [axis for axis in range(len(self.translate)) if axis not in displayed]
+        if not rest:
+            return {}
+        inverse = np.linalg.inv(self.matrix)
+        origin = -inverse @ self.translate
+        point = inverse[np.ix_(rest, rest)] @ np.asarray(world, dtype=float)[rest] + origin[rest]
+        return {axis: int(np.round(p)) for axis, p in zip(rest, point, strict=True)}
+
+    def shift(self, origin: Sequence[int], displayed: tuple[int, int]) -> NDArray[np.float64]:
+        """How far in the world a layer moves that holds this one's data from ``origin`` on.
+
+        With it, that layer is drawn where its pixels were, and is shown with the same slices. Without a
+        rotation out of the displayed plane this is ``matrix @ origin``; with one, napari leaves out what
+        crosses between displayed and other axes, and so it is left out here.
+        """
+        start = np.asarray(origin, dtype=float)
+        axes = sorted(displayed)
+        rest = [axis for axis in range(len(start)) if axis not in axes]
+        shift = np.zeros(len(start))
+        shift[axes] = self.matrix[np.ix_(axes, axes)] @ start[axes]
+        if rest:
+            inverse = np.linalg.inv(self.matrix)
+            crossing = inverse[np.ix_(rest, axes)] @ shift[axes]
+            shift[rest] = np.linalg.solve(inverse[np.ix_(rest, rest)], start[rest] - crossing)
+        return shift
+
+
+def layer_axes_displayed(order: Sequence[int], ndim: int) -> tuple[int, int] | None:
+    """The two axes of a layer that a 2D view shows, in the order of display.
+
+    ``order`` is the viewer's order of its axes, the last two displayed; a layer of fewer axes has the
+    viewer's last ones. ``None`` where the view shows an axis that the layer lacks.
+    """
+    missing = len(order) - ndim
+    first, second = (axis - missing for axis in order[-2:])
+    return None if min(first, second) < 0 else (first, second)
+
+
+def visible_rectangle(
+    transform: LayerTransform,
+    displayed: tuple[int, int],
+    shape: Sequence[int],
+    centre: Sequence[float],
+    canvas: Sequence[float],
+    zoom: float,
+) -> Rectangle | None:
+    """The pixels of a layer that a 2D view shows; ``None`` where it shows none.
+
+    Parameters
+    ----------
+    transform, displayed
+        The layer's transform and its displayed axes, in the order of display.
+    shape
+        The shape of the layer's data at full resolution.
+    centre, canvas, zoom
+        The camera's centre (vertical, horizontal) in world units, the canvas's height and width in
+        canvas pixels, and how many of these a world unit takes.
+
+    Returns
+    -------
+    Rectangle or None
+        The box along the axes of the data, grown to even origins and, inside the layer, even sizes.
+    """
+    half = np.asarray(canvas, dtype=float) / (2 * zoom)
+    middle = np.asarray(centre, dtype=float)
+    corners = np.array([middle + half * sign for sign in ((-1, -1), (-1, 1), (1, -1), (1, 1))])
+    data = transform.displayed_to_data(corners, displayed)
+    if not np.isfinite(data).all():
+        return None
+    bounds = []
+    for low, high, axis in zip(data.min(axis=0), data.max(axis=0), sorted(displayed), strict=True):
+        size = shape[axis]
+        start = min(max(floor(low + 0.5), 0), size)
+        stop = min(max(ceil(high + 0.5), 0), size)
+        if stop <= start:
+            return None
+        bounds.append(_even(start, stop, size))
+    (top, bottom), (left, right) = bounds
+    return Rectangle(top, left, bottom, right)
+
+
+def within(visible: Rectangle, focus: tuple[float, float], longest_side: int, most_pixels: int) -> Rectangle:
+    """The part of a view round the focus that one texture and the memory can hold; mostly all of it."""
+    side = max(2, int(sqrt(most_pixels)))
+    height, width = min(visible.height, longest_side), min(visible.width, longest_side)
+    if height * width > most_pixels:
+        short = min(height, width, side)
+        long = min(max(height, width), most_pixels // short)
+        height, width = (short, long) if height <= width else (long, short)
+    return _placed(visible, focus, height, width)
+
+
+def patch_around(
+    focus: tuple[float, float],
+    visible: Rectangle,
+    budget: float,
+    halo: tuple[int, int],
+    depth: float,
+) -> Rectangle:
+    """The largest patch round the focus, inside the view, that a budget of voxels pays for.
+
+    Parameters
+    ----------
+    focus
+        Row and column in data coordinates.
+    visible
+        The view, with even origins.
+    budget
+        Voxels that the network may see, halo included.
+    halo
+        Margin that the network needs beyond each side of the patch, for rows and for columns.
+    depth
+        Planes that the network sees for the one that is kept.
+
+    Returns
+    -------
+    Rectangle
+        Even origins, square as far as the view allows, at least ``SMALLEST_SIDE`` pixels a side where
+        the view has them, even where that is over the budget; all of the view where that is within it.
+    """
+    if cost(visible, halo, depth) <= budget:
+        return visible
+    plane = budget / depth
+    # (s + 2 a)(s + 2 b) = plane, for the side s of a square
+    a, b = halo
+    square = sqrt((a - b) ** 2 + plane) - a - b
+    height = min(visible.height, max(SMALLEST_SIDE, int(square)))
+    width = min(visible.width, max(SMALLEST_SIDE, int(plane / (height + 2 * a)) - 2 * b))
+    height = min(visible.height, max(SMALLEST_SIDE, int(plane / (width + 2 * b)) - 2 * a))
+    return _placed(visible, focus, height, width)
+
+
+def cost(rectangle: Rectangle, halo: tuple[int, int], depth: float) -> float:
+    """Voxels that the network sees for a rectangle: with its halo, and ``depth`` planes of it."""
+    return (rectangle.height + 2 * halo[0]) * (rectangle.width + 2 * halo[1]) * depth
+
+
+def growth(visible: Rectangle, start: Rectangle, cell: tuple[int, int] | None = None) -> list[Rectangle]:
+    """The rest of a view, cut into cells round a first patch, the nearest first.
+
+    Start and cells cover each pixel of the view once, and all cells have even origins.
+    """
+    height, width = cell or (start.height, start.width)
+    rows = _cuts(visible.top, visible.bottom, start.top, start.bottom, height)
+    columns = _cuts(visible.left, visible.right, start.left, start.right, width)
+    cells = (Rectangle(t, le, b, r) for t, b in rows for le, r in columns)
+    return nearest_first((c for c in cells if c != start), start.centre)
+
+
+def nearest_first(cells: Iterable[Rectangle], focus: tuple[float, float]) -> list[Rectangle]:
+    """Cells by the distance of their centres from the focus, ties from top left."""
+
+    def distance(cell: Rectangle) -> tuple[float, Rectangle]:
+        row, column = cell.centre
+        return (row - focus[0]) ** 2 + (column - focus[1]) ** 2, cell
+
+    return sorted(cells, key=distance)
+
+
+class Speed:
+    """Voxels a second, as measured on the passes so far.
+
+    Starts from a cautious guess, for an old laptop's CPU; a few passes tell it what the device does.
+    """
+
+    def __init__(self, voxels_per_second: float = 5e5) -> None:
+        self.voxels_per_second = voxels_per_second
+
+    def measured(self, voxels: float, seconds: float) -> None:
+        """Take one pass into account, half and half with what was known."""
+        if voxels > 0 and seconds > 0 and isfinite(seconds):
+            self.voxels_per_second = sqrt(self.voxels_per_second * voxels / seconds)
+
+    def budget(self, seconds: float) -> float:
+        """Voxels that take so many seconds."""
+        return self.voxels_per_second * seconds
+
+
+def planes_seen(rest: Sequence[tuple[float, int]]) -> float:
+    """Voxels that the network sees across the plane for one voxel kept.
+
+    ``rest`` has, for each spatial axis across the plane, how many of the network's voxels one of the
+    source's makes (more than 1 where resampled), and the halo in the network's voxels.
+    """
+    return prod(zoom + 2 * halo for zoom, halo in rest)
+
+
+def _even(start: int, stop: int, size: int) -> tuple[int, int]:
+    start -= start % 2
+    return start, min(stop + stop % 2, size)
+
+
+def _cuts(low: int, high: int, start: int, stop: int, step: int) -> list[tuple[int, int]]:
+    """Intervals that cover low to high, one of them start to stop, the others about ``step`` long.
+
+    The last one to each side takes a remainder of up to a quarter with it: a sliver costs its whole halo.
+    """
+    step = max(2, step - step % 2)
+    before: list[tuple[int, int]] = []
+    edge = start
+    while edge > low:
+        begin = low if edge - low <= step + step // 4 else edge - step
+        before.append((begin, edge))
+        edge = begin
+    after: list[tuple[int, int]] = []
+    edge = stop
+    while edge < high:
+        end = high if high - edge <= step + step // 4 else edge + step
+        after.append((edge, end))
+        edge = end
+    return [*reversed(before), (start, stop), *after]
+
+
+def _placed(visible: Rectangle, focus: tuple[float, float], height: int, width: int) -> Rectangle:
+    """A rectangle of about this size round the focus, inside the view, with even origins and sizes."""
+    bounds = []
+    for at, size, low, high in (
+        (focus[0], height, visible.top, visible.bottom),
+        (focus[1], width, visible.left, visible.right),
+    ):
+        if size >= high - low:
+            bounds.append((low, high))
+            continue
+        size = max(2, size - size % 2)
+        start = floor(at + 0.5) - size // 2
+        start = min(max(start - start % 2, low), high - size)
+        # The view ends at an odd pixel only where the layer does: one step back keeps the origin even.
+        start -= start % 2
+        # A patch at the far side takes the odd last pixel with it, or a sliver would be left over.
+        stop = high if high - (start + size) == 1 else start + size
+        bounds.append((start, stop))
+    (top, bottom), (left, right) = bounds
+    return Rectangle(top, left, bottom, right)
+
+
+def uncovered_part(cell: Rectangle, covered: NDArray[np.bool_], view: Rectangle) -> Rectangle | None:
+    """The box round those pixels of a cell that are still missing, from even origins; ``None`` if none is.
+
+    ``covered`` has one entry for each pixel of ``view``, which has even origins and contains the cell.
+    """
+    missing = ~covered[cell.slices_in(view)]
+    rows, columns = np.flatnonzero(missing.any(axis=1)), np.flatnonzero(missing.any(axis=0))
+    if not rows.size:
+        return None
+    top, bottom = _even(cell.top + int(rows[0]), cell.top + int(rows[-1]) + 1, cell.bottom)
+    left, right = _even(cell.left + int(columns[0]), cell.left + int(columns[-1]) + 1, cell.right)
+    return Rectangle(top, left, bottom, right)
