@@ -1,8 +1,8 @@
 """The main job, shown: a stack deconvolved in napari through the panel.
 
-``python -m napari_lucyd._napari.demo [IMAGE] [--save FOLDER]`` opens a window with the phantom sample, or with the
-user's image, docks the Deconvolve panel and presses Run. With ``--save`` it writes a screenshot and every layer,
-prints their paths and ends; otherwise the window stays.
+``python -m napari_lucyd._napari.demo [IMAGE] [--save FOLDER]`` opens a window with the phantom sample, or
+with the user's image, docks the Deconvolve panel and presses Run. With ``--save`` it writes a screenshot and
+the layers, prints their paths and ends; otherwise the window stays.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     panel = dock(viewer)
     if options.model:
-        panel.load_model_file(options.model)
-        wait(lambda: panel.form.model.value == options.model, 120)
+        panel.model.load(options.model)
+        wait(lambda: panel.model.name == options.model, 120)
     ok = run(panel)
     _middle(viewer)
     if not options.save:
@@ -81,7 +81,7 @@ def run(panel: DeconvolveWidget, seconds: float = 3600) -> bool:
     bool
         Whether there are results.
     """
-    ready = wait(lambda: panel.form.run.enabled and bool(panel.estimates), 300)
+    ready = wait(lambda: panel.estimator.settled and panel.form.run.enabled, 300)
     if not ready:
         return False
     panel.form.run.native.click()

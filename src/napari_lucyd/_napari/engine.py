@@ -1,8 +1,9 @@
 """Bringing torch and the engine into the process without stopping the window.
 
-Importing torch takes seconds. Most of the pure Python in it shares the interpreter with the window's thread, but
-loading its largest library is one call into the dynamic linker that holds the interpreter's lock throughout. Called
-through ctypes the same call lets the lock go, and the import that follows finds the library in place.
+Importing torch takes seconds. Most of the pure Python in it shares the interpreter with the window's thread,
+but loading its largest library is one call into the dynamic linker that holds the interpreter's lock
+throughout. Called through ctypes the same call lets the lock go, and the import that follows finds the
+library in place.
 """
 
 from __future__ import annotations
@@ -122,7 +123,8 @@ def _explain(error: OSError) -> str:
     if os.name == "nt":
         return (
             f"PyTorch cannot be loaded ({error}). On Windows its libraries can clash with those that Qt has "
-            "loaded before. Install the Microsoft Visual C++ Redistributable (x64) and the newest torch; if that does "
-            'not help, start napari with: python -c "import torch, napari; napari.Viewer(); napari.run()"'
+            "loaded before. Install the Microsoft Visual C++ Redistributable (x64) and the newest torch; if "
+            "that does not help, import torch first and start napari from Python: "
+            'python -c "import torch, napari; napari.Viewer(); napari.run()"'
         )
     return f"PyTorch cannot be loaded: {error}. Reinstall it with: pip install --force-reinstall torch"

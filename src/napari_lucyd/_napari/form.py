@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from magicgui.widgets import CheckBox, ComboBox, LineEdit, ProgressBar, PushButton, RangeSlider, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, LineEdit, ProgressBar, PushButton, RangeSlider
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QFormLayout,
@@ -34,20 +34,21 @@ SCALINGS = [
     ("As the model was trained", "model"),
     ("Minimum to maximum", "minmax"),
     ("Robust percentiles", "percentile"),
-    ("None: the image is 0 to 1 already", "none"),
+    ("None (is 0 to 1 already)", "none"),
 ]
 ISOTROPIC = [
-    ("Automatic: where Z steps differ", "auto"),
+    ("Automatic", "auto"),
     ("Always resample Z", "on"),
     ("Never", "off"),
 ]
 SEPARATE = [
-    ("Each channel, all time points together", "C"),
-    ("Everything together", ""),
-    ("Each channel and time point", "TC"),
+    ("Per channel", "C"),
+    ("All together", ""),
+    ("Per channel and time point", "TC"),
 ]
 REGIONS = [("Whole image", WHOLE), ("What is on screen", SCREEN), ("Drawn rectangle", RECTANGLE)]
 _MARGIN = 8
+_LABEL_WIDTH = 64
 
 
 class Form(QWidget):
@@ -56,6 +57,7 @@ class Form(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("lucyd-form")
+        self._rows: list[QFormLayout] = []
         self._make_controls()
         body = QWidget()
         sections = QVBoxLayout(body)
@@ -75,7 +77,7 @@ class Form(QWidget):
         column.setSpacing(0)
         column.addWidget(scroll, 1)
         column.addWidget(self._footer())
-        self.setMinimumWidth(340)
+        self.setMinimumWidth(380)
 
     def _make_controls(self) -> None:
         self.image = ComboBox(
@@ -97,6 +99,8 @@ class Form(QWidget):
             text="Draw…", tooltip="Adds a shapes layer and lets you draw the rectangle on the image."
         )
         self.z_range = RangeSlider(min=0, max=1, value=(0, 1), tooltip=tooltip("z_range"))
+        # The two ends say themselves where they are; the range's own ends are the image's.
+        self.z_range.native.setEdgeLabelMode(self.z_range.native.EdgeLabelMode.NoLabel)
         self.where = _note("lucyd-where")
         self.outputs = {
             name: CheckBox(
@@ -108,8 +112,8 @@ class Form(QWidget):
         }
         self.tile = LineEdit(tooltip=tooltip("tile_shape"))
         self.tile.native.setPlaceholderText("automatic")
-        self.halo = SpinBox(min=-1, max=64, value=-1, tooltip=tooltip("halo"))
-        self.halo.native.setSpecialValueText("automatic (24)")
+        self.halo = LineEdit(tooltip=tooltip("halo"))
+        self.halo.native.setPlaceholderText("automatic")
         self.separate = ComboBox(choices=SEPARATE, value="C", tooltip=tooltip("separate"))
         self.estimate = _note("lucyd-estimate")
         self.preview = QToggleSwitch("Live preview")
@@ -117,12 +121,14 @@ class Form(QWidget):
             "Deconvolves a patch around the cursor as you browse and lays it over the image; it grows "
             "and becomes exact while the view rests."
         )
-        self.run = PushButton(text="Run", tooltip="Deconvolve; the result is added as new layers.")
+        self.run = PushButton(
+            text="Run", enabled=False, tooltip="Deconvolve; the result is added as new layers."
+        )
         self.cancel = PushButton(text="Cancel", enabled=False, tooltip="Stop; what is finished can be kept.")
         self.progress = ProgressBar(min=0, max=1, value=0)
         self.status = _note("lucyd-status")
         self.keep = PushButton(
-            text="Keep finished part", tooltip="Add the layers; the rest of them is empty (NaN)."
+            text="Keep finished part", tooltip="Add the layers; the rest of them is empty."
         )
         self.discard = PushButton(text="Discard")
         self.side_by_side = PushButton(
@@ -131,11 +137,12 @@ class Form(QWidget):
         )
         self.save = PushButton(
             text="Save…",
-            tooltip="Write the results as OME-TIFF with voxel size, unit and the recipe of the run.",
+            tooltip="Write the results as OME-TIFF, with voxel size, unit and the recipe.",
         )
         self.save_as = ComboBox(
             choices=[("float32", "float32"), ("uint16", "uint16")],
-            tooltip="float32 keeps the values exactly. uint16 is half as large; its scale and offset are in the file.",
+            tooltip="float32 keeps the values exactly. uint16 is half as large; its scale and offset are in "
+            "the file.",
         )
         self.run.native.setObjectName("lucyd-run")
         self.side_by_side.native.setCheckable(True)
@@ -156,32 +163,29 @@ class Form(QWidget):
             combo.native.setSizeAdjustPolicy(
                 combo.native.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
             )
-        for label_ in (self.also, self.where):
-            label_.hide()
 
     def _image(self) -> QGroupBox:
-        group, rows = _group("Image")
-        rows.addRow("Image", self.image.native)
-        rows.addRow("", self.also)
-        rows.addRow(label("axes"), self.axes.native)
-        rows.addRow("", self.understood)
+        group, rows = self._group("Image")
+        _add(rows, "Image", self.image.native)
+        _add(rows, "", self.also)
+        _add(rows, label("axes"), self.axes.native)
+        _add(rows, "", self.understood)
         return group
 
     def _model(self) -> QGroupBox:
-        group, rows = _group("Model")
-        rows.addRow(label("model"), _row(self.model.native, self.load.native))
-        rows.addRow("", self.about)
-        rows.addRow(label("normalization"), self.normalization.native)
-        rows.addRow(label("isotropic"), self.isotropic.native)
-        rows.addRow(label("device"), self.device.native)
+        group, rows = self._group("Model")
+        _add(rows, label("model"), _row(self.model.native, self.load.native))
+        _add(rows, "", self.about)
+        _add(rows, label("normalization"), self.normalization.native)
+        _add(rows, label("isotropic"), self.isotropic.native)
+        _add(rows, label("device"), self.device.native)
         return group
 
     def _region(self) -> QGroupBox:
-        group, rows = _group("Region")
-        rows.addRow(label("region"), _row(self.region.native, self.draw.native))
-        rows.addRow(label("z_range"), self.z_range.native)
-        rows.addRow("", self.where)
-        self.region_rows = rows
+        group, rows = self._group("Region")
+        _add(rows, label("region"), _row(self.region.native, self.draw.native))
+        _add(rows, label("z_range"), self.z_range.native)
+        _add(rows, "", self.where)
         return group
 
     def _layers(self) -> QGroupBox:
@@ -192,13 +196,19 @@ class Form(QWidget):
             grid.addWidget(self.outputs[name].native, number // 2, number % 2)
         return group
 
+    def _group(self, title: str) -> tuple[QGroupBox, QFormLayout]:
+        group = QGroupBox(title)
+        rows = _form(group)
+        self._rows.append(rows)
+        return group, rows
+
     def _advanced(self) -> QCollapsible:
-        collapsible = QCollapsible("Advanced")
+        collapsible = QCollapsible("Advanced", collapsedIcon="▸", expandedIcon="▾")
         content = QWidget()
         rows = _form(content)
-        rows.addRow(label("tile_shape"), self.tile.native)
-        rows.addRow(label("halo"), self.halo.native)
-        rows.addRow(label("separate"), self.separate.native)
+        _add(rows, label("tile_shape"), self.tile.native)
+        _add(rows, label("halo"), self.halo.native)
+        _add(rows, label("separate"), self.separate.native)
         collapsible.addWidget(content)
         self.advanced = collapsible
         return collapsible
@@ -227,9 +237,11 @@ class Form(QWidget):
         bar.setFormat("")
         return footer
 
-    def show_z_range(self, visible: bool) -> None:
-        """Show or hide the row with the range of planes."""
-        self.region_rows.setRowVisible(self.z_range.native, visible)
+    def show_row(self, control: QWidget, visible: bool) -> None:
+        """Show or hide a control together with its label."""
+        for rows in self._rows:
+            if rows.indexOf(control) >= 0:
+                rows.setRowVisible(control, visible)
 
     def colour(self, accent: str, text: str, line: str) -> None:
         """Take the theme's colours: `accent` for Run, `text` dimmed for notes, `line` above the footer."""
@@ -239,7 +251,8 @@ class Form(QWidget):
             f"QPushButton#lucyd-run {{ background-color: {accent}; font-weight: bold; }}"
             f"QPushButton#lucyd-run:disabled {{ background-color: {line}; font-weight: normal; }}"
             f"QFrame#lucyd-footer {{ border-top: 1px solid {line}; }}"
-            "QGroupBox { font-weight: bold; }"
+            f"QProgressBar::chunk {{ background-color: {accent}; }}"
+            "QGroupBox { font-weight: bold; } QGroupBox QWidget { font-weight: normal; }"
         )
 
 
@@ -247,8 +260,10 @@ def say(note: QLabel, text: str, *, problem: bool = False) -> None:
     """Write a line; problems stand out in colour."""
     if note.property("problem") != problem:
         note.setProperty("problem", problem)
-        note.style().unpolish(note)
-        note.style().polish(note)
+        # Style sheets look at properties only when a widget is polished.
+        style: Any = note.style()
+        style.unpolish(note)
+        style.polish(note)
     note.setText(text)
 
 
@@ -257,14 +272,11 @@ def _note(name: str) -> QLabel:
     note.setObjectName(name)
     note.setProperty("note", True)
     note.setWordWrap(True)
+    # Word-wrapped labels otherwise reserve the height that they would have in a narrow column.
+    note.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
     note.setTextFormat(Qt.TextFormat.PlainText)
     note.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return note
-
-
-def _group(title: str) -> tuple[QGroupBox, QFormLayout]:
-    group = QGroupBox(title)
-    return group, _form(group)
 
 
 def _form(parent: QWidget) -> QFormLayout:
@@ -285,3 +297,10 @@ def _row(*widgets: Any, stretch: tuple[int, ...] = ()) -> QWidget:
     for number, widget in enumerate(widgets):
         line.addWidget(widget, stretch[number] if stretch else 0)
     return row
+
+
+def _add(rows: QFormLayout, text: str, control: QWidget) -> None:
+    name = QLabel(text)
+    # So that the controls of all groups begin at one line.
+    name.setMinimumWidth(_LABEL_WIDTH)
+    rows.addRow(name, control)

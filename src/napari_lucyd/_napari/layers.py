@@ -62,7 +62,8 @@ class Source:
     data
         Full resolution, not copied: numpy, dask, zarr or xarray.
     spatial
-        Keywords that place the layer in the world: scale, translate, rotate, shear, affine, units, axis_labels.
+        Keywords that place the layer in the world: scale, translate, rotate, shear, affine, units,
+        axis_labels.
     display
         Keywords that say how it looks: contrast_limits, colormap, gamma.
     axes
@@ -70,6 +71,8 @@ class Source:
     steps
         Length of a voxel along each axis in the world, in the unit of the last axis; NaN where an
         axis has a unit of another kind.
+    unit
+        That of the last axis, as one writes it.
     blending
         Of the layer.
     """
@@ -80,6 +83,7 @@ class Source:
     display: dict[str, Any]
     axes: str | None = None
     steps: tuple[float, ...] = ()
+    unit: str = "pixel"
     blending: str = "translucent_no_depth"
     metadata: dict[str, Any] = field(default_factory=dict)
 
@@ -99,8 +103,8 @@ class Source:
         """
         if layer.rgb:
             raise ValueError(
-                f"“{layer.name}” is a colour (RGB) image; deconvolution works on one intensity a voxel. Right-click "
-                "the layer, choose “Split RGB”, and deconvolve the channels."
+                f"“{layer.name}” is a colour (RGB) image; deconvolution works on one intensity a voxel. "
+                "Right-click the layer, choose “Split RGB”, and deconvolve the channels."
             )
         state = layer.as_layer_data_tuple()[1]
         return cls(
@@ -114,6 +118,7 @@ class Source:
             },
             axes=axes_from_labels(layer.axis_labels),
             steps=voxel_steps(state),
+            unit=f"{layer.units[-1]:~P}",
             blending=str(layer.blending),
             metadata=dict(layer.metadata),
         )
@@ -141,10 +146,10 @@ def axes_from_labels(labels: Sequence[str]) -> str | None:
 def voxel_steps(state: dict[str, Any]) -> tuple[float, ...]:
     """Length of one voxel along each axis, in the unit of the last axis.
 
-    The whole transform counts, also a scale inside `affine`. An axis with a unit of another kind, such as time,
-    gets NaN.
+    The whole transform counts, also a scale inside `affine`. An axis with a unit of another kind, such as
+    time, gets NaN.
     """
-    linear = _linear(state)
+    linear = linear_matrix(state)
     affine = np.asarray(state["affine"], float)
     ndim = linear.shape[0]
     matrix = affine[:ndim, :ndim] @ linear
@@ -162,7 +167,8 @@ def voxel_steps(state: dict[str, Any]) -> tuple[float, ...]:
     return tuple(float(length) for length in np.where(np.isnan(factors), np.nan, lengths))
 
 
-def _linear(state: dict[str, Any]) -> np.ndarray:
+def linear_matrix(state: dict[str, Any]) -> np.ndarray:
+    """The linear part of a layer's own transform (scale, rotate, shear), without its `affine`."""
     ndim = len(state["scale"])
     transform = Affine(
         scale=state["scale"],
@@ -184,7 +190,7 @@ def place_region(spatial: dict[str, Any], start: Sequence[int]) -> dict[str, Any
     start
         First voxel of the part, one an axis.
     """
-    offset = _linear(spatial) @ np.asarray(start, float)
+    offset = linear_matrix(spatial) @ np.asarray(start, float)
     return {**spatial, "translate": np.asarray(spatial["translate"], float) + offset}
 
 

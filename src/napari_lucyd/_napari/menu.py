@@ -59,7 +59,7 @@ def _on_finished(event: Finished) -> None:
     show_info(
         "\n".join(
             [
-                f"“{event.task.source.name}” deconvolved in {duration_text(event.seconds)} on {event.device}.",
+                f"“{event.task.source.name}” done in {duration_text(event.seconds)} on {event.device}.",
                 *event.warnings,
             ]
         )

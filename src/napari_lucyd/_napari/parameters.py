@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, list_models
@@ -42,13 +42,13 @@ class Parameters:
     )
     normalization: str = _choice(
         "model",
-        "Intensity scaling",
+        "Scaling",
         "Which intensities the network sees as 0 and 1. The numbers are taken once over the whole image, "
         "and the output is returned in the units of the input.",
     )
     separate: str = _choice(
         "C",
-        "Scaled separately",
+        "Statistics",
         "Channels each by themselves and time points together keeps a series from flickering.",
     )
     isotropic: bool | None = _choice(
@@ -117,6 +117,10 @@ class Parameters:
             "region": region,
         }
 
+    def with_axes(self, axes: str | None) -> Parameters:
+        """The same choices for an image whose axes are these."""
+        return replace(self, axes=axes)
+
 
 def label(name: str) -> str:
     """What a choice is called in the panel."""
@@ -170,6 +174,27 @@ def parse_axes(text: str, ndim: int) -> str | None:
     if not axes.endswith("YX"):
         raise ValueError(f"Axes: the last two have to be Y and X; {axes} ends in {axes[-2:]}.")
     return axes
+
+
+def parse_halo(text: str) -> int | None:
+    """Read the halo line: empty or "automatic", or a number of voxels.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+
+    Examples
+    --------
+    >>> parse_halo("12"), parse_halo("") is None
+    (12, True)
+    """
+    text = text.strip().lower()
+    if text in ("", "auto", "automatic"):
+        return None
+    if not text.isdigit():
+        raise ValueError(f"Halo: {text!r} is not understood; write a number of voxels, or leave it empty.")
+    return int(text)
 
 
 def parse_tile(text: str) -> tuple[int, ...] | None:

@@ -1,6 +1,7 @@
 """File ▸ Open Sample ▸ napari-lucyd: simulated stacks whose truth is known.
 
-The functions run on the window's thread, so the volumes are small enough to be made in a fraction of a second.
+The functions run on the window's thread, so the volumes are small enough to be made in a fraction of a
+second.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def sharp() -> list[LayerData]:
 
 
 def anisotropic() -> list[LayerData]:
-    """A phantom with its truth whose planes are 0.3 µm apart at 0.1 µm pixels, blurred along Z as by an objective."""
+    """A phantom with its truth, planes 0.3 µm apart at 0.1 µm pixels, blurred along Z as by an objective."""
     made = make_phantom((96, 128, 128), rng=SEED)
     sample = degrade(made, blur_sigma=(2.5, 1.2, 1.2), noise_sigma=10 / 255, photometric=True, rng=SEED)
     # Every third plane, as a microscope with that step would take them.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import create_worker
 from napari.utils import progress
-from qtpy.QtCore import QObject, QTimer, Signal
+from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_lucyd._napari.layers import RANGE_KEY, unique_names
 from napari_lucyd._napari.worker import Advanced, Event, Failed, Finished, Note, Stop, Task, run

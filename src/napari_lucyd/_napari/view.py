@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Shapes
 
+from napari_lucyd._napari.layers import SPATIAL, linear_matrix
 from napari_lucyd._napari.region import bounding_slices
 
 if TYPE_CHECKING:
@@ -77,27 +78,33 @@ def start_drawing(viewer: Viewer, layer: Image) -> Shapes:
         for other in viewer.layers
         if isinstance(other, Shapes) and other.name.startswith(RECTANGLE_LAYER)
     ]
-    shapes = (
-        ours[-1]
-        if ours
-        else viewer.add_shapes(
-            name=RECTANGLE_LAYER,
-            ndim=layer.ndim,
-            scale=layer.scale,
-            units=layer.units,
-            axis_labels=layer.axis_labels,
-            translate=layer.translate,
-            rotate=layer.rotate,
-            shear=layer.shear,
-            affine=layer.affine,
-            face_color="transparent",
-            edge_color="#ffcc33",
-            edge_width=max(1.0, max(layer.data.shape[-2:] if not layer.multiscale else (200,)) / 200),
-        )
-    )
+    shapes = ours[-1] if ours else viewer.add_shapes(**_shapes_keywords(viewer, layer))
     viewer.layers.selection.active = shapes
     shapes.mode = "add_rectangle"
     return shapes
+
+
+def _shapes_keywords(viewer: Viewer, layer: Image) -> dict[str, Any]:
+    state = layer.as_layer_data_tuple()[1]
+    keywords = {key: state[key] for key in SPATIAL}
+    shape = layer.data[0].shape if layer.multiscale else layer.data.shape
+    ndim = layer.ndim
+    lying = tuple(viewer.dims.displayed) == (viewer.dims.ndim - 2, viewer.dims.ndim - 1)
+    plain = np.allclose(linear_matrix(state), np.diag(layer.scale)) and np.allclose(
+        state["affine"], np.eye(ndim + 1)
+    )
+    if lying and plain:
+        # A rectangle of two axes shows on every plane.
+        ndim = 2
+        keywords = {key: keywords[key][-2:] for key in ("scale", "translate", "units", "axis_labels")}
+    return {
+        **keywords,
+        "name": RECTANGLE_LAYER,
+        "ndim": ndim,
+        "face_color": "transparent",
+        "edge_color": "#ffcc33",
+        "edge_width": max(0.5, max(shape[-2:]) / 250),
+    }
 
 
 def _layer_axes(displayed: Sequence[int], viewer_ndim: int, layer_ndim: int) -> tuple[int, ...]:
@@ -131,8 +138,8 @@ class SideBySide:
         for layer in self.viewer.layers:
             layer.visible = layer in layers
             layer.name_overlay.visible = layer in layers
-        # A negative stride begins with the lowest layer: the input, then what came out of it.
-        grid.stride, grid.shape, grid.spacing = -1, (-1, -1), 0.02
+        # The lowest layer comes first: the input, then what came out of it.
+        grid.stride, grid.shape, grid.spacing = 1, (-1, -1), 0.02
         grid.enabled = True
         self.viewer.reset_view()
 

@@ -1,7 +1,7 @@
 """A run over one or more images as a generator of events, for a worker thread.
 
-Nothing here touches the window. Errors end up as events, one bad image does not stop the others, and no `RuntimeError`
-leaves the generator: superqt's worker would swallow it and neither report it nor finish.
+Nothing here touches the window. Errors end up as events, one bad image does not stop the others, and no
+`RuntimeError` leaves the generator: superqt's worker would swallow it and neither report it nor finish.
 """
 
 from __future__ import annotations

@@ -1,0 +1,103 @@
+"""Plans and times what Run would do, in the background, whenever the choices have come to rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
+from superqt.utils import create_worker
+
+from napari_lucyd._napari.text import bytes_text, duration_text, shape_text
+from napari_lucyd._napari.worker import Estimate, Task, estimate, explain
+
+# So that dragging a slider does not start an estimate a step.
+SETTLE_MS = 250
+
+
+class Estimator(QObject):
+    """Keeps the estimates up to date.
+
+    Parameters
+    ----------
+    tasks
+        Called on the window's thread: what Run would do now; raises ValueError where it could not.
+    busy
+        Whether a run is on. Estimates wait for its end: both want the same processors.
+    parent
+        Qt's owner.
+    """
+
+    ready = Signal(object)
+    """Estimates, a list with one for each image."""
+    refused = Signal(str)
+    """The choices cannot be carried out; the text says why."""
+
+    def __init__(
+        self, tasks: Callable[[], list[Task]], busy: Callable[[], bool], parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._tasks = tasks
+        self._busy = busy
+        self._working = self._stale = False
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(SETTLE_MS)
+        self._timer.timeout.connect(self._begin)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the last estimate is of the present choices."""
+        return not self._stale and not self._working
+
+    def refresh(self, *_: object) -> None:
+        """The choices have changed."""
+        self._stale = True
+        self._timer.start()
+
+    def _begin(self) -> None:
+        if self._working or self._busy():
+            return
+        self._stale = False
+        try:
+            tasks = self._tasks()
+        except ValueError as error:
+            self.refused.emit(str(error))
+            return
+        self._working = True
+        worker = create_worker(estimate, tasks, _start_thread=False)
+        worker.returned.connect(self._on_returned)
+        worker.errored.connect(self._on_errored)
+        worker.start()
+
+    def _on_returned(self, estimates: list[Estimate]) -> None:
+        self._working = False
+        if self._stale:
+            self._timer.start()
+        else:
+            self.ready.emit(estimates)
+
+    def _on_errored(self, error: Exception) -> None:
+        self._working = False
+        self.refused.emit(explain(error))
+
+
+def estimate_lines(estimates: list[Estimate]) -> list[str]:
+    """What to expect of a run, in words: time, memory, tiles, device; then what to be warned of.
+
+    Memory is that of the largest image with the results of all.
+    """
+    planned = [(entry.job, entry.seconds or 0.0) for entry in estimates if entry.job is not None]
+    lines = []
+    if planned:
+        jobs = [job for job, _ in planned]
+        seconds = sum(each for _, each in planned)
+        tiles = sum(job.tiles for job in jobs)
+        memory = max(job.memory_bytes for job in jobs)
+        plural = "s" if tiles > 1 else ""
+        lines.append(
+            f"About {duration_text(seconds)} and {bytes_text(memory)} of memory: "
+            f"{tiles} tile{plural} of {shape_text(jobs[0].tile_shape)} on {jobs[0].device.name}."
+        )
+        lines += dict.fromkeys(str(warning) for job in jobs for warning in job.warnings)
+    lines += [f"“{entry.task.source.name}”: {entry.error}" for entry in estimates if entry.error]
+    return lines

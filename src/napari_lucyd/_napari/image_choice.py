@@ -1,0 +1,172 @@
+"""The panel's choice of images, and what their axes are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+
+from napari_lucyd._napari.form import Form, say
+from napari_lucyd._napari.layers import is_result
+from napari_lucyd._napari.parameters import parse_axes
+from napari_lucyd._napari.preview_overlay import is_preview
+from napari_lucyd._napari.subscriptions import Subscriptions
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from napari_lucyd._napari.worker import Estimate
+
+# Where a layer lies and what it holds decide what a run takes and what its axes are.
+_RELEVANT = ("data", "scale", "rotate", "shear", "affine", "units", "axis_labels")
+_NAMED_AT_MOST = 4
+
+
+class ImageChoice(QObject):
+    """Follows the active image layer; a person may choose another, and correct its axes.
+
+    Parameters
+    ----------
+    viewer
+        Whose layers are offered.
+    form
+        Holds the controls.
+    """
+
+    changed = Signal()
+    """What a run would take has changed."""
+    picked = Signal(object)
+    """Another layer is shown; None if there is none."""
+
+    def __init__(self, viewer: Viewer, form: Form) -> None:
+        super().__init__(form)
+        self.viewer = viewer
+        self.form = form
+        self._axes: str | None = None
+        self._understood = ""
+        self._filling = False
+        self._watched: set[int] = set()
+        form.image.changed.connect(self._on_picked)
+        form.axes.native.editingFinished.connect(self._on_axes)
+        layers = viewer.layers
+        self.subscriptions = Subscriptions(form)
+        self.subscriptions.add(
+            self._on_layers, layers.events.inserted, layers.events.removed, layers.events.reordered
+        )
+        self.subscriptions.add(self._follow_active, layers.selection.events.active)
+        self.subscriptions.add(self._on_selection, layers.selection.events.changed)
+        self._on_layers()
+
+    @property
+    def layer(self) -> Image | None:
+        """The layer that is shown."""
+        return self.form.image.value
+
+    def targets(self) -> list[Image]:
+        """The layers that Run takes: the one shown, and all selected images if it is one of them.
+
+        Results of earlier runs and the live preview are never taken along with others.
+        """
+        shown = self.layer
+        if shown is None:
+            return []
+        selection = self.viewer.layers.selection
+        selected = [
+            layer
+            for layer in self.viewer.layers
+            if layer in selection and isinstance(layer, Image) and not _is_ours(layer)
+        ]
+        return selected if shown in selected else [shown]
+
+    def axes_of(self, layer: Image, ndim: int) -> str | None:
+        """The axes that a person has set for a layer, or None.
+
+        Corrected axes count for the layer that is shown, and for others of as many axes that run with it.
+        """
+        return self._axes if self._axes is not None and len(self._axes) == ndim else None
+
+    def understand(self, entry: Estimate) -> None:
+        """Show what the engine took the axes for, and the voxel size that it reckons with."""
+        job, source = entry.job, entry.task.source
+        if job is None:
+            self._note("")
+            return
+        self._understood = job.axes
+        if not self.form.axes.native.hasFocus():
+            self.form.axes.value = job.axes
+        steps = source.voxel_size(job.axes)
+        voxel = f"\nVoxel {' × '.join(f'{step:.3g}' for step in steps)} {source.unit}" if steps else ""
+        self._note(job.description + voxel)
+
+    def _on_layers(self, event: Any = None) -> None:
+        for layer in self.viewer.layers:
+            if isinstance(layer, Image) and id(layer) not in self._watched:
+                self._watched.add(id(layer))
+                self.subscriptions.add(self._fill, layer.events.name)
+                self.subscriptions.add(
+                    self._on_relevant, *(getattr(layer.events, name) for name in _RELEVANT)
+                )
+        self._fill()
+        if self.layer is None:
+            self._follow_active()
+
+    def _fill(self, event: Any = None) -> None:
+        before = self.layer
+        images = [layer for layer in self.viewer.layers if isinstance(layer, Image) and not is_preview(layer)]
+        self._filling = True
+        self.form.image.choices = [(layer.name, layer) for layer in images]
+        if before in images:
+            self.form.image.value = before
+        self._filling = False
+        if before not in images:
+            self._on_picked()
+
+    def _follow_active(self, event: Any = None) -> None:
+        active = self.viewer.layers.selection.active
+        choices = [layer for layer in self.form.image.choices if layer is not None]
+        if active in choices and not _is_ours(active):
+            self.form.image.value = active
+        elif self.layer is None and choices:
+            self.form.image.value = choices[-1]
+
+    def _on_picked(self, *_: Any) -> None:
+        if self._filling:
+            return
+        self._axes = None
+        self._understood = self.form.axes.value = ""
+        self._note("")
+        self.picked.emit(self.layer)
+        self._on_selection()
+
+    def _on_selection(self, event: Any = None) -> None:
+        names = [f"“{layer.name}”" for layer in self.targets()]
+        more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
+        say(
+            self.form.also,
+            f"Run takes all {len(names)} selected images: {', '.join(names[:_NAMED_AT_MOST])}{more}.",
+        )
+        self.form.show_row(self.form.also, len(names) > 1)
+        self.changed.emit()
+
+    def _on_relevant(self, event: Any = None) -> None:
+        self.changed.emit()
+
+    def _note(self, text: str, *, problem: bool = False) -> None:
+        say(self.form.understood, text, problem=problem)
+        self.form.show_row(self.form.understood, bool(text))
+
+    def _on_axes(self) -> None:
+        text = self.form.axes.value
+        if self.layer is None or text == (self._axes or self._understood):
+            return
+        try:
+            self._axes = parse_axes(text, self.layer.ndim)
+        except ValueError as error:
+            self._note(str(error), problem=True)
+            return
+        self.changed.emit()
+
+
+def _is_ours(layer: Any) -> bool:
+    return is_result(layer) or is_preview(layer)

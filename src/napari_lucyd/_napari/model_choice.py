@@ -1,0 +1,122 @@
+"""The panel's choice of a model: shipped, or from a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QFileDialog
+from superqt.utils import create_worker
+
+from napari_lucyd._napari import engine
+from napari_lucyd._napari.form import Form, say
+from napari_lucyd._napari.parameters import default_model
+from napari_lucyd._napari.text import model_label, model_text
+from napari_lucyd._napari.worker import explain
+from napari_lucyd.models.catalogue import DEFAULT_MODEL, list_models
+
+
+class ModelChoice(QObject):
+    """Offers the shipped models and those loaded from files.
+
+    Until a person chooses one, the model fits the image: the 2D one for a single plane.
+
+    Parameters
+    ----------
+    form
+        Holds the controls.
+    """
+
+    changed = Signal()
+    told = Signal(str)
+    failed = Signal(str)
+
+    def __init__(self, form: Form) -> None:
+        super().__init__(form)
+        self.form = form
+        self._cards = {str(card["name"]): card for card in list_models()}
+        self._files: list[str] = []
+        self._chosen = self._filling = False
+        form.model.changed.connect(self._on_chosen)
+        form.load.changed.connect(self.ask)
+        self._fill()
+
+    @property
+    def name(self) -> str:
+        """A shipped name, or a path."""
+        return str(self.form.model.value or DEFAULT_MODEL)
+
+    def suit(self, ndim: int) -> None:
+        """Take the model that fits an image of so many axes, unless a person has chosen one."""
+        if not self._chosen:
+            self._set(default_model(ndim))
+
+    def describe(self) -> None:
+        """Show what the model is for; of a file that is known once it is loaded."""
+        model = engine.loaded_model(self.name)
+        text = model_text(self._cards.get(self.name) or (model.card if model else {}))
+        say(self.form.about, text)
+        self.form.show_row(self.form.about, bool(text))
+
+    def ask(self, *_: Any) -> None:
+        """Ask for a model file and load it."""
+        path, _kind = QFileDialog.getOpenFileName(
+            self.form, "Load a model", "", "Models (*.safetensors *.pth *.pt);;All files (*)"
+        )
+        if path:
+            self.load(path)
+
+    def load(self, path: str | Path) -> None:
+        """Load a file in the background, then choose it; what is no model is told of and not listed."""
+        self.told.emit(f"Loading {Path(path).name}…")
+        worker = create_worker(_load, str(path), _start_thread=False)
+        worker.returned.connect(self._on_loaded)
+        worker.start()
+
+    def _fill(self) -> None:
+        choices = [(model_label(card), name) for name, card in self._cards.items()]
+        choices += [(Path(path).name, path) for path in self._files]
+        before = self.form.model.value
+        self._filling = True
+        self.form.model.choices = choices
+        values = [value for _, value in choices]
+        if values:
+            self.form.model.value = before if before in values else values[0]
+        self._filling = False
+        self.describe()
+
+    def _set(self, name: str) -> None:
+        if name in self.form.model.choices:
+            self._filling = True
+            self.form.model.value = name
+            self._filling = False
+            self.describe()
+
+    def _on_chosen(self, *_: Any) -> None:
+        if not self._filling:
+            self._chosen = True
+            self.describe()
+            self.changed.emit()
+
+    def _on_loaded(self, loaded: tuple[str, str]) -> None:
+        path, error = loaded
+        if error:
+            self.failed.emit(error)
+            return
+        if path not in self._files:
+            self._files.append(path)
+        self._fill()
+        self._set(path)
+        self._chosen = True
+        self.told.emit(f"Loaded {Path(path).name}.")
+        self.changed.emit()
+
+
+def _load(path: str) -> tuple[str, str]:
+    try:
+        engine.load()
+        engine.get_model(path)
+    except Exception as error:  # told of in the panel, whatever it is
+        return path, explain(error)
+    return path, ""
