@@ -11,9 +11,11 @@ from typing import Annotated
 import typer
 
 from napari_lucyd.cli.deconvolve import deconvolve
+from napari_lucyd.cli.evaluate import evaluate
 from napari_lucyd.cli.info import info
 from napari_lucyd.cli.models import models
 from napari_lucyd.cli.simulate import simulate
+from napari_lucyd.cli.train import train
 
 __all__ = ["app"]
 
@@ -50,4 +52,6 @@ def lucyd(
 app.command()(deconvolve)
 app.command()(models)
 app.command()(simulate)
+app.command()(train)
+app.command()(evaluate)
 app.command()(info)

@@ -91,7 +91,8 @@ def ssim_windowed(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("The windowed SSIM needs scikit-image: pip install scikit-image") from error
     a, b = _pair(image, truth)
-    return float(structural_similarity(b, a, data_range=float(b.max() - b.min())))
+    similarity = structural_similarity(b, a, data_range=float(b.max() - b.min()))  # type: ignore[no-untyped-call]
+    return float(similarity)
 
 
 def _pair(

@@ -60,6 +60,20 @@ class Table:
         """The mean of a metric over a model's cells."""
         return float(np.mean([getattr(cell, metric) for cell in self.cells if cell.model == model]))
 
+    def summary(self, model: str) -> dict[str, Any]:
+        """A model's figures for its card, with those of the input as it was."""
+        rows = {
+            f"blur {cell.blur_sigma:g}, noise {cell.noise_sigma:g}/255": {
+                name: round(value, 4)
+                for name in ("psnr", "ssim_global", "flux")
+                if (value := getattr(cell, name)) is not None
+            }
+            for cell in self.cells
+            if cell.model == model
+        }
+        means = {"psnr": round(self.mean(model), 3), "psnr_of_the_input": round(self.mean("input"), 3)}
+        return {"mean": means, "cells": rows, "phantom_seeds": list(self.phantoms)}
+
     def markdown(self) -> str:
         """Rows are models, columns cells, entries global SSIM / PSNR in dB."""
         columns = list(dict.fromkeys((cell.blur_sigma, cell.noise_sigma) for cell in self.cells))
@@ -145,8 +159,7 @@ def evaluate(
     digests = {model.name: model.sha256 for model in models}
     for name in ("input", *digests):
         for cell in cells:
-            values = np.array(measured[name, cell])
-            table.cells.append(_cell(name, digests.get(name, ""), cell, values))
+            table.cells.append(_cell(name, digests.get(name, ""), cell, np.array(measured[name, cell])))
     return table
 
 
@@ -187,7 +200,9 @@ def _open(
     image, truth = sample.image, sample.truth
     if dimension == 2:
         image, truth = image[24], truth[24]
-    results = [("input", (psnr(image, truth), ssim_global(image, truth), 1.0))]
+    results: list[tuple[str, tuple[float, ...]]] = [
+        ("input", (psnr(image, truth), ssim_global(image, truth), 1.0))
+    ]
     for model in models:
         output = _output(image, model)
         flux = float(output.sum(dtype=np.float64) / image.sum(dtype=np.float64))

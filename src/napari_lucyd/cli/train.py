@@ -1,0 +1,67 @@
+"""``lucyd train``: a network from a configuration file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_lucyd.cli._console import Talk, fail, seconds_in_words
+
+
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What to train; see configs/.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--out", metavar="FOLDER", help="Takes checkpoint, log and model.", show_default="runs/NAME"
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes that prepare patches; the result does not depend on them.")
+    ] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
+) -> None:
+    r"""Train a network on phantoms that are made as it goes.
+
+    Writes checkpoint.pt, log.csv and, at the end, NAME.safetensors with its
+    card NAME.json, which lucyd deconvolve --model takes. Ctrl-C saves first;
+    --resume goes on, on the CPU to the very same weights.
+
+    \b
+    Examples:
+      lucyd train configs/general.toml -o runs/general --workers 4
+      lucyd train configs/general.toml -o runs/general --resume
+    """
+    from napari_lucyd.training import TrainingProgress, load_config
+    from napari_lucyd.training import train as run
+
+    talk = Talk()
+    try:
+        loaded = load_config(config)
+    except (OSError, ValueError) as error:
+        fail(error)
+    folder = out or Path("runs") / loaded.name
+    steps = loaded.schedule.steps
+    with talk.progress() as bar:
+        task = bar.add_task(loaded.name, total=steps)
+
+        def show(progress: TrainingProgress) -> None:
+            bar.update(task, completed=progress.step, description=f"{loaded.name}: loss {progress.loss:.4f}")
+            if progress.validation_psnr is not None:
+                talk.say(
+                    f"step {progress.step} of {steps}: loss {progress.loss:.4f}, validation "
+                    f"{progress.validation_psnr:.2f} dB, global SSIM {progress.validation_ssim_global:.4f}, "
+                    f"{seconds_in_words(progress.seconds_left)} left"
+                )
+
+        try:
+            path = run(loaded, folder, device=device, workers=workers, resume=resume, progress=show)
+        except KeyboardInterrupt:
+            saved = (folder / "checkpoint.pt").exists()
+            fail(f"interrupted; {'saved: --resume goes on' if saved else 'nothing was done yet'}", status=130)
+        except (OSError, ValueError, FloatingPointError, RuntimeError) as error:
+            fail(error)
+    typer.echo(path)

@@ -1,0 +1,77 @@
+"""``lucyd train`` and ``lucyd evaluate``, through the command."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+import napari_lucyd as nl
+from napari_lucyd.cli import app
+
+CONFIG = """
+name = "tiny"
+[network]
+dimension = 2
+epsilon = 0.01
+[data]
+track = "open"
+blur_sigma = [0.5, 1.5]
+noise_sigma = [0.0, 30.0]
+patch_shape = [32, 32]
+phantom_shape = [24, 40, 40]
+alive = 2
+[schedule]
+patches = 16
+batch_size = 4
+validate_every = 2
+validation_patches = 2
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "tiny.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+def lucyd(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_training_leaves_a_model_that_loads(config, tmp_path):
+    done = lucyd("train", config, "-o", tmp_path / "run", "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    assert "validation" in done.output
+    assert nl.load_model(tmp_path / "run" / "tiny.safetensors").dimension == 2
+    again = lucyd("train", config, "-o", tmp_path / "run", "--device", "cpu")
+    assert again.exit_code == 1
+    assert "resume" in again.output
+
+
+def test_configuration_that_is_wrong_is_one_line(tmp_path):
+    (tmp_path / "a.toml").write_text("name = 'a'\nwings = 2")
+    done = lucyd("train", tmp_path / "a.toml")
+    assert done.exit_code == 1
+    assert "unknown entry 'wings'" in done.output
+
+
+def test_evaluation_prints_and_writes_the_table_and_fills_the_card(random_model_2d, tmp_path):
+    path = nl.save_model(tmp_path / "mine.safetensors", random_model_2d.network)
+    done = lucyd("evaluate", path, "--track", "open", "--phantoms", 1, "-o", tmp_path / "out", "--record")
+    assert done.exit_code == 0, done.output
+    assert "| mine |" in done.output
+    assert (tmp_path / "out" / "open.csv").is_file()
+    recorded = json.loads(path.with_suffix(".json").read_text())["metrics"]["open"]
+    assert recorded["command"].startswith("lucyd evaluate mine --track open")
+    assert len(recorded["cells"]) == 12
+    # The card still fits its weights.
+    assert nl.load_model(path).card["metrics"]["open"] == recorded
+
+
+def test_evaluation_of_what_is_no_model_says_so():
+    done = lucyd("evaluate", "nowhere.pth")
+    assert done.exit_code == 1
+    assert "no model 'nowhere.pth'" in done.output
