@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from napari_lucyd.evaluation import division_share
 from napari_lucyd.models import load_model
+from napari_lucyd.networks import division_share
 from napari_lucyd.training import TrainingConfig, load_config, train
 from napari_lucyd.training.data import VALIDATION_PHANTOMS, Patches
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 import napari_lucyd as nl
-from napari_lucyd.evaluation import division_share, evaluate, psnr, ssim_global, ssim_windowed
+from napari_lucyd.evaluation import evaluate, psnr, ssim_global, ssim_windowed
 from napari_lucyd.evaluation.tables import STRICT_CELLS
+from napari_lucyd.networks import division_share
 from napari_lucyd.training.loss import ssim_global as ssim_of_the_loss
 
 

@@ -12,10 +12,9 @@ import pytest
 import torch
 
 import napari_lucyd as nl
-from napari_lucyd.evaluation import division_share
 from napari_lucyd.models import Model, Normalization
 from napari_lucyd.models.authors import AUTHORS_EPSILON, convert, key_map
-from napari_lucyd.networks import LUCYD
+from napari_lucyd.networks import LUCYD, division_share
 
 SHIPPED = [card["name"] for card in nl.list_models()]
 REQUIRED = {

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from napari_lucyd.models.store import save_model
-from napari_lucyd.networks import LUCYD
+from napari_lucyd.networks import LUCYD, division_share
 from napari_lucyd.training.config import TrainingConfig, load_config
 from napari_lucyd.training.data import VALIDATION_PHANTOMS, Patch, Patches
 from napari_lucyd.training.loss import lucyd_loss, ssim_global
@@ -145,7 +146,6 @@ class _Run:
         self.step = 0
         self.seconds = 0.0
         self.rows: list[dict[str, Any]] = []
-        self._validation: list[Patch] | None = None
 
     def train_on(self, batch: Patch) -> float:
         started = time.monotonic()
@@ -170,22 +170,22 @@ class _Run:
 
     def validate(self) -> tuple[float, float]:
         """PSNR and global SSIM of the averaged weights, means over fixed patches of other phantoms."""
-        if self._validation is None:
-            patches = Patches(self.config, VALIDATION_PHANTOMS)
-            spread = self.config.data.patches_per_phantom
-            count = self.config.schedule.validation_patches
-            # A few from each of several phantoms.
-            self._validation = [
-                patches[(i // 6) * spread * self.config.data.alive + i % 6] for i in range(count)
-            ]
         self.averaged.eval()
         psnr, ssim = [], []
         with torch.no_grad():
-            for image, truth, weight in self._validation:
+            for image, truth, weight in self.validation:
                 output = self.averaged.module(image[None].to(self.device)).output[0].cpu() * weight
                 psnr.append(-10 * math.log10(max((output - truth * weight).square().mean().item(), 1e-12)))
                 ssim.append(ssim_global(output, truth * weight).item())
         return float(np.mean(psnr)), float(np.mean(ssim))
+
+    @cached_property
+    def validation(self) -> list[Patch]:
+        """A few patches from each of several phantoms that are not trained on."""
+        patches = Patches(self.config, VALIDATION_PHANTOMS)
+        spread = self.config.data.patches_per_phantom * self.config.data.alive
+        count = self.config.schedule.validation_patches
+        return [patches[i // 6 * spread + i % 6] for i in range(count)]
 
     def log(self, loss: float, validation: tuple[float, float] | None) -> None:
         rate = self.schedule.get_last_lr()[0]
@@ -258,7 +258,8 @@ class _Run:
                     "psnr": float(validated[-1]["validation_psnr"]),
                     "ssim_global": float(validated[-1]["validation_ssim_global"]),
                     "on": f"{config.schedule.validation_patches} patches of phantoms not trained on",
-                }
+                },
+                "division_share": round(self._division_share(), 3),
             },
             "license": "BSD-3-Clause",
         }
@@ -269,6 +270,11 @@ class _Run:
             card=card,
             overwrite=True,
         )
+
+    def _division_share(self) -> float:
+        images = torch.stack([patch.image for patch in self.validation]).to(self.device)
+        averaged: LUCYD = self.averaged.module.eval()  # type: ignore[assignment]
+        return division_share(averaged, images)
 
 
 def _batches(config: TrainingConfig, first: int, last: int, workers: int) -> Iterator[Patch]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from napari_lucyd.networks import LUCYD
+from napari_lucyd.networks.lucyd import LUCYD
 
 
 @torch.no_grad()
