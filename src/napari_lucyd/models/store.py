@@ -22,6 +22,9 @@ from napari_lucyd.models.normalization import Normalization
 from napari_lucyd.networks import LUCYD, LucydConfig
 
 _PICKLES = (".pth", ".pt")
+# The entry of a safetensors file's metadata that makes it load alone, and what of the card it repeats.
+_ENTRY = "napari-lucyd"
+_DESCRIBED = ("network", "normalization")
 
 
 @dataclass(frozen=True)
@@ -183,8 +186,8 @@ def save_model(
 
 def _serialise(network: LUCYD, card: Mapping[str, Any]) -> bytes:
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    metadata = {key: json.dumps(card[key]) for key in ("network", "normalization")}
-    return save(state, metadata={"format": "napari-lucyd", **metadata})
+    # One entry: safetensors writes several in an order that changes, and the file's hash with it.
+    return save(state, metadata={_ENTRY: json.dumps({key: card[key] for key in _DESCRIBED})})
 
 
 def _from_safetensors(data: bytes, name: str, card: dict[str, Any] | None) -> Model:
@@ -194,12 +197,12 @@ def _from_safetensors(data: bytes, name: str, card: dict[str, Any] | None) -> Mo
         metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
     except (SafetensorError, ValueError) as error:
         raise ValueError(f"{name}: the file is damaged or no safetensors file ({error}).") from error
-    if metadata.get("format") != "napari-lucyd":
+    if _ENTRY not in metadata:
         raise ValueError(
             f"{name}: these weights carry no configuration of napari-lucyd, so they are not a model that "
             "it saved. Save the network with napari_lucyd.models.save_model."
         )
-    described = {key: json.loads(metadata[key]) for key in ("network", "normalization")}
+    described = json.loads(metadata[_ENTRY])
     config = dict(described["network"])
     if config.pop("type", None) != "lucyd":
         raise ValueError(f"{name}: the network type is {described['network'].get('type')!r}, not 'lucyd'.")
