@@ -13,7 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from ._image import Image, ImageFileError, canonical_order, canonical_unit, check_axes, check_voxel_size
+from ._image import (
+    Image,
+    ImageFileError,
+    canonical_order,
+    canonical_unit,
+    check_axes,
+    check_voxel_size,
+    unreadable,
+)
 
 SUFFIXES = (".ome.tiff", ".ome.tif", ".tiff", ".tif", ".ome.zarr", ".zarr")
 """The suffixes of image files that are read and written, the longer ones first."""
@@ -98,10 +106,7 @@ def read_image(path: str | os.PathLike[str], *, lazy: bool | None = None) -> Ima
     # A damaged file makes the parsers raise nearly anything (KeyError, struct.error, zlib.error, …); to the
     # caller all of these mean one thing.
     except Exception as error:
-        raise ImageFileError(
-            f"{path}: cannot be read, the file is damaged or not what its suffix says "
-            f"({type(error).__name__}: {error})"
-        ) from error
+        raise ImageFileError(f"{path}: {unreadable(error)}") from error
 
 
 def write_image(
@@ -242,6 +247,8 @@ def _converted(array: Any, dtype: Any, notes: dict[str, Any]) -> tuple[Any, dict
             low, high = min(low, float(finite.min())), max(high, float(finite.max()))
     if low > high:
         raise ImageFileError("no voxel has a finite value: nothing to scale to uint16")
+    if np.dtype(array.dtype).kind in "ui" and low >= 0 and high <= 65535:
+        return _Converted(array, target), notes
     scale = (high - low) / 65535 or 1.0
     stated = {
         "dtype": "uint16",
@@ -285,7 +292,11 @@ def _replacing(path: Path, overwrite: bool) -> Iterator[Path]:
         if path.is_dir():
             old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
             os.replace(path, old)
-            os.replace(temporary, path)
+            try:
+                os.replace(temporary, path)
+            except BaseException:
+                os.replace(old, path)
+                raise
             shutil.rmtree(old)
         else:
             os.replace(temporary, path)

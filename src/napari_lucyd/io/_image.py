@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 AXES = "TCZYX"
 """The axes an image may have, in the order in which every image is read and written."""
@@ -45,6 +49,49 @@ class Image:
     name: str
     metadata: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+
+
+class Stored:
+    """An array in a file that is still open: reads what is asked for, and closes the file when it goes.
+
+    Parameters
+    ----------
+    array
+        What reads: a zarr array.
+    path
+        Named in errors.
+    close
+        Called when nobody needs the array any more.
+    """
+
+    def __init__(self, array: Any, path: Path, close: Callable[[], object] | None = None) -> None:
+        self._array, self._path = array, path
+        self.shape: tuple[int, ...] = tuple(array.shape)
+        self.dtype: np.dtype[Any] = np.dtype(array.dtype)
+        self.ndim = len(self.shape)
+        if close is not None:
+            weakref.finalize(self, close)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        try:
+            return np.asarray(self._array[index])
+        # As in read_image: decoders of damaged data raise nearly anything.
+        except Exception as error:
+            raise ImageFileError(f"{self._path}: {unreadable(error)}") from error
+
+    def as_dask(self) -> Any:
+        """Return a dask array with a chunk for each chunk of the file."""
+        import dask.array
+
+        # Without a name of its own, dask would hash the array, by reading or pickling it.
+        return dask.array.from_array(self, chunks=self._array.chunks, name=False)  # type: ignore[no-untyped-call]
+
+
+def unreadable(error: Exception) -> str:
+    """Say in words why a file cannot be read."""
+    if "imagecodecs" in str(error):
+        return f"compressed in a way that needs another package: pip install imagecodecs ({error})"
+    return f"cannot be read: damaged, or not what its suffix says ({type(error).__name__}: {error})"
 
 
 _METRES = {

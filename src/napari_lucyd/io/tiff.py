@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -15,6 +18,7 @@ import tifffile
 from ._image import (
     Image,
     ImageFileError,
+    Stored,
     as_json_dict,
     canonical_order,
     common_unit,
@@ -43,19 +47,27 @@ def read_tiff(path: Path, *, name: str, eager_bytes: int | None) -> Image:
     eager_bytes
         Larger images become dask arrays; None: none does, -1: all do.
     """
+    with _complaints() as complaints:
+        return _read(path, name, eager_bytes, complaints)
+
+
+def _read(path: Path, name: str, eager_bytes: int | None, complaints: list[str]) -> Image:
     tif = tifffile.TiffFile(path)
     keep_open = False
     try:
         if not tif.series:
             raise ImageFileError("the file holds no image")
         series = tif.series[0]
+        # tifffile goes on without the pages that it cannot find; half a stack is worse than none.
+        if any("invalid page offset" in complaint for complaint in complaints):
+            raise ImageFileError("the file is cut off: some of its pages lie beyond its end")
         _refuse_colour(series)
         count = len(tif.series)
         notes = [f"the file holds {count} images; the first was read"] if count > 1 else []
         axes, guesses = _axes(series)
         voxel_size, unit, told = _voxel_size(tif, axes)
         keep_open = eager_bytes is not None and series.nbytes > eager_bytes
-        data = _lazy(series) if keep_open else _eager(series)
+        data = _lazy(series, path, tif.close) if keep_open else series.asarray().reshape(_kept_shape(series))
         image = Image(
             data=data.transpose(canonical_order(axes)),
             axes="".join(axes[index] for index in canonical_order(axes)),
@@ -63,7 +75,7 @@ def read_tiff(path: Path, *, name: str, eager_bytes: int | None) -> Image:
             unit=unit,
             name=name,
             metadata=_metadata(tif),
-            warnings=(*notes, *guesses, *told),
+            warnings=(*notes, *guesses, *told, *complaints),
         )
     except BaseException:
         tif.close()
@@ -73,28 +85,31 @@ def read_tiff(path: Path, *, name: str, eager_bytes: int | None) -> Image:
     return image
 
 
-def _eager(series: tifffile.TiffPageSeries) -> np.ndarray:
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """Collect what tifffile logs about a file, which would otherwise land on the terminal."""
+    heard: list[str] = []
+    thread = threading.get_ident()
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.thread == thread:
+                heard.append(f"tifffile: {record.getMessage()}")
+
+    logger = logging.getLogger("tifffile")
+    listener = Listener(logging.WARNING)
+    logger.addHandler(listener)
     try:
-        return np.asarray(series.asarray()).reshape(_kept_shape(series))
-    except ValueError as error:
-        _explain_codec(error)
-        raise
+        yield heard
+    finally:
+        logger.removeHandler(listener)
 
 
-def _lazy(series: tifffile.TiffPageSeries) -> Any:
-    import dask.array
+def _lazy(series: tifffile.TiffPageSeries, path: Path, close: Callable[[], None]) -> Any:
     import zarr
 
-    stored = zarr.open_array(series.aszarr(level=0), mode="r")
-    data = dask.array.from_array(stored, chunks=stored.chunks)  # type: ignore[no-untyped-call]
-    return data.reshape(_kept_shape(series))
-
-
-def _explain_codec(error: Exception) -> None:
-    if "imagecodecs" in str(error):
-        raise ImageFileError(
-            f"the file is compressed in a way that needs another package: pip install imagecodecs ({error})"
-        ) from error
+    stored = Stored(zarr.open_array(series.aszarr(level=0), mode="r"), path, close)
+    return stored.as_dask().reshape(_kept_shape(series))
 
 
 def _refuse_colour(series: tifffile.TiffPageSeries) -> None:

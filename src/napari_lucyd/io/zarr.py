@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import zarr
 
-from ._image import Image, ImageFileError, as_json_dict, canonical_order, common_unit, resolve_axes, spatial
+from ._image import (
+    Image,
+    ImageFileError,
+    Stored,
+    as_json_dict,
+    canonical_order,
+    common_unit,
+    resolve_axes,
+    spatial,
+)
 
 NAMESPACE = "napari-lucyd"
 """Key of our metadata among the group's attributes."""
@@ -31,6 +40,8 @@ def read_zarr(path: Path, *, name: str, eager_bytes: int | None) -> Image:
     eager_bytes
         Larger images become dask arrays; None: none does, -1: all do.
     """
+    if not any((path / file).exists() for file in ("zarr.json", ".zgroup", ".zarray")):
+        raise ImageFileError("not Zarr (it holds none of zarr.json, .zgroup, .zarray)")
     node = zarr.open(path, mode="r")
     notes: tuple[str, ...] = ()
     ome = _ome(node)
@@ -56,9 +67,7 @@ def read_zarr(path: Path, *, name: str, eager_bytes: int | None) -> Image:
         raise ImageFileError(f"an image of shape {array.shape}, without voxels")
     data: Any
     if eager_bytes is not None and array.nbytes > eager_bytes:
-        import dask.array
-
-        data = dask.array.from_array(array, chunks=array.chunks)  # type: ignore[no-untyped-call]
+        data = Stored(array, path).as_dask()
     else:
         data = np.asarray(array[...])
     order = canonical_order(axes)
