@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 IMAGE ?=
 PYTEST_ARGS ?=
 
+# Waiting threads of torch give their core away, which costs nothing on an idle machine and saves much on a busy one.
+export OMP_WAIT_POLICY ?= passive
+
 # A screen that is always the same size, for tests and for a demo on a machine without a display.
 XVFB := env -u WAYLAND_DISPLAY QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1920x1080x24"
 LINUX := $(filter Linux,$(shell uname -s))
