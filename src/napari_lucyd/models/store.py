@@ -170,6 +170,13 @@ def save_model(
         If the path has another suffix.
     FileExistsError
         If it is there and `overwrite` is false.
+
+    Examples
+    --------
+    >>> import napari_lucyd as nl
+    >>> model = nl.load_model("general")
+    >>> nl.save_model("copy.safetensors", model.network, card=model.card).name
+    'copy.safetensors'
     """
     path = Path(path)
     if path.suffix != ".safetensors":
