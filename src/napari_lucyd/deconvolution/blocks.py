@@ -39,15 +39,21 @@ class Geometry:
     halo: int
     resampling: Resampling | None = None
 
+    def needed_along(self, axis: int, kept: Span) -> Span:
+        """The voxels of the network's grid along an axis that voxels of the source are made from."""
+        return self.resampling.needed_planes(kept) if self.resampling and axis == 0 else kept
+
+    def block_along(self, axis: int, kept: Span) -> Span:
+        """The voxels of the network's grid that go into the network for them: from even to even."""
+        return block_span(self.needed_along(axis, kept), self.halo)
+
     def needed(self, tile: Tile) -> tuple[Span, ...]:
-        """The voxels of the network's grid that the tile is made from."""
-        if self.resampling is None:
-            return tile.spans
-        return (self.resampling.needed_planes(tile.spans[0]), *tile.spans[1:])
+        """The part of the network's grid that the tile is made from."""
+        return tuple(self.needed_along(axis, span) for axis, span in enumerate(tile.spans))
 
     def block(self, tile: Tile) -> tuple[Span, ...]:
-        """The voxels of the network's grid that go into the network: even origins, even sizes."""
-        return tuple(block_span(span, self.halo) for span in self.needed(tile))
+        """The part of the network's grid that goes into the network."""
+        return tuple(self.block_along(axis, span) for axis, span in enumerate(tile.spans))
 
     def block_voxels(self, tile: Tile) -> int:
         """How many voxels go into the network for the tile."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any
 
 from napari_lucyd.deconvolution.axes import Axes
 from napari_lucyd.deconvolution.blocks import OUTPUTS, Geometry
+from napari_lucyd.deconvolution.choices import Choices
 from napari_lucyd.deconvolution.device import choose_device
-from napari_lucyd.deconvolution.job import Choices, Job, automatic_tile_shape
+from napari_lucyd.deconvolution.job import Job
 from napari_lucyd.deconvolution.normalization import Statistics, resolve_normalization, separate_axes
 from napari_lucyd.deconvolution.resampling import TOLERANCE, choose_resampling
 from napari_lucyd.deconvolution.result import Progress, Result
@@ -35,6 +37,7 @@ def deconvolve(
     separate: str = "C",
     region: Sequence[slice] | None = None,
     statistics: Statistics | None = None,
+    allocate: Callable[[str, tuple[int, ...]], Any] | None = None,
 ) -> Result:
     """Deconvolve an image.
 
@@ -73,6 +76,9 @@ def deconvolve(
         whole.
     statistics
         From ``Job.measure()`` of a job on the same input, so that it is not read again.
+    allocate
+        Called with the name of a part and its shape; returns what the part is written into, tile by tile (a
+        memory map, a zarr array of float32). By default numpy arrays, which hold all results in memory.
 
     Returns
     -------
@@ -108,6 +114,7 @@ def deconvolve(
         separate=separate,
         region=region,
         statistics=statistics,
+        allocate=allocate,
     )
     for step in job.steps():
         if progress is not None:
@@ -130,6 +137,7 @@ def plan(
     separate: str = "C",
     region: Sequence[slice] | None = None,
     statistics: Statistics | None = None,
+    allocate: Callable[[str, tuple[int, ...]], Any] | None = None,
 ) -> Job:
     """Check a run and say what it will take, without reading a voxel or running the network.
 
@@ -157,33 +165,32 @@ def plan(
         warnings.append(f"{chosen.name} is used: {chosen.reason}.")
     warnings.extend(_voxel_warnings(steps, resampling is not None, named))
     choices = Choices(
+        axes=named,
+        geometry=geometry,
         outputs=wanted,
         normalization=scaling,
         separate=separate,
         voxel_size=steps,
-        region=spans,
-        leads=tuple(
-            lead
-            for lead in source.volumes()
-            if all(span.start <= n < span.stop for n, span in zip(lead, lead_spans, strict=True))
-        ),
         lead_spans=lead_spans,
+        spans=spans,
         region_given=region is not None,
         tile_shape_given=tile_shape is not None,
+        allocate=allocate,
     )
     if statistics is not None:
-        _check_statistics(statistics, choices, named)
+        _check_statistics(statistics, choices)
         warnings.extend(statistics.warnings)
-    job = Job(source, model, chosen, geometry, (2,) * model.dimension, choices, statistics, warnings)
-    shape = tuple(span.size for span in spans)
-    if tile_shape is not None:
-        sizes = tuple(tile_shape)
-        if len(sizes) == 2 < len(shape) and named.size("Z") == 1:
-            sizes = (1, *sizes)
-        job.tile_shape = fit_tile_shape(sizes, shape)
-    else:
-        job.tile_shape = automatic_tile_shape(geometry, spans, chosen, model.dimension, job.output_shape)
-    return job
+    tile = None if tile_shape is None else _check_tile_shape(tile_shape, spans, resampling is not None)
+    return Job(source, model, chosen, choices, tile, statistics, warnings)
+
+
+def _check_tile_shape(tile_shape: Sequence[int], spans: Sequence[Span], resampled: bool) -> tuple[int, ...]:
+    sizes = tuple(tile_shape)
+    if len(sizes) == 2 and len(spans) == 3 and spans[0].size == 1:
+        sizes = (1, *sizes)
+    fitted = fit_tile_shape(sizes, [span.size for span in spans])
+    # Resampled planes need not be even: the parity that counts is that of the network's grid.
+    return (min(int(sizes[0]), spans[0].size), *fitted[1:]) if resampled else fitted
 
 
 def _check_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
@@ -267,14 +274,15 @@ def _check_slice(part: slice | int, name: str, size: int) -> Span:
     return Span(start, stop)
 
 
-def _check_statistics(statistics: Statistics, choices: Choices, axes: Axes) -> None:
+def _check_statistics(statistics: Statistics, choices: Choices) -> None:
     if statistics.normalization != choices.normalization:
         raise ValueError(
             f"The statistics were taken for {statistics.normalization}, but this run asks for "
             f"{choices.normalization}; measure "
             "again."
         )
-    for lead in choices.leads:
+    axes = choices.axes
+    for lead in product(*(range(*span) for span in choices.lead_spans)):
         try:
             statistics.group(dict(zip(axes.leading, lead, strict=True)))
         except KeyError:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from napari_lucyd.deconvolution.device import Device
-from napari_lucyd.deconvolution.tiling import choose_tile_shape
+from napari_lucyd.deconvolution.blocks import Geometry
+from napari_lucyd.deconvolution.tiling import Span, choose_tile_shape
 
-# Peak working memory for each voxel of a block, in bytes. Measured by benchmarks/block_memory.py.
-BYTES_PER_BLOCK_VOXEL = {3: 160, 2: 160}
+# Peak working memory for each voxel of a block, in bytes, by dimension. benchmarks/block_memory.py with
+# torch 2.13 on two CPU threads: 222 (3D) and 232 (2D), the slope from its smallest to its largest block.
+BYTES_PER_BLOCK_VOXEL = {3: 240, 2: 240}
 
-# torch itself and its code on a device.
+# torch's own buffers and code, whatever the block.
 _FIXED_BYTES = 64 * 2**20
 
 # Of the memory that is free, what a run may take: the rest is for whatever else starts meanwhile.
 _SHARE = 0.6
 
-# On the CPU larger blocks save little halo and cost memory and patience (a Cancel is heard between layers).
-_MAX_CPU_VOXELS = 2**23
+# On the CPU larger blocks save little halo, and cost memory (this: 1.5 GB) and patience: a Cancel is heard
+# between layers, and a tile takes some seconds.
+_MAX_CPU_VOXELS = 3 * 2**21
 
-# On a GPU: 12 channels of a block must be indexed with 31 bits.
+# On a GPU: the 12 channels of a block must be indexed with 31 bits.
 _MAX_GPU_VOXELS = 2**27
 
 
@@ -29,27 +31,44 @@ def working_bytes(block_voxels: int, dimension: int) -> int:
 
 
 def largest_block(free_bytes: int, kind: str, dimension: int) -> int:
-    """Voxels of the largest block for a device of ``kind`` with ``free_bytes`` of memory free."""
+    """Voxels of the largest block on a device of ``kind`` with ``free_bytes`` of memory free."""
     fits = int((_SHARE * free_bytes - _FIXED_BYTES) / BYTES_PER_BLOCK_VOXEL[dimension])
     return max(0, min(fits, _MAX_CPU_VOXELS if kind == "cpu" else _MAX_GPU_VOXELS))
 
 
 def automatic_tile_shape(
-    shape: Sequence[int], halo: int, device: Device, free_bytes: int, dimension: int
+    geometry: Geometry, spans: Sequence[Span], free_bytes: int, kind: str
 ) -> tuple[int, ...]:
-    """The tile shape for a region of ``shape``: a pure function of its arguments.
+    """The tile shape for a region: a pure function of its arguments.
 
     Parameters
     ----------
-    shape
-        In voxels of the network's grid.
-    halo
-        In voxels.
-    device
-        Where it will run.
+    geometry
+        Halo and resampling.
+    spans
+        The region, in voxels of the source.
     free_bytes
         Free on the device, less what the results will take there.
-    dimension
-        2 or 3.
+    kind
+        Of device: ``"cpu"``, ``"cuda"``, ``"mps"``.
+
+    Returns
+    -------
+    tuple of int
+        In voxels of the source.
+
+    Examples
+    --------
+    >>> geometry = Geometry((64, 256, 256), halo=24)
+    >>> automatic_tile_shape(geometry, [Span(0, n) for n in geometry.shape], 8 * 2**30, "cpu")
+    (64, 256, 128)
     """
-    return choose_tile_shape(shape, halo, largest_block(free_bytes, device.kind, dimension))
+    most = largest_block(free_bytes, kind, len(spans))
+    resampling = geometry.resampling
+    if resampling is None:
+        return choose_tile_shape([span.size for span in spans], geometry.halo, most)
+    planes = resampling.needed_planes(spans[0]).size
+    tile = choose_tile_shape([planes, *(span.size for span in spans[1:])], geometry.halo, most)
+    # Back to planes of the source; one tile along Z stays one tile.
+    kept = spans[0].size if tile[0] >= planes else max(1, int(tile[0] / resampling.factor))
+    return (kept, *tile[1:])

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 import torch
+
+from napari_lucyd.deconvolution.choices import Choices
+from napari_lucyd.deconvolution.device import Device
+from napari_lucyd.deconvolution.normalization import Statistics
 
 
 def software_version() -> str:
@@ -19,9 +23,66 @@ def software_version() -> str:
         return "unknown"
 
 
-def versions() -> dict[str, str]:
-    """Of what the numbers depend on."""
-    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+def write_recipe(
+    choices: Choices,
+    model: Any,
+    device: Device,
+    dtype: np.dtype[Any],
+    *,
+    statistics: Statistics | None,
+    tile_shape: Sequence[int],
+    deviation: float,
+    complete: bool,
+    warnings: Sequence[str],
+) -> dict[str, Any]:
+    """Put down a run.
+
+    ``normalization`` has lists ``lo`` and ``s`` with one entry for each of ``groups``, the indices along
+    the axes ``separate`` ([{}] if all volumes are scaled together). ``g`` and ``o`` are the gain and offset
+    of the network's last batch norm. With these,
+    output = lo + s · max(0, (image - lo + correction_mask) / s · update_term + o).
+    """
+    groups = statistics.groups if statistics is not None else ()
+    gain, offset = model.network.output_gain()
+    resampling = choices.geometry.resampling
+    spans = dict(zip(choices.axes.leading, choices.lead_spans, strict=True))
+    spans |= dict(zip(choices.letters, choices.spans, strict=True))
+    region = [list(spans[name]) for name in choices.axes.names] if choices.region_given else None
+    return {
+        "software": "napari-lucyd",
+        "version": software_version(),
+        "model": model.name,
+        "sha256": model.sha256,
+        "normalization": {
+            "method": choices.normalization.method,
+            "low": choices.normalization.low,
+            "high": choices.normalization.high,
+            "separate": choices.separate,
+            "groups": [dict(group.index) for group in groups],
+            "lo": [group.lo for group in groups],
+            "s": [group.s for group in groups],
+        },
+        "g": gain,
+        "o": offset,
+        "resampling": None if resampling is None else {"axis": "Z", "factor": resampling.factor},
+        "voxel_size": None if choices.voxel_size is None else list(choices.voxel_size),
+        "tile_shape": list(tile_shape),
+        "halo": choices.geometry.halo,
+        "device": {"torch": device.torch, "name": device.name, "reason": device.reason},
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+        "axes": choices.axes.names,
+        "input": {"shape": list(choices.axes.shape), "dtype": str(dtype)},
+        "region": region,
+        "outputs": list(choices.outputs),
+        "identity_deviation": deviation,
+        "complete": complete,
+        "warnings": list(warnings),
+    }
 
 
 def options_from_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:

@@ -103,18 +103,20 @@ def fit_tile_shape(tile_shape: Sequence[int], shape: Sequence[int]) -> tuple[int
     return tuple(even_ceil(min(int(t), n)) for t, n in zip(tile_shape, shape, strict=True))
 
 
-def cut(extent: Sequence[Span], tile_shape: Sequence[int]) -> Iterator[Tile]:
-    """Tiles that cover ``extent``, each voxel once, in reading order.
+def cut_axis(span: Span, size: int) -> list[Span]:
+    """Pieces of ``span`` of at most ``size`` voxels, in order.
 
-    Inner tile borders lie on multiples of the (even) tile shape counted from the even index at or below
-    the beginning of ``extent``, so that no block has to grow by the odd voxel.
+    Inner borders lie on multiples of ``size`` (even, as a rule) from the even index at or below the
+    beginning, so that no block has to grow by the odd voxel.
     """
-    rows = []
-    for span, size in zip(extent, tile_shape, strict=True):
-        inner = range(even_floor(span.start) + size, span.stop, size)
-        borders = [span.start, *(b for b in inner if b > span.start), span.stop]
-        rows.append([Span(a, b) for a, b in pairwise(borders)])
-    for spans in product(*rows):
+    inner = range(even_floor(span.start) + size, span.stop, size)
+    borders = [span.start, *(border for border in inner if border > span.start), span.stop]
+    return [Span(start, stop) for start, stop in pairwise(borders)]
+
+
+def cut(extent: Sequence[Span], tile_shape: Sequence[int]) -> Iterator[Tile]:
+    """Tiles that cover ``extent``, each voxel once, in reading order."""
+    for spans in product(*map(cut_axis, extent, tile_shape)):
         yield Tile(spans)
 
 

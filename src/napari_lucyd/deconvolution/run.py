@@ -1,0 +1,198 @@
+"""The run itself: tile after tile through the network, into the result arrays."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from napari_lucyd.deconvolution import inference
+from napari_lucyd.deconvolution.blocks import Shown, constant_parts, read_block, shown_parts
+from napari_lucyd.deconvolution.choices import Choices
+from napari_lucyd.deconvolution.device import Device, cpu, release_memory
+from napari_lucyd.deconvolution.errors import Cancelled, DeconvolutionError, OutOfMemory
+from napari_lucyd.deconvolution.normalization import Group, Statistics
+from napari_lucyd.deconvolution.queue import TileQueue
+from napari_lucyd.deconvolution.result import Progress
+from napari_lucyd.deconvolution.source import Source
+from napari_lucyd.deconvolution.tiling import Tile, cut
+
+
+def check_device(network: nn.Module, dimension: int, device: Device) -> Device:
+    """The device, or the CPU with the reason if the device cannot run the network at all."""
+    if device.kind == "cpu":
+        return device
+    try:
+        ready = inference.prepare(network, device)
+        inference.run_network(ready, torch.zeros((1, 1, *[8] * dimension), device=device.torch))
+    except (inference.BlockTooLarge, DeconvolutionError, RuntimeError) as error:
+        cause = (str(error).splitlines() or [type(error).__name__])[0]
+        return cpu(f"{device.name} could not run the network: {cause}")
+    return device
+
+
+class Run:
+    """Result arrays, what is left to do, and what was found on the way.
+
+    Parameters
+    ----------
+    source, model, device, choices
+        Of the plan.
+    tile_shape
+        In voxels of the source.
+    warn
+        Called with a sentence for the user.
+
+    Attributes
+    ----------
+    tile_shape
+        Smaller than the planned one if memory ran out.
+    deviation
+        Largest difference between x' and the formula of what is shown, as a share of the range.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        model: Any,
+        device: Device,
+        choices: Choices,
+        tile_shape: tuple[int, ...],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._source = source
+        self._model = model
+        self._device = device
+        self._choices = choices
+        self._warn = warn
+        self._bright = False  # whether the volume in work has any voxel of x' above 0
+        self._largest = math.inf  # block known to fit, in voxels
+        self.tile_shape = tile_shape
+        self.deviation = 0.0
+        self.queue = TileQueue(
+            product(*(range(*span) for span in choices.lead_spans)),
+            list(cut(choices.spans, tile_shape)),
+            choices.geometry.block_voxels,
+        )
+        try:
+            self.arrays = {name: self._allocate(name) for name in choices.outputs}
+        except MemoryError as error:
+            raise OutOfMemory(f"The results do not fit into memory: {error}") from None
+
+    def steps(self, statistics: Statistics, should_stop: Callable[[], bool] | None) -> Iterator[Progress]:
+        """Do what is left; see `Job.steps`."""
+        network = inference.prepare(self._model.network, self._device, should_stop)
+        gain = self._model.network.output_gain()
+        queue, choices = self.queue, self._choices
+        started, computed = time.perf_counter(), 0
+        try:
+            while queue:
+                if should_stop is not None and should_stop():
+                    raise Cancelled(f"Stopped after {queue.done} of {queue.total} tiles.")
+                lead, tile = queue.first
+                voxels = choices.geometry.block_voxels(tile)
+                if voxels > self._largest:
+                    self._halve()
+                    continue
+                group = statistics.group(dict(zip(choices.axes.leading, lead, strict=True)))
+                try:
+                    self._do(network, gain, lead, tile, group)
+                except (inference.BlockTooLarge, MemoryError):
+                    self._largest = voxels - 1
+                    release_memory(self._device)
+                    self._halve()
+                    continue
+                if queue.finish():
+                    self._check_volume(lead, group)
+                computed += voxels
+                seconds_left = (time.perf_counter() - started) / computed * queue.cost_left
+                where = choices.where(lead, tile)
+                yield Progress(queue.done, queue.total, seconds_left, choices.label(lead), where)
+        finally:
+            del network
+            release_memory(self._device)
+
+    def _allocate(self, name: str) -> Any:
+        shape = self._choices.output_shape
+        if self._choices.allocate is not None:
+            return self._choices.allocate(name, shape)
+        return np.full(shape, np.nan, dtype=np.float32)
+
+    def _do(
+        self, network: nn.Module, gain: tuple[float, float], lead: tuple[int, ...], tile: Tile, group: Group
+    ) -> None:
+        choices = self._choices
+        block = read_block(self._source, lead, tile, choices.geometry, group)
+        # Of a flat block nothing can be asked.
+        lit = bool(block.values.min() == block.values.max())
+        if group.constant:
+            lit = True
+            parts = constant_parts(tile, group, choices.outputs)
+        else:
+            shown = self._compute(network, gain, block.values, tile, group)
+            self.deviation = max(self.deviation, shown.deviation)
+            lit = lit or shown.bright
+            parts = shown.parts
+        self._bright |= lit
+        where = choices.where(lead, tile)
+        shape = tuple(part.stop - part.start for part in where)
+        for name, part in parts.items():
+            if not np.isfinite(part).all():
+                raise DeconvolutionError(
+                    f"The network gave values that are not finite ({name} of {choices.label(lead)}). Its "
+                    "weights may be damaged, or the image's intensities far from those it was trained on: try "
+                    "another normalization or model."
+                )
+            values = part if block.missing is None else np.where(block.missing, np.float32(np.nan), part)
+            self.arrays[name][where] = values.reshape(shape)
+
+    def _compute(
+        self, network: nn.Module, gain: tuple[float, float], values: Any, tile: Tile, group: Group
+    ) -> Shown:
+        """One block through the network; ``values`` are overwritten."""
+        choices = self._choices
+        try:
+            values -= np.float32(group.lo)
+            values /= np.float32(group.s)
+            y = torch.from_numpy(values)[None, None].to(self._device.torch)
+            raw = inference.run_network(network, y)
+            return shown_parts(y, raw, gain, tile, choices.geometry, group, choices.outputs)
+        except (RuntimeError, MemoryError) as error:
+            if inference.is_out_of_memory(error):
+                raise inference.BlockTooLarge(str(error)) from None
+            raise DeconvolutionError(f"torch reports: {error}") from error
+
+    def _check_volume(self, lead: tuple[int, ...], group: Group) -> None:
+        bright, self._bright = self._bright, False
+        if bright:
+            return
+        text = f"The network returned nothing but zeros for {self._choices.label(lead)}"
+        if self._choices.region_given:  # a dark corner may well be black
+            self._warn(f"{text} in this region.")
+            return
+        raise DeconvolutionError(
+            f"{text}. The image's intensities may be far from those the model was trained on (they are "
+            f"scaled by lo {group.lo:g} and s {group.s:g}): try another normalization or model."
+        )
+
+    def _halve(self) -> None:
+        halves = self.queue.halve()
+        if halves is None:
+            block = self._choices.geometry.block(self.queue.first[1])
+            size = " × ".join(str(span.size) for span in block)
+            raise OutOfMemory(
+                f"{self._device.name} has not enough memory even for a block of {size} voxels. Close what "
+                "else uses it, or choose another device."
+            )
+        shape = tuple(min(a, b) for a, b in zip(self.tile_shape, halves[1].shape, strict=True))
+        if shape != self.tile_shape:
+            before, after = (" × ".join(map(str, sizes)) for sizes in (self.tile_shape, shape))
+            name = self._device.name
+            self._warn(f"{name} ran out of memory with tiles of {before}; the run went on with {after}.")
+            self.tile_shape = shape
