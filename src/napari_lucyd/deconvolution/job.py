@@ -189,8 +189,8 @@ class Job:
         results = choices.result_bytes
         if results > 0.9 * free_memory(cpu()):
             self._warn(
-                f"The results take {results / 2**30:.3g} GiB of memory, and {free_memory(cpu()) / 2**30:.3g} are "
-                "free: ask for fewer parts or for a region."
+                f"The results take {results / 2**30:.3g} GiB of memory, and "
+                f"{free_memory(cpu()) / 2**30:.3g} are free: ask for fewer parts or for a region."
             )
         elif self.device.kind != "cuda":  # the results lie in the same memory
             free -= results

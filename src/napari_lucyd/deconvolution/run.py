@@ -146,8 +146,8 @@ class Run:
             if not np.isfinite(part).all():
                 raise DeconvolutionError(
                     f"The network gave values that are not finite ({name} of {choices.label(lead)}). Its "
-                    "weights may be damaged, or the image's intensities far from those it was trained on: try "
-                    "another normalization or model."
+                    "weights may be damaged, or the image's intensities far from those it was trained on: "
+                    "try another normalization or model."
                 )
             values = part if block.missing is None else np.where(block.missing, np.float32(np.nan), part)
             self.arrays[name][where] = values.reshape(shape)
