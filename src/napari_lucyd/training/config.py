@@ -73,6 +73,8 @@ class ScheduleConfig:
         Patches seen in all, and in one step.
     learning_rate
         The peak of the one-cycle schedule of Adam.
+    cycles
+        How many such cycles the run has, one after the other: each warms up and anneals to nearly zero.
     clip
         The largest gradient norm.
     average_decay
@@ -90,6 +92,7 @@ class ScheduleConfig:
     patches: int = 6400
     batch_size: int = 8
     learning_rate: float = 4e-3
+    cycles: int = 1
     clip: float = 1.0
     average_decay: float = 0.995
     seed: int = 1
@@ -100,7 +103,12 @@ class ScheduleConfig:
     @property
     def steps(self) -> int:
         """Optimiser steps in all."""
-        return self.patches // self.batch_size
+        return self.cycle_steps * self.cycles
+
+    @property
+    def cycle_steps(self) -> int:
+        """Optimiser steps of one cycle."""
+        return self.patches // self.batch_size // self.cycles
 
 
 @dataclass(frozen=True)
