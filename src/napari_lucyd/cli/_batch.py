@@ -137,33 +137,25 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
     from napari_lucyd.io import stem
 
     names = [stem(path) for path in paths]
-    parents = [Path(os.path.realpath(path)).parent.parts for path in paths]
-    for depth in range(1, max((len(parts) for parts in parents), default=0) + 1):
-        crowded = _crowded(names)
-        # Files that share a folder are not told apart by it; their suffix does that below.
-        split = {i for i in crowded if len({parents[j] for j in crowded if names[j] == names[i]}) > 1}
-        if not split:
-            break
-        names = [
-            "_".join((*parents[i][-depth:], stem(path))) if i in split else names[i]
-            for i, path in enumerate(paths)
-        ]
-    names = [
-        "_".join((name, *path.name[len(stem(path)) :].lstrip(".").split("."))) if i in crowd else name
-        for crowd in [_crowded(names)]
-        for i, (name, path) in enumerate(zip(names, paths, strict=True))
-    ]
-    taken: set[str] = set()
-    for index, name in enumerate(names):
-        number = 1
-        while names[index].casefold() in taken:
-            number += 1
-            names[index] = f"{name}_{number}"
-        taken.add(names[index].casefold())
+    folders = [Path(os.path.realpath(path)).parent.parts for path in paths]
+    for depth in range(1, max((len(parts) for parts in folders), default=0) + 1):
+        for group in _alike(names):
+            # Files that share a folder are not told apart by it; their suffix does that below.
+            if len({folders[index] for index in group}) > 1:
+                for index in group:
+                    names[index] = "_".join((*folders[index][-depth:], stem(paths[index])))
+    for group in _alike(names):
+        for index in group:
+            names[index] += paths[index].name[len(stem(paths[index])) :].replace(".", "_")
+    while alike := _alike(names):  # again, for a numbered name may be another's own
+        for number, index in enumerate(alike[0][1:], 2):
+            names[index] += f"_{number}"
     return names
 
 
-def _crowded(names: Sequence[str]) -> set[int]:
-    # Case is folded because the usual file systems of Windows and macOS do.
-    folded = [name.casefold() for name in names]
-    return {index for index, name in enumerate(folded) if folded.count(name) > 1}
+def _alike(names: Sequence[str]) -> list[list[int]]:
+    """Group the indices of names that are the same to a file system that ignores case, as many do."""
+    groups: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        groups.setdefault(name.casefold(), []).append(index)
+    return [group for group in groups.values() if len(group) > 1]
