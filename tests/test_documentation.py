@@ -106,6 +106,18 @@ def test_the_readmes_deconvolve_command_runs_as_it_stands(workplace):
     assert list(workplace.rglob("*.ome.tif"))
 
 
+def test_guide_speaks_of_every_choice_by_the_name_it_has_in_the_panel():
+    from dataclasses import fields
+
+    # Knows neither napari nor Qt.
+    from napari_lucyd._napari.parameters import Parameters, label
+
+    guide = (ROOT / "docs" / "guide.md").read_text("utf-8")
+    # "Layers" heads the four boxes, each of which the guide names.
+    for name in {field.name for field in fields(Parameters)} - {"outputs"}:
+        assert re.search(rf"\*\*{label(name)}\b", guide), label(name)
+
+
 def test_pages_name_no_machine():
     for page in PAGES:
         assert not re.search(r"(?<!\w)/(work|root|tmp|home)/", page.read_text("utf-8")), page
