@@ -47,8 +47,8 @@ def main(folder: Path, model: str | None) -> None:
     viewer.layers.selection.active = viewer.layers["phantom"]
     panel = demo.dock(viewer)
     if model:
-        panel.load_model_file(model)
-        demo.wait(lambda: panel.form.model.value == model, 60)
+        panel.model.load(model)
+        demo.wait(lambda: panel.model.name == model, 60)
     viewer.dims.current_step = tuple(steps // 2 for steps in viewer.dims.nsteps)
     settle(3)
 
@@ -61,7 +61,7 @@ def main(folder: Path, model: str | None) -> None:
     settle()
 
     if not demo.run(panel):
-        raise RuntimeError(f"The run failed: {panel.form.status.text()}")
+        raise RuntimeError(f"The run failed: {panel.form.estimate.text()} {panel.form.status.text()}")
     for layer in viewer.layers:
         layer.visible = layer.visible or layer.name == "phantom"
     settle()

@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for path in write(viewer, panel, Path(options.save)):
             print(path)
     else:
-        print(f"The run failed: {panel.form.status.text()}", file=sys.stderr)
+        print(f"The run failed. {panel.form.estimate.text()} {panel.form.status.text()}", file=sys.stderr)
     viewer.close()
     return 0 if ok else 1
 
@@ -81,8 +81,7 @@ def run(panel: DeconvolveWidget, seconds: float = 3600) -> bool:
     bool
         Whether there are results.
     """
-    ready = wait(lambda: panel.estimator.settled and panel.form.run.enabled, 300)
-    if not ready:
+    if not wait(lambda: panel.estimator.settled, 300) or not panel.form.run.enabled:
         return False
     panel.form.run.native.click()
     wait(lambda: not panel.session.is_running, seconds)
