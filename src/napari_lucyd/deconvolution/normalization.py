@@ -225,7 +225,7 @@ def _group(
         if not lo < hi:
             lo, hi = minimum, maximum
             fell_back = minimum < maximum
-    if hi - lo > np.finfo(np.float32).max:
+    if hi - lo > float(np.finfo(np.float32).max):
         raise ValueError(
             f"The image's values reach from {lo:g} to {hi:g}: more than float32 can hold. Scale it down."
         )

@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -23,6 +24,9 @@ from napari_lucyd.deconvolution.result import Progress
 from napari_lucyd.deconvolution.source import Source
 from napari_lucyd.deconvolution.tiling import Tile, cut
 
+# Smaller volumes may well be restored to nothing but background.
+_FEW_VOXELS = 1000
+
 
 def check_device(network: nn.Module, dimension: int, device: Device) -> Device:
     """The device, or the CPU with the reason if the device cannot run the network at all."""
@@ -35,6 +39,20 @@ def check_device(network: nn.Module, dimension: int, device: Device) -> Device:
         cause = (str(error).splitlines() or [type(error).__name__])[0]
         return cpu(f"{device.name} could not run the network: {cause}")
     return device
+
+
+class _Range:
+    """The values seen so far reach from ``low`` to ``high``."""
+
+    def __init__(self) -> None:
+        self.low, self.high = math.inf, -math.inf
+
+    def add(self, values: npt.NDArray[np.float32]) -> None:
+        self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
+
+    @property
+    def size(self) -> float:
+        return self.high - self.low
 
 
 class Run:
@@ -71,7 +89,9 @@ class Run:
         self._device = device
         self._choices = choices
         self._warn = warn
-        self._bright = False  # whether the volume in work has any voxel of x' above 0
+        # Of the volume in work: whether any voxel of x' is above 0, and what its voxels reach over.
+        self._bright = False
+        self._range = _Range()
         self._largest = math.inf  # block known to fit, in voxels
         self.tile_shape = tile_shape
         self.deviation = 0.0
@@ -129,17 +149,15 @@ class Run:
     ) -> None:
         choices = self._choices
         block = read_block(self._source, lead, tile, choices.geometry, group)
-        # Of a flat block nothing can be asked.
-        lit = bool(block.values.min() == block.values.max())
+        self._range.add(block.values)
         if group.constant:
-            lit = True
+            self._bright = True
             parts = constant_parts(tile, group, choices.outputs)
         else:
             shown = self._compute(network, gain, block.values, tile, group)
             self.deviation = max(self.deviation, shown.deviation)
-            lit = lit or shown.bright
+            self._bright |= shown.bright
             parts = shown.parts
-        self._bright |= lit
         where = choices.where(lead, tile)
         shape = tuple(part.stop - part.start for part in where)
         for name, part in parts.items():
@@ -170,11 +188,14 @@ class Run:
 
     def _check_volume(self, lead: tuple[int, ...], group: Group) -> None:
         bright, self._bright = self._bright, False
-        if bright:
+        contrast, self._range = self._range.size / group.s, _Range()
+        if bright or contrast == 0:
             return
         text = f"The network returned nothing but zeros for {self._choices.label(lead)}"
-        if self._choices.region_given:  # a dark corner may well be black
-            self._warn(f"{text} in this region.")
+        # A few voxels, a dark corner or a blank frame of a series may well be black.
+        voxels = math.prod(span.size for span in self._choices.spans)
+        if self._choices.region_given or voxels < _FEW_VOXELS or contrast < 0.5:
+            self._warn(f"{text}.")
             return
         raise DeconvolutionError(
             f"{text}. The image's intensities may be far from those the model was trained on (they are "
