@@ -6,6 +6,8 @@ that ``lucyd --help`` answers at once; each command imports what it needs when i
 
 from __future__ import annotations
 
+import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -42,6 +44,10 @@ def lucyd(
       lucyd simulate -o sample/
       lucyd deconvolve sample/degraded.ome.tif -o sample/restored.ome.tif
     """
+    # Where the encoding of a terminal or pipe lacks a character (Windows: σ), show another, not an error.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     if version:
         from napari_lucyd import __version__
 

@@ -52,7 +52,11 @@ def find_images(paths: Sequence[Path]) -> Found:
     for path in expanded:
         if path.is_dir() and not is_image_path(path):
             found.several = True
-            inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+            try:
+                inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+            except OSError as error:
+                found.refused.append((path, f"cannot be opened ({error.strerror})"))
+                continue
             found.images += [entry for entry in inside if is_image_path(entry)]
             found.passed_over += [entry for entry in inside if not is_image_path(entry)]
         elif not path.exists():
@@ -111,10 +115,27 @@ def plan_destinations(found: Found, out: Path, parts: Sequence[Part], suffix: st
     if out.exists() and not out.is_dir():
         raise typer.BadParameter(f"{out} is a file; expected a folder")
     names = distinct_names(found.images)
-    return [
+    tasks = [
         Task(path, _named(out, name, suffix or default_suffix(path), parts))
         for path, name in zip(found.images, names, strict=True)
     ]
+    _refuse_meetings(tasks)
+    return tasks
+
+
+def _refuse_meetings(tasks: Sequence[Task]) -> None:
+    """Raise where a result would replace another one, or an input that is not its own."""
+    written: set[str] = set()
+    read = {os.path.realpath(task.source): task for task in tasks}
+    for task in tasks:
+        for path in task.destinations.values():
+            real = os.path.realpath(path)
+            if real in written or read.get(real, task) is not task:
+                raise typer.BadParameter(
+                    f"{path} would be written for {task.source}, but is another input or its result: "
+                    "choose another OUT, or deconvolve them one by one"
+                )
+            written.add(real)
 
 
 def _named(folder: Path, name: str, ending: str, parts: Sequence[Part]) -> dict[Part, Path]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import traceback
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_lucyd.cli._batch import Task, find_images, plan_destinations
-from napari_lucyd.cli._console import Talk, fail, interruptible, seconds_in_words
+from napari_lucyd.cli._batch import find_images, plan_destinations
+from napari_lucyd.cli._console import Talk, fail, interruptible
 from napari_lucyd.cli._options import (
     FileFormat,
     Normalization,
@@ -22,7 +20,6 @@ from napari_lucyd.cli._options import (
 )
 
 if TYPE_CHECKING:
-    from napari_lucyd.io import Image
     from napari_lucyd.models import Model
 
 _FILES, _NETWORK, _IMAGE, _COMPUTER = "Files", "Restoration", "What the image is", "Memory and speed"
@@ -190,8 +187,10 @@ def deconvolve(
         "outputs": tuple(str(part) for part in wanted),
     }
     sizes = numbers(voxel_size, "--voxel-size") if voxel_size else None
-    run = _Run(talk, _load(model), options, axes, sizes, overwrite, str(dtype), dry_run)
     with interruptible():
+        from napari_lucyd.cli._run import Run
+
+        run = Run(talk, _load(model), options, axes, sizes, overwrite, str(dtype), dry_run)
         failed = len(found.refused) + run.all(tasks)
     total = len(tasks) + len(found.refused)
     if failed:
@@ -211,110 +210,3 @@ def _load(name: str) -> Model:
         return load_model(name)
     except (OSError, ValueError, TypeError) as error:
         fail(error)
-
-
-@dataclass
-class _Run:
-    """What the inputs of one call have in common."""
-
-    talk: Talk
-    model: Model
-    options: dict[str, Any]
-    axes: str | None
-    voxel_size: tuple[float, ...] | None
-    overwrite: bool
-    dtype: str
-    dry_run: bool
-
-    def all(self, tasks: list[Task]) -> int:
-        """Deconvolve one input after the other; return how many failed."""
-        from napari_lucyd.deconvolution import DeconvolutionError, OutOfMemory
-        from napari_lucyd.io import ImageFileError
-
-        foreseen = (
-            ImageFileError,
-            ValueError,
-            TypeError,
-            OSError,
-            OutOfMemory,
-            DeconvolutionError,
-            MemoryError,
-        )
-        failed = 0
-        for number, task in enumerate(tasks, 1):
-            self.talk.say(f"{task.source}" + (f" ({number} of {len(tasks)})" if len(tasks) > 1 else ""))
-            try:
-                self._one(task)
-            except foreseen as error:
-                failed += 1
-                where = "" if str(task.source) in str(error) else f"{task.source}: "
-                self.talk.error(f"{where}{error or type(error).__name__}; skipped")
-            # One file must not cost a night's batch; what nobody foresaw is shown whole, to be reported.
-            except Exception as error:
-                failed += 1
-                self.talk.error(
-                    f"{task.source}: {type(error).__name__}: {error}; skipped. Please report this:"
-                )
-                self.talk.say(traceback.format_exc())
-        return failed
-
-    def _one(self, task: Task) -> None:
-        from napari_lucyd.deconvolution import plan
-        from napari_lucyd.io import read_image, write_image
-
-        self._check_destinations(task)
-        image = self._corrected(read_image(task.source))
-        for warning in image.warnings:
-            self.talk.warn(warning)
-        job = plan(image.data, self.model, axes=image.axes, voxel_size=image.voxel_size, **self.options)
-        self.talk.say(f"  {job.description}; {job.device}; {job.memory_bytes / 2**30:.2g} GiB")
-        for warning in job.warnings:
-            self.talk.warn(warning)
-        if self.dry_run:
-            tile = " × ".join(str(size) for size in job.tile_shape)
-            seconds = seconds_in_words(job.estimate_seconds())
-            self.talk.say(f"  {job.tiles} tiles of {tile}, about {seconds}")
-            for path in task.destinations.values():
-                typer.echo(path)
-            return
-        with self.talk.progress() as progress:
-            bar = progress.add_task("  Deconvolving", total=job.tiles)
-            for step in job.steps():
-                progress.update(bar, completed=step.done, total=step.total)
-        result = job.result()
-        for warning in result.warnings:
-            if warning not in job.warnings:
-                self.talk.warn(warning)
-        for part, path in task.destinations.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_image(
-                path,
-                getattr(result, part),
-                axes=image.axes,
-                voxel_size=image.voxel_size,
-                unit=image.unit,
-                metadata={"shows": str(part), "recipe": result.recipe},
-                overwrite=self.overwrite,
-                dtype=self.dtype,
-            )
-            typer.echo(path)
-
-    def _check_destinations(self, task: Task) -> None:
-        """Find out before the work, not after it, that a result cannot be written."""
-        for path in task.destinations.values():
-            if path.exists() and path.samefile(task.source):
-                raise ValueError(f"{task.source}: its result would replace it; choose another OUT")
-            if path.exists() and not self.overwrite:
-                raise ValueError(
-                    f"{task.source}: {path} exists already; choose another OUT or add --overwrite"
-                )
-
-    def _corrected(self, image: Image) -> Image:
-        """Put in what the user knows better than the file."""
-        from dataclasses import replace
-
-        if self.axes is not None:
-            image = replace(image, axes=self.axes.upper())
-        if self.voxel_size is not None:
-            image = replace(image, voxel_size=self.voxel_size, unit="micrometer")
-        return image

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from typing import Annotated, Any
 
 import typer
@@ -27,7 +28,9 @@ def models(
     typer.echo(table([_row(card, DEFAULT_MODEL) for card in cards]))
     for card in cards:
         typer.echo(f"\n{card['name']}: {card.get('title', '')}".rstrip(": "))
-        typer.echo(f"  {card.get('description', '')}")
+        typer.echo(
+            textwrap.fill(card.get("description", ""), 90, initial_indent="  ", subsequent_indent="  ")
+        )
     typer.echo("\nUse one with: lucyd deconvolve IN -o OUT --model NAME. A file of weights (.safetensors, or")
     typer.echo("the LUCYD authors' .pth) may stand in place of NAME.")
 

@@ -1,0 +1,160 @@
+"""One call of ``lucyd deconvolve``: each input read, deconvolved and written, whatever the others do."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from napari_lucyd.cli._batch import Task
+from napari_lucyd.cli._console import Talk, seconds_in_words
+from napari_lucyd.cli._scratch import room_for
+from napari_lucyd.deconvolution import DeconvolutionError, OutOfMemory, plan
+from napari_lucyd.io import Image, ImageFileError, read_image, write_image
+from napari_lucyd.models import list_models
+
+if TYPE_CHECKING:
+    from napari_lucyd.deconvolution import Job, Result
+    from napari_lucyd.models import Model
+
+# What a file or an option may bring about; all else is a bug of ours.
+_FORESEEN = (ImageFileError, ValueError, TypeError, OSError, OutOfMemory, DeconvolutionError, MemoryError)
+
+
+@dataclass
+class Run:
+    """What the inputs of one call have in common.
+
+    Attributes
+    ----------
+    talk
+        Where messages go.
+    model
+        The model.
+    options
+        Keywords of `napari_lucyd.deconvolution.plan`.
+    axes, voxel_size
+        What the user knows better than the files; the size in micrometers.
+    overwrite, dtype
+        Of `napari_lucyd.io.write_image`.
+    dry_run
+        Tell, and neither compute nor write.
+    """
+
+    talk: Talk
+    model: Model
+    options: dict[str, Any]
+    axes: str | None
+    voxel_size: tuple[float, ...] | None
+    overwrite: bool
+    dtype: str
+    dry_run: bool
+
+    def all(self, tasks: list[Task]) -> int:
+        """Deconvolve one input after the other; return how many failed."""
+        failed = 0
+        skipped = "; skipped" if len(tasks) > 1 else ""
+        for number, task in enumerate(tasks, 1):
+            self.talk.say(f"{task.source}" + (f" ({number} of {len(tasks)})" if len(tasks) > 1 else ""))
+            try:
+                self._one(task)
+            except _FORESEEN as error:
+                failed += 1
+                where = "" if str(task.source) in str(error) else f"{task.source}: "
+                self.talk.error(f"{where}{error or type(error).__name__}{skipped}")
+            # One file must not cost a night's batch; what nobody foresaw is shown whole, to be reported.
+            except Exception as error:
+                failed += 1
+                self.talk.error(f"{task.source}: {error!r}{skipped}. Please report this:")
+                self.talk.console.print(traceback.format_exc(), markup=False)
+        return failed
+
+    def _one(self, task: Task) -> None:
+        self._check_destinations(task)
+        image = self._corrected(read_image(task.source))
+        for warning in image.warnings:
+            self.talk.warn(warning)
+        if "Z" not in image.axes and self.model.dimension == 3:
+            self.talk.warn(
+                f"planes, but {self.model.name!r} is made for volumes; for planes: {_for_planes()}"
+            )
+        results = 4 * math.prod(image.data.shape) * len(task.destinations)
+        folder = next(iter(task.destinations.values())).parent
+        with nullcontext() if self.dry_run else room_for(results, folder) as allocate:
+            job = plan(
+                image.data,
+                self.model,
+                axes=image.axes,
+                voxel_size=image.voxel_size,
+                allocate=allocate,
+                **self.options,
+            )
+            self.talk.say(f"  {job.description}; {job.device}; {job.memory_bytes / 2**30:.2g} GiB")
+            for warning in job.warnings:
+                self.talk.warn(warning)
+            if self.dry_run:
+                self._tell(job, task)
+            else:
+                self._write(self._result(job), image, task)
+
+    def _tell(self, job: Job, task: Task) -> None:
+        tile = " × ".join(str(size) for size in job.tile_shape)
+        count = f"{job.tiles} tile{'s' if job.tiles > 1 else ''}"
+        self.talk.say(f"  {count} of {tile}, about {seconds_in_words(job.estimate_seconds())}")
+        for path in task.destinations.values():
+            typer.echo(path)
+
+    def _result(self, job: Job) -> Result:
+        told = set(job.warnings)
+        with self.talk.progress() as progress:
+            bar = progress.add_task("  Deconvolving", total=job.tiles)
+            for step in job.steps():
+                progress.update(bar, completed=step.done, total=step.total)
+        result = job.result()
+        for warning in result.warnings:
+            if warning not in told:
+                self.talk.warn(warning)
+        return result
+
+    def _write(self, result: Result, image: Image, task: Task) -> None:
+        for part, path in task.destinations.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_image(
+                path,
+                getattr(result, part),
+                axes=image.axes,
+                voxel_size=image.voxel_size,
+                unit=image.unit,
+                metadata={"shows": str(part), "recipe": result.recipe},
+                overwrite=self.overwrite,
+                dtype=self.dtype,
+            )
+            typer.echo(path)
+
+    def _check_destinations(self, task: Task) -> None:
+        """Find out before the work, not after it, that a result cannot be written."""
+        for path in task.destinations.values():
+            if path.exists() and path.samefile(task.source):
+                raise ValueError(f"{task.source}: its result would replace it; choose another OUT")
+            if path.exists() and not self.overwrite:
+                raise ValueError(
+                    f"{task.source}: {path} exists already; choose another OUT or add --overwrite"
+                )
+
+    def _corrected(self, image: Image) -> Image:
+        """Put in what the user knows better than the file."""
+        if self.axes is not None:
+            image = replace(image, axes=self.axes.upper())
+        if self.voxel_size is not None:
+            image = replace(image, voxel_size=self.voxel_size, unit="micrometer")
+        return image
+
+
+def _for_planes() -> str:
+    """Say how to choose a shipped model for planes."""
+    names = [card["name"] for card in list_models() if card.get("network", {}).get("dimension") == 2]
+    return " or ".join(f"--model {name}" for name in names) or "a file of a 2D model"
