@@ -19,7 +19,7 @@ from napari_lucyd.networks import LucydConfig
 from napari_lucyd.training import TrainingConfig, load_config, train
 from napari_lucyd.training.config import DataConfig, ScheduleConfig
 from napari_lucyd.training.data import Patches
-from napari_lucyd.training.loss import lucyd_loss, ssim_global
+from napari_lucyd.training.loss import local_flux_error, lucyd_loss, ssim_global
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SMALL = TrainingConfig(
@@ -27,9 +27,9 @@ SMALL = TrainingConfig(
     network=LucydConfig(dimension=2, epsilon=1e-2),
     data=DataConfig(
         track="open", blur_sigma=(0.5, 1.5), noise_sigma=(0.0, 30.0), patch_shape=(32, 32),
-        phantom_shape=(24, 40, 40), alive=2, patches_per_phantom=8, gain=(0.7, 1.4), offset=0.1,
+        phantom_shape=(24, 40, 40), alive=2, patches_per_phantom=8, gain=(0.7, 1.4), offset=(0.0, 0.1),
     ),
-    schedule=ScheduleConfig(patches=48, batch_size=4, validate_every=6, validation_patches=4),
+    schedule=ScheduleConfig(patches=48, batch_size=4, flux_weight=1.0, validate_every=6, validation_patches=4),
 )  # fmt: skip
 
 
@@ -125,6 +125,15 @@ def test_global_ssim_and_loss_are_those_of_the_paper():
     expected = (2 * mean * (mean + 0.1) + 1e-4) / (mean**2 + (mean + 0.1) ** 2 + 1e-4)
     assert ssim_global(shifted, truth).item() == pytest.approx(expected, rel=1e-5)
     assert lucyd_loss(shifted, truth).item() == pytest.approx(0.01 - np.log((1 + expected) / 2), rel=1e-4)
+
+
+def test_local_flux_error_sees_a_wrong_level_and_no_rearrangement():
+    truth = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    assert local_flux_error(truth + 0.1, truth).item() == pytest.approx(0.01, rel=1e-4)
+    assert local_flux_error(truth.flip(-1)[..., 8:].repeat(1, 1, 1, 2), truth).item() > 0
+    rolled = torch.cat((truth[..., :8].roll(3, -1), truth[..., 8:].roll(2, -2)), dim=-1)
+    assert local_flux_error(rolled, truth).item() == pytest.approx(0, abs=1e-3)
+    assert local_flux_error(torch.ones(1, 1, 8, 8, 8), torch.zeros(1, 1, 8, 8, 8)).item() == 1
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)

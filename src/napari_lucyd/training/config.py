@@ -32,7 +32,7 @@ class DataConfig:
         Range of a factor, log-uniform, put on image and truth of half of the patches (all, in the open
         track); the loss is taken back to scale. Teaches that twice the light is twice the result.
     offset
-        Open: a shift of image and truth, uniform within plus and minus this.
+        Range of a shift of image and truth, uniform: backgrounds lie at many levels.
     seed
         Of the phantoms and of all that is drawn for a patch.
     """
@@ -46,7 +46,7 @@ class DataConfig:
     alive: int = 12
     patches_per_phantom: int = 32
     gain: tuple[float, float] = (1.0, 1.0)
-    offset: float = 0.0
+    offset: tuple[float, float] = (0.0, 0.0)
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -75,6 +75,8 @@ class ScheduleConfig:
         The peak of the one-cycle schedule of Adam.
     cycles
         How many such cycles the run has, one after the other: each warms up and anneals to nearly zero.
+    flux_weight
+        Of the squared error of local means, added to the paper's loss: keeps flux and background levels.
     clip
         The largest gradient norm.
     average_decay
@@ -93,6 +95,7 @@ class ScheduleConfig:
     batch_size: int = 8
     learning_rate: float = 4e-3
     cycles: int = 1
+    flux_weight: float = 0.0
     clip: float = 1.0
     average_decay: float = 0.995
     seed: int = 1

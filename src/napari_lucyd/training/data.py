@@ -142,7 +142,7 @@ class Patches(Dataset[Patch]):
         gain = 1.0
         if data.track == "open" or generator.random() < 0.5:
             gain = float(np.exp(generator.uniform(*np.log(data.gain))))
-        shift = float(generator.uniform(-data.offset, data.offset))
+        shift = float(generator.uniform(*data.offset))
         return Patch(
             _tensor(image * np.float32(gain) + np.float32(shift)),
             _tensor(truth * np.float32(gain) + np.float32(shift)),

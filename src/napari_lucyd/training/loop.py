@@ -22,7 +22,7 @@ from napari_lucyd.models.store import save_model
 from napari_lucyd.networks import LUCYD, division_share
 from napari_lucyd.training.config import TrainingConfig, load_config
 from napari_lucyd.training.data import VALIDATION_PHANTOMS, Patch, Patches
-from napari_lucyd.training.loss import lucyd_loss, ssim_global
+from napari_lucyd.training.loss import local_flux_error, lucyd_loss, ssim_global
 
 LOG_COLUMNS = ("step", "patches", "learning_rate", "loss", "validation_psnr", "validation_ssim_global")
 # Seconds between checkpoints: what a crash can cost.
@@ -162,6 +162,9 @@ class _Run:
         self.optimizer.zero_grad(set_to_none=True)
         output = self.forward(image.contiguous(memory_format=self.layout)).output
         loss = lucyd_loss(output * weight, truth * weight)
+        if self.config.schedule.flux_weight:
+            flux = local_flux_error(output * weight, truth * weight)
+            loss = loss + self.config.schedule.flux_weight * flux
         value = loss.item()
         if not math.isfinite(value):
             raise FloatingPointError(

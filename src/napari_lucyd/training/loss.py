@@ -8,6 +8,8 @@ from torch import Tensor
 # The authors' constants, on the means and on the variances: (0.01)^2 and (0.03)^2 for a range of 1.
 MEAN_CONSTANT = 1e-4
 VARIANCE_CONSTANT = 9e-4
+# Wide enough for most of a blur's light to stay inside, small enough to follow uneven backgrounds.
+FLUX_CUBE = 8
 
 
 def ssim_global(output: Tensor, truth: Tensor) -> Tensor:
@@ -39,3 +41,23 @@ def lucyd_loss(output: Tensor, truth: Tensor) -> Tensor:
     """MSE - ln((1 + SSIM) / 2), over the batch (Eq. 8)."""
     error = (output - truth).square().mean()
     return error - torch.log((1 + ssim_global(output, truth)) / 2)
+
+
+def local_flux_error(output: Tensor, truth: Tensor) -> Tensor:
+    """Mean squared difference of local means, over cubes (squares) of eight voxels a side.
+
+    The paper's loss is content with a background at the wrong level, and with light that is gone: most voxels
+    are dark and their errors small. A measurement is not, so our photometric models are trained with this.
+
+    Parameters
+    ----------
+    output, truth
+        Tensors (N, 1, [Z,] Y, X) of one shape with at least eight voxels along each spatial axis.
+
+    Returns
+    -------
+    Tensor
+        A scalar.
+    """
+    pool = torch.nn.functional.avg_pool3d if output.ndim == 5 else torch.nn.functional.avg_pool2d
+    return pool(output - truth, FLUX_CUBE).square().mean()
