@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,46 @@ def shared() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip("needs the shared folder beside the checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def model_files(tmp_path_factory, random_model, random_model_2d) -> dict[int, Path]:
+    """Files of the random models, by their dimension."""
+    from napari_lucyd.models import save_model
+
+    folder = tmp_path_factory.mktemp("models")
+    return {
+        model.dimension: save_model(
+            folder / f"{model.name}.safetensors", model.network, normalization={"method": "minmax"}
+        )
+        for model in (random_model, random_model_2d)
+    }
+
+
+@pytest.fixture
+def panel(make_napari_viewer, qtbot, model_files, kept_programs):
+    """The Deconvolve panel in a real window, ready, with the random 2D model chosen."""
+    from napari_lucyd._napari.widget import DeconvolveWidget
+
+    viewer = make_napari_viewer(show=True)
+    widget = DeconvolveWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="Deconvolve")
+    widget.model.load(model_files[2])
+    qtbot.waitUntil(lambda: widget.model.name == str(model_files[2]), timeout=60_000)
+    qtbot.waitUntil(lambda: widget.estimator.settled, timeout=60_000)
+    yield widget
+    # A test that failed half-way must not leave its thread to the next one.
+    with suppress(RuntimeError):  # it closed the window, and the panel with it
+        widget.session.cancel()
+        qtbot.waitUntil(lambda: not widget.session.is_running and widget.estimator.settled, timeout=60_000)
+
+
+@pytest.fixture
+def kept_programs(monkeypatch):
+    """Keep napari's shader programs for the length of a test that removes layers.
+
+    Mesa 22.3 (Debian 12) draws from freed memory, and takes Python down, once a program was deleted whose
+    twin is in use: two image layers, the lower one removed and another added is enough, without a plugin.
+    """
+    glir = pytest.importorskip("vispy.gloo.glir")
+    monkeypatch.setattr(glir.GlirProgram, "delete", lambda program: None)

@@ -15,6 +15,7 @@ from napari_lucyd._napari.preview_patch import (
     cost,
     growth,
     layer_axes_displayed,
+    missing_parts,
     patch_around,
     planes_seen,
     visible_rectangle,
@@ -89,6 +90,32 @@ def test_growth_covers_every_pixel_of_the_view_once_from_even_origins(case, budg
         assert view.contains(part)
         times[part.slices_in(view)] += 1
     assert (times == 1).all()
+
+
+@given(views(60), HALO, st.lists(st.tuples(*[st.integers(0, 30)] * 4), max_size=5))
+def test_missing_parts_hold_every_missing_pixel_once_from_even_origins(view, halo, done):
+    covered = np.zeros((view.height, view.width), dtype=bool)
+    for top, left, height, width in done:
+        covered[2 * top : 2 * (top + height), 2 * left : 2 * (left + width)] = True
+    parts = missing_parts(view, covered, halo)
+    times = np.zeros(covered.shape, dtype=int)
+    for part in parts:
+        assert part.top % 2 == part.left % 2 == 0
+        assert view.contains(part)
+        times[part.slices_in(view)] += 1
+    assert (times <= 1).all()
+    assert (times[~covered] == 1).all()
+    # Never more work than one box round all of it.
+    if parts:
+        box = Rectangle(*np.min(parts, axis=0)[:2], *np.max(parts, axis=0)[2:])
+        assert sum(cost(p, halo, 1) for p in parts) <= cost(box, halo, 1)
+
+
+def test_two_strips_that_a_pan_brings_into_view_are_two_parts():
+    view, covered = Rectangle(0, 0, 400, 600), np.zeros((400, 600), dtype=bool)
+    covered[40:, :560] = True
+    parts = missing_parts(view, covered, (24, 24))
+    assert sorted(parts) == [Rectangle(0, 0, 40, 600), Rectangle(40, 560, 400, 600)]
 
 
 def test_growth_goes_outward():

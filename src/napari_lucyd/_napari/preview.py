@@ -105,6 +105,12 @@ class LivePreview(QObject):
         """Whether the switch is on."""
         return self._enabled
 
+    @property
+    def settled(self) -> bool:
+        """Whether the whole view is covered exactly, and nothing is under way."""
+        resting = not (self._debounce.isActive() or self._fetch.isActive() or self._worker.busy)
+        return self._enabled and resting and self._key is not None and self._overlay.complete
+
     def set_enabled(self, enabled: bool) -> None:
         """Switch the preview on, or off, which removes its layer."""
         if enabled == self._enabled or self._closed:

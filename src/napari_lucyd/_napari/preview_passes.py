@@ -134,6 +134,10 @@ class Passes:
         """Voxels that the network sees for a rectangle."""
         return cost(rectangle, *self._reach(halo))
 
+    def halo(self, halo: int | None) -> tuple[int, int]:
+        """The margin along the plane's two axes, in pixels."""
+        return self._reach(halo)[0]
+
     def patch(
         self, visible: Rectangle, focus: tuple[float, float], budget: float, halo: int | None
     ) -> Rectangle:

@@ -338,11 +338,45 @@ def _placed(visible: Rectangle, focus: tuple[float, float], height: int, width: 
     return Rectangle(top, left, bottom, right)
 
 
-def uncovered_part(cell: Rectangle, covered: NDArray[np.bool_], view: Rectangle) -> Rectangle | None:
-    """The box round those pixels of a cell that are still missing, from even origins; ``None`` if none is.
+def missing_parts(
+    view: Rectangle, covered: NDArray[np.bool_], halo: tuple[int, int], within: Rectangle | None = None
+) -> list[Rectangle]:
+    """Rectangles with even origins that hold all missing pixels of a view, cut so that halos are worth it.
 
-    ``covered`` has one entry for each pixel of ``view``, which has even origins and contains the cell.
+    After a pan, two strips are missing: one box round both would be nearly all of the view.
+
+    Parameters
+    ----------
+    view
+        With even origins.
+    covered
+        One entry for each pixel of the view.
+    halo
+        What each rectangle costs beyond its own sides.
+    within
+        The part of the view that is looked at, by default all of it.
     """
+    box = _missing_box(view if within is None else within, covered, view)
+    if box is None:
+        return []
+    missing = ~covered[box.slices_in(view)]
+    best: tuple[Rectangle, Rectangle] | None = None
+    # Two passes have to be clearly cheaper than one, since each has costs of its own.
+    least = 0.9 * cost(box, halo, 1)
+    for axis in (0, 1):
+        for edge in _changes(missing, axis, box[axis]):
+            one, other = _halves(box, axis, edge)
+            parts = [p for half in (one, other) if (p := _missing_box(half, covered, view)) is not None]
+            spent = sum(cost(part, halo, 1) for part in parts)
+            if spent < least:
+                least, best = spent, (one, other)
+    if best is None:
+        return [box]
+    return [part for half in best for part in missing_parts(view, covered, halo, half)]
+
+
+def _missing_box(cell: Rectangle, covered: NDArray[np.bool_], view: Rectangle) -> Rectangle | None:
+    """The box round the missing pixels of a cell, from even origins; ``None`` if none is missing."""
     missing = ~covered[cell.slices_in(view)]
     rows, columns = np.flatnonzero(missing.any(axis=1)), np.flatnonzero(missing.any(axis=0))
     if not rows.size:
@@ -350,3 +384,18 @@ def uncovered_part(cell: Rectangle, covered: NDArray[np.bool_], view: Rectangle)
     top, bottom = _even(cell.top + int(rows[0]), cell.top + int(rows[-1]) + 1, cell.bottom)
     left, right = _even(cell.left + int(columns[0]), cell.left + int(columns[-1]) + 1, cell.right)
     return Rectangle(top, left, bottom, right)
+
+
+def _changes(missing: NDArray[np.bool_], axis: int, origin: int) -> list[int]:
+    """Even indices at which what is missing changes from one row (or column) to the next; some, if many."""
+    differs = (missing[1:] != missing[:-1]) if axis == 0 else (missing[:, 1:] != missing[:, :-1])
+    at = origin + 1 + np.flatnonzero(differs.any(axis=1 - axis))
+    last = origin + missing.shape[axis]
+    edges = sorted({int(e) for i in at for e in (i - i % 2, i + i % 2) if origin < e < last})
+    return edges[:: len(edges) // 16 + 1]
+
+
+def _halves(box: Rectangle, axis: int, edge: int) -> tuple[Rectangle, Rectangle]:
+    if axis == 0:
+        return box._replace(bottom=edge), box._replace(top=edge)
+    return box._replace(right=edge), box._replace(left=edge)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from napari_lucyd._napari.preview_passes import Dropped, Passes, View
-from napari_lucyd._napari.preview_patch import Rectangle, Speed, growth, nearest_first, uncovered_part
+from napari_lucyd._napari.preview_patch import Rectangle, Speed, growth, missing_parts, nearest_first
 
 # What a person takes for "at once".
 FIRST_SECONDS = 0.5
@@ -150,8 +150,14 @@ class PreviewWorker:
         statistics = self._measured(view, passes)
         speed = self._speeds.setdefault((view.model.sha256, view.options.get("device")), Speed())
 
-        def patch(seconds: float, halo: int | None) -> Rectangle:
-            return passes.patch(visible, shared.focus, speed.budget(seconds), halo)
+        def cut(seconds: float) -> list[Rectangle]:
+            """What is missing, in cells that take about so long, with one close to the focus."""
+            budget = speed.budget(seconds)
+            cells: list[Rectangle] = []
+            for part in missing_parts(visible, covered, passes.halo(None)):
+                start = passes.patch(part, shared.focus, budget, None)
+                cells += [start, *growth(part, start)]
+            return cells
 
         def restore(rectangle: Rectangle, halo: int | None) -> None:
             begin = time.perf_counter()
@@ -159,28 +165,27 @@ class PreviewWorker:
             speed.measured(passes.cost(rectangle, halo), time.perf_counter() - begin)
             self._updates.put(Piece(view.generation, rectangle, values, exact=halo is None))
 
-        first = patch(FIRST_SECONDS, None)
-        if first != visible and uncovered_part(first, covered, visible) is not None:
-            restore(patch(FIRST_SECONDS, QUICK_HALO), QUICK_HALO)
-            self._updates.put(Note(view.generation, "Preview: a first look; the exact one follows."))
-            first = patch(FIRST_SECONDS, None)
-
-        cells, cut_for = [first], speed.voxels_per_second
-        while not covered.all():
-            cells = [c for c in (uncovered_part(c, covered, visible) for c in cells) if c is not None]
-            # The rest of the view is cut once the first patch has shown what the device does in
-            # the time, and anew when that turns out otherwise.
-            if not cells or not 0.5 < speed.voxels_per_second / cut_for < 2:
-                cut_for = speed.voxels_per_second
-                start = patch(GROWTH_SECONDS, None)
-                cells = [start, *growth(visible, start)]
-                continue
+        cells = cut(FIRST_SECONDS)
+        if len(cells) > 1:
+            look = passes.patch(visible, shared.focus, speed.budget(FIRST_SECONDS), QUICK_HALO)
+            if covered[look.slices_in(visible)].mean() < 0.5:
+                restore(look, QUICK_HALO)
+                self._updates.put(Note(view.generation, "Preview: a first look; the exact one follows."))
+                cells = cut(FIRST_SECONDS)
+        known = 0.0
+        while cells:
             cell = nearest_first(cells, shared.focus)[0]
+            cells.remove(cell)
             restore(cell, None)
             covered[cell.slices_in(visible)] = True
             settled = bool(covered.all())
             share = "the whole view" if settled else f"{100 * covered.mean():.0f} % of the view"
             self._updates.put(Note(view.generation, f"Preview: exact in {share}.", settled))
+            # The rest is cut once the first cell has shown what the device does in the time, and anew
+            # when that turns out otherwise.
+            if cells and not 0.5 * known < speed.voxels_per_second < 2 * known:
+                known = speed.voxels_per_second
+                cells = cut(GROWTH_SECONDS)
 
     def _measured(self, view: View, passes: Passes) -> Any:
         """The numbers that Run would scale the image by, measured over all of it, once."""
