@@ -364,6 +364,23 @@ def test_written_ome_zarr_is_version_0_5(tmp_path):
     assert array["dimension_names"] == ["c", "z", "y", "x"]
 
 
+def test_tiffs_too_large_for_imagej_hold_ome_xml_and_are_bigtiff(tmp_path, monkeypatch):
+    from napari_lucyd.io import tiff
+
+    monkeypatch.setattr(tiff, "_IMAGEJ_BYTES", 1000)
+    array = sample("TZYX")
+    path = write_image(
+        tmp_path / "a.tif", array, axes="TZYX", voxel_size=steps("ZYX"), unit="um", metadata=RECIPE
+    )
+    with tifffile.TiffFile(path) as tif:
+        assert tif.is_ome
+        assert tif.is_bigtiff
+        assert not tif.is_imagej
+    image = read_image(path)
+    np.testing.assert_array_equal(image.data, array)
+    assert (image.voxel_size, image.metadata) == (steps("ZYX"), RECIPE)
+
+
 def test_written_ome_tiff_holds_valid_sizes_and_one_channel_entry_each(tmp_path):
     path = write_image(
         tmp_path / "a.ome.tif", sample("CZYX"), axes="CZYX", voxel_size=steps("ZYX"), unit="um"
