@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -55,13 +56,19 @@ def run_network(network: nn.Module, y: Tensor) -> Any:
         If torch reports any other error.
     """
     try:
-        # TensorFloat-32 keeps ten bits: the result would depend on the device by a thousandth of the range.
-        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with torch.inference_mode(), _full_precision(y):
             return network(y)
     except (RuntimeError, MemoryError, NotImplementedError) as error:
         if is_out_of_memory(error):
             raise BlockTooLarge(str(error)) from None
         raise DeconvolutionError(f"torch could not run the network: {error}") from error
+
+
+def _full_precision(y: Tensor) -> AbstractContextManager[Any]:
+    # TensorFloat-32 keeps ten bits: results would differ between devices by a thousandth of the range.
+    if y.is_cuda:
+        return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    return nullcontext()
 
 
 def is_out_of_memory(error: BaseException) -> bool:
