@@ -7,9 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # The window's tests are left out where there is no napari; all others run there too.
 collect_ignore_glob = [] if find_spec("napari") else ["test_napari*"]
+
+# A loaded machine is slow, not wrong.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")
 
 SHARED = Path(__file__).parents[2] / "shared"
 

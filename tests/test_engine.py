@@ -80,7 +80,7 @@ def test_the_3d_result_is_the_networks_own(model, shape):
     assert_same(result, reference(volume, model, volume.min(), np.ptp(volume)))
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.tuples(st.integers(1, 70), st.integers(2, 41)))
 def test_the_2d_result_is_the_networks_own_for_every_shape(model_2d, shape):
     plane = image(*shape)
@@ -89,7 +89,7 @@ def test_the_2d_result_is_the_networks_own_for_every_shape(model_2d, shape):
     assert_same(result, reference(plane, model_2d, plane.min(), np.ptp(plane)))
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(st.tuples(st.integers(1, 40), st.integers(2, 37)), st.tuples(st.integers(1, 60), st.integers(9, 40)))
 def test_tiled_equals_whole_for_every_tile_shape(model_2d, shape, tile_shape):
     plane = image(*shape)
@@ -105,7 +105,7 @@ def test_tiled_equals_whole_in_3d(model, tile_shape):
     assert_same(deconvolve(volume, model, tile_shape=tile_shape, outputs=ALL), whole)
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(st.data())
 def test_a_region_is_what_the_whole_run_gives_there(model_2d, data):
     plane = image(31, 23)

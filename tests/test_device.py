@@ -1,0 +1,68 @@
+"""The device, by name and with the reason."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from napari_lucyd.deconvolution import device
+from napari_lucyd.deconvolution.device import Device, choose_device
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"NVIDIA Test {index}")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda which: (3 * 2**30, 8 * 2**30))
+
+
+@pytest.fixture
+def nothing(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+def test_auto_takes_the_gpu_where_there_is_one(two_gpus):
+    assert choose_device() == Device("cuda:0", "NVIDIA Test 0")
+    assert choose_device("cuda:1") == Device("cuda:1", "NVIDIA Test 1")
+    assert choose_device(torch.device("cuda", 1)).name == "NVIDIA Test 1"
+    assert device.free_memory(choose_device("cuda:1")) == 3 * 2**30
+
+
+def test_a_gpu_that_is_not_there_is_replaced_with_the_reason(two_gpus):
+    found = choose_device("cuda:7")
+    assert found.torch == "cuda:0" and "only 2 CUDA devices" in found.reason
+
+
+def test_without_a_gpu_auto_is_the_cpu_without_a_reason(nothing):
+    found = choose_device("auto")
+    assert (found.torch, found.reason, found.kind) == ("cpu", "", "cpu")
+    assert found.name.startswith(f"CPU, {torch.get_num_threads()} thread")
+
+
+@pytest.mark.parametrize(("wish", "word"), [("cuda", "CUDA was asked for"), ("mps", "MPS was asked for")])
+def test_a_wish_that_cannot_be_met_is_explained(nothing, wish, word):
+    found = choose_device(wish)
+    assert found.torch == "cpu" and word in found.reason and word in str(found)
+
+
+@pytest.mark.parametrize("wish", ["gpu", "cuda:x", "", None])
+def test_an_unknown_device_is_refused_in_words(wish):
+    with pytest.raises(ValueError, match=r"'cuda:1'"):
+        choose_device(wish)
+
+
+def test_the_limit_of_a_container_counts(tmp_path):
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("700\n")
+    (tmp_path / "memory.stat").write_text("anon 600\ninactive_file 50\n")
+    assert device._group_limit(tmp_path) == 350
+    (tmp_path / "memory.max").write_text("max\n")
+    assert device._group_limit(tmp_path) is None
+    assert device._group_limit(tmp_path / "absent") is None
+
+
+def test_free_memory_of_the_host_is_plausible():
+    assert 2**24 < device.free_memory(device.cpu()) < 2**50

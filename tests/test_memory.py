@@ -1,0 +1,54 @@
+"""From free memory to tiles: a pure function."""
+
+from __future__ import annotations
+
+import pytest
+
+from napari_lucyd.deconvolution.blocks import Geometry
+from napari_lucyd.deconvolution.memory import automatic_tile_shape, largest_block, working_bytes
+from napari_lucyd.deconvolution.resampling import Resampling
+from napari_lucyd.deconvolution.tiling import Span, cut
+
+GIB = 2**30
+
+
+def tile_for(shape, free, kind="cpu", resampling=None):
+    geometry = Geometry(shape, 24, resampling)
+    return geometry, automatic_tile_shape(geometry, [Span(0, n) for n in shape], free, kind)
+
+
+@pytest.mark.parametrize("free", [GIB // 2, GIB, 2 * GIB, 8 * GIB])
+@pytest.mark.parametrize("shape", [(64, 256, 256), (1, 2048, 2048), (300, 1000, 1001), (2000, 2001)])
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_the_block_fits_into_the_memory_that_is_free(shape, free, kind):
+    geometry, tile = tile_for(shape, free, kind)
+    for part in cut([Span(0, n) for n in shape], tile):
+        assert working_bytes(geometry.block_voxels(part), len(shape)) <= 0.6 * free
+
+
+def test_more_memory_gives_fewer_tiles_up_to_a_moderate_block_on_the_cpu():
+    def count(free, kind):
+        geometry, tile = tile_for((300, 600, 600), free, kind)
+        return len(list(cut([Span(0, n) for n in geometry.shape], tile)))
+
+    assert count(GIB, "cpu") > count(4 * GIB, "cpu") == count(64 * GIB, "cpu")
+    assert count(64 * GIB, "cuda") < count(64 * GIB, "cpu")
+
+
+def test_without_memory_the_smallest_tile_is_left():
+    assert largest_block(0, "cpu", 3) == 0
+    assert tile_for((64, 256, 256), 0)[1] == (2, 2, 2)
+
+
+@pytest.mark.parametrize("factor", [0.4, 2.46, 6.0])
+def test_resampled_blocks_keep_to_the_limit(factor):
+    geometry, tile = tile_for((80, 400, 400), 2 * GIB, resampling=Resampling(factor))
+    assert tile[0] >= 1
+    for part in cut([Span(0, n) for n in geometry.shape], tile):
+        # Interpolation takes up to four planes more of the network's grid.
+        assert geometry.block_voxels(part) <= 1.15 * largest_block(2 * GIB, "cpu", 3)
+
+
+def test_a_small_stack_is_one_tile():
+    assert tile_for((40, 101, 201), 4 * GIB)[1] == (40, 102, 202)
+    assert tile_for((13, 101, 99), 4 * GIB, resampling=Resampling(3.0))[1] == (13, 102, 100)
