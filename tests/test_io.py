@@ -367,7 +367,7 @@ def test_written_ome_zarr_is_version_0_5(tmp_path):
 def test_tiffs_too_large_for_imagej_hold_ome_xml_and_are_bigtiff(tmp_path, monkeypatch):
     from napari_lucyd.io import tiff
 
-    monkeypatch.setattr(tiff, "_IMAGEJ_BYTES", 1000)
+    monkeypatch.setattr(tiff, "_IMAGEJ_BYTES", 100)
     array = sample("TZYX")
     path = write_image(
         tmp_path / "a.tif", array, axes="TZYX", voxel_size=steps("ZYX"), unit="um", metadata=RECIPE
