@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -32,7 +32,6 @@ def test_keys_sort_as_the_values_do_and_lead_back_to_them(values):
     assert [from_sort_key(int(key)) for key in keys] == values.tolist()
 
 
-@settings(deadline=None)
 @given(
     hnp.arrays(np.float32, st.integers(1, 200), elements=st.floats(-1e6, 1e6, width=32)),
     st.integers(1, 5),

@@ -9,6 +9,7 @@ from typing import Any
 from napari_lucyd.deconvolution import run
 from napari_lucyd.deconvolution.blocks import OUTPUTS
 from napari_lucyd.deconvolution.choices import Choices
+from napari_lucyd.deconvolution.coverage import noise_warnings
 from napari_lucyd.deconvolution.device import Device, cpu, free_memory
 from napari_lucyd.deconvolution.memory import automatic_tile_shape, working_bytes
 from napari_lucyd.deconvolution.normalization import Statistics, measure
@@ -113,6 +114,8 @@ class Job:
             choices = self._choices
             self._statistics = measure(self._source, choices.normalization, choices.separate, should_stop)
             for text in self._statistics.warnings:
+                self._warn(text)
+            for text in noise_warnings(self._source, self._statistics, self._model.card):
                 self._warn(text)
         return self._statistics
 

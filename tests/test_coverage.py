@@ -1,0 +1,46 @@
+"""Warnings where an image is not of the kind that the model was trained for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from napari_lucyd.deconvolution import plan
+from napari_lucyd.deconvolution.coverage import estimate_noise
+from napari_lucyd.models import Model
+
+
+def scene(sigma, shape=(120, 130)):
+    rng = np.random.default_rng(0)
+    spots = gaussian_filter((rng.random(shape) > 0.99) * 5000.0, 2)
+    return spots + 100 + rng.normal(0, sigma, shape)
+
+
+@pytest.mark.parametrize("sigma", [2.0, 10.0, 40.0])
+def test_noise_is_told_from_structure(sigma):
+    assert estimate_noise(scene(sigma)) == pytest.approx(sigma, rel=0.15)
+
+
+def test_a_tiny_or_empty_image_has_no_noise_to_tell():
+    assert estimate_noise(np.zeros((5, 100))) == 0
+    assert estimate_noise(np.full((20, 20), np.nan)) == 0
+
+
+def model_for(network_model, noise_sigma):
+    card = {"noise_sigma": noise_sigma}
+    return Model.from_network(network_model.network, name="m", normalization={"method": "minmax"}, card=card)
+
+
+@pytest.mark.parametrize(("limit", "warned"), [(0.05, True), (0.5, False)])
+def test_an_image_noisier_than_the_card_allows_is_warned_of(random_model_2d, limit, warned):
+    channels = np.stack([scene(1.0), scene(60.0)])
+    job = plan(channels, model_for(random_model_2d, [0, limit]), axes="CYX")
+    job.measure()
+    assert [("noise of C 1" in text) for text in job.warnings] == [True] * warned
+
+
+def test_a_card_that_does_not_say_is_taken_as_it_is(random_model_2d):
+    job = plan(scene(60.0), random_model_2d)
+    job.measure()
+    assert job.warnings == []
