@@ -7,6 +7,7 @@ import json
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -19,7 +20,7 @@ from napari_lucyd.deconvolution import deconvolve
 from napari_lucyd.evaluation.metrics import psnr, ssim_global
 from napari_lucyd.models import Model
 from napari_lucyd.simulation.degradation import degrade
-from napari_lucyd.simulation.phantoms import FloatImage, make_phantom
+from napari_lucyd.simulation.phantoms import FloatImage, Phantom, make_phantom
 
 # Table 2 of the paper: blur in voxels, noise in 1/255 of the range; none of the eight cells is trained on.
 STRICT_CELLS = tuple(product((0.5, 2.0), (20, 50, 70, 100)))
@@ -125,7 +126,7 @@ def evaluate(
     patches
         Strict: patches from each phantom in each cell.
     progress
-        Called with the number of cells done and of all cells.
+        Called with what is done and what there is to do: a cell on one phantom each.
 
     Returns
     -------
@@ -146,16 +147,15 @@ def evaluate(
     table = Table(track, seeds, _environment())
     cells = STRICT_CELLS if track == "strict" else OPEN_CELLS
     measured: dict[tuple[str, tuple[float, float]], list[tuple[float, ...]]] = {}
-    for number, cell in enumerate(cells):
-        for seed in seeds:
-            if track == "strict":
-                results = _strict(models, cell, seed, patches)
-            else:
-                results = _open(models, cell, seed, models[0].dimension)
-            for name, values in results:
-                measured.setdefault((name, cell), []).append(values)
+    for done, (seed, cell) in enumerate(product(seeds, cells)):
+        if track == "strict":
+            results = _strict(models, cell, seed, patches)
+        else:
+            results = _open(models, cell, seed, models[0].dimension)
+        for name, values in results:
+            measured.setdefault((name, cell), []).append(values)
         if progress:
-            progress(number + 1, len(cells))
+            progress(done + 1, len(seeds) * len(cells))
     digests = {model.name: model.sha256 for model in models}
     for name in ("input", *digests):
         for cell in cells:
@@ -163,11 +163,17 @@ def evaluate(
     return table
 
 
+@lru_cache(maxsize=1)
+def _phantom(shape: tuple[int, ...], seed: int) -> Phantom:
+    """Kept for the cells that follow."""
+    return make_phantom(shape, rng=seed)
+
+
 def _strict(
     models: Sequence[Model], cell: tuple[float, float], seed: int, patches: int
 ) -> list[tuple[str, tuple[float, ...]]]:
     blur, noise = cell
-    sample = degrade(make_phantom(rng=seed), blur_sigma=blur, noise_sigma=noise / 255, rng=seed)
+    sample = degrade(_phantom((128, 128, 128), seed), blur_sigma=blur, noise_sigma=noise / 255, rng=seed)
     generator = np.random.default_rng([seed, round(10 * blur), round(noise)])
     results: list[tuple[str, tuple[float, ...]]] = []
     for _ in range(patches):
@@ -191,7 +197,7 @@ def _open(
 ) -> list[tuple[str, tuple[float, ...]]]:
     blur, noise = cell
     sample = degrade(
-        make_phantom((48, 96, 96), rng=seed),
+        _phantom((48, 96, 96), seed),
         blur_sigma=blur,
         noise_sigma=noise / 255,
         photometric=True,
