@@ -116,11 +116,16 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """One training run; read from TOML by `load_config`."""
+    """One training run; read from TOML by `load_config`.
+
+    ``title``, ``description`` and ``history`` (how many runs were tried, and how this one was chosen) go
+    into the model's card as they are.
+    """
 
     name: str
     title: str = ""
     description: str = ""
+    history: str = ""
     network: LucydConfig = field(default_factory=LucydConfig)
     normalization: Normalization = field(default_factory=Normalization)
     data: DataConfig = field(default_factory=DataConfig)
@@ -151,7 +156,7 @@ def load_config(path: str | Path) -> TrainingConfig:
     Parameters
     ----------
     path
-        A TOML file with ``name``, ``title``, ``description`` and the tables ``network``,
+        A TOML file with ``name``, ``title``, ``description``, ``history`` and the tables ``network``,
         ``normalization``, ``data`` and ``schedule``.
 
     Returns
@@ -173,7 +178,7 @@ def load_config(path: str | Path) -> TrainingConfig:
     for key, value in entries.items():
         if key in _TABLES:
             values[key] = _table(_TABLES[key], key, value)
-        elif key in ("name", "title", "description"):
+        elif key in ("name", "title", "description", "history"):
             values[key] = value
         else:
             raise ValueError(f"{path}: unknown entry {key!r}.")

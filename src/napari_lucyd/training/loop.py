@@ -256,6 +256,7 @@ class _Run:
             "flux_kept": open_track,
             "training": {
                 "track": data.track,
+                "history": config.history,
                 "data": "phantoms made afresh after Li et al. 2022 (napari_lucyd.simulation)",
                 "patches": self.step * config.schedule.batch_size,
                 "steps": self.step,
