@@ -62,7 +62,7 @@ def test_strict_table_has_the_eight_cells_and_one_input_for_all(random_model, tm
     assert inputs[2.0, 100] == pytest.approx(7.8, abs=1.0)
     paths = table.save(tmp_path)
     assert [path.suffix for path in paths] == [".md", ".csv", ".json"]
-    assert len(list(csv.DictReader(paths[1].open()))) == 16
+    assert len(list(csv.DictReader(paths[1].read_text("utf-8").splitlines()))) == 16
     assert json.loads(paths[2].read_text())["phantoms"] == [100]
     assert "random-3d" in paths[0].read_text()
 
