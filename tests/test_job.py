@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -205,6 +206,23 @@ def test_memory_is_released_after_a_run_a_cancel_and_an_error(random_model_2d, m
     with pytest.raises(Cancelled):
         list(job.steps(lambda: True))
     assert released == ["cpu", "cpu"]
+
+
+@pytest.mark.parametrize("error", [Cancelled("stopped"), RuntimeError("no kernel image is available")])
+def test_an_error_does_not_hold_on_to_the_memory_of_its_block(random_model_2d, monkeypatch, error):
+    block = []
+    real = LUCYD.forward
+
+    def forward(self, y):
+        parts = real(self, y)
+        block.extend([weakref.ref(y), weakref.ref(parts.output)])
+        raise error
+
+    monkeypatch.setattr(LUCYD, "forward", forward)
+    with pytest.raises((Cancelled, DeconvolutionError)) as raised:
+        list(plan(image(12, 20), random_model_2d).steps())
+    assert raised.value.__traceback__ is not None
+    assert [tensor() for tensor in block] == [None, None]
 
 
 def test_seconds_are_estimated_within_reason(random_model_2d):

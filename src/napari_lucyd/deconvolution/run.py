@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
@@ -39,6 +40,13 @@ def check_device(network: nn.Module, dimension: int, device: Device) -> Device:
         cause = (str(error).splitlines() or [type(error).__name__])[0]
         return cpu(f"{device.name} could not run the network: {cause}")
     return device
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Clear the local variables that an error holds on to: a block's tensors among them."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 class _Range:
@@ -121,9 +129,13 @@ class Run:
                     self._halve()
                     continue
                 group = statistics.group(dict(zip(choices.axes.leading, lead, strict=True)))
+                too_large = False
                 try:
                     self._do(network, gain, lead, tile, group)
                 except (inference.BlockTooLarge, MemoryError):
+                    too_large = True
+                # Not in the clause above: there the error still holds what has to be released.
+                if too_large:
                     self._largest = voxels - 1
                     release_memory(self._device)
                     self._halve()
@@ -134,6 +146,9 @@ class Run:
                 seconds_left = (time.perf_counter() - started) / computed * queue.cost_left
                 where = choices.where(lead, tile)
                 yield Progress(queue.done, queue.total, seconds_left, choices.label(lead), where)
+        except Exception as error:
+            _let_go(error)
+            raise
         finally:
             del network
             release_memory(self._device)
