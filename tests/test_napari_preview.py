@@ -440,3 +440,37 @@ def test_a_forgotten_preview_ends_its_thread(qtbot, viewer, random_model_2d):
     qtbot.wait(50)
     gc.collect()
     qtbot.waitUntil(lambda: not thread.is_alive(), timeout=3000)
+
+
+def test_looking_again_without_a_change_lets_the_work_go_on(qtbot, viewer, preview, random_model_2d):
+    layer = viewer.add_image(speckles((300, 400)), contrast_limits=LIMITS)
+    made = preview(layer, random_model_2d)
+    views = []
+    original = made.live._worker.submit
+    made.live._worker.submit = lambda view, focus: (views.append(view), original(view, focus))
+    made.live.set_enabled(True)
+    qtbot.waitUntil(lambda: bool(views), timeout=20_000)
+    while not made.live.settled:
+        made.live.refresh()
+        qtbot.wait(150)
+    assert len(views) == 1
+
+
+def test_the_panels_switch_shows_what_its_run_gives(qtbot, panel):
+    viewer = panel.viewer
+    layer = viewer.add_image(speckles((3, 40, 50)), contrast_limits=LIMITS, name="cells")
+    viewer.dims.set_point(0, 1)
+    qtbot.waitUntil(lambda: panel.preview_request() is not None, timeout=60_000)
+    panel.form.preview.setChecked(True)
+    qtbot.waitUntil(lambda: panel.preview.settled, timeout=60_000)
+
+    request = panel.preview_request()
+    assert request.layer is layer
+    assert panel.image.layer is layer
+    run = deconvolve(layer.data, request.model, **{**request.options, "outputs": ("output",)}).output
+    overlay = next(item for item in viewer.layers if is_preview(item))
+    scale = max(np.ptp(layer.data), np.ptp(run))
+    np.testing.assert_allclose(overlay.data[0], run[1], rtol=0, atol=1e-5 * scale)
+
+    panel.form.preview.setChecked(False)
+    assert not any(is_preview(item) for item in viewer.layers)

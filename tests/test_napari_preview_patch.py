@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_lucyd._napari.preview_patch import (
-    SMALLEST_SIDE,
+    SMALLEST_CORE,
     LayerTransform,
     Rectangle,
     Speed,
@@ -55,7 +55,8 @@ def test_a_patch_lies_in_the_view_on_even_origins_and_within_its_budget(case, bu
     ):
         assert size >= 1
         assert size % 2 == 0 or edge == end
-    least = Rectangle(0, 0, min(view.height, SMALLEST_SIDE + 1), min(view.width, SMALLEST_SIDE + 1))
+    sides = [min(n, 2 * h + SMALLEST_CORE + 1) for n, h in zip((view.height, view.width), halo, strict=True)]
+    least = Rectangle(0, 0, *sides)
     # One pixel to each side may come on top, so that no sliver is left at an odd end of the layer.
     slack = cost(Rectangle(0, 0, patch.height + 1, patch.width + 1), halo, depth) - cost(patch, halo, depth)
     assert cost(patch, halo, depth) <= max(budget + slack, cost(least, halo, depth) + slack)

@@ -91,14 +91,18 @@ def test_a_view_larger_than_the_budget_gets_a_first_look_and_then_grows_from_the
     # So slow a device that its first patch has the smallest size.
     monkeypatch.setattr(preview_worker, "FIRST_SECONDS", 1e-9)
     monkeypatch.setattr(preview_worker, "GROWTH_SECONDS", 1e-9)
-    volume, visible = image((40, 62)), Rectangle(0, 0, 40, 62)
-    worker.submit(view(volume, random_model_2d, visible), (30, 50))
+    volume, visible = image((150, 200)), Rectangle(0, 0, 150, 200)
+    worker.submit(view(volume, random_model_2d, visible), (120, 170))
 
     pieces = [u for u in updates(worker) if isinstance(u, Piece)]
 
     assert [p.exact for p in pieces] == [False, *[True] * (len(pieces) - 1)]
     assert len(pieces) > 4
-    distances = [np.hypot(p.rectangle.centre[0] - 30, p.rectangle.centre[1] - 50) for p in pieces[1:]]
+    times = np.zeros((150, 200), dtype=int)
+    for piece in pieces[1:]:
+        times[piece.rectangle.slices_in(visible)] += 1
+    assert (times == 1).all()
+    distances = [np.hypot(p.rectangle.centre[0] - 120, p.rectangle.centre[1] - 170) for p in pieces[1:]]
     assert distances[0] == min(distances)
     run = deconvolve(volume, random_model_2d, device="cpu", outputs=("output",)).output
     for piece in pieces[1:]:

@@ -119,6 +119,8 @@ class LivePreview(QObject):
         for emitter, callback in self._emitters():
             (emitter.connect if enabled else emitter.disconnect)(callback)
         if enabled:
+            if self._paused:
+                self._tell("Preview: waits for the run to end.")
             self.refresh()
         else:
             self._drop()
@@ -127,8 +129,9 @@ class LivePreview(QObject):
             self._tell("")
 
     def refresh(self) -> None:
-        """Start anew, because the panel's choices have changed."""
-        self._restart_soon()
+        """Look at the panel's choices again; what is under way goes on where they are the same."""
+        if self._enabled and not (self._paused or self._closed):
+            self._debounce.start()
 
     def pause(self) -> None:
         """Give the device to a run at once; what is shown stays."""
@@ -172,6 +175,7 @@ class LivePreview(QObject):
             self._key = None
             self._drop()
             if event.value is self._source:
+                self._forget_source()
                 self._restart_soon()
             else:
                 self._tell("Preview: its layer was deleted; it comes back when the view changes.")
@@ -197,9 +201,7 @@ class LivePreview(QObject):
     def _restart_soon(self) -> None:
         if self._enabled and not self._closed:
             self._drop()
-            if self._paused:
-                self._tell("Preview: waits for the run to end.")
-            else:
+            if not self._paused:
                 self._debounce.start()
 
     def _drop(self) -> None:
@@ -220,6 +222,7 @@ class LivePreview(QObject):
             self._nothing(in_words(error))
 
     def _nothing(self, why: str) -> None:
+        self._drop()
         self._key = None
         self._overlay.remove()
         self._tell(why)
@@ -239,6 +242,9 @@ class LivePreview(QObject):
             shown.index,
         )
         keep = key == self._key
+        if keep and self._worker.busy and shown.visible == self._overlay.visible:
+            return
+        self._drop()
         self._key = key
         self._overlay.show(layer, shown, keep)
         if self._overlay.complete:

@@ -39,7 +39,8 @@ class Overlay:
     def __init__(self, viewer: Any) -> None:
         self._viewer = viewer
         self._layer: Image | None = None
-        self._visible = Rectangle(0, 0, 0, 0)
+        self.visible = Rectangle(0, 0, 0, 0)
+        """The pixels that there is room for."""
         self._plane = np.empty((0, 0), dtype=np.float32)  # a view of the layer's data
         self.covered = np.empty((0, 0), dtype=bool)
         """Which pixels of the visible rectangle are exact."""
@@ -70,7 +71,7 @@ class Overlay:
         ``keep`` says whether pixels that are there already are still right: same slice, same choices.
         """
         keep = keep and self._layer is not None
-        if not (keep and shown.visible == self._visible):
+        if not (keep and shown.visible == self.visible):
             self._make_room(shown.visible, keep)
         first, second = sorted(shown.displayed)
         shape, origin = [1] * source.ndim, list(shown.index)
@@ -90,11 +91,11 @@ class Overlay:
     def _make_room(self, visible: Rectangle, keep: bool) -> None:
         plane = np.full((visible.height, visible.width), np.nan, dtype=np.float32)
         covered = np.zeros(plane.shape, dtype=bool)
-        common = visible.intersection(self._visible)
+        common = visible.intersection(self.visible)
         if keep and common.area:
-            here, there = common.slices_in(visible), common.slices_in(self._visible)
+            here, there = common.slices_in(visible), common.slices_in(self.visible)
             plane[here], covered[here] = self._plane[there], self.covered[there]
-        self._visible, self._plane, self.covered = visible, plane, covered
+        self.visible, self._plane, self.covered = visible, plane, covered
 
     @staticmethod
     def _move(layer: Image, data: np.ndarray, spatial: dict[str, Any]) -> None:
@@ -108,7 +109,7 @@ class Overlay:
     def put(self, pieces: Sequence[Piece]) -> None:
         """Show pieces of the view; a first look never replaces what is exact already."""
         for piece in pieces:
-            where = piece.rectangle.slices_in(self._visible)
+            where = piece.rectangle.slices_in(self.visible)
             fresh = np.ones(piece.values.shape, dtype=bool) if piece.exact else ~self.covered[where]
             np.copyto(self._plane[where], piece.values, where=fresh)
             if piece.exact:

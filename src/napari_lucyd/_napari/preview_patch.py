@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-# The smallest patch worth a pass of its own: with a halo of 24 voxels a smaller one costs as much.
-SMALLEST_SIDE = 16
+# Sides of the smallest patch, beyond twice its halo: 64 pixels with the network's whole reach, 32 for the
+# first look. A smaller one would be nearly all halo, and a slow device would never be done.
+SMALLEST_CORE = 16
 
 
 class Rectangle(NamedTuple):
@@ -220,8 +221,8 @@ def patch_around(
     Returns
     -------
     Rectangle
-        Even origins, square as far as the view allows, at least ``SMALLEST_SIDE`` pixels a side where
-        the view has them, even where that is over the budget; all of the view where that is within it.
+        Even origins, square as far as the view allows; all of the view where that is within the budget.
+        Twice the halo and ``SMALLEST_CORE`` pixels a side, where the view has them, even over the budget.
     """
     if cost(visible, halo, depth) <= budget:
         return visible
@@ -229,9 +230,10 @@ def patch_around(
     # (s + 2 a)(s + 2 b) = plane, for the side s of a square
     a, b = halo
     square = sqrt((a - b) ** 2 + plane) - a - b
-    height = min(visible.height, max(SMALLEST_SIDE, int(square)))
-    width = min(visible.width, max(SMALLEST_SIDE, int(plane / (height + 2 * a)) - 2 * b))
-    height = min(visible.height, max(SMALLEST_SIDE, int(plane / (width + 2 * b)) - 2 * a))
+    least = (2 * a + SMALLEST_CORE, 2 * b + SMALLEST_CORE)
+    height = min(visible.height, max(least[0], int(square)))
+    width = min(visible.width, max(least[1], int(plane / (height + 2 * a)) - 2 * b))
+    height = min(visible.height, max(least[0], int(plane / (width + 2 * b)) - 2 * a))
     return _placed(visible, focus, height, width)
 
 

@@ -82,8 +82,12 @@ def look(viewer: Any, layer: Image) -> Shown:
         index[axis] = at
     if visible is None or any(not 0 <= at < size for at, size in zip(index, shape, strict=True)):
         raise Unavailable(f"Preview: “{layer.name}” is not in view.")
-    point = _cursor(viewer) if viewer.mouse_over_canvas else centre
-    row, column = _on_plane(transform, displayed, point)
+    row, column = _on_plane(transform, displayed, centre)
+    if viewer.mouse_over_canvas:
+        y, x = _on_plane(transform, displayed, _cursor(viewer))
+        # Out of view it is one from before the view moved.
+        if visible.top <= y < visible.bottom and visible.left <= x < visible.right:
+            row, column = y, x
     visible = within(visible, (row, column), LONGEST_SIDE, MOST_PIXELS)
     focus = (
         min(max(row, visible.top), visible.bottom - 1),

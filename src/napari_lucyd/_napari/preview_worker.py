@@ -152,12 +152,13 @@ class PreviewWorker:
 
         def cut(seconds: float) -> list[Rectangle]:
             """What is missing, in cells that take about so long, with one close to the focus."""
-            budget = speed.budget(seconds)
+            budget, halo = speed.budget(seconds), passes.halo(None)
             cells: list[Rectangle] = []
-            for part in missing_parts(visible, covered, passes.halo(None)):
+            for part in missing_parts(visible, covered, halo):
                 start = passes.patch(part, shared.focus, budget, None)
                 cells += [start, *growth(part, start)]
-            return cells
+            # A part may hold some that is there already.
+            return [rest for cell in cells for rest in missing_parts(visible, covered, halo, cell)]
 
         def restore(rectangle: Rectangle, halo: int | None) -> None:
             begin = time.perf_counter()
