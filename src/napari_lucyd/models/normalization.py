@@ -18,11 +18,16 @@ class Normalization:
         from two percentiles, ``"none"`` leaves the image as it is (lo = 0, s = 1).
     low, high
         The percentiles, 0 to 100; used by ``"percentile"`` alone.
+    pedestal
+        Where the lower end comes to lie instead of at 0, as a share of the range: lo is lowered by
+        pedestal * s. The network's output cannot be negative, so that a background near 0 would be cut.
+        Not used by ``"none"``.
     """
 
     method: str = "percentile"
     low: float = 0.1
     high: float = 99.9
+    pedestal: float = 0.0
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -31,3 +36,5 @@ class Normalization:
             raise ValueError(
                 f"The percentiles are {self.low} and {self.high}; they have to rise within 0 to 100."
             )
+        if not 0 <= self.pedestal < float("inf"):
+            raise ValueError(f"The pedestal is {self.pedestal}; it has to be a number from 0 on.")
