@@ -105,3 +105,57 @@ def kept_programs(monkeypatch):
     """
     glir = pytest.importorskip("vispy.gloo.glir")
     monkeypatch.setattr(glir.GlirProgram, "delete", lambda program: None)
+
+
+@pytest.fixture
+def add_image(panel):
+    """Add an image of random numbers below 1000 to the panel's viewer."""
+    import numpy as np
+
+    def add(shape=(40, 44), seed=0, **keywords):
+        data = (1000 * np.random.default_rng(seed).random(shape)).astype(np.uint16)
+        return panel.viewer.add_image(data, **{"name": f"image {seed}", **keywords})
+
+    return add
+
+
+@pytest.fixture
+def ready(panel, qtbot):
+    """Wait until the estimate is of the present choices."""
+
+    def wait():
+        qtbot.waitUntil(lambda: panel.estimator.settled, timeout=30_000)
+        return panel
+
+    return wait
+
+
+@pytest.fixture
+def run(panel, qtbot, ready):
+    """Press Run, wait for the layers, and return them by what they show."""
+
+    def press():
+        ready()
+        assert panel.form.run.enabled, panel.form.estimate.text()
+        panel.form.run.native.click()
+        qtbot.waitUntil(lambda: not panel.session.is_running, timeout=60_000)
+        return {layer.metadata["napari-lucyd"]["quantity"]: layer for layer in panel.session.results}
+
+    return press
+
+
+@pytest.fixture
+def slow_tiles(monkeypatch):
+    """Tiles that take a tenth of a second each, so that a test can act in between."""
+    import time
+
+    from napari_lucyd.deconvolution import Job
+
+    steps = Job.steps
+
+    def slow(self, should_stop=None):
+        for step in steps(self, should_stop):
+            time.sleep(0.1)
+            yield step
+
+    monkeypatch.setattr(Job, "steps", slow)

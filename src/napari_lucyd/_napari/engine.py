@@ -17,6 +17,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_lucyd._napari import collector
+
 if TYPE_CHECKING:
     from napari_lucyd.models import Model
 
@@ -44,7 +46,7 @@ def load() -> None:
     EngineError
         If that fails.
     """
-    with _lock:
+    with _lock, collector.held():
         try:
             if "torch" not in sys.modules:
                 _preload_libraries()

@@ -54,6 +54,10 @@ class Estimator(QObject):
         self._stale = True
         self._timer.start()
 
+    def hold(self) -> None:
+        """Wait for the next change."""
+        self._timer.stop()
+
     def _begin(self) -> None:
         if self._working or self._busy():
             return
@@ -64,7 +68,8 @@ class Estimator(QObject):
             self.refused.emit(str(error))
             return
         self._working = True
-        worker = create_worker(estimate, tasks, _start_thread=False)
+        # Errors are told of here; otherwise superqt raises them in the window's thread as well.
+        worker = create_worker(estimate, tasks, _start_thread=False, _ignore_errors=True)
         worker.returned.connect(self._on_returned)
         worker.errored.connect(self._on_errored)
         worker.start()

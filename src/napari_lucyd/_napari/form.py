@@ -117,6 +117,7 @@ class Form(QWidget):
         self.separate = ComboBox(choices=SEPARATE, value="C", tooltip=tooltip("separate"))
         self.estimate = _note("lucyd-estimate")
         self.preview = QToggleSwitch("Live preview")
+        self.preview_note = _note("lucyd-preview")
         self.preview.setToolTip(
             "Deconvolves a patch around the cursor as you browse and lays it over the image; it grows "
             "and becomes exact while the view rests."
@@ -220,7 +221,7 @@ class Form(QWidget):
         column.setContentsMargins(_MARGIN + 2, _MARGIN, _MARGIN + 2, _MARGIN)
         column.setSpacing(6)
         column.addWidget(self.estimate)
-        column.addWidget(self.preview)
+        column.addWidget(_row(self.preview, self.preview_note, stretch=(0, 1)))
         column.addWidget(_row(self.run.native, self.cancel.native, stretch=(2, 1)))
         column.addWidget(self.progress.native)
         column.addWidget(self.status)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from napari.layers import Image
 from napari.utils.notifications import show_error, show_info, show_warning
-from qtpy.QtCore import QCoreApplication
 
 from napari_lucyd._napari.layers import Source
 from napari_lucyd._napari.parameters import Parameters, default_model
@@ -42,8 +41,10 @@ def deconvolve_active(viewer: napari.viewer.Viewer) -> None:
     except ValueError as error:
         show_error(str(error))
         return
-    session = Session(viewer, QCoreApplication.instance(), activity=True)
+    # The window's child: a run that is on when napari is closed goes with it.
+    session = Session(viewer, viewer.window._qt_window, activity=True)
     _sessions.add(session)
+    session.destroyed.connect(lambda *_: _sessions.discard(session))
     session.failed.connect(_on_failed)
     session.finished.connect(_on_finished)
     session.ended.connect(lambda: _on_ended(session))

@@ -44,8 +44,8 @@ class RegionChoice(QObject):
         self.subscriptions = Subscriptions(form)
         self.subscriptions.add(
             self._on_view,
-            viewer.camera.events.center,
-            viewer.camera.events.zoom,
+            viewer.scene.camera.events.center,
+            viewer.scene.camera.events.zoom,
             viewer.dims.events.ndisplay,
             viewer.dims.events.order,
         )

@@ -9,6 +9,7 @@ from napari.qt.threading import create_worker
 from napari.utils import progress
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
+from napari_lucyd._napari import collector
 from napari_lucyd._napari.layers import RANGE_KEY, unique_names
 from napari_lucyd._napari.worker import Advanced, Event, Failed, Finished, Note, Stop, Task, run
 
@@ -81,11 +82,16 @@ class Session(QObject):
         # errored: napari shows it as a notification with its traceback.
         self._worker = create_worker(run, tuple(tasks), self._stop, _start_thread=False)
         self._stop.worker = self._worker
+        # The window, or the panel, can go at any time.
+        self.destroyed.connect(self._stop.set)
         self._worker.yielded.connect(self._hear)
         self._worker.errored.connect(self._on_error)
         self._worker.finished.connect(self._on_finished)
+        # Not a method: it has to be called also when this session is gone with its window.
+        self._worker.finished.connect(collector.release)
+        collector.hold()
         if self._activity:
-            self._bar = progress(total=0, desc="Deconvolve")
+            self._bar = progress(total=1, desc="Deconvolve")
         self.started.emit()
         self._worker.start()
 
@@ -111,6 +117,7 @@ class Session(QObject):
             case Note():
                 self.told.emit(event.text)
             case Advanced():
+                collector.sweep()
                 if self._bar is not None:
                     self._bar.total = event.total
                     self._bar.update(event.done - self._bar.n)

@@ -129,7 +129,7 @@ class SideBySide:
         """Show these layers next to each other."""
         if self._before is not None:
             self.hide()
-        grid, camera = self.viewer.canvas.grid, self.viewer.camera
+        grid, camera = self.viewer.canvas.grid, self.viewer.scene.camera
         self._before = {
             "grid": (grid.enabled, grid.stride, grid.shape, grid.spacing),
             "camera": (camera.center, camera.zoom, camera.angles),
@@ -148,7 +148,7 @@ class SideBySide:
         if self._before is None:
             return
         before, self._before = self._before, None
-        grid, camera = self.viewer.canvas.grid, self.viewer.camera
+        grid, camera = self.viewer.canvas.grid, self.viewer.scene.camera
         grid.enabled, grid.stride, grid.shape, grid.spacing = before["grid"]
         for layer, visible, named in before["layers"]:
             if layer in self.viewer.layers:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import weakref
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 LOADING = "Loading PyTorch…"
 _ISOTROPIC = {"auto": None, "on": True, "off": False}
 _MESSAGES = 4
+# Tiles can be done far more often than a person can read.
+REDRAW_SECONDS = 0.2
 
 
 class DeconvolveWidget(QWidget):
@@ -62,6 +66,7 @@ class DeconvolveWidget(QWidget):
         self.estimator = Estimator(self.tasks, lambda: self.session.is_running, self)
         self._sources: list[weakref.ref[Image]] = []
         self._messages: list[str] = []
+        self._drawn = 0.0
         self._connect()
         self._colour()
         if self.image.layer is not None:
@@ -89,7 +94,7 @@ class DeconvolveWidget(QWidget):
         form.side_by_side.native.toggled.connect(self._on_side_by_side)
         form.save.changed.connect(self.ask_and_save)
         form.preview.toggled.connect(self.preview.set_enabled)
-        self.preview.status.connect(self._tell)
+        self.preview.status.connect(form.preview_note.setText)
         session.started.connect(self._on_started)
         session.told.connect(self._tell)
         session.advanced.connect(self._on_advanced)
@@ -98,6 +103,8 @@ class DeconvolveWidget(QWidget):
         session.ended.connect(self._on_ended)
         self.subscriptions = Subscriptions(self)
         self.subscriptions.add(self._colour, self.viewer.events.theme)
+        # Its thread and its layer go with the panel.
+        self.destroyed.connect(partial(_close, self.preview))
 
     # What a run would be
 
@@ -203,11 +210,17 @@ class DeconvolveWidget(QWidget):
         self._messages = []
         form.run.enabled, form.cancel.enabled = False, True
         form.partial.hide()
-        form.progress.max = 0  # a bar that moves until the number of tiles is known
-        form.progress.native.setFormat("")
+        # No bar that moves by itself: each of its steps makes a software renderer compose the whole window.
+        form.progress.max, form.progress.value = 1, 0
+        form.progress.native.setFormat("Preparing…")
+        self._drawn = 0.0
         self.preview.pause()
 
     def _on_advanced(self, event: Advanced) -> None:
+        now = time.monotonic()
+        if now - self._drawn < REDRAW_SECONDS and event.done < event.total:
+            return
+        self._drawn = now
         bar = self.form.progress
         bar.max, bar.value = event.total, event.done
         left = "" if event.seconds_left is None else f"  ·  {duration_text(event.seconds_left)} left"
@@ -273,7 +286,8 @@ class DeconvolveWidget(QWidget):
         """Write layers into a folder, in the background."""
         files = [save.File.from_layer(layer) for layer in layers]
         self._tell(f"Saving {len(files)} file{'s' if len(files) > 1 else ''}…")
-        worker = create_worker(save.write, files, folder, self.form.save_as.value, _start_thread=False)
+        dtype = self.form.save_as.value
+        worker = create_worker(save.write, files, folder, dtype, _start_thread=False, _ignore_errors=True)
         worker.returned.connect(self._on_saved)
         worker.errored.connect(self._on_not_saved)
         worker.start()
@@ -295,3 +309,7 @@ class DeconvolveWidget(QWidget):
     def _colour(self, event: Any = None) -> None:
         theme = get_theme(self.viewer.theme)
         self.form.colour(theme.current.as_hex(), theme.text.as_hex(), theme.foreground.as_hex())
+
+
+def _close(preview: LivePreview, *_: Any) -> None:
+    preview.close()

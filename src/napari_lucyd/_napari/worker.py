@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lucyd._napari import engine
+from napari_lucyd._napari import collector, engine
 from napari_lucyd._napari.layers import Source, result_layers
 from napari_lucyd._napari.parameters import Parameters
 from napari_lucyd._napari.region import spatial_region
@@ -143,17 +143,18 @@ def make_job(task: Task, model: Any) -> tuple[Job, tuple[slice, ...] | None]:
 
 def estimate(tasks: Sequence[Task]) -> list[Estimate]:
     """Memory and time of each image, for the line above Run; call it off the window's thread."""
-    engine.load()
-    estimates = []
-    for task in tasks:
-        try:
-            model = engine.get_model(task.parameters.model)
-            job, region = make_job(task, model)
-            seconds = job.estimate_seconds()
-            estimates.append(Estimate(task, job, model, seconds, region=region))
-        except Exception as error:
-            estimates.append(Estimate(task, None, error=explain(error)))
-    return estimates
+    with collector.held():
+        engine.load()
+        return [_estimate_one(task) for task in tasks]
+
+
+def _estimate_one(task: Task) -> Estimate:
+    try:
+        model = engine.get_model(task.parameters.model)
+        job, region = make_job(task, model)
+        return Estimate(task, job, model, job.estimate_seconds(), region=region)
+    except Exception as error:  # told of in the panel, whatever it is
+        return Estimate(task, None, error=explain(error))
 
 
 def run(tasks: Sequence[Task], should_stop: Callable[[], bool]) -> Iterator[Event]:

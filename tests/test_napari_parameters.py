@@ -1,0 +1,121 @@
+"""The panel's choices and what the engine is told."""
+
+import inspect
+from dataclasses import fields
+
+import pytest
+
+from napari_lucyd._napari.parameters import (
+    Parameters,
+    default_model,
+    label,
+    parse_axes,
+    parse_halo,
+    parse_tile,
+    tooltip,
+)
+from napari_lucyd._napari.text import bytes_text, duration_text, model_text
+
+
+def test_options_are_arguments_of_plan():
+    from napari_lucyd.deconvolution import plan
+
+    options = Parameters().options((0.3, 0.1, 0.1), "ZYX", None)
+    known = set(inspect.signature(plan).parameters)
+    assert set(options) <= known
+    # What the panel leaves out: the input, and what only code can have.
+    assert known - set(options) == {"volume", "model", "statistics"}
+
+
+def test_defaults_are_those_of_the_engine():
+    from napari_lucyd.deconvolution import plan
+
+    options = Parameters().options(None, None, None)
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(plan).parameters.items()
+        if name in options
+    }
+    assert options == defaults
+
+
+def test_the_users_axes_come_before_the_layers():
+    assert Parameters(axes="CZYX").options(None, "TZYX", None)["axes"] == "CZYX"
+    assert Parameters().options(None, "TZYX", None)["axes"] == "TZYX"
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Parameters)])
+def test_every_choice_has_a_label_and_a_tooltip(name):
+    assert label(name)
+    assert len(tooltip(name)) > 20
+
+
+@pytest.mark.parametrize(
+    ("text", "axes"), [("zyx", "ZYX"), (" Z, Y, X ", "ZYX"), ("z × y × x", "ZYX"), ("", None), ("  ", None)]
+)
+def test_axes_line_is_read_as_people_write_it(text, axes):
+    assert parse_axes(text, 3) == axes
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [("QYX", "Q is not known"), ("YYX", "twice"), ("TZYX", "has 3 axes"), ("YXZ", "last two")],
+)
+def test_wrong_axes_are_refused_in_words(text, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        parse_axes(text, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "tile"),
+    [("", None), ("Automatic", None), ("64", (64,)), ("64, 128 128", (64, 128, 128)), ("8x9x10", (8, 9, 10))],
+)
+def test_tile_line(text, tile):
+    assert parse_tile(text) == tile
+
+
+@pytest.mark.parametrize("text", ["a", "64, 0, 64", "-3", "1.5"])
+def test_wrong_tiles_are_refused(text):
+    with pytest.raises(ValueError, match="not understood"):
+        parse_tile(text)
+
+
+def test_halo_line():
+    assert parse_halo("") is None
+    assert parse_halo(" 12 ") == 12
+    with pytest.raises(ValueError, match="not understood"):
+        parse_halo("-1")
+
+
+def test_default_model_fits_the_image(monkeypatch):
+    cards = [
+        {"name": "general", "network": {"dimension": 3}},
+        {"name": "mixture", "network": {"dimension": 3}},
+        {"name": "planes", "network": {"dimension": 2}},
+    ]
+    monkeypatch.setattr("napari_lucyd._napari.parameters.list_models", lambda: cards)
+    assert default_model(2) == "planes"
+    assert default_model(3) == default_model(5) == "general"
+
+
+def test_numbers_in_words():
+    assert [bytes_text(n) for n in (2e3, 5.5e6, 2.34e9, 64e9)] == ["2 kB", "5.5 MB", "2.3 GB", "64 GB"]
+    assert [duration_text(s) for s in (0.2, 59.4, 60, 95, 700, 3599, 7000)] == [
+        "under a second",
+        "59 s",
+        "1 min",
+        "1 min 35 s",
+        "12 min",
+        "1 h",
+        "1 h 57 min",
+    ]
+
+
+def test_model_text_says_what_a_model_was_trained_for():
+    card = {"description": "A model", "blur_sigma_voxels": [0.3, 2.5], "noise_sigma": [0, 0.47]}
+    text = model_text({**card, "flux_kept": False})
+    assert "A model." in text
+    assert "0.3 to 2.5 voxels" in text
+    assert "47%" in text
+    assert "Does not keep" in text
+    assert "Does not keep" not in model_text({**card, "flux_kept": True})

@@ -1,0 +1,213 @@
+"""Runs from the panel in a real window: what comes out, cancels, and windows that close."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari_lucyd._napari.layers import METADATA_KEY
+
+pytestmark = pytest.mark.napari
+
+
+def speckles(shape, seed=0):
+    return (1000 * np.random.default_rng(seed).random(shape)).astype(np.uint16)
+
+
+def test_run_equals_the_engine_and_fills_the_layers(panel, add_image, run, random_model_2d):
+    from napari_lucyd.deconvolution import deconvolve
+
+    layer = add_image(scale=(0.2, 0.1), units=("µm", "µm"), colormap="green", contrast_limits=(100, 900))
+    results = run()
+    assert list(results) == ["output", "correction_mask", "update_term"]
+    expected = deconvolve(layer.data, random_model_2d, device="cpu", voxel_size=(0.2, 0.1))
+    np.testing.assert_allclose(results["output"].data, expected.output, atol=1e-2)  # 1e-5 of 1000
+    output = results["output"]
+    np.testing.assert_allclose(output.scale, (0.2, 0.1))
+    assert output.units == layer.units
+    assert (output.colormap.name, output.contrast_limits) == ("green", [100, 900])
+    recipe = output.metadata[METADATA_KEY]
+    assert recipe["model"] == "random-2d"
+    assert recipe["input"]["shape"] == [40, 44]
+    assert "image 0" in panel.form.status.text()
+    assert "CPU" in panel.form.status.text()
+
+
+def test_all_selected_images_in_one_run(panel, add_image, run, ready):
+    layers = [add_image(seed=n) for n in range(3)]
+    panel.viewer.layers.selection = {layers[0], layers[2]}
+    ready()
+    assert "all 2 selected images" in panel.form.also.text()
+    run()
+    sources = {layer.metadata[METADATA_KEY]["source"] for layer in panel.session.results}
+    assert sources == {"image 0", "image 2"}
+    assert len(panel.session.results) == 6
+
+
+def test_an_image_that_fails_is_told_of_and_the_other_runs(panel, add_image, run):
+    good = add_image()
+    bad = panel.viewer.add_image(np.full((20, 20), np.nan, np.float32), name="empty", contrast_limits=(0, 1))
+    panel.viewer.layers.selection = {good, bad}
+    run()
+    assert "“empty” was not deconvolved" in panel.form.status.text()
+    assert panel.form.status.property("problem")
+    assert len(panel.session.results) == 3
+    assert panel.form.run.enabled
+
+
+def test_only_the_ticked_layers_come(panel, add_image, run):
+    add_image()
+    for name, box in panel.form.outputs.items():
+        box.value = name in ("output", "intermediate")
+    assert list(run()) == ["output", "intermediate"]
+
+
+def test_what_is_on_screen(panel, add_image, run):
+    layer = add_image((200, 220))
+    panel.viewer.scene.camera.zoom *= 4
+    panel.viewer.scene.camera.center = (100, 110)
+    panel.form.region.value = "screen"
+    output = run()["output"]
+    assert output.data.shape < layer.data.shape
+    # What was computed covers the canvas: the middle, and less than the image.
+    start = output.translate
+    stop = start + np.asarray(output.data.shape)
+    assert (start > 0).all()
+    assert (stop < layer.data.shape).all()
+    np.testing.assert_allclose((start + stop) / 2, (100, 110), atol=3)
+    panel.viewer.scene.camera.zoom /= 8
+    panel.estimator.refresh()
+    assert run()["output"].data.shape == layer.data.shape
+
+
+def test_drawn_rectangle_with_a_range_of_planes(panel, add_image, run, ready, qtbot):
+    layer = add_image((9, 40, 44), scale=(2, 1, 1), translate=(0, 5, 5))
+    ready()
+    panel.form.region.value = "rectangle"
+    ready()
+    assert "Draw" in panel.form.estimate.text()
+    panel.form.draw.native.click()
+    shapes = panel.viewer.layers["LUCYD region"]
+    assert shapes.mode == "add_rectangle"
+    corners = [layer.data_to_world((0, y, x))[-2:] for y, x in ((10, 12), (10, 30), (22, 30), (22, 12))]
+    shapes.add_rectangles(np.asarray([shapes.world_to_data(corner) for corner in corners]))
+    ready()
+    assert panel.form.z_range.native.isVisible()
+    panel.form.z_range.value = (2, 5)
+    ready()
+    assert panel.form.where.text() == "Z 2–5   Y 10–22   X 12–30"
+    output = run()["output"]
+    assert output.data.shape == (4, 13, 19)
+    np.testing.assert_allclose(output.data_to_world((0, 0, 0)), layer.data_to_world((2, 10, 12)))
+    assert panel.image.layer is layer
+
+
+def test_a_rectangle_elsewhere_is_told_of(panel, add_image, ready):
+    add_image()
+    panel.form.region.value = "rectangle"
+    panel.form.draw.native.click()
+    panel.viewer.layers["LUCYD region"].add_rectangles(np.asarray([[90, 90], [90, 99], [99, 99], [99, 90]]))
+    ready()
+    assert "outside “image 0”" in panel.form.estimate.text()
+
+
+def test_cancel_offers_the_finished_part(panel, add_image, ready, qtbot, slow_tiles):
+    layer = add_image((96, 20))
+    panel.form.tile.value = "12, 20"
+    ready()
+    panel.form.run.native.click()
+    qtbot.waitUntil(lambda: panel.form.progress.value >= 2, timeout=30_000)
+    assert panel.form.cancel.enabled
+    assert not panel.form.run.enabled
+    assert "left" in panel.form.progress.native.text()
+    panel.form.cancel.native.click()
+    qtbot.waitUntil(lambda: not panel.session.is_running, timeout=2_000)
+    assert list(panel.viewer.layers) == [layer]
+    assert "Stopped after" in panel.form.status.text()
+    assert panel.form.keep.native.isVisible()
+    panel.form.keep.native.click()
+    qtbot.waitUntil(lambda: not panel.session.is_running, timeout=10_000)
+    output = panel.session.results[0].data
+    assert np.isfinite(output[:12]).all()
+    assert np.isnan(output[-12:]).all()
+    assert not panel.form.keep.native.isVisible()
+    assert panel.form.run.enabled
+
+
+def test_cancel_and_discard(panel, add_image, ready, qtbot, slow_tiles):
+    layer = add_image((96, 20))
+    panel.form.tile.value = "12, 20"
+    ready()
+    panel.form.run.native.click()
+    qtbot.waitUntil(lambda: panel.form.progress.value >= 1, timeout=30_000)
+    panel.form.cancel.native.click()
+    qtbot.waitUntil(lambda: not panel.session.is_running, timeout=2_000)
+    panel.form.discard.native.click()
+    assert panel.session.partial is None
+    assert list(panel.viewer.layers) == [layer]
+
+
+def test_a_run_survives_its_layer_being_renamed_and_removed(panel, add_image, ready, qtbot, slow_tiles):
+    layer = add_image((96, 20))
+    panel.form.tile.value = "12, 20"
+    ready()
+    panel.form.run.native.click()
+    qtbot.waitUntil(lambda: panel.form.progress.value >= 1, timeout=30_000)
+    layer.name = "something else"
+    panel.viewer.layers.clear()
+    qtbot.waitUntil(lambda: not panel.session.is_running, timeout=30_000)
+    assert [entry.name for entry in panel.viewer.layers] == [
+        "image 0 – output (random-2d)",
+        "image 0 – correction mask (random-2d)",
+        "image 0 – update term (random-2d)",
+    ]
+    assert np.isfinite(panel.session.results[0].data).all()
+
+
+def test_closing_napari_during_a_run_ends_cleanly(panel, add_image, ready, qtbot, slow_tiles):
+    from qtpy.QtCore import QThreadPool
+
+    add_image((960, 20))
+    panel.form.tile.value = "12, 20"
+    ready()
+    panel.form.run.native.click()
+    qtbot.waitUntil(lambda: panel.form.progress.value >= 1, timeout=30_000)
+    panel.viewer.window.close()
+    # 80 tiles of a tenth of a second were to come.
+    assert QThreadPool.globalInstance().waitForDone(2_000)
+    qtbot.wait(100)
+
+
+def test_dask_multiscale_and_rotated_layers_work(panel, add_image, run, random_model_2d):
+    da = pytest.importorskip("dask.array")
+    from napari_lucyd.deconvolution import deconvolve
+
+    data = speckles((48, 52))
+    expected = deconvolve(data, random_model_2d, device="cpu").output
+    keywords = {"contrast_limits": (0, 1000)}
+    panel.viewer.add_image(da.from_array(data, chunks=16), name="dask", **keywords)
+    np.testing.assert_allclose(run()["output"].data, expected, atol=1e-2)
+    panel.viewer.add_image([data, data[::2, ::2]], name="pyramid", multiscale=True, **keywords)
+    np.testing.assert_allclose(run()["output"].data, expected, atol=1e-2)
+    layer = panel.viewer.add_image(data, name="rotated", rotate=30, scale=(0.5, 0.5), **keywords)
+    output = run()["output"]
+    np.testing.assert_allclose(output.data, expected, atol=1e-2)
+    np.testing.assert_allclose(output.data_to_world((7, 9)), layer.data_to_world((7, 9)))
+
+
+def test_a_series_with_channels_keeps_its_axes(panel, add_image, run):
+    layer = add_image((2, 2, 3, 20, 22), scale=(1, 1, 0.5, 0.2, 0.2))
+    output = run()["output"]
+    assert output.data.shape == layer.data.shape
+    assert output.metadata[METADATA_KEY]["axes"] == "TCZYX"
+    np.testing.assert_allclose(output.scale, layer.scale)
+
+
+def test_a_volume_through_a_3d_model(panel, add_image, run, qtbot, model_files):
+    panel.model.load(model_files[3])
+    qtbot.waitUntil(lambda: panel.model.name == str(model_files[3]), timeout=20_000)
+    add_image((4, 16, 18), scale=(0.3, 0.1, 0.1))
+    output = run()["output"]
+    assert "resampled ×3" in panel.form.understood.text()
+    assert output.metadata[METADATA_KEY]["resampling"]["factor"] == pytest.approx(3)
+    assert output.data.shape == (4, 16, 18)

@@ -1,0 +1,221 @@
+"""A run as a generator of events: no window, no thread."""
+
+import os
+import sys
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari.layers import Image
+
+from napari_lucyd._napari import engine, worker
+from napari_lucyd._napari.layers import Source
+from napari_lucyd._napari.parameters import Parameters
+from napari_lucyd._napari.worker import Advanced, Failed, Finished, Note, RunError, Stop, Task, estimate, run
+
+
+def never() -> bool:
+    return False
+
+
+def image(shape=(24, 26), seed=0, **keywords):
+    data = np.random.default_rng(seed).random(shape).astype(np.float32) * 100
+    return Image(data, **{"name": f"image {seed}", **keywords})
+
+
+def task(layer, file, view=None, **choices):
+    return Task(Source.from_layer(layer), Parameters(model=str(file), device="cpu", **choices), view)
+
+
+def only(events, kind):
+    return [event for event in events if isinstance(event, kind)]
+
+
+def test_a_run_equals_the_engine(model_files, random_model_2d):
+    from napari_lucyd.deconvolution import deconvolve
+
+    layer = image()
+    (finished,) = only(run([task(layer, model_files[2])], never), Finished)
+    expected = deconvolve(layer.data, random_model_2d, device="cpu")
+    np.testing.assert_array_equal(finished.result.output, expected.output)
+    assert finished.complete
+    assert [keywords["name"] for _, keywords, _ in finished.layers] == [
+        "image 0 – output (random-2d)",
+        "image 0 – correction mask (random-2d)",
+        "image 0 – update term (random-2d)",
+    ]
+
+
+def test_progress_counts_the_tiles_of_all_images(model_files):
+    tasks = [task(image(seed=n), model_files[2], tile_shape=(12, 26)) for n in range(2)]
+    steps = only(run(tasks, never), Advanced)
+    assert [(step.done, step.total) for step in steps] == [
+        (n, steps[-1].total) for n in range(1, len(steps) + 1)
+    ]
+    assert len(steps) == steps[-1].total >= 4
+    assert steps[-1].seconds_left == 0
+
+
+def test_one_bad_image_does_not_stop_the_others(model_files):
+    nothing = Image(np.full((24, 24), np.nan, np.float32), name="empty", contrast_limits=(0, 1))
+    events = list(run([task(nothing, model_files[2]), task(image(), model_files[2])], never))
+    (failed,) = only(events, Failed)
+    assert failed.task.source.name == "empty"
+    assert "NaN" in failed.text
+    assert len(only(events, Finished)) == 1
+
+
+def test_a_model_that_cannot_be_loaded_is_told_of(tmp_path):
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"nothing")
+    (failed,) = only(run([task(image(), broken)], never), Failed)
+    assert "broken" in failed.text
+
+
+def test_a_cancel_keeps_what_is_finished(model_files):
+    stop = Stop()
+    events = []
+    for event in run([task(image((48, 26)), model_files[2], tile_shape=(12, 26))], stop):
+        events.append(event)
+        if isinstance(event, Advanced):
+            stop.set()
+    (finished,) = only(events, Finished)
+    assert not finished.complete
+    assert 0 < finished.share < 1
+    known = np.isfinite(finished.result.output)
+    assert known.any()
+    assert not known.all()
+
+
+def test_a_cancel_at_once_leaves_nothing(model_files):
+    stop = Stop()
+    stop.set()
+    events = list(run([task(image(), model_files[2]), task(image(seed=1), model_files[2])], stop))
+    assert not only(events, Finished)
+    assert "nothing was finished" in only(events, Note)[-1].text
+
+
+def test_closing_napari_stops_a_run_too():
+    stop = Stop(worker=SimpleNamespace(abort_requested=False))
+    assert not stop()
+    stop.worker.abort_requested = True
+    assert stop()
+
+
+def test_no_runtime_error_leaves_the_generator(monkeypatch):
+    def fail():
+        raise RuntimeError("CUDA error: out of luck")
+
+    monkeypatch.setattr(worker.engine, "load", fail)
+    with pytest.raises(RunError, match="out of luck"):
+        list(run([], never))
+    assert not issubclass(RunError, RuntimeError)
+
+
+def test_a_runtime_error_within_an_image_becomes_an_event(model_files, monkeypatch):
+    from napari_lucyd.deconvolution import Job
+
+    def fail(self, should_stop=None):
+        raise RuntimeError("the driver is gone")
+        yield
+
+    monkeypatch.setattr(Job, "steps", fail)
+    (failed,) = only(run([task(image(), model_files[2])], never), Failed)
+    assert failed.text == "RuntimeError: the driver is gone"
+
+
+def test_a_region_is_what_the_whole_run_gives_there(model_files):
+    layer = image((40, 44))
+    view = (slice(5, 30), slice(8, 33))
+    (whole,) = only(run([task(layer, model_files[2])], never), Finished)
+    (part,) = only(run([task(layer, model_files[2], view)], never), Finished)
+    np.testing.assert_allclose(part.result.output, whole.result.output[view], atol=1e-3)  # 1e-5 of 100
+    np.testing.assert_array_equal(part.layers[0][1]["translate"], (5, 8))
+
+
+def test_axes_labels_of_the_layer_are_used(model_files):
+    layer = image((2, 3, 20, 22), axis_labels=("t", "z", "y", "x"))
+    (entry,) = estimate([task(layer, model_files[2])])
+    assert entry.job.axes == "TZYX"
+
+
+def test_the_users_axes_win(model_files):
+    layer = image((3, 20, 22), axis_labels=("t", "y", "x"))
+    (entry,) = estimate([task(layer, model_files[2], axes="ZYX")])
+    assert entry.job.axes == "ZYX"
+
+
+def test_estimate_gives_memory_and_time(model_files):
+    (entry,) = estimate([task(image(), model_files[2])])
+    assert entry.seconds > 0
+    assert entry.job.memory_bytes > 3 * 4 * 24 * 26
+    assert not entry.error
+
+
+def test_estimate_of_what_cannot_be_done_says_why(model_files):
+    (entry,) = estimate([task(image(), model_files[2], axes="ZYX")])
+    assert entry.job is None
+    assert entry.error
+
+
+def test_one_processor_is_left_to_the_window(monkeypatch):
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        monkeypatch.setattr(engine, "_processors", lambda: 4)
+        engine.load()
+        assert torch.get_num_threads() == 3
+        monkeypatch.setattr(engine, "_processors", lambda: 1)
+        engine.load()
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_missing_torch_is_explained(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(engine, "_preload_libraries", lambda: None)
+    with pytest.raises(engine.EngineError, match="pip install torch"):
+        engine.load()
+
+
+def test_the_dll_clash_on_windows_is_explained(monkeypatch):
+    monkeypatch.setattr(engine.os, "name", "nt")
+    text = engine._explain(OSError("[WinError 1114] c10.dll"))
+    assert "c10.dll" in text
+    assert "Redistributable" in text
+
+
+def test_a_model_is_loaded_once_and_again_when_its_file_changes(model_files, tmp_path, random_model):
+    from napari_lucyd.models import save_model
+
+    path = tmp_path / "changing.safetensors"
+    path.write_bytes(model_files[2].read_bytes())
+    first = engine.get_model(str(path))
+    assert engine.get_model(str(path)) is first
+    assert engine.loaded_model(str(path)) is first
+    save_model(path, random_model.network, overwrite=True)
+    path.with_suffix(".json").unlink()
+    os.utime(path, (1, 1))
+    second = engine.get_model(str(path))
+    assert second is not first
+    assert engine.loaded_model(str(path)) is second
+
+
+def test_models_can_be_loaded_from_several_threads(model_files):
+    models = []
+    threads = [
+        threading.Thread(target=lambda: models.append(engine.get_model(str(model_files[2]))))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(map(id, models))) == 1
