@@ -27,9 +27,10 @@ def resolve_normalization(wanted: Any, own: Normalization | Mapping[str, Any]) -
     Parameters
     ----------
     wanted
-        ``"model"``, a method's name, or anything with ``method``, ``low`` and ``high`` (attributes or keys).
+        ``"model"``, a method's name, or anything with ``method``, ``low``, ``high`` and ``pedestal``
+        (attributes or keys).
     own
-        The model's; its percentiles serve ``"percentile"`` as well, if it has any.
+        The model's; its percentiles serve ``"percentile"`` as well, if it has any, and its pedestal all.
 
     Raises
     ------
@@ -39,7 +40,7 @@ def resolve_normalization(wanted: Any, own: Normalization | Mapping[str, Any]) -
     Examples
     --------
     >>> resolve_normalization("model", {"method": "percentile", "low": 1, "high": 99})
-    Normalization(method='percentile', low=1.0, high=99.0)
+    Normalization(method='percentile', low=1.0, high=99.0, pedestal=0.0)
     """
     if not isinstance(wanted, str):
         return _from_fields(wanted)
@@ -48,11 +49,11 @@ def resolve_normalization(wanted: Any, own: Normalization | Mapping[str, Any]) -
         return models
     if wanted not in METHODS:
         raise ValueError(f"normalization is {wanted!r}; it can be 'model', {', '.join(map(repr, METHODS))}.")
-    return Normalization(wanted)
+    return Normalization(wanted, pedestal=models.pedestal)
 
 
 def _from_fields(value: Any) -> Normalization:
-    names = ("method", "low", "high")
+    names = ("method", "low", "high", "pedestal")
     if isinstance(value, Mapping):
         fields = {name: value[name] for name in names if value.get(name) is not None}
     else:
@@ -63,7 +64,7 @@ def _from_fields(value: Any) -> Normalization:
             f"normalization is {value!r}; it can be 'model', {', '.join(map(repr, METHODS))}, or have a "
             "method, a low and a high percentage."
         )
-    fields |= {name: float(fields[name]) for name in ("low", "high") if name in fields}
+    fields |= {name: float(fields[name]) for name in names[1:] if name in fields}
     return Normalization(**fields)
 
 
@@ -230,7 +231,7 @@ def _group(
             f"The image's values reach from {lo:g} to {hi:g}: more than float32 can hold. Scale it down."
         )
     # Rounded to what is computed with, so that the recipe holds the very numbers.
-    lo, s = float(np.float32(lo)), float(np.float32(hi - lo))
+    lo, s = float(np.float32(lo - normalization.pedestal * (hi - lo))), float(np.float32(hi - lo))
     if normalization.method == "none":
         lo, s = 0.0, 1.0
     if not s > 0:  # constant: any scale will do

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from napari_lucyd.models.normalization import Normalization
 from napari_lucyd.simulation.degradation import blur, blur_truncated, scale_to_unit
 from napari_lucyd.simulation.phantoms import FloatImage, make_phantom
 from napari_lucyd.training.config import DataConfig, TrainingConfig
@@ -62,7 +63,7 @@ class _OpenSpecimen:
     Truth and image share the image's percentiles: what the network learns keeps the flux.
     """
 
-    def __init__(self, data: DataConfig, normalization: tuple[float, float], seed: int) -> None:
+    def __init__(self, data: DataConfig, normalization: Normalization, seed: int) -> None:
         generator = np.random.default_rng([data.seed, seed])
         sharp = self._sharp(data, seed, generator)
         lateral = generator.uniform(data.blur_sigma[0], data.blur_sigma[1])
@@ -80,11 +81,11 @@ class _OpenSpecimen:
         # Squared: little noise is commoner than much, in use and here.
         sigma = (low + (high - low) * generator.random() ** 2) / 255 * span
         image = image + generator.normal(0, sigma, image.shape).astype(np.float32)
-        lo, hi = np.percentile(image, normalization)
-        self.image = ((image - lo) / (hi - lo)).astype(np.float32)
-        self.truth = ((sharp - lo) / (hi - lo)).astype(np.float32)
+        lo, hi = np.percentile(image, (normalization.low, normalization.high))
+        self.image = ((image - lo) / (hi - lo) + normalization.pedestal).astype(np.float32)
+        self.truth = ((sharp - lo) / (hi - lo) + normalization.pedestal).astype(np.float32)
         # Few bright objects in a dark volume lie far above the percentile; they must not own the loss.
-        self.peak = max(1.0, float(np.percentile(self.truth, 99.99)))
+        self.peak = max(1.0, float(np.percentile(self.truth, 99.99)) - normalization.pedestal)
 
     def patch(self, window: tuple[int | slice, ...], generator: np.random.Generator) -> _Pair:
         return _Pair(self.image[window], self.truth[window], self.peak)
@@ -142,10 +143,11 @@ class Patches(Dataset[Patch]):
         gain = 1.0
         if data.track == "open" or generator.random() < 0.5:
             gain = float(np.exp(generator.uniform(*np.log(data.gain))))
+        pedestal = np.float32(self.config.normalization.pedestal)
         shift = float(generator.uniform(*data.offset))
         return Patch(
-            _tensor(image * np.float32(gain) + np.float32(shift)),
-            _tensor(truth * np.float32(gain) + np.float32(shift)),
+            _tensor((image - pedestal) * np.float32(gain) + np.float32(pedestal + shift)),
+            _tensor((truth - pedestal) * np.float32(gain) + np.float32(pedestal + shift)),
             torch.tensor(1 / (gain * peak), dtype=torch.float32).reshape([1] * (image.ndim + 1)),
         )
 
@@ -156,7 +158,7 @@ class Patches(Dataset[Patch]):
             self._specimens[number] = (
                 _StrictSpecimen(data, seed)
                 if data.track == "strict"
-                else _OpenSpecimen(data, (normalization.low, normalization.high), seed)
+                else _OpenSpecimen(data, normalization, seed)
             )
             while len(self._specimens) > data.alive + 1:
                 self._specimens.popitem(last=False)
