@@ -70,7 +70,9 @@ def main(stack: str, models: list[str], target: Path) -> None:
             f"{model.name}: largest difference {difference.max():.3f} of the range; "
             f"{np.mean(difference > 0.02):.1%} of all voxels differ by more than 2 % of it"
         )
-        plane = int(np.argmax(difference.max(axis=(1, 2))))
+        # Of the planes in the middle, which are in focus, the one that differs most.
+        first = len(volume) // 4
+        plane = first + int(np.argmax(difference[first:-first].max(axis=(1, 2))))
         low, high = np.percentile(volume[plane], 0.5), np.percentile(result.output[plane], 99.8)
         planes = [
             ("image", volume[plane]),

@@ -54,8 +54,8 @@ def main(folder: Path, model: str | None) -> None:
 
     panel.form.preview.setChecked(True)
     # The first exact patch, before it has grown over all that is on screen.
-    if not demo.wait(lambda: panel.form.status.text().startswith("Preview: exact in"), 120):
-        raise RuntimeError(f"There is no preview: {panel.form.status.text()}")
+    if not demo.wait(lambda: panel.form.preview_note.text().startswith("Preview: exact in"), 120):
+        raise RuntimeError(f"There is no preview: {panel.form.preview_note.text()}")
     screenshot(viewer, "preview.png", folder)
     panel.form.preview.setChecked(False)
     settle()
