@@ -91,7 +91,8 @@ def panel(make_napari_viewer, qtbot, model_files, kept_programs):
     qtbot.waitUntil(lambda: widget.estimator.settled, timeout=60_000)
     yield widget
     # A test that failed half-way must not leave its thread to the next one.
-    with suppress(RuntimeError):  # it closed the window, and the panel with it
+    with suppress(RuntimeError):  # where the test closed the window, and the panel with it
+        widget.objectName()
         widget.session.cancel()
         qtbot.waitUntil(lambda: not widget.session.is_running and widget.estimator.settled, timeout=60_000)
 

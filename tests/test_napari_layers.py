@@ -20,6 +20,7 @@ from napari_lucyd._napari.layers import (
     is_result,
     place_region,
     result_layers,
+    sampled,
     starts,
     unique_names,
     voxel_steps,
@@ -252,3 +253,16 @@ def test_colormap_is_napari_s_own_kind():
     from napari_lucyd._napari.layers import DIVERGING
 
     assert isinstance(DIVERGING, Colormap)
+
+
+@pytest.mark.parametrize("shape", [(3000, 3000), (400, 60, 70), (2, 3, 5, 900, 901), (20_000, 7, 9)])
+def test_a_sample_is_small_and_spread_out(shape):
+    data = np.broadcast_to(np.arange(shape[0], dtype=np.float32).reshape(-1, *[1] * (len(shape) - 1)), shape)
+    values = sampled(data)
+    assert values.size <= 3e6
+    assert values.mean() == pytest.approx(data.mean(), rel=0.05)
+
+
+def test_all_of_small_data_counts():
+    data = np.random.default_rng(0).random((7, 8, 9))
+    np.testing.assert_array_equal(sampled(data), data)

@@ -24,7 +24,7 @@ def test_options_are_arguments_of_plan():
     known = set(inspect.signature(plan).parameters)
     assert set(options) <= known
     # What the panel leaves out: the input, and what only code can have.
-    assert known - set(options) == {"volume", "model", "statistics"}
+    assert known - set(options) == {"volume", "model", "statistics", "allocate"}
 
 
 def test_defaults_are_those_of_the_engine():
@@ -112,10 +112,12 @@ def test_numbers_in_words():
 
 
 def test_model_text_says_what_a_model_was_trained_for():
-    card = {"description": "A model", "blur_sigma_voxels": [0.3, 2.5], "noise_sigma": [0, 0.47]}
+    card = {"title": "A model", "blur_sigma_voxels": [0.3, 2.5], "noise_sigma": [0, 0.47]}
     text = model_text({**card, "flux_kept": False})
     assert "A model." in text
     assert "0.3 to 2.5 voxels" in text
     assert "47%" in text
     assert "Does not keep" in text
     assert "Does not keep" not in model_text({**card, "flux_kept": True})
+    assert model_text({"description": "Imported."}) == "Imported."
+    assert model_text({}) == ""

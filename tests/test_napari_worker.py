@@ -219,3 +219,37 @@ def test_models_can_be_loaded_from_several_threads(model_files):
     for thread in threads:
         thread.join()
     assert len(set(map(id, models))) == 1
+
+
+def test_results_that_would_fill_the_memory_go_to_disk(model_files, monkeypatch):
+    from napari_lucyd._napari import storage
+
+    layer = image((48, 26))
+    (expected,) = only(run([task(layer, model_files[2])], never), Finished)
+    monkeypatch.setattr(storage, "SHARE", 0)
+    (finished,) = only(run([task(layer, model_files[2])], never), Finished)
+    assert isinstance(finished.result.output, np.memmap)
+    np.testing.assert_array_equal(finished.result.output, expected.result.output)
+    assert "on disk" in "".join(finished.warnings)
+
+
+def test_files_for_results_are_empty_at_first_and_leave_nothing_behind(monkeypatch, tmp_path):
+    from napari_lucyd._napari import storage
+    from napari_lucyd.deconvolution import Cancelled
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    array = storage.on_disk()("output", (3, 4, 5))
+    assert np.isnan(array).all()
+    array[1] = 7
+    assert (array[1] == 7).all()
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(Cancelled):
+        storage.on_disk(lambda: True)("output", (3, 4, 5))
+
+
+def test_what_fits_into_memory_stays_there():
+    from napari_lucyd._napari import storage
+
+    assert not storage.belongs_on_disk(1000)
+    # More than any disk holds: better an error of the engine's than a full disk.
+    assert not storage.belongs_on_disk(10**18)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ _AXIS_NAMES = {
 }
 # Limits come from at most this many voxels: enough for the percentiles below, and quick on any volume.
 _SAMPLE = 1_000_000
+_PLANES = 64
 # The share of voxels beyond the limits of a diverging map; a single hot voxel must not flatten it.
 _BEYOND = 0.1
 # Black in the middle: what the network left alone stays dark on napari's black canvas.
@@ -266,8 +268,9 @@ def _appearance(quantity: str, data: np.ndarray, source: Source) -> dict[str, An
     if quantity in ("output", "intermediate"):
         # The slider has to reach what is new in the result as well.
         limits = source.display["contrast_limits"]
-        low, high = np.nanmin(data), np.nanmax(data)
-        reach = [min(limits[0], low), max(limits[1], high)] if low <= high else limits
+        values = sampled(data)
+        values = values[np.isfinite(values)]
+        reach = [min(limits[0], values.min()), max(limits[1], values.max())] if values.size else limits
         return {**source.display, RANGE_KEY: [float(limit) for limit in reach]}
     centre = 1.0 if quantity == "update_term" else 0.0
     reach = deviation(data, centre)
@@ -276,12 +279,22 @@ def _appearance(quantity: str, data: np.ndarray, source: Source) -> dict[str, An
 
 def deviation(data: np.ndarray, centre: float) -> float:
     """How far a quantity strays from its centre, but for the most extreme voxels; never 0."""
-    step = max(1, data.size // _SAMPLE)
-    # A step that divides the rows would look at the same columns again and again.
-    sample = np.abs(data.reshape(-1)[:: step | 1] - centre)
+    sample = np.abs(sampled(data) - centre)
     sample = sample[np.isfinite(sample)]
     reach = float(np.percentile(sample, 100 - _BEYOND)) if sample.size else 0.0
     return reach or (float(sample.max()) if sample.size else 0.0) or 1.0
+
+
+def sampled(data: np.ndarray) -> np.ndarray:
+    """About a million values; of large data from some planes alone, for a file is read in pages."""
+    if data.size <= _SAMPLE:
+        return np.asarray(data)
+    planes = data.reshape(-1, *data.shape[-2:])
+    count = min(len(planes), _PLANES)
+    # The middle of each of as many stretches.
+    chosen = ((np.arange(count) + 0.5) * len(planes) / count).astype(int)
+    step = max(1, math.isqrt(count * planes.shape[1] * planes.shape[2] // _SAMPLE))
+    return np.asarray(planes[chosen, ::step, ::step])
 
 
 def unique_names(names: Sequence[str], taken: Collection[str]) -> list[str]:

@@ -55,8 +55,10 @@ class ModelChoice(QObject):
     def describe(self) -> None:
         """Show what the model is for; of a file that is known once it is loaded."""
         model = engine.loaded_model(self.name)
-        text = model_text(self._cards.get(self.name) or (model.card if model else {}))
+        card = self._cards.get(self.name) or (model.card if model else {})
+        text = model_text(card)
         say(self.form.about, text)
+        self.form.about.setToolTip(str(card.get("description", "")))
         self.form.show_row(self.form.about, bool(text))
 
     def ask(self, *_: Any) -> None:

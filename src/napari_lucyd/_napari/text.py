@@ -61,14 +61,13 @@ def model_label(card: dict[str, Any]) -> str:
 
 
 def model_text(card: dict[str, Any]) -> str:
-    """What a model is for: its description and what it was trained on."""
-    parts = [str(card[key]).rstrip(".") + "." for key in ("description",) if card.get(key)]
+    """What a model is for, in two lines: its title and the images that it was trained on."""
     blur, noise = card.get("blur_sigma_voxels"), card.get("noise_sigma")
-    if blur and noise:
-        parts.append(
-            f"Trained for blur of σ {blur[0]:g} to {blur[1]:g} voxels and noise of {noise[0]:.0%} to "
-            f"{noise[1]:.0%} of the image's range."
-        )
-    if card.get("flux_kept") is False:
-        parts.append("Does not keep the total intensity.")
-    return " ".join(parts)
+    if not (blur and noise):
+        return str(card.get("description", ""))
+    parts = [
+        f"{card['title']}." if card.get("title") else "",
+        f"For a blur of σ {blur[0]:g} to {blur[1]:g} voxels and noise up to {noise[1]:.0%} of the range.",
+        "Does not keep the total intensity." if card.get("flux_kept") is False else "",
+    ]
+    return " ".join(part for part in parts if part)

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_lucyd._napari import collector, engine
+from napari_lucyd._napari import collector, engine, storage
 from napari_lucyd._napari.layers import Source, result_layers
 from napari_lucyd._napari.parameters import Parameters
 from napari_lucyd._napari.region import spatial_region
+from napari_lucyd._napari.text import bytes_text
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Job, Result
@@ -116,8 +117,10 @@ class Stop:
         self.event.set()
 
 
-def make_job(task: Task, model: Any) -> tuple[Job, tuple[slice, ...] | None]:
-    """Plan one image.
+def make_job(
+    task: Task, model: Any, should_stop: Callable[[], bool] | None = None
+) -> tuple[Job, tuple[slice, ...] | None]:
+    """Plan one image; results that would fill the memory go to temporary files.
 
     Returns
     -------
@@ -137,7 +140,14 @@ def make_job(task: Task, model: Any) -> tuple[Job, tuple[slice, ...] | None]:
         # A first look tells what the engine takes the axes for; it reads no voxel.
         axes = plan(source.data, model, device="cpu", axes=None).axes
     region = spatial_region(task.view, axes, parameters.z_range, source.shape)
-    job = plan(source.data, model, **parameters.options(source.voxel_size(axes), axes, region))
+    options = parameters.options(source.voxel_size(axes), axes, region)
+    job = plan(source.data, model, **options)
+    size = storage.result_bytes(job, len(parameters.outputs))
+    if storage.belongs_on_disk(size):
+        job = plan(source.data, model, **options, allocate=storage.on_disk(should_stop))
+        job.warnings.append(
+            f"The results ({bytes_text(size)}) are kept on disk while their layers are there."
+        )
     return job, region
 
 
@@ -195,7 +205,7 @@ def _run(tasks: Sequence[Task], should_stop: Callable[[], bool]) -> Iterator[Eve
     for task in tasks:
         try:
             model = engine.get_model(task.parameters.model)
-            planned.append((task, model, *make_job(task, model)))
+            planned.append((task, model, *make_job(task, model, should_stop)))
         except Exception as error:
             yield Failed(task, explain(error))
     total = sum(job.tiles for _, _, job, _ in planned)
