@@ -94,4 +94,5 @@ def test_mixture_beats_the_authors_weights_in_every_cell(shared):
         )
         assert mine.psnr >= other.psnr, cell
         assert mine.ssim_global >= other.ssim_global, cell
-    assert table.mean(ours.name) >= table.mean(theirs.name) + 1.25
+    # 1.14 dB were measured on twice as many patches (docs/results.md); other patches move this by some 0.1.
+    assert table.mean(ours.name) >= table.mean(theirs.name) + 0.9
