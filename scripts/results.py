@@ -1,4 +1,4 @@
-"""Measure the shipped models and write docs/results.md.
+"""Measure the shipped models; write docs/results.md, and the figures into their cards.
 
     python scripts/results.py [CHECKPOINT]
 
@@ -15,6 +15,7 @@ from typing import Any
 import napari_lucyd as nl
 from napari_lucyd.evaluation import evaluate
 
+CARDS = Path(__file__).parents[1] / "src" / "napari_lucyd" / "models"
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 PHANTOMS, PATCHES = 4, 8
 # Table 2 of Chobola et al. 2023, column LUCYD: SSIM and PSNR in the order of the table's cells below.
@@ -62,6 +63,8 @@ def main(checkpoint: str | None) -> None:
     strict = evaluate([mixture, *rivals], track="strict", phantoms=PHANTOMS, patches=PATCHES)
     volumes = evaluate([general], track="open", phantoms=PHANTOMS)
     flat = evaluate([planes], track="open", phantoms=PHANTOMS)
+    for table, model in ((strict, mixture), (volumes, general), (flat, planes)):
+        table.record(CARDS / f"{model.name}.json", model.name)
     environment = ", ".join(f"{name} {value}" for name, value in strict.environment.items())
     rival = (
         f" `{rivals[0].name}` is the file of that name that the paper's authors published, on the same patches."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -64,23 +63,11 @@ def evaluate(
                 patches=patches,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
-        command = f"lucyd evaluate {{}} --track {track.value} --phantoms {phantoms} --patches {patches}"
-        if record:
-            for name, model in zip(models, loaded, strict=True):
-                _record(
-                    Path(name), table.summary(model.name) | {"command": command.format(model.name)}, track
-                )
+        for name, model in zip(models, loaded, strict=True) if record else []:
+            if Path(name).suffix == ".safetensors":
+                table.record(Path(name).with_suffix(".json"), model.name)
         typer.echo(table.markdown())
         for path in table.save(out) if out else []:
             talk.say(f"Wrote {path}")
     except (OSError, ValueError) as error:
         fail(error)
-
-
-def _record(path: Path, figures: dict[str, object], track: Track) -> None:
-    side = path.with_suffix(".json")
-    if path.suffix != ".safetensors" or not side.is_file():
-        return
-    card = json.loads(side.read_text("utf-8"))
-    card.setdefault("metrics", {})[track.value] = figures
-    side.write_text(json.dumps(card, indent=2) + "\n", "utf-8")

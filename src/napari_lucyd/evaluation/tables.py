@@ -54,6 +54,7 @@ class Table:
 
     track: str
     phantoms: tuple[int, ...]
+    patches: int
     environment: dict[str, str]
     cells: list[Cell] = field(default_factory=list)
 
@@ -74,6 +75,14 @@ class Table:
         }
         means = {"psnr": round(self.mean(model), 3), "psnr_of_the_input": round(self.mean("input"), 3)}
         return {"mean": means, "cells": rows, "phantom_seeds": list(self.phantoms)}
+
+    def record(self, card: Path, model: str) -> None:
+        """Write a model's figures into its card, with the command that measures them again."""
+        entries = json.loads(card.read_text("utf-8"))
+        counts = f"--phantoms {len(self.phantoms)} --patches {self.patches}"
+        command = f"lucyd evaluate {model} --track {self.track} {counts}"
+        entries.setdefault("metrics", {})[self.track] = self.summary(model) | {"command": command}
+        card.write_text(json.dumps(entries, indent=2) + "\n", "utf-8")
 
     def markdown(self) -> str:
         """Rows are models, columns cells, entries global SSIM / PSNR in dB."""
@@ -144,7 +153,7 @@ def evaluate(
     if len(dimensions) != 1 or (track == "strict" and dimensions != {3}):
         raise ValueError("The models have to be of one dimension, and 3D for the strict track.")
     seeds = tuple(TEST_PHANTOMS + number for number in range(phantoms))
-    table = Table(track, seeds, _environment())
+    table = Table(track, seeds, patches, _environment())
     cells = STRICT_CELLS if track == "strict" else OPEN_CELLS
     measured: dict[tuple[str, tuple[float, float]], list[tuple[float, ...]]] = {}
     for done, (seed, cell) in enumerate(product(seeds, cells)):
