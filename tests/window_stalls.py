@@ -1,9 +1,9 @@
 """How long the window stands still while torch is imported, during a run and at a cancel.
 
-Run as a program of its own, so that torch is really imported: ``window_stalls.py MODEL PROBE`` prints, as JSON,
-the longest gap of a 20 ms timer on the window's thread in each phase, and how much longer than at best the same
-small work takes on average, measured meanwhile by a process that writes to the file PROBE: on a machine that
-is busy with other things every window stands still for longer.
+Run as a program of its own, so that torch is really imported: ``window_stalls.py MODEL PROBE`` prints, as
+JSON, the longest gap of a 20 ms timer on the window's thread in each phase, and how much longer than at best
+the same small work takes on average, measured meanwhile by a process that writes to the file PROBE: on a
+machine that is busy with other things every window stands still for longer.
 """
 
 from __future__ import annotations
