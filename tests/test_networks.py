@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
-from napari_lucyd.networks import LUCYD, LucydConfig
+from napari_lucyd.networks import LUCYD, LucydConfig, centre_update_term
 
 
 @pytest.mark.parametrize(("dimension", "count"), [(3, 24_964), (2, 8_452)])
@@ -64,3 +66,18 @@ def test_config_refuses_what_cannot_be_built():
         LucydConfig(dimension=4)
     with pytest.raises(ValueError, match="positive"):
         LucydConfig(epsilon=0)
+
+
+@pytest.mark.parametrize("fixture", ["random_model", "random_model_2d"])
+def test_centring_the_update_term_leaves_the_output(fixture, request):
+    network = copy.deepcopy(request.getfixturevalue(fixture).network)
+    y = torch.rand(2, 1, *[16] * network.config.dimension)
+    with torch.no_grad():
+        before = network(y)
+        median = centre_update_term(network, y)
+        after = network(y)
+    assert median == pytest.approx(before.update_term[before.update_term > 0].median().item())
+    assert after.update_term[after.update_term > 0].median().item() == pytest.approx(1, rel=1e-5)
+    # A factor moved from one float32 product to another.
+    torch.testing.assert_close(after.output, before.output, atol=1e-5, rtol=1e-5)
+    assert torch.equal(after.correction_mask, before.correction_mask)

@@ -119,7 +119,8 @@ class TrainingConfig:
     """One training run; read from TOML by `load_config`.
 
     ``title``, ``description`` and ``history`` (how many runs were tried, and how this one was chosen) go
-    into the model's card as they are.
+    into the model's card as they are. ``normalization_in_use`` is how the finished model scales its input,
+    where experience with it says that this should differ from what it was trained with.
     """
 
     name: str
@@ -128,6 +129,7 @@ class TrainingConfig:
     history: str = ""
     network: LucydConfig = field(default_factory=LucydConfig)
     normalization: Normalization = field(default_factory=Normalization)
+    normalization_in_use: Normalization | None = None
     data: DataConfig = field(default_factory=DataConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
@@ -145,6 +147,7 @@ class TrainingConfig:
 _TABLES = {
     "network": LucydConfig,
     "normalization": Normalization,
+    "normalization_in_use": Normalization,
     "data": DataConfig,
     "schedule": ScheduleConfig,
 }
@@ -157,7 +160,7 @@ def load_config(path: str | Path) -> TrainingConfig:
     ----------
     path
         A TOML file with ``name``, ``title``, ``description``, ``history`` and the tables ``network``,
-        ``normalization``, ``data`` and ``schedule``.
+        ``normalization``, ``normalization_in_use``, ``data`` and ``schedule``.
 
     Returns
     -------

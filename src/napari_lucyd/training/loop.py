@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import math
 import os
@@ -19,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from napari_lucyd.models.store import save_model
-from napari_lucyd.networks import LUCYD, division_share
+from napari_lucyd.networks import LUCYD, centre_update_term, division_share
 from napari_lucyd.training.config import TrainingConfig, load_config
 from napari_lucyd.training.data import VALIDATION_PHANTOMS, Patch, Patches
 from napari_lucyd.training.loss import local_flux_error, lucyd_loss, ssim_global
@@ -245,6 +246,7 @@ class _Run:
     def finish(self) -> Path:
         config, data = self.config, self.config.data
         open_track = data.track == "open"
+        network, share = self._finished_network()
         validated = [row for row in self.rows if row["validation_psnr"]]
         card = {
             "title": config.title,
@@ -273,22 +275,24 @@ class _Run:
                     "ssim_global": float(validated[-1]["validation_ssim_global"]),
                     "on": f"{config.schedule.validation_patches} patches of phantoms not trained on",
                 },
-                "division_share": round(self._division_share(), 3),
+                "division_share": round(share, 3),
             },
             "license": "BSD-3-Clause",
         }
         return save_model(
             self.folder / f"{config.name}.safetensors",
-            self.averaged.module.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
-            normalization=asdict(config.normalization),
+            network.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
+            normalization=asdict(config.normalization_in_use or config.normalization),
             card=card,
             overwrite=True,
         )
 
-    def _division_share(self) -> float:
+    def _finished_network(self) -> tuple[LUCYD, float]:
+        """The averaged weights with their update term centred, and the division's share."""
         images = torch.stack([patch.image for patch in self.validation]).to(self.device)
-        averaged: LUCYD = self.averaged.module.eval()  # type: ignore[assignment]
-        return division_share(averaged, images)
+        network: LUCYD = copy.deepcopy(self.averaged.module).eval()  # type: ignore[assignment]
+        centre_update_term(network, images)
+        return network, division_share(network, images)
 
 
 def _batches(config: TrainingConfig, first: int, last: int, workers: int) -> Iterator[Patch]:
