@@ -11,9 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_lucyd.deconvolution import Result, deconvolve
+    from napari_lucyd.deconvolution import Result, deconvolve, richardson_lucy, wiener
     from napari_lucyd.models import Model, list_models, load_model, save_model
-    from napari_lucyd.simulation import degrade, make_phantom
+    from napari_lucyd.simulation import degrade, make_phantom, make_psf
 
 # On Linux torch then takes its large buffers in huge pages: faulting them in by 4 KiB costs a third of the
 # time of a run on the CPU. Torch reads it once, when it first allocates; so it is set before anything can.
@@ -27,7 +27,10 @@ _HOMES = {
     "list_models": "models",
     "load_model": "models",
     "make_phantom": "simulation",
+    "make_psf": "simulation",
+    "richardson_lucy": "deconvolution",
     "save_model": "models",
+    "wiener": "deconvolution",
 }
 
 __all__ = [
@@ -38,7 +41,10 @@ __all__ = [
     "list_models",
     "load_model",
     "make_phantom",
+    "make_psf",
+    "richardson_lucy",
     "save_model",
+    "wiener",
 ]
 
 try:

@@ -1,6 +1,7 @@
-"""Synthetic samples with a known truth: phantoms and what a microscope does to them."""
+"""Synthetic samples with a known truth: phantoms, PSFs, and what a microscope does to a sharp image."""
 
 from napari_lucyd.simulation.degradation import Degraded, degrade
 from napari_lucyd.simulation.phantoms import Phantom, make_phantom
+from napari_lucyd.simulation.psf import make_psf
 
-__all__ = ["Degraded", "Phantom", "degrade", "make_phantom"]
+__all__ = ["Degraded", "Phantom", "degrade", "make_phantom", "make_psf"]

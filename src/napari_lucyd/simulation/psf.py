@@ -1,0 +1,166 @@
+"""Point-spread functions of widefield, confocal and light-sheet microscopes, and their Gaussian stand-in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+from scipy import special
+
+from napari_lucyd.simulation.diffraction import FloatArray, Optics, centred, coarseness, diffracted_light
+from napari_lucyd.simulation.phantoms import FloatImage
+
+PsfKind = Literal["gaussian", "widefield", "confocal", "light_sheet"]
+
+# Full widths at half maximum: of the Airy disc in λ/NA, and of its axial profile in λ/(n − sqrt(n² − NA²)).
+LATERAL_FWHM = 0.51
+AXIAL_FWHM = 0.88
+# Diameter of the Airy disc, from first zero to first zero, in λ/NA.
+AIRY_DIAMETER = 1.22
+FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
+
+
+def make_psf(
+    kind: PsfKind,
+    shape: Sequence[int],
+    *,
+    numerical_aperture: float,
+    refractive_index: float,
+    emission_um: float,
+    voxel_size_um: float | Sequence[float],
+    excitation_um: float | None = None,
+    pinhole_airy: float | None = None,
+    sheet_fwhm_um: float | None = None,
+) -> FloatImage:
+    """Compute a point-spread function from the optics.
+
+    Scalar theory without aberrations. Values are those at the voxels' centres; where pixels are coarser
+    than λ/(4 NA), so that samples would miss details, they are means over each pixel's area.
+
+    Parameters
+    ----------
+    kind
+        ``"widefield"``; ``"confocal"``: the spot of the excitation times that of the emission seen through
+        the pinhole; ``"light_sheet"``: widefield times a Gaussian sheet along Z; ``"gaussian"``: a Gaussian
+        with the widefield's full widths at half maximum, 0.51 λ/NA and 0.88 λ/(n − sqrt(n² − NA²)), which
+        has no haze.
+    shape
+        (Z, Y, X) in voxels, or (Y, X) for the plane in focus alone; odd, so that there is a centre.
+    numerical_aperture
+        NA of the objective, below the refractive index.
+    refractive_index
+        n of immersion and specimen: 1.0 air, 1.33 water, 1.515 oil.
+    emission_um
+        Wavelength λ of the detected light in vacuum, in µm.
+    voxel_size_um
+        Along (Z, Y, X), or (Y, X), in µm; one number for all.
+    excitation_um
+        Confocal, needed there: wavelength of the laser in vacuum, in µm.
+    pinhole_airy
+        Confocal: diameter of the pinhole in Airy units of the emission, 1.22 λ/NA; 1 where None.
+    sheet_fwhm_um
+        Light sheet, needed there: thickness of the sheet, full width at half maximum, in µm.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of `shape`, float32, not negative, sum 1, its maximum in the middle. What lies beyond the
+        shape is lost: a widefield PSF holds the same energy in every plane, however far from focus.
+
+    Raises
+    ------
+    ValueError
+        If a number is not possible, missing for this kind, or given though this kind has no use for it.
+
+    Examples
+    --------
+    >>> import napari_lucyd as nl
+    >>> psf = nl.make_psf("widefield", (31, 31, 31), numerical_aperture=0.8, refractive_index=1.33,
+    ...                   emission_um=0.525, voxel_size_um=0.1625)
+    >>> psf.shape, round(float(psf.sum()), 4)
+    ((31, 31, 31), 1.0)
+    """
+    if kind not in get_args(PsfKind):
+        raise ValueError(f"The kind of PSF is {kind!r}; it has to be one of {', '.join(get_args(PsfKind))}.")
+    sizes = tuple(int(n) for n in shape)
+    if len(sizes) not in (2, 3) or any(n < 1 or n % 2 == 0 for n in sizes):
+        raise ValueError(f"The shape is {tuple(shape)}; a PSF has (Z, Y, X) or (Y, X), odd numbers all.")
+    voxel = voxel_sizes(voxel_size_um, len(sizes))
+    _check_optics(numerical_aperture, refractive_index, emission_um)
+    _check_kind(kind, excitation_um=excitation_um, pinhole_airy=pinhole_airy, sheet_fwhm_um=sheet_fwhm_um)
+
+    # A plane is a volume of one Z, in focus, whatever its step.
+    volume_shape, steps = (1, *sizes)[-3:], (1.0, *voxel)[-3:]
+    optics = Optics(numerical_aperture, refractive_index)
+    if kind == "gaussian":
+        psf = _gaussian(volume_shape, steps, optics, emission_um)
+    else:
+        pinhole_um = 0.0
+        if kind == "confocal":
+            pinhole_um = (pinhole_airy or 1.0) * AIRY_DIAMETER * emission_um / numerical_aperture
+        psf = diffracted_light(volume_shape, steps, optics, emission_um, excitation_um, pinhole_um)
+    if sheet_fwhm_um is not None:
+        z_um = centred(volume_shape[0]) * steps[0]
+        psf *= np.exp(-0.5 * (z_um * FWHM_PER_SIGMA / sheet_fwhm_um) ** 2)[:, None, None]
+    return np.asarray(psf / psf.sum(), np.float32).reshape(sizes)
+
+
+def voxel_sizes(voxel_size_um: float | Sequence[float], ndim: int) -> tuple[float, ...]:
+    """One size in µm for each axis, from one number or one an axis."""
+    given = np.atleast_1d(np.asarray(voxel_size_um, np.float64)).tolist()
+    sizes = tuple(given * ndim if len(given) == 1 else given)
+    if len(sizes) != ndim or not all(0 < size < math.inf for size in sizes):
+        raise ValueError(
+            f"The voxel size is {voxel_size_um} µm; it has to be one number above 0, or {ndim} of them."
+        )
+    return sizes
+
+
+def _gaussian(
+    shape: tuple[int, ...], steps: tuple[float, ...], optics: Optics, wavelength: float
+) -> FloatArray:
+    lateral = LATERAL_FWHM * wavelength / optics.numerical_aperture
+    axial = AXIAL_FWHM * wavelength / (optics.refractive_index - optics.cosine)
+    coarse = coarseness(steps, optics, wavelength)
+    profiles = []
+    for size, step, fwhm, over in zip(shape, steps, (axial, lateral, lateral), (1, *coarse), strict=True):
+        offsets = centred(size) * step * FWHM_PER_SIGMA / fwhm
+        if over > 1:
+            half = step / 2 * FWHM_PER_SIGMA / fwhm
+            profiles.append(special.ndtr(offsets + half) - special.ndtr(offsets - half))
+        else:
+            profiles.append(np.exp(-0.5 * offsets**2))
+    z, y, x = profiles
+    return np.asarray(z[:, None, None] * y[:, None] * x)
+
+
+def _check_optics(numerical_aperture: float, refractive_index: float, emission_um: float) -> None:
+    if not 0 < numerical_aperture < refractive_index < math.inf:
+        raise ValueError(
+            f"The numerical aperture is {numerical_aperture} and the refractive index {refractive_index}; "
+            "the aperture has to be above 0 and below the index (1.0 air, 1.33 water, 1.515 oil)."
+        )
+    _check_length("emission_um", emission_um)
+
+
+def _check_kind(kind: PsfKind, **given: float | None) -> None:
+    uses = {"confocal": ("excitation_um", "pinhole_airy"), "light_sheet": ("sheet_fwhm_um",)}
+    for name, value in given.items():
+        if name in uses.get(kind, ()):
+            if value is None and name != "pinhole_airy":
+                raise ValueError(f"A {kind} PSF needs {name}, which is missing.")
+            if value is not None:
+                _check_length(name, value)
+        elif value is not None:
+            raise ValueError(f"{name} is {value}, but a {kind} PSF has none: leave it out.")
+
+
+def _check_length(name: str, value: float) -> None:
+    unit = "Airy units" if name == "pinhole_airy" else "µm"
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} is {value}; it has to be above 0, in {unit}.")
+    # The usual slip: a wavelength in nanometres.
+    if value > 10 and name in ("emission_um", "excitation_um"):
+        raise ValueError(f"{name} is {value}; it has to be in µm: {value / 1000:g} for {value:g} nm.")
