@@ -81,7 +81,7 @@ def test_deconvolving_needs_no_napari_and_no_qt(stack, weights, tmp_path):
     assert done.stdout.strip() == str(tmp_path / "o.tif")
 
 
-@pytest.mark.parametrize("command", ["deconvolve", "models", "simulate", "info"])
+@pytest.mark.parametrize("command", ["deconvolve", "models", "simulate", "psf", "info"])
 def test_every_command_teaches_by_example(command):
     done = lucyd(command, "--help")
     assert done.exit_code == 0
@@ -89,7 +89,7 @@ def test_every_command_teaches_by_example(command):
 
 
 def test_without_arguments_the_commands_are_listed():
-    assert all(command in lucyd().output for command in ("deconvolve", "models", "simulate", "info"))
+    assert all(command in lucyd().output for command in ("deconvolve", "models", "simulate", "psf", "info"))
     assert lucyd("--version").output.strip() == nl.__version__
 
 

@@ -16,6 +16,7 @@ from napari_lucyd.cli.deconvolve import deconvolve
 from napari_lucyd.cli.evaluate import evaluate
 from napari_lucyd.cli.info import info
 from napari_lucyd.cli.models import models
+from napari_lucyd.cli.psf import psf
 from napari_lucyd.cli.simulate import simulate
 from napari_lucyd.cli.train import train
 
@@ -58,6 +59,7 @@ def lucyd(
 app.command()(deconvolve)
 app.command()(models)
 app.command()(simulate)
+app.command()(psf)
 app.command()(train)
 app.command()(evaluate)
 app.command()(info)

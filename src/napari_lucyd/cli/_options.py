@@ -29,6 +29,23 @@ class Normalization(StrEnum):
     none = "none"
 
 
+class Microscope(StrEnum):
+    """Whose PSF is computed."""
+
+    widefield = "widefield"
+    confocal = "confocal"
+    light_sheet = "light_sheet"
+    gaussian = "gaussian"
+
+
+class Specimen(StrEnum):
+    """Which surrogate is simulated."""
+
+    nuclei = "nuclei"
+    membranes = "membranes"
+    light_sheet = "light_sheet"
+
+
 class FileFormat(StrEnum):
     """Formats of files made in a folder; each value is the suffix without its dot."""
 

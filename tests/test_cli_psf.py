@@ -1,0 +1,108 @@
+"""``lucyd psf``: the file that Python would make, and words for what cannot be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import napari_lucyd as nl
+from napari_lucyd.cli import app
+from napari_lucyd.cli._options import Microscope
+from napari_lucyd.io import read_image
+
+WIDEFIELD = ["--na", "0.8", "--emission", "0.525"]
+OPTICS = {"numerical_aperture": 0.8, "refractive_index": 1.33, "emission_um": 0.525}
+
+
+def lucyd(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_the_file_holds_the_psf_its_voxel_size_and_its_optics(tmp_path):
+    out = tmp_path / "new" / "psf.ome.tif"
+    done = lucyd("psf", "-o", out, *WIDEFIELD, "--voxel-size", "0.3,0.15,0.15", "--shape", "7,15,13")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.split() == [str(out)]
+    assert "the plane in focus" in done.stderr
+    image = read_image(out)
+    expected = nl.make_psf("widefield", (7, 15, 13), **OPTICS, voxel_size_um=(0.3, 0.15, 0.15))
+    np.testing.assert_array_equal(image.data, expected)
+    assert (image.axes, image.unit) == ("ZYX", "micrometer")
+    assert image.voxel_size == pytest.approx((0.3, 0.15, 0.15))
+    assert image.metadata == {"shows": "psf", "optics": {"microscope": "widefield"} | OPTICS}
+
+
+@pytest.mark.parametrize(
+    ("options", "keywords"),
+    [
+        (["--excitation", "0.488"], {"excitation_um": 0.488, "pinhole_airy": 1.0}),
+        (["--excitation", "0.488", "--pinhole", "0.5"], {"excitation_um": 0.488, "pinhole_airy": 0.5}),
+        (["--sheet-fwhm", "2"], {"sheet_fwhm_um": 2.0}),
+    ],
+)
+def test_each_microscope_has_its_options(tmp_path, options, keywords):
+    kind = "light_sheet" if "sheet_fwhm_um" in keywords else "confocal"
+    out = tmp_path / "psf.tif"
+    options = ["-m", kind, *options, "-n", "1.4", "--voxel-size", "0.1", "--shape", "5,9,9"]
+    done = lucyd("psf", "-o", out, *WIDEFIELD, *options)
+    assert done.exit_code == 0, done.output
+    optics = OPTICS | {"refractive_index": 1.4} | keywords
+    np.testing.assert_array_equal(
+        read_image(out).data, nl.make_psf(kind, (5, 9, 9), voxel_size_um=0.1, **optics)
+    )
+    assert read_image(out).metadata["optics"] == {"microscope": kind} | optics
+
+
+def test_a_plane_has_two_axes_and_nothing_is_replaced_unasked(tmp_path):
+    arguments = [
+        "psf",
+        "-o",
+        tmp_path / "p.ome.tif",
+        *WIDEFIELD,
+        "--voxel-size",
+        "0.1",
+        "--shape",
+        "9,11",
+        "-m",
+        "gaussian",
+    ]
+    assert lucyd(*arguments).exit_code == 0
+    image = read_image(tmp_path / "p.ome.tif")
+    assert (image.axes, image.voxel_size) == ("YX", pytest.approx((0.1, 0.1)))
+    again = lucyd(*arguments)
+    assert again.exit_code == 1
+    assert "--overwrite" in again.stderr
+    assert lucyd(*arguments, "--overwrite").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        (["--shape", "8,9,9"], 1, "odd"),
+        (["--na", "1.4"], 1, "below the index"),
+        (["--emission", "525"], 1, "--emission is 525.0; it has to be in µm: 0.525"),
+        (["-m", "confocal"], 1, "needs --excitation"),
+        (["-m", "light_sheet"], 1, "needs --sheet-fwhm"),
+        (["--pinhole", "1"], 1, "--pinhole is 1.0, but a widefield PSF has none"),
+        (["--voxel-size", "0.1,0.1"], 1, "or 3 of them"),
+        (["--voxel-size", "small"], 2, "numbers with commas"),
+        (["-m", "telescope"], 2, "telescope"),
+        (["-o", "psf.png"], 2, "psf.ome.tif"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(tmp_path, monkeypatch, options, status, said):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["-o", "p.ome.tif", *WIDEFIELD, "--voxel-size", "0.1", "--shape", "9,9,9", *options]
+    done = lucyd("psf", *arguments)
+    assert done.exit_code == status, done.output
+    assert said in " ".join(done.stderr.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_kind_of_psf_is_a_choice():
+    from typing import get_args
+
+    from napari_lucyd.simulation.psf import PsfKind
+
+    assert {choice.value for choice in Microscope} == set(get_args(PsfKind))
