@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution.axes import Axes, name_axes
+    from napari_lucyd.deconvolution.classical import richardson_lucy, wiener
     from napari_lucyd.deconvolution.device import Device, choose_device
     from napari_lucyd.deconvolution.engine import deconvolve, plan
     from napari_lucyd.deconvolution.errors import Cancelled, DeconvolutionError, OutOfMemory
@@ -31,6 +32,8 @@ _HOMES = {
     "name_axes": "axes",
     "options_from_recipe": "recipe",
     "plan": "engine",
+    "richardson_lucy": "classical",
+    "wiener": "classical",
 }
 
 __all__ = [
@@ -48,6 +51,8 @@ __all__ = [
     "name_axes",
     "options_from_recipe",
     "plan",
+    "richardson_lucy",
+    "wiener",
 ]
 
 
