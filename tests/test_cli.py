@@ -527,9 +527,44 @@ def test_simulate_takes_a_file_and_planes(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("options", "keywords", "voxel"),
+    [
+        (["nuclei"], {}, (0.1625,) * 3),
+        (["membranes", "--voxel-size", "0.6,0.3,0.3"], {"voxel_size_um": (0.6, 0.3, 0.3)}, (0.6, 0.3, 0.3)),
+        (["light_sheet", "--sheet-fwhm", "2"], {"sheet_fwhm_um": 2.0}, (0.1625,) * 3),
+    ],
+)
+def test_simulate_makes_surrogates_in_micrometres(tmp_path, options, keywords, voxel):
+    done = lucyd("simulate", "-o", tmp_path, "--shape", "20,24,28", "--seed", "3", "--surrogate", *options)
+    assert done.exit_code == 0, done.output
+    assert f"Surrogate of {options[0]}" in done.stderr
+    degraded, truth = (read_image(tmp_path / f"{name}.ome.tif") for name in ("degraded", "truth"))
+    expected = nl.make_surrogate(nl.make_phantom((20, 24, 28), rng=3), options[0], rng=3, **keywords)
+    np.testing.assert_array_equal(degraded.data, expected.image)
+    np.testing.assert_array_equal(truth.data, expected.truth)
+    assert degraded.voxel_size == truth.voxel_size == pytest.approx(voxel)
+    assert degraded.unit == "micrometer"
+    assert degraded.metadata == {"shows": "degraded", "simulation": expected.parameters}
+
+
+def test_every_surrogate_is_a_choice():
+    from typing import get_args
+
+    from napari_lucyd.cli._options import Specimen
+    from napari_lucyd.simulation.surrogates import SpecimenKind
+
+    assert {choice.value for choice in Specimen} == set(get_args(SpecimenKind))
+
+
+@pytest.mark.parametrize(
     ("options", "status"),
     [
         (["--shape", "4,4,4"], 1),
+        (["--surrogate", "actin"], 2),
+        (["--surrogate", "nuclei", "--shape", "30,40"], 1),
+        (["--surrogate", "nuclei", "--sheet-fwhm", "2"], 1),
+        (["--surrogate", "nuclei", "--photons", "100"], 2),
+        (["--voxel-size", "0.1"], 2),
         (["--blur-sigma", "1,2"], 1),
         (["--noise-sigma", "1/0"], 2),
         (["--noise-sigma", "1,2"], 2),

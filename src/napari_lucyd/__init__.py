@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Result, deconvolve, richardson_lucy, wiener
     from napari_lucyd.models import Model, list_models, load_model, save_model
-    from napari_lucyd.simulation import degrade, make_phantom, make_psf
+    from napari_lucyd.simulation import degrade, make_phantom, make_psf, make_surrogate
 
 # On Linux torch then takes its large buffers in huge pages: faulting them in by 4 KiB costs a third of the
 # time of a run on the CPU. Torch reads it once, when it first allocates; so it is set before anything can.
@@ -28,6 +28,7 @@ _HOMES = {
     "load_model": "models",
     "make_phantom": "simulation",
     "make_psf": "simulation",
+    "make_surrogate": "simulation",
     "richardson_lucy": "deconvolution",
     "save_model": "models",
     "wiener": "deconvolution",
@@ -42,6 +43,7 @@ __all__ = [
     "load_model",
     "make_phantom",
     "make_psf",
+    "make_surrogate",
     "richardson_lucy",
     "save_model",
     "wiener",

@@ -8,10 +8,14 @@ from typing import Annotated
 import typer
 
 from napari_lucyd.cli._console import Talk, fail, interruptible
-from napari_lucyd.cli._options import number, numbers, whole_numbers
+from napari_lucyd.cli._options import Specimen, number, numbers, whole_numbers
+
+_OWN_DEGRADATION = ("blur_sigma", "noise_sigma", "photons", "photometric")
+_SURROGATE = ("voxel_size", "sheet_fwhm")
 
 
 def simulate(
+    context: typer.Context,
     out: Annotated[
         Path,
         typer.Option(
@@ -37,6 +41,21 @@ def simulate(
     photometric: Annotated[
         bool, typer.Option("--photometric", help="Keep truth and degraded image in the same units.")
     ] = False,
+    surrogate: Annotated[
+        Specimen | None,
+        typer.Option(
+            help="Optics and camera noise instead of blur and noise of your choice; units are kept.",
+            show_default="none",
+        ),
+    ] = None,
+    voxel_size: Annotated[
+        str,
+        typer.Option(metavar="Z,Y,X", help="Of a surrogate, in µm; one number for all axes."),
+    ] = "0.1625",
+    sheet_fwhm: Annotated[
+        float | None,
+        typer.Option(metavar="UM", help="Light sheet: full width at half maximum.", show_default="3.5"),
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed makes the same sample.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
@@ -44,20 +63,25 @@ def simulate(
 
     Writes OUT/degraded.ome.tif and OUT/truth.ome.tif; or, where OUT is a file,
     OUT itself and a file with _truth added to its name. Both hold the
-    parameters that made them.
+    parameters that made them. Surrogates stand for the paper's nuclei, membrane
+    and light-sheet images, whose optics are not published.
 
     \b
     Examples:
       lucyd simulate -o sample/
       lucyd simulate -o hard.ome.tif --blur-sigma 2 --noise-sigma 50/255 --seed 7
       lucyd simulate -o stretched/ --blur-sigma 2,1,1 --photons 200
+      lucyd simulate -o nuclei/ --surrogate nuclei
     """
     from napari_lucyd.io import ImageFileError, is_image_path, stem, write_image
-    from napari_lucyd.simulation import degrade, make_phantom
+    from napari_lucyd.simulation import degrade, make_phantom, make_surrogate
+    from napari_lucyd.simulation.psf import voxel_sizes
 
     sizes = whole_numbers(shape, "--shape")
     blur = numbers(blur_sigma, "--blur-sigma")
     noise = number(noise_sigma, "--noise-sigma")
+    steps = numbers(voxel_size, "--voxel-size")
+    _refuse(context, _OWN_DEGRADATION if surrogate else _SURROGATE, surrogate)
     if is_image_path(out):
         degraded, truth = out, out.with_name(f"{stem(out)}_truth{out.name[len(stem(out)) :]}")
     elif out.suffix and not out.is_dir():
@@ -70,14 +94,19 @@ def simulate(
     with interruptible():
         try:
             phantom = make_phantom(sizes, rng=seed)
-            sample = degrade(
-                phantom,
-                blur_sigma=blur[0] if len(blur) == 1 else blur,
-                noise_sigma=noise,
-                photons=photons,
-                photometric=photometric,
-                rng=seed,
-            )
+            if surrogate:
+                sample = make_surrogate(
+                    phantom, surrogate.value, voxel_size_um=steps, sheet_fwhm_um=sheet_fwhm, rng=seed
+                )
+            else:
+                sample = degrade(
+                    phantom,
+                    blur_sigma=blur[0] if len(blur) == 1 else blur,
+                    noise_sigma=noise,
+                    photons=photons,
+                    photometric=photometric,
+                    rng=seed,
+                )
             degraded.parent.mkdir(parents=True, exist_ok=True)
             for path, image, shows in ((degraded, sample.image, "degraded"), (truth, sample.truth, "truth")):
                 notes = {"shows": shows, "simulation": sample.parameters}
@@ -85,12 +114,24 @@ def simulate(
                     path,
                     image,
                     axes="ZYX"[-len(sizes) :],
-                    voxel_size=None,
-                    unit=None,
+                    voxel_size=voxel_sizes(steps, len(sizes)) if surrogate else None,
+                    unit="micrometer" if surrogate else None,
                     metadata=notes,
                     overwrite=overwrite,
                 )
                 typer.echo(path)
         except (ImageFileError, OSError, ValueError) as error:
-            fail(error)
-    Talk().say(f"Blur σ {blur_sigma} voxels, noise σ {noise:.3g} of the range, seed {seed}")
+            fail(str(error).replace("sheet_fwhm_um", "--sheet-fwhm"))
+    if surrogate:
+        Talk().say(f"Surrogate of {surrogate.value}, voxels of {voxel_size} µm, seed {seed}")
+    else:
+        Talk().say(f"Blur σ {blur_sigma} voxels, noise σ {noise:.3g} of the range, seed {seed}")
+
+
+def _refuse(context: typer.Context, names: tuple[str, ...], surrogate: Specimen | None) -> None:
+    """Refuse options that would have no effect, rather than let them seem to have one."""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            reason = f"--surrogate {surrogate.value} has its own" if surrogate else "it needs --surrogate"
+            raise typer.BadParameter(f"{reason}; leave it out", param_hint=f"--{name.replace('_', '-')}")

@@ -3,5 +3,6 @@
 from napari_lucyd.simulation.degradation import Degraded, degrade
 from napari_lucyd.simulation.phantoms import Phantom, make_phantom
 from napari_lucyd.simulation.psf import make_psf
+from napari_lucyd.simulation.surrogates import acquire, make_surrogate
 
-__all__ = ["Degraded", "Phantom", "degrade", "make_phantom", "make_psf"]
+__all__ = ["Degraded", "Phantom", "acquire", "degrade", "make_phantom", "make_psf", "make_surrogate"]

@@ -26,7 +26,7 @@ class Degraded:
     Parameters
     ----------
     image
-        Blurred and noisy, float32; about 0 to 1, noise reaches beyond.
+        Blurred and noisy, float32; noise reaches beyond the truth's range (of `degrade`, 0 to 1).
     truth
         Sharp, float32, of the same shape.
     parameters
