@@ -1,7 +1,7 @@
-"""File ▸ Open Sample ▸ napari-lucyd: simulated stacks whose truth is known.
+"""File ▸ Open Sample ▸ LUCYD: simulated stacks whose truth is known.
 
 The functions run on the window's thread, so the volumes are small enough to be made in a fraction of a
-second.
+second, or about one through the optics of a surrogate.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from napari_lucyd._napari.layers import METADATA_KEY
-from napari_lucyd.simulation import degrade, make_phantom
+from napari_lucyd.simulation import degrade, make_phantom, make_surrogate
+from napari_lucyd.simulation.surrogates import VOXEL_UM as SURROGATE_VOXEL_UM
+from napari_lucyd.simulation.surrogates import SpecimenKind
 
 LayerData = tuple[np.ndarray, dict[str, Any], str]
 
@@ -54,6 +56,25 @@ def anisotropic() -> list[LayerData]:
 def plane() -> list[LayerData]:
     """A two-dimensional phantom with its truth."""
     return _pair("phantom 2D", shape=(256, 256), blur_sigma=1.2, noise_sigma=15 / 255)
+
+
+def nuclei() -> list[LayerData]:
+    """A surrogate of the paper's nuclei with its truth: widefield haze and photon noise."""
+    return _surrogate("nuclei")
+
+
+def membranes() -> list[LayerData]:
+    """A surrogate of the paper's membranes (actin) with its truth: widefield haze, a fifth of the photons."""
+    return _surrogate("membranes")
+
+
+def _surrogate(specimen: SpecimenKind) -> list[LayerData]:
+    sample = make_surrogate(make_phantom(SHAPE, rng=SEED), specimen, rng=SEED)
+    steps = (SURROGATE_VOXEL_UM,) * 3
+    return [
+        _layer(f"{specimen} surrogate truth", sample.truth, sample.parameters, steps, visible=False),
+        _layer(f"{specimen} surrogate", sample.image, sample.parameters, steps),
+    ]
 
 
 def _pair(
