@@ -1,7 +1,21 @@
 """Networks: a frozen configuration and a module each, tensors in, tensors out."""
 
+from napari_lucyd.networks.care import CARE, CareConfig, CareOutput
 from napari_lucyd.networks.centring import centre_update_term
 from napari_lucyd.networks.division import division_share
 from napari_lucyd.networks.lucyd import LUCYD, LucydConfig, LucydOutput
+from napari_lucyd.networks.rln import RLN, RlnConfig, RlnOutput
 
-__all__ = ["LUCYD", "LucydConfig", "LucydOutput", "centre_update_term", "division_share"]
+__all__ = [
+    "CARE",
+    "LUCYD",
+    "RLN",
+    "CareConfig",
+    "CareOutput",
+    "LucydConfig",
+    "LucydOutput",
+    "RlnConfig",
+    "RlnOutput",
+    "centre_update_term",
+    "division_share",
+]

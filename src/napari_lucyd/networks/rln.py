@@ -1,0 +1,216 @@
+"""RLN, the Richardson-Lucy network that LUCYD is compared with, in 3D.
+
+The layers follow the published implementation of Li et al., "Incorporating the image formation process into
+deep learning improves network performance", Nature Methods 19, 1427 (2022), doi:10.1038/s41592-022-01652-7;
+the names are ours. Where theirs replaces the gradients of its quotients and products, ours are the true ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+# TensorFlow's defaults, with which the authors trained; its momentum of 0.99 is 0.01 in PyTorch's convention.
+_BATCH_NORM_EPSILON = 1e-3
+_BATCH_NORM_MOMENTUM = 0.01
+# Added to what is divided by.
+_EPSILON = 1e-3
+
+
+@dataclass(frozen=True)
+class RlnConfig:
+    """What is needed, beside its weights, to rebuild an RLN network.
+
+    Parameters
+    ----------
+    dimension
+        3, for volumes (Z, Y, X).
+    affine
+        True: as in the authors' code, no convolution has a bias and every batch norm a scale and a shift:
+        15,968 parameters. False: every convolution has a bias and no batch norm a scale or a shift: the
+        15,900 parameters that Table 1 of the LUCYD paper counts.
+
+    Notes
+    -----
+    A batch norm right behind a bias takes it away again. In that order, the 15,900 could learn little: the
+    mean over a softplus of features whose mean is 0 is never below ln 2, so that no output could be darker
+    than that on average. With ``affine=False`` the bias is therefore added behind the batch norm.
+    """
+
+    dimension: int = 3
+    affine: bool = True
+
+    def __post_init__(self) -> None:
+        if self.dimension != 3:
+            raise ValueError(f"dimension is {self.dimension}; RLN is built for 3.")
+
+
+class RlnOutput(NamedTuple):
+    """The two images that one pass of RLN gives, each of the input's shape (N, 1, Z, Y, X).
+
+    ``output`` is > 0; ``intermediate`` is T, the input times what was found at half resolution, which the
+    authors' loss compares with 0.8 truth + 0.2 input.
+    """
+
+    output: Tensor
+    intermediate: Tensor
+
+
+class _Layers:
+    """The layers of one configuration."""
+
+    def __init__(self, affine: bool) -> None:
+        self.affine = affine
+
+    def block(self, inputs: int, outputs: int) -> nn.Sequential:
+        """Convolution, batch norm, softplus."""
+        convolution = nn.Conv3d(inputs, outputs, 3, padding=1, bias=False)
+        return nn.Sequential(convolution, self._batch_norm(outputs), nn.Softplus())
+
+    def plain_block(self, inputs: int, outputs: int) -> nn.Sequential:
+        """Convolution, softplus."""
+        convolution = nn.Conv3d(inputs, outputs, 3, padding=1, bias=not self.affine)
+        return nn.Sequential(convolution, nn.Softplus())
+
+    def doubling_block(self, inputs: int, outputs: int) -> nn.Sequential:
+        """Transposed convolution that doubles the size, batch norm, softplus."""
+        convolution = nn.ConvTranspose3d(inputs, outputs, kernel_size=2, stride=2, bias=False)
+        return nn.Sequential(convolution, self._batch_norm(outputs), nn.Softplus())
+
+    def norm(self) -> nn.BatchNorm3d:
+        """Batch norm of one channel, which stands alone."""
+        return nn.BatchNorm3d(1, _BATCH_NORM_EPSILON, _BATCH_NORM_MOMENTUM, affine=self.affine)
+
+    def _batch_norm(self, channels: int) -> nn.BatchNorm3d:
+        norm = nn.BatchNorm3d(channels, _BATCH_NORM_EPSILON, _BATCH_NORM_MOMENTUM)
+        if not self.affine:
+            # What is left to learn is the shift: the bias of the convolution before, see RlnConfig.
+            del norm.weight
+            norm.register_buffer("weight", torch.ones(channels))
+        return norm
+
+
+class Division(nn.Module):
+    """The image divided by its forward projection, normalised; with features of the quotient."""
+
+    def __init__(self, layers: _Layers) -> None:
+        super().__init__()
+        self.norm = layers.norm()
+        self.embed = layers.block(1, 8)
+        self.refine = layers.block(8, 8)
+
+    def forward(self, x: Tensor, projection: Tensor) -> tuple[Tensor, Tensor]:
+        quotient = self.norm(x / (projection.mean(dim=1, keepdim=True) + _EPSILON))
+        embedded = self.embed(quotient)
+        return embedded, self.refine(embedded)
+
+
+class RLN(nn.Module):
+    """The network: a Richardson-Lucy step learnt at half resolution, a second one at full, and a merge.
+
+    Takes a tensor (N, 1, Z, Y, X), float, normalised to about [0, 1], with every spatial size even. 15,968
+    parameters, or 15,900. The receptive field is 17 voxels to each side. Gradients are the true ones.
+
+    Parameters
+    ----------
+    config
+        Which of the two.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from napari_lucyd.networks import RLN, RlnConfig
+    >>> network = RLN(RlnConfig(affine=False)).eval()
+    >>> sum(parameter.numel() for parameter in network.parameters())
+    15900
+    >>> network(torch.rand(1, 1, 8, 16, 16)).output.shape
+    torch.Size([1, 1, 8, 16, 16])
+    """
+
+    receptive_field = 17
+    multiple = 2
+
+    def __init__(self, config: RlnConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or RlnConfig()
+        layers = _Layers(config.affine)
+
+        self.half_first = layers.block(1, 4)
+        self.half_second = layers.block(4, 4)
+        self.half_project = layers.block(8, 4)
+        self.half_division = Division(layers)
+        self.half_mix = layers.block(16, 8)
+        self.half_enlarge = layers.doubling_block(8, 4)
+        self.half_update = layers.block(4, 4)
+        self.half_norm = layers.norm()
+
+        self.full_first = layers.block(1, 4)
+        self.full_project = layers.block(4, 4)
+        self.full_division = Division(layers)
+        self.full_norm = layers.norm()
+
+        self.merge_first = layers.plain_block(1, 8)
+        self.merge_second = layers.plain_block(10, 8)
+        self.merge = layers.block(16, 8)
+        self._start()
+
+    @torch.no_grad()
+    def _start(self) -> None:
+        """Set the kernels to what the authors start from."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
+                nn.init.trunc_normal_(module.weight, std=1, a=-2, b=2)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        # Those before the divisions are blurs, so that what divides is like the image.
+        for block in (
+            self.half_first,
+            self.half_second,
+            self.half_project,
+            self.full_first,
+            self.full_project,
+        ):
+            convolution = block[0]
+            assert isinstance(convolution, nn.Conv3d)
+            convolution.weight.copy_(_gaussians(convolution.in_channels))
+
+    def forward(self, x: Tensor) -> RlnOutput:
+        if x.ndim != 5 or x.shape[1] != 1 or any(n % 2 for n in x.shape[2:]):
+            raise ValueError(
+                f"The network got a tensor of shape {tuple(x.shape)}; it needs (N, 1, Z, Y, X) with "
+                "even sizes."
+            )
+        softplus = nn.functional.softplus
+
+        half = nn.functional.avg_pool3d(x, 2)
+        a = self.half_first(half)
+        b = self.half_second(a)
+        # The softplus of the image is the same on all channels: adding broadcasts it.
+        c = self.half_project(torch.cat((a, b), dim=1)) + softplus(half)
+        d, e = self.half_division(half, c)
+        f = self.half_mix(torch.cat((e, d), dim=1))  # (N, 8, …/2)
+        update = self.half_update(self.half_enlarge(f)).mean(dim=1, keepdim=True)
+        intermediate = x * update  # T
+        first_estimate = softplus(self.half_norm(intermediate))  # E1
+
+        projection = self.full_project(self.full_first(x)) + softplus(x)
+        _, correction = self.full_division(x, projection)
+        update = correction.mean(dim=1, keepdim=True) + 1
+        second_estimate = softplus(self.full_norm(first_estimate * update))  # E2
+
+        m1 = self.merge_first(second_estimate)
+        m2 = self.merge_second(torch.cat((m1, second_estimate, first_estimate), dim=1))
+        output = self.merge(torch.cat((m1, m2), dim=1)).mean(dim=1, keepdim=True)
+        return RlnOutput(output, intermediate)
+
+
+def _gaussians(inputs: int) -> Tensor:
+    """Kernels (4, inputs, 3, 3, 3): sigma 1 to 4 by output, maximum 1, times a random number by input."""
+    squares = torch.arange(-1, 2).square().float()
+    distance = squares[:, None, None] + squares[:, None] + squares
+    sigma = torch.arange(1, 5).reshape(4, 1, 1, 1, 1)
+    gain = torch.empty(1, inputs, 1, 1, 1).uniform_(0.7, 1)
+    return gain * torch.exp(-distance / (2 * sigma**2))
