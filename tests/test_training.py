@@ -15,11 +15,12 @@ import pytest
 import torch
 
 import napari_lucyd as nl
-from napari_lucyd.networks import LucydConfig
+from napari_lucyd.networks import LUCYD, LucydConfig
 from napari_lucyd.training import TrainingConfig, load_config, train
 from napari_lucyd.training.config import DataConfig, ScheduleConfig
-from napari_lucyd.training.data import Patches
+from napari_lucyd.training.data import Patches, _OpenSpecimen, _wide_blur
 from napari_lucyd.training.loss import local_flux_error, lucyd_loss, ssim_global
+from napari_lucyd.training.start import start_from, start_near_identity
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SMALL = TrainingConfig(
@@ -28,6 +29,7 @@ SMALL = TrainingConfig(
     data=DataConfig(
         track="open", blur_sigma=(0.5, 1.5), noise_sigma=(0.0, 30.0), patch_shape=(32, 32),
         phantom_shape=(24, 40, 40), alive=2, patches_per_phantom=8, gain=(0.7, 1.4), offset=(0.0, 0.1),
+        haze=0.5,
     ),
     schedule=ScheduleConfig(
         patches=48, batch_size=4, flux_weight=1.0, validate_every=6, validation_patches=4
@@ -118,6 +120,91 @@ def test_patch_and_truth_stay_in_register_and_to_scale(track):
         assert float((image - truth).mean().abs()) < 0.05
 
 
+def test_subsampled_patch_is_every_second_voxel():
+    data = DataConfig(
+        noise_sigma=(0.0,), patch_shape=(16, 32, 32), phantom_shape=(32, 64, 64), subsampled=1.0, alive=1
+    )
+    patches = Patches(TrainingConfig("a", data=data))
+    truth = patches[0].truth.numpy()
+    whole = patches._specimens.popitem()[1].truth
+    assert np.array_equal(np.sort(truth.ravel()), np.sort(whole[::2, ::2, ::2].ravel())) or np.array_equal(
+        np.sort(truth.ravel()), np.sort(whole[1::2, 1::2, 1::2].ravel())
+    )
+    with pytest.raises(ValueError, match="every second voxel"):
+        replace(data, phantom_shape=(24, 64, 64))
+
+
+@pytest.mark.parametrize("shape", [(24, 31, 40), (33, 42)])
+def test_wide_foot_of_a_blur_moves_light_and_keeps_it(shape):
+    sharp = np.zeros(shape, np.float32)
+    middle = tuple(n // 2 for n in shape)
+    sharp[middle] = 1000
+    wide = _wide_blur(sharp, [4.0] * len(shape))
+    assert wide.shape == shape
+    assert wide.sum() == pytest.approx(1000, rel=0.15)
+    assert wide.max() < 15
+    # The halves average voxel pairs: the centre stays where it was to half a voxel.
+    for axis, n in enumerate(middle):
+        others = tuple(a for a in range(len(shape)) if a != axis)
+        profile = wide.sum(axis=others)
+        assert np.average(np.arange(len(profile)), weights=profile) == pytest.approx(n, abs=0.6)
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_training_starts_from_a_copy_and_a_living_division(dimension):
+    torch.manual_seed(0)
+    network = LUCYD(LucydConfig(dimension=dimension, epsilon=1e-2)).train()
+    start_near_identity(network)
+    y = torch.rand(2, 1, *[16] * dimension) + 0.2
+    with torch.no_grad():
+        result = network(y)
+        projection = network.division.project(network.update_encode(y)).mean(dim=1)
+    assert np.corrcoef(result.output.flatten(), y.flatten())[0, 1] > 0.85
+    assert result.correction_mask.std() < 0.15
+    assert result.update_term.mean().item() == pytest.approx(1, abs=0.1)
+    assert projection.min() > 0.1
+
+
+def test_training_goes_on_from_another_model(tmp_path):
+    first = train(SMALL, tmp_path / "first", device="cpu")
+    network = LUCYD(SMALL.network)
+    start_from(network, first)
+    for name, tensor in nl.load_model(first).network.state_dict().items():
+        assert torch.equal(network.state_dict()[name], tensor)
+    second = train(replace(SMALL, name="second"), tmp_path / "second", device="cpu", start=first)
+    origin = nl.load_model(second).card["training"]["started_from"]
+    assert (origin["name"], origin["sha256"]) == ("small", nl.load_model(first).sha256)
+    assert origin["training"]["patches"] == 48
+    with pytest.raises(ValueError, match="another model"):
+        train(SMALL, tmp_path / "third", device="cpu", start="general")
+
+
+def test_bright_specks_are_blurred_and_true_and_hot_voxels_neither():
+    data = replace(SMALL.data, bright=1.0, haze=0.0, noise_sigma=(0.0, 0.0), gain=(1.0, 1.0))
+    specimens = [_OpenSpecimen(data, SMALL.normalization, seed) for seed in range(6)]
+    plain = [_OpenSpecimen(replace(data, bright=0.0), SMALL.normalization, seed) for seed in range(6)]
+    assert max(s.truth.max() for s in plain) < 8 < max(s.truth.max() for s in specimens)
+    # What is blurred ends up darker than it is, so only the camera makes a voxel far brighter.
+    assert max((s.image / s.truth.max()).max() for s in plain) < 2
+    assert max((s.image - s.truth).max() for s in specimens) > 5
+    image, truth, weight = Patches(replace(SMALL, data=data))[0]
+    assert max(image.max(), truth.max()) * weight.item() <= 3.001
+
+
+def test_kept_statistics_stay_in_network_and_average(tmp_path):
+    config = replace(SMALL, schedule=replace(SMALL.schedule, free_norms=0.5))
+
+    def variances(entry, step):
+        train(config, tmp_path, device="cpu", resume=step > 6, stop_after=step)
+        state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)[entry]
+        return {name.removeprefix("module."): v for name, v in state.items() if name.endswith("running_var")}
+
+    at_half, later = variances("network", 6), variances("averaged", 9)
+    assert at_half.keys() == later.keys()
+    for name, variance in at_half.items():
+        assert torch.equal(variance, later[name])
+
+
 def test_global_ssim_and_loss_are_those_of_the_paper():
     truth = torch.rand(2, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
     assert ssim_global(truth, truth).item() == pytest.approx(1)
@@ -142,8 +229,10 @@ def test_local_flux_error_sees_a_wrong_level_and_no_rearrangement():
 def test_shipped_configurations_load_and_are_those_of_the_cards(path):
     config = load_config(path)
     assert config.name == path.stem
-    recorded = nl.load_model(config.name).card["training"]["config"]
-    assert recorded == _plain(config.as_dict())
+    training = nl.load_model(config.name.removesuffix("-first")).card["training"]
+    if config.name.endswith("-first"):
+        training = training["started_from"]["training"]
+    assert training["config"] == _plain(config.as_dict())
 
 
 def _plain(value):
@@ -169,6 +258,7 @@ def test_first_steps_of_a_shipped_configuration_match_its_log(tmp_path):
         ("name = 'x'\n[network]\ndepth = 3", "no entry 'depth'"),
         ("name = 'x'\n[data]\ntrack = 'free'", "'strict' or 'open'"),
         ("name = 'x'\n[data]\npatch_shape = [31, 64, 64]", "even"),
+        ("name = 'x'\n[data]\npatch_shape = [32, 200, 64]", "does not fit"),
         ("name = 'x'\n[network]\ndimension = 2", "2D"),
         ("name = ", "not valid TOML"),
     ],

@@ -36,7 +36,7 @@ app = typer.Typer(
 def lucyd(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
-    r"""Restore blurred and noisy microscope stacks with LUCYD, a small Richardson-Lucy network.
+    """Restore blurred and noisy microscope stacks with LUCYD, a small Richardson-Lucy network.
 
     \b
     A first run:

@@ -149,7 +149,7 @@ def deconvolve(
     ] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print warnings and errors only.")] = False,
 ) -> None:
-    r"""Deconvolve images: restore what blur and noise took.
+    """Deconvolve images: restore what blur and noise took.
 
     Results keep axes, voxel size and intensity units of their input, and hold
     the recipe that made them (shown by: lucyd info FILE). A file that cannot be

@@ -37,7 +37,7 @@ def evaluate(
         bool, typer.Option("--record", help="Write the figures into the cards beside .safetensors files.")
     ] = False,
 ) -> None:
-    r"""Measure models on degraded phantoms whose truth is known.
+    """Measure models on degraded phantoms whose truth is known.
 
     Prints a table in Markdown: global SSIM (the authors', without a window) and
     PSNR in dB for each blur (sigma in voxels) and noise (sigma in 1/255 of the

@@ -16,7 +16,7 @@ def info(
         typer.Argument(metavar="[FILE]", help="An image: tell what it holds.", show_default=False),
     ] = None,
 ) -> None:
-    r"""Print versions, devices, and why the GPU is or is not used: plain text for a bug report.
+    """Print versions, devices, and why the GPU is or is not used: plain text for a bug report.
 
     With a FILE, print what it holds instead: axes, voxel size, and the recipe that made it.
 

@@ -12,7 +12,7 @@ import typer
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole cards as JSON.")] = False,
 ) -> None:
-    r"""List the shipped models and what each is for.
+    """List the shipped models and what each is for.
 
     \b
     Examples:

@@ -25,7 +25,7 @@ def psf(
     ],
     numerical_aperture: Annotated[
         float,
-        typer.Option("--numerical-aperture", "--na", metavar="NA", help="Of the objective."),
+        typer.Option("--na", metavar="NA", help="Of the objective."),
     ],
     emission: Annotated[float, typer.Option(metavar="UM", help="Wavelength of the detected light in µm.")],
     voxel_size: Annotated[
@@ -57,7 +57,7 @@ def psf(
     ] = "63,63,63",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
 ) -> None:
-    r"""Compute the PSF of a microscope: what it makes of a point.
+    """Compute the PSF of a microscope: what it makes of a point.
 
     Writes float32 values with sum 1 and the point in the middle, the voxel size,
     and the optics that made them. Scalar theory, no aberrations.

@@ -59,7 +59,7 @@ def simulate(
     seed: Annotated[int, typer.Option(help="The same seed makes the same sample.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
 ) -> None:
-    r"""Make a synthetic sample: a phantom (the truth) and what a microscope makes of it.
+    """Make a synthetic sample: a phantom (the truth) and what a microscope makes of it.
 
     Writes OUT/degraded.ome.tif and OUT/truth.ome.tif; or, where OUT is a file,
     OUT itself and a file with _truth added to its name. Both hold the

@@ -23,8 +23,12 @@ def train(
         int, typer.Option(min=0, help="Processes that prepare patches; the result does not depend on them.")
     ] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
+    start: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Begin with the weights of this model, a shipped name or a file."),
+    ] = None,
 ) -> None:
-    r"""Train a network on phantoms that are made as it goes.
+    """Train a network on phantoms that are made as it goes.
 
     Writes checkpoint.pt, log.csv and, at the end, NAME.safetensors with its
     card NAME.json, which lucyd deconvolve --model takes. Ctrl-C saves first;
@@ -34,6 +38,7 @@ def train(
     Examples:
       lucyd train configs/general.toml -o runs/general --workers 4
       lucyd train configs/general.toml -o runs/general --resume
+      lucyd train my.toml --start general
     """
     from napari_lucyd.training import TrainingProgress, load_config
     from napari_lucyd.training import train as run
@@ -58,7 +63,9 @@ def train(
                 )
 
         try:
-            path = run(loaded, folder, device=device, workers=workers, resume=resume, progress=show)
+            path = run(
+                loaded, folder, device=device, workers=workers, resume=resume, start=start, progress=show
+            )
         except KeyboardInterrupt:
             saved = (folder / "checkpoint.pt").exists()
             fail(f"interrupted; {'saved: --resume goes on' if saved else 'nothing was done yet'}", status=130)

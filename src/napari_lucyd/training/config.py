@@ -24,6 +24,10 @@ class DataConfig:
         Strict: the values, noise in 1/255 of the range. Open: lower and upper end.
     axial_ratio
         Open: lower and upper end of the blur's sigma along Z over that along Y and X.
+    haze
+        Open: share of the specimens whose PSF has a wide foot besides its narrow peak.
+    bright
+        Open: share of the specimens with a few specks, and hot voxels, far brighter than all else.
     patch_shape, phantom_shape
         Spatial sizes in voxels. A 2D patch of a 3D phantom is a slice of it, out-of-focus light included.
     alive, patches_per_phantom
@@ -33,6 +37,9 @@ class DataConfig:
         track); the loss is taken back to scale. Teaches that twice the light is twice the result.
     offset
         Range of a shift of image and truth, uniform: backgrounds lie at many levels.
+    subsampled
+        Share of patches that take every second voxel along every axis, of image and truth alike: structures
+        and blur are half as wide, the noise is as before.
     seed
         Of the phantoms and of all that is drawn for a patch.
     """
@@ -41,12 +48,15 @@ class DataConfig:
     blur_sigma: tuple[float, ...] = (1.0, 1.2, 1.5)
     noise_sigma: tuple[float, ...] = (0.0, 15.0, 30.0)
     axial_ratio: tuple[float, float] = (1.0, 1.0)
+    haze: float = 0.0
+    bright: float = 0.0
     patch_shape: tuple[int, ...] = (32, 64, 64)
     phantom_shape: tuple[int, ...] = (128, 128, 128)
     alive: int = 12
     patches_per_phantom: int = 32
     gain: tuple[float, float] = (1.0, 1.0)
     offset: tuple[float, float] = (0.0, 0.0)
+    subsampled: float = 0.0
     seed: int = 1
 
     def __post_init__(self) -> None:
@@ -61,6 +71,13 @@ class DataConfig:
                 f"data.patch_shape is {self.patch_shape} and data.phantom_shape {self.phantom_shape}; "
                 "the patch needs even sizes and no more axes than the phantom."
             )
+        reach = 2 if self.subsampled else 1
+        room = self.phantom_shape[len(self.phantom_shape) - len(self.patch_shape) :]
+        if any(n * reach > whole for n, whole in zip(self.patch_shape, room, strict=True)):
+            raise ValueError(
+                f"data.patch_shape is {self.patch_shape} and data.phantom_shape {self.phantom_shape}; a "
+                f"patch {'of every second voxel ' if self.subsampled else ''}does not fit into the phantom."
+            )
 
 
 @dataclass(frozen=True)
@@ -73,10 +90,14 @@ class ScheduleConfig:
         Patches seen in all, and in one step.
     learning_rate
         The peak of the one-cycle schedule of Adam.
-    cycles
-        How many such cycles the run has, one after the other: each warms up and anneals to nearly zero.
     flux_weight
         Of the squared error of local means, added to the paper's loss: keeps flux and background levels.
+    free_norms
+        Share of the steps, from the first on, in which batch norms use the statistics of the batch. After
+        that they keep their running ones, as in use: only so can the network learn what level and what
+        gain an output has to have, for the last batch norm takes both out of a batch.
+    near_identity
+        Whether the untrained network copies its input (`start_near_identity`), or starts as PyTorch has it.
     clip
         The largest gradient norm.
     average_decay
@@ -94,8 +115,9 @@ class ScheduleConfig:
     patches: int = 6400
     batch_size: int = 8
     learning_rate: float = 4e-3
-    cycles: int = 1
     flux_weight: float = 0.0
+    free_norms: float = 1.0
+    near_identity: bool = False
     clip: float = 1.0
     average_decay: float = 0.995
     seed: int = 1
@@ -106,12 +128,7 @@ class ScheduleConfig:
     @property
     def steps(self) -> int:
         """Optimiser steps in all."""
-        return self.cycle_steps * self.cycles
-
-    @property
-    def cycle_steps(self) -> int:
-        """Optimiser steps of one cycle."""
-        return self.patches // self.batch_size // self.cycles
+        return self.patches // self.batch_size
 
 
 @dataclass(frozen=True)
@@ -119,8 +136,7 @@ class TrainingConfig:
     """One training run; read from TOML by `load_config`.
 
     ``title``, ``description`` and ``history`` (how many runs were tried, and how this one was chosen) go
-    into the model's card as they are. ``normalization_in_use`` is how the finished model scales its input,
-    where experience with it says that this should differ from what it was trained with.
+    into the model's card as they are.
     """
 
     name: str
@@ -129,7 +145,6 @@ class TrainingConfig:
     history: str = ""
     network: LucydConfig = field(default_factory=LucydConfig)
     normalization: Normalization = field(default_factory=Normalization)
-    normalization_in_use: Normalization | None = None
     data: DataConfig = field(default_factory=DataConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
@@ -147,7 +162,6 @@ class TrainingConfig:
 _TABLES = {
     "network": LucydConfig,
     "normalization": Normalization,
-    "normalization_in_use": Normalization,
     "data": DataConfig,
     "schedule": ScheduleConfig,
 }
@@ -160,7 +174,7 @@ def load_config(path: str | Path) -> TrainingConfig:
     ----------
     path
         A TOML file with ``name``, ``title``, ``description``, ``history`` and the tables ``network``,
-        ``normalization``, ``normalization_in_use``, ``data`` and ``schedule``.
+        ``normalization``, ``data`` and ``schedule``.
 
     Returns
     -------

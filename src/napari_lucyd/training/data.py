@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy import ndimage
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -24,6 +25,8 @@ from napari_lucyd.training.config import DataConfig, TrainingConfig
 # napari_lucyd.evaluation have theirs below 1000, so that none is ever trained on.
 TRAINING_PHANTOMS = 1_000_000
 VALIDATION_PHANTOMS = 500_000
+# Root mean square error of a blurred, moderately noisy image, on the scale where it runs from 0 to 1.
+TYPICAL_ERROR = 0.1
 
 
 class Patch(NamedTuple):
@@ -66,34 +69,32 @@ class _OpenSpecimen:
     def __init__(self, data: DataConfig, normalization: Normalization, seed: int) -> None:
         generator = np.random.default_rng([data.seed, seed])
         sharp = self._sharp(data, seed, generator)
-        lateral = generator.uniform(data.blur_sigma[0], data.blur_sigma[1])
-        sigmas = [lateral] * sharp.ndim
-        if sharp.ndim == 3:
-            # An axial ratio near 1 belongs to resampled or light-sheet stacks, a high one to widefield.
-            sigmas[0] = min(lateral * generator.uniform(*data.axial_ratio), 2 * data.blur_sigma[1])
-        image = blur(sharp, sigmas)
-        span = float(np.percentile(image, 99.9) - image.min())
-        if generator.random() < 0.6:
-            # 10 to 3,000 photons in the bright parts: from a fast time series to a fixed sample.
-            photons = 10 ** generator.uniform(1, 3.5)
-            image = (generator.poisson(image / span * photons) * (span / photons)).astype(np.float32)
-        low, high = data.noise_sigma
-        # Squared: little noise is commoner than much, in use and here.
-        sigma = (low + (high - low) * generator.random() ** 2) / 255 * span
-        image = image + generator.normal(0, sigma, image.shape).astype(np.float32)
+        self.bright = data.bright > 0 and generator.random() < data.bright
+        if self.bright:
+            # Dust, beads, dead cells: a speck of two voxels a side, blurred like all else.
+            _speckle(sharp, 2, generator)
+        image = self._noisy(self._blurred(sharp, data, generator), data, generator)
+        if self.bright:
+            # Of the camera, so neither blurred nor true.
+            _speckle(image, 1, generator)
         lo, hi = np.percentile(image, (normalization.low, normalization.high))
         self.image = ((image - lo) / (hi - lo) + normalization.pedestal).astype(np.float32)
         self.truth = ((sharp - lo) / (hi - lo) + normalization.pedestal).astype(np.float32)
         # Few bright objects in a dark volume lie far above the percentile; they must not own the loss.
-        self.peak = max(1.0, float(np.percentile(self.truth, 99.99)) - normalization.pedestal)
+        peak = max(1.0, float(np.percentile(self.truth, 99.99)) - normalization.pedestal)
+        # Nor must strong noise own it: where hardly anything is to be mended, small errors count for more.
+        error = float(np.sqrt(np.mean((self.image - self.truth) ** 2))) / peak
+        self.peak = peak * float(np.clip(np.sqrt(error / TYPICAL_ERROR), 0.5, 1.0))
 
     def patch(self, window: tuple[int | slice, ...], generator: np.random.Generator) -> _Pair:
-        return _Pair(self.image[window], self.truth[window], self.peak)
+        image, truth = self.image[window], self.truth[window]
+        peak = max(self.peak, float(image.max()) / 3, float(truth.max()) / 3) if self.bright else self.peak
+        return _Pair(image, truth, peak)
 
     @staticmethod
     def _sharp(data: DataConfig, seed: int, generator: np.random.Generator) -> FloatImage:
         zoom = int(generator.choice([1, 2, 3], p=[0.6, 0.25, 0.15]))
-        density = 10 ** generator.uniform(-1.5, 0.1)
+        density = 10 ** generator.uniform(-1.2, 0.15)
         shape = tuple(max(24, -(-n // zoom)) for n in data.phantom_shape)
         counts = {
             name: round(n * density * zoom)
@@ -106,10 +107,67 @@ class _OpenSpecimen:
             image = blur(image, [zoom / 2] * image.ndim)
         image = image[tuple(slice(n) for n in data.phantom_shape)]
         # Smooth, uneven stain inside the objects and uneven haze behind them: real structures are no solids.
-        grain = generator.normal(0, 1, image.shape).astype(np.float32)
-        texture = blur(grain, [generator.uniform(1, 6)] * image.ndim)
-        stain = np.clip(1 + generator.uniform(0, 0.5) * texture / texture.std(), 0.2, 3)
-        return np.asarray(image * stain + generator.uniform(0, 300), np.float32)
+        stain = 1 + generator.uniform(0, 0.5) * _smooth(image.shape, generator.uniform(1, 6), generator)
+        haze = 1 + generator.uniform(0, 0.7) * _smooth(image.shape, generator.uniform(8, 24), generator)
+        background = generator.uniform(0, 300) * np.clip(haze, 0, 3)
+        return np.asarray(image * np.clip(stain, 0.2, 3) + background, np.float32)
+
+    @staticmethod
+    def _blurred(sharp: FloatImage, data: DataConfig, generator: np.random.Generator) -> FloatImage:
+        lateral = generator.uniform(data.blur_sigma[0], data.blur_sigma[1])
+        # An axial ratio near 1 belongs to resampled or light-sheet stacks, a high one to widefield.
+        axial = min(lateral * generator.uniform(*data.axial_ratio), 2 * data.blur_sigma[1])
+        sigmas = [axial, lateral, lateral][-sharp.ndim :]
+        image = blur(sharp, sigmas)
+        if generator.random() < data.haze:
+            # Light from far out of focus: a PSF is a narrow peak on a wide foot.
+            share, width = generator.uniform(0, 0.4), generator.uniform(2, 5)
+            image = (1 - share) * image + share * _wide_blur(sharp, [width * s + 2 for s in sigmas])
+        return image
+
+    @staticmethod
+    def _noisy(image: FloatImage, data: DataConfig, generator: np.random.Generator) -> FloatImage:
+        span = float(np.percentile(image, 99.9) - image.min())
+        # From a fast time series, 10 photons in the bright parts, to a fixed sample, 30,000. A quarter are
+        # nearly clean: what needs little mending must not be harmed by what is made for much.
+        clean = generator.random() < 0.25
+        if generator.random() < 0.6:
+            photons = 10 ** generator.uniform(3 if clean else 1, 4.5)
+            image = (generator.poisson(image / span * photons) * (span / photons)).astype(np.float32)
+        low, high = data.noise_sigma
+        # Squared: little noise is commoner than much, in use and here.
+        share = 0.04 * generator.random() if clean else generator.random() ** 2
+        sigma = (low + (high - low) * share) / 255 * span
+        return image + generator.normal(0, sigma, image.shape).astype(np.float32)
+
+
+def _speckle(image: FloatImage, size: int, generator: np.random.Generator) -> None:
+    """Add, in place, up to some twenty cubes that are 2 to 60 times as bright as the image's bright parts."""
+    span = float(np.percentile(image, 99.9) - image.min())
+    for _ in range(generator.poisson(max(2, image.size / 100_000))):
+        start = [int(generator.integers(n - size)) for n in image.shape]
+        image[tuple(slice(a, a + size) for a in start)] += span * 2 * 30 ** generator.random()
+
+
+def _smooth(shape: tuple[int, ...], width: float, generator: np.random.Generator) -> FloatImage:
+    """Noise of unit variance with a correlation length of about `width` voxels."""
+    step = max(1, int(width / 2))
+    coarse = generator.normal(0, 1, [-(-n // step) + 1 for n in shape]).astype(np.float32)
+    coarse = blur(coarse, [width / step] * len(shape))
+    fine = ndimage.zoom(coarse, step, order=1) if step > 1 else coarse
+    fine = fine[tuple(slice(n) for n in shape)]
+    return np.asarray(fine / fine.std(), np.float32)
+
+
+def _wide_blur(image: FloatImage, sigmas: list[float]) -> FloatImage:
+    """A Gaussian blur by several voxels, at half the resolution, which it does not need."""
+    halves = np.pad(image, [(0, n % 2) for n in image.shape], mode="edge")
+    for axis in range(image.ndim):
+        even, odd = (halves[(slice(None),) * axis + (slice(first, None, 2),)] for first in (0, 1))
+        halves = (even + odd) / np.float32(2)
+    coarse = blur(halves, [s / 2 for s in sigmas])
+    fine = ndimage.zoom(coarse, 2, order=1, grid_mode=True, mode="nearest")
+    return np.asarray(fine[tuple(slice(n) for n in image.shape)], np.float32)
 
 
 class Patches(Dataset[Patch]):
@@ -134,9 +192,10 @@ class Patches(Dataset[Patch]):
         number = index // data.patches_per_phantom + int(generator.integers(data.alive))
         slices = len(data.phantom_shape) - len(data.patch_shape)
         planes = [int(generator.integers(n)) for n in data.phantom_shape[:slices]]
+        step = 2 if generator.random() < data.subsampled else 1
         sizes = zip(data.phantom_shape[slices:], data.patch_shape, strict=True)
-        starts = [int(generator.integers(whole - part, endpoint=True)) for whole, part in sizes]
-        crop = [slice(a, a + n) for a, n in zip(starts, data.patch_shape, strict=True)]
+        starts = [int(generator.integers(whole - part * step, endpoint=True)) for whole, part in sizes]
+        crop = [slice(a, a + n * step, step) for a, n in zip(starts, data.patch_shape, strict=True)]
         window: tuple[int | slice, ...] = (*planes, *crop)
         image, truth, peak = self._specimen(number).patch(window, generator)
         image, truth = _flipped(image, truth, generator)

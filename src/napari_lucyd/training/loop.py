@@ -24,6 +24,7 @@ from napari_lucyd.networks import LUCYD, centre_update_term, division_share
 from napari_lucyd.training.config import TrainingConfig, load_config
 from napari_lucyd.training.data import VALIDATION_PHANTOMS, Patch, Patches
 from napari_lucyd.training.loss import local_flux_error, lucyd_loss, ssim_global
+from napari_lucyd.training.start import start_from, start_near_identity
 
 LOG_COLUMNS = ("step", "patches", "learning_rate", "loss", "validation_psnr", "validation_ssim_global")
 # Seconds between checkpoints: what a crash can cost.
@@ -48,6 +49,7 @@ def train(
     device: str = "auto",
     workers: int = 0,
     resume: bool = False,
+    start: str | Path | None = None,
     stop_after: int | None = None,
     progress: Callable[[TrainingProgress], None] | None = None,
 ) -> Path | None:
@@ -65,6 +67,8 @@ def train(
         Processes that prepare patches beside the training one; the patches are the same for any number.
     resume
         Go on from the folder's checkpoint; on the CPU the result is bit for bit that of an unbroken run.
+    start
+        A model of the same dimension and epsilon, a shipped name or a path, whose weights to begin with.
     stop_after
         Save and return after this many steps of the whole run.
     progress
@@ -88,7 +92,7 @@ def train(
     if not isinstance(config, TrainingConfig):
         config = load_config(config)
     folder = Path(folder)
-    run = _Run(config, folder, _device(device))
+    run = _Run(config, folder, _device(device), start)
     if resume:
         run.load()
     elif (folder / "checkpoint.pt").exists():
@@ -125,12 +129,19 @@ def train(
 class _Run:
     """All that changes while training, and how it gets to disk and back."""
 
-    def __init__(self, config: TrainingConfig, folder: Path, device: torch.device) -> None:
+    def __init__(
+        self, config: TrainingConfig, folder: Path, device: torch.device, start: str | Path | None = None
+    ) -> None:
         self.config, self.folder, self.device = config, folder, device
         schedule = config.schedule
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(schedule.seed)
             network = LUCYD(config.network)
+        if schedule.near_identity:
+            start_near_identity(network)
+        self.started_from: dict[str, Any] | None = None
+        if start is not None:
+            self.started_from = start_from(network, start)
         self.layout = torch.channels_last_3d if config.network.dimension == 3 else torch.channels_last
         # torch's annotations do not know this overload.
         self.network: LUCYD = network.to(device).to(memory_format=self.layout)  # type: ignore[call-overload]
@@ -138,7 +149,9 @@ class _Run:
         # Averaging the batch norms' running statistics too keeps them those of the averaged weights.
         self.averaged = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
         self.optimizer = torch.optim.Adam(self.network.parameters(), betas=(0.9, 0.999))
-        self.schedule = self.cycle()
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, schedule.learning_rate, total_steps=schedule.steps, cycle_momentum=False
+        )
         self.forward: nn.Module = self.network
         if schedule.compile:
             self.forward = torch.compile(self.network)  # type: ignore[assignment]
@@ -146,20 +159,15 @@ class _Run:
         self.seconds = 0.0
         self.rows: list[dict[str, Any]] = []
 
-    def cycle(self) -> torch.optim.lr_scheduler.OneCycleLR:
-        """The learning rate of one cycle, from its start."""
-        schedule = self.config.schedule
-        return torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer,
-            max_lr=schedule.learning_rate,
-            total_steps=schedule.cycle_steps,
-            cycle_momentum=False,
-        )
-
     def train_on(self, batch: Patch) -> float:
         started = time.monotonic()
         image, truth, weight = (tensor.to(self.device, non_blocking=True) for tensor in batch)
         self.network.train()
+        frozen = self.step >= self.config.schedule.free_norms * self.config.schedule.steps
+        if frozen:
+            for module in self.network.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
         self.optimizer.zero_grad(set_to_none=True)
         output = self.forward(image.contiguous(memory_format=self.layout)).output
         loss = lucyd_loss(output * weight, truth * weight)
@@ -176,9 +184,11 @@ class _Run:
         self.optimizer.step()
         self.schedule.step()
         self.averaged.update_parameters(self.network)
+        if frozen:
+            # Those of long ago would linger in the average, and weigh much: early variances are huge.
+            for kept, current in zip(self.averaged.module.buffers(), self.network.buffers(), strict=True):
+                kept.copy_(current)
         self.step += 1
-        if self.step % self.config.schedule.cycle_steps == 0 and self.step < self.config.schedule.steps:
-            self.schedule = self.cycle()
         self.seconds += time.monotonic() - started
         return value
 
@@ -212,6 +222,7 @@ class _Run:
         """Write checkpoint and log; an interruption in the middle leaves the ones before."""
         state = {
             "config": self.config.as_dict(),
+            "started_from": self.started_from,
             "step": self.step,
             "seconds": self.seconds,
             "rows": self.rows,
@@ -237,6 +248,7 @@ class _Run:
         state = torch.load(path, map_location=self.device, weights_only=True)
         if state["config"] != self.config.as_dict():
             raise ValueError(f"{path} belongs to another configuration; train into another folder.")
+        self.started_from = state["started_from"]
         self.step, self.seconds, self.rows = state["step"], state["seconds"], state["rows"]
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
@@ -267,7 +279,8 @@ class _Run:
                 "device": str(self.device.type),
                 "torch": torch.__version__.split("+")[0],
                 "config": config.as_dict(),
-                "command": f"lucyd train configs/{config.name}.toml",
+                "command": self.command(),
+                **({"started_from": self.started_from} if self.started_from else {}),
             },
             "metrics": {
                 "validation": {
@@ -282,10 +295,17 @@ class _Run:
         return save_model(
             self.folder / f"{config.name}.safetensors",
             network.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
-            normalization=asdict(config.normalization_in_use or config.normalization),
+            normalization=asdict(config.normalization),
             card=card,
             overwrite=True,
         )
+
+    def command(self) -> str:
+        command = f"lucyd train configs/{self.config.name}.toml"
+        if self.started_from:
+            name = self.started_from["name"]
+            command += f" --start runs/{name}/{name}.safetensors"
+        return command
 
     def _finished_network(self) -> tuple[LUCYD, float]:
         """The averaged weights with their update term centred, and the division's share."""
