@@ -291,7 +291,13 @@ def test_the_recipe_is_json_and_repeats_the_run(case):
     stack = image(2, *case.shape)
     region = (slice(1, 2), *(slice(0, size - 1) for size in case.shape))
     first = deconvolve(
-        stack, case.method, axes="T" + case.axes, region=region, voxel_size=(2.0, 2.0, 2.0), device="cpu"
+        stack,
+        case.method,
+        axes="T" + case.axes,
+        region=region,
+        voxel_size=(2.0, 2.0, 2.0),
+        device="cpu",
+        separate="T",
     )
     recipe = json.loads(json.dumps(first.recipe))
     assert recipe["input"] == {"shape": list(stack.shape), "dtype": "float32"}

@@ -87,13 +87,15 @@ def write_classical_recipe(
     """Put down a run of a classical method.
 
     ``method`` has its name and numbers; ``psf`` the shape and the SHA-256 of the PSF as it was given
-    (little-endian float32, C order). ``found`` is what the run found out; it goes into ``method`` too.
+    (little-endian float32, C order). ``separate`` names the leading axes whose entries are looked at each by
+    itself for being constant. ``found`` is what the run found out; it goes into ``method`` too.
     """
     return {
         "software": "napari-lucyd",
         "version": software_version(),
         "method": {"name": method.name, **method.numbers, **found},
         "psf": {"shape": list(method.psf.shape), "sha256": method.sha256},
+        "separate": choices.separate,
         "voxel_size": None if choices.voxel_size is None else list(choices.voxel_size),
         **_setting(choices, device, dtype),
         "complete": complete,
@@ -142,8 +144,8 @@ def options_from_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """
     common = ("device", "axes", "outputs", "region", "voxel_size")
     if "method" in recipe:
-        _refuse_missing(recipe, (*common, "psf"))
-        return _common_options(recipe)
+        _refuse_missing(recipe, (*common, "psf", "separate"))
+        return {**_common_options(recipe), "separate": recipe["separate"]}
     _refuse_missing(recipe, (*common, "normalization", "resampling", "tile_shape", "halo"))
     normalization = recipe["normalization"]
     return {
