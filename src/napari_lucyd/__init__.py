@@ -11,7 +11,14 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_lucyd.deconvolution import Result, deconvolve, richardson_lucy, wiener
+    from napari_lucyd.deconvolution import (
+        Result,
+        RichardsonLucy,
+        Wiener,
+        deconvolve,
+        richardson_lucy,
+        wiener,
+    )
     from napari_lucyd.models import Model, list_models, load_model, save_model
     from napari_lucyd.simulation import degrade, make_phantom, make_psf, make_surrogate
 
@@ -22,6 +29,8 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 _HOMES = {
     "Model": "models",
     "Result": "deconvolution",
+    "RichardsonLucy": "deconvolution",
+    "Wiener": "deconvolution",
     "deconvolve": "deconvolution",
     "degrade": "simulation",
     "list_models": "models",
@@ -37,6 +46,8 @@ _HOMES = {
 __all__ = [
     "Model",
     "Result",
+    "RichardsonLucy",
+    "Wiener",
     "deconvolve",
     "degrade",
     "list_models",

@@ -5,6 +5,7 @@ Options of several numbers are texts to typer, which has no lists of one option 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from fractions import Fraction
 
@@ -18,6 +19,14 @@ class Part(StrEnum):
     correction_mask = "correction_mask"
     update_term = "update_term"
     intermediate = "intermediate"
+
+
+class Method(StrEnum):
+    """How an image is deconvolved."""
+
+    lucyd = "lucyd"
+    richardson_lucy = "richardson-lucy"
+    wiener = "wiener"
 
 
 class Normalization(StrEnum):
@@ -110,6 +119,24 @@ def parts(text: str, option: str) -> tuple[Part, ...]:
         return tuple(dict.fromkeys(Part(word.strip()) for word in text.split(",")))
     except ValueError:
         raise _bad(text, f"some of {', '.join(Part)}, with commas", option) from None
+
+
+def refuse_given(context: typer.Context, names: Iterable[str], reason: str) -> None:
+    """Refuse options that would have no effect, rather than let them seem to have one.
+
+    Parameters
+    ----------
+    context
+        Of the command.
+    names
+        Of its parameters, in Python.
+    reason
+        Why they have none.
+    """
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(f"{reason}; leave it out", param_hint=f"--{name.replace('_', '-')}")
 
 
 def _bad(text: str, expected: str, option: str) -> typer.BadParameter:

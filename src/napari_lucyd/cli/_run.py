@@ -12,14 +12,14 @@ import typer
 
 from napari_lucyd.cli._batch import Task
 from napari_lucyd.cli._console import Talk, seconds_in_words
+from napari_lucyd.cli._methods import Chosen
 from napari_lucyd.cli._scratch import room_for
 from napari_lucyd.deconvolution import DeconvolutionError, OutOfMemory, plan
 from napari_lucyd.io import Image, ImageFileError, read_image, write_image
-from napari_lucyd.models import list_models
+from napari_lucyd.models import Model, list_models
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Job, Result
-    from napari_lucyd.models import Model
 
 # What a file or an option may bring about; all else is a bug of ours.
 _FORESEEN = (ImageFileError, ValueError, TypeError, OSError, OutOfMemory, DeconvolutionError, MemoryError)
@@ -33,8 +33,8 @@ class Run:
     ----------
     talk
         Where messages go.
-    model
-        The model.
+    chosen
+        The model or the classical method.
     options
         Keywords of `napari_lucyd.deconvolution.plan`.
     axes, voxel_size
@@ -46,7 +46,7 @@ class Run:
     """
 
     talk: Talk
-    model: Model
+    chosen: Chosen
     options: dict[str, Any]
     axes: str | None
     voxel_size: tuple[float, ...] | None
@@ -78,16 +78,16 @@ class Run:
         image = self._corrected(read_image(task.source))
         for warning in image.warnings:
             self.talk.warn(warning)
-        if "Z" not in image.axes and self.model.dimension == 3:
-            self.talk.warn(
-                f"planes, but {self.model.name!r} is made for volumes; for planes: {_for_planes()}"
-            )
+        method = self.chosen.method
+        if "Z" not in image.axes and isinstance(method, Model) and method.dimension == 3:
+            self.talk.warn(f"planes, but {method.name!r} is made for volumes; for planes: {_for_planes()}")
+        self.chosen.check(image)
         results = 4 * math.prod(image.data.shape) * len(task.destinations)
         folder = next(iter(task.destinations.values())).parent
         with nullcontext() if self.dry_run else room_for(results, folder) as allocate:
             job = plan(
                 image.data,
-                self.model,
+                method,
                 axes=image.axes,
                 voxel_size=image.voxel_size,
                 allocate=allocate,
@@ -102,9 +102,7 @@ class Run:
                 self._write(self._result(job), image, task)
 
     def _tell(self, job: Job, task: Task) -> None:
-        tile = " × ".join(str(size) for size in job.tile_shape)
-        count = f"{job.tiles} tile{'s' if job.tiles > 1 else ''}"
-        self.talk.say(f"  {count} of {tile}, about {seconds_in_words(job.estimate_seconds())}")
+        self.talk.say(f"  {job.work}, about {seconds_in_words(job.estimate_seconds())}")
         for path in task.destinations.values():
             typer.echo(path)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from napari_lucyd.cli._batch import find_images, plan_destinations
 from napari_lucyd.cli._console import Talk, fail, interruptible
+from napari_lucyd.cli._methods import Chosen, classical_method, refuse_options
 from napari_lucyd.cli._options import (
     FileFormat,
+    Method,
     Normalization,
     Part,
     StoredDtype,
@@ -19,13 +21,18 @@ from napari_lucyd.cli._options import (
     whole_numbers,
 )
 
-if TYPE_CHECKING:
-    from napari_lucyd.models import Model
-
-_FILES, _NETWORK, _IMAGE, _COMPUTER = "Files", "Restoration", "What the image is", "Memory and speed"
+_FILES, _METHOD, _NETWORK, _CLASSICAL, _IMAGE, _COMPUTER = (
+    "Files",
+    "Method",
+    "LUCYD",
+    "Richardson-Lucy and Wiener",
+    "What the image is",
+    "Memory and speed",
+)
 
 
 def deconvolve(
+    context: typer.Context,
     inputs: Annotated[
         list[Path],
         typer.Argument(
@@ -75,6 +82,43 @@ def deconvolve(
         StoredDtype,
         typer.Option(help="uint16 halves the files; its scaling is stated in them.", rich_help_panel=_FILES),
     ] = StoredDtype.float32,
+    method: Annotated[
+        Method,
+        typer.Option(help="The network, or a classical method with a PSF.", rich_help_panel=_METHOD),
+    ] = Method.lucyd,
+    psf: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Image of the PSF, on the voxels of the input (see: lucyd psf).",
+            show_default=False,
+            rich_help_panel=_CLASSICAL,
+        ),
+    ] = None,
+    iterations: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Richardson-Lucy: more sharpen, and amplify noise.", rich_help_panel=_CLASSICAL
+        ),
+    ] = 10,
+    total_variation: Annotated[
+        float,
+        typer.Option(
+            metavar="W", help="Richardson-Lucy: against noise; 0.002 is usual.", rich_help_panel=_CLASSICAL
+        ),
+    ] = 0.0,
+    background: Annotated[
+        float,
+        typer.Option(
+            metavar="B",
+            help="Richardson-Lucy: constant in units of the image, not part of the result.",
+            rich_help_panel=_CLASSICAL,
+        ),
+    ] = 0.0,
+    balance: Annotated[
+        float,
+        typer.Option(metavar="B", help="Wiener: more gives smoother results.", rich_help_panel=_CLASSICAL),
+    ] = 0.1,
     model: Annotated[
         str,
         typer.Option(
@@ -164,11 +208,14 @@ def deconvolve(
       lucyd deconvolve stack.tif -o new.tif --intermediates
       lucyd deconvolve stack.tif -o new.ome.tif --voxel-size 0.3,0.1,0.1
       lucyd deconvolve monday/*.tif -o restored/ --device cuda
+      lucyd deconvolve stack.tif -o rl.ome.tif --method richardson-lucy \
+        --psf psf.ome.tif --iterations 20
       lucyd deconvolve monday/ tuesday/ -o restored/ --dtype uint16
       lucyd deconvolve series.ome.zarr -o restored.ome.zarr --axes TZYX
     """
     talk = Talk(quiet)
     wanted = tuple(Part) if intermediates else parts(outputs, "--outputs")
+    refuse_options(context, method, wanted)
     found = find_images(inputs)
     tasks = plan_destinations(found, out, wanted, f".{file_format}" if file_format else None)
     for path, reason in found.refused:
@@ -177,20 +224,25 @@ def deconvolve(
         talk.say(f"Passed over {len(found.passed_over)} other files: {_some(found.passed_over)}")
     if not tasks:
         fail("no image to deconvolve")
-    options = {
-        "device": device,
-        "tile_shape": whole_numbers(tile, "--tile") if tile else None,
-        "halo": halo,
-        "normalization": str(normalization),
-        "isotropic": isotropic,
-        "separate": "" if separate.lower() == "none" else separate.upper(),
-        "outputs": tuple(str(part) for part in wanted),
-    }
+    options: dict[str, Any] = {"device": device, "outputs": tuple(str(part) for part in wanted)}
+    if method is Method.lucyd:
+        options |= {
+            "tile_shape": whole_numbers(tile, "--tile") if tile else None,
+            "halo": halo,
+            "normalization": str(normalization),
+            "isotropic": isotropic,
+            "separate": "" if separate.lower() == "none" else separate.upper(),
+        }
     sizes = numbers(voxel_size, "--voxel-size") if voxel_size else None
     with interruptible():
         from napari_lucyd.cli._run import Run
 
-        run = Run(talk, _load(model), options, axes, sizes, overwrite, str(dtype), dry_run)
+        if method is Method.lucyd:
+            chosen = _load(model)
+        else:
+            given = {"num_iter": iterations, "total_variation": total_variation, "background": background}
+            chosen = classical_method(method, psf, {**given, "balance": balance})
+        run = Run(talk, chosen, options, axes, sizes, overwrite, str(dtype), dry_run)
         failed = len(found.refused) + run.all(tasks)
     total = len(tasks) + len(found.refused)
     if failed:
@@ -203,10 +255,10 @@ def _some(paths: list[Path]) -> str:
     return ", ".join(path.name for path in paths[:5]) + (", …" if len(paths) > 5 else "")
 
 
-def _load(name: str) -> Model:
+def _load(name: str) -> Chosen:
     from napari_lucyd.models import load_model
 
     try:
-        return load_model(name)
+        return Chosen(load_model(name))
     except (OSError, ValueError, TypeError) as error:
         fail(error)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_lucyd.cli._console import Talk, fail, interruptible
-from napari_lucyd.cli._options import Specimen, number, numbers, whole_numbers
+from napari_lucyd.cli._options import Specimen, number, numbers, refuse_given, whole_numbers
 
 _OWN_DEGRADATION = ("blur_sigma", "noise_sigma", "photons", "photometric")
 _SURROGATE = ("voxel_size", "sheet_fwhm")
@@ -81,7 +81,8 @@ def simulate(
     blur = numbers(blur_sigma, "--blur-sigma")
     noise = number(noise_sigma, "--noise-sigma")
     steps = numbers(voxel_size, "--voxel-size")
-    _refuse(context, _OWN_DEGRADATION if surrogate else _SURROGATE, surrogate)
+    reason = f"--surrogate {surrogate.value} has its own" if surrogate else "it needs --surrogate"
+    refuse_given(context, _OWN_DEGRADATION if surrogate else _SURROGATE, reason)
     if is_image_path(out):
         degraded, truth = out, out.with_name(f"{stem(out)}_truth{out.name[len(stem(out)) :]}")
     elif out.suffix and not out.is_dir():
@@ -126,12 +127,3 @@ def simulate(
         Talk().say(f"Surrogate of {surrogate.value}, voxels of {voxel_size} µm, seed {seed}")
     else:
         Talk().say(f"Blur σ {blur_sigma} voxels, noise σ {noise:.3g} of the range, seed {seed}")
-
-
-def _refuse(context: typer.Context, names: tuple[str, ...], surrogate: Specimen | None) -> None:
-    """Refuse options that would have no effect, rather than let them seem to have one."""
-    for name in names:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            reason = f"--surrogate {surrogate.value} has its own" if surrogate else "it needs --surrogate"
-            raise typer.BadParameter(f"{reason}; leave it out", param_hint=f"--{name.replace('_', '-')}")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from napari_lucyd.deconvolution.engine import deconvolve, plan
     from napari_lucyd.deconvolution.errors import Cancelled, DeconvolutionError, OutOfMemory
     from napari_lucyd.deconvolution.job import Job
+    from napari_lucyd.deconvolution.methods import ClassicalMethod, RichardsonLucy, Wiener, method_from_recipe
     from napari_lucyd.deconvolution.normalization import Statistics
     from napari_lucyd.deconvolution.recipe import options_from_recipe
     from napari_lucyd.deconvolution.result import Progress, Result
@@ -20,15 +21,19 @@ if TYPE_CHECKING:
 _HOMES = {
     "Axes": "axes",
     "Cancelled": "errors",
+    "ClassicalMethod": "methods",
     "DeconvolutionError": "errors",
     "Device": "device",
     "Job": "job",
     "OutOfMemory": "errors",
     "Progress": "result",
     "Result": "result",
+    "RichardsonLucy": "methods",
     "Statistics": "normalization",
+    "Wiener": "methods",
     "choose_device": "device",
     "deconvolve": "engine",
+    "method_from_recipe": "methods",
     "name_axes": "axes",
     "options_from_recipe": "recipe",
     "plan": "engine",
@@ -39,15 +44,19 @@ _HOMES = {
 __all__ = [
     "Axes",
     "Cancelled",
+    "ClassicalMethod",
     "DeconvolutionError",
     "Device",
     "Job",
     "OutOfMemory",
     "Progress",
     "Result",
+    "RichardsonLucy",
     "Statistics",
+    "Wiener",
     "choose_device",
     "deconvolve",
+    "method_from_recipe",
     "name_axes",
     "options_from_recipe",
     "plan",

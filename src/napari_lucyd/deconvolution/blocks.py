@@ -71,6 +71,15 @@ class Block(NamedTuple):
     missing: npt.NDArray[np.bool_] | None
 
 
+def read_filled(source: Source, lead: Sequence[int], spans: Sequence[Span], group: Group) -> Block:
+    """A part of a volume on its own grid, its NaNs filled from what is around them."""
+    values = to_float32(source.read(lead, spans))
+    missing = np.isnan(values) if group.nan_voxels else None
+    if missing is None or not missing.any():
+        return Block(values, None)
+    return Block(fill_nan(values, group.lo), missing)
+
+
 def read_block(source: Source, lead: Sequence[int], tile: Tile, geometry: Geometry, group: Group) -> Block:
     """Read what a tile needs of one volume, continue it by reflection, fill its NaNs and resample it."""
     block = geometry.block(tile)
@@ -84,16 +93,11 @@ def read_block(source: Source, lead: Sequence[int], tile: Tile, geometry: Geomet
             Span(max(0, span.start - MARGIN), min(size, span.stop + MARGIN))
             for span, size in zip(spans, geometry.shape, strict=True)
         ]
-    slab = to_float32(source.read(lead, spans))
-    missing = None
-    if group.nan_voxels:
-        nan = np.isnan(slab)
-        if nan.any():
-            kept = tuple(
-                slice(k.start - s.start, k.stop - s.start) for k, s in zip(tile.spans, spans, strict=True)
-            )
-            missing = nan[kept]
-            slab = fill_nan(slab, group.lo)
+    slab, missing = read_filled(source, lead, spans, group)
+    if missing is not None:
+        missing = missing[
+            tuple(slice(k.start - s.start, k.stop - s.start) for k, s in zip(tile.spans, spans, strict=True))
+        ]
     for axis, (index, span) in enumerate(zip(indices, spans, strict=True)):
         slab = np.take(slab, index - span.start, axis=axis)
     if weights is not None:

@@ -7,8 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from napari_lucyd.deconvolution.axes import Axes
 from napari_lucyd.deconvolution.blocks import Geometry
+from napari_lucyd.deconvolution.errors import OutOfMemory
 from napari_lucyd.deconvolution.tiling import Span, Tile
 from napari_lucyd.models.normalization import Normalization
 
@@ -72,6 +75,14 @@ class Choices:
     def volumes(self) -> int:
         """How many volumes are deconvolved."""
         return math.prod(span.size for span in self.lead_spans)
+
+    def make_arrays(self) -> dict[str, Any]:
+        """What the results are written into, one array a part; NaN where they are numpy's."""
+        make = self.allocate or (lambda _, shape: np.full(shape, np.nan, dtype=np.float32))
+        try:
+            return {name: make(name, self.output_shape) for name in self.outputs}
+        except MemoryError as error:
+            raise OutOfMemory(f"The results do not fit into memory: {error}") from None
 
     def where(self, lead: tuple[int, ...], tile: Tile) -> tuple[slice, ...]:
         """Where a tile of a volume lies in the result arrays."""

@@ -1,31 +1,17 @@
-"""The classical methods, which are told the PSF: Richardson-Lucy and Wiener."""
+"""The classical methods as functions of one image: Richardson-Lucy and Wiener, which are told the PSF."""
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from napari_lucyd.deconvolution.device import Device, choose_device, release_memory
-from napari_lucyd.deconvolution.errors import Cancelled, DeconvolutionError, OutOfMemory
-from napari_lucyd.deconvolution.fourier import Optics, fast_shape, laplacian, mirrored
-from napari_lucyd.deconvolution.inference import is_out_of_memory
-
-# Of the image's maximum: some ten times the rounding of a float32 FFT, which a quotient must not magnify.
-_SMALLEST_PROJECTION = 1e-6
-# Where the image holds less than this share of a voxel's light, it says nothing about it. Bertero and
-# Boccacci (2005) take 1e-2, with which a constant loses 2 % at its border; with this 0.05 %.
-_SMALLEST_SENSITIVITY = 1e-3
-# Of the image's maximum, where the background is all that there is: from 0 the estimate could not rise.
-_DARKEST_START = 1e-3
-# The divergence of unit gradients in 3D stays below 3 + sqrt(3), so that the divisor 1 - 0.2 div is positive.
-_LARGEST_TOTAL_VARIATION = 0.2
+from napari_lucyd.deconvolution.device import choose_device
+from napari_lucyd.deconvolution.errors import Cancelled
+from napari_lucyd.deconvolution.iterations import start
+from napari_lucyd.deconvolution.methods import RichardsonLucy, Wiener, as_real
 
 
 def richardson_lucy(
@@ -109,60 +95,26 @@ def richardson_lucy(
     >>> np.unravel_index(restored.argmax(), restored.shape) == (8, 8)
     True
     """
-    observed, kernel = _check_arrays(image, psf)
-    if observed.min() < 0 or kernel.min() < 0:
-        name = "image" if observed.min() < 0 else "psf"
+    method = RichardsonLucy(psf, num_iter, background, total_variation, tolerance)
+    observed = as_real("image", image)
+    method.check_shape(observed.shape)
+    if observed.min() < 0:
         raise ValueError(
-            f"The {name} has negative voxels; Richardson-Lucy needs numbers >= 0. Pass "
-            f"np.maximum({name}, 0), or leave in the offset that was subtracted."
+            "The image has negative voxels; Richardson-Lucy needs numbers >= 0. Pass np.maximum(image, 0), "
+            "or leave in the offset that was subtracted."
         )
-    total = operator.index(num_iter)
-    if total < 1:
-        raise ValueError(f"num_iter is {total}; at least one iteration is needed.")
-    if not 0 <= total_variation <= _LARGEST_TOTAL_VARIATION:
-        raise ValueError(
-            f"total_variation is {total_variation}; it can be 0 to {_LARGEST_TOTAL_VARIATION}, usually 0.002."
-        )
-    if not 0 <= background < float("inf"):
-        raise ValueError(f"background is {background}; it has to be a number >= 0.")
-    if tolerance is not None and not tolerance > 0:
-        raise ValueError(f"tolerance is {tolerance}; it has to be a positive number, or None.")
-    peak = float(observed.max())
-    if peak == 0:
+    if not observed.any():
         return observed
-
-    chosen = choose_device(device)
-    inside = tuple(slice(0, size) for size in observed.shape)
-    with _torch_errors(chosen, observed.shape):
-        y = torch.from_numpy(observed).to(chosen.torch) / peak
-        optics = Optics(kernel, fast_shape(observed.shape, [size - 1 for size in kernel.shape]), chosen)
-        sensitivity = optics.adjoint(torch.ones_like(y))
-        seen = sensitivity > _SMALLEST_SENSITIVITY
-        weight = torch.where(seen, 1 / sensitivity.clamp(min=_SMALLEST_SENSITIVITY), 0)
-        offset = background / peak
-        # Without background any constant will do: the first iteration divides by it.
-        estimate = seen * (y.mean() - offset).clamp(min=_DARKEST_START)
-        del sensitivity, seen
-    for done in range(1, total + 1):
+    restoration = start(method, observed, choose_device(device))
+    for done in range(1, method.num_iter + 1):
         if should_stop is not None and should_stop():
             raise Cancelled("Stopped.")
-        with _torch_errors(chosen, observed.shape):
-            projection = optics.forward(estimate)[inside].add_(offset)
-            quotient = torch.div(y, projection.clamp_(min=_SMALLEST_PROJECTION), out=projection)
-            update = optics.adjoint(quotient).mul_(weight).clamp_(min=0)
-            if total_variation:
-                update /= 1 - total_variation * _divergence_of_direction(estimate)
-            updated = update.mul_(estimate)
-            settled = tolerance is not None and bool(
-                torch.linalg.vector_norm((updated - estimate)[inside])
-                <= tolerance * torch.linalg.vector_norm(updated[inside])
-            )
-            estimate = updated
+        finished = restoration.advance()
         if progress is not None:
-            progress(done, total)
-        if settled:
+            progress(done, method.num_iter)
+        if finished:
             break
-    return _returned(estimate[inside], chosen) * peak
+    return restoration.restored()
 
 
 def wiener(image: Any, psf: Any, *, balance: float = 0.1, device: Any = "auto") -> npt.NDArray[np.float32]:
@@ -214,79 +166,9 @@ def wiener(image: Any, psf: Any, *, balance: float = 0.1, device: Any = "auto") 
     >>> np.unravel_index(restored.argmax(), restored.shape) == (8, 8)
     True
     """
-    observed, kernel = _check_arrays(image, psf)
-    if not 0 < balance < float("inf"):
-        raise ValueError(f"balance is {balance}; it has to be a positive number.")
-    chosen = choose_device(device)
-    inside = tuple(slice(0, size) for size in observed.shape)
-    with _torch_errors(chosen, observed.shape):
-        y = torch.from_numpy(observed).to(chosen.torch)
-        # The inverse of a PSF reaches further than the PSF: a margin of its whole size on either side.
-        shape = fast_shape(observed.shape, [2 * size for size in kernel.shape])
-        optics = Optics(kernel, shape, chosen)
-        spectrum = torch.fft.rfftn(mirrored(y, shape))
-        response = optics.transfer.abs().square() + balance * laplacian(shape, chosen).square()
-        restored = torch.fft.irfftn(spectrum * optics.transfer.conj() / response, s=shape)
-    return _returned(restored[inside], chosen)
-
-
-def _divergence_of_direction(z: Tensor) -> Tensor:
-    """div(grad z / |grad z|), on the periodic grid; 0 where z is flat to rounding."""
-    steps = [z.roll(-1, axis).sub_(z) for axis in range(z.ndim)]
-    length = torch.stack(steps).square_().sum(dim=0).add_(1e-12).sqrt_()
-    result = torch.zeros_like(z)
-    for axis, step in enumerate(steps):
-        step /= length
-        result += step - step.roll(1, axis)
-    return result
-
-
-def _check_arrays(image: Any, psf: Any) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    observed, kernel = _real("image", image), _real("psf", psf)
-    if observed.ndim not in (2, 3):
-        raise ValueError(f"The image has shape {observed.shape}; (Y, X) or (Z, Y, X) is needed.")
-    if kernel.ndim != observed.ndim:
-        raise ValueError(f"The psf has {kernel.ndim} axes, the image {observed.ndim}; they have to agree.")
-    if any(k > n for k, n in zip(kernel.shape, observed.shape, strict=True)):
-        raise ValueError(
-            f"The psf of shape {kernel.shape} is larger than the image of shape {observed.shape}; crop the "
-            "psf around its centre."
-        )
-    total = kernel.sum(dtype=np.float64)
-    if not total > 0:
-        raise ValueError(f"The psf sums to {total:.3g}; a sum > 0 is needed.")
-    return observed, (kernel / total).astype(np.float32)
-
-
-def _real(name: str, array: Any) -> npt.NDArray[np.float32]:
-    given = np.asarray(array)
-    if given.dtype.kind not in "buif":
-        raise TypeError(f"The {name} has dtype {given.dtype}; real numbers are needed.")
-    with np.errstate(over="ignore"):
-        result = np.array(given, dtype=np.float32, order="C")
-    if not np.isfinite(result).all():
-        raise ValueError(f"The {name} holds NaN, infinity or numbers too large for float32; replace them.")
-    return result
-
-
-@contextmanager
-def _torch_errors(device: Device, shape: Sequence[int]) -> Iterator[None]:
-    """Errors of torch inside become ours."""
-    try:
-        with torch.inference_mode():
-            yield
-    except (RuntimeError, MemoryError, NotImplementedError) as error:
-        release_memory(device)
-        if is_out_of_memory(error):
-            raise OutOfMemory(
-                f"An image of shape {tuple(shape)} does not fit into the memory of {device.name}; crop the "
-                "image or the psf, or choose another device."
-            ) from None
-        raise DeconvolutionError(f"torch could not deconvolve the image: {error}") from error
-
-
-def _returned(result: Tensor, device: Device) -> npt.NDArray[np.float32]:
-    with _torch_errors(device, result.shape):
-        array: npt.NDArray[np.float32] = result.cpu().contiguous().numpy()
-    release_memory(device)
-    return array
+    method = Wiener(psf, balance)
+    observed = as_real("image", image)
+    method.check_shape(observed.shape)
+    restoration = start(method, observed, choose_device(device))
+    restoration.advance()
+    return restoration.restored()

@@ -12,6 +12,7 @@ import torch
 
 from napari_lucyd.deconvolution.choices import Choices
 from napari_lucyd.deconvolution.device import Device
+from napari_lucyd.deconvolution.methods import ClassicalMethod
 from napari_lucyd.deconvolution.normalization import Statistics
 
 
@@ -45,9 +46,6 @@ def write_recipe(
     groups = statistics.groups if statistics is not None else ()
     gain, offset = model.network.output_gain()
     resampling = choices.geometry.resampling
-    spans = dict(zip(choices.axes.leading, choices.lead_spans, strict=True))
-    spans |= dict(zip(choices.letters, choices.spans, strict=True))
-    region = [list(spans[name]) for name in choices.axes.names] if choices.region_given else None
     return {
         "software": "napari-lucyd",
         "version": software_version(),
@@ -69,6 +67,48 @@ def write_recipe(
         "voxel_size": None if choices.voxel_size is None else list(choices.voxel_size),
         "tile_shape": list(tile_shape),
         "halo": choices.geometry.halo,
+        **_setting(choices, device, dtype),
+        "identity_deviation": deviation,
+        "complete": complete,
+        "warnings": list(warnings),
+    }
+
+
+def write_classical_recipe(
+    choices: Choices,
+    method: ClassicalMethod,
+    device: Device,
+    dtype: np.dtype[Any],
+    *,
+    found: Mapping[str, Any],
+    complete: bool,
+    warnings: Sequence[str],
+) -> dict[str, Any]:
+    """Put down a run of a classical method.
+
+    ``method`` has its name and numbers; ``psf`` the shape and the SHA-256 of the PSF as it was given
+    (little-endian float32, C order). ``separate`` names the leading axes whose entries are looked at each by
+    itself for being constant. ``found`` is what the run found out; it goes into ``method`` too.
+    """
+    return {
+        "software": "napari-lucyd",
+        "version": software_version(),
+        "method": {"name": method.name, **method.numbers, **found},
+        "psf": {"shape": list(method.psf.shape), "sha256": method.sha256},
+        "separate": choices.separate,
+        "voxel_size": None if choices.voxel_size is None else list(choices.voxel_size),
+        **_setting(choices, device, dtype),
+        "complete": complete,
+        "warnings": list(warnings),
+    }
+
+
+def _setting(choices: Choices, device: Device, dtype: np.dtype[Any]) -> dict[str, Any]:
+    """What any method's recipe says of where it ran and on what."""
+    spans = dict(zip(choices.axes.leading, choices.lead_spans, strict=True))
+    spans |= dict(zip(choices.letters, choices.spans, strict=True))
+    region = [list(spans[name]) for name in choices.axes.names] if choices.region_given else None
+    return {
         "device": {"torch": device.torch, "name": device.name, "reason": device.reason},
         "threads": torch.get_num_threads(),
         "versions": {
@@ -80,9 +120,6 @@ def write_recipe(
         "input": {"shape": list(choices.axes.shape), "dtype": str(dtype)},
         "region": region,
         "outputs": list(choices.outputs),
-        "identity_deviation": deviation,
-        "complete": complete,
-        "warnings": list(warnings),
     }
 
 
@@ -97,28 +134,42 @@ def options_from_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``deconvolve(volume, load_model(recipe["model"]), **options)`` does the same run again.
+        ``deconvolve(volume, load_model(recipe["model"]), **options)`` does the same run again; after a run
+        with a classical method ``deconvolve(volume, method_from_recipe(recipe, psf), **options)``.
 
     Raises
     ------
     ValueError
         If it is not a recipe; the message names what is missing.
     """
-    needed = ("normalization", "resampling", "tile_shape", "halo", "device", "axes", "outputs", "region")
-    missing = [name for name in needed if name not in recipe]
-    if missing:
-        raise ValueError(f"This is not a recipe of a deconvolution: it has no {', '.join(missing)}.")
+    common = ("device", "axes", "outputs", "region", "voxel_size")
+    if "method" in recipe:
+        _refuse_missing(recipe, (*common, "psf", "separate"))
+        return {**_common_options(recipe), "separate": recipe["separate"]}
+    _refuse_missing(recipe, (*common, "normalization", "resampling", "tile_shape", "halo"))
     normalization = recipe["normalization"]
-    region = recipe["region"]
     return {
-        "device": recipe["device"]["torch"],
+        **_common_options(recipe),
         "tile_shape": tuple(recipe["tile_shape"]),
         "halo": recipe["halo"],
         "normalization": {name: normalization[name] for name in ("method", "low", "high", "pedestal")},
+        "isotropic": recipe["resampling"] is not None,
+        "separate": normalization["separate"],
+    }
+
+
+def _refuse_missing(recipe: Mapping[str, Any], names: Sequence[str]) -> None:
+    missing = [name for name in names if name not in recipe]
+    if missing:
+        raise ValueError(f"This is not a recipe of a deconvolution: it has no {', '.join(missing)}.")
+
+
+def _common_options(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    region = recipe["region"]
+    return {
+        "device": recipe["device"]["torch"],
         "voxel_size": None if recipe["voxel_size"] is None else tuple(recipe["voxel_size"]),
         "outputs": tuple(recipe["outputs"]),
-        "isotropic": recipe["resampling"] is not None,
         "axes": recipe["axes"],
-        "separate": normalization["separate"],
         "region": None if region is None else tuple(slice(*bounds) for bounds in region),
     }

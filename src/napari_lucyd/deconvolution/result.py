@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 
 class Progress(NamedTuple):
-    """One finished tile.
+    """One finished tile, or one iteration of a classical method.
 
-    ``done`` of ``total`` tiles (the total grows where tiles had to be cut for want of memory);
-    ``seconds_left`` to the end, None while unknown; ``message`` for a status line; ``region`` of the result
-    arrays that is finished with this step, one slice for each of their axes.
+    ``done`` of ``total`` steps (the total grows where tiles had to be cut for want of memory, and shrinks
+    where a method settles before its last iteration); ``seconds_left`` to the end, None while unknown;
+    ``message`` for a status line; ``region`` of the result arrays that is finished with this step, one slice
+    for each of their axes: slices of no voxels until a volume's last iteration.
     """
 
     done: int
@@ -33,7 +34,7 @@ class Result:
     output
         The deconvolved image x', in units of the input.
     correction_mask
-        What the network added before the update, in units of the input; around 0.
+        What a network added before the update, in units of the input; around 0.
     update_term
         The factor of the Richardson-Lucy update; around 1.
     intermediate
@@ -45,9 +46,9 @@ class Result:
 
     Notes
     -----
-    What was not asked for is None. With lo, s and o of the recipe,
-    output = lo + s · max(0, (image - lo + correction_mask) / s · update_term + o); resampling along Z, which
-    interpolates each of the parts, makes this hold on the network's grid only.
+    What was not asked for, and what a classical method does not have, is None. With lo, s and o of the
+    recipe, output = lo + s · max(0, (image - lo + correction_mask) / s · update_term + o); resampling along
+    Z, which interpolates each of the parts, makes this hold on the network's grid only.
     """
 
     output: npt.NDArray[np.float32] | None

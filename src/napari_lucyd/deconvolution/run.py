@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
@@ -17,13 +16,14 @@ from torch import nn
 from napari_lucyd.deconvolution import inference
 from napari_lucyd.deconvolution.blocks import Shown, constant_parts, read_block, shown_parts
 from napari_lucyd.deconvolution.choices import Choices
-from napari_lucyd.deconvolution.device import Device, cpu, release_memory
-from napari_lucyd.deconvolution.errors import Cancelled, DeconvolutionError, OutOfMemory
+from napari_lucyd.deconvolution.device import Device, release_memory
+from napari_lucyd.deconvolution.errors import Cancelled, DeconvolutionError, OutOfMemory, let_go
 from napari_lucyd.deconvolution.normalization import Group, Statistics
 from napari_lucyd.deconvolution.queue import TileQueue
 from napari_lucyd.deconvolution.result import Progress
 from napari_lucyd.deconvolution.source import Source
 from napari_lucyd.deconvolution.tiling import Tile, cut
+from napari_lucyd.deconvolution.trial import working_device
 
 # Smaller volumes may well be restored to nothing but background.
 _FEW_VOXELS = 1000
@@ -31,22 +31,12 @@ _FEW_VOXELS = 1000
 
 def check_device(network: nn.Module, dimension: int, device: Device) -> Device:
     """The device, or the CPU with the reason if the device cannot run the network at all."""
-    if device.kind == "cpu":
-        return device
-    try:
+
+    def trial() -> None:
         ready = inference.prepare(network, device)
         inference.run_network(ready, torch.zeros((1, 1, *[8] * dimension), device=device.torch))
-    except (inference.BlockTooLarge, DeconvolutionError, RuntimeError) as error:
-        cause = (str(error).splitlines() or [type(error).__name__])[0]
-        return cpu(f"{device.name} could not run the network: {cause}")
-    return device
 
-
-def _let_go(error: BaseException | None) -> None:
-    """Clear the local variables that an error holds on to: a block's tensors among them."""
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
+    return working_device(device, trial, "run the network")
 
 
 class _Range:
@@ -108,10 +98,12 @@ class Run:
             list(cut(choices.spans, tile_shape)),
             choices.geometry.block_voxels,
         )
-        try:
-            self.arrays = {name: self._allocate(name) for name in choices.outputs}
-        except MemoryError as error:
-            raise OutOfMemory(f"The results do not fit into memory: {error}") from None
+        self.arrays = choices.make_arrays()
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return not self.queue
 
     def steps(self, statistics: Statistics, should_stop: Callable[[], bool] | None) -> Iterator[Progress]:
         """Do what is left; see `Job.steps`."""
@@ -147,17 +139,11 @@ class Run:
                 where = choices.where(lead, tile)
                 yield Progress(queue.done, queue.total, seconds_left, choices.label(lead), where)
         except Exception as error:
-            _let_go(error)
+            let_go(error)
             raise
         finally:
             del network
             release_memory(self._device)
-
-    def _allocate(self, name: str) -> Any:
-        shape = self._choices.output_shape
-        if self._choices.allocate is not None:
-            return self._choices.allocate(name, shape)
-        return np.full(shape, np.nan, dtype=np.float32)
 
     def _do(
         self, network: nn.Module, gain: tuple[float, float], lead: tuple[int, ...], tile: Tile, group: Group

@@ -1,0 +1,72 @@
+"""Memory that the classical methods take for each voxel of their grid, as deconvolution/memory.py has it.
+
+    python benchmarks/classical_memory.py [cpu | cuda:0]
+
+Counted as in block_memory.py. The volumes are such that grid and volume have nearly the same size.
+"""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+METHODS = ("richardson-lucy", "total-variation", "wiener")
+SHAPES = ((2046, 2046), (62, 254, 254), (126, 254, 254))
+
+
+def measure(device: str, name: str, shape: tuple[int, ...]) -> float:
+    """Peak bytes for a voxel of the grid in this process, of the volume and its result as well."""
+    import numpy as np
+    import torch
+
+    from napari_lucyd.deconvolution.device import choose_device
+    from napari_lucyd.deconvolution.iterations import grid_shape, start
+    from napari_lucyd.deconvolution.methods import RichardsonLucy, Wiener
+
+    sizes = shape
+    psf = np.ones([3] * len(sizes))
+    method = {
+        "richardson-lucy": RichardsonLucy(psf, tolerance=1e-9),
+        "total-variation": RichardsonLucy(psf, tolerance=1e-9, total_variation=0.002),
+        "wiener": Wiener(psf),
+    }[name]
+    chosen = choose_device(device)
+
+    def run(size: tuple[int, ...]) -> None:
+        volume = np.random.default_rng(0).random(size, dtype=np.float32)
+        work = start(method, volume, chosen)
+        if not work.advance():
+            work.advance()
+        work.restored()
+
+    run((16,) * len(sizes))
+    voxels = math.prod(grid_shape(method, sizes))
+    if chosen.kind == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        run(sizes)
+        return torch.cuda.max_memory_allocated() / voxels
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    run(sizes)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - before) / voxels
+
+
+def main() -> None:
+    """Print a table."""
+    device = sys.argv[1] if len(sys.argv) > 1 else "cpu"
+    if len(sys.argv) > 2:
+        print(measure(device, sys.argv[2], tuple(int(n) for n in sys.argv[3].split("x"))))
+        return
+    for name in METHODS:
+        for shape in SHAPES:
+            text = "x".join(map(str, shape))
+            command = [sys.executable, __file__, device, name, text]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            print(f"{name}, {text}: {float(done.stdout):.0f} bytes a voxel of the grid")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""A planned run of a classical method, on whole volumes."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_lucyd.deconvolution.choices import Choices
+from napari_lucyd.deconvolution.classical_run import ClassicalRun
+from napari_lucyd.deconvolution.device import Device, free_memory
+from napari_lucyd.deconvolution.errors import OutOfMemory
+from napari_lucyd.deconvolution.iterations import grid_shape, start
+from napari_lucyd.deconvolution.job import Job
+from napari_lucyd.deconvolution.memory import classical_bytes
+from napari_lucyd.deconvolution.methods import ClassicalMethod, RichardsonLucy
+from napari_lucyd.deconvolution.normalization import Statistics
+from napari_lucyd.deconvolution.recipe import write_classical_recipe
+from napari_lucyd.deconvolution.source import Source
+from napari_lucyd.deconvolution.trial import working_device
+
+# The volume that is timed: half a second on two cores. A smaller one would be quicker for each of its voxels,
+# as its buffers stay in the caches and are not fetched from the system again and again.
+_TIMED = {3: (94, 158, 158), 2: (1600, 1600)}
+
+_known: dict[tuple[str, int, str, bool, int], float] = {}
+
+
+class ClassicalJob(Job):
+    """One run of a classical method; see `Job`.
+
+    Each volume is computed whole, also where only a region of it is asked for: every voxel of an FFT depends
+    on all others, and so the region is just what a run of the whole gives there.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        method: ClassicalMethod,
+        device: Device,
+        choices: Choices,
+        statistics: Statistics | None,
+        warnings: list[str],
+    ) -> None:
+        super().__init__(source, device, choices, warnings)
+        self._method = method
+        self._statistics = statistics
+        self._run: ClassicalRun | None = None
+        self._told = ""
+        shortage = self._shortage()
+        if self._results_fit() and shortage:
+            self._warn(shortage)
+
+    @property
+    def description(self) -> str:
+        """The axes with their sizes, and the method, in one line."""
+        psf = " × ".join(str(size) for size in self._method.psf.shape)
+        return f"{self._choices.axes.describe()}, {self._method.title} with a PSF of {psf}"
+
+    @property
+    def work(self) -> str:
+        """Volumes and iterations, in words."""
+        size = " × ".join(str(size) for size in self._choices.axes.volume_shape[-self._method.dimension :])
+        number, each = self._choices.volumes, self._method.iterations
+        iterations = f", {each} iterations" if each > 1 else ""
+        return f"{number} whole volume{'s' if number > 1 else ''} of {size}{iterations}"
+
+    @property
+    def tile_shape(self) -> tuple[int, ...]:
+        """A whole volume."""
+        return self._choices.axes.volume_shape
+
+    @property
+    def halo(self) -> int:
+        """None is needed around a whole volume."""
+        return 0
+
+    @property
+    def tiles(self) -> int:
+        """Iterations over all volumes; shrinks where a volume takes fewer than it may."""
+        if self._run is not None:
+            return self._run.total
+        return self._choices.volumes * self._method.iterations
+
+    @property
+    def memory_bytes(self) -> int:
+        """Peak working memory, results included; the input is not."""
+        return self._choices.result_bytes + self._working_bytes
+
+    def estimate_seconds(self) -> float:
+        """See `Job.estimate_seconds`."""
+        method = self._method
+        total_variation = isinstance(method, RichardsonLucy) and method.total_variation > 0
+        key = (self.device.torch, method.dimension, method.name, total_variation, torch.get_num_threads())
+        if key not in _known:
+            _known[key] = self._measure_pace()
+        grid = math.prod(grid_shape(method, self._choices.axes.volume_shape))
+        # What comes before the first of several iterations takes as many transforms as one of them.
+        steps = method.iterations + (method.iterations > 1)
+        return _known[key] * grid * math.log2(grid) * steps * self._choices.volumes
+
+    def _measure_pace(self) -> float:
+        """Seconds of one iteration for each voxel of the grid and each binary digit of their number."""
+        shape = _TIMED[self._method.dimension]
+        method = self._method.with_psf(np.ones([3] * len(shape)))
+        volume = np.random.default_rng(0).random(shape, dtype=np.float32)
+        start(method, volume[tuple(slice(0, 16) for _ in shape)].copy(), self.device).advance()  # set-up
+        began = time.perf_counter()
+        work = start(method, volume, self.device)
+        work.advance()
+        work.restored()  # waits for the device
+        grid = math.prod(grid_shape(method, shape))
+        return (time.perf_counter() - began) / (grid * math.log2(grid) * (1 + (method.iterations > 1)))
+
+    def _running(self) -> ClassicalRun:
+        if self._run is None:
+            self._run = ClassicalRun(self._source, self._method, self.device, self._choices, self._count)
+        return self._run
+
+    def _prepare(self) -> None:
+        if self._run is None:
+            method = self._method.with_psf(np.ones([1] * self._method.dimension))
+            volume = np.ones([8] * method.dimension, dtype=np.float32)
+            device = working_device(
+                self.device, lambda: start(method, volume, self.device).advance(), f"run {method.title}"
+            )
+            if device != self.device:
+                self._warn(f"{device.name} is used: {device.reason}.")
+                self.device = device
+        # A GPU says so itself; the system kills a process that takes more than there is.
+        if self.device.kind == "cpu" and (shortage := self._shortage()):
+            raise OutOfMemory(shortage)
+
+    def _recipe(self) -> dict[str, Any]:
+        running = self._running()
+        found: dict[str, Any] = {"iterations": list(running.iterations)}
+        if isinstance(self._method, RichardsonLucy):
+            found |= {"negative": "set to 0", "negative_voxels": running.negative_voxels}
+        return write_classical_recipe(
+            self._choices,
+            self._method,
+            self.device,
+            self._source.dtype,
+            found=found,
+            complete=running.finished,
+            warnings=self.warnings,
+        )
+
+    def _input_warnings(self, statistics: Statistics) -> list[str]:
+        method = self._method
+        if not isinstance(method, RichardsonLucy) or not method.background:
+            return []
+        return [
+            f"The background of {method.background:g} is not below the largest voxel"
+            f"{' of ' + group.label if group.index else ''}, {group.maximum:g}: nothing is left to restore."
+            for group in statistics.groups
+            if method.background >= group.maximum
+        ]
+
+    def _count(self, negative: int) -> None:
+        """Say how many voxels were negative so far, in one sentence."""
+        text = (
+            f"{negative:,} voxels were negative, which Richardson-Lucy does not allow, and set to 0. If an "
+            "offset was subtracted from the image, add it again and give it as the background."
+        )
+        if self._told in self.warnings:
+            self.warnings.remove(self._told)
+        self._told = text
+        self._warn(text)
+
+    @property
+    def _working_bytes(self) -> int:
+        shape = self._choices.axes.volume_shape
+        return classical_bytes(self._method, math.prod(grid_shape(self._method, shape)))
+
+    def _shortage(self) -> str:
+        """What to say where the device has too little memory free for a volume; empty where it has enough."""
+        free = free_memory(self.device)
+        if self._working_bytes <= free:
+            return ""
+        size = " × ".join(str(size) for size in self._choices.axes.volume_shape)
+        grid = " × ".join(str(size) for size in grid_shape(self._method, self._choices.axes.volume_shape))
+        return (
+            f"{self._method.title} needs about {self._working_bytes / 2**30:.3g} GiB of memory for a whole "
+            f"volume of {size} (a grid of {grid} with the psf around it), but {free / 2**30:.3g} are free on "
+            f"{self.device.name}: crop the image or the psf, or choose another device."
+        )

@@ -1,0 +1,131 @@
+"""A planned run of a network, tile by tile."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from napari_lucyd.deconvolution import run
+from napari_lucyd.deconvolution.choices import Choices
+from napari_lucyd.deconvolution.coverage import noise_warnings
+from napari_lucyd.deconvolution.device import Device, free_memory
+from napari_lucyd.deconvolution.job import Job
+from napari_lucyd.deconvolution.memory import automatic_tile_shape, working_bytes
+from napari_lucyd.deconvolution.normalization import Statistics
+from napari_lucyd.deconvolution.recipe import write_recipe
+from napari_lucyd.deconvolution.source import Source
+from napari_lucyd.deconvolution.tiling import cut_axis
+from napari_lucyd.deconvolution.timing import seconds_per_voxel
+
+
+class NetworkJob(Job):
+    """One run of a network; see `Job`."""
+
+    def __init__(
+        self,
+        source: Source,
+        model: Any,
+        device: Device,
+        choices: Choices,
+        tile_shape: tuple[int, ...] | None,
+        statistics: Statistics | None,
+        warnings: list[str],
+    ) -> None:
+        super().__init__(source, device, choices, warnings)
+        self._model = model
+        self._statistics = statistics
+        self._run: run.Run | None = None
+        self._tile_shape = tile_shape or self._automatic_tile_shape()
+
+    @property
+    def description(self) -> str:
+        """The axes with their sizes, and the resampling, in one line."""
+        resampling = self._choices.geometry.resampling
+        extra = "" if resampling is None else f", Z resampled ×{resampling.factor:.3g}"
+        return self._choices.axes.describe() + extra
+
+    @property
+    def work(self) -> str:
+        """Tiles and their shape, in words."""
+        tile = " × ".join(str(size) for size in self.tile_shape)
+        return f"{self.tiles} tile{'s' if self.tiles > 1 else ''} of {tile}"
+
+    @property
+    def tile_shape(self) -> tuple[int, ...]:
+        """In voxels of the input; made smaller in a run that runs out of memory."""
+        return self._tile_shape if self._run is None else self._run.tile_shape
+
+    @property
+    def halo(self) -> int:
+        """Margin in voxels of the network's grid."""
+        return self._choices.geometry.halo
+
+    @property
+    def tiles(self) -> int:
+        """Tiles over all volumes; grows where they have to be cut for want of memory."""
+        if self._run is not None:
+            return self._run.queue.total
+        return self._choices.volumes * math.prod(len(sizes) for sizes in self._block_sizes())
+
+    @property
+    def memory_bytes(self) -> int:
+        """Peak working memory, results included; the input is not."""
+        largest = math.prod(max(sizes) for sizes in self._block_sizes())
+        return self._choices.result_bytes + working_bytes(largest, self._model.dimension)
+
+    def estimate_seconds(self) -> float:
+        """See `Job.estimate_seconds`."""
+        pace = seconds_per_voxel(self._model.network, self._model.dimension, self.device)
+        # The blocks form a grid, so their voxels add up axis by axis.
+        voxels = math.prod(sum(sizes) for sizes in self._block_sizes())
+        return pace * voxels * self._choices.volumes
+
+    def _running(self) -> run.Run:
+        if self._run is None:
+            self._run = run.Run(
+                self._source, self._model, self.device, self._choices, self._tile_shape, self._warn
+            )
+        return self._run
+
+    def _recipe(self) -> dict[str, Any]:
+        running = self._running()
+        return write_recipe(
+            self._choices,
+            self._model,
+            self.device,
+            self._source.dtype,
+            statistics=self._statistics,
+            tile_shape=self.tile_shape,
+            deviation=running.deviation,
+            complete=running.finished,
+            warnings=self.warnings,
+        )
+
+    def _input_warnings(self, statistics: Statistics) -> list[str]:
+        return noise_warnings(self._source, statistics, self._model.card)
+
+    def _prepare(self) -> None:
+        if self._run is not None:
+            return
+        device = run.check_device(self._model.network, self._model.dimension, self.device)
+        if device != self.device:
+            self._warn(f"{device.name} is used: {device.reason}.")
+            self.device = device
+            if not self._choices.tile_shape_given:
+                self._tile_shape = self._automatic_tile_shape()
+
+    def _automatic_tile_shape(self) -> tuple[int, ...]:
+        choices = self._choices
+        free = free_memory(self.device)
+        if self._results_fit() and self.device.kind != "cuda":  # the results lie in the same memory
+            free -= choices.result_bytes
+        return automatic_tile_shape(choices.geometry, choices.spans, free, self.device.kind)
+
+    def _block_sizes(self) -> list[list[int]]:
+        """Sizes of the blocks along each axis: all combinations of them are the blocks of a volume."""
+        choices = self._choices
+        axes = enumerate(zip(choices.spans, self.tile_shape, strict=True))
+        return [
+            [choices.geometry.block_along(axis, kept).size for kept in cut_axis(span, size)]
+            for axis, (span, size) in axes
+        ]

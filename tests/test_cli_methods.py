@@ -1,0 +1,143 @@
+"""``lucyd deconvolve --method``: classical methods with a PSF from a file."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import napari_lucyd as nl
+from napari_lucyd.cli import app
+from napari_lucyd.deconvolution import method_from_recipe, options_from_recipe
+from napari_lucyd.io import read_image, write_image
+
+SHAPE = (6, 14, 13)
+STEPS = (0.3, 0.1, 0.1)
+
+
+def lucyd(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def said(done) -> str:
+    """What was printed to standard error, in one line."""
+    return " ".join(done.stderr.replace("│", " ").split())
+
+
+@pytest.fixture
+def volume() -> np.ndarray:
+    return np.random.default_rng(1).integers(100, 4000, SHAPE).astype("uint16")
+
+
+@pytest.fixture
+def stack(tmp_path, volume):
+    path = tmp_path / "stack.ome.tif"
+    return write_image(path, volume, axes="ZYX", voxel_size=STEPS, unit="micrometer")
+
+
+@pytest.fixture
+def psf(tmp_path):
+    """A PSF made by ``lucyd psf``."""
+    path = tmp_path / "psf.ome.tif"
+    options = ["--na", "0.8", "--emission", "0.525", "--voxel-size", "0.3,0.1,0.1", "--shape", "5,7,7"]
+    assert lucyd("psf", "-o", path, *options).exit_code == 0
+    return path
+
+
+def test_richardson_lucy_writes_what_python_gives_and_its_recipe_repeats_it(stack, psf, tmp_path, volume):
+    out = tmp_path / "rl.ome.tif"
+    numbers = ["--iterations", 4, "--total-variation", 0.002, "--background", 90, "--device", "cpu"]
+    done = lucyd("deconvolve", stack, "-o", out, "--method", "richardson-lucy", "--psf", psf, *numbers)
+    assert done.exit_code == 0, done.output
+    assert done.stdout.split() == [str(out)]
+    assert "Richardson-Lucy with a PSF of 5 × 7 × 7" in said(done)
+    image = read_image(out)
+    kernel = read_image(psf).data
+    expected = nl.richardson_lucy(
+        volume, kernel, num_iter=4, total_variation=0.002, background=90, device="cpu"
+    )
+    np.testing.assert_array_equal(image.data, expected)
+    assert image.voxel_size == pytest.approx(STEPS) and image.axes == "ZYX"
+    recipe = image.metadata["recipe"]
+    again = nl.deconvolve(volume, method_from_recipe(recipe, kernel), **options_from_recipe(recipe))
+    np.testing.assert_array_equal(again.output, image.data)
+
+
+def test_wiener_writes_what_python_gives(stack, psf, tmp_path, volume):
+    out = tmp_path / "w.tif"
+    options = ["--method", "wiener", "--psf", psf, "--balance", 0.4, "--device", "cpu"]
+    done = lucyd("deconvolve", stack, "-o", out, *options)
+    assert done.exit_code == 0, done.output
+    expected = nl.wiener(volume, read_image(psf).data, balance=0.4, device="cpu")
+    np.testing.assert_array_equal(read_image(out).data, expected)
+
+
+def test_negative_voxels_are_warned_of(stack, psf, tmp_path, volume):
+    below = write_image(
+        tmp_path / "dark.tif", volume.astype("float32") - 150, axes="ZYX", voxel_size=STEPS, unit="micrometer"
+    )
+    done = lucyd("deconvolve", below, "-o", tmp_path / "o.tif", "--method", "richardson-lucy", "--psf", psf)
+    assert done.exit_code == 0, done.output
+    assert f"Warning: {(volume < 150).sum()} voxels were negative" in said(done)
+
+
+def test_a_dry_run_tells_volumes_and_iterations(stack, psf, tmp_path):
+    done = lucyd(
+        "deconvolve",
+        stack,
+        *("-o", tmp_path / "o.tif", "--method", "richardson-lucy", "--psf", psf, "--iterations", 30),
+        "--dry-run",
+    )
+    assert done.exit_code == 0, done.output
+    assert "1 whole volume of 6 × 14 × 13, 30 iterations, about" in said(done)
+    assert not (tmp_path / "o.tif").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "words"),
+    [
+        (["--method", "richardson-lucy"], 2, "needs the PSF: an image file on the voxels of the input"),
+        (["--psf", "psf.ome.tif"], 2, "--method lucyd takes no such option; leave it out"),
+        (["--iterations", "5"], 2, "--method lucyd takes no such option"),
+        (["--method", "guess"], 2, "guess"),
+        (["--method", "wiener", "--psf", "psf.ome.tif", "--iterations", "5"], 2, "--method wiener takes no"),
+        (["--method", "wiener", "--psf", "psf.ome.tif", "-m", "general"], 2, "--method wiener takes no"),
+        (["--method", "wiener", "--psf", "psf.ome.tif", "--tile", "8,8,8"], 2, "takes no such option"),
+        (["--method", "wiener", "--psf", "psf.ome.tif", "--intermediates"], 2, "takes no such option"),
+        (["--method", "wiener", "--psf", "psf.ome.tif", "--outputs", "update_term"], 2, "an output only"),
+        (["--method", "wiener", "--psf", "psf.ome.tif", "--balance", "0"], 1, "balance is 0"),
+        (["--method", "wiener", "--psf", "none.tif"], 1, "none.tif"),
+        (["--method", "wiener", "--psf", "series.tif"], 1, "it holds T 2 × Z 3 × Y 5 × X 5; one PSF"),
+        (["--method", "wiener", "--psf", "black.tif"], 1, "black.tif: The psf sums to 0"),
+        (["--method", "wiener", "--psf", "large.tif"], 1, "crop the psf around its centre"),
+        (
+            ["--method", "richardson-lucy", "--psf", "psf.ome.tif", "--total-variation", "1"],
+            1,
+            "--total-variation is 1.0; it can be 0 to 0.2",
+        ),
+        (
+            ["--method", "wiener", "--psf", "psf.ome.tif", "--voxel-size", "0.3,0.2,0.2"],
+            1,
+            "its voxels are 0.3 × 0.2 × 0.2 micrometer, those of the PSF 'psf' 0.3 × 0.1 × 0.1 micrometer",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_in_words(stack, psf, tmp_path, monkeypatch, options, status, words):
+    monkeypatch.chdir(tmp_path)
+    for name, array in (
+        ("series.tif", np.ones((2, 3, 5, 5), "float32")),
+        ("black.tif", np.zeros((3, 5, 5), "float32")),
+        ("large.tif", np.ones((9, 5, 5), "float32")),
+    ):
+        write_image(name, array, axes="TZYX"[-array.ndim :], voxel_size=None, unit=None)
+    done = lucyd("deconvolve", stack, "-o", "o.tif", *options)
+    assert done.exit_code == status, done.output
+    assert words in said(done)
+    assert "Traceback" not in done.output and not (tmp_path / "o.tif").exists()
+
+
+def test_a_psf_without_voxel_size_is_taken_as_it_is(stack, tmp_path):
+    plain = write_image(tmp_path / "p.tif", np.ones((3, 3), "f4"), axes="YX", voxel_size=None, unit=None)
+    done = lucyd("deconvolve", stack, "-o", tmp_path / "o.tif", "--method", "wiener", "--psf", plain)
+    assert done.exit_code == 0, done.output  # plane by plane
+    assert read_image(tmp_path / "o.tif").data.shape == SHAPE

@@ -1,0 +1,452 @@
+"""One contract for every method: LUCYD, Richardson-Lucy and Wiener, for planes and for volumes."""
+
+from __future__ import annotations
+
+import json
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+import napari_lucyd as nl
+from napari_lucyd.deconvolution import (
+    Cancelled,
+    OutOfMemory,
+    classical_job,
+    deconvolve,
+    method_from_recipe,
+    options_from_recipe,
+    plan,
+)
+from napari_lucyd.deconvolution import engine as engine_module
+from napari_lucyd.deconvolution.device import Device
+
+SHAPES = {2: (21, 18), 3: (7, 13, 11)}
+
+KINDS = ["lucyd", "richardson-lucy", "wiener"]
+
+
+def spot(dimension: int, size: int = 3) -> np.ndarray:
+    """A PSF that no axis mirrors."""
+    return np.random.default_rng(5).random((size,) * dimension) + 0.1
+
+
+def image(*shape: int, seed: int = 0, dtype=np.float32) -> np.ndarray:
+    return (np.random.default_rng(seed).random(shape) * 200 + 20).astype(dtype)
+
+
+def make(kind: str, dimension: int, random_model, random_model_2d):
+    if kind == "lucyd":
+        return random_model if dimension == 3 else random_model_2d
+    psf = spot(dimension)
+    return nl.Wiener(psf) if kind == "wiener" else nl.RichardsonLucy(psf, num_iter=3)
+
+
+@pytest.fixture(params=[(kind, dimension) for kind in KINDS for dimension in (2, 3)], ids=str)
+def case(request, random_model, random_model_2d):
+    """A method, the shape of a small volume for it, and its axes."""
+    kind, dimension = request.param
+    return SimpleNamespace(
+        kind=kind,
+        dimension=dimension,
+        method=make(kind, dimension, random_model, random_model_2d),
+        shape=SHAPES[dimension],
+        axes="ZYX"[-dimension:],
+    )
+
+
+@pytest.fixture(params=KINDS)
+def flat(request, random_model, random_model_2d):
+    """The method for planes, where the number of axes plays no part."""
+    return make(request.param, 2, random_model, random_model_2d)
+
+
+def tolerance(case) -> float:
+    """As a share of the range of 200: rounding, which a random network's division magnifies (test_engine)."""
+    return 200 * (1e-3 if case.kind == "lucyd" else 1e-5)
+
+
+# ------------------------------------------------------------------------------------------ what comes out
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32", "float64", "bool"])
+def test_float32_of_the_inputs_shape_comes_out_whatever_goes_in(flat, dtype):
+    plane = image(12, 9).astype(dtype) if dtype != "bool" else image(12, 9) > 120
+    result = deconvolve(plane, flat, axes="YX", outputs="output")
+    assert result.output.shape == plane.shape and result.output.dtype == np.float32
+    assert result.correction_mask is result.update_term is result.intermediate is None
+    as_float = deconvolve(plane.astype(np.float32), flat, axes="YX", outputs="output")
+    np.testing.assert_array_equal(result.output, as_float.output)
+
+
+def test_the_input_is_never_changed(case):
+    volume = image(*case.shape)
+    volume[(0,) * case.dimension] = np.nan
+    before = volume.copy()
+    volume.flags.writeable = False
+    deconvolve(volume, case.method)
+    np.testing.assert_array_equal(volume, before)
+
+
+def test_leading_axes_are_gone_through_one_volume_after_another(case):
+    stack = image(2, 2, *case.shape)
+    job = plan(stack, case.method, axes="TC" + case.axes)
+    assert (job.axes, job.output_shape) == ("TC" + case.axes, stack.shape)
+    list(job.steps())
+    # Alone, a volume has other statistics, which count for a network: those of the whole are handed on.
+    one = plan(
+        stack,
+        case.method,
+        axes="TC" + case.axes,
+        statistics=job.measure(),
+        region=(1, 1, *map(slice, case.shape)),
+    )
+    list(one.steps())
+    np.testing.assert_array_equal(one.result().output[0, 0], job.result().output[1, 1])
+    if case.kind != "lucyd":
+        np.testing.assert_array_equal(job.result().output[1, 1], deconvolve(stack[1, 1], case.method).output)
+
+
+def test_a_region_is_what_the_whole_run_gives_there(case):
+    volume = image(*case.shape)
+    region = tuple(slice(1, size - 2) for size in case.shape)
+    whole = deconvolve(volume, case.method)
+    part = deconvolve(volume, case.method, region=region)
+    assert part.output.shape == whole.output[region].shape
+    np.testing.assert_allclose(part.output, whole.output[region], rtol=0, atol=tolerance(case))
+    assert part.recipe["region"] == [[1, size - 2] for size in case.shape]
+
+
+def test_results_scale_with_the_image(case):
+    volume = image(*case.shape)
+    once, twice = (deconvolve(times * volume, case.method).output for times in (1, 2))
+    # A power of two rounds alike everywhere but where an epsilon or a floor is fixed: those are relative too.
+    np.testing.assert_allclose(twice, 2 * once, rtol=0, atol=2 * tolerance(case))
+
+
+def test_a_constant_image_stays_itself(case):
+    result = deconvolve(np.full(case.shape, 7.5, dtype=np.float32), case.method)
+    assert (result.output == 7.5).all()
+    assert (deconvolve(np.zeros(case.shape), case.method).output == 0).all()
+
+
+def test_a_single_plane_can_be_given_to_a_method_for_volumes(random_model):
+    for method in (random_model, nl.RichardsonLucy(np.ones((1, 3, 3))), nl.Wiener(np.ones((1, 3, 3)))):
+        assert deconvolve(image(9, 8), method).output.shape == (9, 8)
+
+
+def test_results_go_where_they_are_told(flat):
+    places = {}
+
+    def allocate(name, shape):
+        places[name] = np.zeros(shape, dtype=np.float32)
+        return places[name]
+
+    result = deconvolve(image(12, 9), flat, outputs=["output"], allocate=allocate)
+    assert list(places) == ["output"] and result.output is places["output"] and result.output.any()
+
+
+# -------------------------------------------------------------------------------------------------- voxels
+
+
+def test_nan_is_restored_around_returned_as_nan_and_warned_of(case):
+    volume = image(*case.shape)
+    hole = tuple(slice(2, 4) for _ in case.shape)
+    volume[hole] = np.nan
+    result = deconvolve(volume, case.method)
+    missing = np.isnan(volume)
+    np.testing.assert_array_equal(np.isnan(result.output), missing)
+    assert any("are NaN" in text for text in result.warnings)
+    assert result.warnings == tuple(result.recipe["warnings"])
+
+
+@pytest.mark.parametrize(
+    ("volume", "options", "words"),
+    [
+        (np.full((12, 9), np.nan), {}, "Every voxel is NaN"),
+        (np.where(np.eye(12) > 0, np.inf, 1), {}, "infinite"),
+        (np.zeros((0, 9)), {}, "empty"),
+        (np.zeros((40, 40, 3), np.uint8), {}, "RGB"),
+        (np.ones((12, 9)) * 1j, {}, "complex"),
+        (np.ones((12, 9)), {"axes": "ZYX"}, "names 3 axes"),
+        (np.ones((12, 9)), {"region": (slice(5, 5), slice(0, 9))}, "region along Y"),
+        (np.ones((12, 9)), {"outputs": ["mask"]}, "'correction_mask'"),
+        (np.ones((12, 9)), {"voxel_size": (1, -1)}, "positive"),
+        (np.ones((12, 9)), {"device": "abacus"}, "abacus"),
+        (np.ones((12, 9)), {"separate": "1"}, "separate"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_words(flat, volume, options, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        deconvolve(volume, flat, **options)
+
+
+# ----------------------------------------------------------------------------------------------- the course
+
+
+def test_progress_ends_at_its_total_and_covers_every_voxel_once(case):
+    stack = image(2, *case.shape)
+    job = plan(stack, case.method, axes="T" + case.axes)
+    announced, covered, steps = job.tiles, np.zeros(stack.shape, dtype=int), []
+    for step in job.steps():
+        covered[step.region] += 1
+        steps.append(step)
+        assert len(step.region) == stack.ndim and step.message.startswith("T ")
+    assert (covered == 1).all()
+    assert [step.done for step in steps] == list(range(1, len(steps) + 1))
+    assert steps[-1].done == steps[-1].total == announced == job.tiles
+    assert steps[-1].seconds_left == 0 and all(step.seconds_left >= 0 for step in steps)
+    assert job.result().recipe["complete"] is True
+
+
+def test_progress_reaches_the_caller(flat):
+    steps = []
+    deconvolve(image(12, 9), flat, progress=steps.append)
+    assert steps and steps[-1].done == steps[-1].total
+
+
+def test_a_plan_says_what_a_run_will_take(case):
+    job = plan(image(2, *case.shape), case.method, axes="T" + case.axes)
+    assert job.description.startswith("T 2 × ") and "2" in job.work
+    assert job.memory_bytes > 4 * np.prod(job.output_shape)
+    assert len(job.tile_shape) == case.dimension and job.halo >= 0 and not job.resampled
+    assert job.device.torch == "cpu" and job.warnings == []
+    estimate = job.estimate_seconds()
+    assert 0 < estimate < 60
+    began = time.perf_counter()
+    job.estimate_seconds()  # remembered
+    assert time.perf_counter() - began < 0.1
+
+
+def test_a_cancel_is_heard_and_what_was_finished_is_kept(case):
+    stack = image(2, *case.shape)
+    job = plan(stack, case.method, axes="T" + case.axes)
+    kept = np.zeros(stack.shape, dtype=bool)
+    seen = []
+
+    def follow():
+        for step in job.steps(lambda: bool(kept.any())):
+            kept[step.region] = True
+            seen.append(step)
+
+    with pytest.raises(Cancelled):
+        follow()
+    assert seen[-1].done < seen[-1].total
+    result = job.result()
+    np.testing.assert_array_equal(np.isnan(result.output), ~kept)
+    assert result.recipe["complete"] is False
+    # It goes on from there.
+    assert [step.done for step in job.steps()][-1] == seen[-1].total
+    whole = deconvolve(stack, case.method, axes="T" + case.axes)
+    np.testing.assert_array_equal(job.result().output, whole.output)
+    assert job.result().recipe["complete"] is True
+
+
+def test_before_the_first_step_the_result_is_nan(flat):
+    result = plan(image(12, 9), flat).result()
+    assert np.isnan(result.output).all() and not result.recipe["complete"]
+
+
+def test_measuring_can_be_cancelled_and_its_numbers_be_handed_on(flat):
+    plane = image(12, 9)
+    with pytest.raises(Cancelled):
+        plan(plane, flat).measure(lambda: True)
+    statistics = plan(plane, flat).measure()
+    given = deconvolve(plane, flat, statistics=statistics)
+    np.testing.assert_array_equal(given.output, deconvolve(plane, flat).output)
+
+
+def test_nothing_of_torch_is_held_across_a_step(flat):
+    steps = plan(image(2, 12, 9), flat, axes="TYX").steps()
+    next(steps)
+    assert not torch.is_inference_mode_enabled()
+    steps.close()
+
+
+def test_a_device_that_cannot_do_it_is_replaced_by_the_cpu_and_named(flat, monkeypatch):
+    if torch.backends.mps.is_available():
+        pytest.skip("this machine has the device")
+    monkeypatch.setattr(engine_module, "choose_device", lambda wish: Device("mps", "Apple GPU"))
+    monkeypatch.setattr(classical_job, "free_memory", lambda device: 2**40)
+    result = deconvolve(image(12, 9), flat)
+    assert result.recipe["device"]["torch"] == "cpu"
+    assert "Apple GPU could not run" in result.recipe["device"]["reason"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_agrees_with_the_cpu(case):
+    if case.kind == "lucyd":
+        pytest.skip("test_device.py compares the network")
+    volume = image(*case.shape)
+    on_gpu, on_cpu = (deconvolve(volume, case.method, device=name).output for name in ("cuda", "cpu"))
+    np.testing.assert_allclose(on_gpu, on_cpu, atol=200 * 1e-4)
+
+
+# ----------------------------------------------------------------------------------------------- the recipe
+
+
+def test_the_recipe_is_json_and_repeats_the_run(case):
+    stack = image(2, *case.shape)
+    region = (slice(1, 2), *(slice(0, size - 1) for size in case.shape))
+    first = deconvolve(
+        stack,
+        case.method,
+        axes="T" + case.axes,
+        region=region,
+        voxel_size=(2.0, 2.0, 2.0),
+        device="cpu",
+        separate="T",
+    )
+    recipe = json.loads(json.dumps(first.recipe))
+    assert recipe["input"] == {"shape": list(stack.shape), "dtype": "float32"}
+    assert recipe["versions"]["torch"] and recipe["device"]["torch"] == "cpu" and recipe["threads"] > 0
+    method = case.method if case.kind == "lucyd" else method_from_recipe(recipe, case.method.psf)
+    again = deconvolve(stack, method, **options_from_recipe(recipe))
+    np.testing.assert_array_equal(again.output, first.output)
+    assert again.recipe == first.recipe
+
+
+def test_something_else_is_no_recipe():
+    with pytest.raises(ValueError, match="not a recipe"):
+        options_from_recipe({"device": {"torch": "cpu"}})
+    with pytest.raises(ValueError, match="psf"):
+        options_from_recipe({"method": {"name": "wiener"}})
+    with pytest.raises(ValueError, match="richardson-lucy or wiener"):
+        method_from_recipe({"model": "general"}, spot(2))
+
+
+# ------------------------------------------------------------------------- classical methods in particular
+
+
+def test_their_results_are_those_of_the_plain_functions():
+    volume, psf = image(7, 13, 11), spot(3)
+    method = nl.RichardsonLucy(psf, num_iter=4, background=10, total_variation=0.01)
+    expected = nl.richardson_lucy(volume, psf, num_iter=4, background=10, total_variation=0.01, device="cpu")
+    np.testing.assert_array_equal(deconvolve(volume, method, device="cpu").output, expected)
+    expected = nl.wiener(volume, psf, balance=0.5, device="cpu")
+    np.testing.assert_array_equal(deconvolve(volume, nl.Wiener(psf, 0.5), device="cpu").output, expected)
+
+
+def test_planes_of_a_stack_can_be_done_one_by_one():
+    stack = image(3, 12, 9)
+    result = deconvolve(stack, nl.Wiener(spot(2)), axes="ZYX")
+    np.testing.assert_array_equal(result.output[2], deconvolve(stack[2], nl.Wiener(spot(2))).output)
+
+
+def test_negative_voxels_are_set_to_zero_counted_and_recorded():
+    series = image(2, 12, 9) - 21
+    series[0, 3, 3] = np.nan
+    negative = int((series < 0).sum())
+    assert negative > 0
+    result = deconvolve(series, nl.RichardsonLucy(spot(2)), axes="TYX")
+    told = [text for text in result.warnings if "were negative" in text]
+    assert len(told) == 1 and told[0].startswith(f"{negative} voxels")
+    entry = result.recipe["method"]
+    assert (entry["negative"], entry["negative_voxels"]) == ("set to 0", negative)
+    expected = deconvolve(np.maximum(series[1], 0), nl.RichardsonLucy(spot(2)))
+    np.testing.assert_array_equal(result.output[1], expected.output)
+    assert expected.recipe["method"]["negative_voxels"] == 0 and not expected.warnings
+    assert not any("negative" in text for text in deconvolve(series[1], nl.Wiener(spot(2))).warnings)
+
+
+def test_the_background_is_no_part_of_the_result():
+    method = nl.RichardsonLucy(spot(2), num_iter=50, background=100)
+    plane = image(20, 20)
+    result = deconvolve(plane + 100, method)
+    without = deconvolve(plane, nl.RichardsonLucy(spot(2), num_iter=50))
+    assert result.output.mean() == pytest.approx(without.output.mean(), rel=0.02)
+    assert (deconvolve(np.full((9, 9), 130), method).output == 30).all()
+    assert (deconvolve(np.full((9, 9), 30), method).output == 0).all()
+    faint = deconvolve(image(9, 9) / 10, method)
+    assert any("nothing is left to restore" in text for text in faint.warnings)
+
+
+def test_an_early_end_shortens_the_total_and_is_recorded():
+    series = np.stack([image(20, 20), np.zeros((20, 20), np.float32)])
+    job = plan(series, nl.RichardsonLucy(spot(2), num_iter=400, tolerance=0.05), axes="TYX")
+    assert job.tiles == 800
+    steps = list(job.steps())
+    assert steps[-1].done == steps[-1].total == job.tiles == len(steps) < 400
+    assert job.result().recipe["method"]["iterations"] == [len(steps) - 1, 1]  # black is done at once
+
+
+def test_a_cancel_is_heard_within_an_iteration(monkeypatch):
+    polls = 0
+
+    def should_stop():
+        nonlocal polls
+        polls += 1
+        return polls > 12
+
+    job = plan(image(12, 9), nl.RichardsonLucy(spot(2), num_iter=1000, total_variation=0.01))
+    job.measure()
+    with pytest.raises(Cancelled, match="0 of 1 volumes"):
+        list(job.steps(should_stop))
+    assert polls == 13
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"tile_shape": (8, 8)}, "whole volumes"),
+        ({"halo": 4}, "whole volumes"),
+        ({"normalization": "percentile"}, "own units"),
+        ({"isotropic": True}, "psf has to be sampled on those"),
+        ({"outputs": ("output", "correction_mask")}, "correction_mask can be had from a network alone"),
+    ],
+)
+def test_what_only_networks_take_is_refused(options, words):
+    for method in (nl.Wiener(spot(2)), nl.RichardsonLucy(spot(2))):
+        with pytest.raises(ValueError, match=words):
+            plan(image(12, 9), method, **options)
+    plan(image(12, 9), method, normalization="none", isotropic=False, outputs="output")
+
+
+@pytest.mark.parametrize(
+    ("make_it", "error", "words"),
+    [
+        (lambda: nl.Wiener(np.ones(3)), ValueError, r"\(Z, Y, X\)"),
+        (lambda: nl.Wiener(np.full((3, 3), np.nan)), ValueError, "psf holds NaN"),
+        (lambda: nl.Wiener(spot(2), balance=0), ValueError, "balance is 0"),
+        (lambda: nl.RichardsonLucy(spot(2), num_iter=1.5), TypeError, "integer"),
+        (lambda: nl.RichardsonLucy(spot(2) - 0.2), ValueError, r"np.maximum\(psf, 0\)"),
+        (lambda: plan(image(9, 9), nl.Wiener(spot(2, 11))), ValueError, "crop the psf"),
+        (lambda: plan(image(9, 9), nl.Wiener(spot(3))), ValueError, "its plane in focus"),
+    ],
+)
+def test_a_method_that_cannot_be_is_refused_when_it_is_made_or_planned(make_it, error, words):
+    with pytest.raises(error, match=words):
+        make_it()
+
+
+def test_a_method_keeps_a_psf_of_its_own_and_another_one_does_not_pass_for_it():
+    psf = spot(2)
+    method = nl.RichardsonLucy(psf, num_iter=np.int64(2), background=np.float32(1))
+    result = deconvolve(image(12, 9), method)
+    json.dumps(result.recipe)
+    psf[0, 0] = 9
+    assert method.psf[0, 0] != 9 and not method.psf.flags.writeable
+    assert method.kernel.sum() == pytest.approx(1)
+    with pytest.raises(ValueError, match="not the one that was used"):
+        method_from_recipe(result.recipe, psf)
+    assert repr(method) == "RichardsonLucy(num_iter=2, background=1.0, total_variation=0.0, tolerance=None)"
+
+
+def test_a_volume_that_does_not_fit_is_told_before_and_refused_in_the_run(monkeypatch):
+    monkeypatch.setattr(classical_job, "free_memory", lambda device: 2**20)
+    job = plan(image(12, 9), nl.RichardsonLucy(spot(2)))
+    assert "GiB of memory for a whole volume of 12 × 9" in job.warnings[0]
+    with pytest.raises(OutOfMemory, match="crop the image or the psf"):
+        list(job.steps())
+
+
+def test_seconds_are_estimated_within_reason():
+    """Twice is the promise; a loaded machine that runs tests gets four times."""
+    method = nl.RichardsonLucy(spot(2), num_iter=6)
+    job = plan(image(900, 900), method)
+    estimate = job.estimate_seconds()
+    began = time.perf_counter()
+    list(job.steps())
+    assert estimate / 4 < time.perf_counter() - began < estimate * 4
