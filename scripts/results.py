@@ -49,9 +49,12 @@ def flux_row(table: Any, model: str) -> str:
 def training_row(card: dict[str, Any]) -> str:
     """Return how a model was trained, as a row of a table."""
     training = card["training"]
+    stages = [stage for stage in (training.get("started_from", {}).get("training"), training) if stage]
+    patches = " + ".join(str(stage["patches"]) for stage in stages)
+    seconds = sum(stage["seconds"] for stage in stages)
     return (
         f"| `{card['name']}` | {card['network']['dimension']}D | {card['network']['epsilon']:g} | "
-        f"{training['patches']} | {training['seed']} | {training['seconds'] / 60:.0f} min, {training['device']} | "
+        f"{patches} | {training['seed']} | {seconds / 60:.0f} min, {training['device']} | "
         f"`{card['sha256'][:12]}…` |"
     )
 

@@ -122,8 +122,9 @@ def test_patch_and_truth_stay_in_register_and_to_scale(track):
 
 def test_subsampled_patch_is_every_second_voxel():
     data = DataConfig(
-        noise_sigma=(0.0,), patch_shape=(16, 32, 32), phantom_shape=(32, 64, 64), subsampled=1.0, alive=1
-    )
+        track="open", blur_sigma=(1.0, 1.0), noise_sigma=(0.0, 0.0), patch_shape=(16, 32, 32),
+        phantom_shape=(32, 64, 64), subsampled=1.0, alive=1,
+    )  # fmt: skip
     patches = Patches(TrainingConfig("a", data=data))
     truth = patches[0].truth.numpy()
     whole = patches._specimens.popitem()[1].truth

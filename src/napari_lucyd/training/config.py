@@ -38,8 +38,8 @@ class DataConfig:
     offset
         Range of a shift of image and truth, uniform: backgrounds lie at many levels.
     subsampled
-        Share of patches that take every second voxel along every axis, of image and truth alike: structures
-        and blur are half as wide, the noise is as before.
+        Open: share of patches that take every second voxel along every axis, of image and truth alike:
+        structures and blur are half as wide, the noise is as before.
     seed
         Of the phantoms and of all that is drawn for a patch.
     """
@@ -90,6 +90,8 @@ class ScheduleConfig:
         Patches seen in all, and in one step.
     learning_rate
         The peak of the one-cycle schedule of Adam.
+    cycles
+        How many such cycles the run has, one after the other: each warms up and anneals to nearly zero.
     flux_weight
         Of the squared error of local means, added to the paper's loss: keeps flux and background levels.
     free_norms
@@ -115,6 +117,7 @@ class ScheduleConfig:
     patches: int = 6400
     batch_size: int = 8
     learning_rate: float = 4e-3
+    cycles: int = 1
     flux_weight: float = 0.0
     free_norms: float = 1.0
     near_identity: bool = False
@@ -128,7 +131,12 @@ class ScheduleConfig:
     @property
     def steps(self) -> int:
         """Optimiser steps in all."""
-        return self.patches // self.batch_size
+        return self.cycle_steps * self.cycles
+
+    @property
+    def cycle_steps(self) -> int:
+        """Optimiser steps of one cycle."""
+        return self.patches // self.batch_size // self.cycles
 
 
 @dataclass(frozen=True)

@@ -192,7 +192,7 @@ class Patches(Dataset[Patch]):
         number = index // data.patches_per_phantom + int(generator.integers(data.alive))
         slices = len(data.phantom_shape) - len(data.patch_shape)
         planes = [int(generator.integers(n)) for n in data.phantom_shape[:slices]]
-        step = 2 if generator.random() < data.subsampled else 1
+        step = 2 if data.track == "open" and generator.random() < data.subsampled else 1
         sizes = zip(data.phantom_shape[slices:], data.patch_shape, strict=True)
         starts = [int(generator.integers(whole - part * step, endpoint=True)) for whole, part in sizes]
         crop = [slice(a, a + n * step, step) for a, n in zip(starts, data.patch_shape, strict=True)]

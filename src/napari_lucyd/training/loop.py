@@ -149,15 +149,20 @@ class _Run:
         # Averaging the batch norms' running statistics too keeps them those of the averaged weights.
         self.averaged = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
         self.optimizer = torch.optim.Adam(self.network.parameters(), betas=(0.9, 0.999))
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, schedule.learning_rate, total_steps=schedule.steps, cycle_momentum=False
-        )
+        self.schedule = self.cycle()
         self.forward: nn.Module = self.network
         if schedule.compile:
             self.forward = torch.compile(self.network)  # type: ignore[assignment]
         self.step = 0
         self.seconds = 0.0
         self.rows: list[dict[str, Any]] = []
+
+    def cycle(self) -> torch.optim.lr_scheduler.OneCycleLR:
+        """The learning rate of one cycle, from its start."""
+        schedule = self.config.schedule
+        return torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, schedule.learning_rate, total_steps=schedule.cycle_steps, cycle_momentum=False
+        )
 
     def train_on(self, batch: Patch) -> float:
         started = time.monotonic()
@@ -189,6 +194,8 @@ class _Run:
             for kept, current in zip(self.averaged.module.buffers(), self.network.buffers(), strict=True):
                 kept.copy_(current)
         self.step += 1
+        if self.step % self.config.schedule.cycle_steps == 0 and self.step < self.config.schedule.steps:
+            self.schedule = self.cycle()
         self.seconds += time.monotonic() - started
         return value
 
