@@ -82,7 +82,7 @@ itself. Test phantoms have the seeds {strict.phantoms[0]} to {strict.phantoms[-1
 
 ## The paper's test: blur and noise that the strict model has not seen
 
-{PHANTOMS} phantoms, {PATCHES} single patches of 32×64×64 each in every cell, given to the network as they are. `mixture` was
+{PHANTOMS} phantoms, from each {PATCHES} single patches of 32×64×64 in every cell, given to the network as they are. `mixture` was
 trained on σ_b 1.0, 1.2, 1.5 and σ_n 0, 15, 30 only.{rival} The paper's own figures come from other patches and
 are here for orientation.
 

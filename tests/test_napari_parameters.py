@@ -29,6 +29,7 @@ def test_options_are_arguments_of_plan():
 
 def test_defaults_are_those_of_the_engine():
     from napari_lucyd.deconvolution import plan
+    from napari_lucyd.deconvolution.engine import DEFAULT_OUTPUTS
 
     options = Parameters().options(None, None, None)
     defaults = {
@@ -36,6 +37,9 @@ def test_defaults_are_those_of_the_engine():
         for name, parameter in inspect.signature(plan).parameters.items()
         if name in options
     }
+    # None asks for what the method has: these three, where it is a network.
+    assert defaults.pop("outputs") is None
+    assert options.pop("outputs") == DEFAULT_OUTPUTS
     assert options == defaults
 
 

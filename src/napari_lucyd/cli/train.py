@@ -36,8 +36,8 @@ def train(
 
     \b
     Examples:
-      lucyd train configs/general.toml -o runs/general --workers 4
-      lucyd train configs/general.toml -o runs/general --resume
+      lucyd train configs/planes.toml -o runs/planes --workers 4
+      lucyd train configs/planes.toml -o runs/planes --resume
       lucyd train my.toml --start general
     """
     from napari_lucyd.training import TrainingProgress, load_config
