@@ -173,7 +173,9 @@ def test_training_goes_on_from_another_model(tmp_path):
     for name, tensor in nl.load_model(first).network.state_dict().items():
         assert torch.equal(network.state_dict()[name], tensor)
     second = train(replace(SMALL, name="second"), tmp_path / "second", device="cpu", start=first)
-    origin = nl.load_model(second).card["training"]["started_from"]
+    training = nl.load_model(second).card["training"]
+    assert training["command"] == f"lucyd train configs/second.toml --start {first}"
+    origin = training["started_from"]
     assert (origin["name"], origin["sha256"]) == ("small", nl.load_model(first).sha256)
     assert origin["training"]["patches"] == 48
     with pytest.raises(ValueError, match="another model"):

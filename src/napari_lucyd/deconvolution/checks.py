@@ -144,8 +144,7 @@ def check_statistics(statistics: Statistics, choices: Choices) -> None:
     if statistics.normalization != choices.normalization:
         raise ValueError(
             f"The statistics were taken for {statistics.normalization}, but this run asks for "
-            f"{choices.normalization}; measure "
-            "again."
+            f"{choices.normalization}; measure again."
         )
     axes = choices.axes
     for lead in product(*(range(*span) for span in choices.lead_spans)):
@@ -154,10 +153,8 @@ def check_statistics(statistics: Statistics, choices: Choices) -> None:
         except KeyError:
             raise ValueError(
                 f"The statistics hold one set of numbers for each index along {statistics.separate!r}, but "
-                "not for the "
-                f"volume {lead} along {axes.leading!r}; pass the whole input, and what is wanted of it as "
-                "region with "
-                "a slice for each axis."
+                f"not for the volume {lead} along {axes.leading!r}; pass the whole input, and what is wanted "
+                "of it as region with a slice for each axis."
             ) from None
 
 
@@ -174,7 +171,6 @@ def voxel_warnings(steps: tuple[float, ...] | None, resampled: bool, axes: Axes)
         if not 1 / TOLERANCE <= factor <= TOLERANCE:
             found.append(
                 f"The Z step is {factor:.3g} times the lateral one and resampling is off; the models are "
-                "trained on "
-                "isotropic voxels."
+                "trained on isotropic voxels."
             )
     return found

@@ -58,7 +58,7 @@ def run_network(network: nn.Module, y: Tensor) -> Any:
     try:
         with torch.inference_mode(), _full_precision(y):
             return network(y)
-    except (RuntimeError, MemoryError, NotImplementedError) as error:
+    except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             raise BlockTooLarge(str(error)) from None
         raise DeconvolutionError(f"torch could not run the network: {error}") from error

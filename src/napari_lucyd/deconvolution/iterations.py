@@ -169,7 +169,7 @@ def _torch_errors(device: Device, shape: Sequence[int]) -> Iterator[None]:
     try:
         with torch.inference_mode():
             yield
-    except (RuntimeError, MemoryError, NotImplementedError) as error:
+    except (RuntimeError, MemoryError) as error:
         release_memory(device)
         if is_out_of_memory(error):
             raise OutOfMemory(

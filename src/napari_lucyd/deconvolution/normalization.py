@@ -205,8 +205,7 @@ def _refuse_unusable(selection: Selection, index: Sequence[tuple[str, int]]) -> 
     if selection.infinities:
         raise ValueError(
             f"{selection.infinities} voxels{where} are infinite (or beyond what float32 can hold); replace "
-            "them, for "
-            "example by NaN: those are restored around and returned as NaN."
+            "them, for example by NaN: those are restored around and returned as NaN."
         )
     if not selection.finite:
         raise ValueError(f"Every voxel{where} is NaN; there is nothing to deconvolve.")
@@ -265,14 +264,12 @@ def _warnings(groups: Sequence[Group], normalization: Normalization) -> list[str
         if group.nan_voxels:
             found.append(
                 f"{group.nan_voxels:,} of {group.voxels:,} voxels{where} are NaN: they were filled from "
-                "their "
-                "surroundings for the network and are NaN in the result."
+                "their surroundings for the network and are NaN in the result."
             )
         if group.saturated_voxels:
             found.append(
                 f"{group.saturated_voxels:,} voxels{where} are at the full scale of {group.maximum:g}: the "
-                "image is "
-                "saturated there, and its true intensities cannot be restored."
+                "image is saturated there, and its true intensities cannot be restored."
             )
         if group.fell_back:
             found.append(

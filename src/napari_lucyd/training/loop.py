@@ -310,8 +310,7 @@ class _Run:
     def command(self) -> str:
         command = f"lucyd train configs/{self.config.name}.toml"
         if self.started_from:
-            name = self.started_from["name"]
-            command += f" --start runs/{name}/{name}.safetensors"
+            command += f" --start {self.started_from['given']}"
         return command
 
     def _finished_network(self) -> tuple[LUCYD, float]:

@@ -46,7 +46,7 @@ def start_from(network: LUCYD, model: str | Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        The model's name, SHA-256 and, from its card, how it was trained.
+        What was given, and the model's name, SHA-256 and, from its card, how it was trained.
 
     Raises
     ------
@@ -60,7 +60,12 @@ def start_from(network: LUCYD, model: str | Path) -> dict[str, Any]:
             "another model, or change [network]."
         )
     network.load_state_dict(origin.network.state_dict())
-    return {"name": origin.name, "sha256": origin.sha256, "training": origin.card.get("training")}
+    return {
+        "given": str(model),
+        "name": origin.name,
+        "sha256": origin.sha256,
+        "training": origin.card.get("training"),
+    }
 
 
 def _last_norm(layers: nn.Module) -> nn.Module:
