@@ -41,7 +41,7 @@ def test_the_menus_entry_makes_the_default_run(viewer, qtbot, random_model_2d):
 
     data = (1000 * np.random.default_rng(0).random((40, 44))).astype(np.uint16)
     layer = viewer.add_image(data, name="cells")
-    choose(viewer, ["Layers", "Filter"], "Deconvolve (LUCYD)")
+    choose(viewer, ["Layers", "Filter"], "Deconvolve (LUCYD) (napari-lucyd)")  # napari adds the second
     qtbot.waitUntil(lambda: len(viewer.layers) == 4, timeout=60_000)
     output = viewer.layers["cells – output (random-2d)"]
     np.testing.assert_allclose(
@@ -89,8 +89,14 @@ def test_samples_open_by_their_keys(viewer):
         assert [layer.name for layer in viewer.layers] == names
 
 
+def test_the_samples_have_a_menu_of_the_plugins_name(viewer):
+    choose(viewer, ["File", "Open Sample", "napari-lucyd"], "Sharp phantom")
+    assert [layer.name for layer in viewer.layers] == ["phantom sharp"]
+
+
 def test_the_panel_opens_from_the_plugins_menu(viewer, qtbot):
-    _, panel = viewer.window.add_plugin_dock_widget("napari-lucyd", "Deconvolve")
+    choose(viewer, ["Plugins"], "Deconvolve (napari-lucyd)")
+    (panel,) = (dock for dock in viewer.window.dock_widgets.values())
     qtbot.waitUntil(lambda: panel.estimator.settled, timeout=60_000)
     assert panel.viewer is viewer
     assert panel.isVisible()

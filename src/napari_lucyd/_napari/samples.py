@@ -1,4 +1,4 @@
-"""File ▸ Open Sample ▸ LUCYD: simulated stacks whose truth is known.
+"""File ▸ Open Sample ▸ napari-lucyd: simulated stacks whose truth is known.
 
 The functions run on the window's thread, so the volumes are small enough to be made in a fraction of a
 second, or about one through the optics of a surrogate.
