@@ -60,18 +60,29 @@ def test_configuration_that_is_wrong_is_one_line(tmp_path):
 
 def test_evaluation_prints_and_writes_the_table_and_fills_the_card(random_model_2d, tmp_path):
     path = nl.save_model(tmp_path / "mine.safetensors", random_model_2d.network)
-    done = lucyd("evaluate", path, "--track", "open", "--phantoms", 1, "-o", tmp_path / "out", "--record")
+    options = ["--methods", f"{path},wiener", "--seeds", "100", "-o", tmp_path / "out", "--record"]
+    done = lucyd("evaluate", "open2d", *options)
     assert done.exit_code == 0, done.output
     assert "| mine |" in done.output
-    assert (tmp_path / "out" / "open.csv").is_file()
-    recorded = json.loads(path.with_suffix(".json").read_text())["metrics"]["open"]
-    assert recorded["command"].startswith("lucyd evaluate mine --track open")
+    assert "wiener: balance=" in done.output
+    assert (tmp_path / "out" / "open2d.csv").is_file()
+    recorded = json.loads(path.with_suffix(".json").read_text())["metrics"]["open2d"]
+    assert recorded["command"] == "lucyd evaluate open2d --methods mine --seeds 100"
     assert len(recorded["cells"]) == 12
     # The card still fits its weights.
-    assert nl.load_model(path).card["metrics"]["open"] == recorded
+    assert nl.load_model(path).card["metrics"]["open2d"] == recorded
 
 
 def test_evaluation_of_what_is_no_model_says_so():
-    done = lucyd("evaluate", "nowhere.pth")
+    done = lucyd("evaluate", "table2", "--methods", "nowhere.pth")
     assert done.exit_code == 1
     assert "no model 'nowhere.pth'" in done.output
+
+
+def test_evaluation_refuses_seeds_and_options_that_cannot_be():
+    done = lucyd("evaluate", "table2", "--seeds", "one")
+    assert done.exit_code == 1
+    assert "whole numbers" in done.output
+    done = lucyd("evaluate", "table1", "--methods", "mixture")
+    assert done.exit_code == 1
+    assert "leave out --methods" in done.output

@@ -1,8 +1,10 @@
-"""``lucyd evaluate``: models against the truth."""
+"""``lucyd evaluate``: methods against the truth."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,63 +13,135 @@ import typer
 from napari_lucyd.cli._console import Talk, fail
 
 
-class Track(StrEnum):
-    """Which protocol the models are measured by."""
+class TableName(StrEnum):
+    """What is measured."""
 
-    strict = "strict"
+    table1 = "table1"
+    table2 = "table2"
+    table3 = "table3"
     open = "open"
+    open2d = "open2d"
+
+
+# The methods of each table unless others are asked for.
+DEFAULTS = {
+    TableName.table2: "wiener,richardson-lucy,mixture",
+    TableName.table3: "wiener,richardson-lucy,general",
+    TableName.open: "wiener,richardson-lucy,mixture,general",
+    TableName.open2d: "wiener,richardson-lucy,planes",
+}
 
 
 def evaluate(
-    models: Annotated[
-        list[str], typer.Argument(metavar="MODEL…", help="Shipped names or files, of one dimension.")
-    ],
-    track: Annotated[
-        Track, typer.Option(help="strict: the paper's Table 2. open: photometric, as a user runs it.")
-    ] = Track.strict,
-    phantoms: Annotated[int, typer.Option(min=1, help="Fixed test phantoms, never trained on.")] = 4,
-    patches: Annotated[int, typer.Option(min=1, help="Strict: patches of each phantom in each cell.")] = 8,
+    table: Annotated[TableName, typer.Argument(help="Which table; see above.")],
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,…",
+            help="Shipped models, model files, richardson-lucy, wiener; by default what the table is about.",
+            show_default=False,
+        ),
+    ] = None,
+    seeds: Annotated[
+        str, typer.Option(metavar="N,…", help="Of the test phantoms; below 1000, none is ever trained on.")
+    ] = "100,101,102,103,104",
+    patches: Annotated[int, typer.Option(min=1, help="table2: patches of each phantom in each column.")] = 8,
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", metavar="FOLDER", help="Takes TRACK.md, .csv and .json.", show_default=False
+            "-o", "--out", metavar="FOLDER", help="Takes TABLE.md, .csv and .json.", show_default=False
         ),
     ] = None,
     record: Annotated[
         bool, typer.Option("--record", help="Write the figures into the cards beside .safetensors files.")
     ] = False,
 ) -> None:
-    """Measure models on degraded phantoms whose truth is known.
+    """Measure methods on degraded phantoms whose truth is known.
 
-    Prints a table in Markdown: global SSIM (the authors', without a window) and
-    PSNR in dB for each blur (sigma in voxels) and noise (sigma in 1/255 of the
-    range). All models see the same images.
+    \b
+    table1  parameters, operations, seconds and memory of all methods
+    table2  the paper's strict test: blur and noise unseen in the training
+    table3  surrogates of the paper's nuclei and membranes
+    open    photometric, as a user runs it, over a range of blur and noise
+    open2d  the same on single planes
+
+    Prints Markdown: global SSIM (the authors', without a window) and PSNR in dB
+    for each column, then the windowed SSIM. All methods see the same images;
+    the classical ones are told the true PSF.
 
     \b
     Examples:
-      lucyd evaluate mixture authors/lucyd-mixture.pth
-      lucyd evaluate general --track open -o results/
+      lucyd evaluate table2 --methods mixture,authors/lucyd-mixture.pth
+      lucyd evaluate open -o results/
     """
-    from napari_lucyd.evaluation import evaluate as measure
-    from napari_lucyd.models import load_model
-
     talk = Talk()
     try:
-        loaded = [load_model(name) for name in models]
-        with talk.progress() as bar:
-            task = bar.add_task("evaluating", total=None)
-            table = measure(
-                loaded,
-                track=track.value,
-                phantoms=phantoms,
-                patches=patches,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-            )
-        for name, model in zip(models, loaded, strict=True) if record else []:
-            if Path(name).suffix == ".safetensors":
-                table.record(Path(name).with_suffix(".json"), model.name)
-        typer.echo(table.markdown())
-        for path in table.save(out) if out else []:
-            talk.say(f"Wrote {path}")
+        numbers = _numbers(seeds)
+        if table is TableName.table1:
+            if methods or record:
+                raise ValueError("table1 has all methods and goes on no card; leave out --methods, --record.")
+            _print_cost(out, talk)
+        else:
+            names = (methods or DEFAULTS[table]).split(",")
+            _print_table(table, names, numbers, patches, out, record, talk)
     except (OSError, ValueError) as error:
         fail(error)
+
+
+def _print_cost(out: Path | None, talk: Talk) -> None:
+    from napari_lucyd.evaluation.cost import measure_cost
+
+    with talk.progress() as bar:
+        task = bar.add_task("measuring", total=None)
+        cost = measure_cost(progress=lambda done, total: bar.update(task, completed=done, total=total))
+    typer.echo(cost.markdown())
+    for path in cost.save(out) if out else []:
+        talk.say(f"Wrote {path}")
+
+
+def _print_table(
+    table: TableName,
+    names: list[str],
+    seeds: list[int],
+    patches: int,
+    out: Path | None,
+    record: bool,
+    talk: Talk,
+) -> None:
+    from napari_lucyd.evaluation import (
+        Protocol,
+        evaluate,
+        load_competitor,
+        open_protocol,
+        strict_protocol,
+        surrogate_protocol,
+    )
+
+    protocols: dict[TableName, Callable[[], Protocol]] = {
+        TableName.table2: partial(strict_protocol, patches),
+        TableName.table3: surrogate_protocol,
+        TableName.open: open_protocol,
+        TableName.open2d: partial(open_protocol, 2),
+    }
+    competitors = [load_competitor(name) for name in names]
+    with talk.progress() as bar:
+        task = bar.add_task("evaluating", total=None)
+        figures = evaluate(
+            protocols[table](),
+            competitors,
+            seeds=seeds,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    for name, entry in zip(names, competitors, strict=True) if record else []:
+        if Path(name).suffix == ".safetensors":
+            figures.record(Path(name).with_suffix(".json"), entry.name)
+    typer.echo(figures.markdown())
+    for path in figures.save(out) if out else []:
+        talk.say(f"Wrote {path}")
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ValueError(f"--seeds is {text!r}; it has to be whole numbers with commas between.") from error

@@ -1,6 +1,26 @@
-"""Measuring what a model does: metrics, the paper's tables, and checks of the division."""
+"""Measuring what methods do: metrics and the paper's tables; their cost is in a module of its own."""
 
+from napari_lucyd.evaluation.competitors import load_competitor
 from napari_lucyd.evaluation.metrics import psnr, ssim_global, ssim_windowed
+from napari_lucyd.evaluation.protocols import (
+    TEST_SEEDS,
+    Protocol,
+    open_protocol,
+    strict_protocol,
+    surrogate_protocol,
+)
 from napari_lucyd.evaluation.tables import Table, evaluate
 
-__all__ = ["Table", "evaluate", "psnr", "ssim_global", "ssim_windowed"]
+__all__ = [
+    "TEST_SEEDS",
+    "Protocol",
+    "Table",
+    "evaluate",
+    "load_competitor",
+    "open_protocol",
+    "psnr",
+    "ssim_global",
+    "ssim_windowed",
+    "strict_protocol",
+    "surrogate_protocol",
+]

@@ -1,50 +1,40 @@
-"""The paper's Table 2 and its counterpart for the open track, on fixed test phantoms."""
+"""Methods against the truth: the paper's Tables 2 and 3 and their counterpart for the open track."""
 
 from __future__ import annotations
 
 import csv
 import json
-import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
-from importlib.metadata import version
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from napari_lucyd.deconvolution import deconvolve
-from napari_lucyd.evaluation.metrics import psnr, ssim_global
-from napari_lucyd.models import Model
-from napari_lucyd.simulation.degradation import degrade
-from napari_lucyd.simulation.phantoms import FloatImage, Phantom, make_phantom
+from napari_lucyd.evaluation.competitors import INPUT, Classical, Competitor, Input, check_dimensions
+from napari_lucyd.evaluation.environment import describe_environment
+from napari_lucyd.evaluation.metrics import psnr, ssim_global, ssim_windowed
+from napari_lucyd.evaluation.protocols import TEST_SEEDS, TUNING_SEED, Protocol, Sample
 
-# Table 2 of the paper: blur in voxels, noise in 1/255 of the range; none of the eight cells is trained on.
-STRICT_CELLS = tuple(product((0.5, 2.0), (20, 50, 70, 100)))
-# A grid over what the open track trains on.
-OPEN_CELLS = tuple(product((0.5, 1.2, 2.0), (0, 15, 50, 100)))
-STRICT_PATCH = (32, 64, 64)
-# Training phantoms count up from 1,000,000 and validation ones from 500,000.
-TEST_PHANTOMS = 100
+_METRICS = {"psnr": psnr, "ssim_global": ssim_global, "ssim_windowed": ssim_windowed}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One model in one cell: means over all images, standard deviations beside them."""
+    """One method in one column: means over all images, standard deviations beside them."""
 
-    model: str
+    method: str
     sha256: str
-    blur_sigma: float
-    noise_sigma: float
+    setting: str
+    column: str
     images: int
     psnr: float
     psnr_std: float
     ssim_global: float
     ssim_global_std: float
-    # Sum of the output over the sum of the input; only where an image is in units that make it meaningful.
+    ssim_windowed: float
+    ssim_windowed_std: float
+    # Sum of the output over the sum of the input; only where the two are in the same units.
     flux: float | None = None
 
 
@@ -52,54 +42,73 @@ class Cell:
 class Table:
     """A table with what is needed to repeat it."""
 
-    track: str
-    phantoms: tuple[int, ...]
-    patches: int
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    seeds: tuple[int, ...]
     environment: dict[str, str]
     cells: list[Cell] = field(default_factory=list)
 
-    def mean(self, model: str, metric: str = "psnr") -> float:
-        """The mean of a metric over a model's cells."""
-        return float(np.mean([getattr(cell, metric) for cell in self.cells if cell.model == model]))
+    @property
+    def methods(self) -> list[str]:
+        """Names in the order of the rows."""
+        return list(dict.fromkeys(cell.method for cell in self.cells))
 
-    def summary(self, model: str) -> dict[str, Any]:
-        """A model's figures for its card, with those of the input as it was."""
-        rows = {
-            f"blur {cell.blur_sigma:g}, noise {cell.noise_sigma:g}/255": {
-                name: round(value, 4)
-                for name in ("psnr", "ssim_global", "flux")
-                if (value := getattr(cell, name)) is not None
+    def row(self, method: str) -> list[Cell]:
+        """A method's cells in the order of the columns."""
+        return [cell for cell in self.cells if cell.method == method]
+
+    def mean(self, method: str, metric: str = "psnr") -> float:
+        """The mean of a metric over a method's cells."""
+        return float(np.mean([getattr(cell, metric) for cell in self.row(method)]))
+
+    def summary(self, method: str) -> dict[str, Any]:
+        """A method's figures for its card, with those of the input as it was."""
+        names = ("psnr", "ssim_global", "ssim_windowed", "flux")
+        cells = {
+            cell.column: {
+                name: round(value, 4) for name in names if (value := getattr(cell, name)) is not None
             }
-            for cell in self.cells
-            if cell.model == model
+            for cell in self.row(method)
         }
-        means = {"psnr": round(self.mean(model), 3), "psnr_of_the_input": round(self.mean("input"), 3)}
-        return {"mean": means, "cells": rows, "phantom_seeds": list(self.phantoms)}
+        means = {"psnr": round(self.mean(method), 3), "psnr_of_the_input": round(self.mean(INPUT), 3)}
+        return {"columns": self.title, "mean": means, "cells": cells, "phantom_seeds": list(self.seeds)}
 
-    def record(self, card: Path, model: str) -> None:
-        """Write a model's figures into its card, with the command that measures them again."""
+    def record(self, card: Path, method: str) -> None:
+        """Write a method's figures into a card, with the command that measures them again."""
         entries = json.loads(card.read_text("utf-8"))
-        counts = f"--phantoms {len(self.phantoms)} --patches {self.patches}"
-        command = f"lucyd evaluate {model} --track {self.track} {counts}"
-        entries.setdefault("metrics", {})[self.track] = self.summary(model) | {"command": command}
+        seeds = ",".join(str(seed) for seed in self.seeds)
+        command = f"lucyd evaluate {self.name} --methods {method} --seeds {seeds}"
+        entries.setdefault("metrics", {})[self.name] = self.summary(method) | {"command": command}
         card.write_text(json.dumps(entries, indent=2) + "\n", "utf-8")
 
     def markdown(self) -> str:
-        """Rows are models, columns cells, entries global SSIM / PSNR in dB."""
-        columns = list(dict.fromkeys((cell.blur_sigma, cell.noise_sigma) for cell in self.cells))
-        head = ["model (SSIM_global/PSNR)", *(f"{blur:g}, {noise:g}" for blur, noise in columns), "mean PSNR"]
-        lines = [_row(head), _row(["---"] * len(head))]
-        for model in dict.fromkeys(cell.model for cell in self.cells):
-            cells = [cell for cell in self.cells if cell.model == model]
-            entries = [f"{cell.ssim_global:.4f}/{cell.psnr:.2f}" for cell in cells]
-            lines.append(_row([model, *entries, f"{self.mean(model):.2f}"]))
-        return "\n".join(lines)
+        """Two tables: global SSIM / PSNR, then windowed SSIM with the deviation of the PSNR."""
+        both = (f"{cell.ssim_global:.4f}/{cell.psnr:.2f}" for cell in self.cells)
+        spread = (f"{cell.ssim_windowed:.3f} (±{cell.psnr_std:.2f} dB)" for cell in self.cells)
+        first = self._grid("SSIM_global/PSNR", both, "psnr", 2)
+        second = self._grid("windowed SSIM (PSNR's standard deviation)", spread, "ssim_windowed", 3)
+        settings = [
+            f"{method}: {', '.join(cell.setting for cell in self.row(method))}, column by column."
+            for method in self.methods
+            if self.row(method)[0].setting
+        ]
+        return "\n\n".join([first, second, *settings])
+
+    def _grid(self, title: str, entries: Iterable[str], metric: str, digits: int) -> str:
+        """Rows are methods, columns the table's, the last one the mean of a metric."""
+        following = iter(entries)
+        lines = [[title, *self.columns, f"mean {metric}"], ["---"] * (len(self.columns) + 2)]
+        for method in self.methods:
+            mean = f"{self.mean(method, metric):.{digits}f}"
+            lines.append([method, *(next(following) for _ in self.row(method)), mean])
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write ``TRACK.md``, ``.csv`` and ``.json``; returns the paths."""
+        """Write ``NAME.md``, ``.csv`` and ``.json``; returns the paths."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f"{self.track}.{suffix}" for suffix in ("md", "csv", "json")]
+        paths = [folder / f"{self.name}.{suffix}" for suffix in ("md", "csv", "json")]
         paths[0].write_text(self.markdown() + "\n", "utf-8")
         rows = [asdict(cell) for cell in self.cells]
         with paths[1].open("w", newline="", encoding="utf-8") as file:
@@ -111,151 +120,87 @@ class Table:
 
 
 def evaluate(
-    models: Sequence[Model],
+    protocol: Protocol,
+    competitors: Sequence[Competitor],
     *,
-    track: str = "strict",
-    phantoms: int = 4,
-    patches: int = 8,
+    seeds: Sequence[int] = TEST_SEEDS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Table:
-    """Measure models against the truth, each on the same images.
-
-    The strict track is the paper's Table 2: single patches of 32x64x64, given to the network as they are,
-    without normalisation or extension of the borders. The open track degrades whole phantoms photometrically
-    and runs `deconvolve` on them as a user would, so that flux can be compared as well.
+    """Measure methods against the truth, each on the same images.
 
     Parameters
     ----------
-    models
-        Of one dimension; 3D for the strict track.
-    track
-        ``"strict"`` or ``"open"``.
-    phantoms
-        How many of the fixed test phantoms, seeds 100, 101, …, none of them ever trained on.
-    patches
-        Strict: patches from each phantom in each cell.
+    protocol
+        The test: `strict_protocol`, `open_protocol` or `surrogate_protocol`.
+    competitors
+        From `load_competitor`. Classical methods get the true PSF, and for each column the number that is
+        best on a phantom which is not tested on.
+    seeds
+        Of the test phantoms.
     progress
-        Called with what is done and what there is to do: a cell on one phantom each.
+        Called with what is done and what there is to do: a column of one phantom each.
 
     Returns
     -------
     Table
-        A row for the input as it is, then one a model.
+        A row for the input as it is, then one a method.
 
     Raises
     ------
     ValueError
-        If the models do not fit the track.
+        If a model does not fit the protocol, or two methods have one name.
     """
-    dimensions = {model.dimension for model in models}
-    if track not in ("strict", "open"):
-        raise ValueError(f"track is {track!r}; it has to be 'strict' or 'open'.")
-    if len(dimensions) != 1 or (track == "strict" and dimensions != {3}):
-        raise ValueError("The models have to be of one dimension, and 3D for the strict track.")
-    seeds = tuple(TEST_PHANTOMS + number for number in range(phantoms))
-    table = Table(track, seeds, patches, _environment())
-    cells = STRICT_CELLS if track == "strict" else OPEN_CELLS
-    measured: dict[tuple[str, tuple[float, float]], list[tuple[float, ...]]] = {}
-    for done, (seed, cell) in enumerate(product(seeds, cells)):
-        if track == "strict":
-            results = _strict(models, cell, seed, patches)
-        else:
-            results = _open(models, cell, seed, models[0].dimension)
-        for name, values in results:
-            measured.setdefault((name, cell), []).append(values)
-        if progress:
-            progress(done + 1, len(seeds) * len(cells))
-    digests = {model.name: model.sha256 for model in models}
-    for name in ("input", *digests):
-        for cell in cells:
-            table.cells.append(_cell(name, digests.get(name, ""), cell, np.array(measured[name, cell])))
+    check_dimensions(competitors, protocol)
+    rows: list[Competitor] = [Input(), *competitors]
+    names = [entry.name for entry in rows]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"Two methods are called {name!r}; rename one of the files.")
+    columns = range(len(protocol.columns))
+    tuning = [TUNING_SEED] if any(isinstance(entry, Classical) for entry in rows) else []
+    total, done = len(columns) * (len(seeds) + len(tuning)), 0
+    tuned: dict[int, list[Competitor]] = dict.fromkeys(columns, rows)
+    measured: dict[tuple[str, int], list[list[float]]] = {}
+    for seed in [*tuning, *seeds]:
+        for column in columns:
+            samples = protocol.samples(column, seed)
+            if seed in tuning:
+                tuned[column] = [
+                    entry.tuned(samples) if isinstance(entry, Classical) else entry for entry in rows
+                ]
+            else:
+                for entry in tuned[column]:
+                    values = [_measure(entry, sample, protocol) for sample in samples]
+                    measured.setdefault((entry.name, column), []).extend(values)
+            done += 1
+            if progress:
+                progress(done, total)
+    table = Table(protocol.name, protocol.title, protocol.columns, tuple(seeds), describe_environment())
+    for number, name in enumerate(names):
+        for column, heading in enumerate(protocol.columns):
+            figures = np.array(measured[name, column])
+            mean, deviation = figures.mean(axis=0).tolist(), figures.std(axis=0).tolist()
+            table.cells.append(
+                Cell(
+                    name,
+                    tuned[column][number].sha256,
+                    tuned[column][number].setting,
+                    heading,
+                    len(figures),
+                    *(mean[0], deviation[0]),
+                    *(mean[1], deviation[1]),
+                    *(mean[2], deviation[2]),
+                    mean[3] if protocol.photometric else None,
+                )
+            )
     return table
 
 
-@lru_cache(maxsize=1)
-def _phantom(shape: tuple[int, ...], seed: int) -> Phantom:
-    """Kept for the cells that follow."""
-    return make_phantom(shape, rng=seed)
-
-
-def _strict(
-    models: Sequence[Model], cell: tuple[float, float], seed: int, patches: int
-) -> list[tuple[str, tuple[float, ...]]]:
-    blur, noise = cell
-    sample = degrade(_phantom((128, 128, 128), seed), blur_sigma=blur, noise_sigma=noise / 255, rng=seed)
-    generator = np.random.default_rng([seed, round(10 * blur), round(noise)])
-    results: list[tuple[str, tuple[float, ...]]] = []
-    for _ in range(patches):
-        starts = [
-            int(generator.integers(whole - part, endpoint=True))
-            for whole, part in zip(sample.image.shape, STRICT_PATCH, strict=True)
-        ]
-        window = tuple(slice(a, a + n) for a, n in zip(starts, STRICT_PATCH, strict=True))
-        image, truth = sample.image[window], sample.truth[window]
-        results.append(("input", (psnr(image, truth), ssim_global(image, truth))))
-        for model in models:
-            with torch.inference_mode():
-                tensor = torch.from_numpy(np.ascontiguousarray(image))[None, None]
-                output = model.network(tensor).output[0, 0].numpy()
-            results.append((model.name, (psnr(output, truth), ssim_global(output, truth))))
-    return results
-
-
-def _open(
-    models: Sequence[Model], cell: tuple[float, float], seed: int, dimension: int
-) -> list[tuple[str, tuple[float, ...]]]:
-    blur, noise = cell
-    sample = degrade(
-        _phantom((48, 96, 96), seed),
-        blur_sigma=blur,
-        noise_sigma=noise / 255,
-        photometric=True,
-        rng=seed,
-    )
-    image, truth = sample.image, sample.truth
-    if dimension == 2:
-        image, truth = image[24], truth[24]
-    results: list[tuple[str, tuple[float, ...]]] = [
-        ("input", (psnr(image, truth), ssim_global(image, truth), 1.0))
-    ]
-    for model in models:
-        output = _output(image, model)
-        flux = float(output.sum(dtype=np.float64) / image.sum(dtype=np.float64))
-        results.append((model.name, (psnr(output, truth), ssim_global(output, truth), flux)))
-    return results
-
-
-def _output(image: FloatImage, model: Model) -> FloatImage:
-    output = deconvolve(image, model, outputs=("output",), device="cpu").output
-    assert output is not None
-    return output
-
-
-def _cell(name: str, digest: str, cell: tuple[float, float], values: Any) -> Cell:
-    mean, deviation = values.mean(axis=0), values.std(axis=0)
-    flux = float(mean[2]) if values.shape[1] > 2 else None
-    return Cell(
-        name,
-        digest,
-        *cell,
-        len(values),
-        float(mean[0]),
-        float(deviation[0]),
-        float(mean[1]),
-        float(deviation[1]),
-        flux,
-    )
-
-
-def _environment() -> dict[str, str]:
-    return {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "torch": torch.__version__.split("+")[0],
-        "numpy": version("numpy"),
-        "napari-lucyd": version("napari-lucyd"),
-    }
-
-
-def _row(entries: Sequence[str]) -> str:
-    return "| " + " | ".join(entries) + " |"
+def _measure(entry: Competitor, sample: Sample, protocol: Protocol) -> list[float]:
+    """PSNR, global and windowed SSIM, flux."""
+    output = entry.restore(sample, protocol.bare)
+    flux = float(output.sum(dtype=np.float64) / sample.image.sum(dtype=np.float64))
+    # The global SSIM's constants are for a truth between 0 and 1, which surrogates are not.
+    span = np.float32(sample.truth.max()) if protocol.photometric else np.float32(1)
+    image, truth = output / span, sample.truth / span
+    return [*(metric(image, truth) for metric in _METRICS.values()), flux]

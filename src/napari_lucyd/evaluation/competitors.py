@@ -1,0 +1,154 @@
+"""Who is compared: networks, and the classical methods with the true PSF and a number chosen for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_lucyd.deconvolution import RichardsonLucy, Wiener, deconvolve
+from napari_lucyd.evaluation.metrics import psnr
+from napari_lucyd.evaluation.protocols import Protocol, Sample
+from napari_lucyd.models import Model, load_model
+from napari_lucyd.simulation.phantoms import FloatImage
+
+INPUT = "input"
+
+
+@dataclass(frozen=True)
+class Input:
+    """The image as it is: what every method has to better."""
+
+    name: str = INPUT
+    sha256: str = ""
+    setting: str = ""
+
+    def restore(self, sample: Sample, bare: bool) -> FloatImage:
+        """The sample's image."""
+        return sample.image
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model."""
+
+    model: Model
+    setting: str = ""
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self.model.name
+
+    @property
+    def sha256(self) -> str:
+        """Of the model's weights."""
+        return self.model.sha256
+
+    def restore(self, sample: Sample, bare: bool) -> FloatImage:
+        """The output, float32: of the network alone, or of `deconvolve` with its defaults."""
+        if not bare:
+            return _output(sample.image, self.model)
+        with torch.inference_mode():
+            y = torch.from_numpy(np.ascontiguousarray(sample.image))[None, None]
+            output: FloatImage = self.model.network(y).output[0, 0].numpy()
+        return output
+
+
+@dataclass(frozen=True)
+class Classical:
+    """Richardson-Lucy or Wiener with the true PSF, its best case.
+
+    Parameters
+    ----------
+    method
+        The class.
+    number
+        Which of its arguments is chosen.
+    candidates
+        What from.
+    chosen
+        The one that `restore` uses.
+    """
+
+    method: type[RichardsonLucy] | type[Wiener]
+    number: str
+    candidates: tuple[Any, ...]
+    chosen: Any = None
+
+    @property
+    def name(self) -> str:
+        """As the command line calls it."""
+        return self.method.name
+
+    @property
+    def sha256(self) -> str:
+        """No file."""
+        return ""
+
+    @property
+    def setting(self) -> str:
+        """The number in use."""
+        return f"{self.number}={self.chosen}"
+
+    def tuned(self, samples: Sequence[Sample]) -> Classical:
+        """The same with the candidate that has the highest mean PSNR over samples."""
+        trials = [replace(self, chosen=candidate) for candidate in self.candidates]
+        scores = [
+            np.mean([psnr(trial.restore(sample, bare=False), sample.truth) for sample in samples])
+            for trial in trials
+        ]
+        return trials[int(np.argmax(scores))]
+
+    def restore(self, sample: Sample, bare: bool) -> FloatImage:
+        """The object, float32."""
+        return _output(sample.image, self.method(sample.psf, **{self.number: self.chosen}))
+
+
+Competitor = Input | Trained | Classical
+
+_CLASSICAL = {
+    kind.name: Classical(kind, number, candidates)
+    for kind, number, candidates in (
+        (RichardsonLucy, "num_iter", (1, 2, 5, 10, 20, 50)),
+        (Wiener, "balance", (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)),
+    )
+}
+CLASSICAL_NAMES = tuple(_CLASSICAL)
+
+
+def load_competitor(name: str | Path) -> Competitor:
+    """A method by its name: ``"richardson-lucy"``, ``"wiener"``, a shipped model's, or a model's file.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `load_model`.
+    """
+    return _CLASSICAL[str(name)] if str(name) in _CLASSICAL else Trained(load_model(name))
+
+
+def check_dimensions(competitors: Sequence[Competitor], protocol: Protocol) -> None:
+    """Refuse models that cannot take the images of a protocol.
+
+    Raises
+    ------
+    ValueError
+        With the name of the first.
+    """
+    for entry in competitors:
+        if isinstance(entry, Trained) and entry.model.dimension != protocol.dimension:
+            raise ValueError(
+                f"{entry.name} is a {entry.model.dimension}D model, and {protocol.name} has "
+                f"{protocol.dimension}D images; leave it out, or choose another table."
+            )
+
+
+def _output(image: FloatImage, model: Any) -> FloatImage:
+    output = deconvolve(image, model, outputs=("output",), device="cpu").output
+    assert output is not None
+    return output

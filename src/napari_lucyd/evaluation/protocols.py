@@ -1,0 +1,167 @@
+"""What is measured on: degraded phantoms with fixed seeds, their truth, and the PSF that blurred them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial, reduce
+from itertools import product
+
+import numpy as np
+
+from napari_lucyd.simulation import make_psf, make_surrogate
+from napari_lucyd.simulation.degradation import KERNEL_SIZE, REACH, degrade
+from napari_lucyd.simulation.phantoms import FloatImage, Phantom, gaussian_kernel, make_phantom
+
+# Table 2 of the paper: blur in voxels, noise in 1/255 of the range; none of the eight cells is trained on.
+STRICT_CELLS = tuple(product((0.5, 2.0), (20, 50, 70, 100)))
+# A grid over what the open track trains on.
+OPEN_CELLS = tuple(product((0.5, 1.2, 2.0), (0, 15, 50, 100)))
+SPECIMENS = ("nuclei", "membranes")
+STRICT_PHANTOM = (128, 128, 128)
+STRICT_PATCH = (32, 64, 64)
+OPEN_PHANTOM = (48, 96, 96)
+# Training phantoms count up from 1,000,000 and validation ones from 500,000.
+TEST_SEEDS = (100, 101, 102, 103, 104)
+# On this one, which is not tested on, classical methods are given their numbers.
+TUNING_SEED = 500_000
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image, its truth, both float32 of one shape, and the true PSF, with as many axes."""
+
+    image: FloatImage
+    truth: FloatImage
+    psf: FloatImage
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A test: columns of a table, and the samples that a column has for each phantom.
+
+    Parameters
+    ----------
+    name
+        Of the table and its files.
+    title
+        What is tested, in a line.
+    columns
+        Headings: degradations, or specimens.
+    dimension
+        Of the images.
+    bare
+        Whether networks get the image as it is, without normalisation or extension of the borders, as in the
+        paper; otherwise everything is run as a user would run it.
+    photometric
+        Whether image and truth are in the same units, so that their sums can be compared.
+    samples
+        From the number of a column and the seed of a phantom to images.
+    """
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    dimension: int
+    bare: bool
+    photometric: bool
+    samples: Callable[[int, int], list[Sample]]
+
+
+def strict_protocol(patches: int = 8) -> Protocol:
+    """The paper's Table 2: single patches of 32x64x64, blur and noise unseen in the strict training.
+
+    Parameters
+    ----------
+    patches
+        Of each phantom in each column.
+    """
+    return Protocol(
+        "table2",
+        "blur σ in voxels, noise σ in 1/255 of the range, both unseen in the strict training",
+        tuple(f"{blur:g}, {noise:g}" for blur, noise in STRICT_CELLS),
+        dimension=3,
+        bare=True,
+        photometric=False,
+        samples=partial(_strict, patches),
+    )
+
+
+def open_protocol(dimension: int = 3) -> Protocol:
+    """Blur and noise over the open track's range, photometric, on volumes or on their middle planes.
+
+    Parameters
+    ----------
+    dimension
+        2 or 3.
+    """
+    return Protocol(
+        "open" if dimension == 3 else "open2d",
+        "blur σ in voxels, noise σ in 1/255 of the range, as a user runs it; the open track trained on these",
+        tuple(f"{blur:g}, {noise:g}" for blur, noise in OPEN_CELLS),
+        dimension=dimension,
+        bare=False,
+        photometric=True,
+        samples=partial(_open, dimension),
+    )
+
+
+def surrogate_protocol() -> Protocol:
+    """The paper's Table 3 on surrogates of its nuclei and membranes (`make_surrogate`)."""
+    return Protocol(
+        "table3",
+        "surrogates of the paper's specimens, widefield, as a user runs it",
+        SPECIMENS,
+        dimension=3,
+        bare=False,
+        photometric=True,
+        samples=_surrogate,
+    )
+
+
+@lru_cache(maxsize=1)
+def _phantom(shape: tuple[int, ...], seed: int) -> Phantom:
+    """Kept for the columns that follow."""
+    return make_phantom(shape, rng=seed)
+
+
+def _strict(patches: int, column: int, seed: int) -> list[Sample]:
+    blur, noise = STRICT_CELLS[column]
+    whole = degrade(_phantom(STRICT_PHANTOM, seed), blur_sigma=blur, noise_sigma=noise / 255, rng=seed)
+    psf = _gaussian(blur, KERNEL_SIZE, 3)
+    generator = np.random.default_rng([seed, round(10 * blur), round(noise)])
+    samples = []
+    for _ in range(patches):
+        starts = [
+            int(generator.integers(size - part, endpoint=True))
+            for size, part in zip(whole.image.shape, STRICT_PATCH, strict=True)
+        ]
+        window = tuple(slice(a, a + n) for a, n in zip(starts, STRICT_PATCH, strict=True))
+        samples.append(Sample(whole.image[window], whole.truth[window], psf))
+    return samples
+
+
+def _open(dimension: int, column: int, seed: int) -> list[Sample]:
+    blur, noise = OPEN_CELLS[column]
+    volume = degrade(
+        _phantom(OPEN_PHANTOM, seed), blur_sigma=blur, noise_sigma=noise / 255, photometric=True, rng=seed
+    )
+    image, truth = volume.image, volume.truth
+    if dimension == 2:
+        image, truth = image[OPEN_PHANTOM[0] // 2], truth[OPEN_PHANTOM[0] // 2]
+    return [Sample(image, truth, _gaussian(blur, 2 * round(REACH * blur) + 1, dimension))]
+
+
+def _surrogate(column: int, seed: int) -> list[Sample]:
+    volume = make_surrogate(_phantom(OPEN_PHANTOM, seed), SPECIMENS[column], rng=seed)  # type: ignore[arg-type]
+    optics = dict(volume.parameters["psf"])
+    # Of the PSF's 127 voxels along each axis, those that fit into the image; the size has to be odd.
+    optics["shape"] = [
+        min(n, whole - 1 + whole % 2) for n, whole in zip(optics["shape"], OPEN_PHANTOM, strict=True)
+    ]
+    return [Sample(volume.image, volume.truth, np.asarray(make_psf(**optics), np.float32))]
+
+
+def _gaussian(sigma: float, size: int, dimension: int) -> FloatImage:
+    line = gaussian_kernel(sigma, size)
+    return np.asarray(reduce(np.multiply.outer, [line] * dimension), np.float32)
