@@ -244,6 +244,8 @@ def _run(tasks: Sequence[Task], should_stop: Callable[[], bool]) -> Iterator[Eve
     engine.load()
     from napari_lucyd.deconvolution import Cancelled
 
+    if any(task.parameters.classical for task in tasks):
+        yield Note("Preparing the PSF…")
     planned = []
     for task in tasks:
         try:
