@@ -122,6 +122,12 @@ def test_a_plane_gets_the_plane_in_focus(panel, add_image, classical, run):
     psf = nl.make_psf("widefield", (9, 9), voxel_size_um=0.1, **OPTICS)
     expected = nl.deconvolve(layer.data, nl.RichardsonLucy(psf), device="cpu").output
     np.testing.assert_array_equal(run()["output"].data, expected)
+    # So does a film of planes, once its axes are corrected.
+    film = add_image((3, 30, 32), scale=(1, 100, 100), units=("s", "nm", "nm"))
+    panel.form.axes.native.setText("TYX")
+    panel.form.axes.native.editingFinished.emit()
+    expected = nl.deconvolve(film.data, nl.RichardsonLucy(psf), axes="TYX", device="cpu").output
+    np.testing.assert_array_equal(run()["output"].data, expected)
 
 
 def test_a_region_is_what_the_whole_run_gives_there(panel, add_image, classical, run, spot, ready):
@@ -268,8 +274,11 @@ def test_what_is_missing_or_wrong_is_told_before_run(panel, add_image, classical
     form.psf.lines["voxel_size_um"].value = "0.3, 0.1, 0.1"
     ready()
     assert form.run.enabled
+    form.psf.microscope.value = "confocal"
+    says("A confocal PSF needs Excitation")
+    form.psf.microscope.value = "gaussian"
     form.numbers["balance"].value = "0"
-    says("balance is 0.0")
+    says("Balance is 0.0")
     form.numbers["balance"].value = "0.1"
     form.psf.lines["emission_um"].value = "525"
     says("0.525 for 525 nm")

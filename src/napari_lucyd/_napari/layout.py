@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QSizePolicy, QWidget
 
 # So that the controls of all groups begin at one line.
-LABEL_WIDTH = 80
+LABEL_WIDTH = 84
 # Of a form within a form, which brings no margins of its own.
 _NONE = (0, 0, 0, 0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -195,6 +195,19 @@ def label(name: str, kind: Any = Parameters) -> str:
 def tooltip(name: str, kind: Any = Parameters) -> str:
     """What the panel says of a choice when the pointer rests on it."""
     return str(_metadata(name, kind)["tooltip"])
+
+
+def in_labels(message: str, names: Iterable[str], kind: Any = Parameters) -> str:
+    """Name choices as the panel does where an error of the core names arguments.
+
+    Examples
+    --------
+    >>> in_labels("num_iter is 0; at least one iteration is needed.", NUMBERS)
+    'Iterations is 0; at least one iteration is needed.'
+    """
+    for name in names:
+        message = re.sub(rf"\b{name}\b", label(name, kind), message)
+    return message
 
 
 def _metadata(name: str, kind: Any) -> Any:

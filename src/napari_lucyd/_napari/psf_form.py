@@ -12,7 +12,7 @@ from napari_lucyd._napari.psf_source import MICROSCOPES, OpticsPsf
 OPTICS, LAYER, FILE = "optics", "layer", "file"
 KINDS = [("Optics", OPTICS), ("Layer", LAYER), ("File", FILE)]
 # So that all lines are of one length.
-_UNIT_WIDTH = 44
+_UNIT_WIDTH = 50
 # Lines of the optics: placeholder, unit, and the microscopes that have them (all if empty).
 _LINES = {
     "numerical_aperture": ("for example 0.8", "", ()),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from napari_lucyd._napari.layers import METADATA_KEY, Source
-from napari_lucyd._napari.parameters import choice
+from napari_lucyd._napari.parameters import choice, in_labels
 from napari_lucyd._napari.text import shape_text, steps_text
 
 Stop = Callable[[], bool] | None
@@ -276,13 +276,17 @@ def _make(optics: OpticsPsf, should_stop: Stop) -> np.ndarray:
     if optics in _made:
         return _made[optics]
     ask()
-    values = make_psf(
-        optics.kind,  # type: ignore[arg-type]
-        optics.shape or (),
-        voxel_size_um=optics.voxel_size_um or (),
-        progress=ask,
-        **optics.optics(),  # type: ignore[arg-type]
-    )
+    arguments = optics.optics()
+    try:
+        values = make_psf(
+            optics.kind,  # type: ignore[arg-type]
+            optics.shape or (),
+            voxel_size_um=optics.voxel_size_um or (),
+            progress=ask,
+            **arguments,  # type: ignore[arg-type]
+        )
+    except ValueError as error:
+        raise ValueError(in_labels(str(error), arguments, OpticsPsf)) from error
     values.flags.writeable = False
     _made[optics] = values
     while len(_made) > _REMEMBERED:

@@ -18,7 +18,7 @@ import numpy as np
 
 from napari_lucyd._napari import collector, engine, storage
 from napari_lucyd._napari.layers import Source, result_layers
-from napari_lucyd._napari.parameters import Parameters
+from napari_lucyd._napari.parameters import NUMBERS, Parameters, in_labels
 from napari_lucyd._napari.psf_source import Psf, check_steps
 from napari_lucyd._napari.region import spatial_region
 from napari_lucyd._napari.text import bytes_text
@@ -143,9 +143,8 @@ def choose_method(task: Task, should_stop: Callable[[], bool] | None = None) -> 
     try:
         return make_method(parameters.method, psf.values, parameters.numbers), psf
     except (TypeError, ValueError) as error:
-        # Of the PSF, or of a number, which names itself.
         where = f"PSF {psf.name}: " if "psf" in str(error) else ""
-        raise ValueError(f"{where}{error}") from error
+        raise ValueError(where + in_labels(str(error), NUMBERS)) from error
 
 
 def make_job(
