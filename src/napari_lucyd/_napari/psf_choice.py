@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,6 @@ from superqt.utils import create_worker
 
 from napari_lucyd._napari import collector
 from napari_lucyd._napari.layers import METADATA_KEY, Source, unique_names
-from napari_lucyd._napari.layout import say
 from napari_lucyd._napari.parameters import label, parse_number, parse_sizes, parse_steps
 from napari_lucyd._napari.preview_overlay import is_preview
 from napari_lucyd._napari.psf_form import FILE, LAYER, PsfForm
@@ -98,7 +98,7 @@ class PsfChoice(QObject):
 
     def understand(self, entry: Estimate | None) -> None:
         """Show what the PSF of the image that is shown turned out to be, and the voxel size of that image."""
-        say(self.form.about, entry.psf_text if entry else "")
+        self.form.describe(entry.psf_text if entry else "")
         if entry is None:
             return
         source = entry.task.source
@@ -116,7 +116,7 @@ class PsfChoice(QObject):
 
     def show_as_layer(self, *_: Any) -> None:
         """Add the PSF as an image layer, once it is computed or read."""
-        self._load(_as_it_is, self._add_layer)
+        self._load(_copied, self._add_layer)
 
     def ask_and_save(self, *_: Any) -> None:
         """Ask for a file, and write the PSF into it."""
@@ -159,7 +159,7 @@ class PsfChoice(QObject):
         }
         if psf.steps is not None:
             keywords |= {"scale": psf.steps, "units": (psf.unit,) * ndim}
-        add_image(self.viewer, np.array(psf.values), keywords)
+        add_image(self.viewer, psf.values, keywords)
         self.told.emit(f"Added the layer “{name}”.")
 
     def _on_error(self, error: Exception) -> None:
@@ -227,8 +227,9 @@ def _made(source: PsfSource, image: tuple[Source, str] | None, work: Callable[[P
         return work(source.load(layer, axes, stop))
 
 
-def _as_it_is(psf: Psf) -> Psf:
-    return psf
+def _copied(psf: Psf) -> Psf:
+    # A layer is the user's to change.
+    return replace(psf, values=np.array(psf.values))
 
 
 def _write(path: Path, psf: Psf) -> Path:

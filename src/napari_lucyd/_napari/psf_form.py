@@ -74,6 +74,7 @@ class PsfForm(QGroupBox):
         layout.add(self._rows, "", self.about)
         self._buttons = layout.row(self.show_layer.native, self.save.native, stretch=(1, 1))
         layout.add(self._rows, "", self._buttons)
+        self.describe("")
         self.show_rows()
 
     def show_rows(self) -> None:
@@ -89,6 +90,11 @@ class PsfForm(QGroupBox):
         rows |= {line: kind == OPTICS and name in shown for name, line in self._lines.items()}
         for control, visible in rows.items():
             layout.show_row(self._rows, control, visible)
+
+    def describe(self, text: str) -> None:
+        """Say what the PSF is."""
+        layout.say(self.about, text)
+        layout.show_row(self._rows, self.about, bool(text))
 
     def shown_lines(self) -> list[str]:
         """The numbers that the chosen microscope has."""
