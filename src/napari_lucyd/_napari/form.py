@@ -28,10 +28,10 @@ from napari_lucyd._napari.parameters import (
     WHOLE,
     Parameters,
     label,
+    numbers_of,
     tooltip,
 )
 from napari_lucyd._napari.psf_form import PsfForm
-from napari_lucyd.deconvolution import RichardsonLucy, Wiener
 
 SCALINGS = [
     ("As the model was trained", "model"),
@@ -50,6 +50,8 @@ SEPARATE = [
     ("Per channel and time point", "TC"),
 ]
 REGIONS = [("Whole image", WHOLE), ("What is on screen", SCREEN), ("Drawn rectangle", RECTANGLE)]
+# Numbers of classical methods that are asked for less often.
+_ADVANCED = ("background", "total_variation", "tolerance")
 _MARGIN = 8
 # More have been asked for by nobody.
 _MOST_ITERATIONS = 100_000
@@ -235,7 +237,7 @@ class Form(QWidget):
         add(tiling, label("tile_shape"), self.tile.native)
         add(tiling, label("halo"), self.halo.native)
         add(tiling, label("separate"), self.separate.native)
-        for name in ("background", "total_variation", "tolerance"):
+        for name in _ADVANCED:
             add(rows, label(name), self.numbers[name].native)
         collapsible.addWidget(content)
         self.advanced = collapsible
@@ -270,15 +272,15 @@ class Form(QWidget):
 
     def show_method(self, name: str, classical: bool) -> None:
         """Show what a method has; all else goes away."""
-        for control in (self._network, self._tiling):
-            self.show_row(control, not classical)
+        for part in (self._network, self._tiling):
+            self.show_row(part, not classical)
         self._parts.setVisible(not classical)
         self.psf.setVisible(classical)
-        self.show_row(self.num_iter.native, name == RichardsonLucy.name)
-        self.show_row(self.numbers["balance"].native, name == Wiener.name)
-        for number in ("background", "total_variation", "tolerance"):
-            self.show_row(self.numbers[number].native, name == RichardsonLucy.name)
-        self.advanced.setVisible(name != Wiener.name)
+        own = numbers_of(name)
+        self.show_row(self.num_iter.native, "num_iter" in own)
+        for number, line in self.numbers.items():
+            self.show_row(line.native, number in own)
+        self.advanced.setVisible(not classical or any(number in own for number in _ADVANCED))
 
     def colour(self, accent: str, text: str, line: str) -> None:
         """Take the theme's colours: `accent` for Run, `text` dimmed for notes, `line` above the footer."""

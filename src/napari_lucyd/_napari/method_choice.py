@@ -7,7 +7,7 @@ from typing import Any
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from napari_lucyd._napari.form import Form
-from napari_lucyd._napari.parameters import LUCYD, Parameters, label, parse_number
+from napari_lucyd._napari.parameters import LUCYD, Parameters, label, numbers_of, parse_number
 from napari_lucyd.deconvolution import CLASSICAL_METHODS
 
 
@@ -45,20 +45,19 @@ class MethodChoice(QObject):
         return self.name in CLASSICAL_METHODS
 
     def numbers(self) -> dict[str, Any]:
-        """The numbers of the classical methods, by argument.
+        """The numbers of the method, by argument; a network has none.
 
         Raises
         ------
         ValueError
-            If one of those that the method has cannot be read.
+            If one of them cannot be read.
         """
-        if not self.classical:
-            return {}
-        found: dict[str, Any] = {"num_iter": int(self.form.num_iter.value)}
-        own = CLASSICAL_METHODS[self.name].__dataclass_fields__
-        for name, line in self.form.numbers.items():
-            if name in own:
-                number = parse_number(label(name), line.value)
+        found: dict[str, Any] = {}
+        for name in numbers_of(self.name):
+            if name == "num_iter":
+                found[name] = int(self.form.num_iter.value)
+            else:
+                number = parse_number(label(name), self.form.numbers[name].value)
                 found[name] = getattr(Parameters, name) if number is None else number
         return found
 

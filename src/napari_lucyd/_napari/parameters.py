@@ -187,6 +187,18 @@ class Parameters:
         return replace(self, axes=axes)
 
 
+def numbers_of(method: str) -> list[str]:
+    """Those of the `NUMBERS` that a method has; a network has none.
+
+    Examples
+    --------
+    >>> numbers_of("wiener"), numbers_of("lucyd")
+    (['balance'], [])
+    """
+    known = fields(CLASSICAL_METHODS[method]) if method in CLASSICAL_METHODS else ()
+    return [entry.name for entry in known if entry.name in NUMBERS]
+
+
 def label(name: str, kind: Any = Parameters) -> str:
     """What a choice is called in the panel."""
     return str(_metadata(name, kind)["label"])

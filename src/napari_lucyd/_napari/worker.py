@@ -60,7 +60,6 @@ class Estimate:
     seconds: float | None = None
     error: str = ""
     region: tuple[slice, ...] | None = None
-    psf: Psf | None = None
     psf_text: str = ""
 
 
@@ -197,16 +196,16 @@ def estimate(tasks: Sequence[Task], should_stop: Callable[[], bool] | None = Non
 def _estimate_one(task: Task, should_stop: Callable[[], bool] | None) -> Estimate:
     from napari_lucyd.deconvolution import Cancelled
 
-    psf, text = None, ""
+    text = ""
     try:
         method, psf = choose_method(task, should_stop)
         text = psf.describe() if psf else ""
         job, region = make_job(task, method)
-        return Estimate(task, job, method, job.estimate_seconds(), region=region, psf=psf, psf_text=text)
+        return Estimate(task, job, method, job.estimate_seconds(), region=region, psf_text=text)
     except Cancelled:
         raise
     except Exception as error:  # told of in the panel, whatever it is
-        return Estimate(task, None, error=explain(error), psf=psf, psf_text=text)
+        return Estimate(task, None, error=explain(error), psf_text=text)
 
 
 def run(tasks: Sequence[Task], should_stop: Callable[[], bool]) -> Iterator[Event]:
