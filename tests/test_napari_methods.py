@@ -348,6 +348,14 @@ def test_a_psf_needs_no_image(panel, classical, qtbot):
     panel.form.psf.show_layer.native.click()
     qtbot.waitUntil(lambda: len(panel.viewer.layers) == 1, timeout=20_000)
     assert panel.viewer.layers[0].data.shape == (9, 9, 9)
+    # As a layer it is a PSF of known origin.
+    psf = panel.viewer.layers[0]
+    classical(psf)
+    origin = panel.psf.source().load(None, "ZYX").origin
+    assert origin["layer"] == "PSF Widefield NA 0.8"
+    assert origin["optics"] == {"microscope": "widefield", **OPTICS}
+    assert origin["voxel_size_um"] == [0.1, 0.1, 0.1]
+    panel.form.psf.kind.value = "optics"
     panel.viewer.layers.clear()
     panel.form.psf.lines["voxel_size_um"].value = ""
     panel.form.psf.show_layer.native.click()

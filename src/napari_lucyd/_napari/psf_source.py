@@ -86,7 +86,7 @@ class LayerPsf:
         entry = self.layer.metadata.get(METADATA_KEY)
         made = {key: entry[key] for key in ("optics", "voxel_size_um") if key in entry} if entry else {}
         origin = {"layer": self.layer.name, **made}
-        return Psf(np.asarray(self.layer.data), f"“{self.layer.name}”", steps, unit, origin)
+        return Psf(np.asarray(self.layer.data), self.layer.name, steps, unit, origin)
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ def check_steps(psf: Psf, source: Source, axes: str) -> None:
     steps, unit = _stated(source, axes)
     if unit == psf.unit:
         remedy = "make it from the optics, or correct the layer's scale."
-        check_psf_steps(psf.name, psf.steps, steps, unit, remedy)
+        check_psf_steps(f"“{psf.name}”", psf.steps, steps, unit, remedy)
 
 
 def _stated(source: Source, axes: str) -> tuple[tuple[float, ...] | None, str]:
@@ -273,8 +273,9 @@ def _make(optics: OpticsPsf, should_stop: Stop) -> np.ndarray:
         if should_stop is not None and should_stop():
             raise Cancelled("Stopped while the PSF was computed.")
 
-    if optics in _made:
-        return _made[optics]
+    known = _made.get(optics)
+    if known is not None:
+        return known
     ask()
     arguments = optics.optics()
     try:

@@ -142,7 +142,7 @@ def choose_method(task: Task, should_stop: Callable[[], bool] | None = None) -> 
     try:
         return make_method(parameters.method, psf.values, parameters.numbers), psf
     except (TypeError, ValueError) as error:
-        where = f"PSF {psf.name}: " if "psf" in str(error) else ""
+        where = f"PSF “{psf.name}”: " if "psf" in str(error) else ""
         raise ValueError(where + in_labels(str(error), NUMBERS)) from error
 
 
