@@ -2,8 +2,8 @@
 
     xvfb-run -a -s "-screen 0 1920x1080x24" python scripts/screenshot.py
 
-Writes panel.png (a run on the phantom sample), layers.png (image and results side by side) and preview.png
-(the live preview) into docs/images.
+Writes panel.png (a run on the phantom sample), layers.png (image and results side by side), preview.png (the
+live preview) and methods.png (Richardson-Lucy with a PSF from the optics) into docs/images.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from napari_lucyd._napari import demo
+from napari_lucyd._napari.layers import METADATA_KEY
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 WINDOW = (1500, 920)
@@ -38,18 +39,17 @@ def settle(seconds: float = 1.5) -> None:
 
 
 def main(folder: Path, model: str | None) -> None:
-    """Open the window, run, and take the pictures."""
-    import napari
+    """Take all pictures."""
+    network(folder, model)
+    classical(folder)
 
-    viewer = napari.Viewer(title="napari-lucyd", show=True)
-    viewer.window.resize(*WINDOW)
-    viewer.open_sample("napari-lucyd", "phantom")
-    viewer.layers.selection.active = viewer.layers["phantom"]
-    panel = demo.dock(viewer)
+
+def network(folder: Path, model: str | None) -> None:
+    """Take the pictures of the live preview and of a run with LUCYD."""
+    viewer, panel = opened("phantom", "phantom")
     if model:
         panel.model.load(model)
         demo.wait(lambda: panel.model.name == model, 60)
-    viewer.dims.current_step = tuple(steps // 2 for steps in viewer.dims.nsteps)
     settle(3)
 
     panel.form.preview.setChecked(True)
@@ -71,6 +71,45 @@ def main(folder: Path, model: str | None) -> None:
     settle(2)
     write(viewer.screenshot(canvas_only=True, flash=False), "layers.png", folder)
     viewer.close()
+
+
+def classical(folder: Path) -> None:
+    """Take the picture of a run with Richardson-Lucy, and of its PSF as a layer."""
+    viewer, panel = opened("nuclei", "nuclei surrogate")
+    form = panel.form
+    form.method.value = "richardson-lucy"
+    form.num_iter.value = 20
+    # The optics that the sample was made with.
+    optics = viewer.layers["nuclei surrogate"].metadata[METADATA_KEY]["simulation"]["psf"]
+    for name in ("numerical_aperture", "refractive_index", "emission_um"):
+        form.psf.lines[name].value = f"{optics[name]:g}"
+    settle(1)
+    if not demo.run(panel):
+        raise RuntimeError(f"The run failed: {form.estimate.text()} {form.status.text()}")
+    form.psf.show_layer.native.click()
+    if not demo.wait(lambda: "Added" in form.status.text(), 60):
+        raise RuntimeError(f"There is no PSF: {form.status.text()}")
+    # Out of the grid, which has a place for hidden layers too.
+    del viewer.layers["nuclei surrogate truth"]
+    viewer.layers[-1].gamma = 0.4
+    form.side_by_side.native.setChecked(True)
+    viewer.layers[-1].visible = viewer.layers[-1].name_overlay.visible = True
+    settle(2)
+    screenshot(viewer, "methods.png", folder)
+    viewer.close()
+
+
+def opened(sample: str, layer: str) -> tuple[Any, Any]:
+    """A window with a sample, at the middle of its planes, and the panel."""
+    import napari
+
+    viewer = napari.Viewer(title="napari-lucyd", show=True)
+    viewer.window.resize(*WINDOW)
+    viewer.open_sample("napari-lucyd", sample)
+    viewer.layers.selection.active = viewer.layers[layer]
+    panel = demo.dock(viewer)
+    viewer.dims.current_step = tuple(steps // 2 for steps in viewer.dims.nsteps)
+    return viewer, panel
 
 
 def screenshot(viewer: Any, name: str, folder: Path) -> None:

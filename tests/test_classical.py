@@ -308,7 +308,7 @@ def test_negative_voxels_are_refused_by_richardson_lucy_only():
     image = textured((16, 16)) - 0.1
     with pytest.raises(ValueError, match=r"np.maximum\(image, 0\)"):
         richardson_lucy(image, SPOT)
-    with pytest.raises(ValueError, match=r"np.maximum\(psf, 0\)"):
+    with pytest.raises(ValueError, match="Set them to 0"):
         richardson_lucy(PLANE, SPOT - 0.1 * np.eye(3) * 15)
     assert np.isfinite(wiener(image, SPOT, device="cpu")).all()
 

@@ -106,16 +106,29 @@ def test_the_readmes_deconvolve_command_runs_as_it_stands(workplace):
     assert list(workplace.rglob("*.ome.tif"))
 
 
-def test_guide_speaks_of_every_choice_by_the_name_it_has_in_the_panel():
+def assert_guide_names(kind):
     from dataclasses import fields
 
     # Knows neither napari nor Qt.
-    from napari_lucyd._napari.parameters import Parameters, label
+    from napari_lucyd._napari.parameters import label
 
     guide = (ROOT / "docs" / "guide.md").read_text("utf-8")
     # "Layers" heads the four boxes, each of which the guide names.
-    for name in {field.name for field in fields(Parameters)} - {"outputs"}:
-        assert re.search(rf"\*\*{label(name)}\b", guide), label(name)
+    for name in {field.name for field in fields(kind)} - {"outputs"}:
+        assert re.search(rf"\*\*{label(name, kind)}\b", guide), label(name, kind)
+
+
+def test_guide_speaks_of_every_choice_by_the_name_it_has_in_the_panel():
+    from napari_lucyd._napari.parameters import Parameters
+
+    assert_guide_names(Parameters)
+
+
+def test_guide_speaks_of_the_optics_by_the_names_they_have_in_the_panel():
+    pytest.importorskip("napari")
+    from napari_lucyd._napari.psf_source import OpticsPsf
+
+    assert_guide_names(OpticsPsf)
 
 
 def test_pages_name_no_machine():

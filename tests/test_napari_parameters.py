@@ -11,6 +11,9 @@ from napari_lucyd._napari.parameters import (
     label,
     parse_axes,
     parse_halo,
+    parse_number,
+    parse_sizes,
+    parse_steps,
     parse_tile,
     tooltip,
 )
@@ -82,6 +85,26 @@ def test_tile_line(text, tile):
 def test_wrong_tiles_are_refused(text):
     with pytest.raises(ValueError, match="not understood"):
         parse_tile(text)
+
+
+def test_a_classical_method_is_told_nothing_of_networks():
+    choices = Parameters(method="wiener", tile_shape=(8,), halo=2, normalization="minmax", balance=0.4)
+    assert choices.classical and not Parameters().classical
+    options = choices.options((0.3, 0.1, 0.1), "ZYX", None)
+    assert set(options) == {"device", "voxel_size", "outputs", "axes", "region"}
+    assert options["outputs"] == ("output",)
+    assert choices.numbers["balance"] == 0.4
+
+
+def test_the_lines_of_a_psf():
+    assert parse_steps("0.3; 0.1 x 0.1") == (0.3, 0.1, 0.1)
+    assert parse_steps("") is None
+    assert parse_sizes("PSF size", "63, 31") == (63, 31)
+    assert parse_number("NA", " 1,4") == 1.4
+    assert parse_number("NA", " ") is None
+    for read in (parse_steps, lambda text: parse_number("NA", text), lambda text: parse_sizes("NA", text)):
+        with pytest.raises(ValueError, match="'much' is not understood"):
+            read("much")
 
 
 def test_halo_line():

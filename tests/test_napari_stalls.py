@@ -1,4 +1,4 @@
-"""Nothing freezes: a 20 ms timer on the window's thread while torch is imported, in a run and at a cancel."""
+"""Nothing freezes: a 20 ms timer of the window at torch's import, in a run, at a cancel, for a PSF."""
 
 import json
 import subprocess

@@ -7,6 +7,7 @@ import pytest
 from scipy.interpolate import CubicSpline
 
 import napari_lucyd as nl
+from napari_lucyd.simulation.psf import light_at_the_edge
 
 NUCLEI = {
     "numerical_aperture": 0.8,
@@ -181,6 +182,26 @@ def test_width_does_not_depend_on_the_voxel_or_the_field():
 def test_pixels_may_be_oblong():
     psf = nl.make_psf("widefield", (41, 61), **(OIL | {"voxel_size_um": (0.04, 0.02)}))
     assert fwhm(psf[:, 30], 0.04) == pytest.approx(fwhm(psf[20], 0.02), rel=0.01)
+
+
+def test_progress_comes_by_plane_and_what_it_raises_ends_the_computation():
+    told = []
+    nl.make_psf("widefield", (9, 7, 7), **NUCLEI, progress=lambda *step: told.append(step))
+    # The planes above and below the focus are alike.
+    assert told == [(n, 5) for n in range(1, 6)]
+
+    def stop(done, total):
+        if done == 2:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        nl.make_psf("widefield", (9, 7, 7), **NUCLEI, progress=stop)
+
+
+def test_light_at_the_edge_is_what_a_widefield_keeps_and_a_gaussian_loses(haze):
+    assert light_at_the_edge(haze) == pytest.approx(1, abs=0.05)
+    assert light_at_the_edge(nl.make_psf("gaussian", (63, 9, 9), **NUCLEI)) < 1e-6
+    assert light_at_the_edge(haze[63]) is None
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How long the window stands still while torch is imported, during a run and at a cancel.
+"""How long the window stands still while torch is imported, during a run, at a cancel and for a PSF.
 
 Run as a program of its own, so that torch is really imported: ``window_stalls.py MODEL PROBE`` prints, as
 JSON, the longest gap of a 20 ms timer on the window's thread in each phase, and how much longer than at best
@@ -91,6 +91,16 @@ def measure(model: str) -> dict[str, float]:
     assert wait(lambda: not panel.session.is_running, 120), "no end"
     settle(0.2)
     spans["cancel"] = begin, time.monotonic()
+
+    begin = time.monotonic()
+    panel.form.method.value = "richardson-lucy"
+    # Fine pixels and a wide cone: seconds of Fourier transforms.
+    optics = {"numerical_aperture": "1.2", "emission_um": "0.525", "voxel_size_um": "0.3, 0.02, 0.02"}
+    for name, text in {**optics, "shape": "23, 63, 63"}.items():
+        panel.form.psf.lines[name].value = text
+    settle(0.5)
+    assert wait(lambda: panel.estimator.settled and panel.form.run.enabled, 120), "no PSF"
+    spans["psf"] = begin, time.monotonic()
     viewer.close()
     return {name: longest_gap(ticks, *span) for name, span in spans.items()}
 

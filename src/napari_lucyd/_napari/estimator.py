@@ -7,8 +7,8 @@ from collections.abc import Callable
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 from superqt.utils import create_worker
 
-from napari_lucyd._napari.text import bytes_text, duration_text, shape_text
-from napari_lucyd._napari.worker import Estimate, Task, estimate, explain
+from napari_lucyd._napari.text import bytes_text, duration_text
+from napari_lucyd._napari.worker import Estimate, Stop, Task, estimate, explain
 
 # So that dragging a slider does not start an estimate a step.
 SETTLE_MS = 250
@@ -39,6 +39,9 @@ class Estimator(QObject):
         self._tasks = tasks
         self._busy = busy
         self._working = self._stale = False
+        # A PSF can take seconds to compute, for choices that are no longer wanted or a panel that is gone.
+        self._gone = Stop()
+        self.destroyed.connect(self._gone.set)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(SETTLE_MS)
@@ -69,10 +72,13 @@ class Estimator(QObject):
             return
         self._working = True
         # Errors are told of here; otherwise superqt raises them in the window's thread as well.
-        worker = create_worker(estimate, tasks, _start_thread=False, _ignore_errors=True)
+        worker = create_worker(estimate, tasks, self._unwanted, _start_thread=False, _ignore_errors=True)
         worker.returned.connect(self._on_returned)
         worker.errored.connect(self._on_errored)
         worker.start()
+
+    def _unwanted(self) -> bool:
+        return self._stale or self._gone()
 
     def _on_returned(self, estimates: list[Estimate]) -> None:
         self._working = False
@@ -87,7 +93,7 @@ class Estimator(QObject):
 
 
 def estimate_lines(estimates: list[Estimate]) -> list[str]:
-    """What to expect of a run, in words: time, memory, tiles, device; then what to be warned of.
+    """What to expect of a run, in words: time, memory, work, device; then what to be warned of.
 
     Memory is that of the largest image with the results of all.
     """
@@ -96,12 +102,12 @@ def estimate_lines(estimates: list[Estimate]) -> list[str]:
     if planned:
         jobs = [job for job, _ in planned]
         seconds = sum(each for _, each in planned)
-        tiles = sum(job.tiles for job in jobs)
         memory = max(job.memory_bytes for job in jobs)
-        plural = "s" if tiles > 1 else ""
+        work = {job.work for job in jobs}
+        each = f"{len(jobs)} images, {work.pop()} each" if len(work) == 1 else f"{len(jobs)} images"
         lines.append(
             f"About {duration_text(seconds)} and {bytes_text(memory)} of memory: "
-            f"{tiles} tile{plural} of {shape_text(jobs[0].tile_shape)} on {jobs[0].device.name}."
+            f"{each if len(jobs) > 1 else jobs[0].work} on {jobs[0].device.name}."
         )
         lines += dict.fromkeys(str(warning) for job in jobs for warning in job.warnings)
     lines += [f"“{entry.task.source.name}”: {entry.error}" for entry in estimates if entry.error]

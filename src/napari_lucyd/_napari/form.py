@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from magicgui.widgets import CheckBox, ComboBox, LineEdit, ProgressBar, PushButton, RangeSlider
+from magicgui.widgets import CheckBox, ComboBox, LineEdit, ProgressBar, PushButton, RangeSlider, SpinBox
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QFormLayout,
     QFrame,
     QGridLayout,
     QGroupBox,
-    QHBoxLayout,
-    QLabel,
     QScrollArea,
     QSizePolicy,
     QVBoxLayout,
@@ -20,15 +16,22 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible, QToggleSwitch
 
+from napari_lucyd._napari.layout import add, inner_form, narrow, note, row, show_row
+from napari_lucyd._napari.layout import form as form_layout
 from napari_lucyd._napari.parameters import (
+    METHODS,
+    NUMBERS,
     QUANTITIES,
     QUANTITY_NAMES,
     RECTANGLE,
     SCREEN,
     WHOLE,
+    Parameters,
     label,
+    numbers_of,
     tooltip,
 )
+from napari_lucyd._napari.psf_form import PsfForm
 
 SCALINGS = [
     ("As the model was trained", "model"),
@@ -47,8 +50,11 @@ SEPARATE = [
     ("Per channel and time point", "TC"),
 ]
 REGIONS = [("Whole image", WHOLE), ("What is on screen", SCREEN), ("Drawn rectangle", RECTANGLE)]
+# Numbers of classical methods that are asked for less often.
+_ADVANCED = ("background", "total_variation", "tolerance")
 _MARGIN = 8
-_LABEL_WIDTH = 64
+# More have been asked for by nobody.
+_MOST_ITERATIONS = 100_000
 
 
 class Form(QWidget):
@@ -63,7 +69,9 @@ class Form(QWidget):
         sections = QVBoxLayout(body)
         sections.setContentsMargins(_MARGIN, _MARGIN, _MARGIN, 0)
         sections.setSpacing(10)
-        for section in (self._image(), self._model(), self._region(), self._layers()):
+        self.psf = PsfForm()
+        self._parts = self._layers()
+        for section in (self._image(), self._method(), self.psf, self._region(), self._parts):
             sections.addWidget(section)
         sections.addWidget(self._advanced())
         sections.addStretch(1)
@@ -83,14 +91,24 @@ class Form(QWidget):
         self.image = ComboBox(
             choices=[], nullable=True, tooltip="The image to deconvolve; follows the active layer."
         )
-        self.also = _note("lucyd-also")
+        self.also = note("lucyd-also")
         self.axes = LineEdit(tooltip=tooltip("axes"))
-        self.understood = _note("lucyd-understood")
+        self.understood = note("lucyd-understood")
+        self.method = ComboBox(choices=METHODS, tooltip=tooltip("method"))
+        self.num_iter = SpinBox(
+            min=1, max=_MOST_ITERATIONS, value=Parameters.num_iter, tooltip=tooltip("num_iter")
+        )
+        self.numbers = {
+            name: LineEdit(value=_number(getattr(Parameters, name)), tooltip=tooltip(name))
+            for name in NUMBERS
+            if name != "num_iter"
+        }
+        self.numbers["tolerance"].native.setPlaceholderText("off")
         self.model = ComboBox(choices=[], tooltip=tooltip("model"))
         self.load = PushButton(
             text="File…", tooltip="Load a model from a file: .safetensors, or the authors' .pth."
         )
-        self.about = _note("lucyd-about")
+        self.about = note("lucyd-about")
         self.normalization = ComboBox(choices=SCALINGS, value="model", tooltip=tooltip("normalization"))
         self.isotropic = ComboBox(choices=ISOTROPIC, value="auto", tooltip=tooltip("isotropic"))
         self.device = ComboBox(choices=[("Automatic", "auto"), ("CPU", "cpu")], tooltip=tooltip("device"))
@@ -101,7 +119,7 @@ class Form(QWidget):
         self.z_range = RangeSlider(min=0, max=1, value=(0, 1), tooltip=tooltip("z_range"))
         # The two ends say themselves where they are; the range's own ends are the image's.
         self.z_range.native.setEdgeLabelMode(self.z_range.native.EdgeLabelMode.NoLabel)
-        self.where = _note("lucyd-where")
+        self.where = note("lucyd-where")
         self.outputs = {
             name: CheckBox(
                 text=QUANTITY_NAMES[name].capitalize(),
@@ -115,9 +133,9 @@ class Form(QWidget):
         self.halo = LineEdit(tooltip=tooltip("halo"))
         self.halo.native.setPlaceholderText("automatic")
         self.separate = ComboBox(choices=SEPARATE, value="C", tooltip=tooltip("separate"))
-        self.estimate = _note("lucyd-estimate")
+        self.estimate = note("lucyd-estimate")
         self.preview = QToggleSwitch("Live preview")
-        self.preview_note = _note("lucyd-preview")
+        self.preview_note = note("lucyd-preview")
         self.preview.setToolTip(
             "Deconvolves a patch around the cursor as you browse and lays it over the image; it grows "
             "and becomes exact while the view rests."
@@ -127,7 +145,7 @@ class Form(QWidget):
         )
         self.cancel = PushButton(text="Cancel", enabled=False, tooltip="Stop; what is finished can be kept.")
         self.progress = ProgressBar(min=0, max=1, value=0)
-        self.status = _note("lucyd-status")
+        self.status = note("lucyd-status")
         self.keep = PushButton(
             text="Keep finished part", tooltip="Add the layers; the rest of them is empty."
         )
@@ -151,6 +169,7 @@ class Form(QWidget):
             button.native.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         for combo in (
             self.image,
+            self.method,
             self.model,
             self.normalization,
             self.isotropic,
@@ -158,35 +177,34 @@ class Form(QWidget):
             self.region,
             self.separate,
         ):
-            # A long layer name must not make the panel wider.
-            combo.native.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-            combo.native.setMinimumContentsLength(8)
-            combo.native.setSizeAdjustPolicy(
-                combo.native.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-            )
+            narrow(combo.native)
 
     def _image(self) -> QGroupBox:
         group, rows = self._group("Image")
-        _add(rows, "Image", self.image.native)
-        _add(rows, "", self.also)
-        _add(rows, label("axes"), self.axes.native)
-        _add(rows, "", self.understood)
+        add(rows, "Image", self.image.native)
+        add(rows, "", self.also)
+        add(rows, label("axes"), self.axes.native)
+        add(rows, "", self.understood)
         return group
 
-    def _model(self) -> QGroupBox:
-        group, rows = self._group("Model")
-        _add(rows, label("model"), _row(self.model.native, self.load.native))
-        _add(rows, "", self.about)
-        _add(rows, label("normalization"), self.normalization.native)
-        _add(rows, label("isotropic"), self.isotropic.native)
-        _add(rows, label("device"), self.device.native)
+    def _method(self) -> QGroupBox:
+        group, rows = self._group("Method")
+        add(rows, label("method"), self.method.native)
+        self._network, network = self._inner(rows)
+        add(network, label("model"), row(self.model.native, self.load.native))
+        add(network, "", self.about)
+        add(network, label("normalization"), self.normalization.native)
+        add(network, label("isotropic"), self.isotropic.native)
+        add(rows, label("num_iter"), self.num_iter.native)
+        add(rows, label("balance"), self.numbers["balance"].native)
+        add(rows, label("device"), self.device.native)
         return group
 
     def _region(self) -> QGroupBox:
         group, rows = self._group("Region")
-        _add(rows, label("region"), _row(self.region.native, self.draw.native))
-        _add(rows, label("z_range"), self.z_range.native)
-        _add(rows, "", self.where)
+        add(rows, label("region"), row(self.region.native, self.draw.native))
+        add(rows, label("z_range"), self.z_range.native)
+        add(rows, "", self.where)
         return group
 
     def _layers(self) -> QGroupBox:
@@ -199,17 +217,28 @@ class Form(QWidget):
 
     def _group(self, title: str) -> tuple[QGroupBox, QFormLayout]:
         group = QGroupBox(title)
-        rows = _form(group)
+        rows = form_layout(group)
         self._rows.append(rows)
         return group, rows
+
+    def _inner(self, rows: QFormLayout) -> tuple[QWidget, QFormLayout]:
+        """Rows that come and go together."""
+        part, inner = inner_form()
+        rows.addRow(part)
+        self._rows.append(inner)
+        return part, inner
 
     def _advanced(self) -> QCollapsible:
         collapsible = QCollapsible("Advanced", collapsedIcon="▸", expandedIcon="▾")
         content = QWidget()
-        rows = _form(content)
-        _add(rows, label("tile_shape"), self.tile.native)
-        _add(rows, label("halo"), self.halo.native)
-        _add(rows, label("separate"), self.separate.native)
+        rows = form_layout(content)
+        self._rows.append(rows)
+        self._tiling, tiling = self._inner(rows)
+        add(tiling, label("tile_shape"), self.tile.native)
+        add(tiling, label("halo"), self.halo.native)
+        add(tiling, label("separate"), self.separate.native)
+        for name in _ADVANCED:
+            add(rows, label(name), self.numbers[name].native)
         collapsible.addWidget(content)
         self.advanced = collapsible
         return collapsible
@@ -221,16 +250,14 @@ class Form(QWidget):
         column.setContentsMargins(_MARGIN + 2, _MARGIN, _MARGIN + 2, _MARGIN)
         column.setSpacing(6)
         column.addWidget(self.estimate)
-        column.addWidget(_row(self.preview, self.preview_note, stretch=(0, 1)))
-        column.addWidget(_row(self.run.native, self.cancel.native, stretch=(2, 1)))
+        column.addWidget(row(self.preview, self.preview_note, stretch=(0, 1)))
+        column.addWidget(row(self.run.native, self.cancel.native, stretch=(2, 1)))
         column.addWidget(self.progress.native)
         column.addWidget(self.status)
-        self.partial = _row(self.keep.native, self.discard.native, stretch=(1, 1))
+        self.partial = row(self.keep.native, self.discard.native, stretch=(1, 1))
         self.partial.hide()
         column.addWidget(self.partial)
-        self.results = _row(
-            self.side_by_side.native, self.save.native, self.save_as.native, stretch=(2, 1, 0)
-        )
+        self.results = row(self.side_by_side.native, self.save.native, self.save_as.native, stretch=(2, 1, 0))
         self.results.setEnabled(False)
         column.addWidget(self.results)
         bar = self.progress.native
@@ -241,8 +268,19 @@ class Form(QWidget):
     def show_row(self, control: QWidget, visible: bool) -> None:
         """Show or hide a control together with its label."""
         for rows in self._rows:
-            if rows.indexOf(control) >= 0:
-                rows.setRowVisible(control, visible)
+            show_row(rows, control, visible)
+
+    def show_method(self, name: str, classical: bool) -> None:
+        """Show what a method has; all else goes away."""
+        for part in (self._network, self._tiling):
+            self.show_row(part, not classical)
+        self._parts.setVisible(not classical)
+        self.psf.setVisible(classical)
+        own = numbers_of(name)
+        self.show_row(self.num_iter.native, "num_iter" in own)
+        for number, line in self.numbers.items():
+            self.show_row(line.native, number in own)
+        self.advanced.setVisible(not classical or any(number in own for number in _ADVANCED))
 
     def colour(self, accent: str, text: str, line: str) -> None:
         """Take the theme's colours: `accent` for Run, `text` dimmed for notes, `line` above the footer."""
@@ -257,51 +295,5 @@ class Form(QWidget):
         )
 
 
-def say(note: QLabel, text: str, *, problem: bool = False) -> None:
-    """Write a line; problems stand out in colour."""
-    if note.property("problem") != problem:
-        note.setProperty("problem", problem)
-        # Style sheets look at properties only when a widget is polished.
-        style: Any = note.style()
-        style.unpolish(note)
-        style.polish(note)
-    note.setText(text)
-
-
-def _note(name: str) -> QLabel:
-    note = QLabel()
-    note.setObjectName(name)
-    note.setProperty("note", True)
-    note.setWordWrap(True)
-    # Word-wrapped labels otherwise reserve the height that they would have in a narrow column.
-    note.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-    note.setTextFormat(Qt.TextFormat.PlainText)
-    note.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return note
-
-
-def _form(parent: QWidget) -> QFormLayout:
-    rows = QFormLayout(parent)
-    rows.setContentsMargins(10, 8, 10, 8)
-    rows.setHorizontalSpacing(10)
-    rows.setVerticalSpacing(6)
-    rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    rows.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-    return rows
-
-
-def _row(*widgets: Any, stretch: tuple[int, ...] = ()) -> QWidget:
-    row = QWidget()
-    line = QHBoxLayout(row)
-    line.setContentsMargins(0, 0, 0, 0)
-    line.setSpacing(6)
-    for number, widget in enumerate(widgets):
-        line.addWidget(widget, stretch[number] if stretch else 0)
-    return row
-
-
-def _add(rows: QFormLayout, text: str, control: QWidget) -> None:
-    name = QLabel(text)
-    # So that the controls of all groups begin at one line.
-    name.setMinimumWidth(_LABEL_WIDTH)
-    rows.addRow(name, control)
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:g}"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
-from napari_lucyd._napari.form import Form, say
-from napari_lucyd._napari.layers import is_result
+from napari_lucyd._napari.form import Form
+from napari_lucyd._napari.layers import is_psf, is_result
+from napari_lucyd._napari.layout import say
 from napari_lucyd._napari.parameters import parse_axes
 from napari_lucyd._napari.preview_overlay import is_preview
 from napari_lucyd._napari.subscriptions import Subscriptions
+from napari_lucyd._napari.text import steps_text
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -32,6 +35,8 @@ class ImageChoice(QObject):
         Whose layers are offered.
     form
         Holds the controls.
+    is_psf_layer
+        Whether a layer is used as the PSF; the choice does not follow it, nor does Run take it along.
     """
 
     changed = Signal()
@@ -39,10 +44,13 @@ class ImageChoice(QObject):
     picked = Signal(object)
     """Another layer is shown; None if there is none."""
 
-    def __init__(self, viewer: Viewer, form: Form) -> None:
+    def __init__(
+        self, viewer: Viewer, form: Form, is_psf_layer: Callable[[Image], bool] = lambda layer: False
+    ) -> None:
         super().__init__(form)
         self.viewer = viewer
         self.form = form
+        self._is_psf_layer = is_psf_layer
         self._axes: str | None = None
         self._understood = ""
         self._filling = False
@@ -66,7 +74,7 @@ class ImageChoice(QObject):
     def targets(self) -> list[Image]:
         """The layers that Run takes: the one shown, and all selected images if it is one of them.
 
-        Results of earlier runs and the live preview are never taken along with others.
+        Results of earlier runs, the live preview and PSFs are never taken along with others.
         """
         shown = self.layer
         if shown is None:
@@ -75,7 +83,7 @@ class ImageChoice(QObject):
         selected = [
             layer
             for layer in self.viewer.layers
-            if layer in selection and isinstance(layer, Image) and not _is_ours(layer)
+            if layer in selection and isinstance(layer, Image) and not self._passed_over(layer)
         ]
         return selected if shown in selected else [shown]
 
@@ -96,7 +104,7 @@ class ImageChoice(QObject):
         if not self.form.axes.native.hasFocus():
             self.form.axes.value = job.axes
         steps = source.voxel_size(job.axes)
-        voxel = f"\nVoxel {' × '.join(f'{step:.3g}' for step in steps)} {source.unit}" if steps else ""
+        voxel = f"\nVoxel {steps_text(steps)} {source.unit}" if steps else ""
         self._note(job.description + voxel)
 
     def _on_layers(self, event: Any = None) -> None:
@@ -125,7 +133,7 @@ class ImageChoice(QObject):
     def _follow_active(self, event: Any = None) -> None:
         active = self.viewer.layers.selection.active
         choices = [layer for layer in self.form.image.choices if layer is not None]
-        if active in choices and not _is_ours(active):
+        if active in choices and not self._passed_over(active):
             self.form.image.value = active
         elif self.layer is None and choices:
             self.form.image.value = choices[-1]
@@ -149,6 +157,13 @@ class ImageChoice(QObject):
         self.form.show_row(self.form.also, len(names) > 1)
         self.changed.emit()
 
+    def refresh(self) -> None:
+        """Look again at what Run takes."""
+        self._on_selection()
+
+    def _passed_over(self, layer: Image) -> bool:
+        return is_result(layer) or is_preview(layer) or is_psf(layer) or self._is_psf_layer(layer)
+
     def _on_relevant(self, event: Any = None) -> None:
         self.changed.emit()
 
@@ -166,7 +181,3 @@ class ImageChoice(QObject):
             self._note(str(error), problem=True)
             return
         self.changed.emit()
-
-
-def _is_ours(layer: Any) -> bool:
-    return is_result(layer) or is_preview(layer)

@@ -75,6 +75,8 @@ class Source:
         axis has a unit of another kind.
     unit
         That of the last axis, as one writes it.
+    unit_um
+        How many micrometres that is; None where it is no length.
     blending
         Of the layer.
     """
@@ -86,6 +88,7 @@ class Source:
     axes: str | None = None
     steps: tuple[float, ...] = ()
     unit: str = "pixel"
+    unit_um: float | None = None
     blending: str = "translucent_no_depth"
     metadata: dict[str, Any] = field(default_factory=dict)
 
@@ -121,14 +124,26 @@ class Source:
             axes=axes_from_labels(layer.axis_labels),
             steps=voxel_steps(state),
             unit=f"{layer.units[-1]:~P}",
+            unit_um=_micrometres(layer.units[-1]),
             blending=str(layer.blending),
             metadata=dict(layer.metadata),
         )
+
+    def likely_axes(self, given: str | None = None) -> str:
+        """What a person or the layer says the axes are; otherwise the last of TCZYX."""
+        return given or self.axes or "TCZYX"[-len(self.shape) :]
 
     def voxel_size(self, axes: str) -> tuple[float, ...] | None:
         """Voxel lengths along the spatial axes, (Z, Y, X) or (Y, X); None where they cannot be compared."""
         steps = tuple(self.steps[axes.index(name)] for name in "ZYX" if name in axes)
         return steps if np.all(np.isfinite(steps)) and min(steps) > 0 else None
+
+    def voxel_size_um(self, axes: str) -> tuple[float, ...] | None:
+        """The same in micrometres; None where the layer's unit is no length."""
+        steps = self.voxel_size(axes)
+        if steps is None or self.unit_um is None:
+            return None
+        return tuple(float(f"{step * self.unit_um:.9g}") for step in steps)  # 0.1, not 0.10000000000000002
 
 
 def axes_from_labels(labels: Sequence[str]) -> str | None:
@@ -167,6 +182,11 @@ def voxel_steps(state: dict[str, Any]) -> tuple[float, ...]:
     rows = np.nan_to_num(factors, nan=1.0)
     lengths = np.linalg.norm(rows[:, None] * matrix, axis=0)
     return tuple(float(length) for length in np.where(np.isnan(factors), np.nan, lengths))
+
+
+def _micrometres(unit: Any) -> float | None:
+    one = 1 * unit
+    return float(one.to("micrometer").magnitude) if one.check("[length]") else None
 
 
 def linear_matrix(state: dict[str, Any]) -> np.ndarray:
@@ -208,11 +228,12 @@ def starts(axes: str, region: tuple[slice, ...] | None) -> tuple[int, ...]:
 def result_layers(
     source: Source,
     result: Result,
-    model: str,
+    method: str,
     *,
     axes: str,
     region: tuple[slice, ...] | None,
     additive: bool = False,
+    psf_origin: dict[str, Any] | None = None,
 ) -> list[tuple[np.ndarray, dict[str, Any], str]]:
     """The layers of one result, lowest first.
 
@@ -222,14 +243,16 @@ def result_layers(
         The layer that was deconvolved.
     result
         What the engine returned.
-    model
-        Name of the model, for the layers' names.
+    method
+        Name of the model, or of the classical method, for the layers' names.
     axes
         What each axis of the source is.
     region
         The part that was computed, over the spatial axes.
     additive
         Whether the output is added to what is shown below it (the second and further channels of a run).
+    psf_origin
+        Where a classical method's PSF came from; goes into the recipe.
 
     Returns
     -------
@@ -238,6 +261,9 @@ def result_layers(
         one of them covers the output without hiding it.
     """
     spatial = place_region(source.spatial, starts(axes, region))
+    recipe = result.recipe
+    if psf_origin is not None:
+        recipe = {**recipe, "psf": {**recipe["psf"], "origin": psf_origin}}
     layers = []
     for quantity in QUANTITIES:
         data = getattr(result, quantity)
@@ -247,14 +273,12 @@ def result_layers(
             (
                 data,
                 {
-                    "name": f"{source.name} – {QUANTITY_NAMES[quantity]} ({model})",
+                    "name": f"{source.name} – {QUANTITY_NAMES[quantity]} ({method})",
                     **spatial,
                     **_appearance(quantity, data, source),
                     "blending": "additive" if additive and quantity == "output" else "translucent_no_depth",
                     "visible": quantity == "output",
-                    "metadata": {
-                        METADATA_KEY: {**result.recipe, "quantity": quantity, "source": source.name}
-                    },
+                    "metadata": {METADATA_KEY: {**recipe, "quantity": quantity, "source": source.name}},
                 },
                 "image",
             )
@@ -317,3 +341,9 @@ def is_result(layer: Any) -> bool:
     """Whether a layer was made by this plugin's Run."""
     entry = layer.metadata.get(METADATA_KEY)
     return isinstance(entry, dict) and "quantity" in entry
+
+
+def is_psf(layer: Any) -> bool:
+    """Whether a layer shows a PSF that was made, or read, in the panel."""
+    entry = layer.metadata.get(METADATA_KEY)
+    return isinstance(entry, dict) and entry.get("shows") == "psf"

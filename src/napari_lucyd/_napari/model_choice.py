@@ -10,7 +10,8 @@ from qtpy.QtWidgets import QFileDialog
 from superqt.utils import create_worker
 
 from napari_lucyd._napari import engine
-from napari_lucyd._napari.form import Form, say
+from napari_lucyd._napari.form import Form
+from napari_lucyd._napari.layout import say
 from napari_lucyd._napari.parameters import default_model
 from napari_lucyd._napari.text import model_label, model_text
 from napari_lucyd._napari.worker import explain

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from napari_lucyd.deconvolution import CLASSICAL_METHODS, RichardsonLucy, Wiener
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, list_models
 
 WHOLE, SCREEN, RECTANGLE = "whole", "screen", "rectangle"
@@ -18,9 +19,16 @@ QUANTITY_NAMES = {
     "intermediate": "intermediate",
 }
 AXES = "TCZYX"
+# Numbers of several axes are told apart by any of these.
+_BETWEEN = r"[\s,;x×]+"
+NUMBERS = ("num_iter", "total_variation", "background", "tolerance", "balance")
+LUCYD = "lucyd"
+METHODS = [("LUCYD", LUCYD), *((kind.title, name) for name, kind in CLASSICAL_METHODS.items())]
+"""What can be chosen as method: (label, name)."""
 
 
-def _choice(default: Any, label: str, tooltip: str) -> Any:
+def choice(default: Any, label: str, tooltip: str) -> Any:
+    """A field that a person chooses in the panel."""
     return field(default=default, metadata={"label": label, "tooltip": tooltip})
 
 
@@ -28,66 +36,118 @@ def _choice(default: Any, label: str, tooltip: str) -> Any:
 class Parameters:
     """The panel's choices: defaults, labels, tool-tips, and their translation to the engine's arguments."""
 
-    model: str = _choice(
+    method: str = choice(
+        LUCYD,
+        "Method",
+        "LUCYD is a trained network and needs no PSF. Richardson-Lucy and Wiener are the classical methods, "
+        "for an image whose PSF is known.",
+    )
+    model: str = choice(
         DEFAULT_MODEL,
         "Model",
         "The network that restores the image: one that is shipped, or a file: .safetensors as this "
         "software saves them, or .pth as LUCYD's authors publish them.",
     )
-    axes: str | None = _choice(
+    axes: str | None = choice(
         None,
         "Axes",
         "What each axis of the image was taken for: T time, C channel, Z, Y, X. Correct it here if it "
         "is wrong; time points and channels are restored one volume after another.",
     )
-    normalization: str = _choice(
+    normalization: str = choice(
         "model",
         "Scaling",
         "Which intensities the network sees as 0 and 1. The numbers are taken once over the whole image, "
         "and the output is returned in the units of the input.",
     )
-    separate: str = _choice(
+    separate: str = choice(
         "C",
         "Statistics",
         "Channels each by themselves and time points together keeps a series from flickering.",
     )
-    isotropic: bool | None = _choice(
+    isotropic: bool | None = choice(
         None,
         "Isotropic",
         "The networks are trained on isotropic voxels. Where the Z step differs from Y and X by more than "
         "a quarter, the stack is resampled along Z for the network, and the result is resampled back.",
     )
-    region: str = _choice(
+    region: str = choice(
         WHOLE,
         "Region",
         "Restore the whole image, what is on screen, or a drawn rectangle. A part comes out exactly as it "
         "would in a run over the whole.",
     )
-    z_range: tuple[int, int] | None = _choice(
+    z_range: tuple[int, int] | None = choice(
         None, "Z range", "First and last plane of the region, both included."
     )
-    device: str = _choice(
+    device: str = choice(
         "auto", "Device", "Where the network runs. Automatic takes the fastest device that works."
     )
-    outputs: tuple[str, ...] = _choice(
+    outputs: tuple[str, ...] = choice(
         ("output", "correction_mask", "update_term"),
         "Layers",
         "Output: the restored image. Correction mask: what was added to the image or taken from it. "
         "Update term: the factor by which the corrected image was multiplied (1: left as it is). "
         "Intermediate: the image plus its correction mask.",
     )
-    tile_shape: tuple[int, ...] | None = _choice(
+    tile_shape: tuple[int, ...] | None = choice(
         None,
         "Tile",
         "Voxels kept from each block that the network sees, for example 64, 128, 128. Automatic takes what "
         "fits into the free memory. It does not change the result.",
     )
-    halo: int | None = _choice(
+    halo: int | None = choice(
         None,
         "Halo",
         "Margin of voxels around each tile. 24 is the network's whole reach and leaves no seams; less is "
         "faster and no longer exact.",
     )
+
+    psf: Any = choice(  # noqa: RUF009 (what is in it is frozen)
+        None,
+        "PSF",
+        "What the microscope makes of a point, sampled on the image's voxels: computed from the optics, or "
+        "an image of a bead as a layer or a file.",
+    )
+    num_iter: int = choice(
+        RichardsonLucy.num_iter,
+        "Iterations",
+        "More sharpen, and amplify noise: 10 to 30 for noisy images, 100 and more for clean ones.",
+    )
+    total_variation: float = choice(
+        RichardsonLucy.total_variation,
+        "Total variation",
+        "Against noise: weight of the total variation, 0 to 0.2; 0.002 is usual.",
+    )
+    background: float = choice(
+        RichardsonLucy.background,
+        "Background",
+        "Constant in units of the image, such as a camera's offset; it is not part of the result.",
+    )
+    tolerance: float | None = choice(
+        RichardsonLucy.tolerance,
+        "Early stop",
+        "Stop when an iteration changes the result by less than this share, for example 0.001. Empty: do all "
+        "iterations.",
+    )
+    balance: float = choice(
+        Wiener.balance, "Balance", "More gives smoother results, less gives sharper and noisier ones."
+    )
+
+    @property
+    def classical(self) -> bool:
+        """Whether the method is one that is told the PSF."""
+        return self.method in CLASSICAL_METHODS
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that the method is asked for; a classical one has an output alone."""
+        return ("output",) if self.classical else self.outputs
+
+    @property
+    def numbers(self) -> dict[str, float | None]:
+        """What there is to say to classical methods, by argument."""
+        return {name: getattr(self, name) for name in NUMBERS}
 
     def options(
         self, voxel_size: Sequence[float] | None, axes: str | None, region: tuple[slice, ...] | None
@@ -104,17 +164,22 @@ class Parameters:
         region
             Slices over the spatial axes, or None for the whole.
         """
-        return {
+        common = {
             "device": self.device,
+            "voxel_size": None if voxel_size is None else tuple(voxel_size),
+            "outputs": self.parts,
+            "axes": self.axes or axes,
+            "region": region,
+        }
+        if self.classical:
+            return common
+        return {
+            **common,
             "tile_shape": self.tile_shape,
             "halo": self.halo,
             "normalization": self.normalization,
-            "voxel_size": None if voxel_size is None else tuple(voxel_size),
-            "outputs": self.outputs,
             "isotropic": self.isotropic,
-            "axes": self.axes or axes,
             "separate": self.separate,
-            "region": region,
         }
 
     def with_axes(self, axes: str | None) -> Parameters:
@@ -122,18 +187,43 @@ class Parameters:
         return replace(self, axes=axes)
 
 
-def label(name: str) -> str:
+def numbers_of(method: str) -> list[str]:
+    """Those of the `NUMBERS` that a method has; a network has none.
+
+    Examples
+    --------
+    >>> numbers_of("wiener"), numbers_of("lucyd")
+    (['balance'], [])
+    """
+    known = fields(CLASSICAL_METHODS[method]) if method in CLASSICAL_METHODS else ()
+    return [entry.name for entry in known if entry.name in NUMBERS]
+
+
+def label(name: str, kind: Any = Parameters) -> str:
     """What a choice is called in the panel."""
-    return str(_metadata(name)["label"])
+    return str(_metadata(name, kind)["label"])
 
 
-def tooltip(name: str) -> str:
+def tooltip(name: str, kind: Any = Parameters) -> str:
     """What the panel says of a choice when the pointer rests on it."""
-    return str(_metadata(name)["tooltip"])
+    return str(_metadata(name, kind)["tooltip"])
 
 
-def _metadata(name: str) -> Any:
-    return next(entry.metadata for entry in fields(Parameters) if entry.name == name)
+def in_labels(message: str, names: Iterable[str], kind: Any = Parameters) -> str:
+    """Name choices as the panel does where an error of the core names arguments.
+
+    Examples
+    --------
+    >>> in_labels("num_iter is 0; at least one iteration is needed.", NUMBERS)
+    'Iterations is 0; at least one iteration is needed.'
+    """
+    for name in names:
+        message = re.sub(rf"\b{name}\b", label(name, kind), message)
+    return message
+
+
+def _metadata(name: str, kind: Any) -> Any:
+    return next(entry.metadata for entry in fields(kind) if entry.name == name)
 
 
 def default_model(ndim: int) -> str:
@@ -210,12 +300,58 @@ def parse_tile(text: str) -> tuple[int, ...] | None:
     >>> parse_tile("64, 128 128")
     (64, 128, 128)
     """
+    return parse_sizes("Tile", text)
+
+
+def parse_sizes(name: str, text: str) -> tuple[int, ...] | None:
+    """Read sizes in voxels, as `parse_tile` does, for the line of this name."""
     text = text.strip().lower()
     if text in ("", "auto", "automatic"):
         return None
-    parts = [part for part in re.split(r"[\s,;x×]+", text) if part]
+    parts = [part for part in re.split(_BETWEEN, text) if part]
     if not all(part.isdigit() and int(part) > 0 for part in parts):
         raise ValueError(
-            f"Tile: {text!r} is not understood; write three sizes in voxels, as in 64, 128, 128."
+            f"{name}: {text!r} is not understood; write three sizes in voxels, as in 63, 127, 127."
         )
     return tuple(int(part) for part in parts)
+
+
+def parse_steps(text: str) -> tuple[float, ...] | None:
+    """Read the voxel size: empty, one number for all axes, or one number an axis.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+
+    Examples
+    --------
+    >>> parse_steps("0.3, 0.1 0.1"), parse_steps(" ") is None
+    ((0.3, 0.1, 0.1), True)
+    """
+    parts = [part for part in re.split(_BETWEEN, text.strip().lower()) if part]
+    try:
+        return tuple(float(part) for part in parts) or None
+    except ValueError:
+        raise ValueError(
+            f"Voxel size: {text!r} is not understood; write Z, Y, X in µm, as in 0.3, 0.1, 0.1."
+        ) from None
+
+
+def parse_number(name: str, text: str) -> float | None:
+    """Read one number, with a point or a comma; None where the line is empty.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+
+    Examples
+    --------
+    >>> parse_number("NA", " 1,4 ")
+    1.4
+    """
+    try:
+        return float(text.replace(",", ".")) if text.strip() else None
+    except ValueError:
+        raise ValueError(f"{name}: {text!r} is not understood; write a number, as in 1.4.") from None

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
-from napari_lucyd._napari.form import Form, say
+from napari_lucyd._napari.form import Form
+from napari_lucyd._napari.layout import say
 from napari_lucyd._napari.parameters import RECTANGLE, SCREEN, WHOLE
 from napari_lucyd._napari.subscriptions import Subscriptions
 from napari_lucyd._napari.view import drawn_rectangle, on_screen, start_drawing

@@ -54,6 +54,17 @@ def shape_text(shape: Sequence[int]) -> str:
     return " × ".join(str(int(n)) for n in shape)
 
 
+def steps_text(steps: Sequence[float]) -> str:
+    """A voxel size, without its unit.
+
+    Examples
+    --------
+    >>> steps_text((0.3, 0.1625, 0.1625))
+    '0.3 × 0.163 × 0.163'
+    """
+    return " × ".join(f"{step:.3g}" for step in steps)
+
+
 def model_label(card: dict[str, Any]) -> str:
     """A shipped model in the list of models: its name first, so that the list can be scanned."""
     dimension = card.get("network", {}).get("dimension", 3)

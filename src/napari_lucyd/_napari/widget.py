@@ -15,12 +15,15 @@ from superqt.utils import create_worker
 
 from napari_lucyd._napari import engine, save
 from napari_lucyd._napari.estimator import Estimator, estimate_lines
-from napari_lucyd._napari.form import Form, say
+from napari_lucyd._napari.form import Form
 from napari_lucyd._napari.image_choice import ImageChoice
 from napari_lucyd._napari.layers import Source, is_result
+from napari_lucyd._napari.layout import say
+from napari_lucyd._napari.method_choice import MethodChoice
 from napari_lucyd._napari.model_choice import ModelChoice
 from napari_lucyd._napari.parameters import Parameters, parse_halo, parse_tile
 from napari_lucyd._napari.preview import LivePreview, PreviewRequest
+from napari_lucyd._napari.psf_choice import PsfChoice
 from napari_lucyd._napari.region_choice import RegionChoice
 from napari_lucyd._napari.session import Session, unwrapped
 from napari_lucyd._napari.subscriptions import Subscriptions
@@ -34,12 +37,13 @@ if TYPE_CHECKING:
 LOADING = "Loading PyTorch…"
 _ISOTROPIC = {"auto": None, "on": True, "off": False}
 _MESSAGES = 4
+NO_PREVIEW = "With {} each voxel depends on all: a patch would take as long as Run."
 # Tiles can be done far more often than a person can read.
 REDRAW_SECONDS = 0.2
 
 
 class DeconvolveWidget(QWidget):
-    """Deconvolve image layers with LUCYD.
+    """Deconvolve image layers with LUCYD, Richardson-Lucy or Wiener.
 
     Parameters
     ----------
@@ -60,9 +64,11 @@ class DeconvolveWidget(QWidget):
         self.session = Session(self.viewer, self)
         self.grid = SideBySide(self.viewer)
         self.preview = LivePreview(self.viewer, self.preview_request, self)
+        self.method = MethodChoice(self.form)
         self.model = ModelChoice(self.form)
+        self.psf = PsfChoice(self.viewer, self.form.psf, self._shown_image)
         self.region = RegionChoice(self.viewer, self.form)
-        self.image = ImageChoice(self.viewer, self.form)
+        self.image = ImageChoice(self.viewer, self.form, self._is_psf)
         self.estimator = Estimator(self.tasks, lambda: self.session.is_running, self)
         self._sources: list[weakref.ref[Image]] = []
         self._messages: list[str] = []
@@ -79,12 +85,17 @@ class DeconvolveWidget(QWidget):
         self.image.picked.connect(self._on_picked)
         for choice in (self.image, self.model, self.region):
             choice.changed.connect(self.estimator.refresh)
+        self.method.chosen.connect(self._on_method)
+        # A layer that is the PSF is not taken as an image.
+        for changed in (self.method.changed, self.psf.changed):
+            changed.connect(self.image.refresh)
         controls = (form.normalization, form.isotropic, form.device, form.tile, form.halo, form.separate)
         for control in (*controls, *form.outputs.values()):
             control.changed.connect(self.estimator.refresh)
-        for choice in (self.model, self.region):
-            choice.told.connect(self._tell)
-        self.model.failed.connect(self._complain)
+        for told in (self.model.told, self.psf.told, self.region.told):
+            told.connect(self._tell)
+        for failed in (self.model.failed, self.psf.failed):
+            failed.connect(self._complain)
         self.estimator.ready.connect(self._on_estimates)
         self.estimator.refused.connect(self._on_refused)
         form.run.changed.connect(self.run)
@@ -118,9 +129,13 @@ class DeconvolveWidget(QWidget):
         """
         form = self.form
         outputs = tuple(name for name, box in form.outputs.items() if box.value)
-        if not outputs:
+        classical = self.method.classical
+        if not (outputs or classical):
             raise ValueError("Tick at least one layer to show.")
         return Parameters(
+            method=self.method.name,
+            psf=self.psf.source() if classical else None,
+            **self.method.numbers(),
             model=self.model.name,
             normalization=form.normalization.value,
             separate=form.separate.value,
@@ -129,8 +144,8 @@ class DeconvolveWidget(QWidget):
             z_range=self.region.z_range,
             device=form.device.value,
             outputs=outputs,
-            tile_shape=parse_tile(form.tile.value),
-            halo=parse_halo(form.halo.value),
+            tile_shape=None if classical else parse_tile(form.tile.value),
+            halo=None if classical else parse_halo(form.halo.value),
         )
 
     def tasks(self) -> list[Task]:
@@ -141,9 +156,16 @@ class DeconvolveWidget(QWidget):
         ValueError
             If a choice cannot be carried out; the message says why.
         """
+        targets = self.image.targets()
+        if not targets:
+            return []
         parameters = self.parameters()
         tasks = []
-        for layer in self.image.targets():
+        for layer in targets:
+            if self._is_psf(layer):
+                raise ValueError(
+                    f"“{layer.name}” is both the image and the PSF: choose another layer for one."
+                )
             source = Source.from_layer(layer)
             axes = self.image.axes_of(layer, len(source.shape))
             tasks.append(Task(source, parameters.with_axes(axes), self.region.view_of(layer)))
@@ -152,6 +174,27 @@ class DeconvolveWidget(QWidget):
     def _on_picked(self, layer: Image | None) -> None:
         if layer is not None:
             self.model.suit(layer.ndim)
+
+    def _on_method(self) -> None:
+        """The live preview is for networks."""
+        form, classical = self.form, self.method.classical
+        form.preview.setEnabled(not classical)
+        self.preview.set_enabled(form.preview.isChecked() and not classical)
+        if classical:
+            form.preview_note.setText(NO_PREVIEW.format(form.method.native.currentText()))
+        elif not form.preview.isChecked():
+            form.preview_note.setText("")
+
+    def _is_psf(self, layer: Any) -> bool:
+        return self.method.classical and self.psf.is_layer(layer)
+
+    def _shown_image(self) -> tuple[Source, str] | None:
+        """The image that a PSF is for, and its axes."""
+        layer = self.image.layer
+        if layer is None:
+            return None
+        source = Source.from_layer(layer)
+        return source, source.likely_axes(self.image.axes_of(layer, len(source.shape)))
 
     def _on_estimates(self, estimates: list[Estimate]) -> None:
         form = self.form
@@ -162,6 +205,7 @@ class DeconvolveWidget(QWidget):
             self._tell("Ready.")
         self.model.describe()
         shown = self._shown_estimate()
+        self.psf.understand(shown)
         if shown is None:
             say(form.estimate, "Open an image to deconvolve.")
             form.run.enabled = False
@@ -174,6 +218,7 @@ class DeconvolveWidget(QWidget):
 
     def _on_refused(self, text: str) -> None:
         self.estimates = []
+        self.psf.understand(None)
         say(self.form.estimate, text, problem=True)
         self.form.run.enabled = False
         self.preview.refresh()
@@ -188,7 +233,7 @@ class DeconvolveWidget(QWidget):
     def preview_request(self) -> PreviewRequest | None:
         """What the live preview shows: the layer and choices of the latest estimate, or None."""
         layer, entry = self.image.layer, self._shown_estimate()
-        if layer is None or entry is None or entry.job is None:
+        if layer is None or entry is None or entry.job is None or entry.task.parameters.classical:
             return None
         source, axes = entry.task.source, entry.job.axes
         options = entry.task.parameters.options(source.voxel_size(axes), axes, None)

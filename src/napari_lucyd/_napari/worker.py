@@ -6,6 +6,8 @@ Nothing here touches the window. Errors end up as events, one bad image does not
 
 from __future__ import annotations
 
+import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +18,8 @@ import numpy as np
 
 from napari_lucyd._napari import collector, engine, storage
 from napari_lucyd._napari.layers import Source, result_layers
-from napari_lucyd._napari.parameters import Parameters
+from napari_lucyd._napari.parameters import NUMBERS, Parameters, in_labels
+from napari_lucyd._napari.psf_source import Psf, check_steps
 from napari_lucyd._napari.region import spatial_region
 from napari_lucyd._napari.text import bytes_text
 
@@ -49,7 +52,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one image will take, or why it cannot be deconvolved."""
+    """What one image will take, or why it cannot be deconvolved; and its PSF, in words too."""
 
     task: Task
     job: Job | None
@@ -57,6 +60,7 @@ class Estimate:
     seconds: float | None = None
     error: str = ""
     region: tuple[slice, ...] | None = None
+    psf_text: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Advanced:
-    """A tile is done."""
+    """A tile, or an iteration, is done."""
 
     done: int
     total: int
@@ -117,8 +121,33 @@ class Stop:
         self.event.set()
 
 
+def choose_method(task: Task, should_stop: Callable[[], bool] | None = None) -> tuple[Any, Psf | None]:
+    """What `plan` is given for one image: a model, or a classical method; and the PSF of that.
+
+    Raises
+    ------
+    OSError, TypeError, ValueError
+        If it cannot be had; the message says why.
+    Cancelled
+        If ``should_stop`` says so while the PSF is computed.
+    """
+    from napari_lucyd.deconvolution import make_method
+
+    parameters = task.parameters
+    if not parameters.classical:
+        return engine.get_model(parameters.model), None
+    axes = task.source.likely_axes(parameters.axes)
+    psf = parameters.psf.load(task.source, axes, should_stop)
+    check_steps(psf, task.source, axes)
+    try:
+        return make_method(parameters.method, psf.values, parameters.numbers), psf
+    except (TypeError, ValueError) as error:
+        where = f"PSF “{psf.name}”: " if "psf" in str(error) else ""
+        raise ValueError(where + in_labels(str(error), NUMBERS)) from error
+
+
 def make_job(
-    task: Task, model: Any, should_stop: Callable[[], bool] | None = None
+    task: Task, method: Any, should_stop: Callable[[], bool] | None = None
 ) -> tuple[Job, tuple[slice, ...] | None]:
     """Plan one image; results that would fill the memory go to temporary files.
 
@@ -138,33 +167,45 @@ def make_job(
     axes = parameters.axes or source.axes
     if axes is None:
         # A first look tells what the engine takes the axes for; it reads no voxel.
-        axes = plan(source.data, model, device="cpu", axes=None).axes
+        axes = plan(source.data, method, device="cpu", axes=None).axes
     region = spatial_region(task.view, axes, parameters.z_range, source.shape)
     options = parameters.options(source.voxel_size(axes), axes, region)
-    job = plan(source.data, model, **options)
-    size = storage.result_bytes(job, len(parameters.outputs))
+    job = plan(source.data, method, **options)
+    size = storage.result_bytes(job, len(parameters.parts))
     if storage.belongs_on_disk(size):
-        job = plan(source.data, model, **options, allocate=storage.on_disk(should_stop))
+        job = plan(source.data, method, **options, allocate=storage.on_disk(should_stop))
         job.warnings.append(
             f"The results ({bytes_text(size)}) are kept on disk while their layers are there."
         )
     return job, region
 
 
-def estimate(tasks: Sequence[Task]) -> list[Estimate]:
-    """Memory and time of each image, for the line above Run; call it off the window's thread."""
-    with collector.held():
+def estimate(tasks: Sequence[Task], should_stop: Callable[[], bool] | None = None) -> list[Estimate]:
+    """Memory and time of each image, for the line above Run; call it off the window's thread.
+
+    Nothing comes of it where ``should_stop``, which is asked while a PSF is computed, says so.
+    """
+    from napari_lucyd.deconvolution import Cancelled
+
+    with collector.held(), contextlib.suppress(Cancelled):
         engine.load()
-        return [_estimate_one(task) for task in tasks]
+        return [_estimate_one(task, should_stop) for task in tasks]
+    return []
 
 
-def _estimate_one(task: Task) -> Estimate:
+def _estimate_one(task: Task, should_stop: Callable[[], bool] | None) -> Estimate:
+    from napari_lucyd.deconvolution import Cancelled
+
+    text = ""
     try:
-        model = engine.get_model(task.parameters.model)
-        job, region = make_job(task, model)
-        return Estimate(task, job, model, job.estimate_seconds(), region=region)
+        method, psf = choose_method(task, should_stop)
+        text = psf.describe() if psf else ""
+        job, region = make_job(task, method)
+        return Estimate(task, job, method, job.estimate_seconds(), region=region, psf_text=text)
+    except Cancelled:
+        raise
     except Exception as error:  # told of in the panel, whatever it is
-        return Estimate(task, None, error=explain(error))
+        return Estimate(task, None, error=explain(error), psf_text=text)
 
 
 def run(tasks: Sequence[Task], should_stop: Callable[[], bool]) -> Iterator[Event]:
@@ -175,12 +216,12 @@ def run(tasks: Sequence[Task], should_stop: Callable[[], bool]) -> Iterator[Even
     tasks
         The images.
     should_stop
-        Asked between tiles and, by the engine, within them.
+        Asked between tiles or iterations and, by the engine, within them; and while a PSF is computed.
 
     Yields
     ------
     Event
-        At least one a tile.
+        At least one a tile, or iteration.
 
     Raises
     ------
@@ -201,24 +242,30 @@ def _run(tasks: Sequence[Task], should_stop: Callable[[], bool]) -> Iterator[Eve
     engine.load()
     from napari_lucyd.deconvolution import Cancelled
 
+    if any(task.parameters.classical for task in tasks):
+        yield Note("Preparing the PSF…")
     planned = []
     for task in tasks:
         try:
-            model = engine.get_model(task.parameters.model)
-            planned.append((task, model, *make_job(task, model, should_stop)))
+            method, psf = choose_method(task, should_stop)
+            planned.append((task, psf, method, *make_job(task, method, should_stop)))
+        except Cancelled:
+            yield Note("Cancelled; nothing was finished.")
+            return
         except Exception as error:
             yield Failed(task, explain(error))
-    total = sum(job.tiles for _, _, job, _ in planned)
     before = 0
-    for number, (task, model, job, region) in enumerate(planned):
+    for number, (task, psf, method, job, region) in enumerate(planned):
         where = f"“{task.source.name}”" + (f" ({number + 1} of {len(planned)})" if len(planned) > 1 else "")
         yield Note(f"Deconvolving {where} on {job.device.name}…")
         began = time.monotonic()
-        done, stopped = 0, False
+        finished, stopped = 0, False
         try:
             for step in job.steps(should_stop):
-                done = step.done
-                yield Advanced(before + done, total, _remaining(step, job, total, before), where)
+                finished += math.prod(part.stop - part.start for part in step.region)
+                # Both change in a run: tiles are cut for want of memory, iterations end early.
+                total = before + sum(later.tiles for _, _, _, later, _ in planned[number:])
+                yield Advanced(before + step.done, total, _remaining(step, job, total, before), where)
         except Cancelled:
             stopped = True
         except Exception as error:
@@ -226,11 +273,12 @@ def _run(tasks: Sequence[Task], should_stop: Callable[[], bool]) -> Iterator[Eve
             before += job.tiles
             continue
         before += job.tiles
-        if stopped and not done:
+        if stopped and not finished:
             yield Note("Cancelled; nothing was finished.")
             return
+        share = finished / math.prod(job.output_shape)
         try:
-            yield _finish(task, model, job, region, began, not stopped, done / max(1, job.tiles), number)
+            yield _finish(task, method.name, psf, job, region, began, not stopped, share, number)
         except Exception as error:
             yield Failed(task, explain(error))
         if stopped:
@@ -248,7 +296,8 @@ def explain(error: BaseException) -> str:
 
 def _finish(
     task: Task,
-    model: Any,
+    method: str,
+    psf: Psf | None,
     job: Job,
     region: tuple[slice, ...] | None,
     began: float,
@@ -260,11 +309,12 @@ def _finish(
     layers = result_layers(
         task.source,
         result,
-        model.name,
+        method,
         axes=job.axes,
         region=region,
         # Channels shown by addition: the first output covers what is below, the others add to it.
         additive=number > 0 and task.source.blending == "additive",
+        psf_origin=psf.origin if psf else None,
     )
     return Finished(
         task,

@@ -25,9 +25,6 @@ _OWN = {
     Method.wiener: ("psf", "balance"),
 }
 
-# Steps that differ by less are the same but for rounding in a file's header.
-_TOLERANCE = 0.05
-
 
 @dataclass(frozen=True)
 class Chosen:
@@ -52,17 +49,17 @@ class Chosen:
         ValueError
             If the steps differ.
         """
-        if self.psf is None or self.psf.voxel_size is None or image.voxel_size is None:
+        if self.psf is None or self.psf.unit != image.unit:
             return
-        if self.psf.unit != image.unit:
-            return
-        pairs = list(zip(self.psf.voxel_size[::-1], image.voxel_size[::-1], strict=False))
-        if any(abs(mine - its) > _TOLERANCE * its for mine, its in pairs):
-            raise ValueError(
-                f"its voxels are {_steps(image)}, those of the PSF {self.psf.name!r} {_steps(self.psf)}. "
-                "The PSF has to be sampled on the image's voxels, as nothing is resampled: make it anew "
-                "(lucyd psf --voxel-size), or correct the image's with --voxel-size"
-            )
+        from napari_lucyd.deconvolution import check_psf_steps
+
+        check_psf_steps(
+            repr(self.psf.name),
+            self.psf.voxel_size,
+            image.voxel_size,
+            image.unit or "pixels",
+            "make it anew (lucyd psf --voxel-size), or correct the image's with --voxel-size",
+        )
 
 
 def refuse_options(context: typer.Context, method: Method, parts: Sequence[Part]) -> None:
@@ -111,29 +108,14 @@ def classical_method(method: Method, psf: Path | None, numbers: dict[str, Any]) 
             f"--method {method} needs the PSF: an image file on the voxels of the input (see: lucyd psf)",
             param_hint="--psf",
         )
-    from napari_lucyd.deconvolution import RichardsonLucy, Wiener
-    from napari_lucyd.io import ImageFileError, read_image
+    from napari_lucyd.deconvolution import make_method
+    from napari_lucyd.io import ImageFileError, read_psf
 
-    names = {
-        Method.richardson_lucy: ("num_iter", "total_variation", "background"),
-        Method.wiener: ("balance",),
-    }[method]
-    kind = RichardsonLucy if method is Method.richardson_lucy else Wiener
     try:
-        image = read_image(psf)
-        if image.axes not in ("ZYX", "YX"):
-            sizes = " × ".join(
-                f"{name} {size}" for name, size in zip(image.axes, image.data.shape, strict=True)
-            )
-            fail(f"{psf}: it holds {sizes}; one PSF is needed, Z × Y × X or Y × X")
-        return Chosen(kind(image.data, **{name: numbers[name] for name in names}), image)
+        image = read_psf(psf)
+        return Chosen(make_method(str(method), image.data, numbers), image)
     except ImageFileError as error:
         fail(error)
     except (OSError, ValueError, TypeError) as error:
         text = str(error).replace("total_variation", "--total-variation")
         fail(f"{psf}: {text}" if "psf" in text else text)
-
-
-def _steps(image: Image) -> str:
-    steps = " × ".join(f"{step:.4g}" for step in image.voxel_size or ())
-    return f"{steps} {image.unit or 'pixels'}"

@@ -72,7 +72,7 @@ def psf(
     """
     from napari_lucyd.io import ImageFileError, is_image_path, write_image
     from napari_lucyd.simulation import make_psf
-    from napari_lucyd.simulation.psf import voxel_sizes
+    from napari_lucyd.simulation.psf import light_at_the_edge, optics_record, voxel_sizes
 
     sizes = whole_numbers(shape, "--shape")
     steps = numbers(voxel_size, "--voxel-size")
@@ -80,28 +80,17 @@ def psf(
         raise typer.BadParameter(f"{out}: expected a file like psf.ome.tif")
     if out.exists() and not overwrite:
         fail(f"{out} exists already; choose another OUT or add --overwrite")
+    optics: dict[str, float | None] = {
+        "numerical_aperture": numerical_aperture,
+        "refractive_index": refractive_index,
+        "emission_um": emission,
+        "excitation_um": excitation,
+        "pinhole_airy": pinhole,
+        "sheet_fwhm_um": sheet_fwhm,
+    }
     with interruptible():
         try:
-            image = make_psf(
-                microscope.value,
-                sizes,
-                numerical_aperture=numerical_aperture,
-                refractive_index=refractive_index,
-                emission_um=emission,
-                voxel_size_um=steps,
-                excitation_um=excitation,
-                pinhole_airy=pinhole,
-                sheet_fwhm_um=sheet_fwhm,
-            )
-            optics = {
-                "microscope": microscope.value,
-                "numerical_aperture": numerical_aperture,
-                "refractive_index": refractive_index,
-                "emission_um": emission,
-                "excitation_um": excitation,
-                "pinhole_airy": (pinhole or 1.0) if microscope is Microscope.confocal else None,
-                "sheet_fwhm_um": sheet_fwhm,
-            }
+            image = make_psf(microscope.value, sizes, voxel_size_um=steps, **optics)  # type: ignore[arg-type]
             out.parent.mkdir(parents=True, exist_ok=True)
             write_image(
                 out,
@@ -109,15 +98,14 @@ def psf(
                 axes="ZYX"[-len(sizes) :],
                 voxel_size=voxel_sizes(steps, len(sizes)),
                 unit="micrometer",
-                metadata={"shows": "psf", "optics": {k: v for k, v in optics.items() if v is not None}},
+                metadata={"shows": "psf", "optics": optics_record(microscope.value, **optics)},
                 overwrite=overwrite,
             )
             typer.echo(out)
         except (ImageFileError, OSError, ValueError) as error:
             fail(_in_options(str(error)))
-    if len(sizes) == 3:
-        # A PSF cut off where there is light left makes a deconvolution keep haze.
-        edge = float(image[0].sum() / image[sizes[0] // 2].sum())
+    edge = light_at_the_edge(image)
+    if edge is not None:
         Talk().say(f"The outermost plane holds {edge:.0%} of the light of the plane in focus")
 
 

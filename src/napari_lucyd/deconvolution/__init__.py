@@ -12,7 +12,15 @@ if TYPE_CHECKING:
     from napari_lucyd.deconvolution.engine import deconvolve, plan
     from napari_lucyd.deconvolution.errors import Cancelled, DeconvolutionError, OutOfMemory
     from napari_lucyd.deconvolution.job import Job
-    from napari_lucyd.deconvolution.methods import ClassicalMethod, RichardsonLucy, Wiener, method_from_recipe
+    from napari_lucyd.deconvolution.methods import (
+        CLASSICAL_METHODS,
+        ClassicalMethod,
+        RichardsonLucy,
+        Wiener,
+        check_psf_steps,
+        make_method,
+        method_from_recipe,
+    )
     from napari_lucyd.deconvolution.normalization import Statistics
     from napari_lucyd.deconvolution.recipe import options_from_recipe
     from napari_lucyd.deconvolution.result import Progress, Result
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
 # Loaded when used: naming axes and catching errors needs no torch.
 _HOMES = {
     "Axes": "axes",
+    "CLASSICAL_METHODS": "methods",
     "Cancelled": "errors",
     "ClassicalMethod": "methods",
     "DeconvolutionError": "errors",
@@ -31,8 +40,10 @@ _HOMES = {
     "RichardsonLucy": "methods",
     "Statistics": "normalization",
     "Wiener": "methods",
+    "check_psf_steps": "methods",
     "choose_device": "device",
     "deconvolve": "engine",
+    "make_method": "methods",
     "method_from_recipe": "methods",
     "name_axes": "axes",
     "options_from_recipe": "recipe",
@@ -43,6 +54,7 @@ _HOMES = {
 
 __all__ = [
     "Axes",
+    "CLASSICAL_METHODS",
     "Cancelled",
     "ClassicalMethod",
     "DeconvolutionError",
@@ -54,8 +66,10 @@ __all__ = [
     "RichardsonLucy",
     "Statistics",
     "Wiener",
+    "check_psf_steps",
     "choose_device",
     "deconvolve",
+    "make_method",
     "method_from_recipe",
     "name_axes",
     "options_from_recipe",

@@ -63,7 +63,7 @@ def start(
     if isinstance(method, RichardsonLucy):
         return _RichardsonLucy(method, observed, device, ask)
     if isinstance(method, Wiener):
-        return _Wiener(method, observed, device)
+        return _Wiener(method, observed, device, ask)
     raise TypeError(f"{method!r} is no classical method.")
 
 
@@ -128,8 +128,14 @@ class _RichardsonLucy:
 class _Wiener:
     """See `wiener`."""
 
-    def __init__(self, method: Wiener, observed: npt.NDArray[np.float32], device: Device) -> None:
-        self._method, self._device = method, device
+    def __init__(
+        self,
+        method: Wiener,
+        observed: npt.NDArray[np.float32],
+        device: Device,
+        ask: Callable[[], object],
+    ) -> None:
+        self._method, self._device, self._ask = method, device, ask
         self._observed = observed
         self._restored: Tensor | None = None
 
@@ -139,10 +145,14 @@ class _Wiener:
             y = torch.from_numpy(self._observed).to(self._device.torch)
             grid = grid_shape(method, shape)
             optics = Optics(method.kernel, grid, self._device)
+            self._ask()
             spectrum = torch.fft.rfftn(mirrored(y, grid))
+            self._ask()
             response = optics.transfer.abs().square()
             response += method.balance * laplacian(grid, self._device).square()
-            restored = torch.fft.irfftn(spectrum * optics.transfer.conj() / response, s=grid)
+            spectrum = spectrum * optics.transfer.conj() / response
+            self._ask()
+            restored = torch.fft.irfftn(spectrum, s=grid)
             self._restored = restored[tuple(slice(0, size) for size in shape)]
         return True
 

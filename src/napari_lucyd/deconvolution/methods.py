@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 # The divergence of unit gradients in 3D stays below 3 + sqrt(3), so that the divisor 1 - 0.2 div is positive.
 _LARGEST_TOTAL_VARIATION = 0.2
+# Steps that differ by less are the same but for rounding in a file's header.
+_SAME_STEP = 0.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,8 +144,8 @@ class RichardsonLucy(ClassicalMethod):
         super().__post_init__()
         if self.psf.min() < 0:
             raise ValueError(
-                "The psf has negative voxels; Richardson-Lucy needs numbers >= 0. Pass np.maximum(psf, 0), "
-                "or leave in the offset that was subtracted."
+                "The psf has negative voxels; Richardson-Lucy needs numbers >= 0. Set them to 0, or leave in "
+                "the offset that was subtracted."
             )
         object.__setattr__(self, "num_iter", operator.index(self.num_iter))
         if self.num_iter < 1:
@@ -206,6 +208,77 @@ class Wiener(ClassicalMethod):
         object.__setattr__(self, "balance", float(self.balance))
 
 
+CLASSICAL_METHODS: dict[str, type[RichardsonLucy | Wiener]] = {
+    kind.name: kind for kind in (RichardsonLucy, Wiener)
+}
+"""All there are, by name."""
+
+
+def make_method(name: str, psf: Any, numbers: Mapping[str, Any]) -> RichardsonLucy | Wiener:
+    """Make a classical method by its name.
+
+    Parameters
+    ----------
+    name
+        One of `CLASSICAL_METHODS`.
+    psf
+        As the method takes it.
+    numbers
+        What there is to say to any of the methods, by argument; this one takes its own.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As the method itself does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> make_method("wiener", np.ones((3, 3)), {"num_iter": 20, "balance": 0.5})
+    Wiener(balance=0.5)
+    """
+    kind = CLASSICAL_METHODS[name]
+    return kind(psf, **{entry.name: numbers[entry.name] for entry in fields(kind) if entry.name in numbers})
+
+
+def check_psf_steps(
+    psf_name: str,
+    psf_steps: Sequence[float] | None,
+    image_steps: Sequence[float] | None,
+    unit: str,
+    remedy: str,
+) -> None:
+    """Refuse an image whose voxels are not those of the PSF, where both are known.
+
+    Parameters
+    ----------
+    psf_name
+        What the PSF is called in the error.
+    psf_steps, image_steps
+        (Z, Y, X) or (Y, X), in one unit; None where not known.
+    unit
+        That of both, as it is written.
+    remedy
+        What can be done about it, where the reader is.
+
+    Raises
+    ------
+    ValueError
+        If the steps differ, along the axes that both have.
+    """
+    if psf_steps is None or image_steps is None:
+        return
+    pairs = list(zip(psf_steps[::-1], image_steps[::-1], strict=False))
+    if any(abs(mine - its) > _SAME_STEP * its for mine, its in pairs):
+        psf_text, image_text = (
+            " × ".join(f"{step:.4g}" for step in steps) for steps in (psf_steps, image_steps)
+        )
+        raise ValueError(
+            f"its voxels are {image_text} {unit}, those of the PSF {psf_name} {psf_text} {unit}. The PSF has "
+            f"to be sampled on the image's voxels, as nothing is resampled: {remedy}"
+        )
+
+
 def method_from_recipe(recipe: Mapping[str, Any], psf: Any) -> RichardsonLucy | Wiener:
     """The classical method that a recipe tells of.
 
@@ -229,13 +302,12 @@ def method_from_recipe(recipe: Mapping[str, Any], psf: Any) -> RichardsonLucy | 
     >>> method_from_recipe(run.recipe, psf)
     Wiener(balance=0.5)
     """
-    kinds = {kind.name: kind for kind in (RichardsonLucy, Wiener)}
     entry = recipe.get("method")
-    if not isinstance(entry, Mapping) or entry.get("name") not in kinds:
-        raise ValueError(f"This is not a recipe of {' or '.join(kinds)}: its method is {entry!r}.")
-    kind = kinds[entry["name"]]
-    numbers = {item.name: entry[item.name] for item in fields(kind) if item.name in entry}
-    method: RichardsonLucy | Wiener = kind(psf, **numbers)
+    if not isinstance(entry, Mapping) or entry.get("name") not in CLASSICAL_METHODS:
+        raise ValueError(
+            f"This is not a recipe of {' or '.join(CLASSICAL_METHODS)}: its method is {entry!r}."
+        )
+    method = make_method(entry["name"], psf, entry)
     if method.sha256 != recipe["psf"]["sha256"]:
         raise ValueError(
             f"The psf of shape {method.psf.shape} is not the one that was used: the recipe's had the shape "

@@ -11,7 +11,7 @@ writers were left out: ``ome-zarr`` (BSD-2-Clause) pulls in scikit-image and the
 
 from __future__ import annotations
 
-from ._files import SUFFIXES, default_suffix, is_image_path, read_image, stem, write_image
+from ._files import SUFFIXES, default_suffix, is_image_path, read_image, read_psf, stem, write_image
 from ._image import Image, ImageFileError
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "default_suffix",
     "is_image_path",
     "read_image",
+    "read_psf",
     "stem",
     "write_image",
 ]

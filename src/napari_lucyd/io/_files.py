@@ -109,6 +109,38 @@ def read_image(path: str | os.PathLike[str], *, lazy: bool | None = None) -> Ima
         raise ImageFileError(f"{path}: {unreadable(error)}") from error
 
 
+def read_psf(path: str | os.PathLike[str]) -> Image:
+    """Read a point-spread function: a file that holds one volume or one plane, into memory.
+
+    Parameters
+    ----------
+    path
+        As for :func:`read_image`.
+
+    Returns
+    -------
+    Image
+        Its axes are ``"ZYX"`` or ``"YX"``.
+
+    Raises
+    ------
+    ImageFileError
+        As for :func:`read_image`; or the file holds more than one PSF.
+
+    Examples
+    --------
+    >>> write_image("psf.tif", np.ones((3, 5, 5), "f4"), axes="ZYX", voxel_size=None, unit=None).name
+    'psf.tif'
+    >>> read_psf("psf.tif").axes
+    'ZYX'
+    """
+    image = read_image(path, lazy=False)
+    if image.axes not in ("ZYX", "YX"):
+        sizes = " × ".join(f"{name} {size}" for name, size in zip(image.axes, image.data.shape, strict=True))
+        raise ImageFileError(f"{path}: it holds {sizes}; one PSF is needed, Z × Y × X or Y × X")
+    return image
+
+
 def write_image(
     path: str | os.PathLike[str],
     array: Any,

@@ -12,6 +12,7 @@ References
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,8 +46,9 @@ def diffracted_light(
     emission_um: float,
     excitation_um: float | None,
     pinhole_um: float,
+    progress: Callable[[int, int], object] | None = None,
 ) -> FloatArray:
-    """FloatArray by plane: the emission's intensity, times that of the excitation where there is one."""
+    """Plane by plane: the emission's intensity, times that of the excitation where there is one."""
     wavelengths = [emission_um] if excitation_um is None else [emission_um, excitation_um]
     coarse = coarseness(steps, optics, min(wavelengths))
     # The light of a point at this defocus fills a cone, geometrically.
@@ -66,14 +68,17 @@ def diffracted_light(
     )
     pixel = y_pixel[:, None] * x_pixel
 
-    planes = []
-    for index in range(shape[0] // 2 + 1):
+    planes: list[FloatArray] = []
+    number = shape[0] // 2 + 1
+    for index in range(number):
         plane = _intensity(index * steps[0], squared, optics, emission_um)
         if excitation_um is not None:
             plane = _filtered(plane, pinhole) * _intensity(index * steps[0], squared, optics, excitation_um)
         if max(coarse) > 1:
             plane = _filtered(plane, pixel)
         planes.append(plane[np.ix_(*window)])
+        if progress is not None:
+            progress(len(planes), number)
     # Defocus up and down differ in the sign of the phase alone, which an intensity does not show.
     return np.stack([*planes[:0:-1], *planes])
 

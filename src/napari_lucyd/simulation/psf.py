@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 from scipy import special
 
 from napari_lucyd.simulation.diffraction import FloatArray, Optics, centred, coarseness, diffracted_light
@@ -19,6 +20,8 @@ LATERAL_FWHM = 0.51
 AXIAL_FWHM = 0.88
 # Diameter of the Airy disc, from first zero to first zero, in λ/NA.
 AIRY_DIAMETER = 1.22
+# Of a confocal's pinhole where nothing is said.
+PINHOLE_AIRY = 1.0
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 
 
@@ -33,6 +36,7 @@ def make_psf(
     excitation_um: float | None = None,
     pinhole_airy: float | None = None,
     sheet_fwhm_um: float | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> FloatImage:
     """Compute a point-spread function from the optics.
 
@@ -62,6 +66,9 @@ def make_psf(
         Confocal: diameter of the pinhole in Airy units of the emission, 1.22 λ/NA; 1 where None.
     sheet_fwhm_um
         Light sheet, needed there: thickness of the sheet, full width at half maximum, in µm.
+    progress
+        Called after each plane with the number done and that of all; not for a Gaussian, which takes no
+        time. What it raises ends the computation.
 
     Returns
     -------
@@ -99,12 +106,48 @@ def make_psf(
     else:
         pinhole_um = 0.0
         if kind == "confocal":
-            pinhole_um = (pinhole_airy or 1.0) * AIRY_DIAMETER * emission_um / numerical_aperture
-        psf = diffracted_light(volume_shape, steps, optics, emission_um, excitation_um, pinhole_um)
+            pinhole_um = (pinhole_airy or PINHOLE_AIRY) * AIRY_DIAMETER * emission_um / numerical_aperture
+        psf = diffracted_light(volume_shape, steps, optics, emission_um, excitation_um, pinhole_um, progress)
     if sheet_fwhm_um is not None:
         z_um = centred(volume_shape[0]) * steps[0]
         psf *= np.exp(-0.5 * (z_um * FWHM_PER_SIGMA / sheet_fwhm_um) ** 2)[:, None, None]
     return np.asarray(psf / psf.sum(), np.float32).reshape(sizes)
+
+
+def optics_record(kind: PsfKind, **optics: float | None) -> dict[str, Any]:
+    """What a file or a layer says of the optics that a PSF was made from: plain JSON.
+
+    Parameters
+    ----------
+    kind, **optics
+        As given to `make_psf`, without the shape and the voxel size.
+
+    Examples
+    --------
+    >>> optics_record("gaussian", numerical_aperture=0.8, emission_um=0.525, pinhole_airy=None)
+    {'microscope': 'gaussian', 'numerical_aperture': 0.8, 'emission_um': 0.525}
+    """
+    record: dict[str, Any] = {"microscope": kind, **{k: v for k, v in optics.items() if v is not None}}
+    if kind == "confocal":
+        record.setdefault("pinhole_airy", PINHOLE_AIRY)
+    return record
+
+
+def light_at_the_edge(psf: npt.ArrayLike) -> float | None:
+    """The first plane's light as a share of that in the middle one; None for a single plane.
+
+    A PSF that is cut off where there is light left makes a deconvolution keep haze.
+
+    Parameters
+    ----------
+    psf
+        (Z, Y, X) or (Y, X).
+    """
+    psf = np.asarray(psf)
+    if psf.ndim < 3 or len(psf) == 1:
+        return None
+    focus = float(psf[len(psf) // 2].sum())
+    return float(psf[0].sum()) / focus if focus > 0 else None
 
 
 def voxel_sizes(voxel_size_um: float | Sequence[float], ndim: int) -> tuple[float, ...]:
