@@ -274,7 +274,7 @@ def test_configuration_that_does_not_fit_is_refused_in_words(tmp_path, text, mes
 
 def test_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "napari_lucyd.training.loop.lucyd_loss", lambda output, truth: (output * torch.nan).sum()
+        "napari_lucyd.training.loss.lucyd_loss", lambda output, truth: (output * torch.nan).sum()
     )
     with pytest.raises(FloatingPointError, match="learning rate"):
         train(SMALL, tmp_path, device="cpu")
