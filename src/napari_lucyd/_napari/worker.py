@@ -141,8 +141,12 @@ def make_job(
         axes = plan(source.data, model, device="cpu", axes=None).axes
     region = spatial_region(task.view, axes, parameters.z_range, source.shape)
     options = parameters.options(source.voxel_size(axes), axes, region)
+    # A layer that the model has nothing for is not made; with none left, the engine says what there is.
+    options["outputs"] = [
+        name for name in parameters.outputs if name in model.network.parts
+    ] or parameters.outputs
     job = plan(source.data, model, **options)
-    size = storage.result_bytes(job, len(parameters.outputs))
+    size = storage.result_bytes(job, len(options["outputs"]))
     if storage.belongs_on_disk(size):
         job = plan(source.data, model, **options, allocate=storage.on_disk(should_stop))
         job.warnings.append(
