@@ -20,8 +20,8 @@ class _Appetite(NamedTuple):
         LUCYD 222 (3D) and 232 (2D), RLN 340, CARE 769, the slope from its smallest to its largest block.
     cpu_voxels
         Of the largest block on the CPU. Larger ones save little halo, and cost memory (this: 1.5 GB, CARE
-        2.6) and patience: a Cancel is heard between layers, and a tile takes some seconds (CARE:
-        nineteen times as long for each voxel).
+        2.6) and patience: a Cancel is heard between layers, and a tile takes some seconds (CARE: some
+        six times as long for each voxel).
     gpu_voxels
         Of the largest block on a GPU: its widest layer at full size (12, 16 and 64 channels) must be indexed
         with 31 bits.
