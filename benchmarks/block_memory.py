@@ -1,6 +1,6 @@
 """Memory that the network takes for each voxel of a block: run it, then see deconvolution/memory.py.
 
-    python benchmarks/block_memory.py [cpu | cuda:0] [2 | 3]
+    python benchmarks/block_memory.py [cpu | cuda:0] [2 | 3] [lucyd | rln | care]
 
 On the CPU each size runs in a process of its own, and the growth of its peak resident memory is counted;
 on a GPU torch counts. The slope between two sizes is what a voxel takes.
@@ -14,16 +14,17 @@ import sys
 SHAPES = {3: ((64, 96, 96), (96, 128, 128), (112, 176, 176)), 2: ((1024, 1024), (1024, 2048), (2048, 2048))}
 
 
-def measure(device: str, shape: tuple[int, ...]) -> int:
+def measure(device: str, name: str, shape: tuple[int, ...]) -> int:
     """Peak bytes of one pass in this process."""
     import torch
 
     from napari_lucyd.deconvolution.device import choose_device
     from napari_lucyd.deconvolution.inference import prepare, run_network
-    from napari_lucyd.networks import LUCYD, LucydConfig
+    from napari_lucyd.networks import config_class, network_class
 
     chosen = choose_device(device)
-    network = prepare(LUCYD(LucydConfig(dimension=len(shape), epsilon=1e-2)).eval(), chosen)
+    config = config_class(name)(dimension=len(shape))
+    network = prepare(network_class(config)(config).eval(), chosen)
     run_network(network, torch.rand((1, 1, *[16] * len(shape)), device=chosen.torch))
     y = torch.rand((1, 1, *shape), device=chosen.torch)
     if chosen.kind == "cuda":
@@ -42,12 +43,13 @@ def main() -> None:
     """Print a table."""
     device = sys.argv[1] if len(sys.argv) > 1 else "cpu"
     dimension = int(sys.argv[2]) if len(sys.argv) > 2 else 3
-    if len(sys.argv) > 3:
-        print(measure(device, tuple(int(n) for n in sys.argv[3].split("x"))))
+    name = sys.argv[3] if len(sys.argv) > 3 else "lucyd"
+    if len(sys.argv) > 4:
+        print(measure(device, name, tuple(int(n) for n in sys.argv[4].split("x"))))
         return
     for shape in SHAPES[dimension]:
         text = "x".join(map(str, shape))
-        command = [sys.executable, __file__, device, str(dimension), text]
+        command = [sys.executable, __file__, device, str(dimension), name, text]
         peak = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         voxels = 1
         for n in shape:

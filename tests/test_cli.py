@@ -125,6 +125,15 @@ def test_the_recipe_in_the_file_repeats_the_run(stack, weights, tmp_path, volume
     np.testing.assert_array_equal(again.output, image.data)
 
 
+def test_parts_that_a_network_lacks_are_left_out_or_refused(stack, random_rln, tmp_path):
+    path = nl.save_model(tmp_path / "rln.safetensors", random_rln.network, normalization={"method": "minmax"})
+    done = restore(path, stack, "-o", tmp_path / "new.tif", "--intermediates")
+    assert [Path(line).name for line in done.stdout.split()] == ["new.tif", "new_intermediate.tif"]
+    asked = restore(path, stack, "-o", tmp_path / "b.tif", "--outputs", "output,update_term")
+    assert asked.exit_code == 1 and not (tmp_path / "b.tif").exists()
+    assert "RLN" in asked.stderr and "'output', 'intermediate'" in " ".join(asked.stderr.split())
+
+
 def test_intermediates_lie_beside_the_output(stack, weights, tmp_path, volume):
     done = restore(weights, stack, "-o", tmp_path / "new.tif", "--intermediates")
     names = ["new.tif", "new_correction_mask.tif", "new_update_term.tif", "new_intermediate.tif"]
@@ -476,7 +485,7 @@ def test_the_table_of_models_says_what_each_is_for(monkeypatch):
         "name": "general",
         "title": "Any stack",
         "description": "For real stacks.",
-        "network": {"dimension": 3},
+        "network": {"type": "rln", "dimension": 3},
         "normalization": {"method": "percentile", "low": 0.1, "high": 99.9},
         "blur_sigma_voxels": [0.3, 2.5],
         "noise_sigma": [0, 0.4706],
@@ -485,7 +494,7 @@ def test_the_table_of_models_says_what_each_is_for(monkeypatch):
     monkeypatch.setattr("napari_lucyd.models.list_models", lambda: [card, {"name": "bare"}])
     lines = lucyd("models").stdout.splitlines()
     assert lines[2].split("  ")[0] == "general (default)"
-    for said in ("3D", "percentile 0.1–99.9", "0.3–2.5", "0–0.471", "yes"):
+    for said in ("RLN", "3D", "percentile 0.1–99.9", "0.3–2.5", "0–0.471", "yes"):
         assert said in lines[2]
     assert "general: Any stack" in lines
     assert "  For real stacks." in lines

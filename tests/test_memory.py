@@ -12,18 +12,20 @@ from napari_lucyd.deconvolution.tiling import Span, cut
 GIB = 2**30
 
 
-def tile_for(shape, free, kind="cpu", resampling=None):
-    geometry = Geometry(shape, 24, resampling)
-    return geometry, automatic_tile_shape(geometry, [Span(0, n) for n in shape], free, kind)
+def tile_for(shape, free, kind="cpu", resampling=None, network="lucyd"):
+    geometry = Geometry(shape, 24, resampling, multiple=4 if network == "care" else 2)
+    return geometry, automatic_tile_shape(geometry, [Span(0, n) for n in shape], free, kind, network)
 
 
 @pytest.mark.parametrize("free", [GIB // 2, GIB, 2 * GIB, 8 * GIB])
 @pytest.mark.parametrize("shape", [(64, 256, 256), (1, 2048, 2048), (300, 1000, 1001), (2000, 2001)])
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
-def test_the_block_fits_into_the_memory_that_is_free(shape, free, kind):
-    geometry, tile = tile_for(shape, free, kind)
-    for part in cut([Span(0, n) for n in shape], tile):
-        assert working_bytes(geometry.block_voxels(part), len(shape)) <= 0.6 * free
+@pytest.mark.parametrize("network", ["lucyd", "rln", "care"])
+def test_the_block_fits_into_the_memory_that_is_free(shape, free, kind, network):
+    geometry, tile = tile_for(shape, free, kind, network=network)
+    assert all(size % geometry.multiple == 0 for size in tile)
+    for part in cut([Span(0, n) for n in shape], tile, geometry.multiple):
+        assert working_bytes(geometry.block_voxels(part), network) <= 0.6 * free
 
 
 def test_more_memory_gives_fewer_tiles_up_to_a_moderate_block_on_the_cpu():
@@ -36,8 +38,9 @@ def test_more_memory_gives_fewer_tiles_up_to_a_moderate_block_on_the_cpu():
 
 
 def test_without_memory_the_smallest_tile_is_left():
-    assert largest_block(0, "cpu", 3) == 0
+    assert largest_block(0, "cpu", "lucyd") == 0
     assert tile_for((64, 256, 256), 0)[1] == (2, 2, 2)
+    assert tile_for((64, 256, 256), 0, network="care")[1] == (4, 4, 4)
 
 
 @pytest.mark.parametrize("factor", [0.4, 2.46, 6.0])
@@ -46,7 +49,7 @@ def test_resampled_blocks_keep_to_the_limit(factor):
     assert tile[0] >= 1
     for part in cut([Span(0, n) for n in geometry.shape], tile):
         # Interpolation takes up to four planes more of the network's grid.
-        assert geometry.block_voxels(part) <= 1.15 * largest_block(2 * GIB, "cpu", 3)
+        assert geometry.block_voxels(part) <= 1.15 * largest_block(2 * GIB, "cpu", "lucyd")
 
 
 def test_a_small_stack_is_one_tile():

@@ -1,7 +1,8 @@
-"""One contract for every method: LUCYD, Richardson-Lucy and Wiener, for planes and for volumes."""
+"""One contract for every method: LUCYD, RLN, CARE, Richardson-Lucy and Wiener, for planes and for volumes."""
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from types import SimpleNamespace
@@ -22,10 +23,15 @@ from napari_lucyd.deconvolution import (
 )
 from napari_lucyd.deconvolution import engine as engine_module
 from napari_lucyd.deconvolution.device import Device
+from napari_lucyd.models import Model
 
 SHAPES = {2: (21, 18), 3: (7, 13, 11)}
 
-KINDS = ["lucyd", "richardson-lucy", "wiener"]
+NETWORKS = ["lucyd", "rln", "care"]
+CLASSICAL = ["richardson-lucy", "wiener"]
+# Where the number of axes plays no part.
+FOR_PLANES = ["lucyd", *CLASSICAL]
+CASES = [(kind, 3) for kind in NETWORKS + CLASSICAL] + [(kind, 2) for kind in FOR_PLANES]
 
 
 def spot(dimension: int, size: int = 3) -> np.ndarray:
@@ -37,30 +43,52 @@ def image(*shape: int, seed: int = 0, dtype=np.float32) -> np.ndarray:
     return (np.random.default_rng(seed).random(shape) * 200 + 20).astype(dtype)
 
 
-def make(kind: str, dimension: int, random_model, random_model_2d):
-    if kind == "lucyd":
-        return random_model if dimension == 3 else random_model_2d
+def make(kind: str, dimension: int, request):
+    fixtures = {"lucyd": ("random_model_2d", "random_model")[dimension - 2]}
+    fixtures |= {"rln": "random_rln", "care": "slim_care"}
+    if kind in fixtures:
+        return request.getfixturevalue(fixtures[kind])
     psf = spot(dimension)
     return nl.Wiener(psf) if kind == "wiener" else nl.RichardsonLucy(psf, num_iter=3)
 
 
-@pytest.fixture(params=[(kind, dimension) for kind in KINDS for dimension in (2, 3)], ids=str)
-def case(request, random_model, random_model_2d):
+@pytest.fixture(params=CASES, ids=str)
+def case(request):
     """A method, the shape of a small volume for it, and its axes."""
     kind, dimension = request.param
     return SimpleNamespace(
         kind=kind,
         dimension=dimension,
-        method=make(kind, dimension, random_model, random_model_2d),
+        method=make(kind, dimension, request),
         shape=SHAPES[dimension],
         axes="ZYX"[-dimension:],
     )
 
 
-@pytest.fixture(params=KINDS)
-def flat(request, random_model, random_model_2d):
+@pytest.fixture(params=FOR_PLANES)
+def flat(request):
     """The method for planes, where the number of axes plays no part."""
-    return make(request.param, 2, random_model, random_model_2d)
+    return make(request.param, 2, request)
+
+
+@pytest.fixture(params=NETWORKS)
+def model(request):
+    """A network for volumes."""
+    return make(request.param, 3, request)
+
+
+@pytest.fixture(params=["rln", "care"])
+def rival(request):
+    """A network for volumes of those that test_engine.py does not look at."""
+    return make(request.param, 3, request)
+
+
+def changed(model, change) -> Model:
+    """A copy of a model with something done to its network."""
+    network = copy.deepcopy(model.network)
+    with torch.no_grad():
+        change(network)
+    return Model.from_network(network, name=model.name, normalization={"method": "minmax"})
 
 
 def tolerance(case) -> float:
@@ -105,7 +133,7 @@ def test_leading_axes_are_gone_through_one_volume_after_another(case):
     )
     list(one.steps())
     np.testing.assert_array_equal(one.result().output[0, 0], job.result().output[1, 1])
-    if case.kind != "lucyd":
+    if case.kind in CLASSICAL:
         np.testing.assert_array_equal(job.result().output[1, 1], deconvolve(stack[1, 1], case.method).output)
 
 
@@ -132,8 +160,9 @@ def test_a_constant_image_stays_itself(case):
     assert (deconvolve(np.zeros(case.shape), case.method).output == 0).all()
 
 
-def test_a_single_plane_can_be_given_to_a_method_for_volumes(random_model):
-    for method in (random_model, nl.RichardsonLucy(np.ones((1, 3, 3))), nl.Wiener(np.ones((1, 3, 3)))):
+def test_a_single_plane_can_be_given_to_a_method_for_volumes(random_model, random_rln, slim_care):
+    classical = nl.RichardsonLucy(np.ones((1, 3, 3))), nl.Wiener(np.ones((1, 3, 3)))
+    for method in (random_model, random_rln, slim_care, *classical):
         assert deconvolve(image(9, 8), method).output.shape == (9, 8)
 
 
@@ -277,8 +306,8 @@ def test_a_device_that_cannot_do_it_is_replaced_by_the_cpu_and_named(flat, monke
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_agrees_with_the_cpu(case):
-    if case.kind == "lucyd":
-        pytest.skip("test_device.py compares the network")
+    if case.kind in NETWORKS:
+        pytest.skip("test_device.py compares the networks")
     volume = image(*case.shape)
     on_gpu, on_cpu = (deconvolve(volume, case.method, device=name).output for name in ("cuda", "cpu"))
     np.testing.assert_allclose(on_gpu, on_cpu, atol=200 * 1e-4)
@@ -302,7 +331,7 @@ def test_the_recipe_is_json_and_repeats_the_run(case):
     recipe = json.loads(json.dumps(first.recipe))
     assert recipe["input"] == {"shape": list(stack.shape), "dtype": "float32"}
     assert recipe["versions"]["torch"] and recipe["device"]["torch"] == "cpu" and recipe["threads"] > 0
-    method = case.method if case.kind == "lucyd" else method_from_recipe(recipe, case.method.psf)
+    method = method_from_recipe(recipe, case.method.psf) if case.kind in CLASSICAL else case.method
     again = deconvolve(stack, method, **options_from_recipe(recipe))
     np.testing.assert_array_equal(again.output, first.output)
     assert again.recipe == first.recipe
@@ -315,6 +344,100 @@ def test_something_else_is_no_recipe():
         options_from_recipe({"method": {"name": "wiener"}})
     with pytest.raises(ValueError, match="richardson-lucy or wiener"):
         method_from_recipe({"model": "general"}, spot(2))
+
+
+# ---------------------------------------------------------------------------------- networks in particular
+
+
+def reference(volume, model) -> np.ndarray:
+    """The output of the whole volume through the network as it is, continued by reflection."""
+    pads = [(24, 24 + -size % model.network.multiple) for size in volume.shape]
+    lo, s = volume.min(), np.ptp(volume)
+    y = ((np.pad(volume.astype(np.float64), pads, mode="reflect") - lo) / s).astype(np.float32)
+    with torch.inference_mode():
+        output = model.network(torch.from_numpy(y)[None, None]).output[0, 0].numpy().astype(np.float64)
+    return lo + s * output[tuple(slice(24, 24 + size) for size in volume.shape)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "tile_shape"),
+    [((9, 13, 11), (5, 7, 9)), ((7, 1, 5), (4, 1, 2)), ((1, 11, 3), (1, 6, 3)), ((2, 1, 1), (1, 1, 1))],
+)
+def test_whole_and_tiled_are_the_networks_own(rival, shape, tile_shape):
+    volume = image(*shape)
+    whole = deconvolve(volume, rival, outputs=rival.network.parts)
+    tiled = deconvolve(volume, rival, outputs=rival.network.parts, tile_shape=tile_shape)
+    assert tiled.recipe["tile_shape"] != whole.recipe["tile_shape"] or max(shape) < 5
+    # 1e-5 of the range: the acceptance tolerance.
+    np.testing.assert_allclose(whole.output, reference(volume, rival), rtol=0, atol=200 * 1e-5)
+    for name in rival.network.parts:
+        np.testing.assert_allclose(getattr(tiled, name), getattr(whole, name), rtol=0, atol=200 * 1e-5)
+
+
+def test_blocks_begin_and_end_where_the_network_needs_it(model):
+    job = plan(image(30, 31, 29), model, tile_shape=(5, 6, 7), region=(slice(3, 30), slice(5, 21), slice(29)))
+    geometry, multiple = job._choices.geometry, model.network.multiple
+    assert job.halo >= model.network.receptive_field
+    assert all(size % multiple == 0 for size in (job.halo, *job.tile_shape))
+    for _ in range(3):
+        _, tile = job._running().queue.first
+        for kept, block in zip(tile.spans, geometry.block(tile), strict=True):
+            assert block.start % multiple == block.stop % multiple == 0
+            assert block.start <= kept.start - model.network.receptive_field
+        job._running().queue.finish()
+
+
+def test_full_care_tiled_equals_whole():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Model.from_network(nl.networks.CARE(), name="care", normalization={"method": "minmax"})
+    volume = image(3, 5, 9)
+    whole = deconvolve(volume, model).output
+    tiled = deconvolve(volume, model, tile_shape=(4, 8, 5)).output
+    np.testing.assert_allclose(tiled, whole, rtol=0, atol=200 * 1e-5)
+
+
+def test_what_a_network_lacks_is_neither_returned_nor_to_be_had(model):
+    volume = image(5, 6, 7)
+    parts = model.network.parts
+    usual = {"output", "correction_mask", "update_term"} & set(parts)
+    result = deconvolve(volume, model)
+    names = ("output", "correction_mask", "update_term", "intermediate")
+    assert {name for name in names if getattr(result, name) is not None} == usual
+    assert set(result.recipe["outputs"]) == usual
+    for name in set(names) - set(parts):
+        with pytest.raises(ValueError, match=f"of {model.network.title} .*can hold 'output'") as caught:
+            plan(volume, model, outputs=("output", name))
+        assert all(repr(part) in str(caught.value) for part in parts)
+    # Gain and offset, and the check of what is shown, are LUCYD's.
+    assert {"g", "o", "identity_deviation"} <= set(result.recipe) or model.network.name != "lucyd"
+    assert not {"g", "o", "identity_deviation"} & set(result.recipe) or model.network.name == "lucyd"
+
+
+def test_every_part_of_a_constant_image_is_what_it_should_be(model):
+    result = deconvolve(np.full((4, 5, 6), 7.5), model, outputs=model.network.parts)
+    for name in model.network.parts:
+        expected = {"correction_mask": 0.0, "update_term": 1.0}.get(name, 7.5)
+        assert (getattr(result, name) == expected).all(), name
+
+
+def test_parts_are_in_units_of_the_image(rival):
+    volume = image(5, 6, 7)
+    once = deconvolve(volume, rival, outputs=rival.network.parts)
+    # Powers of two: exact, but for the rounding of lo + s x'.
+    moved = deconvolve(volume * 64 - 1024, rival, outputs=rival.network.parts)
+    for name in rival.network.parts:
+        expected = getattr(once, name) * 64 - 1024
+        np.testing.assert_allclose(getattr(moved, name), expected, rtol=0, atol=64 * 200 * 1e-5)
+
+
+def test_resampled_parts_below_zero_stay_where_the_network_may_give_them(slim_care, random_rln):
+    volume = image(5, 6, 7)
+    options = {"voxel_size": (2.5, 1, 1), "axes": "ZYX"}
+    dark = changed(slim_care, lambda network: network.project.bias.sub_(10))
+    result = deconvolve(volume, dark, **options)
+    assert result.recipe["resampling"] and result.output.max() < volume.min()
+    assert deconvolve(volume, random_rln, **options).output.min() >= volume.min()
 
 
 # ------------------------------------------------------------------------- classical methods in particular

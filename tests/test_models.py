@@ -14,7 +14,7 @@ import torch
 import napari_lucyd as nl
 from napari_lucyd.models import Model, Normalization
 from napari_lucyd.models.authors import AUTHORS_EPSILON, convert, key_map
-from napari_lucyd.networks import LUCYD, division_share
+from napari_lucyd.networks import CARE, LUCYD, RLN, RlnConfig, describe, division_share
 
 SHIPPED = [card["name"] for card in nl.list_models()]
 REQUIRED = {
@@ -98,6 +98,38 @@ def test_saved_model_loads_as_it_was(fixture, request, tmp_path):
     assert again.network.config == model.network.config
     assert again.normalization == Normalization("percentile", 1.0, 99.9)
     assert (again.name, again.card["title"], again.card["sha256"]) == ("mine", "Mine", again.sha256)
+
+
+@pytest.mark.parametrize("build", [CARE, RLN, lambda: RLN(RlnConfig(affine=False))])
+def test_rivals_are_saved_and_loaded_as_they_were(build, tmp_path):
+    network = build()
+    network(torch.rand(2, 1, 8, 8, 8))  # batch norms that are no longer fresh
+    path = nl.save_model(tmp_path / "a.safetensors", network, normalization={"method": "minmax"})
+    again = nl.load_model(path)
+    assert type(again.network) is type(network) and again.network.config == network.config
+    assert again.card["network"] == describe(network.config) and again.dimension == 3
+    y = torch.rand(1, 1, 8, 4, 8)
+    with torch.no_grad():
+        assert torch.equal(again.network(y).output, network.eval()(y).output)
+    assert again.sha256 == Model.from_network(network, name="b", normalization={"method": "minmax"}).sha256
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"type": "unet", "dimension": 3}, "'unet'.*lucyd, rln, care"),
+        ({"dimension": 3}, "None.*lucyd, rln, care"),
+        ({"type": "care", "depth": 2}, "depth"),
+        ({"type": "rln", "dimension": 2}, "built for 3"),
+    ],
+)
+def test_network_that_is_not_known_is_refused_in_words(tmp_path, entry, message):
+    from safetensors.torch import save_file
+
+    described = json.dumps({"network": entry, "normalization": {"method": "minmax"}})
+    save_file({"a": torch.zeros(2)}, tmp_path / "a.safetensors", metadata={"napari-lucyd": described})
+    with pytest.raises(ValueError, match=message):
+        nl.load_model(tmp_path / "a.safetensors")
 
 
 def test_saved_model_loads_without_its_card(random_model, tmp_path):

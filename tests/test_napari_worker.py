@@ -50,6 +50,16 @@ def test_a_run_equals_the_engine(model_files, random_model_2d):
     ]
 
 
+def test_layers_that_a_network_has_nothing_for_are_left_out(random_rln, tmp_path):
+    from napari_lucyd.models import save_model
+
+    file = save_model(tmp_path / "rln.safetensors", random_rln.network, normalization={"method": "minmax"})
+    (finished,) = only(run([task(image((6, 9, 8)), file)], never), Finished)
+    assert [keywords["name"] for _, keywords, _ in finished.layers] == ["image 0 – output (rln)"]
+    (failed,) = only(run([task(image((6, 9, 8)), file, outputs=("update_term",))], never), Failed)
+    assert "RLN" in failed.text and "'output', 'intermediate'" in failed.text
+
+
 def test_progress_counts_the_tiles_of_all_images(model_files):
     tasks = [task(image(seed=n), model_files[2], tile_shape=(12, 26)) for n in range(2)]
     steps = only(run(tasks, never), Advanced)

@@ -38,12 +38,15 @@ def test_tiles_cover_each_voxel_of_an_extent_once(axes, data):
     np.testing.assert_array_equal(counted, inside)
 
 
-@given(st.integers(0, 50), sizes, st.integers(0, 40))
-def test_a_block_holds_the_halo_between_even_borders(start, size, halo):
-    block = block_span(Span(start, start + size), halo)
-    assert block.start % 2 == 0 and block.stop % 2 == 0
-    assert start - halo - 1 <= block.start <= start - halo
-    assert start + size + halo <= block.stop <= start + size + halo + 1
+multiples = st.sampled_from([2, 4])
+
+
+@given(st.integers(0, 50), sizes, st.integers(0, 40), multiples)
+def test_a_block_holds_the_halo_between_multiples(start, size, halo, multiple):
+    block = block_span(Span(start, start + size), halo, multiple)
+    assert block.start % multiple == 0 and block.stop % multiple == 0
+    assert start - halo - multiple < block.start <= start - halo
+    assert start + size + halo <= block.stop < start + size + halo + multiple
 
 
 @given(st.integers(1, 9), st.integers(0, 40), st.integers(0, 40))
@@ -59,10 +62,12 @@ def test_an_axis_without_voxels_cannot_be_reflected():
 
 def test_inner_borders_are_even_wherever_the_extent_begins():
     assert [span.start for span in cut_axis(Span(5, 30), 8)] == [5, 12, 20, 28]
+    assert [span.start for span in cut_axis(Span(7, 30), 8, multiple=4)] == [7, 12, 20, 28]
 
 
 def test_a_tile_shape_is_made_even_and_no_larger_than_needed():
     assert fit_tile_shape((5, 64, 1), (13, 20, 7)) == (6, 20, 2)
+    assert fit_tile_shape((5, 64, 1), (13, 22, 7), multiple=4) == (8, 24, 4)
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (0, 8, 8), (8, -2, 8)])
@@ -71,33 +76,34 @@ def test_an_odd_tile_shape_is_refused_in_words(shape):
         fit_tile_shape(shape, (9, 9, 9))
 
 
-@given(st.lists(st.tuples(st.integers(0, 9), sizes), min_size=1, max_size=3))
-def test_halves_make_up_the_tile_and_meet_at_an_even_index(axes):
+@given(st.lists(st.tuples(st.integers(0, 9), sizes), min_size=1, max_size=3), multiples)
+def test_halves_make_up_the_tile_and_meet_at_a_multiple(axes, multiple):
     tile = Tile(tuple(Span(start, start + size) for start, size in axes))
-    halves = halve(tile)
+    halves = halve(tile, multiple)
     if halves is None:
-        assert max(tile.shape) <= 2
+        assert max(tile.shape) <= 2 * multiple - 2
         return
     low, high = halves
     axis = next(i for i, (a, b) in enumerate(zip(low.spans, tile.spans, strict=True)) if a != b)
     assert tile.shape[axis] == max(tile.shape)
     assert low.spans[axis].stop == high.spans[axis].start
-    assert high.spans[axis].start % 2 == 0
+    assert high.spans[axis].start % multiple == 0
     assert low.spans[axis].start == tile.spans[axis].start
     assert high.spans[axis].stop == tile.spans[axis].stop
-    assert abs(low.shape[axis] - high.shape[axis]) <= 2
+    assert abs(low.shape[axis] - high.shape[axis]) <= 2 * multiple - 2
 
 
 @given(
     st.lists(st.integers(1, 3000), min_size=2, max_size=3),
     st.sampled_from([0, 8, 24]),
     st.integers(1, 2**26),
+    multiples,
 )
-def test_the_chosen_tile_fits_wherever_any_does(shape, halo, most):
-    tile = choose_tile_shape(shape, halo, most)
-    assert all(size % 2 == 0 and size <= n + 1 for size, n in zip(tile, shape, strict=True))
-    smallest = block_voxels((2,) * len(shape), halo)
-    assert block_voxels(tile, halo) <= max(most, smallest)
+def test_the_chosen_tile_fits_wherever_any_does(shape, halo, most, multiple):
+    tile = choose_tile_shape(shape, halo, most, multiple)
+    assert all(size % multiple == 0 and size < n + multiple for size, n in zip(tile, shape, strict=True))
+    smallest = block_voxels((multiple,) * len(shape), halo, multiple)
+    assert block_voxels(tile, halo, multiple) <= max(most, smallest)
 
 
 @given(st.lists(st.integers(1, 60), min_size=2, max_size=2), st.integers(0, 8), st.integers(100, 5000))

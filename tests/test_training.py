@@ -15,11 +15,20 @@ import pytest
 import torch
 
 import napari_lucyd as nl
-from napari_lucyd.networks import LUCYD, LucydConfig
-from napari_lucyd.training import TrainingConfig, load_config, train
+from napari_lucyd.networks import (
+    LUCYD,
+    CareConfig,
+    CareOutput,
+    LucydConfig,
+    LucydOutput,
+    RlnConfig,
+    RlnOutput,
+    describe,
+)
+from napari_lucyd.training import TrainingConfig, load_config, loop, train
 from napari_lucyd.training.config import DataConfig, ScheduleConfig
-from napari_lucyd.training.data import Patches, _OpenSpecimen, _wide_blur
-from napari_lucyd.training.loss import local_flux_error, lucyd_loss, ssim_global
+from napari_lucyd.training.data import Patch, Patches, _OpenSpecimen, _wide_blur
+from napari_lucyd.training.loss import LOSSES, local_flux_error, lucyd_loss, ssim_global
 from napari_lucyd.training.start import start_from, start_near_identity
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -35,6 +44,17 @@ SMALL = TrainingConfig(
         patches=48, batch_size=4, flux_weight=1.0, validate_every=6, validation_patches=4
     ),
 )  # fmt: skip
+
+
+# By the shipped configurations but for their size.
+RIVALS = {
+    config.network: replace(
+        config,
+        data=replace(config.data, patch_shape=(8, 8, 8), phantom_shape=(24, 32, 32), alive=2),
+        schedule=replace(config.schedule, patches=24, batch_size=4, validate_every=5, validation_patches=2),
+    )
+    for config in (load_config(CONFIGS / f"mixture-{name}.toml") for name in ("rln", "care"))
+}
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -68,6 +88,38 @@ def test_resumed_run_is_bit_for_bit_the_unbroken_one(tmp_path):
     resumed = train(SMALL, tmp_path / "parts", device="cpu", resume=True)
     assert whole.read_bytes() == resumed.read_bytes()
     assert (tmp_path / "whole" / "log.csv").read_bytes() == (tmp_path / "parts" / "log.csv").read_bytes()
+
+
+@pytest.mark.parametrize("config", RIVALS.values(), ids=lambda config: config.name)
+def test_rivals_are_trained_and_resumed_like_lucyd(tmp_path, config):
+    whole = train(config, tmp_path / "whole", device="cpu")
+    assert train(config, tmp_path / "parts", device="cpu", stop_after=3) is None
+    resumed = train(config, tmp_path / "parts", device="cpu", resume=True)
+    assert whole.read_bytes() == resumed.read_bytes()
+    assert (tmp_path / "whole" / "log.csv").read_bytes() == (tmp_path / "parts" / "log.csv").read_bytes()
+    model = nl.load_model(whole)
+    assert model.network.config == config.network
+    assert model.card["training"]["config"]["network"] == describe(config.network)
+    assert set(model.card["metrics"]) == {"validation"} and model.normalization.method == "minmax"
+    volume = np.random.default_rng(0).random((3, 5, 4), dtype=np.float32)
+    assert nl.deconvolve(volume, model).output.shape == volume.shape
+
+
+@pytest.mark.parametrize("config", RIVALS.values(), ids=lambda config: config.name)
+def test_training_lowers_the_loss_of_rivals(tmp_path, config):
+    # Statistics that are kept after so few steps would be those that RLN begins with.
+    config = replace(config, schedule=replace(config.schedule, patches=160, free_norms=1.0))
+    patches, run = Patches(config), loop._Run(config, tmp_path, torch.device("cpu"))
+    # One batch again and again: others differ more in how hard they are than 40 steps can teach.
+    batch = Patch(
+        *(torch.stack(tensors) for tensors in zip(*map(patches.__getitem__, range(4)), strict=True))
+    )
+    losses = [run.train_on(batch) for _ in range(40)]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_configurations_name_the_variants_that_the_paper_counts():
+    assert set(RIVALS) == {RlnConfig(affine=False), CareConfig()}
 
 
 def test_ctrl_c_saves_and_the_run_can_go_on(tmp_path):
@@ -219,6 +271,19 @@ def test_global_ssim_and_loss_are_those_of_the_paper():
     assert lucyd_loss(shifted, truth).item() == pytest.approx(0.01 - np.log((1 + expected) / 2), rel=1e-4)
 
 
+def test_each_network_has_the_loss_of_its_authors():
+    image, truth, other = torch.rand(3, 2, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    batch = Patch(image, truth, torch.full((2, 1, 1, 1, 1), 0.5))
+    eq_8 = lucyd_loss(other / 2, truth / 2).item()
+    assert LOSSES["lucyd"](LucydOutput(other, image, image, image), batch).item() == pytest.approx(eq_8)
+    # RLN: its estimate is to be 0.8 truth + 0.2 image, and is off by 0.3 / 2.
+    estimate = 0.8 * truth + 0.2 * image + 0.3
+    found = LOSSES["rln"](RlnOutput(other, estimate), batch).item()
+    assert found == pytest.approx(eq_8 + 0.1 * 0.15**2, rel=1e-5)
+    found = LOSSES["care"](CareOutput(truth - 0.3, image), batch).item()
+    assert found == pytest.approx(0.15, rel=1e-5)
+
+
 def test_local_flux_error_sees_a_wrong_level_and_no_rearrangement():
     truth = torch.rand(1, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     assert local_flux_error(truth + 0.1, truth).item() == pytest.approx(0.01, rel=1e-4)
@@ -232,6 +297,9 @@ def test_local_flux_error_sees_a_wrong_level_and_no_rearrangement():
 def test_shipped_configurations_load_and_are_those_of_the_cards(path):
     config = load_config(path)
     assert config.name == path.stem
+    if config.history == "Not trained yet.":
+        assert config.name not in {card["name"] for card in nl.list_models()}
+        return
     training = nl.load_model(config.name.removesuffix("-first")).card["training"]
     if config.name.endswith("-first"):
         training = training["started_from"]["training"]
@@ -263,6 +331,10 @@ def test_first_steps_of_a_shipped_configuration_match_its_log(tmp_path):
         ("name = 'x'\n[data]\npatch_shape = [31, 64, 64]", "even"),
         ("name = 'x'\n[data]\npatch_shape = [32, 200, 64]", "does not fit"),
         ("name = 'x'\n[network]\ndimension = 2", "2D"),
+        ("name = 'x'\n[network]\ntype = 'unet'", "'unet'.*lucyd, rln, care"),
+        ("name = 'x'\n[network]\ntype = 'care'\nepsilon = 0.1", "no entry 'epsilon'"),
+        ("name = 'x'\n[network]\ntype = 'care'\n[data]\npatch_shape = [30, 64, 64]", "multiples of 4"),
+        ("name = 'x'\n[network]\ntype = 'rln'\n[schedule]\nnear_identity = true", "a start for LUCYD"),
         ("name = ", "not valid TOML"),
     ],
 )
@@ -274,7 +346,7 @@ def test_configuration_that_does_not_fit_is_refused_in_words(tmp_path, text, mes
 
 def test_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "napari_lucyd.training.loop.lucyd_loss", lambda output, truth: (output * torch.nan).sum()
+        "napari_lucyd.training.loss.lucyd_loss", lambda output, truth: (output * torch.nan).sum()
     )
     with pytest.raises(FloatingPointError, match="learning rate"):
         train(SMALL, tmp_path, device="cpu")

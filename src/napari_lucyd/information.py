@@ -212,5 +212,6 @@ def _models() -> Iterator[str]:
     from napari_lucyd.models import list_models
 
     for card in list_models():
-        dimension = card.get("network", {}).get("dimension", "?")
-        yield f"{card['name']}: {dimension}D, SHA-256 {card.get('sha256', '?')}"
+        network = card.get("network", {})
+        kind = f"{str(network.get('type', '?')).upper()} in {network.get('dimension', '?')}D"
+        yield f"{card['name']}: {kind}, SHA-256 {card.get('sha256', '?')}"

@@ -170,8 +170,12 @@ def make_job(
         axes = plan(source.data, method, device="cpu", axes=None).axes
     region = spatial_region(task.view, axes, parameters.z_range, source.shape)
     options = parameters.options(source.voxel_size(axes), axes, region)
+    if not parameters.classical:
+        # A layer that the model has nothing for is not made; with none left, the engine says what there is.
+        parts = [name for name in parameters.outputs if name in method.network.parts]
+        options["outputs"] = parts or parameters.outputs
     job = plan(source.data, method, **options)
-    size = storage.result_bytes(job, len(parameters.parts))
+    size = storage.result_bytes(job, len(options["outputs"]))
     if storage.belongs_on_disk(size):
         job = plan(source.data, method, **options, allocate=storage.on_disk(should_stop))
         job.warnings.append(

@@ -20,6 +20,10 @@ class Task:
     source: Path
     destinations: dict[Part, Path]
 
+    def of(self, parts: Sequence[Part]) -> Task:
+        """The same for no more than these parts."""
+        return Task(self.source, {part: path for part, path in self.destinations.items() if part in parts})
+
 
 @dataclass
 class Found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,9 @@ from napari_lucyd.cli._options import (
     parts,
     whole_numbers,
 )
+
+if TYPE_CHECKING:
+    from napari_lucyd.models import Model
 
 _FILES, _METHOD, _NETWORK, _CLASSICAL, _IMAGE, _COMPUTER = (
     "Files",
@@ -54,7 +57,8 @@ def deconvolve(
         bool,
         typer.Option(
             "--intermediates",
-            help="Beside each output, write NAME_correction_mask, NAME_update_term and NAME_intermediate.",
+            help="Beside each output, write NAME_correction_mask, NAME_update_term and NAME_intermediate, "
+            "as far as the model's network has them.",
             rich_help_panel=_FILES,
         ),
     ] = False,
@@ -224,7 +228,7 @@ def deconvolve(
         talk.say(f"Passed over {len(found.passed_over)} other files: {_some(found.passed_over)}")
     if not tasks:
         fail("no image to deconvolve")
-    options: dict[str, Any] = {"device": device, "outputs": tuple(str(part) for part in wanted)}
+    options: dict[str, Any] = {"device": device}
     if method is Method.lucyd:
         options |= {
             "tile_shape": whole_numbers(tile, "--tile") if tile else None,
@@ -238,10 +242,15 @@ def deconvolve(
         from napari_lucyd.cli._run import Run
 
         if method is Method.lucyd:
-            chosen = _load(model)
+            loaded = _load(model)
+            chosen = Chosen(loaded)
+            if intermediates:
+                wanted = tuple(part for part in wanted if part in loaded.network.parts)
+                tasks = [task.of(wanted) for task in tasks]
         else:
             given = {"num_iter": iterations, "total_variation": total_variation, "background": background}
             chosen = classical_method(method, psf, {**given, "balance": balance})
+        options["outputs"] = tuple(str(part) for part in wanted)
         run = Run(talk, chosen, options, axes, sizes, overwrite, str(dtype), dry_run)
         failed = len(found.refused) + run.all(tasks)
     total = len(tasks) + len(found.refused)
@@ -255,10 +264,10 @@ def _some(paths: list[Path]) -> str:
     return ", ".join(path.name for path in paths[:5]) + (", …" if len(paths) > 5 else "")
 
 
-def _load(name: str) -> Chosen:
+def _load(name: str) -> Model:
     from napari_lucyd.models import load_model
 
     try:
-        return Chosen(load_model(name))
+        return load_model(name)
     except (OSError, ValueError, TypeError) as error:
         fail(error)

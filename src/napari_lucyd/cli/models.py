@@ -35,7 +35,7 @@ def models(
     typer.echo("the LUCYD authors' .pth) may stand in place of NAME.")
 
 
-_HEADINGS = ("Name", "Images", "Intensity scaling", "Blur σ (voxels)", "Noise σ", "Flux kept")
+_HEADINGS = ("Name", "Network", "Images", "Intensity scaling", "Blur σ (voxels)", "Noise σ", "Flux kept")
 
 
 def _row(card: dict[str, Any], default: str) -> tuple[str, ...]:
@@ -43,9 +43,11 @@ def _row(card: dict[str, Any], default: str) -> tuple[str, ...]:
     method = str(scaling.get("method", "?"))
     if method == "percentile":
         method += f" {scaling.get('low')}–{scaling.get('high')}"
+    network = card.get("network", {})
     return (
         card["name"] + (" (default)" if card["name"] == default else ""),
-        f"{card.get('network', {}).get('dimension', '?')}D",
+        str(network.get("type", "?")).upper(),
+        f"{network.get('dimension', '?')}D",
         method,
         _range(card.get("blur_sigma_voxels")),
         _range(card.get("noise_sigma")),

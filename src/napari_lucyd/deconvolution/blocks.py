@@ -17,7 +17,9 @@ from napari_lucyd.deconvolution.normalization import Group
 from napari_lucyd.deconvolution.resampling import Resampling
 from napari_lucyd.deconvolution.source import Source, to_float32
 from napari_lucyd.deconvolution.tiling import Span, Tile, block_span, reflected
+from napari_lucyd.networks.network import Network
 
+# All that any method may give, in the order in which it is listed.
 OUTPUTS = ("output", "correction_mask", "update_term", "intermediate")
 
 
@@ -33,19 +35,22 @@ class Geometry:
         In voxels of the network's grid.
     resampling
         Along the first axis, or None.
+    multiple
+        What the network needs its blocks' origins and sizes to be multiples of.
     """
 
     shape: tuple[int, ...]
     halo: int
     resampling: Resampling | None = None
+    multiple: int = 2
 
     def needed_along(self, axis: int, kept: Span) -> Span:
         """The voxels of the network's grid along an axis that voxels of the source are made from."""
         return self.resampling.needed_planes(kept) if self.resampling and axis == 0 else kept
 
     def block_along(self, axis: int, kept: Span) -> Span:
-        """The voxels of the network's grid that go into the network for them: from even to even."""
-        return block_span(self.needed_along(axis, kept), self.halo)
+        """The voxels of the network's grid that go into the network for them."""
+        return block_span(self.needed_along(axis, kept), self.halo, self.multiple)
 
     def needed(self, tile: Tile) -> tuple[Span, ...]:
         """The part of the network's grid that the tile is made from."""
@@ -109,36 +114,36 @@ class Shown(NamedTuple):
     """What a tile contributes.
 
     ``parts`` are in the units a person is shown; ``deviation`` is the largest difference between x' and
-    max(0, (y + M') u + o), as a share of the range; ``bright`` says whether any voxel of x' is above 0.
+    max(0, (y + M') u + o), as a share of the range, None for networks that have no such formula; ``bright``
+    says whether any voxel of x' is other than 0.
     """
 
     parts: dict[str, npt.NDArray[np.float32]]
-    deviation: float
+    deviation: float | None
     bright: bool
 
 
 def shown_parts(
     y: Tensor,
     raw: Any,
-    gain: tuple[float, float],
+    network: Network,
     tile: Tile,
     geometry: Geometry,
     group: Group,
     outputs: Sequence[str],
 ) -> Shown:
-    """The network's parts in units of the image, with the last batch norm's gain folded into the mask.
+    """A network's parts in units of the image.
 
-    M' = g (y + M) - y, so that x' = max(0, (y + M') u + o) agrees with Eq. 5 of the paper and u is neutral at
-    1.
+    Where its last batch norm has a gain, that is folded into the correction mask: M' = g (y + M) - y, so that
+    x' = max(0, (y + M') u + o) agrees with Eq. 5 of the paper and u is neutral at 1.
 
     Parameters
     ----------
     y, raw
-        (1, 1, …): the network's input, and its `LucydOutput`.
-    gain
-        g and o of the last batch norm.
+        (1, 1, …): the network's input, and what it gave for it.
+    network
+        Says what there is.
     """
-    g, offset = gain
     needed, block = geometry.needed(tile), geometry.block(tile)
     crop: tuple[Any, ...] = (
         0,
@@ -146,28 +151,25 @@ def shown_parts(
         *(slice(n.start - b.start, n.stop - b.start) for n, b in zip(needed, block, strict=True)),
     )
     with torch.inference_mode():
-        inside = y[crop]
-        output, update = raw.output[crop], raw.update_term[crop]
-        intermediate = g * raw.intermediate[crop]
-        mask = intermediate - inside
-        formula = torch.relu((inside + mask) * update + offset)
-        largest = max(1.0, float(output.max()))
-        deviation = float((formula - output).abs().max()) / largest
+        available = {name: getattr(raw, name)[crop] for name in network.parts}
+        output, deviation = available["output"], None
+        if (gain := network.output_gain()) is not None:
+            g, offset = gain
+            inside = y[crop]
+            intermediate = available["intermediate"] = g * available["intermediate"]
+            mask = available["correction_mask"] = intermediate - inside
+            formula = torch.relu((inside + mask) * available["update_term"] + offset)
+            largest = max(1.0, float(output.max()))
+            deviation = float((formula - output).abs().max()) / largest
         # A NaN must not hide: comparisons with it are false.
-        bright = bool((output > 0).any())
-        available = {
-            "output": output,
-            "correction_mask": mask,
-            "update_term": update,
-            "intermediate": intermediate,
-        }
+        bright = bool((output.abs() > 0).any())
         parts = {}
         for name in outputs:
             part = available[name]
             if geometry.resampling is not None:
                 back = torch.from_numpy(geometry.resampling.back(tile.spans[0], needed[0])).to(part.device)
                 part = torch.tensordot(back, part, dims=1)
-                if name in ("output", "update_term"):  # a cubic can undershoot; these are not negative
+                if name in network.non_negative:  # a cubic can undershoot
                     part = part.clamp(min=0)
             if name != "update_term":
                 part = part * group.s

@@ -13,26 +13,38 @@ from napari_lucyd.deconvolution.choices import Choices
 from napari_lucyd.deconvolution.methods import ClassicalMethod
 from napari_lucyd.deconvolution.normalization import Statistics
 from napari_lucyd.deconvolution.resampling import TOLERANCE
-from napari_lucyd.deconvolution.tiling import Span, even_ceil, fit_tile_shape
+from napari_lucyd.deconvolution.tiling import Span, ceil_to, fit_tile_shape
+from napari_lucyd.networks.network import Network
 
 
-def check_tile_shape(tile_shape: Sequence[int], spans: Sequence[Span], resampled: bool) -> tuple[int, ...]:
-    """The tile shape that fits a wish: even where the network wants it, no larger than the region."""
+def check_tile_shape(
+    tile_shape: Sequence[int], spans: Sequence[Span], resampled: bool, multiple: int
+) -> tuple[int, ...]:
+    """The tile shape that fits a wish: multiples where the network wants them, no larger than the region."""
     sizes = tuple(tile_shape)
     if len(sizes) == 2 and len(spans) == 3 and spans[0].size == 1:
         sizes = (1, *sizes)
-    fitted = fit_tile_shape(sizes, [span.size for span in spans])
-    # Resampled planes need not be even: the parity that counts is that of the network's grid.
+    fitted = fit_tile_shape(sizes, [span.size for span in spans], multiple)
+    # Resampled planes need not be multiples: what counts are those of the network's grid.
     return (min(int(sizes[0]), spans[0].size), *fitted[1:]) if resampled else fitted
 
 
-def check_outputs(outputs: Sequence[str]) -> tuple[str, ...]:
-    """The parts wanted of a network, in the order in which they are listed."""
+def check_outputs(outputs: Sequence[str], parts: Sequence[str] = OUTPUTS, of: str = "") -> tuple[str, ...]:
+    """The parts wanted, in the order in which they are listed.
+
+    Parameters
+    ----------
+    outputs
+        As the user gave them.
+    parts
+        What there is.
+    of
+        Whose they are, for the error: ``" of RLN"``.
+    """
     names = (outputs,) if isinstance(outputs, str) else tuple(outputs)
-    unknown = [name for name in names if name not in OUTPUTS]
-    if unknown or not names:
+    if not names or any(name not in parts for name in names):
         raise ValueError(
-            f"outputs is {outputs!r}; it can hold {', '.join(map(repr, OUTPUTS))}, at least one of them."
+            f"outputs{of} is {outputs!r}; it can hold {', '.join(map(repr, parts))}, at least one of them."
         )
     return tuple(name for name in OUTPUTS if name in names)
 
@@ -83,11 +95,11 @@ def check_voxel_size(voxel_size: Sequence[float] | None, axes: Axes) -> tuple[fl
     return steps[-count:]
 
 
-def check_halo(halo: int | None, model: Any, warnings: list[str]) -> int:
-    """The margin in voxels, even; a warning where it is too small."""
-    field = int(model.network.receptive_field)
+def check_halo(halo: int | None, network: Network, warnings: list[str]) -> int:
+    """The margin in voxels, a multiple of what the network needs; a warning where it is too small."""
+    field = network.receptive_field
     if halo is None:
-        return field
+        return ceil_to(field, network.multiple)
     try:
         wanted = operator.index(halo)
     except TypeError:
@@ -100,7 +112,7 @@ def check_halo(halo: int | None, model: Any, warnings: list[str]) -> int:
             "frames may "
             "show."
         )
-    return even_ceil(wanted)
+    return ceil_to(wanted, network.multiple)
 
 
 def check_region(region: Sequence[slice] | None, axes: Axes) -> tuple[tuple[Span, ...], tuple[Span, ...]]:

@@ -32,7 +32,7 @@ from napari_lucyd.models.normalization import Normalization
 # For classical methods: they scale nothing, but constants, NaNs and saturation are found with it.
 EXTREMES = Normalization("minmax")
 
-# What is returned of a network unless other parts are asked for.
+# What is returned of a network unless other parts are asked for: those of these that it has.
 DEFAULT_OUTPUTS = ("output", "correction_mask", "update_term")
 
 
@@ -68,8 +68,8 @@ def deconvolve(
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
     tile_shape
-        Voxels kept of each pass of the network, one number for each of (Z,) Y, X, made even; by default from
-        the memory that is free. The result does not depend on it.
+        Voxels kept of each pass of the network, one number for each of (Z,) Y, X, raised to a multiple of
+        what it needs (2; CARE 4); by default from the memory that is free. The result does not depend on it.
     halo
         Margin in voxels; by default the network's whole receptive field. With less, seams may show.
     normalization
@@ -79,7 +79,8 @@ def deconvolve(
         (Z, Y, X) steps in any one unit.
     outputs
         Which parts to return, of ``"output"``, ``"correction_mask"``, ``"update_term"``, ``"intermediate"``;
-        by default the first three. A classical method has just the first.
+        by default what the network has of the first three: RLN has an output and an intermediate, CARE and
+        the classical methods just an output.
     progress
         Called with a `Progress` after each tile, or iteration of a classical method.
     isotropic
@@ -180,11 +181,16 @@ def plan(
         wanted = check_classical_outputs(outputs, model)
     else:
         scaling = resolve_normalization(normalization, model.normalization)
-        wanted = check_outputs(DEFAULT_OUTPUTS if outputs is None else outputs)
+        network = model.network
+        if outputs is None:
+            outputs = [name for name in DEFAULT_OUTPUTS if name in network.parts]
+        wanted = check_outputs(outputs, network.parts, f" of {network.title}")
         resampling = choose_resampling(
             steps, isotropic, named.size("Z"), model.dimension == 3 and "Z" in named.names
         )
-        geometry = Geometry(named.volume_shape, check_halo(halo, model, warnings), resampling)
+        geometry = Geometry(
+            named.volume_shape, check_halo(halo, network, warnings), resampling, network.multiple
+        )
     chosen = choose_device(device)
     if chosen.reason:
         warnings.append(f"{chosen.name} is used: {chosen.reason}.")
@@ -209,5 +215,5 @@ def plan(
         warnings.extend(statistics.warnings)
     if classical:
         return ClassicalJob(source, model, chosen, choices, statistics, warnings)
-    tile = None if tile_shape is None else check_tile_shape(tile_shape, spans, resampled)
+    tile = None if tile_shape is None else check_tile_shape(tile_shape, spans, resampled, geometry.multiple)
     return NetworkJob(source, model, chosen, choices, tile, statistics, warnings)

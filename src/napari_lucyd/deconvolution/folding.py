@@ -9,12 +9,14 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from napari_lucyd.networks.network import Network
+
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose2d, nn.ConvTranspose3d)
 _BATCH_NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-def fold(network: nn.Module) -> nn.Module:
+def fold(network: Network) -> Network:
     """A copy in which every batch norm behind a convolution is part of it, and every ReLU works in place.
 
     Folded in float64 and rounded once: the authors' files have running variances of 1e20, with which float32

@@ -7,18 +7,19 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from napari_lucyd.deconvolution.device import Device
 from napari_lucyd.deconvolution.errors import Cancelled, DeconvolutionError
 from napari_lucyd.deconvolution.folding import fold
+from napari_lucyd.networks.network import Network
 
 
 class BlockTooLarge(Exception):
     """The device has not the memory for this block; a smaller one may do."""
 
 
-def prepare(network: nn.Module, device: Device, should_stop: Callable[[], bool] | None = None) -> nn.Module:
+def prepare(network: Network, device: Device, should_stop: Callable[[], bool] | None = None) -> Network:
     """A folded copy of the network on a device, that asks ``should_stop`` before each of its layers.
 
     Raises
@@ -38,7 +39,7 @@ def prepare(network: nn.Module, device: Device, should_stop: Callable[[], bool] 
     return ready
 
 
-def run_network(network: nn.Module, y: Tensor) -> Any:
+def run_network(network: Network, y: Tensor) -> Any:
     """The one place where the network is called for a block.
 
     Parameters
@@ -46,7 +47,7 @@ def run_network(network: nn.Module, y: Tensor) -> Any:
     network
         From `prepare`.
     y
-        (1, 1, [Z,] Y, X), float32, even sizes, on the network's device.
+        (1, 1, [Z,] Y, X), float32, sizes that the network can take, on its device.
 
     Raises
     ------

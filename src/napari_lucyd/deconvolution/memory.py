@@ -3,27 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from napari_lucyd.deconvolution.blocks import Geometry
 from napari_lucyd.deconvolution.methods import ClassicalMethod, RichardsonLucy
 from napari_lucyd.deconvolution.tiling import Span, choose_tile_shape
 
-# Peak working memory for each voxel of a block, in bytes, by dimension. benchmarks/block_memory.py with
-# torch 2.13 on two CPU threads: 222 (3D) and 232 (2D), the slope from its smallest to its largest block.
-BYTES_PER_BLOCK_VOXEL = {3: 240, 2: 240}
+
+class _Appetite(NamedTuple):
+    """What a network takes for a block.
+
+    Attributes
+    ----------
+    voxel_bytes
+        Peak working memory for each voxel. benchmarks/block_memory.py with torch 2.13 on two CPU threads:
+        LUCYD 222 (3D) and 232 (2D), RLN 340, CARE 769, the slope from its smallest to its largest block.
+    cpu_voxels
+        Of the largest block on the CPU. Larger ones save little halo, and cost memory (this: 1.5 GB, CARE
+        2.6) and patience: a Cancel is heard between layers, and a tile takes some seconds (CARE: some
+        six times as long for each voxel).
+    gpu_voxels
+        Of the largest block on a GPU: its widest layer at full size (12, 16 and 64 channels) must be indexed
+        with 31 bits.
+    """
+
+    voxel_bytes: int
+    cpu_voxels: int
+    gpu_voxels: int
+
+
+_APPETITES = {
+    "lucyd": _Appetite(240, 3 * 2**21, 2**27),
+    "rln": _Appetite(370, 3 * 2**21, 2**26),
+    "care": _Appetite(830, 3 * 2**20, 2**24),
+}
 
 # torch's own buffers and code, whatever the block.
 _FIXED_BYTES = 64 * 2**20
 
 # Of the memory that is free, what a run may take: the rest is for whatever else starts meanwhile.
 _SHARE = 0.6
-
-# On the CPU larger blocks save little halo, and cost memory (this: 1.5 GB) and patience: a Cancel is heard
-# between layers, and a tile takes some seconds.
-_MAX_CPU_VOXELS = 3 * 2**21
-
-# On a GPU: the 12 channels of a block must be indexed with 31 bits.
-_MAX_GPU_VOXELS = 2**27
 
 # Peak working memory of the classical methods for each voxel of their grid, in bytes.
 # benchmarks/classical_memory.py with torch 2.13 on the CPU: 44 and 32, with total variation 60; the volume as
@@ -40,32 +59,35 @@ def classical_bytes(method: ClassicalMethod, grid_voxels: int) -> int:
     return _FIXED_BYTES + each * grid_voxels
 
 
-def working_bytes(block_voxels: int, dimension: int) -> int:
-    """Memory that the network takes for one block."""
-    return _FIXED_BYTES + BYTES_PER_BLOCK_VOXEL[dimension] * block_voxels
+def working_bytes(block_voxels: int, network: str) -> int:
+    """Memory that the network of a name takes for one block."""
+    return _FIXED_BYTES + _APPETITES[network].voxel_bytes * block_voxels
 
 
-def largest_block(free_bytes: int, kind: str, dimension: int) -> int:
-    """Voxels of the largest block on a device of ``kind`` with ``free_bytes`` of memory free."""
-    fits = int((_SHARE * free_bytes - _FIXED_BYTES) / BYTES_PER_BLOCK_VOXEL[dimension])
-    return max(0, min(fits, _MAX_CPU_VOXELS if kind == "cpu" else _MAX_GPU_VOXELS))
+def largest_block(free_bytes: int, kind: str, network: str) -> int:
+    """Voxels of its largest block on a device of ``kind`` with ``free_bytes`` of memory free."""
+    appetite = _APPETITES[network]
+    fits = int((_SHARE * free_bytes - _FIXED_BYTES) / appetite.voxel_bytes)
+    return max(0, min(fits, appetite.cpu_voxels if kind == "cpu" else appetite.gpu_voxels))
 
 
 def automatic_tile_shape(
-    geometry: Geometry, spans: Sequence[Span], free_bytes: int, kind: str
+    geometry: Geometry, spans: Sequence[Span], free_bytes: int, kind: str, network: str
 ) -> tuple[int, ...]:
     """The tile shape for a region: a pure function of its arguments.
 
     Parameters
     ----------
     geometry
-        Halo and resampling.
+        Halo, resampling and multiple.
     spans
         The region, in voxels of the source.
     free_bytes
         Free on the device, less what the results will take there.
     kind
         Of device: ``"cpu"``, ``"cuda"``, ``"mps"``.
+    network
+        Its name: ``"lucyd"``, ``"rln"``, ``"care"``.
 
     Returns
     -------
@@ -75,15 +97,16 @@ def automatic_tile_shape(
     Examples
     --------
     >>> geometry = Geometry((64, 256, 256), halo=24)
-    >>> automatic_tile_shape(geometry, [Span(0, n) for n in geometry.shape], 8 * 2**30, "cpu")
+    >>> automatic_tile_shape(geometry, [Span(0, n) for n in geometry.shape], 8 * 2**30, "cpu", "lucyd")
     (64, 256, 128)
     """
-    most = largest_block(free_bytes, kind, len(spans))
+    most = largest_block(free_bytes, kind, network)
     resampling = geometry.resampling
     if resampling is None:
-        return choose_tile_shape([span.size for span in spans], geometry.halo, most)
+        return choose_tile_shape([span.size for span in spans], geometry.halo, most, geometry.multiple)
     planes = resampling.needed_planes(spans[0]).size
-    tile = choose_tile_shape([planes, *(span.size for span in spans[1:])], geometry.halo, most)
+    sizes = [planes, *(span.size for span in spans[1:])]
+    tile = choose_tile_shape(sizes, geometry.halo, most, geometry.multiple)
     # Back to planes of the source; one tile along Z stays one tile.
     kept = spans[0].size if tile[0] >= planes else max(1, int(tile[0] / resampling.factor))
     return (kept, *tile[1:])

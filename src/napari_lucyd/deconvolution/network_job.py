@@ -71,11 +71,11 @@ class NetworkJob(Job):
     def memory_bytes(self) -> int:
         """Peak working memory, results included; the input is not."""
         largest = math.prod(max(sizes) for sizes in self._block_sizes())
-        return self._choices.result_bytes + working_bytes(largest, self._model.dimension)
+        return self._choices.result_bytes + working_bytes(largest, self._model.network.name)
 
     def estimate_seconds(self) -> float:
         """See `Job.estimate_seconds`."""
-        pace = seconds_per_voxel(self._model.network, self._model.dimension, self.device)
+        pace = seconds_per_voxel(self._model.network, self.device)
         # The blocks form a grid, so their voxels add up axis by axis.
         voxels = math.prod(sum(sizes) for sizes in self._block_sizes())
         return pace * voxels * self._choices.volumes
@@ -107,7 +107,7 @@ class NetworkJob(Job):
     def _prepare(self) -> None:
         if self._run is not None:
             return
-        device = run.check_device(self._model.network, self._model.dimension, self.device)
+        device = run.check_device(self._model.network, self.device)
         if device != self.device:
             self._warn(f"{device.name} is used: {device.reason}.")
             self.device = device
@@ -119,13 +119,16 @@ class NetworkJob(Job):
         free = free_memory(self.device)
         if self._results_fit() and self.device.kind != "cuda":  # the results lie in the same memory
             free -= choices.result_bytes
-        return automatic_tile_shape(choices.geometry, choices.spans, free, self.device.kind)
+        return automatic_tile_shape(
+            choices.geometry, choices.spans, free, self.device.kind, self._model.network.name
+        )
 
     def _block_sizes(self) -> list[list[int]]:
         """Sizes of the blocks along each axis: all combinations of them are the blocks of a volume."""
         choices = self._choices
         axes = enumerate(zip(choices.spans, self.tile_shape, strict=True))
+        multiple = choices.geometry.multiple
         return [
-            [choices.geometry.block_along(axis, kept).size for kept in cut_axis(span, size)]
+            [choices.geometry.block_along(axis, kept).size for kept in cut_axis(span, size, multiple)]
             for axis, (span, size) in axes
         ]

@@ -22,6 +22,8 @@ class TileQueue:
         Of each volume.
     cost
         Voxels of a tile's block.
+    multiple
+        Tiles are cut at multiples of it.
 
     Attributes
     ----------
@@ -32,12 +34,17 @@ class TileQueue:
     """
 
     def __init__(
-        self, leads: Iterable[tuple[int, ...]], tiles: Sequence[Tile], cost: Callable[[Tile], int]
+        self,
+        leads: Iterable[tuple[int, ...]],
+        tiles: Sequence[Tile],
+        cost: Callable[[Tile], int],
+        multiple: int = 2,
     ) -> None:
         self._leads = deque(leads)
         self._tiles = tuple(tiles)
         self._current = deque(self._tiles)
         self._cost = cost
+        self._multiple = multiple
         self.done = 0
         self.total = len(self._leads) * len(self._tiles)
         self.cost_left = len(self._leads) * sum(cost(tile) for tile in self._tiles)
@@ -63,7 +70,7 @@ class TileQueue:
     def halve(self) -> tuple[Tile, Tile] | None:
         """Put two halves in the place of the first tile; None, and nothing done, where it is too small."""
         tile = self._current[0]
-        halves = halve(tile) if max(tile.shape) > _SMALLEST_SIDE else None
+        halves = halve(tile, self._multiple) if max(tile.shape) > _SMALLEST_SIDE else None
         if halves is not None:
             self._current.popleft()
             self._current.extendleft(reversed(halves))

@@ -32,7 +32,7 @@ def write_recipe(
     *,
     statistics: Statistics | None,
     tile_shape: Sequence[int],
-    deviation: float,
+    deviation: float | None,
     complete: bool,
     warnings: Sequence[str],
 ) -> dict[str, Any]:
@@ -40,11 +40,12 @@ def write_recipe(
 
     ``normalization`` has lists ``lo`` and ``s`` with one entry for each of ``groups``, the indices along
     the axes ``separate`` ([{}] if all volumes are scaled together). ``g`` and ``o`` are the gain and offset
-    of the network's last batch norm. With these,
-    output = lo + s · max(0, (image - lo + correction_mask) / s · update_term + o).
+    of LUCYD's last batch norm. With these,
+    output = lo + s · max(0, (image - lo + correction_mask) / s · update_term + o),
+    up to ``identity_deviation`` as a share of the range. Other networks have none of the three.
     """
     groups = statistics.groups if statistics is not None else ()
-    gain, offset = model.network.output_gain()
+    gain = model.network.output_gain()
     resampling = choices.geometry.resampling
     return {
         "software": "napari-lucyd",
@@ -61,14 +62,12 @@ def write_recipe(
             "lo": [group.lo for group in groups],
             "s": [group.s for group in groups],
         },
-        "g": gain,
-        "o": offset,
+        **({} if gain is None else {"g": gain[0], "o": gain[1], "identity_deviation": deviation or 0.0}),
         "resampling": None if resampling is None else {"axis": "Z", "factor": resampling.factor},
         "voxel_size": None if choices.voxel_size is None else list(choices.voxel_size),
         "tile_shape": list(tile_shape),
         "halo": choices.geometry.halo,
         **_setting(choices, device, dtype),
-        "identity_deviation": deviation,
         "complete": complete,
         "warnings": list(warnings),
     }

@@ -46,7 +46,7 @@ class Result:
 
     Notes
     -----
-    What was not asked for, and what a classical method does not have, is None. With lo, s and o of the
+    What was not asked for, and what a method does not have, is None. For LUCYD, with lo, s and o of the
     recipe, output = lo + s · max(0, (image - lo + correction_mask) / s · update_term + o); resampling along
     Z, which interpolates each of the parts, makes this hold on the network's grid only.
     """

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
 from napari_lucyd.deconvolution import inference
 from napari_lucyd.deconvolution.blocks import Shown, constant_parts, read_block, shown_parts
@@ -24,17 +23,19 @@ from napari_lucyd.deconvolution.result import Progress
 from napari_lucyd.deconvolution.source import Source
 from napari_lucyd.deconvolution.tiling import Tile, cut
 from napari_lucyd.deconvolution.trial import working_device
+from napari_lucyd.networks.network import Network
 
 # Smaller volumes may well be restored to nothing but background.
 _FEW_VOXELS = 1000
 
 
-def check_device(network: nn.Module, dimension: int, device: Device) -> Device:
+def check_device(network: Network, device: Device) -> Device:
     """The device, or the CPU with the reason if the device cannot run the network at all."""
 
     def trial() -> None:
         ready = inference.prepare(network, device)
-        inference.run_network(ready, torch.zeros((1, 1, *[8] * dimension), device=device.torch))
+        shape = [8] * network.config.dimension
+        inference.run_network(ready, torch.zeros((1, 1, *shape), device=device.torch))
 
     return working_device(device, trial, "run the network")
 
@@ -70,7 +71,8 @@ class Run:
     tile_shape
         Smaller than the planned one if memory ran out.
     deviation
-        Largest difference between x' and the formula of what is shown, as a share of the range.
+        Largest difference between x' and the formula of what is shown, as a share of the range; None for
+        networks that have no such formula.
     """
 
     def __init__(
@@ -92,11 +94,12 @@ class Run:
         self._range = _Range()
         self._largest = math.inf  # block known to fit, in voxels
         self.tile_shape = tile_shape
-        self.deviation = 0.0
+        self.deviation: float | None = None
         self.queue = TileQueue(
             product(*(range(*span) for span in choices.lead_spans)),
-            list(cut(choices.spans, tile_shape)),
+            list(cut(choices.spans, tile_shape, choices.geometry.multiple)),
             choices.geometry.block_voxels,
+            choices.geometry.multiple,
         )
         self.arrays = choices.make_arrays()
 
@@ -108,7 +111,6 @@ class Run:
     def steps(self, statistics: Statistics, should_stop: Callable[[], bool] | None) -> Iterator[Progress]:
         """Do what is left; see `Job.steps`."""
         network = inference.prepare(self._model.network, self._device, should_stop)
-        gain = self._model.network.output_gain()
         queue, choices = self.queue, self._choices
         started, computed = time.perf_counter(), 0
         try:
@@ -123,7 +125,7 @@ class Run:
                 group = statistics.group(dict(zip(choices.axes.leading, lead, strict=True)))
                 too_large = False
                 try:
-                    self._do(network, gain, lead, tile, group)
+                    self._do(network, lead, tile, group)
                 except (inference.BlockTooLarge, MemoryError):
                     too_large = True
                 # Not in the clause above: there the error still holds what has to be released.
@@ -145,9 +147,7 @@ class Run:
             del network
             release_memory(self._device)
 
-    def _do(
-        self, network: nn.Module, gain: tuple[float, float], lead: tuple[int, ...], tile: Tile, group: Group
-    ) -> None:
+    def _do(self, network: Network, lead: tuple[int, ...], tile: Tile, group: Group) -> None:
         choices = self._choices
         block = read_block(self._source, lead, tile, choices.geometry, group)
         self._range.add(block.values)
@@ -155,8 +155,9 @@ class Run:
             self._bright = True
             parts = constant_parts(tile, group, choices.outputs)
         else:
-            shown = self._compute(network, gain, block.values, tile, group)
-            self.deviation = max(self.deviation, shown.deviation)
+            shown = self._compute(network, block.values, tile, group)
+            if shown.deviation is not None:
+                self.deviation = max(self.deviation or 0.0, shown.deviation)
             self._bright |= shown.bright
             parts = shown.parts
         where = choices.where(lead, tile)
@@ -171,9 +172,7 @@ class Run:
             values = part if block.missing is None else np.where(block.missing, np.float32(np.nan), part)
             self.arrays[name][where] = values.reshape(shape)
 
-    def _compute(
-        self, network: nn.Module, gain: tuple[float, float], values: Any, tile: Tile, group: Group
-    ) -> Shown:
+    def _compute(self, network: Network, values: Any, tile: Tile, group: Group) -> Shown:
         """One block through the network; ``values`` are overwritten."""
         choices = self._choices
         try:
@@ -181,7 +180,7 @@ class Run:
             values /= np.float32(group.s)
             y = torch.from_numpy(values)[None, None].to(self._device.torch)
             raw = inference.run_network(network, y)
-            return shown_parts(y, raw, gain, tile, choices.geometry, group, choices.outputs)
+            return shown_parts(y, raw, self._model.network, tile, choices.geometry, group, choices.outputs)
         except (RuntimeError, MemoryError) as error:
             if inference.is_out_of_memory(error):
                 raise inference.BlockTooLarge(str(error)) from None

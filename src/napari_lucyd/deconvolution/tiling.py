@@ -3,8 +3,8 @@
 A *tile* is what is kept of one pass of the network, the *halo* the margin that the pass needs around
 it, the *block* both together: what is read. The volume is thought of as continued without end by
 reflection, so that blocks may reach over its borders; `reflected` says which voxel stands there.
-Blocks begin at even indices and have even sizes, because the network halves and doubles its input
-and so its result depends on the parity of the origin.
+Blocks begin at multiples of what the network needs (2, or 4) and have such sizes, because it halves
+and doubles its input, once or twice, and so its result depends on where its origin lies.
 """
 
 from __future__ import annotations
@@ -53,25 +53,25 @@ class Tile:
         return tuple(span.slice for span in self.spans)
 
 
-def even_floor(index: int) -> int:
-    """The largest even number that is not above ``index``."""
-    return index - index % 2
+def floor_to(index: int, multiple: int) -> int:
+    """The largest multiple that is not above ``index``."""
+    return index - index % multiple
 
 
-def even_ceil(index: int) -> int:
-    """The smallest even number that is not below ``index``."""
-    return index + index % 2
+def ceil_to(index: int, multiple: int) -> int:
+    """The smallest multiple that is not below ``index``."""
+    return index + -index % multiple
 
 
-def block_span(kept: Span, halo: int) -> Span:
-    """The span to read for the span ``kept``: ``halo`` more on both sides, made even outwards.
+def block_span(kept: Span, halo: int, multiple: int = 2) -> Span:
+    """The span to read for ``kept``: ``halo`` more on both sides, and outwards from there to multiples.
 
     Examples
     --------
     >>> block_span(Span(0, 7), halo=24)
     Span(start=-24, stop=32)
     """
-    return Span(even_floor(kept.start - halo), even_ceil(kept.stop + halo))
+    return Span(floor_to(kept.start - halo, multiple), ceil_to(kept.stop + halo, multiple))
 
 
 def reflected(span: Span, size: int) -> npt.NDArray[np.int64]:
@@ -93,38 +93,39 @@ def reflected(span: Span, size: int) -> npt.NDArray[np.int64]:
     return np.minimum(phase, period - phase)
 
 
-def fit_tile_shape(tile_shape: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-    """The tile shape made even (upwards) and no larger than needed to hold ``shape``."""
+def fit_tile_shape(tile_shape: Sequence[int], shape: Sequence[int], multiple: int = 2) -> tuple[int, ...]:
+    """The tile shape raised to multiples, but no larger than needed to hold ``shape``."""
     if len(tile_shape) != len(shape) or any(n < 1 for n in tile_shape):
         raise ValueError(
             f"tile_shape is {tuple(tile_shape)}; it needs {len(shape)} positive sizes, one for each of the "
             f"spatial axes of shape {tuple(shape)}."
         )
-    return tuple(even_ceil(min(int(t), n)) for t, n in zip(tile_shape, shape, strict=True))
+    return tuple(ceil_to(min(int(t), n), multiple) for t, n in zip(tile_shape, shape, strict=True))
 
 
-def cut_axis(span: Span, size: int) -> list[Span]:
+def cut_axis(span: Span, size: int, multiple: int = 2) -> list[Span]:
     """Pieces of ``span`` of at most ``size`` voxels, in order.
 
-    Inner borders lie on multiples of ``size`` (even, as a rule) from the even index at or below the
-    beginning, so that no block has to grow by the odd voxel.
+    Inner borders lie ``size`` (itself a multiple, as a rule) apart from the multiple at or below the
+    beginning, so that no block has to grow by odd voxels.
     """
-    inner = range(even_floor(span.start) + size, span.stop, size)
+    inner = range(floor_to(span.start, multiple) + size, span.stop, size)
     borders = [span.start, *(border for border in inner if border > span.start), span.stop]
     return [Span(start, stop) for start, stop in pairwise(borders)]
 
 
-def cut(extent: Sequence[Span], tile_shape: Sequence[int]) -> Iterator[Tile]:
+def cut(extent: Sequence[Span], tile_shape: Sequence[int], multiple: int = 2) -> Iterator[Tile]:
     """Tiles that cover ``extent``, each voxel once, in reading order."""
-    for spans in product(*map(cut_axis, extent, tile_shape)):
+    axes = zip(extent, tile_shape, strict=True)
+    for spans in product(*(cut_axis(span, size, multiple) for span, size in axes)):
         yield Tile(spans)
 
 
-def halve(tile: Tile) -> tuple[Tile, Tile] | None:
-    """The tile cut in two along its longest axis, at an even index; None where it is too small for that."""
+def halve(tile: Tile, multiple: int = 2) -> tuple[Tile, Tile] | None:
+    """The tile cut in two along its longest axis, at a multiple; None where it is too small for that."""
     axis = max(range(len(tile.spans)), key=lambda i: tile.spans[i].size)
     span = tile.spans[axis]
-    middle = even_floor(span.start + (span.size + 1) // 2)
+    middle = floor_to(span.start + (span.size + 1) // 2, multiple)
     if not span.start < middle < span.stop:
         return None
     low, high = list(tile.spans), list(tile.spans)
@@ -132,12 +133,14 @@ def halve(tile: Tile) -> tuple[Tile, Tile] | None:
     return Tile(tuple(low)), Tile(tuple(high))
 
 
-def block_voxels(tile_shape: Sequence[int], halo: int) -> int:
-    """Voxels of the block around an even tile."""
-    return math.prod(even_ceil(n) + 2 * even_ceil(halo) for n in tile_shape)
+def block_voxels(tile_shape: Sequence[int], halo: int, multiple: int = 2) -> int:
+    """Voxels of the block around a tile whose origin and sizes are multiples."""
+    return math.prod(ceil_to(n, multiple) + 2 * ceil_to(halo, multiple) for n in tile_shape)
 
 
-def choose_tile_shape(shape: Sequence[int], halo: int, max_block_voxels: int) -> tuple[int, ...]:
+def choose_tile_shape(
+    shape: Sequence[int], halo: int, max_block_voxels: int, multiple: int = 2
+) -> tuple[int, ...]:
     """The tile shape whose blocks fit and that reads the fewest voxels in all.
 
     Parameters
@@ -148,40 +151,42 @@ def choose_tile_shape(shape: Sequence[int], halo: int, max_block_voxels: int) ->
         Margin in voxels.
     max_block_voxels
         What fits: a pure number, so that the choice can be tested without a device.
+    multiple
+        What the sizes are to be multiples of.
 
     Returns
     -------
     tuple of int
-        Even sizes. If nothing fits, the smallest there is (2 voxels along each axis).
+        If nothing fits, the smallest there is (``multiple`` voxels along each axis).
 
     Examples
     --------
     >>> choose_tile_shape((64, 256, 256), halo=24, max_block_voxels=2**23)
     (64, 256, 128)
     """
-    candidates = [_even_parts(n) for n in shape]  # per axis: (tile sizes, number of tiles)
+    candidates = [_parts(n, multiple) for n in shape]  # per axis: (tile sizes, number of tiles)
     grids = np.meshgrid(*(sizes for sizes, _ in candidates), indexing="ij")
     counts = np.meshgrid(*(count for _, count in candidates), indexing="ij")
     blocks = np.ones(grids[0].shape)
     total = np.ones(grids[0].shape)
     longest = np.zeros(grids[0].shape)
     for sizes, count in zip(grids, counts, strict=True):
-        side = sizes + 2.0 * even_ceil(halo)
+        side = sizes + 2.0 * ceil_to(halo, multiple)
         blocks *= side
         total *= side * count
         longest = np.maximum(longest, side)
     total[blocks > max_block_voxels] = np.inf
     if not np.isfinite(total).any():
-        return (2,) * len(shape)
+        return (multiple,) * len(shape)
     # Among equals the most compact block: its longest side is shortest.
     best = np.lexsort((longest.ravel(), total.ravel()))[0]
     return tuple(int(sizes.ravel()[best]) for sizes in grids)
 
 
-def _even_parts(size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Even tile sizes worth a thought along an axis, and how many tiles each gives."""
-    sizes = {even_ceil(-(-size // parts)) for parts in range(1, 65)}
-    while (smallest := min(sizes)) > 2:  # coarser steps below, down to what always fits
-        sizes.add(even_ceil(smallest * 3 // 4 - 1) or 2)
+def _parts(size: int, multiple: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Tile sizes worth a thought along an axis, all multiples, and how many tiles each gives."""
+    sizes = {ceil_to(-(-size // parts), multiple) for parts in range(1, 65)}
+    while (smallest := min(sizes)) > multiple:  # coarser steps below, down to what always fits
+        sizes.add(max(multiple, floor_to(smallest * 3 // 4, multiple)))
     tiles = np.asarray(sorted(sizes, reverse=True), dtype=np.int64)
     return tiles, -(-size // tiles)

@@ -5,34 +5,40 @@ from __future__ import annotations
 import time
 
 import torch
-from torch import nn
 
 from napari_lucyd.deconvolution.device import Device
 from napari_lucyd.deconvolution.inference import prepare, run_network
+from napari_lucyd.networks.network import Network
 
 # The block that is timed: half a second on two cores. A smaller one would be slower for each of its voxels.
-_SHAPES = {3: (64, 96, 96), 2: (1024, 1024)}
+_SHAPES = {
+    ("lucyd", 3): (64, 96, 96),
+    ("lucyd", 2): (1024, 1024),
+    ("rln", 3): (64, 96, 96),
+    ("care", 3): (32, 48, 48),
+}
 
-_known: dict[tuple[str, int, int], float] = {}
+_known: dict[tuple[str, str, int, int], float] = {}
 
 
-def seconds_per_voxel(network: nn.Module, dimension: int, device: Device) -> float:
+def seconds_per_voxel(network: Network, device: Device) -> float:
     """Seconds for one voxel of a block on a device; measured at the first call, then remembered.
 
-    The time does not depend on the weights, so any network of this dimension answers for all.
+    The time does not depend on the weights, so any network of this name and dimension answers for all.
     """
-    key = (device.torch, dimension, torch.get_num_threads())
+    key = (device.torch, network.name, network.config.dimension, torch.get_num_threads())
     if key not in _known:
-        _known[key] = _measure(network, dimension, device)
+        _known[key] = _measure(network, device)
     return _known[key]
 
 
-def _measure(network: nn.Module, dimension: int, device: Device) -> float:
+def _measure(network: Network, device: Device) -> float:
+    dimension = network.config.dimension
     ready = prepare(network, device)
     target = torch.device(device.torch)
     small = torch.rand((1, 1, *[16] * dimension), device=target)
     run_network(ready, small)  # what is set up at the first call does not count
-    block = torch.rand((1, 1, *_SHAPES[dimension]), device=target)
+    block = torch.rand((1, 1, *_SHAPES[network.name, dimension]), device=target)
     start = time.perf_counter()
     float(run_network(ready, block).output.sum())  # waits for the device
     return (time.perf_counter() - start) / block.numel()

@@ -19,7 +19,7 @@ from safetensors.torch import load, save
 from napari_lucyd.models.authors import convert
 from napari_lucyd.models.catalogue import list_models
 from napari_lucyd.models.normalization import Normalization
-from napari_lucyd.networks import LUCYD, LucydConfig
+from napari_lucyd.networks import Network, config_class, describe, network_class
 
 _PICKLES = (".pth", ".pt")
 # The entry of a safetensors file's metadata that makes it load alone, and what of the card it repeats.
@@ -44,7 +44,7 @@ class Model:
     """
 
     name: str
-    network: LUCYD
+    network: Network
     card: dict[str, Any]
     sha256: str
 
@@ -61,7 +61,7 @@ class Model:
     @classmethod
     def from_network(
         cls,
-        network: LUCYD,
+        network: Network,
         *,
         name: str,
         normalization: Mapping[str, Any] | None = None,
@@ -84,7 +84,7 @@ class Model:
         complete = {
             **(card or {}),
             "name": name,
-            "network": {"type": "lucyd", **asdict(network.config)},
+            "network": describe(network.config),
             "normalization": asdict(Normalization(**(normalization or {}))),
         }
         return cls(name, network, complete, hashlib.sha256(_serialise(network, complete)).hexdigest())
@@ -109,7 +109,7 @@ def load_model(model: str | Path = "general") -> Model:
     FileNotFoundError
         If there is neither a model nor a file of that name.
     ValueError
-        If the file is not a LUCYD model; the message says what is missing or odd.
+        If the file is not a model; the message says what is missing or odd.
 
     Examples
     --------
@@ -138,7 +138,7 @@ def load_model(model: str | Path = "general") -> Model:
 
 def save_model(
     path: str | Path,
-    network: LUCYD,
+    network: Network,
     *,
     normalization: Mapping[str, Any] | None = None,
     card: Mapping[str, Any] | None = None,
@@ -191,7 +191,7 @@ def save_model(
     return path
 
 
-def _serialise(network: LUCYD, card: Mapping[str, Any]) -> bytes:
+def _serialise(network: Network, card: Mapping[str, Any]) -> bytes:
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     # One entry: safetensors writes several in an order that changes, and the file's hash with it.
     return save(state, metadata={_ENTRY: json.dumps({key: card[key] for key in _DESCRIBED})})
@@ -210,10 +210,12 @@ def _from_safetensors(data: bytes, name: str, card: dict[str, Any] | None) -> Mo
             "it saved. Save the network with napari_lucyd.models.save_model."
         )
     described = json.loads(metadata[_ENTRY])
-    config = dict(described["network"])
-    if config.pop("type", None) != "lucyd":
-        raise ValueError(f"{name}: the network type is {described['network'].get('type')!r}, not 'lucyd'.")
-    network = LUCYD(LucydConfig(**config))
+    entries = dict(described["network"])
+    try:
+        config = config_class(entries.pop("type", None))(**entries)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: this version cannot build the network: {error}") from error
+    network = network_class(config)(config)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
@@ -247,7 +249,7 @@ def _from_checkpoint(path: Path) -> Model:
         "name": path.stem,
         "title": "Imported checkpoint",
         "description": "Weights in the authors' format; how they were trained is not known to this software.",
-        "network": {"type": "lucyd", **asdict(network.config)},
+        "network": describe(network.config),
         # Their test inputs are scaled by their own extremes.
         "normalization": asdict(Normalization("minmax")),
     }

@@ -4,6 +4,8 @@ from napari_lucyd.networks.care import CARE, CareConfig, CareOutput
 from napari_lucyd.networks.centring import centre_update_term
 from napari_lucyd.networks.division import division_share
 from napari_lucyd.networks.lucyd import LUCYD, LucydConfig, LucydOutput
+from napari_lucyd.networks.network import Network, NetworkConfig
+from napari_lucyd.networks.registry import config_class, describe, network_class
 from napari_lucyd.networks.rln import RLN, RlnConfig, RlnOutput
 
 __all__ = [
@@ -14,8 +16,13 @@ __all__ = [
     "CareOutput",
     "LucydConfig",
     "LucydOutput",
+    "Network",
+    "NetworkConfig",
     "RlnConfig",
     "RlnOutput",
     "centre_update_term",
+    "config_class",
+    "describe",
     "division_share",
+    "network_class",
 ]

@@ -13,9 +13,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from napari_lucyd.networks.network import Network, NetworkConfig
+
 
 @dataclass(frozen=True)
-class CareConfig:
+class CareConfig(NetworkConfig):
     """What is needed, beside its weights, to rebuild a CARE network.
 
     Parameters
@@ -23,8 +25,6 @@ class CareConfig:
     dimension
         3, for volumes (Z, Y, X).
     """
-
-    dimension: int = 3
 
     def __post_init__(self) -> None:
         if self.dimension != 3:
@@ -51,7 +51,7 @@ def _pair(inputs: int, middle: int, outputs: int) -> nn.Sequential:
     )
 
 
-class CARE(nn.Module):
+class CARE(Network):
     """The network: a U-Net with two halvings, whose result is added to the input.
 
     Takes a tensor (N, 1, Z, Y, X), float, scaled so that its percentiles 2 and 99.8 are 0 and 1, with every
@@ -71,6 +71,9 @@ class CARE(nn.Module):
     torch.Size([1, 1, 8, 16, 16])
     """
 
+    name = "care"
+    title = "CARE"
+    parts = ("output",)
     receptive_field = 23
     multiple = 4
 

@@ -12,9 +12,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from napari_lucyd.networks.network import Network, NetworkConfig
+
 
 @dataclass(frozen=True)
-class LucydConfig:
+class LucydConfig(NetworkConfig):
     """What is needed, beside its weights, to rebuild a LUCYD network.
 
     Parameters
@@ -27,7 +29,6 @@ class LucydConfig:
         for what our own are trained with.
     """
 
-    dimension: int = 3
     epsilon: float = 1e-12
 
     def __post_init__(self) -> None:
@@ -119,7 +120,7 @@ class RichardsonLucyDivision(nn.Module):
         return embedded
 
 
-class LUCYD(nn.Module):
+class LUCYD(Network):
     """The network: a correction branch, an update branch, and a bottleneck that they share.
 
     Takes a tensor (N, 1, Z, Y, X), or (N, 1, Y, X) in 2D, float, normalised to about [0, 1],
@@ -140,8 +141,13 @@ class LUCYD(nn.Module):
     torch.Size([1, 1, 8, 16, 16])
     """
 
+    name = "lucyd"
+    title = "LUCYD"
+    parts = LucydOutput._fields
+    non_negative = ("output", "update_term")
     receptive_field = 24
     multiple = 2
+    config: LucydConfig
 
     def __init__(self, config: LucydConfig | None = None) -> None:
         super().__init__()

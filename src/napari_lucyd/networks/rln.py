@@ -13,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from napari_lucyd.networks.network import Network, NetworkConfig
+
 # TensorFlow's defaults, with which the authors trained; its momentum of 0.99 is 0.01 in PyTorch's convention.
 _BATCH_NORM_EPSILON = 1e-3
 _BATCH_NORM_MOMENTUM = 0.01
@@ -21,7 +23,7 @@ _EPSILON = 1e-3
 
 
 @dataclass(frozen=True)
-class RlnConfig:
+class RlnConfig(NetworkConfig):
     """What is needed, beside its weights, to rebuild an RLN network.
 
     Parameters
@@ -40,7 +42,6 @@ class RlnConfig:
     than that on average. With ``affine=False`` the bias is therefore added behind the batch norm.
     """
 
-    dimension: int = 3
     affine: bool = True
 
     def __post_init__(self) -> None:
@@ -108,7 +109,7 @@ class Division(nn.Module):
         return embedded, self.refine(embedded)
 
 
-class RLN(nn.Module):
+class RLN(Network):
     """The network: a Richardson-Lucy step learnt at half resolution, a second one at full, and a merge.
 
     Takes a tensor (N, 1, Z, Y, X), float, normalised to about [0, 1], with every spatial size even. 15,968
@@ -130,6 +131,10 @@ class RLN(nn.Module):
     torch.Size([1, 1, 8, 16, 16])
     """
 
+    name = "rln"
+    title = "RLN"
+    parts = RlnOutput._fields
+    non_negative = ("output",)
     receptive_field = 17
     multiple = 2
 

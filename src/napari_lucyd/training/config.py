@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_lucyd.models.normalization import Normalization
-from napari_lucyd.networks.lucyd import LucydConfig
+from napari_lucyd.networks import LUCYD, LucydConfig, NetworkConfig, config_class, describe, network_class
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,8 @@ class ScheduleConfig:
         that they keep their running ones, as in use: only so can the network learn what level and what
         gain an output has to have, for the last batch norm takes both out of a batch.
     near_identity
-        Whether the untrained network copies its input (`start_near_identity`), or starts as PyTorch has it.
+        LUCYD: whether the untrained network copies its input (`start_near_identity`), or starts as PyTorch
+        has it.
     clip
         The largest gradient norm.
     average_decay
@@ -151,7 +152,7 @@ class TrainingConfig:
     title: str = ""
     description: str = ""
     history: str = ""
-    network: LucydConfig = field(default_factory=LucydConfig)
+    network: NetworkConfig = field(default_factory=LucydConfig)
     normalization: Normalization = field(default_factory=Normalization)
     data: DataConfig = field(default_factory=DataConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -161,14 +162,24 @@ class TrainingConfig:
             raise ValueError(
                 f"data.patch_shape is {self.data.patch_shape}, the network {self.network.dimension}D."
             )
+        kind = network_class(self.network)
+        if any(n % kind.multiple for n in self.data.patch_shape):
+            raise ValueError(
+                f"data.patch_shape is {self.data.patch_shape}; {kind.title} needs sizes that are "
+                f"multiples of {kind.multiple}."
+            )
+        if self.schedule.near_identity and kind is not LUCYD:
+            raise ValueError(f"schedule.near_identity is a start for LUCYD; leave it out for {kind.title}.")
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON data."""
-        return asdict(self)
+        """Plain JSON data; ``network`` tells its type where it is not LUCYD, as the TOML file may."""
+        described = describe(self.network)
+        if described["type"] == LUCYD.name:
+            del described["type"]
+        return {**asdict(self), "network": described}
 
 
-_TABLES = {
-    "network": LucydConfig,
+_TABLES: dict[str, type[Any]] = {
     "normalization": Normalization,
     "data": DataConfig,
     "schedule": ScheduleConfig,
@@ -201,7 +212,10 @@ def load_config(path: str | Path) -> TrainingConfig:
             raise ValueError(f"{path} is not valid TOML: {error}.") from error
     values: dict[str, Any] = {}
     for key, value in entries.items():
-        if key in _TABLES:
+        if key == "network":
+            value = dict(value)
+            values[key] = _table(config_class(value.pop("type", LUCYD.name)), key, value)
+        elif key in _TABLES:
             values[key] = _table(_TABLES[key], key, value)
         elif key in ("name", "title", "description", "history"):
             values[key] = value

@@ -20,10 +20,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from napari_lucyd.models.store import save_model
-from napari_lucyd.networks import LUCYD, centre_update_term, division_share
+from napari_lucyd.networks import LUCYD, Network, network_class
 from napari_lucyd.training.config import TrainingConfig, load_config
 from napari_lucyd.training.data import VALIDATION_PHANTOMS, Patch, Patches
-from napari_lucyd.training.loss import local_flux_error, lucyd_loss, ssim_global
+from napari_lucyd.training.finish import finish
+from napari_lucyd.training.loss import LOSSES, local_flux_error, ssim_global
 from napari_lucyd.training.start import start_from, start_near_identity
 
 LOG_COLUMNS = ("step", "patches", "learning_rate", "loss", "validation_psnr", "validation_ssim_global")
@@ -68,7 +69,7 @@ def train(
     resume
         Go on from the folder's checkpoint; on the CPU the result is bit for bit that of an unbroken run.
     start
-        A model of the same dimension and epsilon, a shipped name or a path, whose weights to begin with.
+        A model of the same network and configuration, a shipped name or a path, whose weights to begin with.
     stop_after
         Save and return after this many steps of the whole run.
     progress
@@ -136,18 +137,19 @@ class _Run:
         schedule = config.schedule
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(schedule.seed)
-            network = LUCYD(config.network)
-        if schedule.near_identity:
+            network = network_class(config.network)(config.network)
+        if isinstance(network, LUCYD) and schedule.near_identity:
             start_near_identity(network)
         self.started_from: dict[str, Any] | None = None
         if start is not None:
             self.started_from = start_from(network, start)
         self.layout = torch.channels_last_3d if config.network.dimension == 3 else torch.channels_last
         # torch's annotations do not know this overload.
-        self.network: LUCYD = network.to(device).to(memory_format=self.layout)  # type: ignore[call-overload]
+        self.network: Network = network.to(device).to(memory_format=self.layout)  # type: ignore[call-overload]
         average = get_ema_multi_avg_fn(schedule.average_decay)  # type: ignore[no-untyped-call]
         # Averaging the batch norms' running statistics too keeps them those of the averaged weights.
         self.averaged = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
+        self.loss = LOSSES[network.name]
         self.optimizer = torch.optim.Adam(self.network.parameters(), betas=(0.9, 0.999))
         self.schedule = self.cycle()
         self.forward: nn.Module = self.network
@@ -166,7 +168,7 @@ class _Run:
 
     def train_on(self, batch: Patch) -> float:
         started = time.monotonic()
-        image, truth, weight = (tensor.to(self.device, non_blocking=True) for tensor in batch)
+        batch = Patch(*(tensor.to(self.device, non_blocking=True) for tensor in batch))
         self.network.train()
         frozen = self.step >= self.config.schedule.free_norms * self.config.schedule.steps
         if frozen:
@@ -174,10 +176,10 @@ class _Run:
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
         self.optimizer.zero_grad(set_to_none=True)
-        output = self.forward(image.contiguous(memory_format=self.layout)).output
-        loss = lucyd_loss(output * weight, truth * weight)
+        result = self.forward(batch.image.contiguous(memory_format=self.layout))
+        loss = self.loss(result, batch)
         if self.config.schedule.flux_weight:
-            flux = local_flux_error(output * weight, truth * weight)
+            flux = local_flux_error(result.output * batch.weight, batch.truth * batch.weight)
             loss = loss + self.config.schedule.flux_weight * flux
         value = loss.item()
         if not math.isfinite(value):
@@ -265,7 +267,10 @@ class _Run:
     def finish(self) -> Path:
         config, data = self.config, self.config.data
         open_track = data.track == "open"
-        network, share = self._finished_network()
+        images = torch.stack([patch.image for patch in self.validation]).to(self.device)
+        # What is kept are the averaged weights.
+        network: Network = copy.deepcopy(self.averaged.module).eval()  # type: ignore[assignment]
+        measured = finish(network, images)
         validated = [row for row in self.rows if row["validation_psnr"]]
         card = {
             "title": config.title,
@@ -295,7 +300,7 @@ class _Run:
                     "ssim_global": float(validated[-1]["validation_ssim_global"]),
                     "on": f"{config.schedule.validation_patches} patches of phantoms not trained on",
                 },
-                "division_share": round(share, 3),
+                **measured,
             },
             "license": "BSD-3-Clause",
         }
@@ -312,13 +317,6 @@ class _Run:
         if self.started_from:
             command += f" --start {self.started_from['given']}"
         return command
-
-    def _finished_network(self) -> tuple[LUCYD, float]:
-        """The averaged weights with their update term centred, and the division's share."""
-        images = torch.stack([patch.image for patch in self.validation]).to(self.device)
-        network: LUCYD = copy.deepcopy(self.averaged.module).eval()  # type: ignore[assignment]
-        centre_update_term(network, images)
-        return network, division_share(network, images)
 
 
 def _batches(config: TrainingConfig, first: int, last: int, workers: int) -> Iterator[Patch]:

@@ -1,15 +1,28 @@
-"""The paper's loss (Eq. 8) and the global SSIM within it."""
+"""What each network is trained to lower: its authors' loss, on what it gives for a batch.
+
+LUCYD: Eq. 8 of Chobola et al. (MICCAI 2023). RLN: Li et al., Nature Methods 19, 1427 (2022). CARE: Weigert et
+al., Nature Methods 15, 1090 (2018).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
+
+from napari_lucyd.networks import CareOutput, LucydOutput, RlnOutput
+from napari_lucyd.training.data import Patch
 
 # The authors' constants, on the means and on the variances: (0.01)^2 and (0.03)^2 for a range of 1.
 MEAN_CONSTANT = 1e-4
 VARIANCE_CONSTANT = 9e-4
 # Wide enough for most of a blur's light to stay inside, small enough to follow uneven backgrounds.
 FLUX_CUBE = 8
+# RLN: how much its half-resolution estimate T counts, and the share of the truth in what T is to be.
+ESTIMATE_WEIGHT = 0.1
+ESTIMATE_TRUTH = 0.8
 
 
 def ssim_global(output: Tensor, truth: Tensor) -> Tensor:
@@ -61,3 +74,23 @@ def local_flux_error(output: Tensor, truth: Tensor) -> Tensor:
     """
     pool = torch.nn.functional.avg_pool3d if output.ndim == 5 else torch.nn.functional.avg_pool2d
     return pool(output - truth, FLUX_CUBE).square().mean()
+
+
+def _lucyd(result: LucydOutput, batch: Patch) -> Tensor:
+    return lucyd_loss(result.output * batch.weight, batch.truth * batch.weight)
+
+
+def _rln(result: RlnOutput, batch: Patch) -> Tensor:
+    """LUCYD's, which is RLN's for the output, and the error of the estimate T beside it."""
+    wanted = ESTIMATE_TRUTH * batch.truth + (1 - ESTIMATE_TRUTH) * batch.image
+    estimate = ((result.intermediate - wanted) * batch.weight).square().mean()
+    return lucyd_loss(result.output * batch.weight, batch.truth * batch.weight) + ESTIMATE_WEIGHT * estimate
+
+
+def _care(result: CareOutput, batch: Patch) -> Tensor:
+    return ((result.output - batch.truth) * batch.weight).abs().mean()
+
+
+# By the network's name: from its named tuple and the batch that it was given to a scalar. Images count on the
+# scale that the batch's weights take them back to.
+LOSSES: dict[str, Callable[[Any, Patch], Tensor]] = {"lucyd": _lucyd, "rln": _rln, "care": _care}

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from napari_lucyd.models.store import load_model
-from napari_lucyd.networks import LUCYD
+from napari_lucyd.networks import LUCYD, Network
 
 
 @torch.no_grad()
@@ -33,7 +33,7 @@ def start_near_identity(network: LUCYD) -> None:
     _set(network.rescale, weight=0.25, bias=0.3)
 
 
-def start_from(network: LUCYD, model: str | Path) -> dict[str, Any]:
+def start_from(network: Network, model: str | Path) -> dict[str, Any]:
     """Give a network the weights of a model.
 
     Parameters
@@ -51,7 +51,7 @@ def start_from(network: LUCYD, model: str | Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the model is of another dimension or epsilon.
+        If the model's network is another, or of another configuration.
     """
     origin = load_model(model)
     if origin.network.config != network.config:
