@@ -140,7 +140,7 @@ def shown_parts(
     Parameters
     ----------
     y, raw
-        (1, 1, …): the network's input, and what it gave for it.
+        (1, 1, …): the network's input, and what it gave for it: all parts, or the output alone.
     network
         Says what there is.
     """
@@ -151,9 +151,10 @@ def shown_parts(
         *(slice(n.start - b.start, n.stop - b.start) for n, b in zip(needed, block, strict=True)),
     )
     with torch.inference_mode():
-        available = {name: getattr(raw, name)[crop] for name in network.parts}
+        available = {name: getattr(raw, name)[crop] for name in network.parts if hasattr(raw, name)}
         output, deviation = available["output"], None
-        if (gain := network.output_gain()) is not None:
+        gain = network.output_gain()
+        if gain is not None and "intermediate" in available:
             g, offset = gain
             inside = y[crop]
             intermediate = available["intermediate"] = g * available["intermediate"]

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from napari_lucyd.deconvolution.axes import Axes
 from napari_lucyd.deconvolution.blocks import OUTPUTS
 from napari_lucyd.deconvolution.choices import Choices
@@ -47,6 +49,20 @@ def check_outputs(outputs: Sequence[str], parts: Sequence[str] = OUTPUTS, of: st
             f"outputs{of} is {outputs!r}; it can hold {', '.join(map(repr, parts))}, at least one of them."
         )
     return tuple(name for name in OUTPUTS if name in names)
+
+
+def check_flips(flips: Any, outputs: Sequence[str] | None) -> bool:
+    """Whether the output is a mean over mirror images; an error where other parts are asked for with it."""
+    if not isinstance(flips, bool | np.bool_):
+        raise TypeError(f"flips is {flips!r}; it can be True or False.")
+    names = (outputs,) if isinstance(outputs, str) else tuple(outputs or ("output",))
+    others = [name for name in names if name != "output"]
+    if flips and others:
+        raise ValueError(
+            f"With flips there is an output only, for it is a mean of which {', '.join(others)} are no part. "
+            "Leave that out of outputs, or do without flips."
+        )
+    return bool(flips)
 
 
 def check_classical_outputs(outputs: Sequence[str] | None, method: ClassicalMethod) -> tuple[str, ...]:
@@ -157,6 +173,11 @@ def check_statistics(statistics: Statistics, choices: Choices) -> None:
         raise ValueError(
             f"The statistics were taken for {statistics.normalization}, but this run asks for "
             f"{choices.normalization}; measure again."
+        )
+    if statistics.prepared.wish != choices.preparation:
+        raise ValueError(
+            f"The statistics were taken for {statistics.prepared.wish}, but this run asks for "
+            f"{choices.preparation}; measure again."
         )
     axes = choices.axes
     for lead in product(*(range(*span) for span in choices.lead_spans)):

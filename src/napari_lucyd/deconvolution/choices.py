@@ -12,6 +12,7 @@ import numpy as np
 from napari_lucyd.deconvolution.axes import Axes
 from napari_lucyd.deconvolution.blocks import Geometry
 from napari_lucyd.deconvolution.errors import OutOfMemory
+from napari_lucyd.deconvolution.preparation import NOTHING, Preparation
 from napari_lucyd.deconvolution.tiling import Span, Tile
 from napari_lucyd.models.normalization import Normalization
 
@@ -38,6 +39,10 @@ class Choices:
         Whether it was asked for, or is everything.
     tile_shape_given
         Whether it was asked for, or chosen.
+    flips
+        Whether the output is the mean over all mirror images.
+    preparation
+        What is done to the image before the method.
     allocate
         Makes the arrays that results are written into; None for numpy arrays.
     """
@@ -52,6 +57,8 @@ class Choices:
     spans: tuple[Span, ...]
     region_given: bool
     tile_shape_given: bool
+    flips: bool = False
+    preparation: Preparation = NOTHING
     allocate: Callable[[str, tuple[int, ...]], Any] | None = None
 
     @property

@@ -117,7 +117,7 @@ class ClassicalJob(Job):
 
     def _running(self) -> ClassicalRun:
         if self._run is None:
-            self._run = ClassicalRun(self._source, self._method, self.device, self._choices, self._count)
+            self._run = ClassicalRun(self._method, self.device, self._choices, self._count)
         return self._run
 
     def _prepare(self) -> None:
@@ -144,6 +144,7 @@ class ClassicalJob(Job):
             self._method,
             self.device,
             self._source.dtype,
+            statistics=self._statistics,
             found=found,
             complete=running.finished,
             warnings=self.warnings,

@@ -28,7 +28,7 @@ class ClassicalRun:
 
     Parameters
     ----------
-    source, method, device, choices
+    method, device, choices
         Of the plan.
     count
         Called with the number of negative voxels so far, where there are any.
@@ -45,13 +45,11 @@ class ClassicalRun:
 
     def __init__(
         self,
-        source: Source,
         method: ClassicalMethod,
         device: Device,
         choices: Choices,
         count: Callable[[int], object],
     ) -> None:
-        self._source = source
         self._method = method
         self._device = device
         self._choices = choices
@@ -71,7 +69,9 @@ class ClassicalRun:
         """Iterations over all volumes; shrinks where a volume takes fewer than it may."""
         return sum(self.iterations) + len(self._leads) * self._method.iterations
 
-    def steps(self, statistics: Statistics, should_stop: Callable[[], bool] | None) -> Iterator[Progress]:
+    def steps(
+        self, source: Source, statistics: Statistics, should_stop: Callable[[], bool] | None
+    ) -> Iterator[Progress]:
         """Do what is left; see `Job.steps`."""
         choices = self._choices
         nowhere = tuple(slice(0, 0) for _ in choices.output_shape)
@@ -89,7 +89,7 @@ class ClassicalRun:
                 lead = self._leads[0]
                 group = statistics.group(dict(zip(choices.axes.leading, lead, strict=True)))
                 before, message = sum(self.iterations), choices.label(lead)
-                for number, last in enumerate(self._restore(lead, group, ask), 1):
+                for number, last in enumerate(self._restore(source, lead, group, ask), 1):
                     if last:
                         self._leads.popleft()
                         self.iterations.append(number)
@@ -106,11 +106,13 @@ class ClassicalRun:
         finally:
             release_memory(self._device)
 
-    def _restore(self, lead: tuple[int, ...], group: Group, ask: Callable[[], None]) -> Iterator[bool]:
+    def _restore(
+        self, source: Source, lead: tuple[int, ...], group: Group, ask: Callable[[], None]
+    ) -> Iterator[bool]:
         """Restore a volume; one value a step, True with the last, after which it is in the results."""
         ask()
         whole = tuple(Span(0, size) for size in self._choices.axes.volume_shape)
-        block = read_filled(self._source, lead, whole, group)
+        block = read_filled(source, lead, whole, group)
         values, negative = self._usable(block)
         if group.constant or not values.any():
             background = self._method.background if isinstance(self._method, RichardsonLucy) else 0.0

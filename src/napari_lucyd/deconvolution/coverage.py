@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_lucyd.deconvolution.normalization import Statistics
+from napari_lucyd.deconvolution.normalization import Group, Statistics
 from napari_lucyd.deconvolution.source import Source, to_float32
 from napari_lucyd.deconvolution.tiling import Span
 
 # Side of the patch that noise is estimated on, at the centre of a volume.
 _SIDE = 256
+
+# For the prefilter noise is estimated on so many planes, and the contrast over blocks of such a side, between
+# this percentile and its opposite, which for a normal variable lie so many standard deviations from its mean.
+_PLANES, _BLOCK, _TAIL, _TAIL_SIGMAS = 9, 3, 0.1, 3.09
 
 # The estimate is good to some ten per cent; only what is clearly outside is worth a warning.
 _MARGIN = 1.25
@@ -61,15 +65,9 @@ def noise_warnings(source: Source, statistics: Statistics, card: Mapping[str, An
     limits = card.get("noise_sigma")
     if not isinstance(limits, Sequence) or len(limits) != 2:
         return []
-    spans = [_middle(size, 1) for size in source.axes.volume_shape[:-2]]
-    spans += [_middle(size, _SIDE) for size in source.axes.volume_shape[-2:]]
     found = []
     for group in statistics.groups:
-        fixed = dict(group.index)
-        sizes = zip(source.axes.leading, source.axes.leading_shape, strict=True)
-        lead = tuple(fixed.get(name, size // 2) for name, size in sizes)
-        patch = source.read(lead, spans)
-        share = estimate_noise(patch.reshape(patch.shape[-2:])) / group.s
+        share = estimate_noise(_planes(source, group, 1)[0]) / group.s
         if share > _MARGIN * float(limits[1]):
             where = f" of {group.label}" if group.index else ""
             found.append(
@@ -77,6 +75,45 @@ def noise_warnings(source: Source, statistics: Statistics, card: Mapping[str, An
                 f"up to {float(limits[1]):.2g}."
             )
     return found
+
+
+def noise_share(source: Source, group: Group) -> float:
+    """The noise of the middle volume of a group as a share of its contrast, at most 1; 0 for no noise.
+
+    Both are of some planes' middles: the noise is the median of their estimates; the contrast is what means
+    over 3 x 3 voxels reach over, less what a third of the noise, which is left in them, adds to that.
+    """
+    planes = _planes(source, group, _PLANES)
+    noise = float(np.median([estimate_noise(plane) for plane in planes]))
+    means = np.concatenate([_block_means(plane) for plane in planes])
+    means = means[np.isfinite(means)]
+    if not noise or not means.size:
+        return 0.0
+    low, high = np.percentile(means, (_TAIL, 100 - _TAIL))
+    # Independent widths add in squares.
+    contrast = float(max(0.0, (high - low) ** 2 - (2 * _TAIL_SIGMAS * noise / _BLOCK) ** 2) ** 0.5)
+    return noise / max(contrast, noise)
+
+
+def _block_means(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    height, width = (size // _BLOCK for size in plane.shape)
+    blocks = plane[: height * _BLOCK, : width * _BLOCK].reshape(height, _BLOCK, width, _BLOCK)
+    means: npt.NDArray[np.float64] = blocks.mean(axis=(1, 3), dtype=np.float64).ravel()
+    return means
+
+
+def _planes(source: Source, group: Group, most: int) -> list[npt.NDArray[np.float32]]:
+    """The middles of planes of the middle volume of a group, spread evenly along Z."""
+    fixed = dict(group.index)
+    sizes = zip(source.axes.leading, source.axes.leading_shape, strict=True)
+    lead = tuple(fixed.get(name, size // 2) for name, size in sizes)
+    *depth, height, width = source.axes.volume_shape
+    middle = [_middle(height, _SIDE), _middle(width, _SIDE)]
+    if not depth:
+        return [to_float32(source.read(lead, middle))]
+    count = min(most, depth[0])
+    heights = [((2 * number + 1) * depth[0] - 1) // (2 * count) for number in range(count)]
+    return [to_float32(source.read(lead, [Span(z, z + 1), *middle])[0]) for z in heights]
 
 
 def _middle(size: int, length: int) -> Span:

@@ -8,6 +8,7 @@ from typing import Any
 from napari_lucyd.deconvolution.blocks import Geometry
 from napari_lucyd.deconvolution.checks import (
     check_classical_outputs,
+    check_flips,
     check_halo,
     check_outputs,
     check_region,
@@ -24,6 +25,7 @@ from napari_lucyd.deconvolution.job import Job
 from napari_lucyd.deconvolution.methods import ClassicalMethod
 from napari_lucyd.deconvolution.network_job import NetworkJob
 from napari_lucyd.deconvolution.normalization import Statistics, resolve_normalization, separate_axes
+from napari_lucyd.deconvolution.preparation import check_preparation
 from napari_lucyd.deconvolution.resampling import choose_resampling
 from napari_lucyd.deconvolution.result import Progress, Result
 from napari_lucyd.deconvolution.source import Source
@@ -31,6 +33,11 @@ from napari_lucyd.models.normalization import Normalization
 
 # For classical methods: they scale nothing, but constants, NaNs and saturation are found with it.
 EXTREMES = Normalization("minmax")
+
+SAME_FLIPPED = (
+    "{} gives the mirror image for a mirrored image and PSF, so that the mean over flips is its result: it "
+    "is run once."
+)
 
 # What is returned of a network unless other parts are asked for: those of these that it has.
 DEFAULT_OUTPUTS = ("output", "correction_mask", "update_term")
@@ -48,6 +55,9 @@ def deconvolve(
     outputs: Sequence[str] | None = None,
     progress: Callable[[Progress], object] | None = None,
     isotropic: bool | None = None,
+    prefilter: str | float | None = None,
+    subtract_background: str | float | None = None,
+    flips: bool = False,
     axes: str | None = None,
     separate: str = "C",
     region: Sequence[slice] | None = None,
@@ -86,6 +96,17 @@ def deconvolve(
     isotropic
         Whether to resample along Z to isotropic voxels for the network, and back. None: where ``voxel_size``
         says that the Z step differs from the lateral one by more than a quarter.
+    prefilter
+        Smooth the image first: ``"auto"``, as much as brings its noise down to what the method bears well and
+        not at all where it is low, or the standard deviation of a Gaussian in voxels of Y and X. Along Z that
+        is as long by ``voxel_size``, where it is known.
+    subtract_background
+        Subtract a smooth background first, and leave it out of the output: the size in voxels of Y and X
+        below which what is bright is no background (along Z as for ``prefilter``), from 16 on; or
+        ``"auto"``, a quarter of the shorter of Y and X, but not below 64. Voxels may become negative.
+    flips
+        Average the output over all mirror images, which takes 8 times as long (for planes 4). There is an
+        output only then. To classical methods it makes no difference, and they are run once.
     axes
         One letter an axis, e.g. ``"TCZYX"``; by default from the array's own names, or its shape.
     separate
@@ -129,6 +150,9 @@ def deconvolve(
         voxel_size=voxel_size,
         outputs=outputs,
         isotropic=isotropic,
+        prefilter=prefilter,
+        subtract_background=subtract_background,
+        flips=flips,
         axes=axes,
         separate=separate,
         region=region,
@@ -152,6 +176,9 @@ def plan(
     voxel_size: Sequence[float] | None = None,
     outputs: Sequence[str] | None = None,
     isotropic: bool | None = None,
+    prefilter: str | float | None = None,
+    subtract_background: str | float | None = None,
+    flips: bool = False,
     axes: str | None = None,
     separate: str = "C",
     region: Sequence[slice] | None = None,
@@ -173,17 +200,21 @@ def plan(
     separate = separate_axes(separate, named.leading)
     steps = check_voxel_size(voxel_size, named)
     lead_spans, spans = check_region(region, named)
+    flips = check_flips(flips, outputs)
+    preparation = check_preparation(prefilter, subtract_background, steps, {} if classical else model.card)
     warnings: list[str] = []
     if classical:
         model.check_shape(named.volume_shape)
         check_whole_volumes(model, tile_shape, halo, normalization, isotropic)
         scaling, geometry = EXTREMES, Geometry(named.volume_shape, halo=0)
         wanted = check_classical_outputs(outputs, model)
+        if flips:
+            warnings.append(SAME_FLIPPED.format(model.title))
     else:
         scaling = resolve_normalization(normalization, model.normalization)
         network = model.network
         if outputs is None:
-            outputs = [name for name in DEFAULT_OUTPUTS if name in network.parts]
+            outputs = [name for name in DEFAULT_OUTPUTS if name in network.parts and not flips] or "output"
         wanted = check_outputs(outputs, network.parts, f" of {network.title}")
         resampling = choose_resampling(
             steps, isotropic, named.size("Z"), model.dimension == 3 and "Z" in named.names
@@ -205,6 +236,8 @@ def plan(
         spans=spans,
         region_given=region is not None,
         tile_shape_given=tile_shape is not None,
+        flips=flips,
+        preparation=preparation,
         allocate=allocate,
     )
     resampled = geometry.resampling is not None

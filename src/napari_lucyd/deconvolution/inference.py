@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from itertools import product
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -63,6 +64,27 @@ def run_network(network: Network, y: Tensor) -> Any:
         if is_out_of_memory(error):
             raise BlockTooLarge(str(error)) from None
         raise DeconvolutionError(f"torch could not run the network: {error}") from error
+
+
+class FlipMean(NamedTuple):
+    """What `run_flipped` gives: (1, 1, [Z,] Y, X)."""
+
+    output: Tensor
+
+
+def run_flipped(network: Network, y: Tensor) -> FlipMean:
+    """The mean of the outputs for all 2ⁿ mirror images along the n spatial axes, each mirrored back.
+
+    Only of the outputs: their mean is no product of a mean mask and a mean update term. Parameters and errors
+    are those of `run_network`.
+    """
+    total = torch.zeros_like(y)
+    choices = list(product((False, True), repeat=y.ndim - 2))
+    with torch.inference_mode():
+        for chosen in choices:
+            axes = [2 + axis for axis, flipped in enumerate(chosen) if flipped]
+            total += run_network(network, y.flip(axes)).output.flip(axes)
+        return FlipMean(total / len(choices))
 
 
 def _full_precision(y: Tensor) -> AbstractContextManager[Any]:

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from napari_lucyd.deconvolution.blocks import OUTPUTS
 from napari_lucyd.deconvolution.choices import Choices
 from napari_lucyd.deconvolution.device import Device, cpu, free_memory
-from napari_lucyd.deconvolution.normalization import Statistics, measure
+from napari_lucyd.deconvolution.measuring import measure_prepared
+from napari_lucyd.deconvolution.normalization import Statistics
 from napari_lucyd.deconvolution.result import Progress, Result
 from napari_lucyd.deconvolution.source import Source
 
@@ -23,8 +24,10 @@ class Run(Protocol):
     def finished(self) -> bool:
         """Whether nothing is left to do."""
 
-    def steps(self, statistics: Statistics, should_stop: Callable[[], bool] | None) -> Iterator[Progress]:
-        """Do what is left; see `Job.steps`."""
+    def steps(
+        self, source: Source, statistics: Statistics, should_stop: Callable[[], bool] | None
+    ) -> Iterator[Progress]:
+        """Do what is left, on the image as it was prepared; see `Job.steps`."""
 
 
 class Job(ABC):
@@ -91,7 +94,9 @@ class Job(ABC):
         return self._choices.geometry.resampling is not None
 
     def measure(self, should_stop: Callable[[], bool] | None = None) -> Statistics:
-        """The normalisation numbers of the whole input, not of the region; read once, then remembered.
+        """The numbers of the whole input, not of the region; read once, then remembered.
+
+        They are those of its preparation and, taken after it, of its normalisation.
 
         Parameters
         ----------
@@ -107,7 +112,9 @@ class Job(ABC):
         """
         if self._statistics is None:
             choices = self._choices
-            self._statistics = measure(self._source, choices.normalization, choices.separate, should_stop)
+            self._statistics = measure_prepared(
+                self._source, choices.preparation, choices.normalization, choices.separate, should_stop
+            )
             for text in [*self._statistics.warnings, *self._input_warnings(self._statistics)]:
                 self._warn(text)
         return self._statistics
@@ -141,7 +148,7 @@ class Job(ABC):
         """
         statistics = self.measure(should_stop)
         self._prepare()
-        yield from self._running().steps(statistics, should_stop)
+        yield from self._running().steps(statistics.prepared.applied(self._source), statistics, should_stop)
 
     def result(self) -> Result:
         """The arrays and the recipe; voxels of unfinished tiles or volumes are NaN."""

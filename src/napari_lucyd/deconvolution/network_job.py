@@ -78,13 +78,12 @@ class NetworkJob(Job):
         pace = seconds_per_voxel(self._model.network, self.device)
         # The blocks form a grid, so their voxels add up axis by axis.
         voxels = math.prod(sum(sizes) for sizes in self._block_sizes())
-        return pace * voxels * self._choices.volumes
+        passes = 2 ** len(self._choices.spans) if self._choices.flips else 1
+        return pace * voxels * passes * self._choices.volumes
 
     def _running(self) -> run.Run:
         if self._run is None:
-            self._run = run.Run(
-                self._source, self._model, self.device, self._choices, self._tile_shape, self._warn
-            )
+            self._run = run.Run(self._model, self.device, self._choices, self._tile_shape, self._warn)
         return self._run
 
     def _recipe(self) -> dict[str, Any]:
@@ -102,7 +101,7 @@ class NetworkJob(Job):
         )
 
     def _input_warnings(self, statistics: Statistics) -> list[str]:
-        return noise_warnings(self._source, statistics, self._model.card)
+        return noise_warnings(statistics.prepared.applied(self._source), statistics, self._model.card)
 
     def _prepare(self) -> None:
         if self._run is not None:

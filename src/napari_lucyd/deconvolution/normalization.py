@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from napari_lucyd.deconvolution.errors import Cancelled
+from napari_lucyd.deconvolution.preparation import UNPREPARED, Prepared
 from napari_lucyd.deconvolution.selection import Selection
 from napari_lucyd.deconvolution.source import Source
 from napari_lucyd.models.normalization import METHODS, Normalization
@@ -121,12 +122,15 @@ class Statistics:
         One for each combination of indices along ``separate``, in reading order.
     warnings
         What a person should know about the input, in words.
+    prepared
+        What was done to the input before they were taken.
     """
 
     normalization: Normalization
     separate: str
     groups: tuple[Group, ...]
     warnings: tuple[str, ...] = ()
+    prepared: Prepared = UNPREPARED
 
     def group(self, lead: Mapping[str, int]) -> Group:
         """The numbers for the volume at these leading indices."""

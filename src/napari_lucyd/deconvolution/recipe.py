@@ -42,10 +42,11 @@ def write_recipe(
     the axes ``separate`` ([{}] if all volumes are scaled together). ``g`` and ``o`` are the gain and offset
     of LUCYD's last batch norm. With these,
     output = lo + s · max(0, (image - lo + correction_mask) / s · update_term + o),
-    up to ``identity_deviation`` as a share of the range. Other networks have none of the three.
+    up to ``identity_deviation`` as a share of the range. Other networks, and means over flips, have none of
+    the three.
     """
     groups = statistics.groups if statistics is not None else ()
-    gain = model.network.output_gain()
+    gain = None if choices.flips else model.network.output_gain()
     resampling = choices.geometry.resampling
     return {
         "software": "napari-lucyd",
@@ -67,6 +68,7 @@ def write_recipe(
         "voxel_size": None if choices.voxel_size is None else list(choices.voxel_size),
         "tile_shape": list(tile_shape),
         "halo": choices.geometry.halo,
+        **_preparation(choices, statistics),
         **_setting(choices, device, dtype),
         "complete": complete,
         "warnings": list(warnings),
@@ -79,6 +81,7 @@ def write_classical_recipe(
     device: Device,
     dtype: np.dtype[Any],
     *,
+    statistics: Statistics | None,
     found: Mapping[str, Any],
     complete: bool,
     warnings: Sequence[str],
@@ -96,10 +99,36 @@ def write_classical_recipe(
         "psf": {"shape": list(method.psf.shape), "sha256": method.sha256},
         "separate": choices.separate,
         "voxel_size": None if choices.voxel_size is None else list(choices.voxel_size),
+        **_preparation(choices, statistics),
         **_setting(choices, device, dtype),
         "complete": complete,
         "warnings": list(warnings),
     }
+
+
+def _preparation(choices: Choices, statistics: Statistics | None) -> dict[str, Any]:
+    """What was done to the image beforehand, with the numbers found, and whether flips were averaged.
+
+    ``sigma`` of the prefilter, in voxels of Y and X, and the estimated ``noise`` as a share of the contrast
+    have one entry for each group of volumes that are scaled alike. ``size`` of the background is along
+    (Z,) Y, X, in voxels; ``range`` its lowest and highest value in all volumes.
+    """
+    wish = choices.preparation
+    prefilter: dict[str, Any] | None = None
+    background: dict[str, Any] | None = None
+    if wish.prefilter is not None:
+        prefilter = {"wish": wish.prefilter}
+    if wish.subtract_background is not None:
+        background = {"wish": wish.subtract_background}
+    if statistics is not None:
+        found = statistics.prepared
+        if prefilter is not None:
+            prefilter |= {"sigma": list(found.sigma), "noise": list(found.noise)}
+        if background is not None:
+            grids = [volume.grid for volume in found.backgrounds.values()]
+            limits = [min(float(grid.min()) for grid in grids), max(float(grid.max()) for grid in grids)]
+            background |= {"size": list(found.size or ()), "range": limits}
+    return {"prefilter": prefilter, "subtract_background": background, "flips": choices.flips}
 
 
 def _setting(choices: Choices, device: Device, dtype: np.dtype[Any]) -> dict[str, Any]:
@@ -170,5 +199,9 @@ def _common_options(recipe: Mapping[str, Any]) -> dict[str, Any]:
         "voxel_size": None if recipe["voxel_size"] is None else tuple(recipe["voxel_size"]),
         "outputs": tuple(recipe["outputs"]),
         "axes": recipe["axes"],
+        # Recipes from before these were options have none of them.
+        "prefilter": (recipe.get("prefilter") or {}).get("wish"),
+        "subtract_background": (recipe.get("subtract_background") or {}).get("wish"),
+        "flips": recipe.get("flips", False),
         "region": None if region is None else tuple(slice(*bounds) for bounds in region),
     }

@@ -59,7 +59,7 @@ class Run:
 
     Parameters
     ----------
-    source, model, device, choices
+    model, device, choices
         Of the plan.
     tile_shape
         In voxels of the source.
@@ -77,14 +77,12 @@ class Run:
 
     def __init__(
         self,
-        source: Source,
         model: Any,
         device: Device,
         choices: Choices,
         tile_shape: tuple[int, ...],
         warn: Callable[[str], None],
     ) -> None:
-        self._source = source
         self._model = model
         self._device = device
         self._choices = choices
@@ -108,7 +106,9 @@ class Run:
         """Whether nothing is left to do."""
         return not self.queue
 
-    def steps(self, statistics: Statistics, should_stop: Callable[[], bool] | None) -> Iterator[Progress]:
+    def steps(
+        self, source: Source, statistics: Statistics, should_stop: Callable[[], bool] | None
+    ) -> Iterator[Progress]:
         """Do what is left; see `Job.steps`."""
         network = inference.prepare(self._model.network, self._device, should_stop)
         queue, choices = self.queue, self._choices
@@ -125,7 +125,7 @@ class Run:
                 group = statistics.group(dict(zip(choices.axes.leading, lead, strict=True)))
                 too_large = False
                 try:
-                    self._do(network, lead, tile, group)
+                    self._do(network, source, lead, tile, group)
                 except (inference.BlockTooLarge, MemoryError):
                     too_large = True
                 # Not in the clause above: there the error still holds what has to be released.
@@ -147,9 +147,9 @@ class Run:
             del network
             release_memory(self._device)
 
-    def _do(self, network: Network, lead: tuple[int, ...], tile: Tile, group: Group) -> None:
+    def _do(self, network: Network, source: Source, lead: tuple[int, ...], tile: Tile, group: Group) -> None:
         choices = self._choices
-        block = read_block(self._source, lead, tile, choices.geometry, group)
+        block = read_block(source, lead, tile, choices.geometry, group)
         self._range.add(block.values)
         if group.constant:
             self._bright = True
@@ -179,7 +179,8 @@ class Run:
             values -= np.float32(group.lo)
             values /= np.float32(group.s)
             y = torch.from_numpy(values)[None, None].to(self._device.torch)
-            raw = inference.run_network(network, y)
+            run = inference.run_flipped if choices.flips else inference.run_network
+            raw = run(network, y)
             return shown_parts(y, raw, self._model.network, tile, choices.geometry, group, choices.outputs)
         except (RuntimeError, MemoryError) as error:
             if inference.is_out_of_memory(error):
