@@ -21,6 +21,7 @@ class TableName(StrEnum):
     table3 = "table3"
     open = "open"
     open2d = "open2d"
+    options = "options"
 
 
 # The methods of each table unless others are asked for.
@@ -29,6 +30,7 @@ DEFAULTS = {
     TableName.table3: "wiener,richardson-lucy,general",
     TableName.open: "wiener,richardson-lucy,mixture,general",
     TableName.open2d: "wiener,richardson-lucy,planes",
+    TableName.options: "wiener,richardson-lucy,mixture",
 }
 
 
@@ -45,7 +47,9 @@ def evaluate(
     seeds: Annotated[
         str, typer.Option(metavar="N,…", help="Of the test phantoms; below 1000, none is ever trained on.")
     ] = "100,101,102,103,104",
-    patches: Annotated[int, typer.Option(min=1, help="table2: patches of each phantom in each column.")] = 8,
+    patches: Annotated[
+        int, typer.Option(min=1, help="table2, options: patches of each phantom in each column.")
+    ] = 8,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -64,6 +68,8 @@ def evaluate(
     table3  surrogates of the paper's nuclei and membranes
     open    photometric, as a user runs it, over a range of blur and noise
     open2d  the same on single planes
+    options table2's images by each method plain, with the mean over flips,
+            with a prefilter chosen from the noise, and with both
 
     Prints Markdown: global SSIM (the authors', without a window) and PSNR in dB
     for each column, then the windowed SSIM. All methods see the same images;
@@ -82,6 +88,8 @@ def evaluate(
                 raise ValueError("table1 has all methods and goes on no card; leave out --methods, --record.")
             _print_cost(out, talk)
         else:
+            if table is TableName.options and record:
+                raise ValueError("options goes on no card; leave out --record.")
             names = (methods or DEFAULTS[table]).split(",")
             _print_table(table, names, numbers, patches, out, record, talk)
     except (OSError, ValueError) as error:
@@ -113,8 +121,10 @@ def _print_table(
         evaluate,
         load_competitor,
         open_protocol,
+        options_protocol,
         strict_protocol,
         surrogate_protocol,
+        with_options,
     )
 
     protocols: dict[TableName, Callable[[], Protocol]] = {
@@ -122,8 +132,11 @@ def _print_table(
         TableName.table3: surrogate_protocol,
         TableName.open: open_protocol,
         TableName.open2d: partial(open_protocol, 2),
+        TableName.options: partial(options_protocol, patches),
     }
     competitors = [load_competitor(name) for name in names]
+    if table is TableName.options:
+        competitors = [variant for entry in competitors for variant in with_options(entry)]
     with talk.progress() as bar:
         task = bar.add_task("evaluating", total=None)
         figures = evaluate(

@@ -1,11 +1,12 @@
 """Measuring what methods do: metrics and the paper's tables; their cost is in a module of its own."""
 
-from napari_lucyd.evaluation.competitors import load_competitor
+from napari_lucyd.evaluation.competitors import load_competitor, with_options
 from napari_lucyd.evaluation.metrics import psnr, ssim_global, ssim_windowed
 from napari_lucyd.evaluation.protocols import (
     TEST_SEEDS,
     Protocol,
     open_protocol,
+    options_protocol,
     strict_protocol,
     surrogate_protocol,
 )
@@ -18,9 +19,11 @@ __all__ = [
     "evaluate",
     "load_competitor",
     "open_protocol",
+    "options_protocol",
     "psnr",
     "ssim_global",
     "ssim_windowed",
     "strict_protocol",
     "surrogate_protocol",
+    "with_options",
 ]

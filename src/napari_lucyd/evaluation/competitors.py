@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -97,19 +97,61 @@ class Classical:
 
     def tuned(self, samples: Sequence[Sample]) -> Classical:
         """The same with the candidate that has the highest mean PSNR over samples."""
-        trials = [replace(self, chosen=candidate) for candidate in self.candidates]
-        scores = [
-            np.mean([psnr(trial.restore(sample, bare=False), sample.truth) for sample in samples])
-            for trial in trials
-        ]
-        return trials[int(np.argmax(scores))]
+        return _best([replace(self, chosen=candidate) for candidate in self.candidates], samples)
+
+    def restore(self, sample: Sample, bare: bool, **options: Any) -> FloatImage:
+        """The object, float32, by `deconvolve` with these options."""
+        return _output(sample.image, self.method(sample.psf, **{self.number: self.chosen}), **options)
+
+
+@dataclass(frozen=True)
+class WithOptions:
+    """A method as `deconvolve` runs it with options; networks get the image as it is, without normalisation.
+
+    Parameters
+    ----------
+    entry
+        The method.
+    options
+        Their names and values.
+    """
+
+    entry: Trained | Classical
+    options: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The method's, and the options' names."""
+        return " + ".join([self.entry.name, *(name for name, _ in self.options)])
+
+    @property
+    def sha256(self) -> str:
+        """Of the model's weights."""
+        return self.entry.sha256
+
+    @property
+    def setting(self) -> str:
+        """The method's."""
+        return self.entry.setting
+
+    def tuned(self, samples: Sequence[Sample]) -> WithOptions:
+        """The same with the candidate of a classical method that is best with these options."""
+        entry = self.entry
+        if isinstance(entry, Trained):
+            return self
+        trials = [replace(self, entry=replace(entry, chosen=candidate)) for candidate in entry.candidates]
+        return _best(trials, samples)
 
     def restore(self, sample: Sample, bare: bool) -> FloatImage:
-        """The object, float32."""
-        return _output(sample.image, self.method(sample.psf, **{self.number: self.chosen}))
+        """The output, float32."""
+        options = dict(self.options)
+        if isinstance(self.entry, Trained):
+            return _output(sample.image, self.entry.model, normalization="none", **options)
+        return self.entry.restore(sample, bare, **options)
 
 
-Competitor = Input | Trained | Classical
+Competitor = Input | Trained | Classical | WithOptions
+_Tunable = TypeVar("_Tunable", Classical, WithOptions)
 
 _CLASSICAL = {
     kind.name: Classical(kind, number, candidates)
@@ -132,6 +174,29 @@ def load_competitor(name: str | Path) -> Competitor:
     return _CLASSICAL[str(name)] if str(name) in _CLASSICAL else Trained(load_model(name))
 
 
+def with_options(entry: Competitor) -> list[Competitor]:
+    """A method plain, with the mean over flips, with a prefilter chosen from the noise, and with both.
+
+    Classical methods, to which flips make no difference, plain and with the prefilter.
+    """
+    if not isinstance(entry, Trained | Classical):
+        return [entry]
+    flips, prefilter = ("flips", True), ("prefilter", "auto")
+    chosen = [(), (flips,), (prefilter,), (prefilter, flips)]
+    return [
+        WithOptions(entry, options)
+        for options in chosen
+        if flips not in options or isinstance(entry, Trained)
+    ]
+
+
+def is_tunable(entry: Competitor) -> bool:
+    """Whether a number is chosen for it."""
+    return isinstance(entry, Classical) or (
+        isinstance(entry, WithOptions) and isinstance(entry.entry, Classical)
+    )
+
+
 def check_dimensions(competitors: Sequence[Competitor], protocol: Protocol) -> None:
     """Refuse models that cannot take the images of a protocol.
 
@@ -140,7 +205,8 @@ def check_dimensions(competitors: Sequence[Competitor], protocol: Protocol) -> N
     ValueError
         With the name of the first.
     """
-    for entry in competitors:
+    for competitor in competitors:
+        entry = competitor.entry if isinstance(competitor, WithOptions) else competitor
         if isinstance(entry, Trained) and entry.model.dimension != protocol.dimension:
             raise ValueError(
                 f"{entry.name} is a {entry.model.dimension}D model, and {protocol.name} has "
@@ -148,7 +214,16 @@ def check_dimensions(competitors: Sequence[Competitor], protocol: Protocol) -> N
             )
 
 
-def _output(image: FloatImage, model: Any) -> FloatImage:
-    output = deconvolve(image, model, outputs=("output",), device="cpu").output
+def _best(trials: Sequence[_Tunable], samples: Sequence[Sample]) -> _Tunable:
+    """The one with the highest mean PSNR."""
+    scores = [
+        np.mean([psnr(trial.restore(sample, bare=False), sample.truth) for sample in samples])
+        for trial in trials
+    ]
+    return trials[int(np.argmax(scores))]
+
+
+def _output(image: FloatImage, model: Any, **options: Any) -> FloatImage:
+    output = deconvolve(image, model, outputs=("output",), device="cpu", **options).output
     assert output is not None
     return output

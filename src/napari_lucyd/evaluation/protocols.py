@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial, reduce
 from itertools import product
 
@@ -85,6 +85,19 @@ def strict_protocol(patches: int = 8) -> Protocol:
         photometric=False,
         samples=partial(_strict, patches),
     )
+
+
+def options_protocol(patches: int = 8) -> Protocol:
+    """The columns of `strict_protocol`, run by `deconvolve`: for `with_options`.
+
+    Parameters
+    ----------
+    patches
+        Of each phantom in each column.
+    """
+    strict = strict_protocol(patches)
+    title = f"{strict.title}; run by deconvolve on the image as it is, extended beyond its borders"
+    return replace(strict, name="options", title=title, bare=False)
 
 
 def open_protocol(dimension: int = 3) -> Protocol:

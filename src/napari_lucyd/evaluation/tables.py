@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from napari_lucyd.evaluation.competitors import INPUT, Classical, Competitor, Input, check_dimensions
+from napari_lucyd.evaluation.competitors import (
+    INPUT,
+    Classical,
+    Competitor,
+    Input,
+    WithOptions,
+    check_dimensions,
+    is_tunable,
+)
 from napari_lucyd.evaluation.environment import describe_environment
 from napari_lucyd.evaluation.metrics import psnr, ssim_global, ssim_windowed
 from napari_lucyd.evaluation.protocols import TEST_SEEDS, TUNING_SEED, Protocol, Sample
@@ -157,7 +165,7 @@ def evaluate(
         if names.count(name) > 1:
             raise ValueError(f"Two methods are called {name!r}; rename one of the files.")
     columns = range(len(protocol.columns))
-    tuning = [TUNING_SEED] if any(isinstance(entry, Classical) for entry in rows) else []
+    tuning = [TUNING_SEED] if any(map(is_tunable, rows)) else []
     total, done = len(columns) * (len(seeds) + len(tuning)), 0
     tuned: dict[int, list[Competitor]] = dict.fromkeys(columns, rows)
     measured: dict[tuple[str, int], list[list[float]]] = {}
@@ -166,7 +174,8 @@ def evaluate(
             samples = protocol.samples(column, seed)
             if seed in tuning:
                 tuned[column] = [
-                    entry.tuned(samples) if isinstance(entry, Classical) else entry for entry in rows
+                    entry.tuned(samples) if isinstance(entry, Classical | WithOptions) else entry
+                    for entry in rows
                 ]
             else:
                 for entry in tuned[column]:
