@@ -72,6 +72,24 @@ def test_wiener_writes_what_python_gives(stack, psf, tmp_path, volume):
     np.testing.assert_array_equal(read_image(out).data, expected)
 
 
+def test_optional_steps_are_those_of_python_for_any_method(stack, psf, tmp_path, volume, model_files):
+    steps = ["--subtract-background", 16, "--prefilter", "auto", "--flips", "--device", "cpu"]
+    options = {"subtract_background": 16, "prefilter": "auto", "flips": True, "axes": "ZYX"}
+    kernel = read_image(psf).data
+    for chosen, method in (
+        (["--method", "wiener", "--psf", psf], nl.Wiener(kernel)),
+        (["-m", model_files[2]], nl.load_model(model_files[2])),
+    ):
+        out = tmp_path / f"{method.dimension}.ome.tif"
+        done = lucyd("deconvolve", stack, "-o", out, *chosen, *steps)
+        assert done.exit_code == 0, done.output
+        expected = nl.deconvolve(volume, method, voxel_size=STEPS, device="cpu", **options)
+        np.testing.assert_array_equal(read_image(out).data, expected.output)
+        recipe = read_image(out).metadata["recipe"]
+        assert recipe["prefilter"] == expected.recipe["prefilter"] and recipe["flips"]
+        assert recipe["subtract_background"] == expected.recipe["subtract_background"]
+
+
 def test_negative_voxels_are_warned_of(stack, psf, tmp_path, volume):
     below = write_image(
         tmp_path / "dark.tif", volume.astype("float32") - 150, axes="ZYX", voxel_size=STEPS, unit="micrometer"
@@ -100,6 +118,9 @@ def test_a_dry_run_tells_volumes_and_iterations(stack, psf, tmp_path):
         (["--psf", "psf.ome.tif"], 2, "--method lucyd takes no such option; leave it out"),
         (["--iterations", "5"], 2, "--method lucyd takes no such option"),
         (["--method", "guess"], 2, "guess"),
+        (["--flips", "--intermediates"], 2, "a mean over flips is an output only"),
+        (["--prefilter", "much"], 2, "'much': expected auto, or a number of voxels"),
+        (["--method", "wiener", "--psf", "psf.ome.tif", "--prefilter", "99"], 1, "prefilter is 99.0"),
         (["--method", "wiener", "--psf", "psf.ome.tif", "--iterations", "5"], 2, "--method wiener takes no"),
         (["--method", "wiener", "--psf", "psf.ome.tif", "-m", "general"], 2, "--method wiener takes no"),
         (["--method", "wiener", "--psf", "psf.ome.tif", "--tile", "8,8,8"], 2, "takes no such option"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,11 +15,13 @@ from napari_lucyd.evaluation import (
     evaluate,
     load_competitor,
     open_protocol,
+    options_protocol,
     psnr,
     ssim_global,
     ssim_windowed,
     strict_protocol,
     surrogate_protocol,
+    with_options,
 )
 from napari_lucyd.evaluation.competitors import Trained
 from napari_lucyd.evaluation.cost import measure_cost
@@ -78,6 +81,26 @@ def test_strict_table_has_the_eight_cells_and_one_input_for_all(random_model, tm
     assert len(list(csv.DictReader(paths[1].read_text("utf-8").splitlines()))) == 16
     assert json.loads(paths[2].read_text())["seeds"] == [100]
     assert "random-3d" in paths[0].read_text()
+
+
+def test_options_table_has_each_method_with_and_without(random_model_2d):
+    # One column of another table's planes, which take a fiftieth of the time.
+    planes = open_protocol(2).samples
+    protocol = replace(open_protocol(2), columns=("2, 100",), samples=lambda _, seed: planes(11, seed))
+    variants = [*with_options(Trained(random_model_2d)), *with_options(load_competitor("wiener"))]
+    names = ["random-2d", "random-2d + flips", "random-2d + prefilter", "random-2d + prefilter + flips"]
+    assert [entry.name for entry in variants] == [*names, "wiener", "wiener + prefilter"]
+    table = evaluate(protocol, variants, seeds=[100])
+    (sample,) = planes(11, 100)
+    options = {"normalization": "none", "outputs": "output", "device": "cpu"}
+    for name, more in zip(names, [{}, {"flips": True}, {"prefilter": "auto"}], strict=False):
+        output = nl.deconvolve(sample.image, random_model_2d, **options, **more).output
+        assert table.row(name)[0].psnr == pytest.approx(psnr(output, sample.truth))
+    assert len({round(table.mean(name), 6) for name in table.methods}) == 7
+    columns = options_protocol().columns
+    assert columns == strict_protocol().columns and not options_protocol().bare
+    with pytest.raises(ValueError, match="2D model, and options has 3D images"):
+        evaluate(options_protocol(), variants)
 
 
 def test_open_table_reports_flux(random_model_2d):

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 import napari_lucyd as nl
 from napari_lucyd.deconvolution import (
@@ -22,10 +23,14 @@ from napari_lucyd.deconvolution import (
     plan,
 )
 from napari_lucyd.deconvolution import engine as engine_module
+from napari_lucyd.deconvolution.background import estimate_background
 from napari_lucyd.deconvolution.device import Device
+from napari_lucyd.deconvolution.source import Source
+from napari_lucyd.deconvolution.tiling import Span
 from napari_lucyd.models import Model
 
 SHAPES = {2: (21, 18), 3: (7, 13, 11)}
+SMALL = {2: (13, 11), 3: (3, 6, 5)}
 
 NETWORKS = ["lucyd", "rln", "care"]
 CLASSICAL = ["richardson-lucy", "wiener"]
@@ -205,6 +210,13 @@ def test_nan_is_restored_around_returned_as_nan_and_warned_of(case):
         (np.ones((12, 9)), {"voxel_size": (1, -1)}, "positive"),
         (np.ones((12, 9)), {"device": "abacus"}, "abacus"),
         (np.ones((12, 9)), {"separate": "1"}, "separate"),
+        (np.ones((12, 9)), {"prefilter": "some"}, "prefilter is 'some'; it can be None, 'auto' or a number"),
+        (np.ones((12, 9)), {"prefilter": 0}, "above 0 and up to 10"),
+        (np.ones((12, 9)), {"prefilter": np.nan}, "prefilter is nan"),
+        (np.ones((12, 9)), {"subtract_background": 5}, "from 16 on"),
+        (np.where(np.eye(12) > 0, np.inf, 1), {"subtract_background": 20}, "infinite"),
+        (np.full((12, 9), np.nan), {"prefilter": 1}, "Every voxel is NaN"),
+        (np.ones((12, 9)), {"flips": 8}, "True or False"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_words(flat, volume, options, words):
@@ -344,6 +356,196 @@ def test_something_else_is_no_recipe():
         options_from_recipe({"method": {"name": "wiener"}})
     with pytest.raises(ValueError, match="richardson-lucy or wiener"):
         method_from_recipe({"model": "general"}, spot(2))
+
+
+# ------------------------------------------------------------------------------------------ optional steps
+
+
+def noisy(*shape: int, sigma: float, seed: int = 0) -> np.ndarray:
+    """Bright blocks on a background, 100 above it, with noise."""
+    rng = np.random.default_rng(seed)
+    blocks = np.kron(rng.random([-(-size // 8) for size in shape]) > 0.7, np.ones([8] * len(shape)))
+    blocks = blocks[tuple(map(slice, shape))]
+    return (100 + 100 * blocks + rng.normal(0, sigma, shape)).astype(np.float32)
+
+
+def prepared(volume, method, **options) -> np.ndarray:
+    """The image as the method gets it."""
+    job = plan(volume, method, **options)
+    applied = job.measure().prepared.applied(job._source)
+    return applied.read((), [Span(0, size) for size in volume.shape])
+
+
+@pytest.mark.parametrize("options", [{"prefilter": 0.8}, {"subtract_background": 16}], ids=str)
+def test_a_step_before_any_method_is_as_if_the_image_had_been_prepared(case, options):
+    volume = image(*SMALL[case.dimension])
+    ready = prepared(volume, case.method, **options)
+    if "prefilter" in options:
+        expected = ndimage.gaussian_filter(volume.astype(float), 0.8, mode="mirror", radius=4)
+    else:
+        source = Source(volume, case.dimension)
+        grid = estimate_background(source, (), (16,) * case.dimension)
+        expected = volume - grid.at([Span(0, size) for size in volume.shape])
+    np.testing.assert_allclose(ready, expected, atol=200 * 1e-6)
+    result = deconvolve(volume, case.method, **options)
+    np.testing.assert_array_equal(result.output, deconvolve(ready, case.method).output)
+    assert np.abs(ready - volume).max() > 10
+
+
+def test_with_every_step_parts_equal_the_whole_and_the_recipe_repeats_it(case):
+    # Networks for volumes would do it eight times, and take as long as all else; they have tests below.
+    flips = case.dimension == 2 or case.kind in CLASSICAL
+    shape = SMALL[case.dimension]
+    volume = image(*shape)
+    volume[(slice(1, 3),) * case.dimension] = np.nan
+    options = {"prefilter": 0.8, "subtract_background": 16, "flips": flips, "outputs": "output"}
+    whole = deconvolve(volume, case.method, **options)
+    np.testing.assert_array_equal(np.isnan(whole.output), np.isnan(volume))
+    region = tuple(slice(0, size - 1) for size in shape)
+    tiles = {} if case.kind in CLASSICAL else {"tile_shape": (4,) * case.dimension}
+    part = deconvolve(volume, case.method, region=region, **options, **tiles)
+    np.testing.assert_allclose(part.output, whole.output[region], rtol=0, atol=tolerance(case))
+    recipe = json.loads(json.dumps(part.recipe))
+    assert recipe["prefilter"] == {"wish": 0.8, "sigma": [0.8], "noise": []}
+    background = recipe["subtract_background"]
+    assert (background["wish"], background["size"]) == (16, [16] * case.dimension)
+    assert 20 <= background["range"][0] <= background["range"][1] <= 220
+    assert recipe["flips"] is flips
+    again = deconvolve(volume, case.method, **options_from_recipe(recipe))
+    np.testing.assert_array_equal(again.output, part.output)
+    assert again.recipe == part.recipe
+
+
+def test_a_constant_image_stays_itself_or_is_all_background(case):
+    volume = np.full(case.shape, 0.1, dtype=np.float32)
+    assert (deconvolve(volume, case.method, prefilter=1, flips=True).output == volume).all()
+    assert (deconvolve(volume, case.method, subtract_background="auto").output == 0).all()
+
+
+def test_steps_are_off_and_leave_the_recipe_empty_unless_asked_for(flat):
+    result = deconvolve(image(12, 9), flat)
+    recipe = result.recipe
+    assert (recipe["prefilter"], recipe["subtract_background"], recipe["flips"]) == (None, None, False)
+    for name in ("prefilter", "subtract_background", "flips"):
+        del recipe[name]
+    again = deconvolve(image(12, 9), flat, **options_from_recipe(recipe))
+    np.testing.assert_array_equal(again.output, result.output)
+
+
+def test_the_prefilter_is_chosen_from_the_noise(flat):
+    clean = noisy(64, 64, sigma=0)
+    plain = deconvolve(clean, flat, outputs="output")
+    chosen = deconvolve(clean, flat, outputs="output", prefilter="auto")
+    assert chosen.recipe["prefilter"] == {"wish": "auto", "sigma": [0.0], "noise": [0.0]}
+    np.testing.assert_array_equal(chosen.output, plain.output)
+    sigmas = []
+    for sigma in (2, 10, 40):
+        entry = deconvolve(noisy(64, 64, sigma=sigma), flat, prefilter="auto").recipe["prefilter"]
+        # Where there are but two levels, widths add up to more than their squares do.
+        assert entry["noise"][0] == pytest.approx(sigma / 100, rel=0.35)
+        sigmas += entry["sigma"]
+    assert sigmas[0] == 0 < sigmas[1] < sigmas[2]
+
+
+def test_a_model_that_bears_more_noise_is_filtered_for_less(random_model_2d):
+    robust = copy.deepcopy(random_model_2d)
+    robust.card["noise_sigma"] = [0.0, 0.9]
+    volume = noisy(64, 64, sigma=20)
+    usual, less = (
+        deconvolve(volume, model, prefilter="auto").recipe["prefilter"]["sigma"][0]
+        for model in (random_model_2d, robust)
+    )
+    assert usual > less == 0
+
+
+def test_each_channel_has_numbers_of_its_own_and_each_time_point_its_background(flat):
+    series = np.stack([noisy(2, 64, 64, sigma=sigma, seed=3) for sigma in (0, 40)])  # C T Y X
+    series[:, 1] += 500
+    options = {"axes": "CTYX", "prefilter": "auto", "subtract_background": 24, "outputs": "output"}
+    job = plan(series, flat, **options)
+    statistics = job.measure()
+    assert statistics.prepared.sigma[0] == 0 < statistics.prepared.sigma[1]
+    list(job.steps())
+    one = plan(series, flat, **options, statistics=statistics, region=(1, 1, slice(64), slice(64)))
+    list(one.steps())
+    np.testing.assert_array_equal(one.result().output[0, 0], job.result().output[1, 1])
+    grids = [statistics.prepared.backgrounds[1, time].grid.mean() for time in (0, 1)]
+    assert grids[1] - grids[0] > 400
+    with pytest.raises(ValueError, match="measure again"):
+        plan(series, flat, **{**options, "prefilter": 1}, statistics=statistics)
+    with pytest.raises(Cancelled):
+        plan(series, flat, **options).measure(lambda: True)
+
+
+def test_along_z_lengths_are_those_of_the_voxel_size():
+    volume, method = image(9, 12, 12), nl.Wiener(spot(3))
+    options = {"prefilter": 1.2, "subtract_background": 32, "voxel_size": (4, 2, 2)}
+    ready = prepared(volume, method, **options)
+    grid = estimate_background(Source(volume, 3), (), (16, 32, 32))
+    flat = volume - grid.at([Span(0, size) for size in volume.shape])
+    expected = ndimage.gaussian_filter(flat.astype(float), (0.6, 1.2, 1.2), mode="mirror", radius=(3, 5, 5))
+    np.testing.assert_allclose(ready, expected, atol=200 * 1e-6)
+
+
+def test_saturation_is_seen_before_the_image_is_prepared(flat):
+    plane = np.minimum(noisy(40, 40, sigma=5), 180).astype(np.uint8)
+    plane[:8, :8] = 255
+    assert any("full scale" in text for text in deconvolve(plane, flat, prefilter=1, axes="YX").warnings)
+
+
+@pytest.mark.parametrize("kind", ["lucyd", "rln"])
+def test_flips_are_the_mean_over_mirror_images(kind, request):
+    dimension = 2 if kind == "lucyd" else 3
+    method = make(kind, dimension, request)
+    # Even sizes, so that a mirrored voxel is where the network's grid has one.
+    volume = image(*(2, 6, 4)[-dimension:])
+    total = np.zeros(volume.shape)
+    for number in range(2**dimension):
+        axes = [axis for axis in range(dimension) if number >> axis & 1]
+        total += np.flip(deconvolve(np.flip(volume, axes), method, outputs="output").output, axes)
+    result = deconvolve(volume, method, flips=True)
+    mean = total / 2**dimension
+    bound = 200 * (1e-4 if kind == "lucyd" else 1e-5)
+    np.testing.assert_allclose(result.output, mean, rtol=0, atol=bound)
+    assert np.abs(mean - deconvolve(volume, method).output).max() > 10 * bound
+
+
+def test_flips_change_nothing_for_a_network_that_mirrors(slim_care):
+    def symmetrise(network):
+        for parameter in network.parameters():
+            if parameter.ndim == 5:
+                mirrors = [parameter.flip([2 + a for a in range(3) if n >> a & 1]) for n in range(8)]
+                parameter.copy_(torch.stack(mirrors).mean(dim=0))
+
+    symmetric = changed(slim_care, symmetrise)
+    volume = image(2, 6, 4)
+    plain, flipped = (deconvolve(volume, symmetric, flips=flips).output for flips in (False, True))
+    np.testing.assert_allclose(flipped, plain, rtol=0, atol=200 * 1e-5)
+
+
+@pytest.mark.parametrize("kind", CLASSICAL)
+def test_classical_methods_mirror_with_image_and_psf_and_are_run_once(kind, request):
+    method, volume = make(kind, 2, request), image(13, 12)
+    plain, flipped = deconvolve(volume, method), deconvolve(volume, method, flips=True)
+    np.testing.assert_array_equal(flipped.output, plain.output)
+    assert any("run once" in text for text in flipped.warnings) and flipped.recipe["flips"]
+    assert plan(volume, method, flips=True).tiles == plan(volume, method).tiles
+    mirrored = deconvolve(volume[::-1, ::-1], method.with_psf(method.psf[::-1, ::-1])).output[::-1, ::-1]
+    np.testing.assert_allclose(mirrored, plain.output, rtol=0, atol=200 * 1e-4)
+
+
+def test_with_flips_there_is_an_output_only(model):
+    job = plan(image(5, 6, 7), model, flips=True)
+    assert job._choices.outputs == ("output",)
+    assert not {"g", "o", "identity_deviation"} & set(job.result().recipe)
+    for name in set(model.network.parts) - {"output"}:
+        with pytest.raises(ValueError, match=f"mean of which {name}"):
+            plan(image(5, 6, 7), model, flips=True, outputs=("output", name))
+
+
+def test_flips_are_in_the_estimate_of_time(random_model_2d):
+    plain, flipped = (plan(image(60, 60), random_model_2d, flips=flips) for flips in (False, True))
+    assert flipped.estimate_seconds() == pytest.approx(4 * plain.estimate_seconds())
 
 
 # ---------------------------------------------------------------------------------- networks in particular

@@ -113,6 +113,16 @@ def number(text: str, option: str) -> float:
     return values[0]
 
 
+def auto_or_number(text: str | None, option: str) -> str | float | None:
+    """Read ``"auto"`` or a number; None stays None. See :func:`whole_numbers`."""
+    if text is None or text == "auto":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise _bad(text, "auto, or a number of voxels", option) from None
+
+
 def parts(text: str, option: str) -> tuple[Part, ...]:
     """Read ``"output,correction_mask"``; see :func:`whole_numbers`."""
     try:

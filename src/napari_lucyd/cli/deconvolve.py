@@ -16,6 +16,7 @@ from napari_lucyd.cli._options import (
     Normalization,
     Part,
     StoredDtype,
+    auto_or_number,
     numbers,
     parts,
     whole_numbers,
@@ -24,11 +25,12 @@ from napari_lucyd.cli._options import (
 if TYPE_CHECKING:
     from napari_lucyd.models import Model
 
-_FILES, _METHOD, _NETWORK, _CLASSICAL, _IMAGE, _COMPUTER = (
+_FILES, _METHOD, _NETWORK, _CLASSICAL, _OPTIONAL, _IMAGE, _COMPUTER = (
     "Files",
     "Method",
     "LUCYD",
     "Richardson-Lucy and Wiener",
+    "Optional steps, for any method",
     "What the image is",
     "Memory and speed",
 )
@@ -153,6 +155,32 @@ def deconvolve(
             rich_help_panel=_NETWORK,
         ),
     ] = None,
+    subtract_background: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|SIZE",
+            help="Subtract a smooth background first: what is bright and narrower than SIZE voxels stays.",
+            show_default=False,
+            rich_help_panel=_OPTIONAL,
+        ),
+    ] = None,
+    prefilter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="auto|SIGMA",
+            help="Smooth first by a Gaussian of SIGMA voxels; auto takes it from the image's noise.",
+            show_default=False,
+            rich_help_panel=_OPTIONAL,
+        ),
+    ] = None,
+    flips: Annotated[
+        bool,
+        typer.Option(
+            "--flips",
+            help="Average the output over all mirror images: less noise, 8 times the time (planes: 4).",
+            rich_help_panel=_OPTIONAL,
+        ),
+    ] = False,
     axes: Annotated[
         str | None,
         typer.Option(
@@ -214,12 +242,15 @@ def deconvolve(
       lucyd deconvolve monday/*.tif -o restored/ --device cuda
       lucyd deconvolve stack.tif -o rl.ome.tif --method richardson-lucy \
         --psf psf.ome.tif --iterations 20
+      lucyd deconvolve noisy.tif -o new.tif --prefilter auto --flips
       lucyd deconvolve monday/ tuesday/ -o restored/ --dtype uint16
       lucyd deconvolve series.ome.zarr -o restored.ome.zarr --axes TZYX
     """
     talk = Talk(quiet)
     wanted = tuple(Part) if intermediates else parts(outputs, "--outputs")
     refuse_options(context, method, wanted)
+    if flips and wanted != (Part.output,):
+        raise typer.BadParameter("a mean over flips is an output only", param_hint="--flips")
     found = find_images(inputs)
     tasks = plan_destinations(found, out, wanted, f".{file_format}" if file_format else None)
     for path, reason in found.refused:
@@ -228,7 +259,12 @@ def deconvolve(
         talk.say(f"Passed over {len(found.passed_over)} other files: {_some(found.passed_over)}")
     if not tasks:
         fail("no image to deconvolve")
-    options: dict[str, Any] = {"device": device}
+    options: dict[str, Any] = {
+        "device": device,
+        "subtract_background": auto_or_number(subtract_background, "--subtract-background"),
+        "prefilter": auto_or_number(prefilter, "--prefilter"),
+        "flips": flips,
+    }
     if method is Method.lucyd:
         options |= {
             "tile_shape": whole_numbers(tile, "--tile") if tile else None,
