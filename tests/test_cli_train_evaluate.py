@@ -83,6 +83,9 @@ def test_evaluation_refuses_seeds_and_options_that_cannot_be():
     done = lucyd("evaluate", "table2", "--seeds", "one")
     assert done.exit_code == 1
     assert "whole numbers" in done.output
+    done = lucyd("evaluate", "options", "--record")
+    assert done.exit_code == 1
+    assert "leave out --record" in done.output
     done = lucyd("evaluate", "table1", "--methods", "mixture")
     assert done.exit_code == 1
     assert "leave out --methods" in done.output

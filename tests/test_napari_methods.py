@@ -151,6 +151,7 @@ def test_only_the_controls_that_a_method_has_are_shown(panel, add_image, classic
     form = panel.form
     form.advanced.expand(animate=False)
     network = [form.model, form.normalization, form.isotropic, *form.outputs.values(), form.tile, form.halo]
+    network.append(form.flips)
     own = {
         "lucyd": network,
         "richardson-lucy": [
@@ -161,7 +162,7 @@ def test_only_the_controls_that_a_method_has_are_shown(panel, add_image, classic
         ],
         "wiener": [form.numbers["balance"], form.psf.kind],
     }
-    common = [form.image, form.axes, form.method, form.device, form.region]
+    common = [form.image, form.axes, form.method, form.device, form.region, *form.steps.values()]
     for method in ("richardson-lucy", "wiener", "lucyd"):
         form.method.value = method
         for control in (*common, *own[method]):

@@ -13,6 +13,7 @@ from napari_lucyd._napari.parameters import (
     parse_halo,
     parse_number,
     parse_sizes,
+    parse_step,
     parse_steps,
     parse_tile,
     tooltip,
@@ -91,7 +92,8 @@ def test_a_classical_method_is_told_nothing_of_networks():
     choices = Parameters(method="wiener", tile_shape=(8,), halo=2, normalization="minmax", balance=0.4)
     assert choices.classical and not Parameters().classical
     options = choices.options((0.3, 0.1, 0.1), "ZYX", None)
-    assert set(options) == {"device", "voxel_size", "outputs", "axes", "region"}
+    steps = {"subtract_background", "prefilter"}
+    assert set(options) == {"device", "voxel_size", "outputs", "axes", "region"} | steps
     assert options["outputs"] == ("output",)
     assert choices.numbers["balance"] == 0.4
 
@@ -105,6 +107,21 @@ def test_the_lines_of_a_psf():
     for read in (parse_steps, lambda text: parse_number("NA", text), lambda text: parse_sizes("NA", text)):
         with pytest.raises(ValueError, match="'much' is not understood"):
             read("much")
+
+
+def test_the_line_of_an_optional_step():
+    assert [parse_step("Prefilter", text) for text in ("", "off", " Auto ", "1,2")] == [
+        None,
+        None,
+        "auto",
+        1.2,
+    ]
+    with pytest.raises(ValueError, match="Prefilter: 'much' is not understood; write auto"):
+        parse_step("Prefilter", "much")
+
+
+def test_a_mean_over_flips_has_an_output_alone():
+    assert Parameters(flips=True).parts == ("output",)
 
 
 def test_halo_line():

@@ -166,6 +166,18 @@ def test_a_resampled_stack_is_previewed_as_it_is_run(worker, random_model):
     assert_as_run(values, run[2], volume)
 
 
+def test_optional_steps_are_previewed_as_they_are_run(worker, random_model_2d):
+    volume, visible = image((2, 40, 44)), Rectangle(4, 0, 30, 44)
+    volume[1] += 3000
+    steps = {"prefilter": 0.8, "subtract_background": 16, "flips": True}
+    for options in (steps, {**steps, "prefilter": "auto"}):
+        options = {"axes": "TYX", "device": "cpu", **options}
+        worker.submit(view(volume, random_model_2d, visible, options=options, index=(1, 0, 0)), (9, 9))
+        values, _ = settled(worker, visible)
+        run = deconvolve(volume, random_model_2d, outputs=("output",), **options).output
+        assert_as_run(values, run[1, 4:30], volume)
+
+
 class Counting:
     """An array that counts the voxels that are read of it."""
 

@@ -62,6 +62,28 @@ def test_only_the_ticked_layers_come(panel, add_image, run):
     assert list(run()) == ["output", "intermediate"]
 
 
+def test_optional_steps_are_those_of_deconvolve(panel, add_image, run, ready):
+    from napari_lucyd.deconvolution import deconvolve
+
+    layer = add_image((30, 34))
+    form = panel.form
+    form.steps["prefilter"].value, form.steps["subtract_background"].value = "0,8", "16"
+    form.flips.value = True
+    form.outputs["output"].value = False
+    assert not form.outputs["output"].native.isVisible()
+    results = run()
+    assert list(results) == ["output"]
+    method = panel.estimates[0].model
+    options = {"prefilter": 0.8, "subtract_background": 16, "flips": True}
+    np.testing.assert_array_equal(results["output"].data, deconvolve(layer.data, method, **options).output)
+    assert results["output"].metadata[METADATA_KEY]["prefilter"]["sigma"] == [0.8]
+    form.flips.value = False
+    assert form.outputs["output"].native.isVisible()
+    form.steps["prefilter"].value = "much"
+    ready()
+    assert "Prefilter: 'much' is not understood" in form.estimate.text() and not form.run.enabled
+
+
 def test_what_is_on_screen(panel, add_image, run):
     layer = add_image((200, 220))
     panel.viewer.scene.camera.zoom *= 4

@@ -50,6 +50,8 @@ SEPARATE = [
     ("Per channel and time point", "TC"),
 ]
 REGIONS = [("Whole image", WHOLE), ("What is on screen", SCREEN), ("Drawn rectangle", RECTANGLE)]
+# What may be done before any method.
+STEPS = ("subtract_background", "prefilter")
 # Numbers of classical methods that are asked for less often.
 _ADVANCED = ("background", "total_variation", "tolerance")
 _MARGIN = 8
@@ -132,6 +134,10 @@ class Form(QWidget):
         self.tile.native.setPlaceholderText("automatic")
         self.halo = LineEdit(tooltip=tooltip("halo"))
         self.halo.native.setPlaceholderText("automatic")
+        self.steps = {name: LineEdit(tooltip=tooltip(name)) for name in STEPS}
+        for line in self.steps.values():
+            line.native.setPlaceholderText("off")
+        self.flips = CheckBox(text=label("flips"), value=Parameters.flips, tooltip=tooltip("flips"))
         self.separate = ComboBox(choices=SEPARATE, value="C", tooltip=tooltip("separate"))
         self.estimate = note("lucyd-estimate")
         self.preview = QToggleSwitch("Live preview")
@@ -237,6 +243,9 @@ class Form(QWidget):
         add(tiling, label("tile_shape"), self.tile.native)
         add(tiling, label("halo"), self.halo.native)
         add(tiling, label("separate"), self.separate.native)
+        add(tiling, "", self.flips.native)
+        for name, line in self.steps.items():
+            add(rows, label(name), line.native)
         for name in _ADVANCED:
             add(rows, label(name), self.numbers[name].native)
         collapsible.addWidget(content)
@@ -274,13 +283,12 @@ class Form(QWidget):
         """Show what a method has; all else goes away."""
         for part in (self._network, self._tiling):
             self.show_row(part, not classical)
-        self._parts.setVisible(not classical)
+        self._parts.setVisible(not (classical or self.flips.value))
         self.psf.setVisible(classical)
         own = numbers_of(name)
         self.show_row(self.num_iter.native, "num_iter" in own)
         for number, line in self.numbers.items():
             self.show_row(line.native, number in own)
-        self.advanced.setVisible(not classical or any(number in own for number in _ADVANCED))
 
     def colour(self, accent: str, text: str, line: str) -> None:
         """Take the theme's colours: `accent` for Run, `text` dimmed for notes, `line` above the footer."""

@@ -29,6 +29,7 @@ class MethodChoice(QObject):
         super().__init__(form)
         self.form = form
         form.method.changed.connect(self._on_chosen)
+        form.flips.changed.connect(self._show)
         form.num_iter.changed.connect(self._on_number)
         for line in form.numbers.values():
             line.changed.connect(self._on_number)
@@ -69,5 +70,5 @@ class MethodChoice(QObject):
     def _on_number(self, *_: Any) -> None:
         self.changed.emit()
 
-    def _show(self) -> None:
+    def _show(self, *_: Any) -> None:
         self.form.show_method(self.name, self.classical)

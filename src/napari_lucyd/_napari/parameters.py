@@ -102,6 +102,25 @@ class Parameters:
         "Margin of voxels around each tile. 24 is the network's whole reach and leaves no seams; less is "
         "faster and no longer exact.",
     )
+    subtract_background: str | float | None = choice(
+        None,
+        "Subtract bg",
+        "Before the method, subtract a smooth background, as a rolling ball does: what is bright and "
+        "narrower than this many pixels stays. “auto” is a quarter of the image's side, at least 64. Empty: "
+        "off.",
+    )
+    prefilter: str | float | None = choice(
+        None,
+        "Prefilter",
+        "Before the method, smooth by a Gaussian of this standard deviation in pixels. “auto” takes it from "
+        "the image's noise, and does nothing where that is low. Empty: off.",
+    )
+    flips: bool = choice(
+        False,
+        "Mean over flips",
+        "Average the output over all mirror images (test-time augmentation): less noise for 8 times the "
+        "time, for planes 4. Only the output is shown then.",
+    )
 
     psf: Any = choice(  # noqa: RUF009 (what is in it is frozen)
         None,
@@ -141,8 +160,8 @@ class Parameters:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The parts that the method is asked for; a classical one has an output alone."""
-        return ("output",) if self.classical else self.outputs
+        """The parts that the method is asked for; a classical one and a mean over flips have one."""
+        return ("output",) if self.classical or self.flips else self.outputs
 
     @property
     def numbers(self) -> dict[str, float | None]:
@@ -170,6 +189,8 @@ class Parameters:
             "outputs": self.parts,
             "axes": self.axes or axes,
             "region": region,
+            "subtract_background": self.subtract_background,
+            "prefilter": self.prefilter,
         }
         if self.classical:
             return common
@@ -180,6 +201,7 @@ class Parameters:
             "normalization": self.normalization,
             "isotropic": self.isotropic,
             "separate": self.separate,
+            "flips": self.flips,
         }
 
     def with_axes(self, axes: str | None) -> Parameters:
@@ -285,6 +307,32 @@ def parse_halo(text: str) -> int | None:
     if not text.isdigit():
         raise ValueError(f"Halo: {text!r} is not understood; write a number of voxels, or leave it empty.")
     return int(text)
+
+
+def parse_step(name: str, text: str) -> str | float | None:
+    """Read the line of an optional step: empty or "off", "auto", or a number of pixels.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+
+    Examples
+    --------
+    >>> parse_step("Prefilter", "Auto"), parse_step("Prefilter", "1,2"), parse_step("Prefilter", "")
+    ('auto', 1.2, None)
+    """
+    text = text.strip().lower()
+    if text in ("", "off"):
+        return None
+    if text in ("auto", "automatic"):
+        return "auto"
+    try:
+        return parse_number(name, text)
+    except ValueError:
+        raise ValueError(
+            f"{name}: {text!r} is not understood; write auto or a number of pixels, or leave it empty."
+        ) from None
 
 
 def parse_tile(text: str) -> tuple[int, ...] | None:

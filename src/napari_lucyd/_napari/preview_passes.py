@@ -50,12 +50,19 @@ class View:
 
     @property
     def statistics_key(self) -> Hashable:
-        """Views with the same key are scaled by the same numbers."""
+        """Views with the same key are prepared and scaled by the same numbers."""
+        names = ["axes", "normalization", "separate"]
+        steps = ("subtract_background", "prefilter")
+        prepared = any(self.options.get(name) is not None for name in steps)
+        if prepared:
+            names += [*steps, "voxel_size"]
         return (
             self.image,
             self.model.dimension,
             repr(self.model.normalization),
-            *(repr(self.options.get(name)) for name in ("axes", "normalization", "separate")),
+            # The noise that a prefilter leaves is the model's.
+            self.model.sha256 if prepared else "",
+            *(repr(self.options.get(name)) for name in names),
         )
 
 

@@ -148,7 +148,8 @@ class PreviewWorker:
         shared, visible, covered = self._shared, view.visible, view.covered.copy()
         passes = Passes(view, lambda: shared.wanted is not view)
         statistics = self._measured(view, passes)
-        speed = self._speeds.setdefault((view.model.sha256, view.options.get("device")), Speed())
+        pace = (view.model.sha256, view.options.get("device"), view.options.get("flips"))
+        speed = self._speeds.setdefault(pace, Speed())
 
         def cut(seconds: float) -> list[Rectangle]:
             """What is missing, in cells that take about so long, with one close to the focus."""

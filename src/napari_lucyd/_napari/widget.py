@@ -21,7 +21,7 @@ from napari_lucyd._napari.layers import Source, is_result
 from napari_lucyd._napari.layout import say
 from napari_lucyd._napari.method_choice import MethodChoice
 from napari_lucyd._napari.model_choice import ModelChoice
-from napari_lucyd._napari.parameters import Parameters, parse_halo, parse_tile
+from napari_lucyd._napari.parameters import Parameters, label, parse_halo, parse_step, parse_tile
 from napari_lucyd._napari.preview import LivePreview, PreviewRequest
 from napari_lucyd._napari.psf_choice import PsfChoice
 from napari_lucyd._napari.region_choice import RegionChoice
@@ -90,7 +90,7 @@ class DeconvolveWidget(QWidget):
         for changed in (self.method.changed, self.psf.changed):
             changed.connect(self.image.refresh)
         controls = (form.normalization, form.isotropic, form.device, form.tile, form.halo, form.separate)
-        for control in (*controls, *form.outputs.values()):
+        for control in (*controls, *form.outputs.values(), *form.steps.values(), form.flips):
             control.changed.connect(self.estimator.refresh)
         for told in (self.model.told, self.psf.told, self.region.told):
             told.connect(self._tell)
@@ -130,7 +130,9 @@ class DeconvolveWidget(QWidget):
         form = self.form
         outputs = tuple(name for name, box in form.outputs.items() if box.value)
         classical = self.method.classical
-        if not (outputs or classical):
+        flips = bool(form.flips.value) and not classical
+        steps = {name: parse_step(label(name), line.value) for name, line in form.steps.items()}
+        if not (outputs or classical or flips):
             raise ValueError("Tick at least one layer to show.")
         return Parameters(
             method=self.method.name,
@@ -146,6 +148,9 @@ class DeconvolveWidget(QWidget):
             outputs=outputs,
             tile_shape=None if classical else parse_tile(form.tile.value),
             halo=None if classical else parse_halo(form.halo.value),
+            flips=flips,
+            subtract_background=steps["subtract_background"],
+            prefilter=steps["prefilter"],
         )
 
     def tasks(self) -> list[Task]:

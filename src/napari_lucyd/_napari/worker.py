@@ -172,8 +172,8 @@ def make_job(
     options = parameters.options(source.voxel_size(axes), axes, region)
     if not parameters.classical:
         # A layer that the model has nothing for is not made; with none left, the engine says what there is.
-        parts = [name for name in parameters.outputs if name in method.network.parts]
-        options["outputs"] = parts or parameters.outputs
+        parts = [name for name in parameters.parts if name in method.network.parts]
+        options["outputs"] = parts or parameters.parts
     job = plan(source.data, method, **options)
     size = storage.result_bytes(job, len(options["outputs"]))
     if storage.belongs_on_disk(size):
