@@ -23,6 +23,7 @@ from napari_lucyd.evaluation import (
 from napari_lucyd.evaluation.competitors import Trained
 from napari_lucyd.evaluation.cost import measure_cost
 from napari_lucyd.evaluation.protocols import STRICT_CELLS
+from napari_lucyd.evaluation.tables import Table
 from napari_lucyd.networks import division_share
 from napari_lucyd.training.loss import ssim_global as ssim_of_the_loss
 
@@ -77,6 +78,7 @@ def test_strict_table_has_the_eight_cells_and_one_input_for_all(random_model, tm
     assert [path.suffix for path in paths] == [".md", ".csv", ".json"]
     assert len(list(csv.DictReader(paths[1].read_text("utf-8").splitlines()))) == 16
     assert json.loads(paths[2].read_text())["seeds"] == [100]
+    assert Table.load(paths[2]) == table
     assert "random-3d" in paths[0].read_text()
 
 
