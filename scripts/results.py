@@ -3,13 +3,14 @@
     python scripts/results.py [--checkpoint lucyd-mixture.pth] [TABLE …]
 
 CHECKPOINT is one of the files that LUCYD's authors published (3D); with it, Table 2 has a row for it, on the
-same patches. TABLE is table1, table2, table3, open or open2d; without any all are measured, which takes an hour on
-two CPU cores. Tables that are not measured are read from docs/results/.
+same patches. TABLE is table1, table2, table3, open, open2d, or page, for none; without any all are measured, which takes an
+hour on two CPU cores. Tables that are not measured are read from docs/results/. The figures are scripts/figures.py's.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -153,6 +154,7 @@ def page() -> str:
     table2, table3, volumes, planes = tables.values()
     environment = ", ".join(f"{name} {value}" for name, value in table2.environment.items())
     patches = table2.cells[0].images
+    threads = json.loads((FILES / "table1.json").read_text("utf-8"))["threads"]
     return f"""# Results
 
 Made by `make results`, with {environment}. Each table is also in [`results/`](results/) as CSV and JSON, with standard deviations, the environment
@@ -165,7 +167,7 @@ or the balance that is best on a phantom which is not tested on: their best case
 
 {(FILES / "table1.md").read_text("utf-8").strip()}
 
-Plain PyTorch on two CPU cores, for the sake of comparison; memory is the highest rise of the process. `lucyd deconvolve` runs in tiles and takes less.
+Plain PyTorch on {threads} CPU threads, for the sake of comparison; memory is the highest rise of the process. `lucyd deconvolve` runs in tiles and takes less.
 
 ## Table 2: blur and noise that the strict models have not seen
 
@@ -206,6 +208,35 @@ The 2D model on the middle plane of the same volumes:
 
 {ranking(table3)}
 
+## What the network adds and multiplies
+
+Input, correction mask, update term and output (Figure 3 of the paper) of `general`: a phantom (σ_b 1.2, σ_n 15), and two real stacks, a nucleus stained with DAPI and a fluorescent bead. The mask takes away where
+there is light, and the update term, centred on 1, multiplies it back more narrowly.
+
+![Four layers of three stacks](images/figure3.png)
+
+## All methods side by side
+
+Largest values along Z and along Y, and a profile (Figure 4 of the paper), of a phantom with the degradation σ_b 1.2, σ_n 15 that the strict models were trained on, all on one scale:
+
+![Projections and profiles of a phantom](images/figure4-phantom.png)
+
+Four sparse phantoms as the channels of one image, each channel restored by itself:
+
+![Four channels](images/figure4-colours.png)
+
+The nucleus, each picture on its own scale. Its PSF is not known, so the classical methods are left out:
+
+![Projections and profiles of a nucleus](images/figure4-nucleus.png)
+
+The bead, with its measured PSF for the classical methods, each picture on its own scale:
+
+![Projections and profiles of a bead](images/figure4-bead.png)
+
+{(FILES / "bead.md").read_text("utf-8").strip()}
+
+The bead is some nine voxels wide, so laterally there is little to be gained. Along Z, where the light spreads, a method that is told the PSF takes far more of the spread away than a network that has to guess it.
+
 ## How the models were trained
 
 | model | network | ε | patches | seed | time | SHA-256 |
@@ -219,6 +250,8 @@ Everything else that was set is on the cards (`lucyd models --json`) and in `con
 def main(names: list[str], checkpoint: str | None) -> None:
     """Measure, and write the page."""
     for name in names or ["table1", *TABLES]:
+        if name == "page":
+            continue
         print(name, flush=True)
         measure(name, checkpoint)
     PAGE.write_text(page(), "utf-8")
@@ -229,7 +262,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("tables", nargs="*", choices=["table1", *TABLES, []], metavar="TABLE")
+    parser.add_argument("tables", nargs="*", choices=["table1", *TABLES, "page", []], metavar="TABLE")
     parser.add_argument("--checkpoint", help="a published 3D checkpoint to compare with")
     options = parser.parse_args()
     main(options.tables, options.checkpoint)

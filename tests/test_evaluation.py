@@ -139,5 +139,5 @@ def test_mixture_beats_the_authors_weights_in_every_cell(shared):
     for mine, other in zip(table.row(ours.name), table.row(theirs.name), strict=True):
         assert mine.psnr >= other.psnr, mine.column
         assert mine.ssim_global >= other.ssim_global, mine.column
-    # docs/results.md has it on more patches, 1.1 dB; other patches move this by some 0.1.
-    assert table.mean(ours.name) >= table.mean(theirs.name) + 0.9
+    # docs/results.md has it on more patches.
+    assert table.mean(ours.name) >= table.mean(theirs.name) + 1.25
