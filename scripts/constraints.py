@@ -34,9 +34,7 @@ def main() -> None:
     reachable("napari-lucyd", frozenset({"all", "test", "docs"}), seen)
     for name in BUILD:
         reachable(name, frozenset(), seen)
-    print(
-        "# All that `make test`, `make demo` and `make results` install, pinned; made by scripts/constraints.py."
-    )
+    print("# All that make test, demo and results install, pinned; made by scripts/constraints.py.")
     for name in sorted({name for name, _ in seen} - {"napari-lucyd", "pip"}):
         found = distribution(name)
         print(f"{found.metadata['Name']}=={Version(found.version).public}")

@@ -102,6 +102,18 @@ def test_saved_model_loads_as_it_was(fixture, request, tmp_path):
     assert (again.name, again.card["title"], again.card["sha256"]) == ("mine", "Mine", again.sha256)
 
 
+def test_half_precision_halves_the_file_and_hardly_changes_the_output(tmp_path):
+    network = CARE().eval()
+    whole = nl.save_model(tmp_path / "whole.safetensors", network)
+    half = nl.save_model(tmp_path / "half.safetensors", network, half_precision=True)
+    assert half.stat().st_size < 0.51 * whole.stat().st_size
+    assert half.stat().st_size < 2.5e6
+    again = nl.load_model(half)
+    assert {weight.dtype for weight in again.network.parameters()} == {torch.float32}
+    y = torch.rand(1, 1, 8, 16, 16)
+    torch.testing.assert_close(again.network(y).output, network(y).output, rtol=0, atol=2e-3)
+
+
 @pytest.mark.parametrize("build", [CARE, RLN, lambda: RLN(RlnConfig(affine=False))])
 def test_rivals_are_saved_and_loaded_as_they_were(build, tmp_path):
     network = build()

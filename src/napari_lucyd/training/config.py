@@ -162,13 +162,14 @@ class TrainingConfig:
     """One training run; read from TOML by `load_config`.
 
     ``title``, ``description`` and ``history`` (how many runs were tried, and how this one was chosen) go
-    into the model's card as they are.
+    into the model's card as they are. ``half_precision`` rounds the saved weights to float16.
     """
 
     name: str
     title: str = ""
     description: str = ""
     history: str = ""
+    half_precision: bool = False
     network: NetworkConfig = field(default_factory=LucydConfig)
     normalization: Normalization = field(default_factory=Normalization)
     data: DataConfig = field(default_factory=DataConfig)
@@ -209,8 +210,8 @@ def load_config(path: str | Path) -> TrainingConfig:
     Parameters
     ----------
     path
-        A TOML file with ``name``, ``title``, ``description``, ``history`` and the tables ``network``,
-        ``normalization``, ``data`` and ``schedule``.
+        A TOML file with ``name``, ``title``, ``description``, ``history``, ``half_precision`` and the tables
+        ``network``, ``normalization``, ``data`` and ``schedule``.
 
     Returns
     -------
@@ -252,7 +253,7 @@ def parse_config(entries: Mapping[str, Any], source: str = "the configuration") 
             values[key] = _table(config_class(value.pop("type", LUCYD.name)), key, value)
         elif key in _TABLES:
             values[key] = _table(_TABLES[key], key, value)
-        elif key in ("name", "title", "description", "history"):
+        elif key in ("name", "title", "description", "history", "half_precision"):
             values[key] = value
         else:
             raise ValueError(f"{source}: unknown entry {key!r}.")

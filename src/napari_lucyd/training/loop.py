@@ -307,6 +307,7 @@ class _Run:
             network.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
             normalization=asdict(config.normalization),
             card=card,
+            half_precision=config.half_precision,
             overwrite=True,
         )
 
