@@ -6,6 +6,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV := .venv
 BIN := $(VENV)/bin
 IMAGE ?=
+CHECKPOINT ?=
+DATA ?=
 PYTEST_ARGS ?=
 
 # Waiting threads of torch give their core away, which costs nothing on an idle machine and saves much on a busy one.
@@ -21,11 +23,12 @@ SCREEN := $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(if $(LINUX),,macOS))
 # A window needs Qt's libraries; without a screen, and for tests, Xvfb as well.
 NEEDS := window $(if $(and $(SCREEN),$(filter-out test,$(MAKECMDGOALS))),,xvfb)
 
-.PHONY: demo test check install system clean help
+.PHONY: demo test check results install system clean help
 help:
 	@echo "make demo [IMAGE=stack.tif]   deconvolve a sample (or your stack) in napari"
 	@echo "make test                     run the test suite"
 	@echo "make check                    lint, types, plugin manifest"
+	@echo "make results                   measure every table, draw every figure of the docs' results"
 	@echo "make clean                    remove .venv and what was made"
 
 install: $(VENV)/installed
@@ -57,6 +60,11 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	QT_QPA_PLATFORM=offscreen $(BIN)/npe2 validate napari-lucyd --imports
+
+results: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt matplotlib
+	$(BIN)/python scripts/figures.py $(if $(DATA),--data "$(DATA)")
+	$(BIN)/python scripts/results.py $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
 
 clean:
 	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

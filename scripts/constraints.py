@@ -1,4 +1,4 @@
-"""Print constraints.txt: a pin for everything that ``napari-lucyd[all,test]`` brings, as installed here.
+"""Print constraints.txt: a pin for everything that ``napari-lucyd[all,test,docs]`` brings, as installed here.
 
 Run it in an environment where the wanted versions are installed:
 ``python scripts/constraints.py > constraints.txt``.
@@ -31,10 +31,10 @@ def reachable(name: str, extras: frozenset[str], seen: set[tuple[str, frozenset[
 def main() -> None:
     """Print the pins, sorted, without local version labels such as ``+cpu``."""
     seen: set[tuple[str, frozenset[str]]] = set()
-    reachable("napari-lucyd", frozenset({"all", "test"}), seen)
+    reachable("napari-lucyd", frozenset({"all", "test", "docs"}), seen)
     for name in BUILD:
         reachable(name, frozenset(), seen)
-    print("# All that `make test` and `make demo` install, pinned; made by scripts/constraints.py.")
+    print("# All that make test, demo and results install, pinned; made by scripts/constraints.py.")
     for name in sorted({name for name, _ in seen} - {"napari-lucyd", "pip"}):
         found = distribution(name)
         print(f"{found.metadata['Name']}=={Version(found.version).public}")

@@ -26,6 +26,7 @@ from napari_lucyd.evaluation import (
 from napari_lucyd.evaluation.competitors import Trained
 from napari_lucyd.evaluation.cost import measure_cost
 from napari_lucyd.evaluation.protocols import STRICT_CELLS
+from napari_lucyd.evaluation.tables import Table
 from napari_lucyd.networks import division_share
 from napari_lucyd.training.loss import ssim_global as ssim_of_the_loss
 
@@ -80,6 +81,7 @@ def test_strict_table_has_the_eight_cells_and_one_input_for_all(random_model, tm
     assert [path.suffix for path in paths] == [".md", ".csv", ".json"]
     assert len(list(csv.DictReader(paths[1].read_text("utf-8").splitlines()))) == 16
     assert json.loads(paths[2].read_text())["seeds"] == [100]
+    assert Table.load(paths[2]) == table
     assert "random-3d" in paths[0].read_text()
 
 
@@ -160,5 +162,5 @@ def test_mixture_beats_the_authors_weights_in_every_cell(shared):
     for mine, other in zip(table.row(ours.name), table.row(theirs.name), strict=True):
         assert mine.psnr >= other.psnr, mine.column
         assert mine.ssim_global >= other.ssim_global, mine.column
-    # docs/results.md has it on more patches, 1.1 dB; other patches move this by some 0.1.
-    assert table.mean(ours.name) >= table.mean(theirs.name) + 0.9
+    # docs/results.md has it on more patches.
+    assert table.mean(ours.name) >= table.mean(theirs.name) + 1.25

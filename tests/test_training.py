@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import napari_lucyd as nl
+from napari_lucyd.models.normalization import Normalization
 from napari_lucyd.networks import (
     LUCYD,
     CareConfig,
@@ -26,7 +27,8 @@ from napari_lucyd.networks import (
     describe,
 )
 from napari_lucyd.training import TrainingConfig, load_config, loop, train
-from napari_lucyd.training.config import DataConfig, ScheduleConfig
+from napari_lucyd.training.config import DataConfig, ScheduleConfig, parse_config
+from napari_lucyd.training.coverage import trained_for
 from napari_lucyd.training.data import Patch, Patches, _OpenSpecimen, _wide_blur
 from napari_lucyd.training.loss import LOSSES, local_flux_error, lucyd_loss, ssim_global
 from napari_lucyd.training.start import start_from, start_near_identity
@@ -303,13 +305,27 @@ def test_shipped_configurations_load_and_are_those_of_the_cards(path):
     training = nl.load_model(config.name.removesuffix("-first")).card["training"]
     if config.name.endswith("-first"):
         training = training["started_from"]["training"]
-    assert training["config"] == _plain(config.as_dict())
+    assert parse_config(training["config"]) == config
 
 
-def _plain(value):
-    import json
-
-    return json.loads(json.dumps(value))
+def test_surrogates_share_one_scale_with_their_truth_and_tell_their_blur_and_noise():
+    data = DataConfig(
+        track="surrogate", specimen="membranes", patch_shape=(24, 32, 32), phantom_shape=(32, 48, 48), alive=1
+    )
+    scaling = Normalization("percentile", 5.0, 99.9, pedestal=0.25)
+    patches = Patches(TrainingConfig("x", normalization=scaling, data=data))
+    shown = [patches[i] for i in range(2)]
+    specimen = patches._specimens[0]
+    assert np.percentile(specimen.image, 5) == pytest.approx(0.25, abs=1e-3)
+    assert np.percentile(specimen.image, 99.9) == pytest.approx(1.25, abs=1e-3)
+    # Light is only moved about, and some of it beyond the borders.
+    assert specimen.image.mean() == pytest.approx(specimen.truth.mean(), rel=0.25)
+    assert specimen.truth.max() > 2 * specimen.image.max()
+    entries = trained_for(data, torch.stack([patch.image for patch in shown]))
+    # Theory: 0.51 emission / NA laterally, 2.355 sigmas wide, in voxels of 0.1625 um.
+    assert entries["blur_sigma_voxels"][0] == pytest.approx(0.51 * 0.607 / 0.8 / 0.1625 / 2.355, rel=0.05)
+    assert entries["axial_ratio"][0] > 4
+    assert 0 < entries["noise_sigma"][0] <= entries["noise_sigma"][1] < 0.3
 
 
 def test_first_steps_of_a_shipped_configuration_match_its_log(tmp_path):
@@ -327,7 +343,9 @@ def test_first_steps_of_a_shipped_configuration_match_its_log(tmp_path):
         ("title = 'x'", "'name' is missing"),
         ("name = 'x'\nspeed = 3", "unknown entry 'speed'"),
         ("name = 'x'\n[network]\ndepth = 3", "no entry 'depth'"),
-        ("name = 'x'\n[data]\ntrack = 'free'", "'strict' or 'open'"),
+        ("name = 'x'\n[data]\ntrack = 'free'", "'strict', 'open' or 'surrogate'"),
+        ("name = 'x'\n[data]\ntrack = 'surrogate'", "one of nuclei, membranes, light_sheet"),
+        ("name = 'x'\n[data]\nspecimen = 'nuclei'", "data.track 'strict'"),
         ("name = 'x'\n[data]\npatch_shape = [31, 64, 64]", "even"),
         ("name = 'x'\n[data]\npatch_shape = [32, 200, 64]", "does not fit"),
         ("name = 'x'\n[network]\ndimension = 2", "2D"),

@@ -112,6 +112,14 @@ class Table:
             lines.append([method, *(next(following) for _ in self.row(method)), mean])
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
+    @classmethod
+    def load(cls, path: str | Path) -> Table:
+        """Read a ``.json`` file that `save` has written."""
+        entries = json.loads(Path(path).read_text("utf-8"))
+        cells = [Cell(**cell) for cell in entries.pop("cells")]
+        entries |= {name: tuple(entries[name]) for name in ("columns", "seeds")}
+        return cls(**entries, cells=cells)
+
     def save(self, folder: str | Path) -> list[Path]:
         """Write ``NAME.md``, ``.csv`` and ``.json``; returns the paths."""
         folder = Path(folder)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from napari_lucyd.models.normalization import Normalization
 from napari_lucyd.networks import LUCYD, LucydConfig, NetworkConfig, config_class, describe, network_class
+from napari_lucyd.simulation.surrogates import SpecimenKind
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,9 @@ class DataConfig:
     track
         ``"strict"``: the cells blur_sigma x noise_sigma exactly as the paper has them.
         ``"open"``: continuous ranges, anisotropic blur, Poisson noise, percentile scaling, flux kept.
+        ``"surrogate"``: the optics and noise of one `specimen`, percentile scaling, flux kept.
+    specimen
+        Surrogate: a kind of `make_surrogate`, ``"nuclei"``, ``"membranes"`` or ``"light_sheet"``.
     blur_sigma, noise_sigma
         Strict: the values, noise in 1/255 of the range. Open: lower and upper end.
     axial_ratio
@@ -45,6 +50,7 @@ class DataConfig:
     """
 
     track: str = "strict"
+    specimen: SpecimenKind | None = None
     blur_sigma: tuple[float, ...] = (1.0, 1.2, 1.5)
     noise_sigma: tuple[float, ...] = (0.0, 15.0, 30.0)
     axial_ratio: tuple[float, float] = (1.0, 1.0)
@@ -60,8 +66,14 @@ class DataConfig:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        if self.track not in ("strict", "open"):
-            raise ValueError(f"data.track is {self.track!r}; it has to be 'strict' or 'open'.")
+        if self.track not in ("strict", "open", "surrogate"):
+            raise ValueError(f"data.track is {self.track!r}; it has to be 'strict', 'open' or 'surrogate'.")
+        kinds = get_args(SpecimenKind) if self.track == "surrogate" else (None,)
+        if self.specimen not in kinds:
+            raise ValueError(
+                f"data.specimen is {self.specimen!r} and data.track {self.track!r}; a surrogate is one of "
+                f"{', '.join(get_args(SpecimenKind))}, the other tracks have none."
+            )
         if self.track == "open" and not len(self.blur_sigma) == len(self.noise_sigma) == 2:
             raise ValueError(
                 "In the open track data.blur_sigma and data.noise_sigma each have a lower and an upper end."
@@ -78,6 +90,11 @@ class DataConfig:
                 f"data.patch_shape is {self.patch_shape} and data.phantom_shape {self.phantom_shape}; a "
                 f"patch {'of every second voxel ' if self.subsampled else ''}does not fit into the phantom."
             )
+
+    @property
+    def photometric(self) -> bool:
+        """Whether image and truth are scaled by the same two numbers, so that flux is kept."""
+        return self.track != "strict"
 
 
 @dataclass(frozen=True)
@@ -145,13 +162,14 @@ class TrainingConfig:
     """One training run; read from TOML by `load_config`.
 
     ``title``, ``description`` and ``history`` (how many runs were tried, and how this one was chosen) go
-    into the model's card as they are.
+    into the model's card as they are. ``half_precision`` rounds the saved weights to float16.
     """
 
     name: str
     title: str = ""
     description: str = ""
     history: str = ""
+    half_precision: bool = False
     network: NetworkConfig = field(default_factory=LucydConfig)
     normalization: Normalization = field(default_factory=Normalization)
     data: DataConfig = field(default_factory=DataConfig)
@@ -192,8 +210,8 @@ def load_config(path: str | Path) -> TrainingConfig:
     Parameters
     ----------
     path
-        A TOML file with ``name``, ``title``, ``description``, ``history`` and the tables ``network``,
-        ``normalization``, ``data`` and ``schedule``.
+        A TOML file with ``name``, ``title``, ``description``, ``history``, ``half_precision`` and the tables
+        ``network``, ``normalization``, ``data`` and ``schedule``.
 
     Returns
     -------
@@ -210,6 +228,24 @@ def load_config(path: str | Path) -> TrainingConfig:
             entries = tomllib.load(file)
         except tomllib.TOMLDecodeError as error:
             raise ValueError(f"{path} is not valid TOML: {error}.") from error
+    return parse_config(entries, str(path))
+
+
+def parse_config(entries: Mapping[str, Any], source: str = "the configuration") -> TrainingConfig:
+    """Make a configuration of plain data, as on a model's card; what is missing has its default.
+
+    Parameters
+    ----------
+    entries
+        As `load_config` takes them from a file.
+    source
+        Where they are from, for messages.
+
+    Raises
+    ------
+    ValueError
+        If an entry is unknown or does not fit; the message names it.
+    """
     values: dict[str, Any] = {}
     for key, value in entries.items():
         if key == "network":
@@ -217,12 +253,12 @@ def load_config(path: str | Path) -> TrainingConfig:
             values[key] = _table(config_class(value.pop("type", LUCYD.name)), key, value)
         elif key in _TABLES:
             values[key] = _table(_TABLES[key], key, value)
-        elif key in ("name", "title", "description", "history"):
+        elif key in ("name", "title", "description", "history", "half_precision"):
             values[key] = value
         else:
-            raise ValueError(f"{path}: unknown entry {key!r}.")
+            raise ValueError(f"{source}: unknown entry {key!r}.")
     if "name" not in values:
-        raise ValueError(f"{path}: the entry 'name' is missing.")
+        raise ValueError(f"{source}: the entry 'name' is missing.")
     return TrainingConfig(**values)
 
 

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 from napari_lucyd.models.normalization import Normalization
 from napari_lucyd.simulation.degradation import blur, blur_truncated, scale_to_unit
 from napari_lucyd.simulation.phantoms import FloatImage, make_phantom
+from napari_lucyd.simulation.surrogates import make_surrogate
 from napari_lucyd.training.config import DataConfig, TrainingConfig
 
 # Seeds of phantoms: training counts up from here, validation from its own; the fixed test phantoms of
@@ -77,12 +78,8 @@ class _OpenSpecimen:
         if self.bright:
             # Of the camera, so neither blurred nor true.
             _speckle(image, 1, generator)
-        lo, hi = np.percentile(image, (normalization.low, normalization.high))
-        self.image = ((image - lo) / (hi - lo) + normalization.pedestal).astype(np.float32)
-        self.truth = ((sharp - lo) / (hi - lo) + normalization.pedestal).astype(np.float32)
-        # Few bright objects in a dark volume lie far above the percentile; they must not own the loss.
-        peak = max(1.0, float(np.percentile(self.truth, 99.99)) - normalization.pedestal)
-        # Nor must strong noise own it: where hardly anything is to be mended, small errors count for more.
+        self.image, self.truth, peak = _scaled(image, sharp, normalization)
+        # Nor must strong noise own the loss: where hardly anything is to be mended, small errors count more.
         error = float(np.sqrt(np.mean((self.image - self.truth) ** 2))) / peak
         self.peak = peak * float(np.clip(np.sqrt(error / TYPICAL_ERROR), 0.5, 1.0))
 
@@ -141,6 +138,37 @@ class _OpenSpecimen:
         return image + generator.normal(0, sigma, image.shape).astype(np.float32)
 
 
+class _SurrogateSpecimen:
+    """A phantom of random density through the optics and onto the camera of one kind of specimen."""
+
+    def __init__(self, data: DataConfig, normalization: Normalization, seed: int) -> None:
+        density = 10 ** np.random.default_rng([data.seed, seed]).uniform(-1, 0.15)
+        counts = {
+            name: round(n * density) for name, n in (("spheres", 150), ("ellipsoids", 150), ("boxes", 400))
+        }
+        phantom = make_phantom(data.phantom_shape, **counts, rng=seed)
+        assert data.specimen is not None
+        sample = make_surrogate(phantom, data.specimen, rng=seed)
+        self.image, self.truth, self.peak = _scaled(sample.image, sample.truth, normalization)
+
+    def patch(self, window: tuple[int | slice, ...], generator: np.random.Generator) -> _Pair:
+        return _Pair(self.image[window], self.truth[window], self.peak)
+
+
+_Specimen = _StrictSpecimen | _OpenSpecimen | _SurrogateSpecimen
+
+
+def _scaled(
+    image: FloatImage, truth: FloatImage, normalization: Normalization
+) -> tuple[FloatImage, FloatImage, float]:
+    """Both scaled by the image's percentiles, as in use, and the truth's peak."""
+    lo, hi = np.percentile(image, (normalization.low, normalization.high))
+    image = ((image - lo) / (hi - lo) + normalization.pedestal).astype(np.float32)
+    truth = ((truth - lo) / (hi - lo) + normalization.pedestal).astype(np.float32)
+    # Few bright objects in a dark volume lie far above the percentile; they must not own the loss.
+    return image, truth, max(1.0, float(np.percentile(truth, 99.99)) - normalization.pedestal)
+
+
 def _speckle(image: FloatImage, size: int, generator: np.random.Generator) -> None:
     """Add, in place, up to some twenty cubes that are 2 to 60 times as bright as the image's bright parts."""
     span = float(np.percentile(image, 99.9) - image.min())
@@ -184,7 +212,7 @@ class Patches(Dataset[Patch]):
     def __init__(self, config: TrainingConfig, phantoms: int = TRAINING_PHANTOMS) -> None:
         self.config = config
         self.phantoms = phantoms + 10_000 * config.data.seed
-        self._specimens: OrderedDict[int, _StrictSpecimen | _OpenSpecimen] = OrderedDict()
+        self._specimens: OrderedDict[int, _Specimen] = OrderedDict()
 
     def __getitem__(self, index: int) -> Patch:
         data = self.config.data
@@ -200,7 +228,7 @@ class Patches(Dataset[Patch]):
         image, truth, peak = self._specimen(number).patch(window, generator)
         image, truth = _flipped(image, truth, generator)
         gain = 1.0
-        if data.track == "open" or generator.random() < 0.5:
+        if data.photometric or generator.random() < 0.5:
             gain = float(np.exp(generator.uniform(*np.log(data.gain))))
         pedestal = np.float32(self.config.normalization.pedestal)
         shift = float(generator.uniform(*data.offset))
@@ -210,15 +238,15 @@ class Patches(Dataset[Patch]):
             torch.tensor(1 / (gain * peak), dtype=torch.float32).reshape([1] * (image.ndim + 1)),
         )
 
-    def _specimen(self, number: int) -> _StrictSpecimen | _OpenSpecimen:
+    def _specimen(self, number: int) -> _Specimen:
         if number not in self._specimens:
             data, normalization = self.config.data, self.config.normalization
             seed = self.phantoms + number
-            self._specimens[number] = (
-                _StrictSpecimen(data, seed)
-                if data.track == "strict"
-                else _OpenSpecimen(data, normalization, seed)
-            )
+            if data.track == "strict":
+                self._specimens[number] = _StrictSpecimen(data, seed)
+            else:
+                kind = _OpenSpecimen if data.track == "open" else _SurrogateSpecimen
+                self._specimens[number] = kind(data, normalization, seed)
             while len(self._specimens) > data.alive + 1:
                 self._specimens.popitem(last=False)
         self._specimens.move_to_end(number)

@@ -21,7 +21,8 @@ from torch.utils.data import DataLoader
 
 from napari_lucyd.models.store import save_model
 from napari_lucyd.networks import LUCYD, Network, network_class
-from napari_lucyd.training.config import TrainingConfig, load_config
+from napari_lucyd.training.config import TrainingConfig, load_config, parse_config
+from napari_lucyd.training.coverage import trained_for
 from napari_lucyd.training.data import VALIDATION_PHANTOMS, Patch, Patches
 from napari_lucyd.training.finish import finish
 from napari_lucyd.training.loss import LOSSES, local_flux_error, ssim_global
@@ -255,7 +256,7 @@ class _Run:
         if not path.is_file():
             raise FileNotFoundError(f"There is no {path} to resume from.")
         state = torch.load(path, map_location=self.device, weights_only=True)
-        if state["config"] != self.config.as_dict():
+        if parse_config(state["config"]) != self.config:
             raise ValueError(f"{path} belongs to another configuration; train into another folder.")
         self.started_from = state["started_from"]
         self.step, self.seconds, self.rows = state["step"], state["seconds"], state["rows"]
@@ -266,7 +267,6 @@ class _Run:
 
     def finish(self) -> Path:
         config, data = self.config, self.config.data
-        open_track = data.track == "open"
         images = torch.stack([patch.image for patch in self.validation]).to(self.device)
         # What is kept are the averaged weights.
         network: Network = copy.deepcopy(self.averaged.module).eval()  # type: ignore[assignment]
@@ -275,11 +275,9 @@ class _Run:
         card = {
             "title": config.title,
             "description": config.description,
-            "blur_sigma_voxels": [min(data.blur_sigma), max(data.blur_sigma)],
-            "noise_sigma": [min(data.noise_sigma) / 255, max(data.noise_sigma) / 255],
-            "axial_ratio": list(data.axial_ratio),
-            "poisson_noise": open_track,
-            "flux_kept": open_track,
+            **trained_for(data, images),
+            "poisson_noise": data.photometric,
+            "flux_kept": data.photometric,
             "training": {
                 "track": data.track,
                 "history": config.history,
@@ -309,6 +307,7 @@ class _Run:
             network.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
             normalization=asdict(config.normalization),
             card=card,
+            half_precision=config.half_precision,
             overwrite=True,
         )
 
