@@ -7,8 +7,11 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from napari_lucyd.deconvolution import plan
-from napari_lucyd.deconvolution.coverage import estimate_noise
+from napari_lucyd.deconvolution.coverage import estimate_noise, noise_share
+from napari_lucyd.deconvolution.normalization import measure
+from napari_lucyd.deconvolution.source import Source
 from napari_lucyd.models import Model
+from napari_lucyd.models.normalization import Normalization
 
 
 def scene(sigma, shape=(120, 130)):
@@ -25,6 +28,22 @@ def test_noise_is_told_from_structure(sigma):
 def test_a_tiny_or_empty_image_has_no_noise_to_tell():
     assert estimate_noise(np.zeros((5, 100))) == 0
     assert estimate_noise(np.full((20, 20), np.nan)) == 0
+
+
+def test_noise_is_a_share_of_the_contrast_that_it_has_no_part_in():
+    def share(volume):
+        source = Source(volume, volume.ndim)
+        (group,) = measure(source, Normalization("minmax"), "").groups
+        return noise_share(source, group)
+
+    clean = scene(0.0, (20, 90, 100))
+    span = np.ptp(np.percentile(clean, (0.1, 99.9)))
+    for noise in (0.02, 0.3):
+        # Means over 3 x 3 voxels are lower where spots are highest.
+        noisy = clean + np.random.default_rng(1).normal(0, noise * span, clean.shape)
+        assert share(noisy) == pytest.approx(noise, rel=0.3)
+    assert share(np.round(clean)) < 0.005  # rounding is all its noise
+    assert 0.5 < share(clean * 0 + np.random.default_rng(1).normal(0, 1, clean.shape)) <= 1
 
 
 def model_for(network_model, noise_sigma):

@@ -456,6 +456,23 @@ def test_a_model_that_bears_more_noise_is_filtered_for_less(random_model_2d):
         for model in (random_model_2d, robust)
     )
     assert usual > less == 0
+    # So their statistics are others; those that do not depend on the model serve both.
+    for prefilter in (None, 1.0):
+        statistics = plan(volume, random_model_2d, prefilter=prefilter).measure()
+        plan(volume, robust, prefilter=prefilter, statistics=statistics)
+    statistics = plan(volume, random_model_2d, prefilter="auto").measure()
+    with pytest.raises(ValueError, match="measure again"):
+        plan(volume, robust, prefilter="auto", statistics=statistics)
+
+
+def test_what_is_shown_explains_the_output_from_the_prepared_image(random_model_2d):
+    plane, steps = image(20, 18), {"prefilter": 0.7, "subtract_background": 16}
+    result = deconvolve(plane, random_model_2d, **steps)
+    (lo,), (s,) = (result.recipe["normalization"][name] for name in ("lo", "s"))
+    ready = prepared(plane, random_model_2d, **steps).astype(float)
+    estimate = (ready - lo + result.correction_mask) / s * result.update_term + result.recipe["o"]
+    expected = lo + s * np.maximum(0, estimate)
+    np.testing.assert_allclose(result.output, expected, rtol=0, atol=1e-5 * np.ptp(expected))
 
 
 def test_each_channel_has_numbers_of_its_own_and_each_time_point_its_background(flat):
@@ -481,6 +498,10 @@ def test_along_z_lengths_are_those_of_the_voxel_size():
     volume, method = image(9, 12, 12), nl.Wiener(spot(3))
     options = {"prefilter": 1.2, "subtract_background": 32, "voxel_size": (4, 2, 2)}
     ready = prepared(volume, method, **options)
+    plain = plan(volume, method).measure()
+    plan(volume, method, voxel_size=(4, 2, 2), statistics=plain)
+    with pytest.raises(ValueError, match="measure again"):
+        plan(volume, method, prefilter=1.2, statistics=plain)
     grid = estimate_background(Source(volume, 3), (), (16, 32, 32))
     flat = volume - grid.at([Span(0, size) for size in volume.shape])
     expected = ndimage.gaussian_filter(flat.astype(float), (0.6, 1.2, 1.2), mode="mirror", radius=(3, 5, 5))

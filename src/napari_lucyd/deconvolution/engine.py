@@ -214,7 +214,7 @@ def plan(
         scaling = resolve_normalization(normalization, model.normalization)
         network = model.network
         if outputs is None:
-            outputs = [name for name in DEFAULT_OUTPUTS if name in network.parts and not flips] or "output"
+            outputs = [name for name in DEFAULT_OUTPUTS if name in network.parts and not flips] or ["output"]
         wanted = check_outputs(outputs, network.parts, f" of {network.title}")
         resampling = choose_resampling(
             steps, isotropic, named.size("Z"), model.dimension == 3 and "Z" in named.names

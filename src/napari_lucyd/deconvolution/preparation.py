@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -101,15 +101,17 @@ def check_preparation(
     ValueError
         If one of them is neither None, ``"auto"`` nor a number that can be used.
     """
-    limits = card.get("noise_sigma")
-    most = float(limits[1]) if isinstance(limits, Sequence) and len(limits) == 2 else 0.0
-    z_factor = steps[0] / math.sqrt(steps[1] * steps[2]) if steps is not None and len(steps) == 3 else 1.0
-    return Preparation(
+    wish = Preparation(
         _length("prefilter", prefilter, 0, _LARGEST_SIGMA),
         _length("subtract_background", subtract_background, _SMALLEST_BACKGROUND, math.inf),
-        z_factor,
-        _OF_TRAINED_NOISE * most if most else _USUAL_NOISE,
     )
+    # Only what counts is set: statistics serve every run whose preparation is equal.
+    if wish.wanted and steps is not None and len(steps) == 3:
+        wish = replace(wish, z_factor=steps[0] / math.sqrt(steps[1] * steps[2]))
+    limits = card.get("noise_sigma")
+    if wish.prefilter == AUTO and isinstance(limits, Sequence) and len(limits) == 2 and limits[1] > 0:
+        wish = replace(wish, noise_left=_OF_TRAINED_NOISE * float(limits[1]))
+    return wish
 
 
 def _length(name: str, value: Any, least: float, most: float) -> str | float | None:

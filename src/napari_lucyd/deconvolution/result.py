@@ -46,11 +46,10 @@ class Result:
 
     Notes
     -----
-    What was not asked for, and what a method does not have, is None. With a subtracted background the output
-    is without it. For LUCYD, with lo, s and o of the
-    recipe, output = lo + s · max(0, (image - lo + correction_mask) / s · update_term + o), where image is the
-    prepared one if it was prefiltered or its background subtracted; resampling along
-    Z, which interpolates each of the parts, makes this hold on the network's grid only.
+    What was not asked for, and what a method does not have, is None. For LUCYD, with lo, s and o of the
+    recipe, output = lo + s · max(0, (image - lo + correction_mask) / s · update_term + o); resampling along
+    Z, which interpolates each of the parts, makes this hold on the network's grid only. Where a background
+    was subtracted, or noise filtered, all this is of the image after that.
     """
 
     output: npt.NDArray[np.float32] | None

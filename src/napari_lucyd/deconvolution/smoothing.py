@@ -14,7 +14,7 @@ from napari_lucyd.deconvolution.tiling import Span, reflected
 Read = Callable[[Sequence[Span]], npt.NDArray[np.float32]]
 """Gives a part of a volume, which may have NaN."""
 
-# Where the kernel ends, in sigma: what is left out there is below 1e-4 of it.
+# Where the kernel ends, in sigma: what is left out has less than 1e-4 of its sum.
 _REACH = 4
 # Standard deviations tried for a given noise: below 0.3 voxels a Gaussian does nothing, above 2 it takes more
 # than any of the methods brings back.
