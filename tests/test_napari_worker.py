@@ -60,6 +60,11 @@ def test_layers_that_a_network_has_nothing_for_are_left_out(random_rln, tmp_path
     assert "RLN" in failed.text and "'output', 'intermediate'" in failed.text
 
 
+def test_a_step_that_cannot_be_is_refused_by_its_name_in_the_panel(model_files):
+    (failed,) = only(run([task(image(), model_files[2], subtract_background=3)], never), Failed)
+    assert failed.text.startswith("Subtract bg is 3; it can be None, 'auto' or a number of voxels from 16 on")
+
+
 def test_progress_counts_the_tiles_of_all_images(model_files):
     tasks = [task(image(seed=n), model_files[2], tile_shape=(12, 26)) for n in range(2)]
     steps = only(run(tasks, never), Advanced)

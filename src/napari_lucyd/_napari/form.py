@@ -25,6 +25,7 @@ from napari_lucyd._napari.parameters import (
     QUANTITY_NAMES,
     RECTANGLE,
     SCREEN,
+    STEPS,
     WHOLE,
     Parameters,
     label,
@@ -50,8 +51,6 @@ SEPARATE = [
     ("Per channel and time point", "TC"),
 ]
 REGIONS = [("Whole image", WHOLE), ("What is on screen", SCREEN), ("Drawn rectangle", RECTANGLE)]
-# What may be done before any method.
-STEPS = ("subtract_background", "prefilter")
 # Numbers of classical methods that are asked for less often.
 _ADVANCED = ("background", "total_variation", "tolerance")
 _MARGIN = 8

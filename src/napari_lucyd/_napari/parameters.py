@@ -22,6 +22,8 @@ AXES = "TCZYX"
 # Numbers of several axes are told apart by any of these.
 _BETWEEN = r"[\s,;x×]+"
 NUMBERS = ("num_iter", "total_variation", "background", "tolerance", "balance")
+STEPS = ("subtract_background", "prefilter")
+"""What may be done before any method."""
 LUCYD = "lucyd"
 METHODS = [("LUCYD", LUCYD), *((kind.title, name) for name, kind in CLASSICAL_METHODS.items())]
 """What can be chosen as method: (label, name)."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from napari_lucyd._napari import collector, engine, storage
 from napari_lucyd._napari.layers import Source, result_layers
-from napari_lucyd._napari.parameters import NUMBERS, Parameters, in_labels
+from napari_lucyd._napari.parameters import NUMBERS, STEPS, Parameters, in_labels
 from napari_lucyd._napari.psf_source import Psf, check_steps
 from napari_lucyd._napari.region import spatial_region
 from napari_lucyd._napari.text import bytes_text
@@ -174,7 +174,10 @@ def make_job(
         # A layer that the model has nothing for is not made; with none left, the engine says what there is.
         parts = [name for name in parameters.parts if name in method.network.parts]
         options["outputs"] = parts or parameters.parts
-    job = plan(source.data, method, **options)
+    try:
+        job = plan(source.data, method, **options)
+    except ValueError as error:
+        raise ValueError(in_labels(str(error), STEPS)) from error
     size = storage.result_bytes(job, len(options["outputs"]))
     if storage.belongs_on_disk(size):
         job = plan(source.data, method, **options, allocate=storage.on_disk(should_stop))
