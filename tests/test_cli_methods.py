@@ -90,6 +90,26 @@ def test_optional_steps_are_those_of_python_for_any_method(stack, psf, tmp_path,
         assert recipe["subtract_background"] == expected.recipe["subtract_background"]
 
 
+def test_a_network_is_a_method_too(stack, tmp_path, random_rln, model_files):
+    file = nl.save_model(
+        tmp_path / "mine.safetensors", random_rln.network, normalization={"method": "minmax"}
+    )
+    done = lucyd("deconvolve", stack, "-o", tmp_path / "a.tif", "--method", "rln", "-m", file)
+    assert done.exit_code == 0, done.output
+    assert read_image(tmp_path / "a.tif").metadata["recipe"]["model"] == "mine"
+    other = lucyd("deconvolve", stack, "-o", tmp_path / "b.tif", "--method", "rln", "-m", model_files[3])
+    assert other.exit_code == 2
+    assert "a model of lucyd, not of rln" in said(other)
+
+
+def test_a_network_without_a_shipped_model_asks_for_a_file(stack, tmp_path, monkeypatch):
+    cards = [card for card in nl.list_models() if card["network"]["type"] == "lucyd"]
+    monkeypatch.setattr("napari_lucyd.models.catalogue.list_models", lambda: cards)
+    done = lucyd("deconvolve", stack, "-o", tmp_path / "a.tif", "--method", "care")
+    assert done.exit_code == 2
+    assert "no model of care is shipped" in said(done)
+
+
 def test_negative_voxels_are_warned_of(stack, psf, tmp_path, volume):
     below = write_image(
         tmp_path / "dark.tif", volume.astype("float32") - 150, axes="ZYX", voxel_size=STEPS, unit="micrometer"

@@ -101,6 +101,22 @@ def test_the_authors_files_can_be_chosen(panel, add_image, qtbot, shared, run):
     assert output.name == "image 0 – output (lucyd2d)"
 
 
+def test_a_file_of_another_network_makes_that_the_method(panel, qtbot, tmp_path, random_rln):
+    from napari_lucyd import save_model
+
+    path = str(
+        save_model(tmp_path / "mine.safetensors", random_rln.network, normalization={"method": "minmax"})
+    )
+    panel.model.load(path)
+    qtbot.waitUntil(lambda: panel.model.name == path, timeout=20_000)
+    assert panel.method.name == "rln" and not panel.method.classical
+    assert path in panel.form.model.choices and "general" not in panel.form.model.choices
+    panel.form.method.value = "lucyd"
+    assert "general" in panel.form.model.choices and path not in panel.form.model.choices
+    panel.form.method.value = "rln"
+    assert panel.model.name == path
+
+
 def test_the_live_preview_is_driven_by_the_switch(panel, add_image, ready, qtbot, run):
     from napari_lucyd._napari.preview import is_preview
 

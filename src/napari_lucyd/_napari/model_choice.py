@@ -1,4 +1,4 @@
-"""The panel's choice of a model: shipped, or from a file."""
+"""The panel's choice of a model: shipped, or from a file; those of the network that is the method."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from superqt.utils import create_worker
 from napari_lucyd._napari import engine
 from napari_lucyd._napari.form import Form
 from napari_lucyd._napari.layout import say
-from napari_lucyd._napari.parameters import default_model
+from napari_lucyd._napari.parameters import LUCYD, METHODS, default_model
 from napari_lucyd._napari.text import model_label, model_text
 from napari_lucyd._napari.worker import explain
-from napari_lucyd.models.catalogue import DEFAULT_MODEL, list_models
+from napari_lucyd.models.catalogue import DEFAULT_MODEL, NETWORK_TITLES, list_models, network_type
 
 
 class ModelChoice(QObject):
@@ -37,8 +37,10 @@ class ModelChoice(QObject):
         super().__init__(form)
         self.form = form
         self._cards = {str(card["name"]): card for card in list_models()}
-        self._files: list[str] = []
+        self._files: dict[str, str] = {}
+        self._network, self._ndim = LUCYD, 3
         self._chosen = self._filling = False
+        form.method.changed.connect(self._on_method)
         form.model.changed.connect(self._on_chosen)
         form.load.changed.connect(self.ask)
         self._fill()
@@ -50,6 +52,7 @@ class ModelChoice(QObject):
 
     def suit(self, ndim: int) -> None:
         """Take the model that fits an image of so many axes, unless a person has chosen one."""
+        self._ndim = ndim
         if not self._chosen:
             self._set(default_model(ndim))
 
@@ -78,8 +81,12 @@ class ModelChoice(QObject):
         worker.start()
 
     def _fill(self) -> None:
-        choices = [(model_label(card), name) for name, card in self._cards.items()]
-        choices += [(Path(path).name, path) for path in self._files]
+        choices = [
+            (model_label(card), name)
+            for name, card in self._cards.items()
+            if network_type(card) == self._network
+        ]
+        choices += [(Path(path).name, path) for path, kind in self._files.items() if kind == self._network]
         before = self.form.model.value
         self._filling = True
         self.form.model.choices = choices
@@ -96,6 +103,12 @@ class ModelChoice(QObject):
             self._filling = False
             self.describe()
 
+    def _on_method(self, method: str) -> None:
+        if method in NETWORK_TITLES and method != self._network:
+            self._network, self._chosen = method, False
+            self._fill()
+            self.suit(self._ndim)
+
     def _on_chosen(self, *_: Any) -> None:
         if not self._filling:
             self._chosen = True
@@ -107,9 +120,13 @@ class ModelChoice(QObject):
         if error:
             self.failed.emit(error)
             return
-        if path not in self._files:
-            self._files.append(path)
+        model = engine.loaded_model(path)
+        assert model is not None
+        kind = self._files[path] = network_type(model.card)
         self._fill()
+        if kind not in self.form.method.choices:
+            self.form.method.choices = [(NETWORK_TITLES[kind], kind), *METHODS]
+        self.form.method.value = kind
         self._set(path)
         self._chosen = True
         self.told.emit(f"Loaded {Path(path).name}.")

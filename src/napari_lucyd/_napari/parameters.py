@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from napari_lucyd.deconvolution import CLASSICAL_METHODS, RichardsonLucy, Wiener
-from napari_lucyd.models.catalogue import DEFAULT_MODEL, list_models
+from napari_lucyd.models.catalogue import DEFAULT_MODEL, NETWORK_TITLES, list_models, network_type
 
 WHOLE, SCREEN, RECTANGLE = "whole", "screen", "rectangle"
 QUANTITIES = ("output", "correction_mask", "update_term", "intermediate")
@@ -25,8 +25,12 @@ NUMBERS = ("num_iter", "total_variation", "background", "tolerance", "balance")
 STEPS = ("subtract_background", "prefilter")
 """What may be done before any method."""
 LUCYD = "lucyd"
-METHODS = [("LUCYD", LUCYD), *((kind.title, name) for name, kind in CLASSICAL_METHODS.items())]
-"""What can be chosen as method: (label, name)."""
+_SHIPPED = {network_type(card) for card in list_models()}
+METHODS = [
+    *((title, name) for name, title in NETWORK_TITLES.items() if name in _SHIPPED),
+    *((kind.title, name) for name, kind in CLASSICAL_METHODS.items()),
+]
+"""What can be chosen as method: (label, name); a network without a shipped model comes with a file of one."""
 
 
 def choice(default: Any, label: str, tooltip: str) -> Any:

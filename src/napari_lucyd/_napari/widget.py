@@ -64,8 +64,9 @@ class DeconvolveWidget(QWidget):
         self.session = Session(self.viewer, self)
         self.grid = SideBySide(self.viewer)
         self.preview = LivePreview(self.viewer, self.preview_request, self)
-        self.method = MethodChoice(self.form)
+        # In this order: when another method is told of, its models are listed already.
         self.model = ModelChoice(self.form)
+        self.method = MethodChoice(self.form)
         self.psf = PsfChoice(self.viewer, self.form.psf, self._shown_image)
         self.region = RegionChoice(self.viewer, self.form)
         self.image = ImageChoice(self.viewer, self.form, self._is_psf)

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 # Options that only some methods have an effect for, by the parameter's name.
 _NETWORK = ("model", "normalization", "separate", "isotropic", "tile", "halo", "intermediates")
 _OWN = {
-    Method.lucyd: (*_NETWORK,),
+    **dict.fromkeys((Method.lucyd, Method.rln, Method.care), _NETWORK),
     Method.richardson_lucy: ("psf", "iterations", "total_variation", "background"),
     Method.wiener: ("psf", "balance"),
 }
+CLASSICAL = (Method.richardson_lucy, Method.wiener)
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Chosen:
         )
 
 
-def refuse_options(context: typer.Context, method: Method, parts: Sequence[Part]) -> None:
+def refuse_options(context: typer.Context, method: Method | None, parts: Sequence[Part]) -> None:
     """Refuse options of other methods and parts that the method does not have.
 
     Parameters
@@ -70,7 +71,7 @@ def refuse_options(context: typer.Context, method: Method, parts: Sequence[Part]
     context
         Of the command.
     method
-        The one that was chosen.
+        The one that was chosen; None for a network.
     parts
         What is to be written.
 
@@ -79,11 +80,47 @@ def refuse_options(context: typer.Context, method: Method, parts: Sequence[Part]
     typer.BadParameter
         For the first of them.
     """
-    own = _OWN[method]
+    own = _OWN[method or Method.lucyd]
     others = [name for names in _OWN.values() for name in names if name not in own]
-    refuse_given(context, others, f"--method {method} takes no such option")
-    if method is not Method.lucyd and tuple(parts) != (Part.output,):
+    refuse_given(context, others, f"--method {method or Method.lucyd} takes no such option")
+    if method in CLASSICAL and tuple(parts) != (Part.output,):
         raise typer.BadParameter(f"--method {method} has an output only", param_hint="--outputs")
+
+
+def load_network(method: Method | None, name: str | None) -> Model:
+    """Load a model, of the network that was asked for.
+
+    Parameters
+    ----------
+    method
+        Which network; None for whichever the model is of.
+    name
+        Of a shipped model, or a path; None for the first that is shipped of the network.
+
+    Raises
+    ------
+    typer.BadParameter
+        If none is shipped, or the model is of another network.
+    """
+    from napari_lucyd.models import load_model
+    from napari_lucyd.models.catalogue import DEFAULT_MODEL, list_models, network_type
+
+    if name is None:
+        shipped = [str(card["name"]) for card in list_models() if method in (None, network_type(card))]
+        if not shipped:
+            raise typer.BadParameter(
+                f"no model of {method} is shipped; train one (lucyd train) and name its file",
+                param_hint="--model",
+            )
+        name = DEFAULT_MODEL if DEFAULT_MODEL in shipped else shipped[0]
+    try:
+        model = load_model(name)
+    except (OSError, ValueError, TypeError) as error:
+        fail(error)
+    kind = network_type(model.card)
+    if method not in (None, kind):
+        raise typer.BadParameter(f"{name} is a model of {kind}, not of {method}", param_hint="--model")
+    return model
 
 
 def classical_method(method: Method, psf: Path | None, numbers: dict[str, Any]) -> Chosen:

@@ -25,6 +25,8 @@ class Method(StrEnum):
     """How an image is deconvolved."""
 
     lucyd = "lucyd"
+    rln = "rln"
+    care = "care"
     richardson_lucy = "richardson-lucy"
     wiener = "wiener"
 

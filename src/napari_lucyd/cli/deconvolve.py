@@ -9,7 +9,7 @@ import typer
 
 from napari_lucyd.cli._batch import find_images, plan_destinations
 from napari_lucyd.cli._console import Talk, fail, interruptible
-from napari_lucyd.cli._methods import Chosen, classical_method, refuse_options
+from napari_lucyd.cli._methods import CLASSICAL, Chosen, classical_method, load_network, refuse_options
 from napari_lucyd.cli._options import (
     FileFormat,
     Method,
@@ -23,7 +23,7 @@ from napari_lucyd.cli._options import (
 )
 
 if TYPE_CHECKING:
-    from napari_lucyd.models import Model
+    pass
 
 _FILES, _METHOD, _NETWORK, _CLASSICAL, _OPTIONAL, _IMAGE, _COMPUTER = (
     "Files",
@@ -89,9 +89,13 @@ def deconvolve(
         typer.Option(help="uint16 halves the files; its scaling is stated in them.", rich_help_panel=_FILES),
     ] = StoredDtype.float32,
     method: Annotated[
-        Method,
-        typer.Option(help="The network, or a classical method with a PSF.", rich_help_panel=_METHOD),
-    ] = Method.lucyd,
+        Method | None,
+        typer.Option(
+            help="A network, or a classical method with a PSF. By default what the model is of.",
+            show_default=False,
+            rich_help_panel=_METHOD,
+        ),
+    ] = None,
     psf: Annotated[
         Path | None,
         typer.Option(
@@ -126,14 +130,16 @@ def deconvolve(
         typer.Option(metavar="B", help="Wiener: more gives smoother results.", rich_help_panel=_CLASSICAL),
     ] = 0.1,
     model: Annotated[
-        str,
+        str | None,
         typer.Option(
             "-m",
             "--model",
-            help="A shipped model (see: lucyd models), or weights (.safetensors, .pth).",
+            help="A shipped model (see: lucyd models), or weights (.safetensors, .pth). By default "
+            "general, or the first of --method.",
+            show_default=False,
             rich_help_panel=_NETWORK,
         ),
-    ] = "general",
+    ] = None,
     normalization: Annotated[
         Normalization,
         typer.Option(help="How intensities are scaled for the network.", rich_help_panel=_NETWORK),
@@ -265,7 +271,7 @@ def deconvolve(
         "prefilter": auto_or_number(prefilter, "--prefilter"),
         "flips": flips,
     }
-    if method is Method.lucyd:
+    if method not in CLASSICAL:
         options |= {
             "tile_shape": whole_numbers(tile, "--tile") if tile else None,
             "halo": halo,
@@ -277,8 +283,8 @@ def deconvolve(
     with interruptible():
         from napari_lucyd.cli._run import Run
 
-        if method is Method.lucyd:
-            loaded = _load(model)
+        if method is None or method not in CLASSICAL:
+            loaded = load_network(method, model)
             chosen = Chosen(loaded)
             if intermediates:
                 wanted = tuple(part for part in wanted if part in loaded.network.parts)
@@ -298,12 +304,3 @@ def deconvolve(
 
 def _some(paths: list[Path]) -> str:
     return ", ".join(path.name for path in paths[:5]) + (", …" if len(paths) > 5 else "")
-
-
-def _load(name: str) -> Model:
-    from napari_lucyd.models import load_model
-
-    try:
-        return load_model(name)
-    except (OSError, ValueError, TypeError) as error:
-        fail(error)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
 DEFAULT_MODEL = "general"
+NETWORK_TITLES = {"lucyd": "LUCYD", "rln": "RLN", "care": "CARE"}
+"""The networks by the names that files and cards have for them, with the names that people have."""
 
 
 def list_models() -> list[dict[str, Any]]:
@@ -27,3 +30,8 @@ def list_models() -> list[dict[str, Any]]:
     folder = resources.files("napari_lucyd.models")
     cards = [json.loads(file.read_text("utf-8")) for file in folder.iterdir() if file.name.endswith(".json")]
     return sorted(cards, key=lambda card: (card["name"] != DEFAULT_MODEL, card["name"]))
+
+
+def network_type(card: Mapping[str, Any]) -> str:
+    """Which of the networks the model of a card is."""
+    return str(card.get("network", {}).get("type", "lucyd"))
