@@ -75,7 +75,9 @@ def test_optional_steps_are_those_of_deconvolve(panel, add_image, run, ready):
     assert list(results) == ["output"]
     method = panel.estimates[0].model
     options = {"prefilter": 0.8, "subtract_background": 16, "flips": True}
-    np.testing.assert_array_equal(results["output"].data, deconvolve(layer.data, method, **options).output)
+    expected = deconvolve(layer.data, method, **options).output
+    # Not to the bit: a worker thread may have convolutions of another order of sums.
+    np.testing.assert_allclose(results["output"].data, expected, rtol=0, atol=1e-5 * np.ptp(expected))
     assert results["output"].metadata[METADATA_KEY]["prefilter"]["sigma"] == [0.8]
     form.flips.value = False
     assert form.outputs["output"].native.isVisible()

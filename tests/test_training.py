@@ -262,6 +262,20 @@ def test_kept_statistics_stay_in_network_and_average(tmp_path):
         assert torch.equal(variance, later[name])
 
 
+def test_average_of_a_short_run_has_forgotten_its_start(tmp_path):
+    config = replace(SMALL, schedule=replace(SMALL.schedule, patches=40 * SMALL.schedule.batch_size))
+    train(config, tmp_path, device="cpu")
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(config.schedule.seed)
+        start = dict(LUCYD(config.network).named_parameters())
+    far = sum((state["network"][name] - value).square().sum() for name, value in start.items())
+    kept = sum(
+        (state["network"][name] - state["averaged"][f"module.{name}"]).square().sum() for name in start
+    )
+    assert kept < 0.1 * far
+
+
 def test_global_ssim_and_loss_are_those_of_the_paper():
     truth = torch.rand(2, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
     assert ssim_global(truth, truth).item() == pytest.approx(1)

@@ -26,9 +26,9 @@ class TableName(StrEnum):
 
 # The methods of each table unless others are asked for.
 DEFAULTS = {
-    TableName.table2: "wiener,richardson-lucy,mixture",
-    TableName.table3: "wiener,richardson-lucy,general",
-    TableName.open: "wiener,richardson-lucy,mixture,general",
+    TableName.table2: "wiener,richardson-lucy,mixture-rln,mixture-care,mixture",
+    TableName.table3: "wiener,richardson-lucy,mixture-rln,mixture-care,mixture,general,nuclei,membranes",
+    TableName.open: "wiener,richardson-lucy,mixture-rln,mixture-care,mixture,general",
     TableName.open2d: "wiener,richardson-lucy,planes",
     TableName.options: "wiener,richardson-lucy,mixture",
 }

@@ -121,7 +121,8 @@ class ScheduleConfig:
     clip
         The largest gradient norm.
     average_decay
-        Of the exponential moving average of the weights, which is what is kept.
+        Of the exponential moving average of the weights, which is what is kept; less, (1 + n) / (10 + n), in
+        the first steps n, so that a short run does not keep its beginning.
     seed
         Of the weights the network starts from.
     validate_every

@@ -147,9 +147,8 @@ class _Run:
         self.layout = torch.channels_last_3d if config.network.dimension == 3 else torch.channels_last
         # torch's annotations do not know this overload.
         self.network: Network = network.to(device).to(memory_format=self.layout)  # type: ignore[call-overload]
-        average = get_ema_multi_avg_fn(schedule.average_decay)  # type: ignore[no-untyped-call]
         # Averaging the batch norms' running statistics too keeps them those of the averaged weights.
-        self.averaged = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
+        self.averaged = AveragedModel(self.network, use_buffers=True)
         self.loss = LOSSES[network.name]
         self.optimizer = torch.optim.Adam(self.network.parameters(), betas=(0.9, 0.999))
         self.schedule = self.cycle()
@@ -191,6 +190,9 @@ class _Run:
         nn.utils.clip_grad_norm_(self.network.parameters(), self.config.schedule.clip)
         self.optimizer.step()
         self.schedule.step()
+        # Never over more than the last tenth of the steps, or a short run would keep its beginning.
+        decay = min(self.config.schedule.average_decay, (1 + self.step) / (10 + self.step))
+        self.averaged.multi_avg_fn = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         self.averaged.update_parameters(self.network)
         if frozen:
             # Those of long ago would linger in the average, and weigh much: early variances are huge.
