@@ -46,7 +46,8 @@ class Parameters:
         LUCYD,
         "Method",
         "LUCYD, RLN and CARE are trained networks and need no PSF; only LUCYD shows what it added and what "
-        "it multiplied. Richardson-Lucy and Wiener are the classical methods, for an image whose PSF is known.",
+        "it multiplied. Richardson-Lucy and Wiener are the classical methods, for an image whose PSF is "
+        "known.",
     )
     model: str = choice(
         DEFAULT_MODEL,
