@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 import napari_lucyd as nl
-from napari_lucyd.evaluation import psnr
+from napari_lucyd.evaluation import full_width, psnr
 from napari_lucyd.io import read_image
 from napari_lucyd.simulation import Degraded, Phantom
 from napari_lucyd.simulation.degradation import KERNEL_SIZE
@@ -159,25 +159,13 @@ def draw_colours(channels: Mapping[str, list[Volume]]) -> None:
     save(figure, "figure4-colours.png")
 
 
-def width(profile: npt.NDArray[Any]) -> float:
-    """Return the full width at half maximum over the median, in samples, interpolated."""
-    values = profile - np.median(profile)
-    peak = int(np.argmax(values))
-    half = values[peak] / 2
-    ends = []
-    for side in (values[peak::-1], values[peak:]):
-        below = int(np.argmax(side < half))
-        ends.append(below - 1 + (side[below - 1] - half) / (side[below - 1] - side[below]))
-    return float(sum(ends))
-
-
 def bead_table(volumes: Mapping[str, Volume]) -> str:
     """Return the bead's widths along each axis, as Markdown."""
     lines = ["| | FWHM along Z | Y | X, in voxels |", "|---|---|---|---|"]
     for label, volume in volumes.items():
         centre = np.unravel_index(np.argmax(volume), volume.shape)
         widths = [
-            width(volume[tuple(slice(None) if a == axis else centre[a] for a in range(3))])
+            full_width(volume[tuple(slice(None) if a == axis else centre[a] for a in range(3))])
             for axis in range(3)
         ]
         lines.append(f"| {label} | " + " | ".join(f"{w:.1f}" for w in widths) + " |")

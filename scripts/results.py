@@ -1,10 +1,14 @@
-"""Measure the tables of docs/results.md anew, and write the page, its files and the figures on the cards.
+"""Measure the tables of docs/results.md and docs/trust.md anew, and write the pages, their files and the figures on the cards.
 
     python scripts/results.py [--checkpoint lucyd-mixture.pth] [TABLE …]
 
 CHECKPOINT is one of the files that LUCYD's authors published (3D); with it, Table 2 has a row for it, on the
-same patches. TABLE is table1, table2, table3, open, open2d, or page, for none; without any all are measured, which takes an
+same patches. TABLE is table1, table2, table3, open, open2d, trust, or page, for none; without any all are measured, which takes an
 hour on two CPU cores. Tables that are not measured are read from docs/results/. The figures are scripts/figures.py's.
+
+    python scripts/results.py trust
+
+alone measures the trust suite, draws its pictures (which needs matplotlib) and writes docs/trust.md: some minutes, and no other table is needed.
 """
 
 from __future__ import annotations
@@ -16,6 +20,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import trust
 
 import napari_lucyd as nl
 from napari_lucyd.evaluation import (
@@ -70,6 +76,9 @@ def measure(name: str, checkpoint: str | None) -> None:
     """Measure one table, and write its files and the cards."""
     if name == "table1":
         measure_cost().save(FILES)
+        return
+    if name == "trust":
+        trust.measure()
         return
     entry = TABLES[name]
     rivals = (checkpoint,) if checkpoint and name == "table2" else ()
@@ -259,21 +268,27 @@ Everything else that was set is on the cards (`lucyd models --json`) and in `con
 
 
 def main(names: list[str], checkpoint: str | None) -> None:
-    """Measure, and write the page."""
-    for name in names or ["table1", *TABLES]:
+    """Measure, and write the pages."""
+    for name in names or ["table1", *TABLES, "trust"]:
         if name == "page":
             continue
         print(name, flush=True)
         measure(name, checkpoint)
-    PAGE.write_text(page(), "utf-8")
-    print(PAGE.name)
+    if not names or {"trust", "page"} & set(names):
+        trust.write()
+    # The other page needs tables that take an hour, and of the trust suite no number.
+    if names != ["trust"]:
+        PAGE.write_text(page(), "utf-8")
+        print(PAGE.name)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("tables", nargs="*", choices=["table1", *TABLES, "page", []], metavar="TABLE")
+    parser.add_argument(
+        "tables", nargs="*", choices=["table1", *TABLES, "trust", "page", []], metavar="TABLE"
+    )
     parser.add_argument("--checkpoint", help="a published 3D checkpoint to compare with")
     options = parser.parse_args()
     main(options.tables, options.checkpoint)

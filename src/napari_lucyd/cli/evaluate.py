@@ -22,6 +22,7 @@ class TableName(StrEnum):
     open = "open"
     open2d = "open2d"
     options = "options"
+    trust = "trust"
 
 
 # The methods of each table unless others are asked for.
@@ -31,7 +32,11 @@ DEFAULTS = {
     TableName.open: "wiener,richardson-lucy,mixture-rln,mixture-care,mixture,general",
     TableName.open2d: "wiener,richardson-lucy,planes",
     TableName.options: "wiener,richardson-lucy,mixture",
+    TableName.trust: (
+        "wiener,richardson-lucy,mixture-rln,mixture-care,mixture,general,nuclei,membranes,planes"
+    ),
 }
+SEEDS = "100,101,102,103,104"
 
 
 def evaluate(
@@ -46,7 +51,7 @@ def evaluate(
     ] = None,
     seeds: Annotated[
         str, typer.Option(metavar="N,…", help="Of the test phantoms; below 1000, none is ever trained on.")
-    ] = "100,101,102,103,104",
+    ] = SEEDS,
     patches: Annotated[
         int, typer.Option(min=1, help="table2, options: patches of each phantom in each column.")
     ] = 8,
@@ -70,6 +75,8 @@ def evaluate(
     open2d  the same on single planes
     options table2's images by each method plain, with the mean over flips,
             with a prefilter chosen from the noise, and with both
+    trust   empty fields, levels, a bead, pairs of points, linearity, light in
+            and out, the division: has images of its own
 
     Prints Markdown: global SSIM (the authors', without a window) and PSNR in dB
     for each column, then the windowed SSIM. All methods see the same images;
@@ -87,6 +94,12 @@ def evaluate(
             if methods or record:
                 raise ValueError("table1 has all methods and goes on no card; leave out --methods, --record.")
             _print_cost(out, talk)
+        elif table is TableName.trust:
+            if record or seeds != SEEDS:
+                raise ValueError(
+                    "trust has its own images and goes on no card; leave out --seeds and --record."
+                )
+            _print_trust((methods or DEFAULTS[table]).split(","), out, talk)
         else:
             if table is TableName.options and record:
                 raise ValueError("options goes on no card; leave out --record.")
@@ -104,6 +117,22 @@ def _print_cost(out: Path | None, talk: Talk) -> None:
         cost = measure_cost(progress=lambda done, total: bar.update(task, completed=done, total=total))
     typer.echo(cost.markdown())
     for path in cost.save(out) if out else []:
+        talk.say(f"Wrote {path}")
+
+
+def _print_trust(names: list[str], out: Path | None, talk: Talk) -> None:
+    from napari_lucyd.evaluation import load_competitor, measure_trust
+
+    with talk.progress() as bar:
+        task = bar.add_task("asking", total=None)
+        trust = measure_trust(
+            [load_competitor(name) for name in names],
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    typer.echo(trust.markdown())
+    for failure in trust.failures:
+        talk.warn(failure)
+    for path in trust.save(out) if out else []:
         talk.say(f"Wrote {path}")
 
 

@@ -1,7 +1,7 @@
-"""Measuring what methods do: metrics and the paper's tables; their cost is in a module of its own."""
+"""Measuring what methods do: metrics, the paper's tables, the trust suite; cost is in a module of its own."""
 
 from napari_lucyd.evaluation.competitors import load_competitor, with_options
-from napari_lucyd.evaluation.metrics import psnr, ssim_global, ssim_windowed
+from napari_lucyd.evaluation.metrics import full_width, psnr, ssim_global, ssim_windowed
 from napari_lucyd.evaluation.protocols import (
     TEST_SEEDS,
     Protocol,
@@ -11,13 +11,17 @@ from napari_lucyd.evaluation.protocols import (
     surrogate_protocol,
 )
 from napari_lucyd.evaluation.tables import Table, evaluate
+from napari_lucyd.evaluation.trust import TrustTable, measure_trust
 
 __all__ = [
     "TEST_SEEDS",
     "Protocol",
     "Table",
+    "TrustTable",
     "evaluate",
+    "full_width",
     "load_competitor",
+    "measure_trust",
     "open_protocol",
     "options_protocol",
     "psnr",

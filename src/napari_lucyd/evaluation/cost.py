@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from napari_lucyd.deconvolution import richardson_lucy, wiener
 from napari_lucyd.evaluation.environment import describe_environment
+from napari_lucyd.evaluation.files import write_files
 from napari_lucyd.networks import CARE, LUCYD, RLN, LucydConfig, RlnConfig
 
 SHAPE = (128, 128, 128)
@@ -91,17 +91,8 @@ class CostTable:
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write ``table1.md``, ``.csv`` and ``.json``; returns the paths."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f"{self.name}.{suffix}" for suffix in ("md", "csv", "json")]
-        paths[0].write_text(self.markdown() + "\n", "utf-8")
         rows = [asdict(row) for row in self.rows]
-        with paths[1].open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        paths[2].write_text(json.dumps(asdict(self), indent=1) + "\n", "utf-8")
-        return paths
+        return write_files(folder, self.name, markdown=self.markdown(), rows=rows, record=asdict(self))
 
 
 def measure_cost(

@@ -141,7 +141,7 @@ def _phantom(shape: tuple[int, ...], seed: int) -> Phantom:
 def _strict(patches: int, column: int, seed: int) -> list[Sample]:
     blur, noise = STRICT_CELLS[column]
     whole = degrade(_phantom(STRICT_PHANTOM, seed), blur_sigma=blur, noise_sigma=noise / 255, rng=seed)
-    psf = _gaussian(blur, KERNEL_SIZE, 3)
+    psf = gaussian_psf(blur, KERNEL_SIZE, 3)
     generator = np.random.default_rng([seed, round(10 * blur), round(noise)])
     samples = []
     for _ in range(patches):
@@ -162,7 +162,7 @@ def _open(dimension: int, column: int, seed: int) -> list[Sample]:
     image, truth = volume.image, volume.truth
     if dimension == 2:
         image, truth = image[OPEN_PHANTOM[0] // 2], truth[OPEN_PHANTOM[0] // 2]
-    return [Sample(image, truth, _gaussian(blur, 2 * round(REACH * blur) + 1, dimension))]
+    return [Sample(image, truth, gaussian_psf(blur, 2 * round(REACH * blur) + 1, dimension))]
 
 
 def _surrogate(column: int, seed: int) -> list[Sample]:
@@ -175,6 +175,7 @@ def _surrogate(column: int, seed: int) -> list[Sample]:
     return [Sample(volume.image, volume.truth, np.asarray(make_psf(**optics), np.float32))]
 
 
-def _gaussian(sigma: float, size: int, dimension: int) -> FloatImage:
+def gaussian_psf(sigma: float, size: int, dimension: int) -> FloatImage:
+    """A sampled Gaussian of `size` voxels (odd) along each axis that sums to 1; sigma in voxels."""
     line = gaussian_kernel(sigma, size)
     return np.asarray(reduce(np.multiply.outer, [line] * dimension), np.float32)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,6 +20,7 @@ from napari_lucyd.evaluation.competitors import (
     is_tunable,
 )
 from napari_lucyd.evaluation.environment import describe_environment
+from napari_lucyd.evaluation.files import write_files
 from napari_lucyd.evaluation.metrics import psnr, ssim_global, ssim_windowed
 from napari_lucyd.evaluation.protocols import TEST_SEEDS, TUNING_SEED, Protocol, Sample
 
@@ -122,17 +122,8 @@ class Table:
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write ``NAME.md``, ``.csv`` and ``.json``; returns the paths."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f"{self.name}.{suffix}" for suffix in ("md", "csv", "json")]
-        paths[0].write_text(self.markdown() + "\n", "utf-8")
         rows = [asdict(cell) for cell in self.cells]
-        with paths[1].open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        paths[2].write_text(json.dumps(asdict(self), indent=1) + "\n", "utf-8")
-        return paths
+        return write_files(folder, self.name, markdown=self.markdown(), rows=rows, record=asdict(self))
 
 
 def evaluate(
