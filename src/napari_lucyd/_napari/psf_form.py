@@ -27,10 +27,17 @@ _LINES = {
 
 
 class PsfForm(QGroupBox):
-    """Where the PSF comes from, and the optics that it is made from."""
+    """Where the PSF comes from, and the optics that it is made from.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    voxel_size
+        Whether to ask for a voxel size; off where that of the image is sure.
+    """
+
+    def __init__(self, *, voxel_size: bool = True) -> None:
         super().__init__(label("psf"))
+        self._asks_voxel_size = voxel_size
         self.kind = ComboBox(choices=KINDS, value=OPTICS, tooltip=tooltip("psf"))
         self.layer = ComboBox(
             choices=[],
@@ -99,4 +106,5 @@ class PsfForm(QGroupBox):
     def shown_lines(self) -> list[str]:
         """The numbers that the chosen microscope has."""
         microscope = self.microscope.value
-        return [name for name, (_, _, own) in _LINES.items() if not own or microscope in own]
+        shown = [name for name, (_, _, own) in _LINES.items() if not own or microscope in own]
+        return [name for name in shown if name != "voxel_size_um" or self._asks_voxel_size]

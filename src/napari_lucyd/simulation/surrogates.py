@@ -7,7 +7,7 @@ water, with the haze and the low noise that the batch statistics of the authors'
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -51,6 +51,7 @@ def make_surrogate(
     voxel_size_um: float | Sequence[float] = VOXEL_UM,
     sheet_fwhm_um: float | None = None,
     rng: int = 0,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Degraded:
     """Image a phantom as a surrogate of the paper's nuclei, membranes or light-sheet stacks.
 
@@ -72,6 +73,9 @@ def make_surrogate(
         sheet is taken to be 2).
     rng
         Seed of the noise.
+    progress
+        Called after each plane of the PSF with the number done and that of all. What it raises ends the
+        computation.
 
     Returns
     -------
@@ -116,13 +120,14 @@ def make_surrogate(
     }
     sample = acquire(
         truth,
-        make_psf(**optics),
+        make_psf(**optics, progress=progress),
+        psf_parameters=optics,
         background=BACKGROUND,
         photons_per_unit=preset.photons_per_unit,
         read_noise=READ_NOISE,
         rng=rng,
     )
-    return Degraded(sample.image, sample.truth, {"surrogate": specimen, **sample.parameters, "psf": optics})
+    return Degraded(sample.image, sample.truth, {"surrogate": specimen, **sample.parameters})
 
 
 def acquire(
@@ -133,6 +138,7 @@ def acquire(
     photons_per_unit: float | None = None,
     read_noise: float = 0.0,
     rng: int = 0,
+    psf_parameters: Mapping[str, Any] | None = None,
 ) -> Degraded:
     """Image a sharp specimen through a PSF onto a camera, in the specimen's units.
 
@@ -150,6 +156,9 @@ def acquire(
         Standard deviation of the camera's normal noise: in photons, or in the truth's units without them.
     rng
         Seed of the noise.
+    psf_parameters
+        What made the PSF, as plain JSON data, for the parameters: keywords of `make_psf` make the sample
+        repeatable by `repeat_simulation`.
 
     Returns
     -------
@@ -197,6 +206,8 @@ def acquire(
     made_by = getattr(truth, "parameters", None)
     if made_by:
         parameters["phantom"] = dict(made_by)
+    if psf_parameters is not None:
+        parameters["psf"] = dict(psf_parameters)
 
     level = np.float32(background)
     # An expectation cannot be negative, which rounding may make of a zero.
