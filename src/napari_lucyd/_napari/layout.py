@@ -9,6 +9,8 @@ from qtpy.QtWidgets import QFormLayout, QFrame, QHBoxLayout, QLabel, QScrollArea
 
 # So that the controls of all groups begin at one line.
 LABEL_WIDTH = 84
+# So that all lines with a unit are of one length.
+UNIT_WIDTH = 60
 # Of a form within a form, which brings no margins of its own.
 _NONE = (0, 0, 0, 0)
 
@@ -70,6 +72,13 @@ def row(*widgets: Any, stretch: tuple[int, ...] = ()) -> QWidget:
     for number, widget in enumerate(widgets):
         line.addWidget(widget, stretch[number] if stretch else 0)
     return together
+
+
+def with_unit(control: QWidget, unit: str) -> QWidget:
+    """A control with what its number counts."""
+    about = QLabel(unit)
+    about.setFixedWidth(UNIT_WIDTH)
+    return row(control, about, stretch=(1, 0))
 
 
 def show_row(rows: QFormLayout, control: QWidget, visible: bool) -> None:

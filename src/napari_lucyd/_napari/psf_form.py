@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from magicgui.widgets import ComboBox, LineEdit, PushButton
-from qtpy.QtWidgets import QGroupBox, QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import QGroupBox, QSizePolicy, QWidget
 
 from napari_lucyd._napari import layout
 from napari_lucyd._napari.parameters import label, tooltip
@@ -11,8 +11,6 @@ from napari_lucyd._napari.psf_source import MICROSCOPES, OpticsPsf
 
 OPTICS, LAYER, FILE = "optics", "layer", "file"
 KINDS = [("Optics", OPTICS), ("Layer", LAYER), ("File", FILE)]
-# So that all lines are of one length.
-_UNIT_WIDTH = 50
 # Lines of the optics: placeholder, unit, and the microscopes that have them (all if empty).
 _LINES = {
     "numerical_aperture": ("for example 0.8", "", ()),
@@ -74,9 +72,7 @@ class PsfForm(QGroupBox):
         for name, (example, unit, _) in _LINES.items():
             line = self.lines[name].native
             line.setPlaceholderText(example)
-            about = QLabel(unit)
-            about.setFixedWidth(_UNIT_WIDTH)
-            self._lines[name] = layout.row(line, about, stretch=(1, 0))
+            self._lines[name] = layout.with_unit(line, unit)
             layout.add(self._rows, label(name, OpticsPsf), self._lines[name])
         layout.add(self._rows, "", self.about)
         self._buttons = layout.row(self.show_layer.native, self.save.native, stretch=(1, 1))

@@ -218,6 +218,15 @@ class OpticsPsf:
             "sheet_fwhm_um": self.sheet_fwhm_um,
         }
 
+    def arguments(self, psf: Psf) -> dict[str, Any]:
+        """What `make_psf` was told for a PSF that was made from these optics: plain JSON."""
+        return {
+            "kind": self.kind,
+            "shape": list(psf.values.shape),
+            **{name: value for name, value in self.optics().items() if value is not None},
+            "voxel_size_um": list(psf.steps or ()),
+        }
+
     def record(self) -> dict[str, Any]:
         """As files and recipes hold it."""
         from napari_lucyd.simulation.psf import optics_record

@@ -111,7 +111,7 @@ def make_surrogate(
     preset = _PRESETS[specimen]
     optics: dict[str, Any] = {
         "kind": "light_sheet" if specimen == "light_sheet" else "widefield",
-        "shape": [2 * round(PSF_REACH_UM / step) + 1 for step in voxel],
+        "shape": list(psf_shape(voxel)),
         "numerical_aperture": NUMERICAL_APERTURE,
         "refractive_index": REFRACTIVE_INDEX,
         "emission_um": preset.emission_um,
@@ -128,6 +128,17 @@ def make_surrogate(
         rng=rng,
     )
     return Degraded(sample.image, sample.truth, {"surrogate": specimen, **sample.parameters})
+
+
+def psf_shape(voxel_size_um: Sequence[float]) -> tuple[int, ...]:
+    """Of a surrogate's PSF, in voxels.
+
+    Examples
+    --------
+    >>> psf_shape((0.325, 0.1625, 0.1625))
+    (63, 127, 127)
+    """
+    return tuple(2 * round(PSF_REACH_UM / step) + 1 for step in voxel_size_um)
 
 
 def acquire(
@@ -221,13 +232,29 @@ def acquire(
     return Degraded(expected / np.float32(gain), sharp, parameters)
 
 
+def padded_shape(shape: Sequence[int], psf_shape: Sequence[int]) -> tuple[int, ...]:
+    """Of the FFT that convolves an image of this shape with a PSF of that one, for an estimate of memory.
+
+    Examples
+    --------
+    >>> padded_shape((64, 128, 128), (63, 63, 63))
+    (96, 160, 160)
+    """
+    # Long enough that what the FFT wraps around lands beyond the image.
+    reach = _reach(shape, psf_shape)
+    return tuple(fft.next_fast_len(n + r, real=True) for n, r in zip(shape, reach, strict=True))
+
+
+def _reach(shape: Sequence[int], psf_shape: Sequence[int]) -> list[int]:
+    # What lies further from the middle than the image is long never meets it.
+    return [min(k // 2, n - 1) for k, n in zip(psf_shape, shape, strict=True)]
+
+
 def _convolve(image: FloatImage, kernel: npt.NDArray[Any]) -> FloatImage:
     """Convolution with zeros beyond the border, of the image's shape."""
-    # What lies further from the middle than the image is long never meets it.
-    reach = [min(k // 2, n - 1) for k, n in zip(kernel.shape, image.shape, strict=True)]
+    reach = _reach(image.shape, kernel.shape)
     window = tuple(slice(k // 2 - r, k // 2 + r + 1) for k, r in zip(kernel.shape, reach, strict=True))
-    # Long enough that what the FFT wraps around lands beyond the image.
-    padded = [fft.next_fast_len(n + r, real=True) for n, r in zip(image.shape, reach, strict=True)]
+    padded = padded_shape(image.shape, kernel.shape)
     corner = np.zeros(padded, np.float32)
     corner[tuple(slice(0, 2 * r + 1) for r in reach)] = kernel[window]
     corner = np.roll(corner, [-r for r in reach], axis=tuple(range(image.ndim)))

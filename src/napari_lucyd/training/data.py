@@ -7,7 +7,7 @@ with the patch that it would have seen next.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -93,7 +93,7 @@ class _OpenSpecimen:
         zoom = int(generator.choice([1, 2, 3], p=[0.6, 0.25, 0.15]))
         density = 10 ** generator.uniform(-1.2, 0.15)
         shape = tuple(max(24, -(-n // zoom)) for n in data.phantom_shape)
-        counts = {
+        counts: dict[str, Any] = {
             name: round(n * density * zoom)
             for name, n in (("spheres", 150), ("ellipsoids", 150), ("boxes", 400))
         }
@@ -143,7 +143,7 @@ class _SurrogateSpecimen:
 
     def __init__(self, data: DataConfig, normalization: Normalization, seed: int) -> None:
         density = 10 ** np.random.default_rng([data.seed, seed]).uniform(-1, 0.15)
-        counts = {
+        counts: dict[str, Any] = {
             name: round(n * density) for name, n in (("spheres", 150), ("ellipsoids", 150), ("boxes", 400))
         }
         phantom = make_phantom(data.phantom_shape, **counts, rng=seed)
