@@ -3,7 +3,8 @@
     xvfb-run -a -s "-screen 0 1920x1080x24" python scripts/screenshot.py
 
 Writes panel.png (a run on the phantom sample), layers.png (image and results side by side), preview.png (the
-live preview) and methods.png (Richardson-Lucy with a PSF from the optics) into docs/images.
+live preview), methods.png (Richardson-Lucy with a PSF from the optics) and phantom.png (the Phantom panel)
+into docs/images.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from PIL import Image
 
 from napari_lucyd._napari import demo
 from napari_lucyd._napari.layers import METADATA_KEY
+from napari_lucyd._napari.view import SideBySide
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 WINDOW = (1500, 920)
@@ -42,6 +44,7 @@ def main(folder: Path, model: str | None) -> None:
     """Take all pictures."""
     network(folder, model)
     classical(folder)
+    phantom(folder)
 
 
 def network(folder: Path, model: str | None) -> None:
@@ -96,6 +99,31 @@ def classical(folder: Path) -> None:
     viewer.layers[-1].visible = viewer.layers[-1].name_overlay.visible = True
     settle(2)
     screenshot(viewer, "methods.png", folder)
+    viewer.close()
+
+
+def phantom(folder: Path) -> None:
+    """Take the picture of the Phantom panel, with the image, truth and PSF that it made."""
+    import napari
+
+    viewer = napari.Viewer(title="napari-lucyd", show=True)
+    viewer.window.resize(*WINDOW)
+    _, panel = viewer.window.add_plugin_dock_widget("napari-lucyd", "Phantom")
+    form = panel.form
+    form.degradation.value = "optics"
+    form.outputs["psf"].value = True
+    settle(1)
+    form.make.native.click()
+    if not demo.wait(lambda: not panel.session.is_running, 60) or not panel.session.layers:
+        raise RuntimeError(f"Nothing was made: {form.estimate.text()} {form.status.text()}")
+    psf = panel.session.layers[-1]
+    psf.gamma = 0.4
+    SideBySide(viewer).show(panel.session.layers)
+    # The image first, as in the list of layers.
+    viewer.canvas.grid.stride = -1
+    psf.visible = psf.name_overlay.visible = True
+    settle(2)
+    screenshot(viewer, "phantom.png", folder)
     viewer.close()
 
 

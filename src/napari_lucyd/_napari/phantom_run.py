@@ -114,10 +114,10 @@ class PhantomRun(QObject):
     def _add(self, data: Any, keywords: dict[str, Any]) -> None:
         layers = self.viewer.layers
         layer = Image(data, **keywords)
-        image = self.layers[0] if self.layers else None
-        # The image comes first, as an empty window takes view and slice from its first layer; the others go
-        # below it. It may have been removed meanwhile.
-        layers.insert(layers.index(image) if image in layers else len(layers), layer)
+        above = self.layers[-1] if self.layers else None
+        # The image comes first, as an empty window takes view and slice from its first layer; each other goes
+        # below the one before, which may have been removed meanwhile.
+        layers.insert(layers.index(above) if above in layers else len(layers), layer)
         self.layers.append(layer)
 
     def _on_error(self, error: Exception) -> None:

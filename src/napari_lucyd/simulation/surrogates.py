@@ -136,7 +136,7 @@ def psf_shape(voxel_size_um: Sequence[float]) -> tuple[int, ...]:
     Examples
     --------
     >>> psf_shape((0.325, 0.1625, 0.1625))
-    (63, 127, 127)
+    (65, 127, 127)
     """
     return tuple(2 * round(PSF_REACH_UM / step) + 1 for step in voxel_size_um)
 
