@@ -19,6 +19,7 @@ import napari_lucyd as nl
 from napari_lucyd.cli import app
 from napari_lucyd.cli._batch import distinct_names
 from napari_lucyd.io import read_image, write_image
+from napari_lucyd.simulation import repeat_simulation
 
 SHAPE = (6, 12, 14)
 
@@ -523,6 +524,8 @@ def test_simulate_writes_truth_and_degraded_with_their_parameters(tmp_path):
     np.testing.assert_array_equal(truth.data, expected.truth)
     assert degraded.metadata == {"shows": "degraded", "simulation": expected.parameters}
     assert truth.metadata["simulation"]["phantom"]["rng"] == 7
+    again = repeat_simulation(degraded.metadata["simulation"])
+    np.testing.assert_array_equal(degraded.data, again.image)
 
 
 def test_simulate_takes_a_file_and_planes(tmp_path):

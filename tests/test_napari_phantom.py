@@ -168,6 +168,9 @@ def test_optics_and_surrogates_can_be_repeated(phantom, made):
     assert_fits(layers["psf"], layers["image"])
     assert layers["psf"].metadata[METADATA_KEY]["optics"]["microscope"] == "confocal"
     assert "23 × 35 × 33 voxels of 0.6 × 0.6 × 0.6 µm" in form.psf.about.text()
+    # Of other choices, it is not known yet.
+    form.pixel.value = "0.5"
+    assert not form.psf.about.text()
     form.degradation.value = "light_sheet"
     form.lines["sheet_fwhm_um"].value = "2"
     layers = made()
@@ -176,6 +179,16 @@ def test_optics_and_surrogates_can_be_repeated(phantom, made):
     assert_repeatable(layers)
     # Of the surrogate's PSF, what a classical method can take.
     assert_fits(layers["psf"], layers["image"])
+
+
+def test_an_empty_field_is_background_and_noise():
+    parameters = PhantomParameters(shape=SHAPE, spheres=0, ellipsoids=0, boxes=0, degradation="optics")
+    *_, event = make(PhantomTask(parameters, OPTICS), lambda: False)
+    (image, keywords, _), (truth, _, _) = event.layers
+    # Away from the border, which the phantom's smoothing darkens.
+    assert np.ptp(truth[8:-8, 8:-8, 8:-8]) < 1e-3
+    assert image[8:-8, 8:-8, 8:-8].mean() == pytest.approx(30, abs=1)
+    assert keywords["contrast_limits"][0] < keywords["contrast_limits"][1]
 
 
 @pytest.mark.parametrize(
@@ -277,6 +290,7 @@ def test_the_panel_opens_from_the_plugin_menu_and_says_what_make_would_do(make_n
         ({"shape": (1, 64, 8)}, "Shape: X is 8; it has to be 20 or more."),
         ({"shape": (1, 64, 64), "degradation": "nuclei"}, "A surrogate is a volume"),
         ({"voxel_size_um": (0.1, 0.0, 0.0)}, "Voxel size: 0; it has to be above 0."),
+        ({"spheres": 0, "ellipsoids": 0, "boxes": 0}, "“Optics and camera” makes an empty field."),
         ({"degradation": "optics", "read_noise": -1.0}, "Read noise: -1; it has to be 0 or more."),
         ({"degradation": "optics", "photons_per_unit": float("nan")}, "Photons: nan"),
         ({"degradation": "light_sheet", "sheet_fwhm_um": 0.0}, "Sheet: 0; it has to be above 0."),
@@ -363,21 +377,23 @@ def test_cancel_adds_nothing_and_make_is_there_again(phantom, made, qtbot, monke
     assert recipe(made()["image"])["rng"] == 3
 
 
-@pytest.mark.parametrize(
-    "error", [RuntimeError("out of luck"), MemoryError("no room"), ValueError("blur_sigma")]
-)
-def test_errors_in_the_thread_are_told(phantom, qtbot, monkeypatch, error):
-    def fail(*_):
-        raise error
+def test_errors_in_the_thread_are_told(phantom, qtbot, monkeypatch):
+    for error, words in (
+        (RuntimeError("out of luck"), "out of luck"),
+        (MemoryError("no room"), "no room"),
+        (ValueError("blur_sigma is odd"), "Blur σ is odd"),
+    ):
 
-    monkeypatch.setattr(phantom_worker, "draw", fail)
-    phantom.form.make.native.click()
-    qtbot.waitUntil(lambda: not phantom.session.is_running, timeout=10_000)
-    words = "Blur σ" if isinstance(error, ValueError) else str(error)
-    assert words in phantom.form.status.text() and phantom.form.status.property("problem")
-    assert phantom.form.make.enabled and not phantom.viewer.layers
-    with pytest.raises(RunError, match=words):
-        list(make(phantom.task(), lambda: False))
+        def fail(*_, error=error):
+            raise error
+
+        monkeypatch.setattr(phantom_worker, "draw", fail)
+        phantom.form.make.native.click()
+        qtbot.waitUntil(lambda: not phantom.session.is_running, timeout=10_000)
+        assert words in phantom.form.status.text() and phantom.form.status.property("problem")
+        assert phantom.form.make.enabled and not phantom.viewer.layers
+        with pytest.raises(RunError, match=words):
+            list(make(phantom.task(), lambda: False))
 
 
 def test_a_panel_that_is_closed_stops_its_thread(make_napari_viewer, qtbot, monkeypatch):

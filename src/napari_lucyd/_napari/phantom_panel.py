@@ -58,8 +58,8 @@ class PhantomWidget(QWidget):
         for group in (form.shape, form.counts, form.lines, form.outputs):
             controls += group.values()
         for control in controls:
-            control.changed.connect(self.refresh)
-        self.psf.changed.connect(self._on_psf)
+            control.changed.connect(self._on_choice)
+        self.psf.changed.connect(self._on_choice)
         self.psf.told.connect(self._tell)
         self.psf.failed.connect(self._complain)
         form.make.changed.connect(self.make)
@@ -132,10 +132,10 @@ class PhantomWidget(QWidget):
 
     def _on_degradation(self, *_: Any) -> None:
         self.form.show_rows()
-        self.refresh()
+        self._on_choice()
 
-    def _on_psf(self) -> None:
-        # What was said of another PSF.
+    def _on_choice(self, *_: Any) -> None:
+        # What was said of the PSF may be of another.
         self.form.psf.describe("")
         self.refresh()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from napari_lucyd._napari.parameters import choice, label
-from napari_lucyd.simulation.phantoms import MARGIN
+from napari_lucyd.simulation.phantoms import MARGIN, count_objects
 from napari_lucyd.simulation.surrogates import READ_NOISE, SHEET_FWHM_UM, VOXEL_UM, SpecimenKind
 
 BLUR, OPTICS = "blur", "optics"
@@ -142,6 +142,11 @@ class PhantomParameters:
             )
         self._above_zero("voxel_size_um", self.steps)
         if self.degradation == BLUR:
+            if not any(count_objects(self.sizes, **self.objects).values()):
+                raise ValueError(
+                    "There are no objects, whose range the noise is a part of: write how many spheres, "
+                    f"ellipsoids or boxes. “{DEGRADATIONS[OPTICS]}” makes an empty field."
+                )
             if len(self.blur_sigma) not in (1, len(self.sizes)):
                 raise ValueError(
                     f"Blur σ: {len(self.blur_sigma)} numbers; write one for all axes, or one for each of "
