@@ -48,12 +48,14 @@ SMALL = TrainingConfig(
 )  # fmt: skip
 
 
-# By the shipped configurations but for their size.
+# By the shipped configurations, but small, and not compiled, which would take longer than they do.
 RIVALS = {
     config.network: replace(
         config,
         data=replace(config.data, patch_shape=(8, 8, 8), phantom_shape=(24, 32, 32), alive=2),
-        schedule=replace(config.schedule, patches=24, batch_size=4, validate_every=5, validation_patches=2),
+        schedule=replace(
+            config.schedule, patches=24, batch_size=4, validate_every=5, validation_patches=2, compile=False
+        ),
     )
     for config in (load_config(CONFIGS / f"mixture-{name}.toml") for name in ("rln", "care"))
 }
@@ -342,6 +344,27 @@ def test_surrogates_share_one_scale_with_their_truth_and_tell_their_blur_and_noi
     assert 0 < entries["noise_sigma"][0] <= entries["noise_sigma"][1] < 0.3
 
 
+def test_strangers_are_as_the_open_track_has_them():
+    data = DataConfig(
+        track="surrogate", specimen="nuclei", strangers=0.5, blur_sigma=(0.3, 2.5), noise_sigma=(0.0, 120.0),
+        bright=0.5, patch_shape=(24, 32, 32), phantom_shape=(24, 40, 40), alive=12,
+    )  # fmt: skip
+    patches = Patches(TrainingConfig("x", normalization=Normalization("percentile"), data=data))
+    specimens = [patches._specimen(i) for i in range(12)]
+    strangers = [specimen for specimen in specimens if hasattr(specimen, "bright")]
+    # Of 12 at a half each, none or all would be drawn once in 2048 seeds.
+    assert 0 < len(strangers) < 12
+    open_track = Patches(
+        TrainingConfig(
+            "x",
+            normalization=Normalization("percentile"),
+            data=replace(data, track="open", specimen=None, strangers=0),
+        )
+    )
+    number = specimens.index(strangers[0])
+    assert np.array_equal(open_track._specimen(number).image, strangers[0].image)
+
+
 def test_first_steps_of_a_shipped_configuration_match_its_log(tmp_path):
     train(CONFIGS / "planes.toml", tmp_path, device="cpu", stop_after=20)
     expected = rows(CONFIGS / "planes.log.csv")[:20]
@@ -360,6 +383,11 @@ def test_first_steps_of_a_shipped_configuration_match_its_log(tmp_path):
         ("name = 'x'\n[data]\ntrack = 'free'", "'strict', 'open' or 'surrogate'"),
         ("name = 'x'\n[data]\ntrack = 'surrogate'", "one of nuclei, membranes, light_sheet"),
         ("name = 'x'\n[data]\nspecimen = 'nuclei'", "data.track 'strict'"),
+        ("name = 'x'\n[data]\nstrangers = 0.3", "only surrogates can be mixed"),
+        (
+            "name = 'x'\n[data]\ntrack = 'surrogate'\nspecimen = 'nuclei'\nstrangers = 0.3",
+            "for strangers.*a lower and an upper end",
+        ),
         ("name = 'x'\n[data]\npatch_shape = [31, 64, 64]", "even"),
         ("name = 'x'\n[data]\npatch_shape = [32, 200, 64]", "does not fit"),
         ("name = 'x'\n[network]\ndimension = 2", "2D"),

@@ -244,9 +244,10 @@ class Patches(Dataset[Patch]):
             seed = self.phantoms + number
             if data.track == "strict":
                 self._specimens[number] = _StrictSpecimen(data, seed)
+            elif data.track == "open" or np.random.default_rng([seed, data.seed]).random() < data.strangers:
+                self._specimens[number] = _OpenSpecimen(data, normalization, seed)
             else:
-                kind = _OpenSpecimen if data.track == "open" else _SurrogateSpecimen
-                self._specimens[number] = kind(data, normalization, seed)
+                self._specimens[number] = _SurrogateSpecimen(data, normalization, seed)
             while len(self._specimens) > data.alive + 1:
                 self._specimens.popitem(last=False)
         self._specimens.move_to_end(number)
