@@ -344,25 +344,25 @@ def test_surrogates_share_one_scale_with_their_truth_and_tell_their_blur_and_noi
     assert 0 < entries["noise_sigma"][0] <= entries["noise_sigma"][1] < 0.3
 
 
-def test_strangers_are_as_the_open_track_has_them():
+def test_bright_surrogates_have_specks_and_more_noise():
     data = DataConfig(
-        track="surrogate", specimen="nuclei", strangers=0.5, blur_sigma=(0.3, 2.5), noise_sigma=(0.0, 120.0),
-        bright=0.5, patch_shape=(24, 32, 32), phantom_shape=(24, 40, 40), alive=12,
+        track="surrogate", specimen="nuclei", bright=0.5, noise_sigma=(0.0, 120.0), patch_shape=(24, 32, 32),
+        phantom_shape=(24, 40, 40), alive=8,
     )  # fmt: skip
-    patches = Patches(TrainingConfig("x", normalization=Normalization("percentile"), data=data))
-    specimens = [patches._specimen(i) for i in range(12)]
-    strangers = [specimen for specimen in specimens if hasattr(specimen, "bright")]
-    # Of 12 at a half each, none or all would be drawn once in 2048 seeds.
-    assert 0 < len(strangers) < 12
-    open_track = Patches(
-        TrainingConfig(
-            "x",
-            normalization=Normalization("percentile"),
-            data=replace(data, track="open", specimen=None, strangers=0),
-        )
-    )
-    number = specimens.index(strangers[0])
-    assert np.array_equal(open_track._specimen(number).image, strangers[0].image)
+    scaling = Normalization("percentile", 5.0, 99.9)
+    patches = Patches(TrainingConfig("x", normalization=scaling, data=data))
+    specimens = [patches._specimen(i) for i in range(8)]
+    bright = [specimen for specimen in specimens if specimen.bright]
+    # Of 8 at a half each, none or all would be drawn once in 128 seeds.
+    assert 0 < len(bright) < 8
+    # A speck is at least twice as bright as the bright parts; a surrogate's own haze is far from that.
+    assert min(np.ptp(specimen.truth) for specimen in bright) > 2
+    plain = Patches(TrainingConfig("x", normalization=scaling, data=replace(data, bright=0.0)))
+    number = next(i for i, specimen in enumerate(specimens) if not specimen.bright)
+    assert np.array_equal(plain._specimen(number).image, specimens[number].image)
+    index = next(i for i, specimen in enumerate(specimens) if specimen.bright)
+    whole = specimens[index].patch((slice(None),) * 3, np.random.default_rng(0))
+    assert whole.peak >= max(whole.image.max(), whole.truth.max()) / 3
 
 
 def test_first_steps_of_a_shipped_configuration_match_its_log(tmp_path):
@@ -383,11 +383,6 @@ def test_first_steps_of_a_shipped_configuration_match_its_log(tmp_path):
         ("name = 'x'\n[data]\ntrack = 'free'", "'strict', 'open' or 'surrogate'"),
         ("name = 'x'\n[data]\ntrack = 'surrogate'", "one of nuclei, membranes, light_sheet"),
         ("name = 'x'\n[data]\nspecimen = 'nuclei'", "data.track 'strict'"),
-        ("name = 'x'\n[data]\nstrangers = 0.3", "only surrogates can be mixed"),
-        (
-            "name = 'x'\n[data]\ntrack = 'surrogate'\nspecimen = 'nuclei'\nstrangers = 0.3",
-            "for strangers.*a lower and an upper end",
-        ),
         ("name = 'x'\n[data]\npatch_shape = [31, 64, 64]", "even"),
         ("name = 'x'\n[data]\npatch_shape = [32, 200, 64]", "does not fit"),
         ("name = 'x'\n[network]\ndimension = 2", "2D"),

@@ -32,7 +32,8 @@ class DataConfig:
     haze
         Open: share of the specimens whose PSF has a wide foot besides its narrow peak.
     bright
-        Open: share of the specimens with a few specks, and hot voxels, far brighter than all else.
+        Open, surrogate: share of the specimens with a few specks, and hot voxels, far brighter than all else.
+        To those of surrogates noise is added as well, up to the highest ``noise_sigma``.
     patch_shape, phantom_shape
         Spatial sizes in voxels. A 2D patch of a 3D phantom is a slice of it, out-of-focus light included.
     alive, patches_per_phantom
@@ -42,9 +43,6 @@ class DataConfig:
         track); the loss is taken back to scale. Teaches that twice the light is twice the result.
     offset
         Range of a shift of image and truth, uniform: backgrounds lie at many levels.
-    strangers
-        Surrogate: share of the specimens that are drawn as the open track has them, in its ranges of blur
-        and noise, so that what is unlike the specimen comes out bounded.
     subsampled
         Open: share of patches that take every second voxel along every axis, of image and truth alike:
         structures and blur are half as wide, the noise is as before.
@@ -65,7 +63,6 @@ class DataConfig:
     patches_per_phantom: int = 32
     gain: tuple[float, float] = (1.0, 1.0)
     offset: tuple[float, float] = (0.0, 0.0)
-    strangers: float = 0.0
     subsampled: float = 0.0
     seed: int = 1
 
@@ -78,16 +75,9 @@ class DataConfig:
                 f"data.specimen is {self.specimen!r} and data.track {self.track!r}; a surrogate is one of "
                 f"{', '.join(get_args(SpecimenKind))}, the other tracks have none."
             )
-        if self.strangers and self.track != "surrogate":
+        if self.track == "open" and not len(self.blur_sigma) == len(self.noise_sigma) == 2:
             raise ValueError(
-                f"data.strangers is {self.strangers} and data.track {self.track!r}; only surrogates can be "
-                "mixed with others."
-            )
-        ranges = self.track == "open" or self.strangers
-        if ranges and not len(self.blur_sigma) == len(self.noise_sigma) == 2:
-            raise ValueError(
-                "In the open track, and for strangers, data.blur_sigma and data.noise_sigma each have a "
-                "lower and an upper end."
+                "In the open track data.blur_sigma and data.noise_sigma each have a lower and an upper end."
             )
         if len(self.phantom_shape) < len(self.patch_shape) or any(n % 2 for n in self.patch_shape):
             raise ValueError(
