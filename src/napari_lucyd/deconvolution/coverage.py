@@ -71,8 +71,8 @@ def noise_warnings(source: Source, statistics: Statistics, card: Mapping[str, An
         if share > _MARGIN * float(limits[1]):
             where = f" of {group.label}" if group.index else ""
             found.append(
-                f"The noise{where} is about {share:.2g} of the image's contrast; this model was trained for up "
-                f"to {float(limits[1]):.2g}. Average frames or use a prefilter, and trust fine detail less."
+                f"The noise{where} is about {share:.2g} of the image's contrast; this model was trained for "
+                f"up to {float(limits[1]):.2g}. Average frames or use a prefilter; trust fine detail less."
             )
     return found
 
