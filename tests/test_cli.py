@@ -261,6 +261,16 @@ def test_a_dry_run_tells_and_writes_nothing(stack, weights, tmp_path):
     assert os.listdir(tmp_path) == ["in"]
 
 
+def test_a_file_that_states_no_voxel_size_is_told_of(volume, weights, tmp_path):
+    source = tmp_path / "plain.tif"
+    tifffile.imwrite(source, volume, metadata={"axes": "ZYX"})
+    told = restore(weights, source, "-o", tmp_path / "o.tif", "--dry-run").stderr
+    assert "voxel size not stated: taken for isotropic" in told
+    for more in (["--voxel-size", "0.3,0.1,0.1"], ["--axes", "TYX", "--model", "planes"]):
+        done = restore(weights, source, "-o", tmp_path / "o.tif", "--dry-run", *more)
+        assert done.exit_code == 0 and "not stated" not in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["dapi_001", "bead"])
 def test_real_stacks_run_end_to_end(shared, weights, tmp_path, name):
