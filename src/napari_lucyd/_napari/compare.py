@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 from napari.layers import Image, Shapes
 from napari.utils.theme import get_theme
-from qtpy.QtWidgets import QFileDialog, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QLabel, QSizePolicy, QVBoxLayout, QWidget
 from superqt.utils import create_worker
 
 from napari_lucyd._napari import comparing
-from napari_lucyd._napari.compare_export import Comparison, draw_figure, write_comparison
+from napari_lucyd._napari.compare_export import Comparison, write_comparison
 from napari_lucyd._napari.compare_form import CompareForm
 from napari_lucyd._napari.comparing import (
     Metrics,
@@ -74,7 +76,9 @@ class CompareWidget(QWidget):
         # A number for each ticked layer, for its colour.
         self._numbers: dict[Image, int] = {}
         self._versions: WeakKeyDictionary[Layer, int] = WeakKeyDictionary()
+        self._in_grid: list[Image] = []
         self._filling = False
+        self._touched = False
         self.metrics = Latest(self._metrics_request, comparing.measure, _SLOW_MS, self)
         self.profile = Latest(self._profile_request, comparing.trace, _QUICK_MS, self)
         self.projections = Latest(self._projections_request, Projector().project, _SLOW_MS, self)
@@ -85,7 +89,7 @@ class CompareWidget(QWidget):
 
     def _connect(self) -> None:
         form, viewer = self.form, self.viewer
-        form.layers.ticked.connect(self._on_ticked)
+        form.layers.ticked.connect(self._on_person_ticked)
         form.truth.changed.connect(self._on_truth)
         form.draw.changed.connect(self.draw)
         form.export.changed.connect(self.ask_and_export)
@@ -94,9 +98,9 @@ class CompareWidget(QWidget):
         self.metrics.ready.connect(self._on_metrics)
         self.profile.ready.connect(self._on_profile)
         self.projections.ready.connect(self._on_projections)
-        lines = (form.metrics_note, form.profile_note, form.projections_note)
-        for part, line in zip((self.metrics, self.profile, self.projections), lines, strict=True):
-            part.failed.connect(partial(say, line, problem=True))
+        self.metrics.failed.connect(partial(self._on_failed, self._on_metrics, form.metrics_note))
+        self.profile.failed.connect(partial(self._on_failed, self._on_profile, form.profile_note))
+        self.projections.failed.connect(partial(self._on_failed, self._on_projections, form.projections_note))
         self.subscriptions = Subscriptions(self)
         events = viewer.layers.events
         self.subscriptions.add(self._on_layers, events.inserted, events.removed, events.reordered)
@@ -120,7 +124,10 @@ class CompareWidget(QWidget):
 
     def tick(self, layers: list[Image], truth: Image | None = None) -> None:
         """Compare these layers, with this truth."""
+        self._fill()
+        self._filling = True
         self.form.truth.value = truth
+        self._filling = False
         self._numbers = {layer: number for number, layer in enumerate(layers)}
         self._fill()
         self.refresh()
@@ -155,9 +162,16 @@ class CompareWidget(QWidget):
 
     def _on_inserted(self, event: Any) -> None:
         layer = event.value
+        if not self._touched:
+            self._choose_first()
+            return
         new = isinstance(layer, Image) and is_result(layer)
         if new and layer.metadata[METADATA_KEY]["quantity"] == "output":
             self._on_ticked(layer, True)
+
+    def _on_person_ticked(self, layer: Image, on: bool) -> None:
+        self._touched = True
+        self._on_ticked(layer, on)
 
     def _on_ticked(self, layer: Image, on: bool) -> None:
         if on:
@@ -170,6 +184,7 @@ class CompareWidget(QWidget):
 
     def _on_truth(self, *_: Any) -> None:
         if not self._filling:
+            self._touched = True
             self._fill()
             self.refresh()
 
@@ -211,10 +226,8 @@ class CompareWidget(QWidget):
         """Something that is compared, or where, may have changed."""
         for part in (self.metrics, self.profile, self.projections):
             part.refresh()
-        if self.grid.is_on:
-            shown = {layer for layer in self.viewer.layers if layer.visible}
-            if shown & set(self._images()) != set(self._together()):
-                self._on_side_by_side(True)
+        if self.grid.is_on and self._in_grid != self._together():
+            self._on_side_by_side(True)
 
     def _together(self) -> list[Image]:
         truth = [] if self.truth is None else [self.truth]
@@ -268,12 +281,18 @@ class CompareWidget(QWidget):
         """The numbers of the ticked layers' colours, by name."""
         return {layer.name: number for layer, number in self._numbers.items()}
 
+    def _on_failed(self, show: Callable[[Any], None], line: QLabel, text: str) -> None:
+        # What was shown is of other choices.
+        show(None)
+        say(line, text, problem=True)
+
     def _on_metrics(self, metrics: Metrics | None) -> None:
         self.shown_metrics = metrics
         self.form.show_metrics(metrics, self.numbers())
         if metrics is None:
-            text = NO_TRUTH if self.truth is None else NO_LAYERS
-            say(self.form.metrics_note, text)
+            # A truth that cannot be taken is told of above.
+            text = "" if self.ticked() else NO_LAYERS
+            say(self.form.metrics_note, NO_TRUTH if self.truth is None else text)
             return
         lines = [f"Against “{metrics.truth}”{', at ' + metrics.position if metrics.position else ''}."]
         lines += [
@@ -289,6 +308,9 @@ class CompareWidget(QWidget):
             text = f"{profile.distance[-1]:.4g} {profile.unit} in the current slice."
             if any(curve.is_truth for curve in profile.curves):
                 text += " Dashed: the truth."
+            beside = [f"“{curve.name}”" for curve in profile.curves if not np.isfinite(curve.values).any()]
+            if beside:
+                text += f" It does not meet {', '.join(beside)}."
         say(self.form.profile_note, text)
 
     def _on_projections(self, views: list[View] | None) -> None:
@@ -319,10 +341,12 @@ class CompareWidget(QWidget):
         self._tell("Draw a line on the image; it can be moved and drawn again.")
 
     def _on_side_by_side(self, on: bool) -> None:
-        if on:
-            self.grid.show(self._together())
+        self._in_grid = self._together() if on else []
+        if self._in_grid:
+            self.grid.show(self._in_grid)
         else:
             self.grid.hide()
+            self.form.side_by_side.native.setChecked(False)
 
     def _on_view_taken(self) -> None:
         self.form.side_by_side.native.setChecked(False)
@@ -345,14 +369,8 @@ class CompareWidget(QWidget):
 
     def export(self, folder: Path) -> None:
         """Write metrics and profile as CSV and a figure as PNG into a folder, in the background."""
-        comparison = self.comparison()
         worker = create_worker(
-            write_comparison,
-            folder,
-            comparison,
-            draw_figure(comparison),
-            _start_thread=False,
-            _ignore_errors=True,
+            write_comparison, folder, self.comparison(), _start_thread=False, _ignore_errors=True
         )
         worker.returned.connect(self._on_exported)
         worker.errored.connect(self._on_not_exported)

@@ -14,7 +14,7 @@ from qtpy.QtGui import QColor, QImage, QPainter
 
 from napari_lucyd._napari import gallery, profile_plot
 from napari_lucyd._napari.comparing import Metrics, Profile, View
-from napari_lucyd._napari.ink import FIGURE, to_image, write
+from napari_lucyd._napari.ink import FIGURE, painting, to_image, write
 
 _STEM = "comparison"
 _METRICS, _PROFILE, _FIGURE = "_metrics.csv", "_profile.csv", ".png"
@@ -46,7 +46,7 @@ class Comparison:
     canvas: np.ndarray | None = None
 
 
-def write_comparison(folder: Path, comparison: Comparison, figure: QImage | None) -> list[Path]:
+def write_comparison(folder: Path, comparison: Comparison) -> list[Path]:
     """Write all of a comparison; names that are taken get one number, nothing is ever overwritten.
 
     Call it off the window's thread.
@@ -57,14 +57,13 @@ def write_comparison(folder: Path, comparison: Comparison, figure: QImage | None
         Has to exist.
     comparison
         What to write.
-    figure
-        Made by `draw_figure`.
 
     Raises
     ------
     OSError
         If a file cannot be written.
     """
+    figure = draw_figure(comparison)
     suffixes = [
         suffix
         for suffix, part in (
@@ -146,8 +145,7 @@ def draw_figure(comparison: Comparison) -> QImage | None:
     height = sum(size + line + _MARGIN for _, size in blocks) + _MARGIN
     image = QImage(_WIDTH, int(height), QImage.Format.Format_RGB32)
     image.fill(QColor(FIGURE.paper))
-    painter = QPainter(image)
-    try:
+    with painting(image) as painter:
         top = float(_MARGIN)
         for title, size in blocks:
             FIGURE.begin(painter)
@@ -160,8 +158,6 @@ def draw_figure(comparison: Comparison) -> QImage | None:
             top += line
             _draw_block(painter, QRectF(_MARGIN, top, width, size), title, comparison)
             top += size + _MARGIN
-    finally:
-        painter.end()
     return image
 
 

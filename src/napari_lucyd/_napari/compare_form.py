@@ -138,7 +138,8 @@ class CompareForm(QWidget):
 
     def colour(self, paper: str, text: str, line: str) -> None:
         """Take the theme's colours."""
-        self.profile.ink = self.projections.ink = Ink(paper, text, line)
+        for drawing in (self.profile, self.projections):
+            drawing.use(Ink(paper, text, line))
         self.setStyleSheet(
             f"QLabel[note='true'] {{ color: {text}; font-size: 11px; }}"
             "QLabel[problem='true'] { color: #e8853d; font-size: 11px; }"
@@ -146,8 +147,6 @@ class CompareForm(QWidget):
             "QTableWidget, QHeaderView::section { font-size: 11px; }"
             "QGroupBox { font-weight: bold; } QGroupBox QWidget { font-weight: normal; }"
         )
-        for widget in (self.profile, self.projections):
-            widget.update()
 
 
 def _section(title: str, *widgets: QWidget) -> QGroupBox:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 # Of both images, in float64, and what the windowed SSIM keeps of them at its peak.
 _BYTES_A_VOXEL = 136
-# A picture in the panel or in the figure is never shown larger.
-_PIXELS = 1024
+# More of a picture are seen neither in the panel nor in a column of the figure, and take time to draw.
+_PIXELS = 640
 _UNSEEN = 127
 
 

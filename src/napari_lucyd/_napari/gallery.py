@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from qtpy.QtCore import QRectF, QSizeF, Qt
-from qtpy.QtGui import QColor, QPainter
+from qtpy.QtGui import QColor, QPainter, QPixmap
 from qtpy.QtWidgets import QWidget
 
 from napari_lucyd._napari.comparing import Picture, View
-from napari_lucyd._napari.ink import FIGURE, Ink, to_image, write
+from napari_lucyd._napari.ink import FIGURE, Ink, painting, to_image, write
 
 # So that a picture in the panel shows something.
 _NARROWEST = 88
@@ -113,7 +113,14 @@ class Gallery(QWidget):
         super().__init__()
         self.setObjectName("lucyd-projections")
         self.views: Sequence[View] = ()
-        self.ink = FIGURE
+        self._ink = FIGURE
+        # Drawn once: scaling down is too slow for every scroll.
+        self._drawn: QPixmap | None = None
+
+    def use(self, ink: Ink) -> None:
+        """Draw with this from now on."""
+        self._ink, self._drawn = ink, None
+        self.update()
 
     def show_views(self, views: Sequence[View]) -> None:
         """Show these from now on."""
@@ -123,6 +130,7 @@ class Gallery(QWidget):
         self.update()
 
     def _fit(self) -> None:
+        self._drawn = None
         if self.views:
             line = self.fontMetrics().height()
             grid = arrange(self.views, self.width(), _NARROWEST, line)
@@ -134,9 +142,14 @@ class Gallery(QWidget):
 
     def paintEvent(self, event: object) -> None:
         """Draw."""
-        if self.views:
-            painter = QPainter(self)
-            try:
-                draw(painter, QRectF(self.rect()), self.views, self.ink, _NARROWEST)
-            finally:
-                painter.end()
+        if not self.views:
+            return
+        if self._drawn is None:
+            ratio = self.devicePixelRatioF()
+            self._drawn = QPixmap(self.size() * ratio)
+            self._drawn.setDevicePixelRatio(ratio)
+            self._drawn.fill(QColor(self._ink.paper))
+            with painting(self._drawn) as painter:
+                draw(painter, QRectF(self.rect()), self.views, self._ink, _NARROWEST)
+        with painting(self) as painter:
+            painter.drawPixmap(0, 0, self._drawn)

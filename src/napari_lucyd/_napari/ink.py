@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from qtpy.QtCore import QRectF, Qt
-from qtpy.QtGui import QColor, QFontMetricsF, QImage, QPainter, QPen, QTextOption
+from qtpy.QtGui import QColor, QFontMetricsF, QImage, QPaintDevice, QPainter, QPen, QTextOption
 
 # Okabe and Ito's, which most colour-blind people tell apart, without yellow and black: visible on dark and
 # on white.
@@ -49,6 +51,16 @@ class Ink:
 
 
 FIGURE = Ink("#ffffff", "#202020", "#9a9a9a", 20)
+
+
+@contextlib.contextmanager
+def painting(device: QPaintDevice) -> Iterator[QPainter]:
+    """Paint within a block; Qt ends the process where a painter is left open on what is gone."""
+    painter = QPainter(device)
+    try:
+        yield painter
+    finally:
+        painter.end()
 
 
 def colour(number: int) -> str:

@@ -11,7 +11,7 @@ from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QWidget
 
 from napari_lucyd._napari.comparing import Curve, Profile
-from napari_lucyd._napari.ink import FIGURE, Ink, write
+from napari_lucyd._napari.ink import FIGURE, Ink, painting, write
 
 _HEIGHT = 190
 
@@ -124,7 +124,7 @@ def _curves(
     out = -1 if at_left else 1
     align = Qt.AlignmentFlag.AlignRight if at_left else Qt.AlignmentFlag.AlignLeft
     room = 4 * ink.size
-    for value in ticks(low, high, 5):
+    for value in ticks(low, high):
         y = height(value)
         painter.setPen(QPen(QColor(ink.line), 1))
         painter.drawLine(QPointF(side, y), QPointF(side + out * ink.size / 3, y))
@@ -161,7 +161,12 @@ class ProfilePlot(QWidget):
         self.setFixedHeight(_HEIGHT)
         self.profile: Profile | None = None
         self.numbers: Mapping[str, int] = {}
-        self.ink = FIGURE
+        self._ink = FIGURE
+
+    def use(self, ink: Ink) -> None:
+        """Draw with this from now on."""
+        self._ink = ink
+        self.update()
 
     def show_profile(self, profile: Profile | None, numbers: Mapping[str, int]) -> None:
         """Show this from now on."""
@@ -172,9 +177,5 @@ class ProfilePlot(QWidget):
     def paintEvent(self, event: object) -> None:
         """Draw."""
         if self.profile is not None:
-            painter = QPainter(self)
-            try:
-                draw(painter, QRectF(self.rect()), self.profile, self.numbers, self.ink, legend=False)
-            finally:
-                # Qt ends the process where a painter outlives its widget's turn.
-                painter.end()
+            with painting(self) as painter:
+                draw(painter, QRectF(self.rect()), self.profile, self.numbers, self._ink, legend=False)
