@@ -278,8 +278,8 @@ class CompareWidget(QWidget):
     # What comes of it
 
     def numbers(self) -> dict[str, int]:
-        """The numbers of the ticked layers' colours, by name."""
-        return {layer.name: number for layer, number in self._numbers.items()}
+        """The numbers of the ticked layers' colours, by name; the truth has none."""
+        return {layer.name: self._numbers[layer] for layer in self.ticked()}
 
     def _on_failed(self, show: Callable[[Any], None], line: QLabel, text: str) -> None:
         # What was shown is of other choices.
@@ -315,7 +315,7 @@ class CompareWidget(QWidget):
 
     def _on_projections(self, views: list[View] | None) -> None:
         self.shown_views = views or []
-        self.form.projections.show_views(self.shown_views)
+        self.form.projections.show_views(self.shown_views, self.numbers())
         axial = any(view.axial is not None for view in self.shown_views)
         text = "Along Z, and below along Y; colours and limits are the layers’." if axial else ""
         if self.shown_views and not axial:

@@ -172,7 +172,7 @@ def _draw_block(painter: QPainter, where: QRectF, title: str, comparison: Compar
     elif title == "Side by side" and comparison.canvas is not None:
         painter.drawImage(where, to_image(comparison.canvas))
     else:
-        gallery.draw(painter, where, comparison.views, FIGURE, _NARROWEST)
+        gallery.draw(painter, where, comparison.views, comparison.numbers, FIGURE, _NARROWEST)
 
 
 def _write_table(path: Path, rows: Sequence[Sequence[Any]]) -> Path:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from qtpy.QtCore import QRectF, QSizeF, Qt
+from qtpy.QtCore import QPointF, QRectF, QSizeF, Qt
 from qtpy.QtGui import QColor, QPainter, QPixmap
 from qtpy.QtWidgets import QWidget
 
@@ -15,6 +15,8 @@ from napari_lucyd._napari.ink import FIGURE, Ink, painting, to_image, write
 # So that a picture in the panel shows something.
 _NARROWEST = 88
 _GAP = 8
+# Lines that the name takes with what is below it.
+_NAME = 1.5
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Arrangement:
     @property
     def cell(self) -> float:
         """Height of a cell: its name, the pictures, and what keeps them apart."""
-        return 1.3 * self.line + self.lateral + (self.axial + _GAP / 2 if self.axial else 0) + _GAP
+        return _NAME * self.line + self.lateral + (self.axial + _GAP / 2 if self.axial else 0) + _GAP
 
     def height(self, count: int) -> int:
         """Of the whole."""
@@ -71,8 +73,15 @@ def _size(picture: Picture | None, view: View, cell: float) -> QSizeF:
     return QSizeF(max(1.0, cell * picture.width / longest), max(1.0, cell * picture.height / longest))
 
 
-def draw(painter: QPainter, where: QRectF, views: Sequence[View], ink: Ink, narrowest: float) -> None:
-    """Draw views: each its name, below it the projection along Z, below that the one along Y."""
+def draw(
+    painter: QPainter,
+    where: QRectF,
+    views: Sequence[View],
+    numbers: Mapping[str, int],
+    ink: Ink,
+    narrowest: float,
+) -> None:
+    """Draw views: each its name and curve's colour, the projection along Z, and below the one along Y."""
     line = ink.begin(painter).height()
     grid = arrange(views, where.width(), narrowest, line)
     for index, view in enumerate(views):
@@ -81,7 +90,10 @@ def draw(painter: QPainter, where: QRectF, views: Sequence[View], ink: Ink, narr
         top = where.top() + row * grid.cell
         painter.setPen(QColor(ink.text))
         write(painter, QRectF(left, top, grid.width, line), view.name, Qt.AlignmentFlag.AlignHCenter)
-        top += 1.3 * line
+        painter.setPen(ink.curve(numbers.get(view.name)))
+        painter.drawLine(QPointF(left, top + 1.2 * line), QPointF(left + grid.width, top + 1.2 * line))
+        painter.setPen(QColor(ink.text))
+        top += _NAME * line
         if view.lateral is None:
             box = QRectF(left, top, grid.width, grid.lateral)
             write(painter, box, view.problem, Qt.AlignmentFlag.AlignHCenter, wrap=True)
@@ -113,6 +125,7 @@ class Gallery(QWidget):
         super().__init__()
         self.setObjectName("lucyd-projections")
         self.views: Sequence[View] = ()
+        self._numbers: Mapping[str, int] = {}
         self._ink = FIGURE
         # Drawn once: scaling down is too slow for every scroll.
         self._drawn: QPixmap | None = None
@@ -122,9 +135,9 @@ class Gallery(QWidget):
         self._ink, self._drawn = ink, None
         self.update()
 
-    def show_views(self, views: Sequence[View]) -> None:
+    def show_views(self, views: Sequence[View], numbers: Mapping[str, int]) -> None:
         """Show these from now on."""
-        self.views = views
+        self.views, self._numbers = views, numbers
         self.setVisible(bool(views))
         self._fit()
         self.update()
@@ -150,6 +163,6 @@ class Gallery(QWidget):
             self._drawn.setDevicePixelRatio(ratio)
             self._drawn.fill(QColor(self._ink.paper))
             with painting(self._drawn) as painter:
-                draw(painter, QRectF(self.rect()), self.views, self._ink, _NARROWEST)
+                draw(painter, QRectF(self.rect()), self.views, self._numbers, self._ink, _NARROWEST)
         with painting(self) as painter:
             painter.drawPixmap(0, 0, self._drawn)

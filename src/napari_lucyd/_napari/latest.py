@@ -50,7 +50,7 @@ class Latest(QObject):
         self._request = request
         self._work = work
         self._wanted: Request | None = None
-        self._waiting = False
+        self._asked = self._waiting = False
         self._stop: Stop | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -70,8 +70,9 @@ class Latest(QObject):
 
     def _look(self) -> None:
         wanted = self._request()
-        if (wanted and wanted.key) == (self._wanted and self._wanted.key):
+        if self._asked and (wanted and wanted.key) == (self._wanted and self._wanted.key):
             return
+        self._asked = True
         self._wanted, self._waiting = wanted, True
         if self._stop is not None:
             self._stop.set()

@@ -142,7 +142,7 @@ def pick(layer: Image, viewer: Viewer, known: Mapping[tuple[int, ...], str], ver
     Raises
     ------
     ValueError
-        If it is RGB or complex, or has nothing at the current position.
+        If it is RGB, or has nothing at the current position.
     """
     if layer.rgb:
         raise ValueError(
@@ -150,11 +150,6 @@ def pick(layer: Image, viewer: Viewer, known: Mapping[tuple[int, ...], str], ver
             "layer, choose “Split RGB”, and pick the channels."
         )
     source = Source.from_layer(layer)
-    if np.dtype(source.data.dtype).kind not in "biuf":
-        raise ValueError(
-            f"“{layer.name}” has values of dtype {source.data.dtype}; real numbers are needed: take the "
-            "magnitude of complex ones."
-        )
     axes = known.get(source.shape) or source.likely_axes()
     if len(axes) != len(source.shape):
         raise ValueError(
