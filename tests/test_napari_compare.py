@@ -30,8 +30,9 @@ def viewer(make_napari_viewer, kept_programs):
 
 
 @pytest.fixture
-def opened(viewer, qtbot):
+def opened(viewer, qtbot, monkeypatch):
     """Dock the panel, and wait until it has come to rest."""
+    monkeypatch.setattr("napari_lucyd._napari.compare.SLOW_MS", 40)
 
     def dock():
         panel = CompareWidget(viewer)
@@ -373,7 +374,7 @@ def test_closing_the_panel_lets_go_of_the_viewer(viewer, opened, qtbot):
     viewer.dims.set_current_step(0, 2)
     add(viewer, TRUTH, "new")
     viewer.layers.clear()
-    qtbot.wait(400)
+    qtbot.wait(100)
 
 
 def test_ticks_are_round_numbers_within_the_range():

@@ -49,7 +49,7 @@ MEASURING = "Measuring…"
 _RELEVANT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 _LOOKS = ("contrast_limits", "colormap", "gamma")
 # A profile goes with a slider; the others can take longer.
-_QUICK_MS, _SLOW_MS = 60, 250
+QUICK_MS, SLOW_MS = 60, 250
 
 
 class CompareWidget(QWidget):
@@ -79,9 +79,9 @@ class CompareWidget(QWidget):
         self._in_grid: list[Image] = []
         self._filling = False
         self._touched = False
-        self.metrics = Latest(self._metrics_request, comparing.measure, _SLOW_MS, self)
-        self.profile = Latest(self._profile_request, comparing.trace, _QUICK_MS, self)
-        self.projections = Latest(self._projections_request, Projector().project, _SLOW_MS, self)
+        self.metrics = Latest(self._metrics_request, comparing.measure, SLOW_MS, self)
+        self.profile = Latest(self._profile_request, comparing.trace, QUICK_MS, self)
+        self.projections = Latest(self._projections_request, Projector().project, SLOW_MS, self)
         self._connect()
         self._colour()
         self._on_layers()

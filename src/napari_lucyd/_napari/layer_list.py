@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
 from napari_lucyd._napari.ink import colour
 
-_ROW = 22
+_ROW = 18
 _ROWS = (3, 7)
 _SWATCH = 12
 _LAYER = Qt.ItemDataRole.UserRole

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QWidget
 from napari_lucyd._napari.comparing import Curve, Profile
 from napari_lucyd._napari.ink import FIGURE, Ink, painting, write
 
-_HEIGHT = 190
+_HEIGHT = 170
 
 
 def ticks(low: float, high: float, at_most: int = 6) -> list[float]:
