@@ -110,12 +110,18 @@ def test_metrics_are_those_of_the_truth_under_their_names(viewer, opened):
 
 
 def test_without_a_truth_there_is_no_number(viewer, opened):
-    add(viewer, NOISY, "sample")
-    add(viewer, TRUTH, "second")
+    first, second = add(viewer, NOISY, "sample"), add(viewer, TRUTH, "second")
     panel = opened()
     assert panel.shown_metrics is None and not panel.form.metrics.isVisible()
     assert panel.form.metrics_note.text() == NO_TRUTH
     assert len(panel.shown_views) == 2
+    panel.tick([first], second)
+    # Neither a line nor another image changes what a person has chosen.
+    panel.draw()
+    add(viewer, TRUTH, "third")
+    opened.rest(panel)
+    assert panel.ticked() == [first] and panel.truth is second
+    assert panel.shown_metrics is not None and panel.form.metrics.isVisible()
 
 
 def test_what_cannot_be_measured_is_told_of(viewer, opened):

@@ -124,6 +124,10 @@ class CompareWidget(QWidget):
 
     def tick(self, layers: list[Image], truth: Image | None = None) -> None:
         """Compare these layers, with this truth."""
+        self._touched = True
+        self._choose(layers, truth)
+
+    def _choose(self, layers: list[Image], truth: Image | None) -> None:
         self._fill()
         self._filling = True
         self.form.truth.value = truth
@@ -153,7 +157,7 @@ class CompareWidget(QWidget):
             ]
         else:
             chosen = [layer for layer in images if layer.visible and not layer.rgb and not is_psf(layer)]
-        self.tick(chosen, self._likely_truth(chosen))
+        self._choose(chosen, self._likely_truth(chosen))
 
     def _likely_truth(self, layers: list[Image]) -> Image | None:
         """The samples' way to name a truth."""
@@ -162,11 +166,11 @@ class CompareWidget(QWidget):
 
     def _on_inserted(self, event: Any) -> None:
         layer = event.value
+        if not isinstance(layer, Image):
+            return
         if not self._touched:
             self._choose_first()
-            return
-        new = isinstance(layer, Image) and is_result(layer)
-        if new and layer.metadata[METADATA_KEY]["quantity"] == "output":
+        elif is_result(layer) and layer.metadata[METADATA_KEY]["quantity"] == "output":
             self._on_ticked(layer, True)
 
     def _on_person_ticked(self, layer: Image, on: bool) -> None:
