@@ -3,8 +3,8 @@
     xvfb-run -a -s "-screen 0 1920x1080x24" python scripts/screenshot.py
 
 Writes panel.png (a run on the phantom sample), layers.png (image and results side by side), preview.png (the
-live preview), methods.png (Richardson-Lucy with a PSF from the optics) and compare.png (the Compare panel after
-a run) into docs/images.
+live preview), methods.png (Richardson-Lucy with a PSF from the optics) and compare.png (the Compare panel
+after a run) into docs/images.
 """
 
 from __future__ import annotations
