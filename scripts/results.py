@@ -63,10 +63,9 @@ class Entry:
 
 
 STRICT = ("mixture-rln", "mixture-care", "mixture")
-SURROGATES = ("nuclei", "membranes")
 TABLES = {
     "table2": Entry(strict_protocol, STRICT, STRICT),
-    "table3": Entry(surrogate_protocol, (*STRICT, "general", *SURROGATES), SURROGATES),
+    "table3": Entry(surrogate_protocol, (*STRICT, "general"), ()),
     "open": Entry(open_protocol, (*STRICT, "general"), ("general",)),
     "open2d": Entry(partial(open_protocol, 2), ("planes",), ("planes",)),
 }

@@ -3,7 +3,8 @@
     xvfb-run -a -s "-screen 0 1920x1080x24" python scripts/screenshot.py
 
 Writes panel.png (a run on the phantom sample), layers.png (image and results side by side), preview.png (the
-live preview) and methods.png (Richardson-Lucy with a PSF from the optics) into docs/images.
+live preview), methods.png (Richardson-Lucy with a PSF from the optics), phantom.png (the Phantom panel) and
+compare.png (the Compare panel after a run) into docs/images.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from PIL import Image
 
 from napari_lucyd._napari import demo
 from napari_lucyd._napari.layers import METADATA_KEY
+from napari_lucyd._napari.view import SideBySide
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 WINDOW = (1500, 920)
@@ -42,6 +44,8 @@ def main(folder: Path, model: str | None) -> None:
     """Take all pictures."""
     network(folder, model)
     classical(folder)
+    phantom(folder)
+    comparison(folder, model)
 
 
 def network(folder: Path, model: str | None) -> None:
@@ -96,6 +100,61 @@ def classical(folder: Path) -> None:
     viewer.layers[-1].visible = viewer.layers[-1].name_overlay.visible = True
     settle(2)
     screenshot(viewer, "methods.png", folder)
+    viewer.close()
+
+
+def phantom(folder: Path) -> None:
+    """Take the picture of the Phantom panel, with the image, truth and PSF that it made."""
+    import napari
+
+    viewer = napari.Viewer(title="napari-lucyd", show=True)
+    viewer.window.resize(*WINDOW)
+    _, panel = viewer.window.add_plugin_dock_widget("napari-lucyd", "Phantom")
+    form = panel.form
+    form.degradation.value = "optics"
+    form.outputs["psf"].value = True
+    settle(1)
+    form.make.native.click()
+    if not demo.wait(lambda: not panel.session.is_running, 60) or not panel.session.layers:
+        raise RuntimeError(f"Nothing was made: {form.estimate.text()} {form.status.text()}")
+    psf = panel.session.layers[-1]
+    psf.gamma = 0.4
+    SideBySide(viewer).show(panel.session.layers)
+    # The image first, as in the list of layers.
+    viewer.canvas.grid.stride = -1
+    psf.visible = psf.name_overlay.visible = True
+    settle(2)
+    screenshot(viewer, "phantom.png", folder)
+    viewer.close()
+
+
+def comparison(folder: Path, model: str | None) -> None:
+    """Take the picture of the Compare panel with a run's image, output and truth, and a line."""
+    from napari_lucyd._napari.compare import CompareWidget
+    from napari_lucyd._napari.view import LINE_LAYER
+
+    viewer, panel = opened("phantom", "phantom")
+    if model:
+        panel.model.load(model)
+        demo.wait(lambda: panel.model.name == model, 60)
+    settle(1)
+    if not demo.run(panel):
+        raise RuntimeError(f"The run failed: {panel.form.estimate.text()} {panel.form.status.text()}")
+    viewer.window.remove_dock_widget(panel)
+    # So that all of the panel is to be seen.
+    viewer.window.resize(WINDOW[0], WINDOW[1] + 90)
+    compare = CompareWidget(viewer)
+    viewer.window.add_dock_widget(compare, name="Compare")
+    compare.draw()
+    # Through some of the objects.
+    viewer.layers[LINE_LAYER].add_lines(np.array([[63.0, 2.0], [66.0, 125.0]]))
+    viewer.layers[LINE_LAYER].mode = "pan_zoom"
+    settle()
+    if not demo.wait(lambda: compare.settled and compare.shown_profile is not None, 120):
+        raise RuntimeError(f"There is no comparison: {compare.form.metrics_note.text()}")
+    compare.form.status.setText("")
+    settle()
+    screenshot(viewer, "compare.png", folder)
     viewer.close()
 
 

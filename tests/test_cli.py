@@ -19,6 +19,7 @@ import napari_lucyd as nl
 from napari_lucyd.cli import app
 from napari_lucyd.cli._batch import distinct_names
 from napari_lucyd.io import read_image, write_image
+from napari_lucyd.simulation import repeat_simulation
 
 SHAPE = (6, 12, 14)
 
@@ -258,6 +259,16 @@ def test_a_dry_run_tells_and_writes_nothing(stack, weights, tmp_path):
     assert "Z 6 × Y 12 × X 14" in done.stderr
     assert "6 tiles of 6 × 6 × 6" in done.stderr
     assert os.listdir(tmp_path) == ["in"]
+
+
+def test_a_file_that_states_no_voxel_size_is_told_of(volume, weights, tmp_path):
+    source = tmp_path / "plain.tif"
+    tifffile.imwrite(source, volume, metadata={"axes": "ZYX"})
+    told = restore(weights, source, "-o", tmp_path / "o.tif", "--dry-run").stderr
+    assert "voxel size not stated: taken for isotropic" in told
+    for more in (["--voxel-size", "0.3,0.1,0.1"], ["--axes", "TYX", "--model", "planes"]):
+        done = restore(weights, source, "-o", tmp_path / "o.tif", "--dry-run", *more)
+        assert done.exit_code == 0 and "not stated" not in done.stderr
 
 
 @pytest.mark.slow
@@ -523,6 +534,8 @@ def test_simulate_writes_truth_and_degraded_with_their_parameters(tmp_path):
     np.testing.assert_array_equal(truth.data, expected.truth)
     assert degraded.metadata == {"shows": "degraded", "simulation": expected.parameters}
     assert truth.metadata["simulation"]["phantom"]["rng"] == 7
+    again = repeat_simulation(degraded.metadata["simulation"])
+    np.testing.assert_array_equal(degraded.data, again.image)
 
 
 def test_simulate_takes_a_file_and_planes(tmp_path):

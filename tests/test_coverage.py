@@ -10,7 +10,7 @@ from napari_lucyd.deconvolution import plan
 from napari_lucyd.deconvolution.coverage import estimate_noise, noise_share
 from napari_lucyd.deconvolution.normalization import measure
 from napari_lucyd.deconvolution.source import Source
-from napari_lucyd.models import Model
+from napari_lucyd.models import Model, load_model
 from napari_lucyd.models.normalization import Normalization
 
 
@@ -57,6 +57,16 @@ def test_an_image_noisier_than_the_card_allows_is_warned_of(random_model_2d, lim
     job = plan(channels, model_for(random_model_2d, [0, limit]), axes="CYX")
     job.measure()
     assert [("noise of C 1" in text) for text in job.warnings] == [True] * warned
+
+
+def test_noise_far_beyond_the_default_model_is_warned_of_though_it_widens_the_range():
+    clean = scene(0.0, (24, 90, 100))
+    span = np.ptp(np.percentile(clean, (0.1, 99.9)))
+    for noise, warned in ((0.1, False), (0.3, False), (1.0, True)):
+        noisy = clean + np.random.default_rng(1).normal(0, noise * span, clean.shape)
+        job = plan(noisy, load_model("general"))
+        job.measure()
+        assert any("noise" in text for text in job.warnings) == warned, noise
 
 
 def test_a_card_that_does_not_say_is_taken_as_it_is(random_model_2d):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from napari_lucyd.deconvolution import device
+from napari_lucyd.deconvolution import device, host_memory
 from napari_lucyd.deconvolution.device import Device, choose_device
 
 
@@ -58,10 +58,10 @@ def test_the_limit_of_a_container_counts(tmp_path):
     (tmp_path / "memory.max").write_text("1000\n")
     (tmp_path / "memory.current").write_text("700\n")
     (tmp_path / "memory.stat").write_text("anon 600\ninactive_file 50\n")
-    assert device._group_limit(tmp_path) == 350
+    assert host_memory.group_limit(tmp_path) == 350
     (tmp_path / "memory.max").write_text("max\n")
-    assert device._group_limit(tmp_path) is None
-    assert device._group_limit(tmp_path / "absent") is None
+    assert host_memory.group_limit(tmp_path) is None
+    assert host_memory.group_limit(tmp_path / "absent") is None
 
 
 def test_free_memory_of_the_host_is_plausible():

@@ -131,6 +131,13 @@ def test_guide_speaks_of_the_optics_by_the_names_they_have_in_the_panel():
     assert_guide_names(OpticsPsf)
 
 
+def test_guide_speaks_of_the_phantoms_choices_by_the_names_they_have_in_the_panel():
+    # Knows neither napari nor Qt.
+    from napari_lucyd._napari.phantom_parameters import PhantomParameters
+
+    assert_guide_names(PhantomParameters)
+
+
 def test_pages_name_no_machine():
     for page in PAGES:
         assert not re.search(r"(?<!\w)/(work|root|tmp|home)/", page.read_text("utf-8")), page

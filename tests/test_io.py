@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import dask.array
@@ -437,6 +439,28 @@ def test_damage_that_shows_when_voxels_are_read_is_told_then(tmp_path):
     image = read_image(tmp_path / "a.tif", lazy=True)
     with pytest.raises(ImageFileError, match=r"a\.tif: .*damaged"):
         image.data.compute()
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_compressed_files_are_read_where_the_codecs_are(tmp_path, lazy):
+    pytest.importorskip("imagecodecs")
+    array = np.arange(3 * 40 * 50, dtype="uint16").reshape(3, 40, 50)
+    tifffile.imwrite(tmp_path / "a.tif", array, compression="lzw", photometric="minisblack")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif", lazy=lazy).data, array)
+
+
+def test_compressed_files_name_the_package_where_it_is_missing(tmp_path):
+    pytest.importorskip("imagecodecs")
+    array = np.arange(3 * 40 * 50, dtype="uint16").reshape(3, 40, 50)
+    tifffile.imwrite(tmp_path / "a.tif", array, compression="lzw", photometric="minisblack")
+    code = (
+        "import sys; sys.modules['imagecodecs'] = None\n"
+        "from napari_lucyd.io import ImageFileError, read_image\n"
+        "try: read_image(sys.argv[1], lazy=False)\n"
+        "except ImageFileError as error: print(error)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a.tif")]
+    assert "pip install imagecodecs" in subprocess.run(command, capture_output=True, text=True).stdout
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"II*\0" + bytes(100)])

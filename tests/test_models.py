@@ -32,7 +32,7 @@ def authors_state(network: LUCYD) -> dict[str, torch.Tensor]:
 
 def test_default_general_comes_first_and_all_are_shipped():
     assert SHIPPED[0] == "general"
-    lucyd = {"general", "mixture", "planes", "nuclei", "membranes"}
+    lucyd = {"general", "mixture", "planes"}
     assert set(SHIPPED) == {*lucyd, "mixture-rln", "mixture-care"}
 
 

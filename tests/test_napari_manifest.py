@@ -59,11 +59,12 @@ def test_sample_keys_are_those_of_the_docs_and_no_commands_suffix():
     assert not set(keys) & {command["id"].split(".")[-1] for command in CONTRIBUTIONS["commands"]}
 
 
-def test_importing_the_panel_loads_neither_torch_nor_the_engine():
+def test_importing_the_panels_loads_neither_torch_nor_the_engine():
     import subprocess
     import sys
 
-    code = "import sys, napari_lucyd._napari.widget; print('torch' in sys.modules)"
+    panels = "napari_lucyd._napari.widget, napari_lucyd._napari.phantom_panel"
+    code = f"import sys, {panels}; print('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )

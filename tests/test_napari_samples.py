@@ -12,7 +12,7 @@ from napari.layers import Image
 
 from napari_lucyd._napari import samples
 from napari_lucyd._napari.layers import METADATA_KEY
-from napari_lucyd.simulation import degrade, make_phantom, make_surrogate
+from napari_lucyd.simulation import degrade, make_phantom, make_surrogate, repeat_simulation
 
 SURROGATES = [samples.nuclei, samples.membranes]
 SAMPLES = [
@@ -81,6 +81,14 @@ def test_surrogates_are_the_public_ones_with_truth_in_the_same_units(sample):
     assert image[1]["visible"] and not truth[1]["visible"]
     # Haze leaves the volume at its top and bottom; no light is made.
     assert 0.5 * truth[0].sum() < image[0].sum() < 1.01 * truth[0].sum()
+
+
+@pytest.mark.parametrize("sample", [samples.unseen, samples.anisotropic, samples.plane])
+def test_recipes_make_the_samples_again(sample):
+    truth, image = sample()
+    again = repeat_simulation(json.loads(json.dumps(parameters(image))))
+    np.testing.assert_array_equal(image[0], again.image)
+    np.testing.assert_array_equal(truth[0], again.truth)
 
 
 def test_sharp_is_alone():

@@ -50,7 +50,9 @@ def test_every_shipped_model_has_its_card_and_is_small():
     assert weights == {path.stem for path in models.glob("*.json")}
     for name in weights:
         assert json.loads((models / f"{name}.json").read_text("utf-8"))["name"] == name
-        assert (models / f"{name}.safetensors").stat().st_size < 200_000
+        # CARE has forty times as many parameters as LUCYD, and is kept in half precision.
+        most = 2_500_000 if name.endswith("-care") else 200_000
+        assert (models / f"{name}.safetensors").stat().st_size < most
 
 
 def test_the_wheel_declares_the_plugin_and_the_command(wheel):

@@ -48,12 +48,14 @@ SMALL = TrainingConfig(
 )  # fmt: skip
 
 
-# By the shipped configurations but for their size.
+# By the shipped configurations, but small, and not compiled, which would take longer than they do.
 RIVALS = {
     config.network: replace(
         config,
         data=replace(config.data, patch_shape=(8, 8, 8), phantom_shape=(24, 32, 32), alive=2),
-        schedule=replace(config.schedule, patches=24, batch_size=4, validate_every=5, validation_patches=2),
+        schedule=replace(
+            config.schedule, patches=24, batch_size=4, validate_every=5, validation_patches=2, compile=False
+        ),
     )
     for config in (load_config(CONFIGS / f"mixture-{name}.toml") for name in ("rln", "care"))
 }
@@ -340,6 +342,27 @@ def test_surrogates_share_one_scale_with_their_truth_and_tell_their_blur_and_noi
     assert entries["blur_sigma_voxels"][0] == pytest.approx(0.51 * 0.607 / 0.8 / 0.1625 / 2.355, rel=0.05)
     assert entries["axial_ratio"][0] > 4
     assert 0 < entries["noise_sigma"][0] <= entries["noise_sigma"][1] < 0.3
+
+
+def test_bright_surrogates_have_specks_and_more_noise():
+    data = DataConfig(
+        track="surrogate", specimen="nuclei", bright=0.5, noise_sigma=(0.0, 120.0), patch_shape=(24, 32, 32),
+        phantom_shape=(24, 40, 40), alive=8,
+    )  # fmt: skip
+    scaling = Normalization("percentile", 5.0, 99.9)
+    patches = Patches(TrainingConfig("x", normalization=scaling, data=data))
+    specimens = [patches._specimen(i) for i in range(8)]
+    bright = [specimen for specimen in specimens if specimen.bright]
+    # Of 8 at a half each, none or all would be drawn once in 128 seeds.
+    assert 0 < len(bright) < 8
+    # A speck is at least twice as bright as the bright parts; a surrogate's own haze is far from that.
+    assert min(np.ptp(specimen.truth) for specimen in bright) > 2
+    plain = Patches(TrainingConfig("x", normalization=scaling, data=replace(data, bright=0.0)))
+    number = next(i for i, specimen in enumerate(specimens) if not specimen.bright)
+    assert np.array_equal(plain._specimen(number).image, specimens[number].image)
+    index = next(i for i, specimen in enumerate(specimens) if specimen.bright)
+    whole = specimens[index].patch((slice(None),) * 3, np.random.default_rng(0))
+    assert whole.peak >= max(whole.image.max(), whole.truth.max()) / 3
 
 
 def test_first_steps_of_a_shipped_configuration_match_its_log(tmp_path):

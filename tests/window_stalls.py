@@ -1,4 +1,4 @@
-"""How long the window stands still while torch is imported, during a run, at a cancel and for a PSF.
+"""How long the window stands still at torch's import, in a run, at a cancel, for a PSF and a comparison.
 
 Run as a program of its own, so that torch is really imported: ``window_stalls.py MODEL PROBE`` prints, as
 JSON, the longest gap of a 20 ms timer on the window's thread in each phase, and how much longer than at best
@@ -53,6 +53,7 @@ def measure(model: str) -> dict[str, float]:
     import napari
     from qtpy.QtCore import QTimer
 
+    from napari_lucyd._napari.compare import CompareWidget
     from napari_lucyd._napari.demo import wait
     from napari_lucyd._napari.widget import DeconvolveWidget
 
@@ -101,6 +102,23 @@ def measure(model: str) -> dict[str, float]:
     settle(0.5)
     assert wait(lambda: panel.estimator.settled and panel.form.run.enabled, 120), "no PSF"
     spans["psf"] = begin, time.monotonic()
+
+    truth = viewer.add_image(np.random.default_rng(1).random((48, 256, 256)), visible=False)
+    image = viewer.add_image(np.random.default_rng(2).random((48, 256, 256)), contrast_limits=(0, 1))
+    compare = CompareWidget(viewer)
+    compare.tick([])
+    viewer.window.add_dock_widget(compare)
+    # The first shapes layer makes napari import and build what it needs, in half a second.
+    compare.draw()
+    settle(2)
+    begin = time.monotonic()
+    compare.tick([image], truth)
+    viewer.layers[-1].add_lines(np.array([[20.0, 20.0], [200.0, 220.0]]))
+    assert wait(lambda: compare.settled and compare.shown_metrics and compare.shown_profile, 120), (
+        "no metrics"
+    )
+    settle(0.2)
+    spans["compare"] = begin, time.monotonic()
     viewer.close()
     return {name: longest_gap(ticks, *span) for name, span in spans.items()}
 

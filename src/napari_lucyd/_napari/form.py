@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from magicgui.widgets import CheckBox, ComboBox, LineEdit, ProgressBar, PushButton, RangeSlider, SpinBox
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QFormLayout,
     QFrame,
     QGridLayout,
     QGroupBox,
-    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 from superqt import QCollapsible, QToggleSwitch
 
-from napari_lucyd._napari.layout import add, inner_form, narrow, note, row, show_row
+from napari_lucyd._napari.layout import add, inner_form, narrow, note, row, scrolled, show_row, style_sheet
 from napari_lucyd._napari.layout import form as form_layout
 from napari_lucyd._napari.parameters import (
     METHODS,
@@ -76,15 +74,10 @@ class Form(QWidget):
             sections.addWidget(section)
         sections.addWidget(self._advanced())
         sections.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(body)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        column.addWidget(scroll, 1)
+        column.addWidget(scrolled(body), 1)
         column.addWidget(self._footer())
         self.setMinimumWidth(380)
 
@@ -291,15 +284,7 @@ class Form(QWidget):
 
     def colour(self, accent: str, text: str, line: str) -> None:
         """Take the theme's colours: `accent` for Run, `text` dimmed for notes, `line` above the footer."""
-        self.setStyleSheet(
-            f"QLabel[note='true'] {{ color: {text}; font-size: 11px; }}"
-            f"QLabel[problem='true'] {{ color: #e8853d; font-size: 11px; }}"
-            f"QPushButton#lucyd-run {{ background-color: {accent}; font-weight: bold; }}"
-            f"QPushButton#lucyd-run:disabled {{ background-color: {line}; font-weight: normal; }}"
-            f"QFrame#lucyd-footer {{ border-top: 1px solid {line}; }}"
-            f"QProgressBar::chunk {{ background-color: {accent}; }}"
-            "QGroupBox { font-weight: bold; } QGroupBox QWidget { font-weight: normal; }"
-        )
+        self.setStyleSheet(style_sheet(accent, text, line))
 
 
 def _number(value: float | None) -> str:

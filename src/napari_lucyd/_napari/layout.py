@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import QFormLayout, QFrame, QHBoxLayout, QLabel, QScrollArea, QSizePolicy, QWidget
 
 # So that the controls of all groups begin at one line.
 LABEL_WIDTH = 84
+# So that all lines with a unit are of one length.
+UNIT_WIDTH = 60
 # Of a form within a form, which brings no margins of its own.
 _NONE = (0, 0, 0, 0)
 
@@ -72,6 +74,13 @@ def row(*widgets: Any, stretch: tuple[int, ...] = ()) -> QWidget:
     return together
 
 
+def with_unit(control: QWidget, unit: str) -> QWidget:
+    """A control with what its number counts."""
+    about = QLabel(unit)
+    about.setFixedWidth(UNIT_WIDTH)
+    return row(control, about, stretch=(1, 0))
+
+
 def show_row(rows: QFormLayout, control: QWidget, visible: bool) -> None:
     """Show or hide a control together with its label, where it is among these rows."""
     if rows.indexOf(control) >= 0:
@@ -84,3 +93,26 @@ def narrow(combo: QWidget) -> None:
     box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     box.setMinimumContentsLength(8)
     box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+
+
+def scrolled(body: QWidget) -> QScrollArea:
+    """Controls that may be higher than the window."""
+    scroll = QScrollArea()
+    scroll.setWidgetResizable(True)
+    scroll.setFrameShape(QFrame.Shape.NoFrame)
+    scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    scroll.setWidget(body)
+    return scroll
+
+
+def style_sheet(accent: str, text: str, line: str) -> str:
+    """In a theme's colours: `accent` for Run, `text` dimmed for notes, `line` above the footer."""
+    return (
+        f"QLabel[note='true'] {{ color: {text}; font-size: 11px; }}"
+        f"QLabel[problem='true'] {{ color: #e8853d; font-size: 11px; }}"
+        f"QPushButton#lucyd-run {{ background-color: {accent}; font-weight: bold; }}"
+        f"QPushButton#lucyd-run:disabled {{ background-color: {line}; font-weight: normal; }}"
+        f"QFrame#lucyd-footer {{ border-top: 1px solid {line}; }}"
+        f"QProgressBar::chunk {{ background-color: {accent}; }}"
+        "QGroupBox { font-weight: bold; } QGroupBox QWidget { font-weight: normal; }"
+    )

@@ -21,7 +21,8 @@ from napari_lucyd.models.catalogue import DEFAULT_MODEL, NETWORK_TITLES, list_mo
 class ModelChoice(QObject):
     """Offers the shipped models and those loaded from files.
 
-    Until a person chooses one, the model fits the image: the 2D one for a single plane.
+    Until a person chooses one, the model fits the image: the 2D one for a single plane. What was chosen is
+    remembered for each network.
 
     Parameters
     ----------
@@ -39,7 +40,8 @@ class ModelChoice(QObject):
         self._cards = {str(card["name"]): card for card in list_models()}
         self._files: dict[str, str] = {}
         self._network, self._ndim = LUCYD, 3
-        self._chosen = self._filling = False
+        self._chosen: dict[str, str] = {}  # by a person, for each network
+        self._filling = False
         form.method.changed.connect(self._on_method)
         form.model.changed.connect(self._on_chosen)
         form.load.changed.connect(self.ask)
@@ -53,8 +55,7 @@ class ModelChoice(QObject):
     def suit(self, ndim: int) -> None:
         """Take the model that fits an image of so many axes, unless a person has chosen one."""
         self._ndim = ndim
-        if not self._chosen:
-            self._set(default_model(ndim))
+        self._set(self._chosen.get(self._network, default_model(ndim)))
 
     def describe(self) -> None:
         """Show what the model is for; of a file that is known once it is loaded."""
@@ -105,13 +106,13 @@ class ModelChoice(QObject):
 
     def _on_method(self, method: str) -> None:
         if method in NETWORK_TITLES and method != self._network:
-            self._network, self._chosen = method, False
+            self._network = method
             self._fill()
             self.suit(self._ndim)
 
     def _on_chosen(self, *_: Any) -> None:
         if not self._filling:
-            self._chosen = True
+            self._chosen[self._network] = self.name
             self.describe()
             self.changed.emit()
 
@@ -127,8 +128,8 @@ class ModelChoice(QObject):
         if kind not in self.form.method.choices:
             self.form.method.choices = [(NETWORK_TITLES[kind], kind), *METHODS]
         self.form.method.value = kind
+        self._chosen[kind] = path
         self._set(path)
-        self._chosen = True
         self.told.emit(f"Loaded {Path(path).name}.")
         self.changed.emit()
 

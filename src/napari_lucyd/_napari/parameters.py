@@ -384,13 +384,16 @@ def parse_steps(text: str) -> tuple[float, ...] | None:
     >>> parse_steps("0.3, 0.1 0.1"), parse_steps(" ") is None
     ((0.3, 0.1, 0.1), True)
     """
+    return parse_numbers("Voxel size", text, "Z, Y, X in µm, as in 0.3, 0.1, 0.1")
+
+
+def parse_numbers(name: str, text: str, meant: str) -> tuple[float, ...] | None:
+    """Read one or more numbers, as `parse_steps` does, for the line of this name; `meant` says which."""
     parts = [part for part in re.split(_BETWEEN, text.strip().lower()) if part]
     try:
         return tuple(float(part) for part in parts) or None
     except ValueError:
-        raise ValueError(
-            f"Voxel size: {text!r} is not understood; write Z, Y, X in µm, as in 0.3, 0.1, 0.1."
-        ) from None
+        raise ValueError(f"{name}: {text!r} is not understood; write {meant}.") from None
 
 
 def parse_number(name: str, text: str) -> float | None:

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QFileDialog
 from superqt.utils import create_worker
 
 from napari_lucyd._napari import collector
-from napari_lucyd._napari.layers import METADATA_KEY, Source, unique_names
+from napari_lucyd._napari.layers import Source, unique_names
 from napari_lucyd._napari.parameters import label, parse_number, parse_sizes, parse_steps
 from napari_lucyd._napari.preview_overlay import is_preview
 from napari_lucyd._napari.psf_form import FILE, LAYER, PsfForm
@@ -148,18 +148,7 @@ class PsfChoice(QObject):
 
     def _add_layer(self, psf: Psf) -> None:
         (name,) = unique_names([f"PSF {psf.name}"], {layer.name for layer in self.viewer.layers})
-        ndim = psf.values.ndim
-        keywords: dict[str, Any] = {
-            "name": name,
-            "axis_labels": tuple("zyx"[-ndim:]),
-            # Over the image, without hiding it.
-            "blending": "additive",
-            "contrast_limits": (0.0, float(psf.values.max()) or 1.0),
-            "metadata": {METADATA_KEY: {"shows": "psf", **psf.origin}},
-        }
-        if psf.steps is not None:
-            keywords |= {"scale": psf.steps, "units": (psf.unit,) * ndim}
-        add_image(self.viewer, psf.values, keywords)
+        add_image(self.viewer, psf.values, psf.keywords(name))
         self.told.emit(f"Added the layer “{name}”.")
 
     def _on_error(self, error: Exception) -> None:
@@ -179,7 +168,7 @@ class PsfChoice(QObject):
     def _from_optics(self) -> OpticsPsf:
         lines = {name: self.form.lines[name].value for name in self.form.shown_lines()}
         numbers: dict[str, Any] = {
-            "voxel_size_um": parse_steps(lines.pop("voxel_size_um")),
+            "voxel_size_um": parse_steps(lines.pop("voxel_size_um", "")),
             "shape": parse_sizes(label("shape", OpticsPsf), lines.pop("shape")),
         }
         for name, text in lines.items():

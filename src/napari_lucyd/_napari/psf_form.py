@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from magicgui.widgets import ComboBox, LineEdit, PushButton
-from qtpy.QtWidgets import QGroupBox, QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import QGroupBox, QSizePolicy, QWidget
 
 from napari_lucyd._napari import layout
 from napari_lucyd._napari.parameters import label, tooltip
@@ -11,8 +11,6 @@ from napari_lucyd._napari.psf_source import MICROSCOPES, OpticsPsf
 
 OPTICS, LAYER, FILE = "optics", "layer", "file"
 KINDS = [("Optics", OPTICS), ("Layer", LAYER), ("File", FILE)]
-# So that all lines are of one length.
-_UNIT_WIDTH = 50
 # Lines of the optics: placeholder, unit, and the microscopes that have them (all if empty).
 _LINES = {
     "numerical_aperture": ("for example 0.8", "", ()),
@@ -27,10 +25,17 @@ _LINES = {
 
 
 class PsfForm(QGroupBox):
-    """Where the PSF comes from, and the optics that it is made from."""
+    """Where the PSF comes from, and the optics that it is made from.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    voxel_size
+        Whether to ask for a voxel size; off where that of the image is sure.
+    """
+
+    def __init__(self, *, voxel_size: bool = True) -> None:
         super().__init__(label("psf"))
+        self._asks_voxel_size = voxel_size
         self.kind = ComboBox(choices=KINDS, value=OPTICS, tooltip=tooltip("psf"))
         self.layer = ComboBox(
             choices=[],
@@ -67,9 +72,7 @@ class PsfForm(QGroupBox):
         for name, (example, unit, _) in _LINES.items():
             line = self.lines[name].native
             line.setPlaceholderText(example)
-            about = QLabel(unit)
-            about.setFixedWidth(_UNIT_WIDTH)
-            self._lines[name] = layout.row(line, about, stretch=(1, 0))
+            self._lines[name] = layout.with_unit(line, unit)
             layout.add(self._rows, label(name, OpticsPsf), self._lines[name])
         layout.add(self._rows, "", self.about)
         self._buttons = layout.row(self.show_layer.native, self.save.native, stretch=(1, 1))
@@ -99,4 +102,5 @@ class PsfForm(QGroupBox):
     def shown_lines(self) -> list[str]:
         """The numbers that the chosen microscope has."""
         microscope = self.microscope.value
-        return [name for name, (_, _, own) in _LINES.items() if not own or microscope in own]
+        shown = [name for name, (_, _, own) in _LINES.items() if not own or microscope in own]
+        return [name for name in shown if name != "voxel_size_um" or self._asks_voxel_size]

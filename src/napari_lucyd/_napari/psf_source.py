@@ -55,6 +55,21 @@ class Psf:
     unit: str
     origin: dict[str, Any]
 
+    def keywords(self, name: str) -> dict[str, Any]:
+        """Of the layer that shows it."""
+        ndim = self.values.ndim
+        keywords: dict[str, Any] = {
+            "name": name,
+            "axis_labels": tuple("zyx"[-ndim:]),
+            # Over the image, without hiding it.
+            "blending": "additive",
+            "contrast_limits": (0.0, float(self.values.max()) or 1.0),
+            "metadata": {METADATA_KEY: {"shows": "psf", **self.origin}},
+        }
+        if self.steps is not None:
+            keywords |= {"scale": self.steps, "units": (self.unit,) * ndim}
+        return keywords
+
     def describe(self) -> str:
         """Its shape, its voxels, and whether it was cut off where there is light left."""
         from napari_lucyd.simulation.psf import light_at_the_edge
@@ -201,6 +216,15 @@ class OpticsPsf:
             "excitation_um": self.excitation_um,
             "pinhole_airy": self.pinhole_airy,
             "sheet_fwhm_um": self.sheet_fwhm_um,
+        }
+
+    def arguments(self, psf: Psf) -> dict[str, Any]:
+        """What `make_psf` was told for a PSF that was made from these optics: plain JSON."""
+        return {
+            "kind": self.kind,
+            "shape": list(psf.values.shape),
+            **{name: value for name, value in self.optics().items() if value is not None},
+            "voxel_size_um": list(psf.steps or ()),
         }
 
     def record(self) -> dict[str, Any]:

@@ -6,22 +6,14 @@ second, or about one through the optics of a surrogate.
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
-from napari_lucyd._napari.layers import METADATA_KEY
+from napari_lucyd._napari.simulated import COUNTS, LayerData, image_layer, pair
 from napari_lucyd.simulation import degrade, make_phantom, make_surrogate
 from napari_lucyd.simulation.surrogates import VOXEL_UM as SURROGATE_VOXEL_UM
 from napari_lucyd.simulation.surrogates import SpecimenKind
 
-LayerData = tuple[np.ndarray, dict[str, Any], str]
-
 VOXEL_UM = 0.1
 SHAPE = (64, 128, 128)
 SEED = 2022
-# The phantom's intensities span 50 to 880 on a background of 30: about a camera's counts.
-COUNTS = 850.0
 
 
 def phantom() -> list[LayerData]:
@@ -37,20 +29,15 @@ def unseen() -> list[LayerData]:
 def sharp() -> list[LayerData]:
     """A sharp phantom alone."""
     made = make_phantom(SHAPE, rng=SEED)
-    return [_layer("phantom sharp", made.image, made.parameters, (VOXEL_UM,) * 3)]
+    return [image_layer("phantom sharp", made.image, made.parameters, (VOXEL_UM,) * 3)]
 
 
 def anisotropic() -> list[LayerData]:
     """A phantom with its truth, planes 0.3 µm apart at 0.1 µm pixels, blurred along Z as by an objective."""
     made = make_phantom((96, 128, 128), rng=SEED)
     sample = degrade(made, blur_sigma=(2.5, 1.2, 1.2), noise_sigma=10 / 255, photometric=True, rng=SEED)
-    # Every third plane, as a microscope with that step would take them.
-    parameters = {**sample.parameters, "z_step": 3}
     steps = (3 * VOXEL_UM, VOXEL_UM, VOXEL_UM)
-    return [
-        _layer("phantom anisotropic truth", COUNTS * sample.truth[1::3], parameters, steps, visible=False),
-        _layer("phantom anisotropic", COUNTS * sample.image[1::3], parameters, steps),
-    ]
+    return pair("phantom anisotropic", sample.with_z_step(3).in_counts(COUNTS), steps)
 
 
 def plane() -> list[LayerData]:
@@ -70,11 +57,7 @@ def membranes() -> list[LayerData]:
 
 def _surrogate(specimen: SpecimenKind) -> list[LayerData]:
     sample = make_surrogate(make_phantom(SHAPE, rng=SEED), specimen, rng=SEED)
-    steps = (SURROGATE_VOXEL_UM,) * 3
-    return [
-        _layer(f"{specimen} surrogate truth", sample.truth, sample.parameters, steps, visible=False),
-        _layer(f"{specimen} surrogate", sample.image, sample.parameters, steps),
-    ]
+    return pair(f"{specimen} surrogate", sample, (SURROGATE_VOXEL_UM,) * 3)
 
 
 def _pair(
@@ -82,35 +65,4 @@ def _pair(
 ) -> list[LayerData]:
     made = make_phantom(shape, rng=SEED)
     sample = degrade(made, blur_sigma=blur_sigma, noise_sigma=noise_sigma, rng=SEED)
-    steps = (VOXEL_UM,) * len(shape)
-    return [
-        _layer(f"{name} truth", COUNTS * sample.truth, sample.parameters, steps, visible=False),
-        _layer(name, COUNTS * sample.image, sample.parameters, steps),
-    ]
-
-
-def _layer(
-    name: str,
-    image: np.ndarray,
-    parameters: dict[str, Any],
-    steps: tuple[float, ...],
-    *,
-    visible: bool = True,
-) -> LayerData:
-    data = np.ascontiguousarray(image, np.float32)
-    keywords = {
-        "name": name,
-        "scale": steps,
-        "units": ("µm",) * data.ndim,
-        "axis_labels": tuple("zyx"[-data.ndim :]),
-        "visible": visible,
-        "contrast_limits": _limits(data),
-        "metadata": {METADATA_KEY: {"simulation": parameters}},
-    }
-    return data, keywords, "image"
-
-
-def _limits(data: np.ndarray) -> list[float]:
-    # Noise makes the extremes; the eye wants the objects.
-    low, high = np.percentile(data, (1, 99.9))
-    return [float(low), float(high)]
+    return pair(name, sample.in_counts(COUNTS), (VOXEL_UM,) * len(shape))

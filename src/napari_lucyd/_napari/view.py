@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.layers import Shapes
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 RECTANGLE_LAYER = "LUCYD region"
+LINE_LAYER = "LUCYD line"
 
 
 def on_screen(layer: Image, viewer: Viewer) -> tuple[slice, ...] | None:
@@ -34,11 +36,43 @@ def on_screen(layer: Image, viewer: Viewer) -> tuple[slice, ...] | None:
 def rectangle_layer(viewer: Viewer) -> Shapes | None:
     """The shapes layer that holds the rectangle: the active one, else ours, else the topmost with a shape."""
     active = viewer.layers.selection.active
-    drawn = [layer for layer in viewer.layers if isinstance(layer, Shapes) and len(layer.data)]
+    drawn = [layer for layer in _shapes(viewer) if any(kind != "line" for kind in layer.shape_type)]
     if active in drawn:
         return active
     ours = [layer for layer in drawn if layer.name.startswith(RECTANGLE_LAYER)]
     return (ours or drawn or [None])[-1]
+
+
+def line_layer(viewer: Viewer) -> Shapes | None:
+    """The shapes layer that holds the line: the active one, else ours, else the topmost with a line."""
+    active = viewer.layers.selection.active
+    drawn = [layer for layer in _shapes(viewer) if "line" in layer.shape_type]
+    if active in drawn:
+        return active
+    ours = [layer for layer in drawn if layer.name.startswith(LINE_LAYER)]
+    return (ours or drawn or [None])[-1]
+
+
+def drawn_line(viewer: Viewer) -> np.ndarray | None:
+    """The ends of the drawn line in the world, (2, ndim of the viewer): the selected line, else the last.
+
+    The line counts along the axes on display and those that it was drawn along. Along all others the current
+    position does: the line goes with the sliders.
+    """
+    shapes = line_layer(viewer)
+    if shapes is None:
+        return None
+    lines = [index for index, kind in enumerate(shapes.shape_type) if kind == "line"]
+    index = max(shapes.selected_data & set(lines), default=lines[-1])
+    drawn = np.asarray([shapes.data_to_world(end) for end in np.asarray(shapes.data[index], float)])
+    ends = np.tile(np.asarray(viewer.dims.point, float), (2, 1))
+    # Shapes have the last axes.
+    offset = ends.shape[1] - drawn.shape[1]
+    displayed = viewer.dims.displayed if viewer.dims.ndisplay == 2 else ()
+    for axis in range(drawn.shape[1]):
+        if np.ptp(drawn[:, axis]) > 0 or axis + offset in displayed:
+            ends[:, axis + offset] = drawn[:, axis]
+    return ends
 
 
 def drawn_rectangle(layer: Image, viewer: Viewer) -> tuple[slice, ...]:
@@ -71,20 +105,21 @@ def drawn_rectangle(layer: Image, viewer: Viewer) -> tuple[slice, ...]:
     return region
 
 
-def start_drawing(viewer: Viewer, layer: Image) -> Shapes:
-    """Add the shapes layer, or take it up again, with the rectangle tool in hand."""
-    ours = [
-        other
-        for other in viewer.layers
-        if isinstance(other, Shapes) and other.name.startswith(RECTANGLE_LAYER)
-    ]
-    shapes = ours[-1] if ours else viewer.add_shapes(**_shapes_keywords(viewer, layer))
+def start_drawing(viewer: Viewer, layer: Image, name: str = RECTANGLE_LAYER) -> Shapes:
+    """Add a shapes layer of ours, or take it up again, with the tool in hand for what it holds."""
+    ours = [other for other in _shapes(viewer) if other.name.startswith(name)]
+    shapes = ours[-1] if ours else viewer.add_shapes(**_shapes_keywords(viewer, layer, name))
     viewer.layers.selection.active = shapes
-    shapes.mode = "add_rectangle"
+    shapes.visible = True
+    shapes.mode = "add_line" if name == LINE_LAYER else "add_rectangle"
     return shapes
 
 
-def _shapes_keywords(viewer: Viewer, layer: Image) -> dict[str, Any]:
+def _shapes(viewer: Viewer) -> list[Shapes]:
+    return [layer for layer in viewer.layers if isinstance(layer, Shapes)]
+
+
+def _shapes_keywords(viewer: Viewer, layer: Image, name: str) -> dict[str, Any]:
     state = layer.as_layer_data_tuple()[1]
     keywords = {key: state[key] for key in SPATIAL}
     shape = layer.data[0].shape if layer.multiscale else layer.data.shape
@@ -99,7 +134,7 @@ def _shapes_keywords(viewer: Viewer, layer: Image) -> dict[str, Any]:
         keywords = {key: keywords[key][-2:] for key in ("scale", "translate", "units", "axis_labels")}
     return {
         **keywords,
-        "name": RECTANGLE_LAYER,
+        "name": name,
         "ndim": ndim,
         "face_color": "transparent",
         "edge_color": "#ffcc33",
@@ -114,10 +149,24 @@ def _layer_axes(displayed: Sequence[int], viewer_ndim: int, layer_ndim: int) -> 
 
 
 class SideBySide:
-    """Input and results in the grid, with names; puts everything back when it is turned off."""
+    """Layers in the grid, with names; puts everything back when it is turned off.
 
-    def __init__(self, viewer: Viewer) -> None:
+    A viewer has one view: where several panels offer to show layers so, the one that shows takes it from the
+    one that did.
+
+    Parameters
+    ----------
+    viewer
+        Whose view it is.
+    taken
+        Called when another takes the view, after it was put back.
+    """
+
+    _showing: ClassVar[WeakKeyDictionary[Viewer, SideBySide]] = WeakKeyDictionary()
+
+    def __init__(self, viewer: Viewer, taken: Callable[[], object] = lambda: None) -> None:
         self.viewer = viewer
+        self._taken = taken
         self._before: dict[str, Any] | None = None
 
     @property
@@ -127,8 +176,12 @@ class SideBySide:
 
     def show(self, layers: Sequence[Layer]) -> None:
         """Show these layers next to each other."""
-        if self._before is not None:
-            self.hide()
+        other = self._showing.get(self.viewer)
+        if other is not None:
+            other.hide()
+            if other is not self:
+                other._taken()
+        self._showing[self.viewer] = self
         grid, camera = self.viewer.canvas.grid, self.viewer.scene.camera
         self._before = {
             "grid": (grid.enabled, grid.stride, grid.shape, grid.spacing),
@@ -148,6 +201,7 @@ class SideBySide:
         if self._before is None:
             return
         before, self._before = self._before, None
+        self._showing.pop(self.viewer, None)
         grid, camera = self.viewer.canvas.grid, self.viewer.scene.camera
         grid.enabled, grid.stride, grid.shape, grid.spacing = before["grid"]
         for layer, visible, named in before["layers"]:

@@ -62,7 +62,7 @@ class DeconvolveWidget(QWidget):
         column.addWidget(self.form)
         self.estimates: list[Estimate] = []
         self.session = Session(self.viewer, self)
-        self.grid = SideBySide(self.viewer)
+        self.grid = SideBySide(self.viewer, self._on_view_taken)
         self.preview = LivePreview(self.viewer, self.preview_request, self)
         # In this order: when another method is told of, its models are listed already.
         self.model = ModelChoice(self.form)
@@ -324,6 +324,9 @@ class DeconvolveWidget(QWidget):
             self.grid.show([*sources, *self.results()])
         else:
             self.grid.hide()
+
+    def _on_view_taken(self) -> None:
+        self.form.side_by_side.native.setChecked(False)
 
     def ask_and_save(self, *_: Any) -> None:
         """Ask for a folder, and write the selected result layers, or all of the last run, into it."""

@@ -81,6 +81,8 @@ class Run:
         method = self.chosen.method
         if "Z" not in image.axes and isinstance(method, Model) and method.dimension == 3:
             self.talk.warn(f"planes, but {method.name!r} is made for volumes; for planes: {_for_planes()}")
+        elif image.voxel_size is None and "Z" in image.axes and isinstance(method, Model):
+            self.talk.say("  voxel size not stated: taken for isotropic; --voxel-size Z,Y,X says it, in µm")
         self.chosen.check(image)
         results = 4 * math.prod(image.data.shape) * len(task.destinations)
         folder = next(iter(task.destinations.values())).parent

@@ -28,7 +28,7 @@ class TableName(StrEnum):
 # The methods of each table unless others are asked for.
 DEFAULTS = {
     TableName.table2: "wiener,richardson-lucy,mixture-rln,mixture-care,mixture",
-    TableName.table3: "wiener,richardson-lucy,mixture-rln,mixture-care,mixture,general,nuclei,membranes",
+    TableName.table3: "wiener,richardson-lucy,mixture-rln,mixture-care,mixture,general",
     TableName.open: "wiener,richardson-lucy,mixture-rln,mixture-care,mixture,general",
     TableName.open2d: "wiener,richardson-lucy,planes",
     TableName.options: "wiener,richardson-lucy,mixture",

@@ -15,7 +15,7 @@ from napari_lucyd.deconvolution.tiling import Span
 # Side of the patch that noise is estimated on, at the centre of a volume.
 _SIDE = 256
 
-# For the prefilter noise is estimated on so many planes, and the contrast over blocks of such a side, between
+# Noise is estimated on so many planes, and the contrast over blocks of such a side, between
 # this percentile and its opposite, which for a normal variable lie so many standard deviations from its mean.
 _PLANES, _BLOCK, _TAIL, _TAIL_SIGMAS = 9, 3, 0.1, 3.09
 
@@ -56,23 +56,23 @@ def noise_warnings(source: Source, statistics: Statistics, card: Mapping[str, An
     Parameters
     ----------
     source
-        The input; a patch of the middle volume of each group is read.
+        The input; some planes of the middle volume of each group are read.
     statistics
         Of the input.
     card
-        Of the model: ``noise_sigma`` is the range trained for, as a share of the image's range.
+        Of the model: ``noise_sigma`` is the range trained for, as a share of the range without noise.
     """
     limits = card.get("noise_sigma")
     if not isinstance(limits, Sequence) or len(limits) != 2:
         return []
     found = []
     for group in statistics.groups:
-        share = estimate_noise(_planes(source, group, 1)[0]) / group.s
+        share = noise_share(source, group)
         if share > _MARGIN * float(limits[1]):
             where = f" of {group.label}" if group.index else ""
             found.append(
-                f"The noise{where} is about {share:.2g} of the intensity range; this model was trained for "
-                f"up to {float(limits[1]):.2g}."
+                f"The noise{where} is about {share:.2g} of the image's contrast; this model was trained for "
+                f"up to {float(limits[1]):.2g}. Average frames or use a prefilter; trust fine detail less."
             )
     return found
 

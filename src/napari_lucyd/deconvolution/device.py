@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
+
+from napari_lucyd.deconvolution.host_memory import free_host_memory
 
 
 @dataclass(frozen=True)
@@ -120,28 +120,7 @@ def free_memory(device: Device) -> int:
     if device.kind == "cuda":
         free, _ = torch.cuda.mem_get_info(torch.device(device.torch))
         return int(free)
-    return _free_host_memory()
-
-
-def _free_host_memory() -> int:
-    free = int(psutil.virtual_memory().available)
-    # In a container or a batch job the limit of the group counts, not the machine's memory.
-    limit = _group_limit(Path("/sys/fs/cgroup"))
-    return free if limit is None else min(free, limit)
-
-
-def _group_limit(root: Path) -> int | None:
-    try:
-        limit = (root / "memory.max").read_text().strip()
-        used = int((root / "memory.current").read_text())
-        cache = sum(
-            int(line.split()[1])
-            for line in (root / "memory.stat").read_text().splitlines()
-            if line.startswith("inactive_file ")
-        )
-    except (OSError, ValueError):
-        return None
-    return max(0, int(limit) - used + cache) if limit.isdigit() else None
+    return free_host_memory()
 
 
 def release_memory(device: Device) -> None:

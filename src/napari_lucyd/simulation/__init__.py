@@ -1,8 +1,20 @@
 """Synthetic samples with a known truth: phantoms, PSFs, and what a microscope does to a sharp image."""
 
-from napari_lucyd.simulation.degradation import Degraded, degrade
+from napari_lucyd.simulation.degradation import Degraded, blur_psf, degrade
 from napari_lucyd.simulation.phantoms import Phantom, make_phantom
 from napari_lucyd.simulation.psf import make_psf
+from napari_lucyd.simulation.repetition import repeat_simulation, simulated_psf
 from napari_lucyd.simulation.surrogates import acquire, make_surrogate
 
-__all__ = ["Degraded", "Phantom", "acquire", "degrade", "make_phantom", "make_psf", "make_surrogate"]
+__all__ = [
+    "Degraded",
+    "Phantom",
+    "acquire",
+    "blur_psf",
+    "degrade",
+    "make_phantom",
+    "make_psf",
+    "make_surrogate",
+    "repeat_simulation",
+    "simulated_psf",
+]

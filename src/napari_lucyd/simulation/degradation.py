@@ -37,6 +37,29 @@ class Degraded:
     truth: FloatImage
     parameters: dict[str, Any] = field(default_factory=dict)
 
+    def in_counts(self, counts: float) -> Degraded:
+        """Image and truth times a number, such as a camera's counts for the 1 of `degrade`.
+
+        Parameters
+        ----------
+        counts
+            The factor; kept in the parameters.
+        """
+        factor = np.float32(counts)
+        parameters = {**self.parameters, "counts": float(counts)}
+        return Degraded(factor * self.image, factor * self.truth, parameters)
+
+    def with_z_step(self, z_step: int) -> Degraded:
+        """Every `z_step`-th plane of image and truth, as a microscope with that step takes them.
+
+        Parameters
+        ----------
+        z_step
+            In planes; kept in the parameters.
+        """
+        kept = slice(z_step // 2, None, z_step)
+        return Degraded(self.image[kept], self.truth[kept], {**self.parameters, "z_step": int(z_step)})
+
 
 def degrade(
     truth: npt.ArrayLike,
@@ -139,6 +162,34 @@ def blur_truncated(image: FloatImage, sigmas: Sequence[float]) -> FloatImage:
 def blur(image: FloatImage, sigmas: Sequence[float]) -> FloatImage:
     """Gaussian blur over four sigma, with the border reflected."""
     return np.asarray(ndimage.gaussian_filter(image, sigmas, mode="reflect", truncate=REACH), np.float32)
+
+
+def blur_psf(blur_sigma: Sequence[float], *, photometric: bool = False) -> FloatImage:
+    """What `degrade` makes of a point: the PSF that a classical method needs to undo its blur.
+
+    Parameters
+    ----------
+    blur_sigma
+        One number an axis, in voxels.
+    photometric
+        As given to `degrade`: off, the kernel is cut off at 7 voxels.
+
+    Returns
+    -------
+    numpy.ndarray
+        (Z, Y, X) or (Y, X), odd sizes, centre in the middle, sum 1, float32.
+
+    Examples
+    --------
+    >>> blur_psf((1.2, 1.2)).shape, blur_psf((2.5, 1.2, 1.2), photometric=True).shape
+    ((7, 7), (21, 11, 11))
+    """
+    sigmas = _per_axis(list(blur_sigma), len(blur_sigma))
+    reach = [int(REACH * sigma + 0.5) if photometric else KERNEL_SIZE // 2 * (sigma > 0) for sigma in sigmas]
+    point = np.zeros([2 * r + 1 for r in reach], np.float32)
+    point[tuple(reach)] = 1
+    psf = blur(point, sigmas) if photometric else blur_truncated(point, sigmas)
+    return np.asarray(psf / psf.sum(dtype=np.float64), np.float32)
 
 
 def _per_axis(sigma: float | Sequence[float], ndim: int) -> tuple[float, ...]:

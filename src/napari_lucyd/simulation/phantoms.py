@@ -6,6 +6,7 @@ network performance" (RLN), Nature Methods 2022, on whose phantoms LUCYD was tra
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,6 +67,7 @@ def make_phantom(
     ellipsoids: int = 150,
     boxes: int = 400,
     rng: int = 0,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Phantom:
     """Draw a phantom.
 
@@ -83,6 +85,8 @@ def make_phantom(
         spheres and 100 ellipsoids; 150 of each reproduce the figures of the LUCYD paper best.
     rng
         Seed.
+    progress
+        Called after each object with the number done and that of all. What it raises ends the drawing.
 
     Returns
     -------
@@ -92,7 +96,8 @@ def make_phantom(
     Raises
     ------
     ValueError
-        If the shape is not of two or three axes, or too small to hold the objects.
+        If the shape is not of two or three axes, or too small to hold the objects, or a number of objects is
+        negative.
 
     Examples
     --------
@@ -113,18 +118,75 @@ def make_phantom(
         "boxes": int(boxes),
         "rng": int(rng),
     }
-    volume_shape = shape if len(shape) == 3 else (THICKNESS, *shape)
-    share = float(np.prod(volume_shape)) / 128**3
+    counts = count_objects(shape, spheres=spheres, ellipsoids=ellipsoids, boxes=boxes)
+    report = _counter(sum(counts.values()), progress)
     generator = np.random.default_rng(rng)
-    volume = np.zeros(volume_shape, np.float32)
-    _draw_spheres(volume, round(spheres * share), generator)
-    _draw_shells(volume, round(ellipsoids * share), generator)
-    _draw_boxes(volume, boxes * share, generator)
+    volume = np.zeros(volume_shape(shape), np.float32)
+    _draw_spheres(volume, counts["spheres"], generator, report)
+    _draw_shells(volume, counts["ellipsoids"], generator, report)
+    _draw_boxes(volume, counts["boxes"], generator, report)
     volume += BACKGROUND
     kernel = gaussian_kernel(SMOOTHING_SIGMA, 5)
     for axis in range(3):
         volume = ndimage.correlate1d(volume, kernel, axis=axis, mode="constant")
     return Phantom(volume if len(shape) == 3 else volume[THICKNESS // 2].copy(), parameters)
+
+
+def volume_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """Of the volume that the objects are drawn into: for a plane, the one that it is the middle of.
+
+    Examples
+    --------
+    >>> volume_shape((256, 256))
+    (32, 256, 256)
+    """
+    return tuple(shape) if len(shape) == 3 else (THICKNESS, *shape)
+
+
+def count_objects(
+    shape: Sequence[int], *, spheres: int = 150, ellipsoids: int = 150, boxes: int = 400
+) -> dict[str, int]:
+    """How many objects `make_phantom` draws; those of a plane are in the volume around it.
+
+    Parameters
+    ----------
+    shape, spheres, ellipsoids, boxes
+        As given to `make_phantom`.
+
+    Raises
+    ------
+    ValueError
+        If a number is negative.
+
+    Examples
+    --------
+    >>> count_objects((64, 128, 128))
+    {'spheres': 75, 'ellipsoids': 75, 'boxes': 200}
+    """
+    if min(spheres, ellipsoids, boxes) < 0:
+        raise ValueError(
+            f"spheres is {spheres}, ellipsoids {ellipsoids} and boxes {boxes}; none can be negative."
+        )
+    share = float(np.prod(volume_shape(shape))) / 128**3
+    groups = len(_BOXES)
+    return {
+        "spheres": round(spheres * share),
+        "ellipsoids": round(ellipsoids * share),
+        "boxes": groups * round(boxes * share / groups),
+    }
+
+
+def _counter(total: int, progress: Callable[[int, int], object] | None) -> Callable[[], None]:
+    """Call it after each object."""
+    done = 0
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+    return count
 
 
 def gaussian_kernel(sigma: float, size: int) -> npt.NDArray[np.float32]:
@@ -139,18 +201,24 @@ def _centre(volume: FloatImage, generator: np.random.Generator) -> npt.NDArray[n
     return generator.integers(MARGIN, np.array(volume.shape) - MARGIN)
 
 
-def _draw_spheres(volume: FloatImage, count: int, generator: np.random.Generator) -> None:
+def _draw_spheres(
+    volume: FloatImage, count: int, generator: np.random.Generator, report: Callable[[], None]
+) -> None:
     for _ in range(count):
         radius = int(generator.integers(RADII[0], RADII[1], endpoint=True))
         window, distance = _distance(_centre(volume, generator), (radius, radius, radius), 1.0)
         volume[window][distance <= 1] = generator.uniform(50, 850)
+        report()
 
 
-def _draw_shells(volume: FloatImage, count: int, generator: np.random.Generator) -> None:
+def _draw_shells(
+    volume: FloatImage, count: int, generator: np.random.Generator, report: Callable[[], None]
+) -> None:
     for _ in range(count):
         radii = generator.integers(RADII[0], RADII[1], size=3, endpoint=True)
         window, distance = _distance(_centre(volume, generator), tuple(radii.tolist()), 1.3)
         volume[window][(distance >= 0.8) & (distance <= 1.3)] = generator.uniform(50, 850)
+        report()
 
 
 def _distance(
@@ -163,9 +231,11 @@ def _distance(
     return window, axes[0][:, None, None] + axes[1][:, None] + axes[2]
 
 
-def _draw_boxes(volume: FloatImage, count: float, generator: np.random.Generator) -> None:
+def _draw_boxes(
+    volume: FloatImage, count: int, generator: np.random.Generator, report: Callable[[], None]
+) -> None:
     for group, limits in enumerate(_BOXES):
-        for _ in range(round(count / len(_BOXES))):
+        for _ in range(count // len(_BOXES)):
             size = [int(generator.integers(low, high, endpoint=True)) for low, high in limits]
             corner = _centre(volume, generator) - np.array(size) // 2
             intensity = generator.uniform(50, 850)
@@ -173,3 +243,4 @@ def _draw_boxes(volume: FloatImage, count: float, generator: np.random.Generator
                 intensity += generator.uniform(0, 50)
             window = tuple(slice(int(c), int(c) + n) for c, n in zip(corner, size, strict=True))
             volume[window] = intensity
+            report()

@@ -7,7 +7,7 @@ water, with the haze and the low noise that the batch statistics of the authors'
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -51,6 +51,7 @@ def make_surrogate(
     voxel_size_um: float | Sequence[float] = VOXEL_UM,
     sheet_fwhm_um: float | None = None,
     rng: int = 0,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Degraded:
     """Image a phantom as a surrogate of the paper's nuclei, membranes or light-sheet stacks.
 
@@ -72,6 +73,9 @@ def make_surrogate(
         sheet is taken to be 2).
     rng
         Seed of the noise.
+    progress
+        Called after each plane of the PSF with the number done and that of all. What it raises ends the
+        computation.
 
     Returns
     -------
@@ -107,7 +111,7 @@ def make_surrogate(
     preset = _PRESETS[specimen]
     optics: dict[str, Any] = {
         "kind": "light_sheet" if specimen == "light_sheet" else "widefield",
-        "shape": [2 * round(PSF_REACH_UM / step) + 1 for step in voxel],
+        "shape": list(psf_shape(voxel)),
         "numerical_aperture": NUMERICAL_APERTURE,
         "refractive_index": REFRACTIVE_INDEX,
         "emission_um": preset.emission_um,
@@ -116,13 +120,25 @@ def make_surrogate(
     }
     sample = acquire(
         truth,
-        make_psf(**optics),
+        make_psf(**optics, progress=progress),
+        psf_parameters=optics,
         background=BACKGROUND,
         photons_per_unit=preset.photons_per_unit,
         read_noise=READ_NOISE,
         rng=rng,
     )
-    return Degraded(sample.image, sample.truth, {"surrogate": specimen, **sample.parameters, "psf": optics})
+    return Degraded(sample.image, sample.truth, {"surrogate": specimen, **sample.parameters})
+
+
+def psf_shape(voxel_size_um: Sequence[float]) -> tuple[int, ...]:
+    """Of a surrogate's PSF, in voxels.
+
+    Examples
+    --------
+    >>> psf_shape((0.325, 0.1625, 0.1625))
+    (65, 127, 127)
+    """
+    return tuple(2 * round(PSF_REACH_UM / step) + 1 for step in voxel_size_um)
 
 
 def acquire(
@@ -133,6 +149,7 @@ def acquire(
     photons_per_unit: float | None = None,
     read_noise: float = 0.0,
     rng: int = 0,
+    psf_parameters: Mapping[str, Any] | None = None,
 ) -> Degraded:
     """Image a sharp specimen through a PSF onto a camera, in the specimen's units.
 
@@ -150,6 +167,9 @@ def acquire(
         Standard deviation of the camera's normal noise: in photons, or in the truth's units without them.
     rng
         Seed of the noise.
+    psf_parameters
+        What made the PSF, as plain JSON data, for the parameters: keywords of `make_psf` make the sample
+        repeatable by `repeat_simulation`.
 
     Returns
     -------
@@ -197,6 +217,8 @@ def acquire(
     made_by = getattr(truth, "parameters", None)
     if made_by:
         parameters["phantom"] = dict(made_by)
+    if psf_parameters is not None:
+        parameters["psf"] = dict(psf_parameters)
 
     level = np.float32(background)
     # An expectation cannot be negative, which rounding may make of a zero.
@@ -210,13 +232,29 @@ def acquire(
     return Degraded(expected / np.float32(gain), sharp, parameters)
 
 
+def padded_shape(shape: Sequence[int], psf_shape: Sequence[int]) -> tuple[int, ...]:
+    """Of the FFT that convolves an image of this shape with a PSF of that one, for an estimate of memory.
+
+    Examples
+    --------
+    >>> padded_shape((64, 128, 128), (63, 63, 63))
+    (96, 160, 160)
+    """
+    # Long enough that what the FFT wraps around lands beyond the image.
+    reach = _reach(shape, psf_shape)
+    return tuple(fft.next_fast_len(n + r, real=True) for n, r in zip(shape, reach, strict=True))
+
+
+def _reach(shape: Sequence[int], psf_shape: Sequence[int]) -> list[int]:
+    # What lies further from the middle than the image is long never meets it.
+    return [min(k // 2, n - 1) for k, n in zip(psf_shape, shape, strict=True)]
+
+
 def _convolve(image: FloatImage, kernel: npt.NDArray[Any]) -> FloatImage:
     """Convolution with zeros beyond the border, of the image's shape."""
-    # What lies further from the middle than the image is long never meets it.
-    reach = [min(k // 2, n - 1) for k, n in zip(kernel.shape, image.shape, strict=True)]
+    reach = _reach(image.shape, kernel.shape)
     window = tuple(slice(k // 2 - r, k // 2 + r + 1) for k, r in zip(kernel.shape, reach, strict=True))
-    # Long enough that what the FFT wraps around lands beyond the image.
-    padded = [fft.next_fast_len(n + r, real=True) for n, r in zip(image.shape, reach, strict=True)]
+    padded = padded_shape(image.shape, kernel.shape)
     corner = np.zeros(padded, np.float32)
     corner[tuple(slice(0, 2 * r + 1) for r in reach)] = kernel[window]
     corner = np.roll(corner, [-r for r in reach], axis=tuple(range(image.ndim)))

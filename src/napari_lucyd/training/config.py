@@ -32,7 +32,8 @@ class DataConfig:
     haze
         Open: share of the specimens whose PSF has a wide foot besides its narrow peak.
     bright
-        Open: share of the specimens with a few specks, and hot voxels, far brighter than all else.
+        Open, surrogate: share of the specimens with a few specks, and hot voxels, far brighter than all else.
+        To those of surrogates noise is added as well, up to the highest ``noise_sigma``.
     patch_shape, phantom_shape
         Spatial sizes in voxels. A 2D patch of a 3D phantom is a slice of it, out-of-focus light included.
     alive, patches_per_phantom

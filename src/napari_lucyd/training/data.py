@@ -7,7 +7,7 @@ with the patch that it would have seen next.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -84,16 +84,14 @@ class _OpenSpecimen:
         self.peak = peak * float(np.clip(np.sqrt(error / TYPICAL_ERROR), 0.5, 1.0))
 
     def patch(self, window: tuple[int | slice, ...], generator: np.random.Generator) -> _Pair:
-        image, truth = self.image[window], self.truth[window]
-        peak = max(self.peak, float(image.max()) / 3, float(truth.max()) / 3) if self.bright else self.peak
-        return _Pair(image, truth, peak)
+        return _pair(self.image[window], self.truth[window], self.peak, self.bright)
 
     @staticmethod
     def _sharp(data: DataConfig, seed: int, generator: np.random.Generator) -> FloatImage:
         zoom = int(generator.choice([1, 2, 3], p=[0.6, 0.25, 0.15]))
         density = 10 ** generator.uniform(-1.2, 0.15)
         shape = tuple(max(24, -(-n // zoom)) for n in data.phantom_shape)
-        counts = {
+        counts: dict[str, Any] = {
             name: round(n * density * zoom)
             for name, n in (("spheres", 150), ("ellipsoids", 150), ("boxes", 400))
         }
@@ -142,17 +140,27 @@ class _SurrogateSpecimen:
     """A phantom of random density through the optics and onto the camera of one kind of specimen."""
 
     def __init__(self, data: DataConfig, normalization: Normalization, seed: int) -> None:
-        density = 10 ** np.random.default_rng([data.seed, seed]).uniform(-1, 0.15)
-        counts = {
+        generator = np.random.default_rng([data.seed, seed])
+        density = 10 ** generator.uniform(-1, 0.15)
+        counts: dict[str, Any] = {
             name: round(n * density) for name, n in (("spheres", 150), ("ellipsoids", 150), ("boxes", 400))
         }
-        phantom = make_phantom(data.phantom_shape, **counts, rng=seed)
+        sharp = make_phantom(data.phantom_shape, **counts, rng=seed).image
+        self.bright = data.bright > 0 and generator.random() < data.bright
+        if self.bright:
+            _speckle(sharp, 2, generator)
         assert data.specimen is not None
-        sample = make_surrogate(phantom, data.specimen, rng=seed)
-        self.image, self.truth, self.peak = _scaled(sample.image, sample.truth, normalization)
+        sample = make_surrogate(sharp, data.specimen, rng=seed)
+        image = sample.image
+        if self.bright:
+            span = float(np.ptp(np.percentile(image, (1, 99))))
+            sigma = generator.random() * max(data.noise_sigma) / 255 * span
+            image = image + generator.normal(0, sigma, image.shape).astype(np.float32)
+            _speckle(image, 1, generator)
+        self.image, self.truth, self.peak = _scaled(image, sample.truth, normalization)
 
     def patch(self, window: tuple[int | slice, ...], generator: np.random.Generator) -> _Pair:
-        return _Pair(self.image[window], self.truth[window], self.peak)
+        return _pair(self.image[window], self.truth[window], self.peak, self.bright)
 
 
 _Specimen = _StrictSpecimen | _OpenSpecimen | _SurrogateSpecimen
@@ -167,6 +175,11 @@ def _scaled(
     truth = ((truth - lo) / (hi - lo) + normalization.pedestal).astype(np.float32)
     # Few bright objects in a dark volume lie far above the percentile; they must not own the loss.
     return image, truth, max(1.0, float(np.percentile(truth, 99.99)) - normalization.pedestal)
+
+
+def _pair(image: FloatImage, truth: FloatImage, peak: float, bright: bool) -> _Pair:
+    """A patch of both; where there are specks, their brightest voxel counts as 3 in the loss."""
+    return _Pair(image, truth, max(peak, float(image.max()) / 3, float(truth.max()) / 3) if bright else peak)
 
 
 def _speckle(image: FloatImage, size: int, generator: np.random.Generator) -> None:

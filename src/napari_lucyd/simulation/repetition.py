@@ -1,0 +1,112 @@
+"""Simulated samples again, from the parameters that files and layers keep of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy.typing as npt
+
+from napari_lucyd.simulation.degradation import Degraded, blur_psf, degrade
+from napari_lucyd.simulation.phantoms import FloatImage, make_phantom
+from napari_lucyd.simulation.psf import make_psf
+from napari_lucyd.simulation.surrogates import acquire
+
+
+def repeat_simulation(parameters: Mapping[str, Any], *, psf: npt.ArrayLike | None = None) -> Degraded:
+    """Make a simulated sample again, voxel for voxel.
+
+    Parameters
+    ----------
+    parameters
+        Those of a `Degraded` that was made from a phantom: in a layer's metadata or a file's, what is under
+        ``"simulation"``.
+    psf
+        The PSF, where it was neither computed from the optics nor a Gaussian: the parameters then tell its
+        layer or its file alone.
+
+    Returns
+    -------
+    Degraded
+        Image, truth and the same parameters.
+
+    Raises
+    ------
+    ValueError
+        If the parameters do not tell all that made the sample.
+
+    Examples
+    --------
+    >>> import napari_lucyd as nl
+    >>> sample = nl.degrade(nl.make_phantom((20, 32, 32), rng=1), photometric=True).in_counts(850)
+    >>> bool((repeat_simulation(sample.parameters).image == sample.image).all())
+    True
+    """
+    made = dict(parameters)
+    if "phantom" not in made:
+        reason = "are those of a sharp phantom, which make_phantom(**parameters) makes"
+        if "spheres" not in made:
+            reason = "name no phantom, so that the truth is not known"
+        raise ValueError(f"The parameters {reason}; those of a degraded phantom are needed.")
+    phantom, counts, z_step = made.pop("phantom"), made.pop("counts", None), made.pop("z_step", None)
+    made.pop("surrogate", None)  # its numbers are all there
+    if "blur_sigma" in made:
+        sample = degrade(make_phantom(**phantom), **made)
+    else:
+        record = made.pop("psf", {})
+        if psf is None:
+            psf = make_psf(**_optics(record))
+        sample = acquire(make_phantom(**phantom), psf, psf_parameters=record, **made)
+    if counts is not None:
+        sample = sample.in_counts(counts)
+    if z_step is not None:
+        sample = sample.with_z_step(z_step)
+    return replace(sample, parameters=dict(parameters))
+
+
+def simulated_psf(
+    parameters: Mapping[str, Any], *, progress: Callable[[int, int], object] | None = None
+) -> FloatImage:
+    """The PSF that a simulated sample was blurred with.
+
+    Parameters
+    ----------
+    parameters
+        As `repeat_simulation` takes them.
+    progress
+        As `make_psf` takes it.
+
+    Returns
+    -------
+    numpy.ndarray
+        (Z, Y, X) or (Y, X), odd sizes, centre in the middle, sum 1, float32.
+
+    Raises
+    ------
+    ValueError
+        If the parameters do not tell the PSF, or planes were left out, as no PSF does that.
+
+    Examples
+    --------
+    >>> import napari_lucyd as nl
+    >>> sample = nl.degrade(nl.make_phantom((32, 32), rng=1), blur_sigma=1.2)
+    >>> simulated_psf(sample.parameters).shape
+    (7, 7)
+    """
+    if "z_step" in parameters:
+        raise ValueError(
+            f"One plane in {parameters['z_step']} of the sample was kept; there is no PSF on such planes."
+        )
+    if "blur_sigma" in parameters:
+        return blur_psf(parameters["blur_sigma"], photometric=parameters["photometric"])
+    return make_psf(**_optics(parameters.get("psf", {})), progress=progress)
+
+
+def _optics(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Keywords of `make_psf`."""
+    if "kind" not in record:
+        name = record.get("layer") or record.get("file")
+        where = f"was “{name}”" if name else "is not recorded"
+        raise ValueError(f"The PSF {where} and cannot be computed from the optics: give it as psf.")
+    return dict(record)
