@@ -23,8 +23,6 @@ METHODS = (
     "mixture-care",
     "mixture",
     "general",
-    "nuclei",
-    "membranes",
     "planes",
 )
 

@@ -214,7 +214,7 @@ def test_table_has_truth_input_and_each_method_as_deconvolve_runs_it(random_mode
     )
     assert table.methods == ["truth", "input", "random-2d", "wiener"]
     assert table.settings.keys() == {"wiener"} and not table.failures
-    method, probe, sample, output = next(entry for entry in kept if entry[:2] == ("random-2d", "bead"))
+    *_, sample, output = next(entry for entry in kept if entry[:2] == ("random-2d", "bead"))
     np.testing.assert_array_equal(output, nl.deconvolve(sample.image, random_model_2d, device="cpu").output)
     assert {entry.sha256 for entry in table.row("bead", "random-2d")} == {random_model_2d.sha256}
     assert table.row("division", "random-2d")[0].value > 0
