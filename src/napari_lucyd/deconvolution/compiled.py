@@ -6,6 +6,8 @@ result is wanted, and keeps just the planes of each layer that the next ones sti
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
@@ -21,7 +23,7 @@ from napari_lucyd.deconvolution.folding import fold
 from napari_lucyd.deconvolution.kernels import BLOCK, PAD, Kernel, compiled, lanes
 from napari_lucyd.deconvolution.streaming import Layer, Step, needed, rings, schedule
 from napari_lucyd.deconvolution.tiling import Span, ceil_to, floor_to
-from napari_lucyd.networks.lucyd import LUCYD, LucydOutput
+from napari_lucyd.networks.lucyd import LUCYD, LucydConfig, LucydOutput
 
 _RELU = Kernel()
 _SUM = Kernel(residual="before", relu=False)
@@ -193,6 +195,32 @@ class _Work(NamedTuple):
     rows: Span
     rest: tuple[int, ...]
     keep: tuple[Any, ...]
+
+
+@functools.cache
+def why_not() -> str:
+    """In words, why the network can't be run here in this way; empty where it can.
+
+    Found out by trying: what was compiled has to agree with torch.
+    """
+    if importlib.util.find_spec("llvmlite") is None:
+        return "llvmlite is not installed (pip install napari-lucyd[cpu])"
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        network = LUCYD(LucydConfig(dimension=3, epsilon=1.0)).eval()
+        y = torch.rand((1, 1, 6, 10, 2 * PAD + 6))
+    try:
+        with torch.inference_mode():
+            agrees = all(map(_agree, network(y), CompiledLucyd(network, 1)(y)))
+    # Whatever an unknown version of llvmlite or an unknown processor makes of it: there is torch.
+    except Exception as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        return f"llvmlite could not compile for this processor: {first}"
+    return "" if agrees else "what llvmlite compiled for this processor does not agree with torch"
+
+
+def _agree(a: Tensor, b: Tensor) -> bool:
+    return bool((a - b).abs().max() <= 1e-5 * max(1.0, float(a.max() - a.min())))
 
 
 class CompiledLucyd:
@@ -367,7 +395,7 @@ def _parameters(folded: Any, layer: Layer) -> _Parameters:
         # (outputs, inputs, Z, Y, X) to (blocks, inputs, Z, Y, X, outputs of a block)
         weight = weight[:, part].unflatten(0, (-1, layer.kernel.outputs)).movedim(1, -1)
     if layer.kernel.reduce == "quotient":
-        bias = torch.cat((bias, bias.new_full((1,), folded.config.epsilon)))
+        bias = torch.cat((bias, bias.new_full((1,), folded.division.epsilon)))
     bias = bias if with_bias else torch.zeros_like(bias)
     return _Parameters(weight.contiguous().numpy(), bias.contiguous().numpy())
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import importlib.util
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -70,23 +69,12 @@ class Kernel:
 
 @dataclass(frozen=True)
 class _Host:
-    """The processor: its name and features for LLVM, floats in a register, registers."""
+    """The processor, for LLVM, and what its registers hold: so many vectors of ``lanes`` floats."""
 
     name: str
     features: str
     lanes: int
     registers: int
-
-
-def why_not() -> str:
-    """In words, why nothing can be compiled here; empty where it can."""
-    if importlib.util.find_spec("llvmlite") is None:
-        return "llvmlite is not installed (pip install napari-lucyd[cpu])"
-    try:
-        compiled(Kernel())
-    except Exception as error:  # whatever an unknown version or processor raises, there is torch
-        return f"llvmlite could not compile for this processor: {error}"
-    return ""
 
 
 @functools.cache
@@ -263,7 +251,7 @@ class _Writer:
 def _convolution(kernel: Kernel, host: _Host) -> str:
     code = _Writer(host.lanes)
     # Accumulators, the vectors that are read, and a weight have to fit into the registers.
-    wide = max(1, (host.registers - 8) // (BLOCK + 1)) if host.registers < 32 else 4
+    wide = 4 if host.registers >= 32 else 2
     kept = 1 if kernel.reduce else kernel.outputs
     size = kernel.taps**2 * kernel.outputs
     below = code.value("icmp slt i64 %x1, %width")

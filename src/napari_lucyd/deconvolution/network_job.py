@@ -9,6 +9,7 @@ from napari_lucyd.deconvolution import run
 from napari_lucyd.deconvolution.choices import Choices
 from napari_lucyd.deconvolution.coverage import noise_warnings
 from napari_lucyd.deconvolution.device import Device, free_memory
+from napari_lucyd.deconvolution.inference import compile_where_possible
 from napari_lucyd.deconvolution.job import Job
 from napari_lucyd.deconvolution.memory import automatic_tile_shape, working_bytes
 from napari_lucyd.deconvolution.normalization import Statistics
@@ -31,7 +32,7 @@ class NetworkJob(Job):
         statistics: Statistics | None,
         warnings: list[str],
     ) -> None:
-        super().__init__(source, device, choices, warnings)
+        super().__init__(source, compile_where_possible(model.network, device), choices, warnings)
         self._model = model
         self._statistics = statistics
         self._run: run.Run | None = None
@@ -109,7 +110,7 @@ class NetworkJob(Job):
         device = run.check_device(self._model.network, self.device)
         if device != self.device:
             self._warn(f"{device.name} is used: {device.reason}.")
-            self.device = device
+            self.device = compile_where_possible(self._model.network, device)
             if not self._choices.tile_shape_given:
                 self._tile_shape = self._automatic_tile_shape()
 
