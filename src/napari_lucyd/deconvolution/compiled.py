@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
@@ -73,6 +74,7 @@ LAYERS = (
     Layer("update", Kernel(reduce="mean"), ("w",), channels=1),
 )
 RESULTS = ("mask", "update")
+_CHANNELS = {"y": 1, **{layer.name: layer.channels for layer in LAYERS}}
 
 # Where in the network a layer's convolution is.
 _SOURCES = {
@@ -124,6 +126,30 @@ _STEP_VOXELS = 2**18
 def planes_at_once(shape: Sequence[int]) -> int:
     """How many planes of the result are computed at a time, for a block of (Z, Y, X)."""
     return max(2, ceil_to(_STEP_VOXELS // (shape[1] * shape[2]), 2))
+
+
+def equivalent_voxels(axes: Sequence[Sequence[tuple[int, Span]]]) -> float:
+    """How many voxels of a block that is wanted as a whole would be as much work as these blocks.
+
+    Parameters
+    ----------
+    axes
+        The blocks form a grid; for each spatial axis, their sizes along it and what of them is wanted.
+    """
+    flat = [len(axes) == 2 and not k for k in range(3)]
+    grid = [[(1, Span(0, 1))], *axes] if len(axes) == 2 else axes
+    work = bare = 0.0
+    along = [
+        [needed(LAYERS, dict.fromkeys(RESULTS, inside), size, alone) for size, inside in blocks]
+        for alone, blocks in zip(flat, grid, strict=True)
+    ]
+    for layer in LAYERS:
+        kernel, sources = layer.kernel, sum(_CHANNELS[name] for name in layer.inputs)
+        taps = (2 if kernel.transposed else kernel.taps) ** len(axes)
+        each = sources * taps * (BLOCK if kernel.reduce else layer.channels)
+        work += each * math.prod(sum(found[layer.name].size for found in blocks) for blocks in along)
+        bare += each / (2 ** len(axes) if layer.half else 1)
+    return work / bare
 
 
 def _row(width: int) -> int:
@@ -291,7 +317,7 @@ class CompiledLucyd:
         self, block: npt.NDArray[np.float32], inside: list[Span], kept: dict[str, _Part], flat: bool
     ) -> None:
         sizes = block.shape
-        steps = schedule(LAYERS, dict.fromkeys(RESULTS, inside[0]), sizes[0], planes_at_once(sizes), flat)
+        steps = schedule(LAYERS, RESULTS, inside[0], sizes[0], planes_at_once(sizes), flat)
         tensors = self._tensors(sizes, steps, flat)
         tensors["y"].values[0] = block
         rows, columns = (needed(LAYERS, dict.fromkeys(RESULTS, inside[k]), sizes[k]) for k in (1, 2))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from napari_lucyd.deconvolution.kernels import BLOCK, Kernel
-from napari_lucyd.deconvolution.tiling import Span
+from napari_lucyd.deconvolution.tiling import Span, ceil_to
 
 
 @dataclass(frozen=True)
@@ -120,24 +120,37 @@ def needed(
 
 
 def schedule(
-    layers: Sequence[Layer], wanted: Mapping[str, Span], size: int, at_once: int, flat: bool = False
+    layers: Sequence[Layer],
+    results: Sequence[str],
+    wanted: Span,
+    size: int,
+    at_once: int,
+    flat: bool = False,
 ) -> list[Step]:
-    """The order of work along Z, ``at_once`` planes of the results at a time; parameters as in `needed`."""
-    done = {name: span.start for name, span in needed(layers, wanted, size, flat).items()}
+    """The order of work along Z for the planes ``wanted`` of all ``results``, ``at_once`` of them at a time.
+
+    Other parameters as in `needed`.
+    """
+    whole = needed(layers, dict.fromkeys(results, wanted), size, flat)
+    done = {name: span.start for name, span in whole.items()}
+    # The layers start one after the other, as if planes before the first were wanted: what the first needs
+    # would otherwise be computed, and kept, all at once.
+    begin = wanted.start + at_once - ceil_to(_reach(layers, results, flat), at_once)
     steps = []
-    first = min(span.start for span in wanted.values())
-    last = max(span.stop for span in wanted.values())
-    for stop in [*range(first + at_once, last, at_once), last]:
-        part = {
-            name: Span(span.start, min(max(stop, span.start + 1), span.stop)) for name, span in wanted.items()
-        }
-        for name, span in needed(layers, part, size, flat).items():
-            part[name] = span
+    for stop in [*range(begin, wanted.stop, at_once), wanted.stop]:
+        part = needed(layers, dict.fromkeys(results, Span(wanted.start, stop)), size, flat)
         for layer in layers:
-            if layer.name in part and part[layer.name].stop > done[layer.name]:
+            if part[layer.name].stop > done[layer.name]:
                 steps.append(Step(layer, Span(done[layer.name], part[layer.name].stop)))
                 done[layer.name] = part[layer.name].stop
     return steps
+
+
+def _reach(layers: Sequence[Layer], results: Sequence[str], flat: bool) -> int:
+    """How many planes of its input the network looks ahead."""
+    far = 2**20
+    found = needed(layers, dict.fromkeys(results, Span(far, far + 1)), 2 * far, flat)
+    return max(span.stop for span in found.values()) - far - 1
 
 
 def rings(steps: Sequence[Step], flat: bool = False) -> dict[str, int]:
