@@ -2,8 +2,9 @@
 
     python benchmarks/block_memory.py [cpu | torch | cuda:0] [2 | 3] [lucyd | rln | care]
 
-``torch`` is the CPU without compiled kernels. On the CPU each size runs in a process of its own, and the growth of its peak resident memory is counted;
-on a GPU torch counts. The slope between two sizes is what a voxel takes.
+``torch`` is the CPU without compiled kernels. On the CPU each size runs in a process of its own, and the
+growth of its peak resident memory is counted; on a GPU torch counts. The slope between two sizes is what a
+voxel takes.
 """
 
 from __future__ import annotations

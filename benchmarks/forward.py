@@ -4,8 +4,8 @@
 
 Prints a Markdown table. The candidates take turns, so that whatever else the machine does meets all of them;
 each repeat's time is divided by that of the plain pass beside it, and the median of these is given.
-*Plain* is eager, contiguous, float32, with its batch norms, and glibc's malloc as it is. *Memory kept* are processes
-whose malloc was told to keep what is freed. OpenVINO is tried where it is installed.
+*Plain* is eager, contiguous, float32, with its batch norms, and glibc's malloc as it is. *Memory kept* are
+processes whose malloc was told to keep what is freed. OpenVINO is tried where it is installed.
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ _RELU = Kernel()
 _SUM = Kernel(residual="before", relu=False)
 _HALVE = Kernel(stride=2)
 
-# A 1×1 convolution commutes with the doubling by nearest neighbours, so fuse_fine's is done at half size; that
-# of concatenated tensors is the sum of theirs.
+# A 1×1 convolution commutes with the doubling by nearest neighbours, so fuse_fine's is done at half size;
+# that of concatenated tensors is the sum of theirs.
 LAYERS = (
     Layer("a0", _RELU, ("y",)),
     Layer("a1", _RELU, ("a0",)),
@@ -120,7 +120,9 @@ _SPLIT = {
 
 # Planes of the result at a time are so many that a step has about this many voxels: enough to be worth the
 # while of several threads, few enough to be found in the processor's caches again.
-_STEP_VOXELS = 2**18
+_STEP_VOXELS = 2**19
+# Parts of a step for each thread: one that other programs hold up leaves its parts to the others.
+_SHARES = 2
 
 
 def planes_at_once(shape: Sequence[int]) -> int:
@@ -262,13 +264,11 @@ class CompiledLucyd:
         Asked before every step.
     """
 
-    def __init__(
-        self, network: LUCYD, threads: int, should_stop: Callable[[], bool] | None = None
-    ) -> None:
+    def __init__(self, network: LUCYD, threads: int, should_stop: Callable[[], bool] | None = None) -> None:
         self.config = network.config
         self._threads = max(1, threads)
         self._should_stop = should_stop
-        folded = fold(network)
+        folded: Any = fold(network)
         self._rescale = folded.rescale
         self._parameters = {layer.name: _parameters(folded, layer) for layer in LAYERS}
         self._functions = {layer.kernel: compiled(layer.kernel) for layer in LAYERS}
@@ -297,7 +297,10 @@ class CompiledLucyd:
         """
         dimension = self.config.dimension
         if y.ndim != dimension + 2 or y.shape[:2] != (1, 1) or any(n % 2 for n in y.shape[2:]):
-            raise ValueError(f"The network got a tensor of shape {tuple(y.shape)}; its sizes have to be even.")
+            raise ValueError(
+                f"The network got a tensor of shape {tuple(y.shape)}; it needs (1, 1, "
+                f"{'Z, ' if dimension == 3 else ''}Y, X) with even sizes."
+            )
         flat = dimension == 2
         sizes = (1, *y.shape[2:]) if flat else tuple(y.shape[2:])
         whole = [slice(0, n) for n in sizes]
@@ -306,7 +309,7 @@ class CompiledLucyd:
         block = y.detach().numpy().reshape(sizes)
         kept = {name: _Part(sizes[2], spans) for name in RESULTS}
         self._run(block, spans, kept, flat)
-        crop = (0, 0, *(span.slice for span in spans[3 - dimension :]))
+        crop: tuple[Any, ...] = (0, 0, *(span.slice for span in spans[3 - dimension :]))
         shape = (1, 1, *(span.size for span in spans[3 - dimension :]))
         mask, update = (torch.from_numpy(kept[name].values).reshape(shape) for name in RESULTS)
         intermediate = y[crop] + mask
@@ -350,7 +353,13 @@ class CompiledLucyd:
         return self._buffers[1]
 
     def _work(
-        self, layer: Layer, sizes: tuple[int, ...], homes: dict[str, Any], rows: Span, columns: Span, flat: bool
+        self,
+        layer: Layer,
+        sizes: tuple[int, ...],
+        homes: dict[str, Any],
+        rows: Span,
+        columns: Span,
+        flat: bool,
     ) -> _Work:
         kernel, halves = layer.kernel, {other.name for other in LAYERS if other.half}
         count = sizes[0] // 2 if layer.half and not flat else sizes[0]
@@ -402,7 +411,7 @@ class CompiledLucyd:
         if self._pool is None:
             part(*work.rows)
             return
-        shares = 2 * self._threads
+        shares = _SHARES * self._threads
         borders = [work.rows.start + work.rows.size * k // shares for k in range(shares + 1)]
         for _ in self._pool.map(part, borders[:-1], borders[1:]):
             pass

@@ -34,6 +34,9 @@ _ARGUMENTS = (
 _PROTOTYPE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 12)
 
 
+_engines: list[Any] = []
+
+
 @dataclass(frozen=True)
 class Kernel:
     """One kind of convolution.
@@ -123,9 +126,8 @@ def compiled(kernel: Kernel) -> Any:
     machine = target.create_target_machine(cpu=host.name, features=host.features, opt=3)
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
-    function = _PROTOTYPE(engine.get_function_address("kernel"))
-    function.engine = engine  # keeps the code in memory
-    return function
+    _engines.append(engine)  # the code lives as long as it
+    return _PROTOTYPE(engine.get_function_address("kernel"))
 
 
 class _Writer:
@@ -227,9 +229,7 @@ class _Writer:
         room = self.integer("sub", width, x)
         low = self.value(f"insertelement {kind} poison, i64 {room}, i64 0")
         mask = ", ".join(["i32 0"] * self.lanes)
-        spread = self.value(
-            f"shufflevector {kind} {low}, {kind} poison, <{self.lanes} x i32> <{mask}>"
-        )
+        spread = self.value(f"shufflevector {kind} {low}, {kind} poison, <{self.lanes} x i32> <{mask}>")
         return self.value(f"icmp slt {kind} <{steps}>, {spread}")
 
     def masked(self, mask: str, a: str) -> str:
@@ -398,9 +398,7 @@ def _transposed(host: _Host) -> str:
                                     k = odd_x * BLOCK + c
                                     sums[k] = code.fma(weight, values[odd_x + tx], sums[k])
                 mask = code.inside(x, half_width)
-                place = code.integer(
-                    "add", code.integer("mul", y, "%output_row"), code.integer("shl", x, 1)
-                )
+                place = code.integer("add", code.integer("mul", y, "%output_row"), code.integer("shl", x, 1))
                 for c in range(BLOCK):
                     even, odd = (code.masked(mask, code.relu(sums[k])) for k in (c, c + BLOCK))
                     order = [k // 2 + lanes * (k % 2) for k in range(2 * lanes)]

@@ -24,8 +24,8 @@ class _Appetite(NamedTuple):
         in 2D 292.
     cpu_voxels
         Of the largest block on the CPU. Larger ones save little halo, and cost memory (LUCYD with torch: 1.5
-        GB, by compiled kernels up to 2.7, CARE 2.6) and patience: a Cancel is heard between layers, and a tile
-        takes some seconds (CARE: some six times as long for each voxel).
+        GB, by compiled kernels up to 2.7, CARE 2.6) and patience: a Cancel is heard between layers, and a
+        tile takes some seconds (CARE: some six times as long for each voxel).
     gpu_voxels
         Of the largest block on a GPU: its widest layer at full size (12, 16 and 64 channels) must be indexed
         with 31 bits.

@@ -180,7 +180,7 @@ class Run:
             values /= np.float32(group.s)
             y = torch.from_numpy(values)[None, None].to(self._device.torch)
             run = inference.run_flipped if choices.flips else inference.run_network
-            inside = choices.geometry.inside(tile)
+            inside: tuple[Any, ...] = choices.geometry.inside(tile)
             raw = run(network, y, inside)
             return shown_parts(
                 y[(..., *inside)], raw, self._model.network, tile, choices.geometry, group, choices.outputs
