@@ -36,7 +36,7 @@ def test_a_plan_says_what_a_run_will_take(random_model):
     # (Z: 12 planes are 36 of the network's grid and 4 for the interpolation) with halo, even, in full
     block = (2 + 33 + 3 + 48) * (20 + 48) * (14 + 48)
     results = 3 * 4 * 2 * 3 * 12 * 20 * 25
-    assert job.memory_bytes > results + 200 * block
+    assert results + 40 * block < job.memory_bytes < results + 200 * block + 2**27
     assert job.device.torch == "cpu" and job.device.name.startswith("CPU, ") and not job.device.reason
     assert job.warnings == []
 

@@ -248,7 +248,8 @@ def why_not() -> str:
 
 
 def _agree(a: Tensor, b: Tensor) -> bool:
-    return bool((a - b).abs().max() <= 1e-5 * max(1.0, float(a.max() - a.min())))
+    # Rounding is a hundredth of this.
+    return bool((a - b).abs().max() <= 1e-4 * (a.max() - a.min()))
 
 
 class CompiledLucyd:

@@ -71,7 +71,7 @@ class Kernel:
 
 
 @dataclass(frozen=True)
-class _Host:
+class Host:
     """The processor, for LLVM, and what its registers hold: so many vectors of ``lanes`` floats."""
 
     name: str
@@ -80,14 +80,13 @@ class _Host:
     registers: int
 
 
-@functools.cache
 def lanes() -> int:
     """Floats in a register of this processor: X ranges begin at multiples of it (twice it if transposed)."""
     return _host().lanes
 
 
 @functools.cache
-def _host() -> _Host:
+def _host() -> Host:
     import llvmlite.binding as llvm
 
     found = llvm.get_host_cpu_features()
@@ -99,7 +98,7 @@ def _host() -> _Host:
     features = found.flatten()
     if wide:  # LLVM would split vectors of 512 bits on some processors that have them
         features += ",-prefer-256-bit"
-    return _Host(llvm.get_host_cpu_name(), features, width, registers)
+    return Host(llvm.get_host_cpu_name(), features, width, registers)
 
 
 @functools.cache
@@ -248,7 +247,7 @@ class _Writer:
         )
 
 
-def _convolution(kernel: Kernel, host: _Host) -> str:
+def _convolution(kernel: Kernel, host: Host) -> str:
     code = _Writer(host.lanes)
     # Accumulators, the vectors that are read, and a weight have to fit into the registers.
     wide = 4 if host.registers >= 32 else 2
@@ -362,7 +361,7 @@ class _Row:
                 code.store(value, plane, place)
 
 
-def _transposed(host: _Host) -> str:
+def _transposed(host: Host) -> str:
     """Output 2i takes inputs i - 1 and i, output 2i + 1 takes i and i + 1; see `compiled` for the weights."""
     code = _Writer(host.lanes)
     lanes = host.lanes
