@@ -1,9 +1,10 @@
 """Memory that the network takes for each voxel of a block: run it, then see deconvolution/memory.py.
 
-    python benchmarks/block_memory.py [cpu | cuda:0] [2 | 3] [lucyd | rln | care]
+    python benchmarks/block_memory.py [cpu | torch | cuda:0] [2 | 3] [lucyd | rln | care]
 
-On the CPU each size runs in a process of its own, and the growth of its peak resident memory is counted;
-on a GPU torch counts. The slope between two sizes is what a voxel takes.
+``torch`` is the CPU without compiled kernels. On the CPU each size runs in a process of its own, and the
+growth of its peak resident memory is counted; on a GPU torch counts. The slope between two sizes is what a
+voxel takes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
-SHAPES = {3: ((64, 96, 96), (96, 128, 128), (112, 176, 176)), 2: ((1024, 1024), (1024, 2048), (2048, 2048))}
+SHAPES = {
+    3: ((64, 96, 96), (96, 128, 128), (112, 176, 176), (112, 304, 304)),
+    2: ((1024, 1024), (1024, 2048), (2048, 2048)),
+}
 
 
 def measure(device: str, name: str, shape: tuple[int, ...]) -> int:
@@ -19,12 +23,15 @@ def measure(device: str, name: str, shape: tuple[int, ...]) -> int:
     import torch
 
     from napari_lucyd.deconvolution.device import choose_device
-    from napari_lucyd.deconvolution.inference import prepare, run_network
+    from napari_lucyd.deconvolution.inference import compile_where_possible, prepare, run_network
     from napari_lucyd.networks import config_class, network_class
 
-    chosen = choose_device(device)
+    chosen = choose_device("cpu" if device == "torch" else device)
     config = config_class(name)(dimension=len(shape))
-    network = prepare(network_class(config)(config).eval(), chosen)
+    plain = network_class(config)(config).eval()
+    if device != "torch":
+        chosen = compile_where_possible(plain, chosen)
+    network = prepare(plain, chosen)
     run_network(network, torch.rand((1, 1, *[16] * len(shape)), device=chosen.torch))
     y = torch.rand((1, 1, *shape), device=chosen.torch)
     if chosen.kind == "cuda":

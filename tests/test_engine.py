@@ -14,7 +14,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_lucyd.deconvolution import DeconvolutionError, deconvolve, options_from_recipe, plan
+from napari_lucyd.deconvolution import DeconvolutionError, deconvolve, inference, options_from_recipe, plan
+from napari_lucyd.deconvolution.device import cpu
+from napari_lucyd.deconvolution.inference import compile_where_possible, prepare, run_network
 from napari_lucyd.models import Model, load_model
 
 ALL = ("output", "correction_mask", "update_term", "intermediate")
@@ -498,15 +500,39 @@ def test_progress_covers_the_result_once(model_2d):
     assert (steps[0].message, steps[-1].message) == ("C 0", "C 1")
 
 
+@pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("name", ["lucyd-mixture", "lucyd2d"])
-def test_the_authors_weights_folded_give_their_golden_output(shared, name):
-    from napari_lucyd.deconvolution.folding import fold
-
+def test_the_authors_weights_as_the_engine_runs_them_give_their_golden_output(shared, name, compiled):
     model = load_model(shared / "reference" / f"{name}.pth")
     golden = np.load(shared / "reference" / f"{name}-golden.npz")
     y = torch.from_numpy(golden["y"].reshape(1, 1, *golden["y"].shape[-model.dimension :]))
-    with torch.inference_mode():
-        folded = fold(model.network)(y)
+    device = compile_where_possible(model.network, cpu()) if compiled else cpu()
+    assert device.compiled == compiled
+    parts = run_network(prepare(model.network, device), y)
     for part, key in (("output", "output"), ("update_term", "update"), ("intermediate", "z_tilde")):
-        difference = np.abs(getattr(folded, part).numpy().ravel() - golden[key].ravel()).max()
+        difference = np.abs(getattr(parts, part).numpy().ravel() - golden[key].ravel()).max()
         assert difference <= TOLERANCE * np.ptp(golden[key]), part
+
+
+def test_the_processor_runs_lucyd_by_compiled_kernels_and_says_so(model_2d, model):
+    for each, shape in ((model_2d, (20, 30)), (model, (5, 9, 8))):
+        job = plan(image(*shape), each)
+        assert job.device.compiled and job.device.name.endswith("(compiled kernels)")
+        list(job.steps())
+        assert job.result().recipe["device"]["name"] == job.device.name
+
+
+def test_without_the_compiler_torch_gives_the_same(model_2d, monkeypatch):
+    plane = image(50, 41)
+    expected = deconvolve(plane, model_2d, device="cpu", outputs=ALL, tile_shape=(30, 41))
+    monkeypatch.setattr(inference, "why_not", lambda: "llvmlite is not installed")
+    result = deconvolve(plane, model_2d, device="cpu", outputs=ALL, tile_shape=(30, 41))
+    assert "compiled" not in result.recipe["device"]["name"]
+    for name in ALL:
+        found, wanted = getattr(result, name), getattr(expected, name)
+        assert np.abs(found - wanted).max() <= TOLERANCE * max(np.ptp(wanted), 1), name
+    np.testing.assert_allclose(
+        deconvolve(plane, model_2d, device="cpu", flips=True, tile_shape=(30, 41)).output,
+        deconvolve(plane, model_2d, device="cpu", flips=True).output,
+        atol=TOLERANCE * np.ptp(expected.output),
+    )

@@ -20,6 +20,7 @@ from napari_lucyd.deconvolution import (
 )
 from napari_lucyd.deconvolution import engine as engine_module
 from napari_lucyd.deconvolution import run as run_module
+from napari_lucyd.deconvolution.compiled import CompiledLucyd, why_not
 from napari_lucyd.networks import LUCYD
 
 
@@ -35,7 +36,7 @@ def test_a_plan_says_what_a_run_will_take(random_model):
     # (Z: 12 planes are 36 of the network's grid and 4 for the interpolation) with halo, even, in full
     block = (2 + 33 + 3 + 48) * (20 + 48) * (14 + 48)
     results = 3 * 4 * 2 * 3 * 12 * 20 * 25
-    assert job.memory_bytes > results + 200 * block
+    assert results + 40 * block < job.memory_bytes < results + 200 * block + 2**27
     assert job.device.torch == "cpu" and job.device.name.startswith("CPU, ") and not job.device.reason
     assert job.warnings == []
 
@@ -129,18 +130,27 @@ def test_an_abandoned_run_leaves_nothing_behind(random_model_2d):
     assert not torch.is_inference_mode_enabled()
 
 
+def wrap(monkeypatch, wrapped):
+    """Put something around the network's pass, by whatever it is computed."""
+    why_not()  # tries a network, once
+    for kind, name in ((LUCYD, "forward"), (CompiledLucyd, "__call__")):
+        monkeypatch.setattr(kind, name, wrapped(getattr(kind, name)))
+
+
 def fail_above(monkeypatch, voxels, error):
     """Let the network fail for blocks of more than so many voxels; returns the sizes it was asked for."""
-    real = LUCYD.forward
     asked = []
 
-    def forward(self, y):
-        asked.append(y.numel())
-        if y.numel() > voxels:
-            raise error
-        return real(self, y)
+    def wrapped(run):
+        def forward(self, y, *inside):
+            asked.append(y.numel())
+            if y.numel() > voxels:
+                raise error
+            return run(self, y, *inside)
 
-    monkeypatch.setattr(LUCYD, "forward", forward)
+        return forward
+
+    wrap(monkeypatch, wrapped)
     return asked
 
 
@@ -211,14 +221,16 @@ def test_memory_is_released_after_a_run_a_cancel_and_an_error(random_model_2d, m
 @pytest.mark.parametrize("error", [Cancelled("stopped"), RuntimeError("no kernel image is available")])
 def test_an_error_does_not_hold_on_to_the_memory_of_its_block(random_model_2d, monkeypatch, error):
     block = []
-    real = LUCYD.forward
 
-    def forward(self, y):
-        parts = real(self, y)
-        block.extend([weakref.ref(y), weakref.ref(parts.output)])
-        raise error
+    def wrapped(run):
+        def forward(self, y, *inside):
+            parts = run(self, y, *inside)
+            block.extend([weakref.ref(y), weakref.ref(parts.output)])
+            raise error
 
-    monkeypatch.setattr(LUCYD, "forward", forward)
+        return forward
+
+    wrap(monkeypatch, wrapped)
     with pytest.raises((Cancelled, DeconvolutionError)) as raised:
         list(plan(image(12, 20), random_model_2d).steps())
     assert raised.value.__traceback__ is not None
@@ -243,5 +255,5 @@ def test_results_too_large_for_memory_are_warned_of(random_model):
     assert "GiB of memory" in job.warnings[0]
     assert min(job.tile_shape) > 32  # and do not drive the tiles to nothing
     began = time.perf_counter()
-    assert job.tiles > 100_000 and job.memory_bytes > 10**12 and len(job.description) < 60
+    assert job.tiles > 10_000 and job.memory_bytes > 10**12 and len(job.description) < 60
     assert time.perf_counter() - began < 0.5

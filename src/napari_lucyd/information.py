@@ -132,10 +132,13 @@ def _devices() -> Iterator[str]:
                 "then restart napari."
             )
         return
+    from napari_lucyd.deconvolution.compiled import why_not
     from napari_lucyd.deconvolution.device import choose_device, why_no_cuda
 
     yield f"Used with device 'auto': {choose_device('auto')}"
     yield f"CPU threads: {torch.get_num_threads()}"
+    reason = why_not()
+    yield f"LUCYD on the CPU: {f'by torch: {reason}' if reason else 'by kernels compiled for this processor'}"
     yield f"NVIDIA driver: {driver or 'none found (nvidia-smi is not there or does not answer)'}"
     build = torch.version.cuda or getattr(torch.version, "hip", None)
     yield f"torch built for CUDA: {build or 'no'}"

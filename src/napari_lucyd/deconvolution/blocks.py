@@ -60,6 +60,11 @@ class Geometry:
         """The part of the network's grid that goes into the network."""
         return tuple(self.block_along(axis, span) for axis, span in enumerate(tile.spans))
 
+    def inside(self, tile: Tile) -> tuple[slice, ...]:
+        """Where in the block the part lies that the tile is made from."""
+        spans = zip(self.needed(tile), self.block(tile), strict=True)
+        return tuple(slice(needed.start - block.start, needed.stop - block.start) for needed, block in spans)
+
     def block_voxels(self, tile: Tile) -> int:
         """How many voxels go into the network for the tile."""
         return math.prod(span.size for span in self.block(tile))
@@ -140,23 +145,18 @@ def shown_parts(
     Parameters
     ----------
     y, raw
-        (1, 1, …): the network's input, and what it gave for it: all parts, or the output alone.
+        (1, 1, …): the network's input, and what it gave for it (all parts, or the output alone), of that part
+        of the block that the tile is made from.
     network
         Says what there is.
     """
-    needed, block = geometry.needed(tile), geometry.block(tile)
-    crop: tuple[Any, ...] = (
-        0,
-        0,
-        *(slice(n.start - b.start, n.stop - b.start) for n, b in zip(needed, block, strict=True)),
-    )
+    needed, inside = geometry.needed(tile), y[0, 0]
     with torch.inference_mode():
-        available = {name: getattr(raw, name)[crop] for name in network.parts if hasattr(raw, name)}
+        available = {name: getattr(raw, name)[0, 0] for name in network.parts if hasattr(raw, name)}
         output, deviation = available["output"], None
         gain = network.output_gain()
         if gain is not None and "intermediate" in available:
             g, offset = gain
-            inside = y[crop]
             intermediate = available["intermediate"] = g * available["intermediate"]
             mask = available["correction_mask"] = intermediate - inside
             formula = torch.relu((inside + mask) * available["update_term"] + offset)

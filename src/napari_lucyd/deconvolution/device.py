@@ -23,11 +23,14 @@ class Device:
         For a person: ``"CPU, 2 threads"``, ``"NVIDIA RTX A4000"``.
     reason
         Why it is not the one asked for; empty where it is.
+    compiled
+        Whether the network is computed by kernels compiled for the processor instead of by torch.
     """
 
     torch: str
     name: str
     reason: str = ""
+    compiled: bool = False
 
     @property
     def kind(self) -> str:

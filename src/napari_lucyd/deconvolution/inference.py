@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from napari_lucyd.deconvolution.compiled import CompiledLucyd, why_not
 from napari_lucyd.deconvolution.device import Device
 from napari_lucyd.deconvolution.errors import Cancelled, DeconvolutionError
 from napari_lucyd.deconvolution.folding import fold
+from napari_lucyd.networks.lucyd import LUCYD
 from napari_lucyd.networks.network import Network
 
 
@@ -20,14 +23,31 @@ class BlockTooLarge(Exception):
     """The device has not the memory for this block; a smaller one may do."""
 
 
-def prepare(network: Network, device: Device, should_stop: Callable[[], bool] | None = None) -> Network:
-    """A folded copy of the network on a device, that asks ``should_stop`` before each of its layers.
+def compile_where_possible(network: Network, device: Device) -> Device:
+    """The processor as a device that runs the network by compiled kernels, if it can; others as they are."""
+    if device.kind != "cpu" or device.compiled or not isinstance(network, LUCYD) or why_not():
+        return device
+    return replace(device, name=f"{device.name} (compiled kernels)", compiled=True)
+
+
+def prepare(network: Network, device: Device, should_stop: Callable[[], bool] | None = None) -> Any:
+    """The network ready to be given to `run_network`; it asks ``should_stop`` before each of its layers.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode; it is copied.
+    device
+        Where it is to run, and whether by compiled kernels.
 
     Raises
     ------
     Cancelled
-        From its forward pass, when ``should_stop`` says so.
+        When it is run and ``should_stop`` says so.
     """
+    if device.compiled:
+        assert isinstance(network, LUCYD)
+        return CompiledLucyd(network, torch.get_num_threads(), should_stop)
     ready = fold(network).to(torch.device(device.torch))
 
     def ask(*_: Any) -> None:
@@ -40,7 +60,7 @@ def prepare(network: Network, device: Device, should_stop: Callable[[], bool] | 
     return ready
 
 
-def run_network(network: Network, y: Tensor) -> Any:
+def run_network(network: Any, y: Tensor, inside: Sequence[slice] | None = None) -> Any:
     """The one place where the network is called for a block.
 
     Parameters
@@ -49,6 +69,13 @@ def run_network(network: Network, y: Tensor) -> Any:
         From `prepare`.
     y
         (1, 1, [Z,] Y, X), float32, sizes that the network can take, on its device.
+    inside
+        The part of the block, along its spatial axes, that is wanted; all of it by default.
+
+    Returns
+    -------
+    NamedTuple
+        The network's parts, of what is wanted.
 
     Raises
     ------
@@ -59,7 +86,11 @@ def run_network(network: Network, y: Tensor) -> Any:
     """
     try:
         with torch.inference_mode(), _full_precision(y):
-            return network(y)
+            if isinstance(network, CompiledLucyd):
+                return network(y, inside)
+            parts = network(y)
+            crop = (0, 0) if inside is None else (0, 0, *inside)
+            return type(parts)(*(part[crop][None, None] for part in parts))
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             raise BlockTooLarge(str(error)) from None
@@ -72,18 +103,24 @@ class FlipMean(NamedTuple):
     output: Tensor
 
 
-def run_flipped(network: Network, y: Tensor) -> FlipMean:
+def run_flipped(network: Any, y: Tensor, inside: Sequence[slice] | None = None) -> FlipMean:
     """The mean of the outputs for all 2ⁿ mirror images along the n spatial axes, each mirrored back.
 
     Only of the outputs: their mean is no product of a mean mask and a mean update term. Parameters and errors
     are those of `run_network`.
     """
-    total = torch.zeros_like(y)
-    choices = list(product((False, True), repeat=y.ndim - 2))
+    sizes = y.shape[2:]
+    wanted = [slice(0, size) for size in sizes] if inside is None else list(inside)
+    total = y.new_zeros((1, 1, *(part.stop - part.start for part in wanted)))
+    choices = list(product((False, True), repeat=len(sizes)))
     with torch.inference_mode():
         for chosen in choices:
             axes = [2 + axis for axis, flipped in enumerate(chosen) if flipped]
-            total += run_network(network, y.flip(axes)).output.flip(axes)
+            mirrored = [
+                slice(size - part.stop, size - part.start) if flipped else part
+                for size, part, flipped in zip(sizes, wanted, chosen, strict=True)
+            ]
+            total += run_network(network, y.flip(axes), mirrored).output.flip(axes)
         return FlipMean(total / len(choices))
 
 

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from napari_lucyd.deconvolution.blocks import Geometry
+from napari_lucyd.deconvolution.device import Device
 from napari_lucyd.deconvolution.methods import ClassicalMethod, RichardsonLucy
 from napari_lucyd.deconvolution.tiling import Span, choose_tile_shape
+from napari_lucyd.networks.network import Network
 
 
 class _Appetite(NamedTuple):
@@ -17,11 +19,13 @@ class _Appetite(NamedTuple):
     ----------
     voxel_bytes
         Peak working memory for each voxel. benchmarks/block_memory.py with torch 2.13 on two CPU threads:
-        LUCYD 222 (3D) and 232 (2D), RLN 340, CARE 769, the slope from its smallest to its largest block.
+        LUCYD 222 (3D) and 232 (2D), RLN 340, CARE 769, the slope from its smallest to its largest block. By
+        compiled kernels, which keep but some planes of each layer, 38 in 3D, more in blocks of few planes;
+        in 2D 292.
     cpu_voxels
-        Of the largest block on the CPU. Larger ones save little halo, and cost memory (this: 1.5 GB, CARE
-        2.6) and patience: a Cancel is heard between layers, and a tile takes some seconds (CARE: some
-        six times as long for each voxel).
+        Of the largest block on the CPU. Larger ones save little halo, and cost memory (LUCYD with torch: 1.5
+        GB, by compiled kernels up to 2.7, CARE 2.6) and patience: a Cancel is heard between layers, and a
+        tile takes some seconds (CARE: some six times as long for each voxel).
     gpu_voxels
         Of the largest block on a GPU: its widest layer at full size (12, 16 and 64 channels) must be indexed
         with 31 bits.
@@ -29,11 +33,13 @@ class _Appetite(NamedTuple):
 
     voxel_bytes: int
     cpu_voxels: int
-    gpu_voxels: int
+    gpu_voxels: int = 0
 
 
 _APPETITES = {
     "lucyd": _Appetite(240, 3 * 2**21, 2**27),
+    "lucyd, compiled": _Appetite(80, 2**25),
+    "lucyd, compiled, planes": _Appetite(310, 2**23),
     "rln": _Appetite(370, 3 * 2**21, 2**26),
     "care": _Appetite(830, 3 * 2**20, 2**24),
 }
@@ -59,16 +65,23 @@ def classical_bytes(method: ClassicalMethod, grid_voxels: int) -> int:
     return _FIXED_BYTES + each * grid_voxels
 
 
+def appetite(network: Network, device: Device) -> str:
+    """What tells how much memory a network takes on a device: its name, and how it is computed there."""
+    if not device.compiled:
+        return network.name
+    return f"{network.name}, compiled{', planes' if network.config.dimension == 2 else ''}"
+
+
 def working_bytes(block_voxels: int, network: str) -> int:
-    """Memory that the network of a name takes for one block."""
+    """Memory that a network, as `appetite` has it, takes for one block."""
     return _FIXED_BYTES + _APPETITES[network].voxel_bytes * block_voxels
 
 
 def largest_block(free_bytes: int, kind: str, network: str) -> int:
     """Voxels of its largest block on a device of ``kind`` with ``free_bytes`` of memory free."""
-    appetite = _APPETITES[network]
-    fits = int((_SHARE * free_bytes - _FIXED_BYTES) / appetite.voxel_bytes)
-    return max(0, min(fits, appetite.cpu_voxels if kind == "cpu" else appetite.gpu_voxels))
+    found = _APPETITES[network]
+    fits = int((_SHARE * free_bytes - _FIXED_BYTES) / found.voxel_bytes)
+    return max(0, min(fits, found.cpu_voxels if kind == "cpu" else found.gpu_voxels))
 
 
 def automatic_tile_shape(
@@ -87,7 +100,7 @@ def automatic_tile_shape(
     kind
         Of device: ``"cpu"``, ``"cuda"``, ``"mps"``.
     network
-        Its name: ``"lucyd"``, ``"rln"``, ``"care"``.
+        As `appetite` has it: ``"lucyd"``, ``"lucyd, compiled"``, ``"rln"`` and so on.
 
     Returns
     -------

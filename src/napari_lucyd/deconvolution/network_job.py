@@ -7,14 +7,16 @@ from typing import Any
 
 from napari_lucyd.deconvolution import run
 from napari_lucyd.deconvolution.choices import Choices
+from napari_lucyd.deconvolution.compiled import equivalent_voxels
 from napari_lucyd.deconvolution.coverage import noise_warnings
 from napari_lucyd.deconvolution.device import Device, free_memory
+from napari_lucyd.deconvolution.inference import compile_where_possible
 from napari_lucyd.deconvolution.job import Job
-from napari_lucyd.deconvolution.memory import automatic_tile_shape, working_bytes
+from napari_lucyd.deconvolution.memory import appetite, automatic_tile_shape, working_bytes
 from napari_lucyd.deconvolution.normalization import Statistics
 from napari_lucyd.deconvolution.recipe import write_recipe
 from napari_lucyd.deconvolution.source import Source
-from napari_lucyd.deconvolution.tiling import cut_axis
+from napari_lucyd.deconvolution.tiling import Span, cut_axis
 from napari_lucyd.deconvolution.timing import seconds_per_voxel
 
 
@@ -31,7 +33,7 @@ class NetworkJob(Job):
         statistics: Statistics | None,
         warnings: list[str],
     ) -> None:
-        super().__init__(source, device, choices, warnings)
+        super().__init__(source, compile_where_possible(model.network, device), choices, warnings)
         self._model = model
         self._statistics = statistics
         self._run: run.Run | None = None
@@ -71,13 +73,15 @@ class NetworkJob(Job):
     def memory_bytes(self) -> int:
         """Peak working memory, results included; the input is not."""
         largest = math.prod(max(sizes) for sizes in self._block_sizes())
-        return self._choices.result_bytes + working_bytes(largest, self._model.network.name)
+        return self._choices.result_bytes + working_bytes(largest, appetite(self._model.network, self.device))
 
     def estimate_seconds(self) -> float:
         """See `Job.estimate_seconds`."""
         pace = seconds_per_voxel(self._model.network, self.device)
         # The blocks form a grid, so their voxels add up axis by axis.
-        voxels = math.prod(sum(sizes) for sizes in self._block_sizes())
+        voxels: float = math.prod(sum(sizes) for sizes in self._block_sizes())
+        if self.device.compiled:
+            voxels = equivalent_voxels(self._blocks())
         passes = 2 ** len(self._choices.spans) if self._choices.flips else 1
         return pace * voxels * passes * self._choices.volumes
 
@@ -109,7 +113,7 @@ class NetworkJob(Job):
         device = run.check_device(self._model.network, self.device)
         if device != self.device:
             self._warn(f"{device.name} is used: {device.reason}.")
-            self.device = device
+            self.device = compile_where_possible(self._model.network, device)
             if not self._choices.tile_shape_given:
                 self._tile_shape = self._automatic_tile_shape()
 
@@ -119,15 +123,25 @@ class NetworkJob(Job):
         if self._results_fit() and self.device.kind != "cuda":  # the results lie in the same memory
             free -= choices.result_bytes
         return automatic_tile_shape(
-            choices.geometry, choices.spans, free, self.device.kind, self._model.network.name
+            choices.geometry,
+            choices.spans,
+            free,
+            self.device.kind,
+            appetite(self._model.network, self.device),
         )
 
     def _block_sizes(self) -> list[list[int]]:
         """Sizes of the blocks along each axis: all combinations of them are the blocks of a volume."""
-        choices = self._choices
-        axes = enumerate(zip(choices.spans, self.tile_shape, strict=True))
-        multiple = choices.geometry.multiple
-        return [
-            [choices.geometry.block_along(axis, kept).size for kept in cut_axis(span, size, multiple)]
-            for axis, (span, size) in axes
-        ]
+        return [[size for size, _ in blocks] for blocks in self._blocks()]
+
+    def _blocks(self) -> list[list[tuple[int, Span]]]:
+        """Along each axis, the blocks' sizes and what of them is wanted."""
+        geometry = self._choices.geometry
+        found = []
+        for axis, (span, size) in enumerate(zip(self._choices.spans, self.tile_shape, strict=True)):
+            blocks = []
+            for kept in cut_axis(span, size, geometry.multiple):
+                block, needed = geometry.block_along(axis, kept), geometry.needed_along(axis, kept)
+                blocks.append((block.size, Span(needed.start - block.start, needed.stop - block.start)))
+            found.append(blocks)
+        return found

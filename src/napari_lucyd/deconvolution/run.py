@@ -147,7 +147,7 @@ class Run:
             del network
             release_memory(self._device)
 
-    def _do(self, network: Network, source: Source, lead: tuple[int, ...], tile: Tile, group: Group) -> None:
+    def _do(self, network: Any, source: Source, lead: tuple[int, ...], tile: Tile, group: Group) -> None:
         choices = self._choices
         block = read_block(source, lead, tile, choices.geometry, group)
         self._range.add(block.values)
@@ -172,7 +172,7 @@ class Run:
             values = part if block.missing is None else np.where(block.missing, np.float32(np.nan), part)
             self.arrays[name][where] = values.reshape(shape)
 
-    def _compute(self, network: Network, values: Any, tile: Tile, group: Group) -> Shown:
+    def _compute(self, network: Any, values: Any, tile: Tile, group: Group) -> Shown:
         """One block through the network; ``values`` are overwritten."""
         choices = self._choices
         try:
@@ -180,8 +180,11 @@ class Run:
             values /= np.float32(group.s)
             y = torch.from_numpy(values)[None, None].to(self._device.torch)
             run = inference.run_flipped if choices.flips else inference.run_network
-            raw = run(network, y)
-            return shown_parts(y, raw, self._model.network, tile, choices.geometry, group, choices.outputs)
+            inside: tuple[Any, ...] = choices.geometry.inside(tile)
+            raw = run(network, y, inside)
+            return shown_parts(
+                y[(..., *inside)], raw, self._model.network, tile, choices.geometry, group, choices.outputs
+            )
         except (RuntimeError, MemoryError) as error:
             if inference.is_out_of_memory(error):
                 raise inference.BlockTooLarge(str(error)) from None

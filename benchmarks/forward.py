@@ -1,0 +1,165 @@
+"""LUCYD on the CPU, in every way that was thought of, against PyTorch's plain pass of the same layers.
+
+    python benchmarks/forward.py [64x256x256] [--repeats 5] [--threads N]
+
+Prints a Markdown table. The candidates take turns, so that whatever else the machine does meets all of them;
+each repeat's time is divided by that of the plain pass beside it, and the median of these is given.
+*Plain* is eager, contiguous, float32, with its batch norms, and glibc's malloc as it is. *Memory kept* are
+processes whose malloc was told to keep what is freed. OpenVINO is tried where it is installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+KEEP = {"MALLOC_MMAP_THRESHOLD_": str(2**40), "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": "0"}
+MODEL = "general"
+
+
+def candidates(shape: tuple[int, ...], threads: int) -> dict[str, Callable[[], Any]]:
+    """What can be run in this process, each giving x'; made ready, and called once."""
+    import torch
+
+    from napari_lucyd import deconvolve, load_model
+    from napari_lucyd.deconvolution.compiled import CompiledLucyd, why_not
+    from napari_lucyd.deconvolution.folding import fold
+
+    torch.set_num_threads(threads)
+    model = load_model(MODEL)
+    network = model.network
+    torch.manual_seed(0)
+    y = torch.rand((1, 1, *shape))
+    folded = fold(network)
+    last = fold(network).to(memory_format=torch.channels_last_3d)
+    found: dict[str, Callable[[], Any]] = {
+        "plain": lambda: network(y).output,
+        "batch norm folded": lambda: folded(y).output,
+        "folded, channels last": lambda: last(y.to(memory_format=torch.channels_last_3d)).output,
+    }
+    if importlib.util.find_spec("openvino"):
+        found["OpenVINO"] = openvino(folded, y, threads)
+    if not why_not():
+        compiled = CompiledLucyd(network, threads)
+        found["compiled kernels"] = lambda: compiled(y).output
+    volume = y[0, 0].numpy()
+    found["deconvolve"] = lambda: torch.from_numpy(
+        deconvolve(volume, model, device="cpu", normalization="none", outputs="output").output
+    )
+    return found
+
+
+def openvino(network: Any, y: Any, threads: int) -> Callable[[], Any]:
+    """The folded network through OpenVINO, in float32, on as many threads."""
+    import openvino as ov
+    import torch
+
+    converted = ov.convert_model(network, example_input=y[..., :16, :16, :16], input=list(y.shape))
+    options = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
+    request = ov.Core().compile_model(converted, "CPU", options).create_infer_request()
+
+    def run() -> Any:
+        outputs = request.infer([y.numpy()], share_inputs=True, share_outputs=True)
+        return torch.from_numpy(outputs[0])
+
+    return run
+
+
+def serve(shape: tuple[int, ...], threads: int) -> None:
+    """Run what is named on standard input; answer with the seconds and the deviation from the plain pass."""
+    import torch
+
+    with torch.inference_mode():
+        found = candidates(shape, threads)
+        reference = found["plain"]()
+        span = float(reference.max() - reference.min())
+        for run in found.values():
+            run()
+        print(*found, sep=";", flush=True)
+        for line in sys.stdin:
+            begin = time.perf_counter()
+            result = found[line.strip()]()
+            seconds = time.perf_counter() - begin
+            # `deconvolve` continues the volume by reflection, the network by zeros.
+            inside = tuple(slice(24, -24) for _ in shape) if "deconvolve" in line else ()
+            there = result.reshape(shape)[inside], reference.reshape(shape)[inside]
+            deviation = float((there[0] - there[1]).abs().max()) / span if there[0].numel() else float("nan")
+            print(seconds, deviation, flush=True)
+
+
+class Server:
+    """A process that runs candidates on demand."""
+
+    def __init__(self, shape: str, threads: int, environment: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, shape, "--threads", str(threads), "--serve"],
+            env={**os.environ, **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.names = self._answer().split(";")
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline().strip()
+        if not line:
+            raise RuntimeError("A process of the benchmark ended; run it with --serve to see why.")
+        return line
+
+    def run(self, name: str) -> tuple[float, float]:
+        """Seconds and deviation of one pass."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(name + "\n")
+        self._process.stdin.flush()
+        seconds, deviation = self._answer().split()
+        return float(seconds), float(deviation)
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("shape", nargs="?", default="64x256x256")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.serve:
+        serve(tuple(int(n) for n in options.shape.split("x")), options.threads)
+        return
+    default = Server(options.shape, options.threads, {})
+    kept = Server(options.shape, options.threads, KEEP)
+    work = [(name, default, name) for name in default.names]
+    work += [(f"{name}, memory kept", kept, name) for name in kept.names]
+    seconds: dict[str, list[float]] = {label: [] for label, _, _ in work}
+    deviations: dict[str, float] = {}
+    for _ in range(options.repeats):
+        for label, server, name in work:
+            taken, deviation = server.run(name)
+            seconds[label].append(taken)
+            deviations[label] = deviation
+    for server in (default, kept):
+        server.close()
+    print(f"{options.shape}, {options.threads} threads, median of {options.repeats} interleaved repeats\n")
+    print("| | seconds | times as fast as plain | deviation, of the range |")
+    print("|---|---|---|---|")
+    for label, _, _ in work:
+        ratios = [a / b for a, b in zip(seconds["plain"], seconds[label], strict=True)]
+        middle = statistics.median(seconds[label])
+        print(f"| {label} | {middle:.2f} | {statistics.median(ratios):.1f} | {deviations[label]:.1e} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,449 @@
+"""LUCYD on the processor, by kernels that are compiled for it: see `kernels` and `streaming`.
+
+It computes what the network's own forward pass computes, zeros around the block included, but only where the
+result is wanted, and keeps just the planes of each layer that the next ones still need.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_lucyd.deconvolution.errors import Cancelled
+from napari_lucyd.deconvolution.folding import fold
+from napari_lucyd.deconvolution.kernels import BLOCK, PAD, Kernel, compiled, lanes
+from napari_lucyd.deconvolution.streaming import Layer, Step, needed, rings, schedule
+from napari_lucyd.deconvolution.tiling import Span, ceil_to, floor_to
+from napari_lucyd.networks.lucyd import LUCYD, LucydConfig, LucydOutput
+
+_RELU = Kernel()
+_SUM = Kernel(residual="before", relu=False)
+_HALVE = Kernel(stride=2)
+
+# A 1×1 convolution commutes with the doubling by nearest neighbours, so fuse_fine's is done at half size;
+# that of concatenated tensors is the sum of theirs.
+LAYERS = (
+    Layer("a0", _RELU, ("y",)),
+    Layer("a1", _RELU, ("a0",)),
+    Layer("a", _SUM, ("a1",), "a0", buffer="a0"),
+    Layer("b0", _RELU, ("y",)),
+    Layer("b1", _RELU, ("b0",)),
+    Layer("b", _SUM, ("b1",), "b0", buffer="b0"),
+    Layer("half a", _HALVE, ("a",), channels=8, half=True),
+    Layer("half b", _HALVE, ("b",), channels=8, half=True),
+    Layer("z0", _RELU, ("half a", "half b"), channels=8, half=True),
+    Layer("z1", _RELU, ("z0",), channels=8, half=True),
+    Layer("z", _SUM, ("z1",), "z0", channels=8, half=True, buffer="z0"),
+    Layer("fine z", Kernel(taps=1, relu=False), ("z",), half=True),
+    Layer("fine mix", Kernel(taps=1, residual="doubled"), ("a",), "fine z"),
+    Layer("fine", _RELU, ("fine mix",)),
+    Layer("coarse z", Kernel(taps=1, relu=False), ("z",), channels=8, half=True),
+    Layer(
+        "coarse mix",
+        Kernel(taps=1, stride=2, residual="before"),
+        ("a",),
+        "coarse z",
+        channels=8,
+        half=True,
+        buffer="coarse z",
+    ),
+    Layer("coarse", _RELU, ("coarse mix",), channels=8, half=True),
+    Layer("d0", _RELU, ("coarse",), channels=8, half=True),
+    Layer("d1", _RELU, ("d0",), channels=8, half=True),
+    Layer("d", _SUM, ("d1",), "d0", channels=8, half=True, buffer="d0"),
+    Layer("shared", Kernel(transposed=True), ("d",)),
+    Layer("m0", _RELU, ("fine", "shared")),
+    Layer("m1", _RELU, ("m0",)),
+    Layer("m", _SUM, ("m1",), "m0", buffer="m0"),
+    Layer("mask", Kernel(outputs=1, relu=False), ("m",), channels=1),
+    Layer("quotient", Kernel(residual="after", reduce="quotient"), ("b",), "y", channels=1),
+    Layer("divided", _RELU, ("quotient",)),
+    Layer("w0", Kernel(residual="after"), ("divided", "shared"), "divided"),
+    Layer("w1", _RELU, ("w0",)),
+    Layer("w", _SUM, ("w1",), "w0", buffer="w0"),
+    Layer("update", Kernel(reduce="mean"), ("w",), channels=1),
+)
+RESULTS = ("mask", "update")
+_CHANNELS = {"y": 1, **{layer.name: layer.channels for layer in LAYERS}}
+
+# Where in the network a layer's convolution is.
+_SOURCES = {
+    "a0": "correction_encode.0.0",
+    "a1": "correction_encode.1.first.0",
+    "a": "correction_encode.1.second.0",
+    "b0": "update_encode.0.0",
+    "b1": "update_encode.1.first.0",
+    "b": "update_encode.1.second.0",
+    "half a": "correction_halve.0",
+    "half b": "update_halve.0",
+    "z0": "bottleneck_encode.0.0",
+    "z1": "bottleneck_encode.1.first.0",
+    "z": "bottleneck_encode.1.second.0",
+    "fine z": "fuse_fine.mix.0",
+    "fine mix": "fuse_fine.mix.0",
+    "fine": "fuse_fine.refine.0",
+    "coarse z": "fuse_coarse.mix.0",
+    "coarse mix": "fuse_coarse.mix.0",
+    "coarse": "fuse_coarse.refine.0",
+    "d0": "bottleneck_decode.0.0",
+    "d1": "bottleneck_decode.1.first.0",
+    "d": "bottleneck_decode.1.second.0",
+    "shared": "bottleneck_decode.2.0",
+    "m0": "correction_decode.0.0",
+    "m1": "correction_decode.1.first.0",
+    "m": "correction_decode.1.second.0",
+    "mask": "correction_decode.2.0",
+    "quotient": "division.project.0",
+    "divided": "division.embed.0",
+    "w0": "backward_mix.0",
+    "w1": "backward_project.0.first.0",
+    "w": "backward_project.0.second.0",
+    "update": "backward_project.1.0",
+}
+# Of a convolution that two layers share, whose inputs each has, and which of them the bias.
+_SPLIT = {
+    "fine mix": (slice(0, 4), False),
+    "fine z": (slice(4, 12), True),
+    "coarse z": (slice(0, 8), True),
+    "coarse mix": (slice(8, 12), False),
+}
+
+# Planes of the result at a time are so many that a step has about this many voxels: enough to be worth the
+# while of several threads, few enough to be found in the processor's caches again.
+_STEP_VOXELS = 2**19
+# Parts of a step for each thread: one that other programs hold up leaves its parts to the others.
+_SHARES = 2
+
+
+def planes_at_once(shape: Sequence[int]) -> int:
+    """How many planes of the result are computed at a time, for a block of (Z, Y, X)."""
+    return max(2, ceil_to(_STEP_VOXELS // (shape[1] * shape[2]), 2))
+
+
+def equivalent_voxels(axes: Sequence[Sequence[tuple[int, Span]]]) -> float:
+    """How many voxels of a block that is wanted as a whole would be as much work as these blocks.
+
+    Parameters
+    ----------
+    axes
+        The blocks form a grid; for each spatial axis, their sizes along it and what of them is wanted.
+    """
+    flat = [len(axes) == 2 and not k for k in range(3)]
+    grid = [[(1, Span(0, 1))], *axes] if len(axes) == 2 else axes
+    work = bare = 0.0
+    along = [
+        [needed(LAYERS, dict.fromkeys(RESULTS, inside), size, alone) for size, inside in blocks]
+        for alone, blocks in zip(flat, grid, strict=True)
+    ]
+    for layer in LAYERS:
+        kernel, sources = layer.kernel, sum(_CHANNELS[name] for name in layer.inputs)
+        taps = (2 if kernel.transposed else kernel.taps) ** len(axes)
+        each = sources * taps * (BLOCK if kernel.reduce else layer.channels)
+        work += each * math.prod(sum(found[layer.name].size for found in blocks) for blocks in along)
+        bare += each / (2 ** len(axes) if layer.half else 1)
+    return work / bare
+
+
+def _row(width: int) -> int:
+    """Floats from one row to the next."""
+    return ceil_to(width, PAD) + PAD
+
+
+class _Parameters(NamedTuple):
+    """Of a layer: weights as its kernel wants them, and biases."""
+
+    weights: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float32]
+
+
+class _Tensor:
+    """Planes of some channels, kept in a ring, with zeros around each.
+
+    Parameters
+    ----------
+    channels
+        How many.
+    ring
+        Planes that are kept.
+    shape
+        (Y, X) of a plane.
+    """
+
+    def __init__(self, channels: int, ring: int, shape: tuple[int, int]) -> None:
+        self.channels, self._ring, self.row = channels, ring, _row(shape[1])
+        rows = shape[0] + 2
+        self._plane = rows * self.row
+        # A kernel may read a register beyond the last row.
+        self._memory = np.zeros(channels * ring * self._plane + 2 * PAD, dtype=np.float32)
+        whole = self._memory[: channels * ring * self._plane].reshape(channels, ring, rows, self.row)
+        self.values = whole[:, :, 1:-1, PAD : PAD + shape[1]]
+
+    def addresses(self, planes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Where voxel (0, 0) of each channel of each plane lies: (planes, channels)."""
+        places = np.arange(self.channels) * self._ring + (planes % self._ring)[:, None]
+        return int(self._memory.ctypes.data) + 4 * (places * self._plane + self.row + PAD)
+
+
+class _Part:
+    """The wanted part of a result: no zeros around it, but rows as long as a kernel writes them."""
+
+    def __init__(self, width: int, inside: Sequence[Span]) -> None:
+        z, y, x = inside
+        self.channels, self.row = 1, _row(width)
+        self._start, self._rows = z.start, y
+        self._memory = np.empty(z.size * y.size * self.row + 2 * PAD, dtype=np.float32)
+        whole = self._memory[: z.size * y.size * self.row].reshape(z.size, y.size, self.row)
+        self.values = whole[:, :, x.slice]
+
+    def addresses(self, planes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Where voxel (0, 0) of each plane would lie: (planes, 1)."""
+        rows = (planes - self._start) * self._rows.size - self._rows.start
+        return int(self._memory.ctypes.data) + 4 * self.row * rows[:, None]
+
+
+class _Work(NamedTuple):
+    """A layer with all that its kernel is called with, for one block.
+
+    ``tables`` and ``rest`` are the arguments before and behind the ranges of planes and rows; ``keep`` are
+    the arrays that they point into.
+    """
+
+    function: Any
+    tables: tuple[int, ...]
+    rows: Span
+    rest: tuple[int, ...]
+    keep: tuple[Any, ...]
+
+
+@functools.cache
+def why_not() -> str:
+    """In words, why the network can't be run here in this way; empty where it can.
+
+    Found out by trying: what was compiled has to agree with torch.
+    """
+    if importlib.util.find_spec("llvmlite") is None:
+        return "llvmlite is not installed (pip install napari-lucyd[cpu])"
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        network = LUCYD(LucydConfig(dimension=3, epsilon=1.0)).eval()
+        y = torch.rand((1, 1, 6, 10, 2 * PAD + 6))
+    try:
+        with torch.inference_mode():
+            agrees = all(map(_agree, network(y), CompiledLucyd(network, 1)(y)))
+    # Whatever an unknown version of llvmlite or an unknown processor makes of it: there is torch.
+    except Exception as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        return f"llvmlite could not compile for this processor: {first}"
+    return "" if agrees else "what llvmlite compiled for this processor does not agree with torch"
+
+
+def _agree(a: Tensor, b: Tensor) -> bool:
+    # Rounding is a hundredth of this.
+    return bool((a - b).abs().max() <= 1e-4 * (a.max() - a.min()))
+
+
+class CompiledLucyd:
+    """LUCYD as a function of a block.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode; it is left alone.
+    threads
+        How many to use.
+    should_stop
+        Asked before every step.
+    """
+
+    def __init__(self, network: LUCYD, threads: int, should_stop: Callable[[], bool] | None = None) -> None:
+        self.config = network.config
+        self._threads = max(1, threads)
+        self._should_stop = should_stop
+        folded: Any = fold(network)
+        self._rescale = folded.rescale
+        self._parameters = {layer.name: _parameters(folded, layer) for layer in LAYERS}
+        self._functions = {layer.kernel: compiled(layer.kernel) for layer in LAYERS}
+        self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
+        self._buffers: tuple[Any, dict[str, _Tensor]] | None = None
+
+    def __call__(self, y: Tensor, inside: Sequence[slice] | None = None) -> LucydOutput:
+        """Run a block.
+
+        Parameters
+        ----------
+        y
+            As `LUCYD.forward` has it, of one image, on the CPU.
+        inside
+            Along the spatial axes, what of the results is wanted; by default all.
+
+        Returns
+        -------
+        LucydOutput
+            Of that part.
+
+        Raises
+        ------
+        Cancelled
+            When ``should_stop`` says so.
+        """
+        dimension = self.config.dimension
+        if y.ndim != dimension + 2 or y.shape[:2] != (1, 1) or any(n % 2 for n in y.shape[2:]):
+            raise ValueError(
+                f"The network got a tensor of shape {tuple(y.shape)}; it needs (1, 1, "
+                f"{'Z, ' if dimension == 3 else ''}Y, X) with even sizes."
+            )
+        flat = dimension == 2
+        sizes = (1, *y.shape[2:]) if flat else tuple(y.shape[2:])
+        whole = [slice(0, n) for n in sizes]
+        wanted = whole if inside is None else whole[: 3 - dimension] + list(inside)
+        spans = [Span(*part.indices(size)[:2]) for part, size in zip(wanted, sizes, strict=True)]
+        block = y.detach().numpy().reshape(sizes)
+        kept = {name: _Part(sizes[2], spans) for name in RESULTS}
+        self._run(block, spans, kept, flat)
+        crop: tuple[Any, ...] = (0, 0, *(span.slice for span in spans[3 - dimension :]))
+        shape = (1, 1, *(span.size for span in spans[3 - dimension :]))
+        mask, update = (torch.from_numpy(kept[name].values).reshape(shape) for name in RESULTS)
+        intermediate = y[crop] + mask
+        output = torch.relu_(self._rescale(intermediate * update))
+        return LucydOutput(output, mask, update, intermediate)
+
+    def _run(
+        self, block: npt.NDArray[np.float32], inside: list[Span], kept: dict[str, _Part], flat: bool
+    ) -> None:
+        sizes = block.shape
+        steps = schedule(LAYERS, RESULTS, inside[0], sizes[0], planes_at_once(sizes), flat)
+        tensors = self._tensors(sizes, steps, flat)
+        tensors["y"].values[0] = block
+        rows, columns = (needed(LAYERS, dict.fromkeys(RESULTS, inside[k]), sizes[k]) for k in (1, 2))
+        homes: dict[str, Any] = {**tensors, **kept}
+        works = {
+            layer.name: self._work(layer, sizes, homes, rows[layer.name], columns[layer.name], flat)
+            for layer in LAYERS
+        }
+        for layer, planes in steps:
+            if self._should_stop is not None and self._should_stop():
+                raise Cancelled("Stopped.")
+            self._do(works[layer.name], planes)
+
+    def _tensors(self, sizes: tuple[int, ...], steps: list[Step], flat: bool) -> dict[str, _Tensor]:
+        """The buffers, by the names of all tensors; those of the last block if its shape was the same."""
+        found = rings(steps, flat)
+        key = (sizes, tuple(sorted(found.items())))
+        if self._buffers is None or self._buffers[0] != key:
+            self._buffers = None  # first let go of the old ones
+            full, half = (sizes[1], sizes[2]), (sizes[1] // 2, sizes[2] // 2)
+            tensors = {"y": _Tensor(1, sizes[0], full), "": _Tensor(1, 1, full)}
+            for layer in LAYERS:
+                if layer.name in RESULTS:
+                    continue
+                home = layer.kept_in
+                if home not in tensors:
+                    tensors[home] = _Tensor(layer.channels, found[home], half if layer.half else full)
+                tensors[layer.name] = tensors[home]
+            self._buffers = (key, tensors)
+        return self._buffers[1]
+
+    def _work(
+        self,
+        layer: Layer,
+        sizes: tuple[int, ...],
+        homes: dict[str, Any],
+        rows: Span,
+        columns: Span,
+        flat: bool,
+    ) -> _Work:
+        kernel, halves = layer.kernel, {other.name for other in LAYERS if other.half}
+        count = sizes[0] // 2 if layer.half and not flat else sizes[0]
+        planes = np.arange(count)
+        if flat:
+            reached = planes[:, None]
+        elif kernel.transposed:
+            reached = (planes // 2 - 1 + planes % 2)[:, None] + np.arange(2)
+        else:
+            reached = kernel.stride * planes[:, None] + np.arange(kernel.taps) - kernel.taps // 2
+        zeros = homes[""].addresses(np.zeros(1, dtype=np.int64)).item()
+        tables = []
+        for name in layer.inputs:
+            end = sizes[0] // 2 if name in halves and not flat else sizes[0]
+            tensor = homes[name]
+            found = tensor.addresses(reached.ravel()).reshape(*reached.shape, tensor.channels)
+            found[(reached < 0) | (reached >= end)] = zeros
+            tables.append(found.transpose(0, 2, 1).reshape(count, -1))
+        inputs = np.ascontiguousarray(np.concatenate(tables, axis=1))
+        output, parameters = homes[layer.name], self._parameters[layer.name]
+        outputs = np.ascontiguousarray(output.addresses(planes))
+        residual = homes[layer.residual] if layer.residual else output
+        doubled = kernel.residual == "doubled" and not flat
+        residuals = np.ascontiguousarray(residual.addresses(planes // 2 if doubled else planes))
+        arrays = (inputs, residuals, outputs, *parameters)
+        step = lanes() * (2 if kernel.transposed else 1)
+        width = sizes[2] // 2 if layer.half else sizes[2]
+        return _Work(
+            function=self._functions[kernel],
+            tables=(*(array.ctypes.data for array in arrays), inputs.shape[1], parameters.weights.shape[0]),
+            rows=rows,
+            rest=(
+                floor_to(columns.start, step),
+                columns.stop,
+                width,
+                homes[layer.inputs[0]].row,
+                residual.row,
+                output.row,
+            ),
+            keep=arrays,
+        )
+
+    def _do(self, work: _Work, planes: Span) -> None:
+        """Some planes of a layer, rows shared out among the threads."""
+
+        def part(start: int, stop: int) -> None:
+            work.function(*work.tables, *planes, start, stop, *work.rest)
+
+        if self._pool is None:
+            part(*work.rows)
+            return
+        shares = _SHARES * self._threads
+        borders = [work.rows.start + work.rows.size * k // shares for k in range(shares + 1)]
+        for _ in self._pool.map(part, borders[:-1], borders[1:]):
+            pass
+
+
+def _parameters(folded: Any, layer: Layer) -> _Parameters:
+    """Weights and biases of a layer, from the network with its batch norms folded."""
+    convolution = folded.get_submodule(_SOURCES[layer.name])
+    weight, bias = convolution.weight.detach(), convolution.bias.detach()
+    if weight.ndim == 4:
+        weight = weight[:, :, None]
+    part, with_bias = _SPLIT.get(layer.name, (slice(None), True))
+    if layer.kernel.transposed:
+        weight = _by_phase(weight)
+    else:
+        # (outputs, inputs, Z, Y, X) to (blocks, inputs, Z, Y, X, outputs of a block)
+        weight = weight[:, part].unflatten(0, (-1, layer.kernel.outputs)).movedim(1, -1)
+    if layer.kernel.reduce == "quotient":
+        bias = torch.cat((bias, bias.new_full((1,), folded.division.epsilon)))
+    bias = bias if with_bias else torch.zeros_like(bias)
+    return _Parameters(weight.contiguous().numpy(), bias.contiguous().numpy())
+
+
+def _by_phase(weight: Tensor) -> Tensor:
+    """(inputs, outputs, Z, Y, X) of a transposed convolution, by where the output voxel lies modulo two."""
+    # Output 2i takes input i - 1 with tap 3 and i with 1; output 2i + 1 takes i with 2 and i + 1 with 0.
+    taps = [torch.tensor([3, 1]), torch.tensor([2, 0])]
+    flat = weight.shape[2] == 1
+    phases = []
+    for z, y, x in product((0, 1), repeat=3):
+        part = weight if flat else weight[:, :, taps[z]]
+        part = part[:, :, :, taps[y]][:, :, :, :, taps[x]]
+        phases.append(part.movedim(1, -1))  # (inputs, Z, Y, X, outputs)
+    return torch.stack(phases)

@@ -1,0 +1,406 @@
+"""Convolutions compiled for this very processor, by LLVM, when they are first needed.
+
+LUCYD has four channels at full size. Libraries for deep learning put channels into the lanes of a vector
+register, sixteen in AVX-512, and so leave most of them empty; here the lanes hold voxels along X, and one
+register tile is four output channels of a few vectors. What LLVM has to be told is small: a loop over planes,
+rows and tiles, with the multiplications of one input row unrolled in it.
+
+A tensor is a table of plane pointers: ``table[z][entry]`` points at voxel (y, x) = (0, 0) of a plane. Which
+planes a kernel reads for plane z of its output, zeros beyond the border included, is thus no matter of the
+kernel's. Around each plane there are a row of zeros on either side, ``PAD`` zeros to the left, and as many
+behind the row's last whole `PAD`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+# Floats: rows begin at multiples of a cache line.
+PAD = 16
+# Channels that are computed together.
+BLOCK = 4
+
+_ARGUMENTS = (
+    "ptr %inputs, ptr %residuals, ptr %outputs, ptr %weights, ptr %bias, i64 %entries, i64 %blocks, "
+    "i64 %z0, i64 %z1, i64 %y0, i64 %y1, i64 %x0, i64 %x1, i64 %width, "
+    "i64 %input_row, i64 %residual_row, i64 %output_row"
+)
+_PROTOTYPE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 12)
+
+
+_engines: list[Any] = []
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kind of convolution.
+
+    Attributes
+    ----------
+    taps
+        Kernel size along Y and X, 3 or 1; along Z it is a matter of the table.
+    stride
+        Along Y and X: 1, or 2 for every second voxel from index 0 on.
+    transposed
+        Of four taps, which doubles Y and X; ``taps`` and ``stride`` do not count then.
+    outputs
+        Channels of a block.
+    residual
+        What is added of another tensor, and when: before the ReLU, before it and doubled along Y and X
+        (nearest neighbour), or after it.
+    relu
+        Whether negative values become 0.
+    reduce
+        What becomes of the channels of a block: all are kept, or their mean, or the residual divided by
+        their mean plus ``bias[4]``.
+    """
+
+    taps: int = 3
+    stride: int = 1
+    transposed: bool = False
+    outputs: int = BLOCK
+    residual: Literal["", "before", "doubled", "after"] = ""
+    relu: bool = True
+    reduce: Literal["", "mean", "quotient"] = ""
+
+
+@dataclass(frozen=True)
+class Host:
+    """The processor, for LLVM, and what its registers hold: so many vectors of ``lanes`` floats."""
+
+    name: str
+    features: str
+    lanes: int
+    registers: int
+
+
+def lanes() -> int:
+    """Floats in a register of this processor: X ranges begin at multiples of it (twice it if transposed)."""
+    return _host().lanes
+
+
+@functools.cache
+def _host() -> Host:
+    import llvmlite.binding as llvm
+
+    found = llvm.get_host_cpu_features()
+    x86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
+    if x86 and not found.get("fma"):
+        raise RuntimeError("it has no fused multiply-add")
+    wide = x86 and found.get("avx512f") and found.get("avx512vl")
+    width, registers = (16, 32) if wide else (8, 16) if x86 else (4, 32)
+    features = found.flatten()
+    if wide:  # LLVM would split vectors of 512 bits on some processors that have them
+        features += ",-prefer-256-bit"
+    return Host(llvm.get_host_cpu_name(), features, width, registers)
+
+
+@functools.cache
+def compiled(kernel: Kernel) -> Any:
+    """The kernel as a function of the arguments listed above; it runs without Python's lock.
+
+    Parameters
+    ----------
+    kernel
+        Which. ``inputs`` is a table of ``entries`` planes a row, ``outputs`` and ``residuals`` of
+        ``blocks * kernel.outputs`` (one where channels are reduced). ``weights`` is (blocks, entries, taps,
+        taps, outputs), of a transposed one (2, 2, 2, entries, 2, 2, 4): first the output's index modulo two
+        along Z, Y, X. Strides of rows are in floats.
+    """
+    import llvmlite.binding as llvm
+
+    host = _host()
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    text = _transposed(host) if kernel.transposed else _convolution(kernel, host)
+    module = llvm.parse_assembly(text)
+    module.verify()
+    target = llvm.Target.from_default_triple()
+    machine = target.create_target_machine(cpu=host.name, features=host.features, opt=3)
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    _engines.append(engine)  # the code lives as long as it
+    return _PROTOTYPE(engine.get_function_address("kernel"))
+
+
+class _Writer:
+    """LLVM's assembly, instruction by instruction."""
+
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        self.vector = f"<{lanes} x float>"
+        self.lines: list[str] = []
+        self._count = 0
+        self._block = "entry"
+
+    def _fresh(self, prefix: str) -> str:
+        self._count += 1
+        return f"{prefix}{self._count}"
+
+    def do(self, text: str) -> None:
+        self.lines.append("  " + text)
+
+    def value(self, text: str) -> str:
+        name = self._fresh("%v")
+        self.do(f"{name} = {text}")
+        return name
+
+    def label(self, name: str) -> None:
+        self.lines.append(f"{name}:")
+        self._block = name
+
+    @contextmanager
+    def loop(
+        self, start: str, stop: str, step: int, carried: list[str] | None = None
+    ) -> Iterator[tuple[str, list[str]]]:
+        """Index from ``start`` while below ``stop``; the body overwrites the list of carried vectors."""
+        head, body, end = (self._fresh(name) for name in ("head", "body", "end"))
+        before, carried = self._block, carried if carried is not None else []
+        first = list(carried)
+        self.do(f"br label %{head}")
+        self.label(head)
+        index, follow = self._fresh("%i"), self._fresh("%n")
+        phis = [self._fresh("%c") for _ in carried]
+        where = len(self.lines)
+        self.lines += [""] * (1 + len(phis))
+        more = self.value(f"icmp slt i64 {index}, {stop}")
+        self.do(f"br i1 {more}, label %{body}, label %{end}")
+        self.label(body)
+        carried[:] = phis
+        yield index, carried
+        self.do(f"{follow} = add i64 {index}, {step}")
+        self.do(f"br label %{head}")
+        self.lines[where] = f"  {index} = phi i64 [{start}, %{before}], [{follow}, %{self._block}]"
+        for k, (phi, old, new) in enumerate(zip(phis, first, carried, strict=True), where + 1):
+            self.lines[k] = f"  {phi} = phi {self.vector} [{old}, %{before}], [{new}, %{self._block}]"
+        carried[:] = phis
+        self.label(end)
+
+    def integer(self, operation: str, a: str | int, b: str | int) -> str:
+        return self.value(f"{operation} i64 {a}, {b}")
+
+    def at(self, pointer: str, index: str | int, kind: str = "float") -> str:
+        return self.value(f"getelementptr {kind}, ptr {pointer}, i64 {index}")
+
+    def load(self, pointer: str, index: str | int, lanes: int = 0) -> str:
+        kind = f"<{lanes or self.lanes} x float>"
+        return self.value(f"load {kind}, ptr {self.at(pointer, index)}, align 4")
+
+    def pointer(self, table: str, index: str) -> str:
+        return self.value(f"load ptr, ptr {self.at(table, index, 'ptr')}, align 8")
+
+    def splat(self, pointer: str, index: str | int) -> str:
+        one = self.value(f"load float, ptr {self.at(pointer, index)}, align 4")
+        low = self.value(f"insertelement {self.vector} poison, float {one}, i64 0")
+        return self.shuffle(low, [0] * self.lanes, self.lanes)
+
+    def shuffle(self, a: str, order: list[int], lanes: int, b: str = "poison") -> str:
+        kind, mask = f"<{lanes} x float>", ", ".join(f"i32 {k}" for k in order)
+        return self.value(f"shufflevector {kind} {a}, {kind} {b}, <{len(order)} x i32> <{mask}>")
+
+    def fma(self, a: str, b: str, c: str) -> str:
+        v = self.vector
+        return self.value(f"call {v} @llvm.fma.v{self.lanes}f32({v} {a}, {v} {b}, {v} {c})")
+
+    def op(self, operation: str, a: str, b: str) -> str:
+        return self.value(f"{operation} {self.vector} {a}, {b}")
+
+    def constant(self, number: float) -> str:
+        return "<" + ", ".join([f"float {number:e}"] * self.lanes) + ">"
+
+    def relu(self, a: str) -> str:
+        # Written so that a NaN stays one.
+        below = self.value(f"fcmp olt {self.vector} {a}, zeroinitializer")
+        return self.value(
+            f"select <{self.lanes} x i1> {below}, {self.vector} zeroinitializer, {self.vector} {a}"
+        )
+
+    def inside(self, x: str, width: str) -> str:
+        """Which lanes from x on are below the width."""
+        kind = f"<{self.lanes} x i64>"
+        steps = ", ".join(f"i64 {k}" for k in range(self.lanes))
+        room = self.integer("sub", width, x)
+        low = self.value(f"insertelement {kind} poison, i64 {room}, i64 0")
+        mask = ", ".join(["i32 0"] * self.lanes)
+        spread = self.value(f"shufflevector {kind} {low}, {kind} poison, <{self.lanes} x i32> <{mask}>")
+        return self.value(f"icmp slt {kind} <{steps}>, {spread}")
+
+    def masked(self, mask: str, a: str) -> str:
+        return self.value(
+            f"select <{self.lanes} x i1> {mask}, {self.vector} {a}, {self.vector} zeroinitializer"
+        )
+
+    def store(self, a: str, pointer: str, index: str, lanes: int = 0) -> None:
+        self.do(f"store <{lanes or self.lanes} x float> {a}, ptr {self.at(pointer, index)}, align 4")
+
+    def finished(self) -> str:
+        body = "\n".join(self.lines)
+        return (
+            f"declare {self.vector} @llvm.fma.v{self.lanes}f32({', '.join([self.vector] * 3)})\n"
+            f"define void @kernel({_ARGUMENTS}) {{\nentry:\n{body}\n  ret void\n}}\n"
+        )
+
+
+def _convolution(kernel: Kernel, host: Host) -> str:
+    code = _Writer(host.lanes)
+    # Accumulators, the vectors that are read, and a weight have to fit into the registers.
+    wide = 4 if host.registers >= 32 else 2
+    kept = 1 if kernel.reduce else kernel.outputs
+    size = kernel.taps**2 * kernel.outputs
+    below = code.value("icmp slt i64 %x1, %width")
+    limit = code.value(f"select i1 {below}, i64 %x1, i64 %width")
+    all_outputs = code.integer("mul", "%blocks", kept)
+    block_weights = code.integer("mul", "%entries", size)
+    tiled = code.integer("sub", limit, host.lanes * wide - 1)
+    with code.loop("%z0", "%z1", 1) as (z, _):
+        inputs = code.at("%inputs", code.integer("mul", z, "%entries"), "ptr")
+        first = code.integer("mul", z, all_outputs)
+        with code.loop("%y0", "%y1", 1) as (y, _), code.loop("0", "%blocks", 1) as (block, _):
+            row = _Row(
+                code,
+                kernel,
+                inputs,
+                weights=code.at("%weights", code.integer("mul", block, block_weights)),
+                bias=code.at("%bias", code.integer("mul", block, kernel.outputs)),
+                y=y,
+                channel=code.integer("add", first, code.integer("mul", block, kept)),
+            )
+            # Whole tiles, then single vectors; behind the last voxel these leave zeros.
+            with code.loop("%x0", tiled, host.lanes * wide) as (x, _):
+                row.tile(x, wide, masked=False)
+            # `x` dominates what follows: it is the first that the tiles did not reach.
+            with code.loop(x, "%x1", host.lanes) as (rest, _):
+                row.tile(rest, 1, masked=True)
+    return code.finished()
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row of the output, of one block of channels."""
+
+    code: _Writer
+    kernel: Kernel
+    inputs: str
+    weights: str
+    bias: str
+    y: str
+    channel: str
+
+    def tile(self, x: str, vectors: int, masked: bool) -> None:
+        """``vectors`` of voxels from x on."""
+        code, kernel, lanes = self.code, self.kernel, self.code.lanes
+        count = kernel.outputs
+        starts = [code.integer("add", x, k * lanes) for k in range(vectors)]
+        before = kernel.residual in ("before", "doubled")
+        sums = []
+        for c in range(count):
+            bias = code.splat(self.bias, c)
+            for start in starts:
+                sums.append(code.op("fadd", bias, self._residual(c, start)) if before else bias)
+        shift = kernel.taps // 2
+        top = code.integer("sub", code.integer("mul", self.y, kernel.stride), shift)
+        corner = code.integer("mul", top, "%input_row")
+        left = code.integer("sub", code.integer("mul", x, kernel.stride), shift)
+        offset = code.integer("add", corner, left)
+        with code.loop("0", "%entries", 1, sums) as (entry, _):
+            plane = code.at(code.pointer(self.inputs, entry), offset)
+            weights = code.at(self.weights, code.integer("mul", entry, kernel.taps**2 * count))
+            for dy in range(kernel.taps):
+                row = code.at(plane, code.integer("mul", "%input_row", dy))
+                for dx in range(kernel.taps):
+                    values = [self._values(row, dx, k) for k in range(vectors)]
+                    for c in range(count):
+                        weight = code.splat(weights, (dy * kernel.taps + dx) * count + c)
+                        for k, value in enumerate(values):
+                            sums[c * vectors + k] = code.fma(weight, value, sums[c * vectors + k])
+        self._finish(sums, starts, masked)
+
+    def _values(self, row: str, dx: int, k: int) -> str:
+        code, lanes = self.code, self.code.lanes
+        if self.kernel.stride == 1:
+            return code.load(row, dx + k * lanes)
+        both = code.load(row, dx + 2 * k * lanes, 2 * lanes)
+        return code.shuffle(both, list(range(0, 2 * lanes, 2)), 2 * lanes)
+
+    def _residual(self, c: int, x: str) -> str:
+        code, lanes = self.code, self.code.lanes
+        plane = code.pointer("%residuals", code.integer("add", self.channel, c))
+        if self.kernel.residual != "doubled":
+            return code.load(plane, code.integer("add", code.integer("mul", self.y, "%residual_row"), x))
+        row = code.integer("mul", code.integer("lshr", self.y, 1), "%residual_row")
+        half = code.load(plane, code.integer("add", row, code.integer("lshr", x, 1)), lanes // 2)
+        return code.shuffle(half, [k // 2 for k in range(lanes)], lanes // 2)
+
+    def _finish(self, sums: list[str], starts: list[str], masked: bool) -> None:
+        code, kernel = self.code, self.kernel
+        if kernel.relu:
+            sums = [code.relu(value) for value in sums]
+        columns = len(starts)
+        for k, x in enumerate(starts):
+            results = sums[k::columns]
+            if kernel.residual == "after" and not kernel.reduce:
+                results = [code.op("fadd", value, self._residual(c, x)) for c, value in enumerate(results)]
+            if kernel.reduce:
+                total = functools.reduce(lambda a, b: code.op("fadd", a, b), results)
+                results = [code.op("fmul", total, code.constant(1 / kernel.outputs))]
+            if kernel.reduce == "quotient":
+                floor = code.op("fadd", results[0], code.splat("%bias", kernel.outputs))
+                results = [code.op("fdiv", self._residual(0, x), floor)]
+            if masked:
+                mask = code.inside(x, "%width")
+                results = [code.masked(mask, value) for value in results]
+            place = code.integer("add", code.integer("mul", self.y, "%output_row"), x)
+            for c, value in enumerate(results):
+                plane = code.pointer("%outputs", code.integer("add", self.channel, c))
+                code.store(value, plane, place)
+
+
+def _transposed(host: Host) -> str:
+    """Output 2i takes inputs i - 1 and i, output 2i + 1 takes i and i + 1; see `compiled` for the weights."""
+    code = _Writer(host.lanes)
+    lanes = host.lanes
+    half_width = code.integer("lshr", "%width", 1)
+    start, size = code.integer("lshr", "%x0", 1), code.integer("mul", "%entries", 4 * BLOCK)
+    stop = code.integer("lshr", code.integer("add", "%x1", 1), 1)
+    with code.loop("%z0", "%z1", 1) as (z, _):
+        inputs = code.at("%inputs", code.integer("mul", z, "%entries"), "ptr")
+        outputs = code.at("%outputs", code.integer("mul", z, BLOCK), "ptr")
+        odd_z = code.integer("shl", code.integer("and", z, 1), 1)
+        with code.loop("%y0", "%y1", 1) as (y, _):
+            odd_y = code.integer("and", y, 1)
+            phase = code.integer("shl", code.integer("add", odd_z, odd_y), 1)
+            phases = [code.integer("add", phase, odd_x) for odd_x in (0, 1)]
+            weights = [code.at("%weights", code.integer("mul", k, size)) for k in phases]
+            top = code.integer("sub", code.integer("add", code.integer("lshr", y, 1), odd_y), 1)
+            corner = code.integer("mul", top, "%input_row")
+            with code.loop(start, stop, lanes) as (x, _):
+                # Four channels at even places, then four at odd ones.
+                sums = [code.splat("%bias", c) for _ in (0, 1) for c in range(BLOCK)]
+                offset = code.integer("sub", code.integer("add", corner, x), 1)
+                with code.loop("0", "%entries", 1, sums) as (entry, _):
+                    plane = code.at(code.pointer(inputs, entry), offset)
+                    begin = code.integer("mul", entry, 4 * BLOCK)
+                    taps = [code.at(w, begin) for w in weights]
+                    for ty in (0, 1):
+                        row = code.at(plane, code.integer("mul", "%input_row", ty))
+                        values = [code.load(row, k) for k in range(3)]
+                        for odd_x in (0, 1):
+                            for tx in (0, 1):
+                                for c in range(BLOCK):
+                                    weight = code.splat(taps[odd_x], (ty * 2 + tx) * BLOCK + c)
+                                    k = odd_x * BLOCK + c
+                                    sums[k] = code.fma(weight, values[odd_x + tx], sums[k])
+                mask = code.inside(x, half_width)
+                place = code.integer("add", code.integer("mul", y, "%output_row"), code.integer("shl", x, 1))
+                for c in range(BLOCK):
+                    even, odd = (code.masked(mask, code.relu(sums[k])) for k in (c, c + BLOCK))
+                    order = [k // 2 + lanes * (k % 2) for k in range(2 * lanes)]
+                    woven = code.shuffle(even, order, lanes, odd)
+                    code.store(woven, code.pointer(outputs, str(c)), place, 2 * lanes)
+    return code.finished()
