@@ -77,6 +77,5 @@ def test_the_work_of_a_margin_is_between_none_and_all_of_it(axes):
     assert equivalent_voxels([[(64, Span(0, 64))]] * axes) == pytest.approx(64**axes)
     with_margin = equivalent_voxels([[(112, Span(24, 88))]] * axes)
     assert 1.3 * 64**axes < with_margin < 0.8 * 112**axes
-    assert equivalent_voxels([[(112, Span(24, 88))] * 3, *[[(112, Span(24, 88))]] * (axes - 1)]) == pytest.approx(
-        3 * with_margin
-    )
+    three = [[(112, Span(24, 88))] * 3, *[[(112, Span(24, 88))]] * (axes - 1)]
+    assert equivalent_voxels(three) == pytest.approx(3 * with_margin)
