@@ -101,6 +101,15 @@ def test_tiff_drops_axes_of_one_entry_and_keeps_the_sizes_of_the_rest(tmp_path, 
     assert image.voxel_size == pytest.approx(steps("YX"), rel=1e-6)
 
 
+@pytest.mark.parametrize("suffix", [".tif", ".ome.tif", ".zarr"])
+@pytest.mark.parametrize("shape", [(2, 3, 4, 1), (2, 3, 1, 1), (2, 3, 1, 4)])
+def test_images_one_pixel_wide_keep_their_axes(tmp_path, suffix, shape):
+    array = np.arange(np.prod(shape), dtype="uint16").reshape(shape)
+    image = read_image(write_image(tmp_path / f"a{suffix}", array, axes="TZYX", voxel_size=None, unit=None))
+    assert image.axes == "TZYX"
+    np.testing.assert_array_equal(image.data, array)
+
+
 def test_zarr_and_tiff_take_zarr_arrays_and_lists(tmp_path):
     array = sample("TZYX")
     stored = zarr.create_array(store={}, data=array, chunks=(1, 2, 5, 6))

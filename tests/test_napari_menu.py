@@ -95,7 +95,7 @@ def test_the_samples_have_a_menu_of_the_plugins_name(viewer):
 
 
 def test_the_panel_opens_from_the_plugins_menu(viewer, qtbot):
-    choose(viewer, ["Plugins"], "Deconvolve (napari-lucyd)")
+    choose(viewer, ["Plugins", "napari-lucyd"], "Deconvolve (napari-lucyd)")
     (panel,) = (dock for dock in viewer.window.dock_widgets.values())
     qtbot.waitUntil(lambda: panel.estimator.settled, timeout=60_000)
     assert panel.viewer is viewer

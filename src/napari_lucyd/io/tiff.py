@@ -315,8 +315,9 @@ def _write_imagej(
     notes: str,
 ) -> None:
     order = [axes.index(letter) for letter in "TZCYX" if letter in axes]  # ImageJ's own order
-    shape = tuple(array.shape[index] for index in order)
-    metadata: dict[str, Any] = {"axes": "".join(axes[index] for index in order)}
+    # In full, one sample a pixel at the end: an image one pixel wide would be taken for samples.
+    shape = (*(array.shape[axes.index(letter)] if letter in axes else 1 for letter in "TZCYX"), 1)
+    metadata: dict[str, Any] = {"axes": "TZCYXS"}
     # ASCII, as the tag is; ImageJ and Bio-Formats show "um" as µm.
     spelling = {"micrometer": "um", "angstrom": "angstrom", "inch": "inch", None: "pixel"}
     metadata["unit"] = spelling.get(unit, unit_symbol(unit))
