@@ -16,14 +16,16 @@ ROOT = Path(__file__).parents[1]
 FILES = ROOT / "docs" / "results"
 IMAGES = ROOT / "docs" / "images"
 PAGE = ROOT / "docs" / "trust.md"
+# Those that are shipped, so that the page can be rebuilt whenever a model comes or goes.
+_SHIPPED = {card["name"] for card in nl.list_models()}
 METHODS = (
     "wiener",
     "richardson-lucy",
-    "mixture-rln",
-    "mixture-care",
-    "mixture",
-    "general",
-    "planes",
+    *(
+        name
+        for name in ("mixture-rln", "mixture-care", "mixture", "general", "nuclei", "membranes", "planes")
+        if name in _SHIPPED
+    ),
 )
 
 
@@ -82,7 +84,8 @@ What follows for everybody:
 - Heed the warning of noise beyond what a model was trained for. Panel, command line and recipe show it.
 - Put your own question: simulate what you look for (`lucyd simulate`, or `nl.degrade` with your own truth), and one image without it, and deconvolve both.
 
-{"".join(section(table, probe) for probe in PROBES)}"""
+{"".join(section(table, probe) for probe in PROBES).rstrip()}
+"""
 
 
 def coverage(table: TrustTable) -> str:

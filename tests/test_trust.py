@@ -50,7 +50,7 @@ def gaussian(sample):
 
 def richardson_lucy(sample):
     # Told the background, as the suite's competitor is not: then it is exact enough to be known.
-    method = nl.RichardsonLucy(sample.psf, num_iter=100, background=BACKGROUND)
+    method = nl.RichardsonLucy(sample.psf, num_iter=20, background=BACKGROUND)
     return nl.deconvolve(sample.image, method, outputs=("output",), device="cpu").output + BACKGROUND
 
 
@@ -94,8 +94,8 @@ def test_two_points_are_resolved_where_theory_has_it():
         # Noise of 3 % of the brightest pair, which is up to 6 % of the others.
         assert numbers[f"dip_{distance}"] == pytest.approx(100 * max(0, dip(distance)), abs=8)
     assert numbers["resolved"] == min(d for d in DISTANCES if dip(d) >= 0.265) == 5
-    # A Gaussian more, and the blur is 2.1.
-    assert measure_pairs(gaussian, 3)["resolved"] is None
+    # Blurred once more the image has a sigma of 2.5, which merges them all.
+    assert measure_pairs(lambda s: ndimage.gaussian_filter(s.image, 2), 3)["resolved"] is None
     assert measure_pairs(richardson_lucy, 2)["resolved"] < 5
 
 
@@ -144,9 +144,9 @@ def test_wrong_levels_and_grain_are_seen():
 
 def test_a_method_that_clips_is_caught():
     def clip(sample):
-        return np.minimum(sample.image, BACKGROUND + 0.4 * SIGNAL)
+        return np.minimum(sample.image, BACKGROUND + 0.3 * SIGNAL)
 
-    assert measure_flat(clip, 2)["level"] == pytest.approx(-60, abs=1)
+    assert measure_flat(clip, 2)["level"] == pytest.approx(-70, abs=1)
     assert measure_linearity(clip, 2)["twice"] > 10
     flux = measure_flux(clip, 2)
     assert flux["bright"] < 0.8 < flux["faint"] and flux["whole"] < 0.9
@@ -242,7 +242,8 @@ def test_a_run_that_fails_is_reported_and_the_others_go_on(random_model_2d, monk
     assert table.failures == ["random-2d, a constant, and flat fields: The output is not finite."]
     assert [entry.value for entry in table.row("flat", "random-2d")] == [None] * 3
     assert table.outside("flat").keys() == {"random-2d"}
-    assert all(entry.value == 0 for entry in table.row("flat", "truth"))
+    # Levels of float32, up to 1,200.
+    assert [entry.value for entry in table.row("flat", "truth")] == pytest.approx([0] * 3, abs=1e-4)
 
 
 def test_planes_beside_volumes_say_so_and_names_are_told_apart(random_model, random_model_2d):

@@ -32,7 +32,7 @@ DEFAULTS = {
     TableName.open: "wiener,richardson-lucy,mixture-rln,mixture-care,mixture,general",
     TableName.open2d: "wiener,richardson-lucy,planes",
     TableName.options: "wiener,richardson-lucy,mixture",
-    TableName.trust: ("wiener,richardson-lucy,mixture-rln,mixture-care,mixture,general,planes"),
+    TableName.trust: "wiener,richardson-lucy,mixture-rln,mixture-care,mixture,general,planes",
 }
 SEEDS = "100,101,102,103,104"
 

@@ -93,18 +93,18 @@ _EMPTINESS = (
         "background; the limit is the smallest object that models were trained on, 2×2×2",
     ),
     Quantity(
-        *("shift", "background off by", "σ", -1.0, 1.0),
+        *("shift", "background: error", "σ", -1.0, 1.0),
         "mean of the output minus the true background, in standard deviations of the image's noise",
     ),
 )
 
 _FLATNESS = (
     Quantity(
-        *("constant", "constant off by", "%", None, 0.1),
+        *("constant", "constant: error", "%", None, 0.1),
         "an image of one value throughout: the largest deviation, as a share of the value",
     ),
     Quantity(
-        *("level", "worst level off by", "%", -5.0, 5.0),
+        *("level", "worst level: error", "%", -5.0, 5.0),
         f"of {STEPS} flat fields beside each other, the mean that is farthest off, as a share of the range "
         "between the lowest and the highest",
     ),
@@ -147,11 +147,11 @@ _PAIRS = (
 
 _LINEARITY = (
     Quantity(
-        *("twice", "double the image: off by", "%", None, 0.1),
+        *("twice", "double the image: error", "%", None, 0.1),
         "largest deviation from twice the output, as a share of the output's range",
     ),
     Quantity(
-        *("lifted", "add a constant: off by", "%", None, 0.1),
+        *("lifted", "add a constant: error", "%", None, 0.1),
         f"the same with {OFFSET:g} added to every voxel",
     ),
     Quantity(
