@@ -94,7 +94,7 @@ def test_what_was_finished_before_a_cancel_is_kept_and_the_rest_is_nan(random_mo
 
 
 def test_a_cancel_within_a_tile_takes_less_than_two_seconds(random_model):
-    job = plan(image(24, 60, 60), random_model)
+    job = plan(image(48, 160, 160), random_model)
     job.measure()
     stop = threading.Event()
     pressed = []
