@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from napari_lucyd.models import Model, list_models, load_model, save_model
     from napari_lucyd.simulation import degrade, make_phantom, make_psf, make_surrogate
+    from napari_lucyd.stores import deconvolve_to_zarr
 
 # On Linux torch then takes its large buffers in huge pages: faulting them in by 4 KiB costs a third of the
 # time of a run on the CPU. Torch reads it once, when it first allocates; so it is set before anything can.
@@ -32,6 +33,7 @@ _HOMES = {
     "RichardsonLucy": "deconvolution",
     "Wiener": "deconvolution",
     "deconvolve": "deconvolution",
+    "deconvolve_to_zarr": "stores",
     "degrade": "simulation",
     "list_models": "models",
     "load_model": "models",
@@ -49,6 +51,7 @@ __all__ = [
     "RichardsonLucy",
     "Wiener",
     "deconvolve",
+    "deconvolve_to_zarr",
     "degrade",
     "list_models",
     "load_model",

@@ -184,10 +184,16 @@ def plan(
     region: Sequence[slice] | None = None,
     statistics: Statistics | None = None,
     allocate: Callable[[str, tuple[int, ...]], Any] | None = None,
+    processes: int = 1,
 ) -> Job:
     """Check a run and say what it will take, without reading a voxel or running the network.
 
     Parameters and errors are those of `deconvolve`.
+
+    Parameters
+    ----------
+    processes
+        How many such runs share the machine's memory.
 
     Returns
     -------
@@ -249,4 +255,4 @@ def plan(
     if classical:
         return ClassicalJob(source, model, chosen, choices, statistics, warnings)
     tile = None if tile_shape is None else check_tile_shape(tile_shape, spans, resampled, geometry.multiple)
-    return NetworkJob(source, model, chosen, choices, tile, statistics, warnings)
+    return NetworkJob(source, model, chosen, choices, tile, statistics, warnings, processes)

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from napari_lucyd.deconvolution.blocks import OUTPUTS
+from napari_lucyd.deconvolution.checks import check_statistics
 from napari_lucyd.deconvolution.choices import Choices
 from napari_lucyd.deconvolution.device import Device, cpu, free_memory
 from napari_lucyd.deconvolution.measuring import measure_prepared
-from napari_lucyd.deconvolution.normalization import Statistics
+from napari_lucyd.deconvolution.normalization import Count, Statistics
 from napari_lucyd.deconvolution.result import Progress, Result
 from napari_lucyd.deconvolution.source import Source
 
@@ -93,7 +94,9 @@ class Job(ABC):
         """Whether the stack is brought to isotropic voxels for the network, and back."""
         return self._choices.geometry.resampling is not None
 
-    def measure(self, should_stop: Callable[[], bool] | None = None) -> Statistics:
+    def measure(
+        self, should_stop: Callable[[], bool] | None = None, count: Count | None = None
+    ) -> Statistics:
         """The numbers of the whole input, not of the region; read once, then remembered.
 
         They are those of its preparation and, taken after it, of its normalisation.
@@ -102,6 +105,8 @@ class Job(ABC):
         ----------
         should_stop
             Asked again and again while the input is read.
+        count
+            Has parts of the input counted elsewhere; see `napari_lucyd.deconvolution.normalization.measure`.
 
         Raises
         ------
@@ -113,11 +118,29 @@ class Job(ABC):
         if self._statistics is None:
             choices = self._choices
             self._statistics = measure_prepared(
-                self._source, choices.preparation, choices.normalization, choices.separate, should_stop
+                self._source,
+                choices.preparation,
+                choices.normalization,
+                choices.separate,
+                should_stop,
+                count,
             )
             for text in [*self._statistics.warnings, *self._input_warnings(self._statistics)]:
                 self._warn(text)
         return self._statistics
+
+    def adopt(self, statistics: Statistics) -> None:
+        """Take statistics that an equal run has measured on the same input.
+
+        Raises
+        ------
+        ValueError
+            If they were taken otherwise than this run asks for.
+        """
+        check_statistics(statistics, self._choices)
+        self._statistics = statistics
+        for text in statistics.warnings:
+            self._warn(text)
 
     @abstractmethod
     def estimate_seconds(self) -> float:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from napari_lucyd.deconvolution.background import estimate_background
 from napari_lucyd.deconvolution.coverage import noise_share
-from napari_lucyd.deconvolution.normalization import Statistics, measure
+from napari_lucyd.deconvolution.normalization import Count, Statistics, measure
 from napari_lucyd.deconvolution.preparation import AUTO, Preparation, Prepared
 from napari_lucyd.deconvolution.smoothing import sigma_for
 from napari_lucyd.deconvolution.source import Source
@@ -20,6 +20,7 @@ def measure_prepared(
     normalization: Normalization,
     separate: str,
     should_stop: Callable[[], bool] | None = None,
+    count: Count | None = None,
 ) -> Statistics:
     """Find the numbers of a preparation, and take the statistics of the prepared image.
 
@@ -31,6 +32,8 @@ def measure_prepared(
         What is to be done to it; without anything this is `measure`.
     normalization, separate, should_stop
         See `measure`.
+    count
+        See `measure`; what is to be prepared is read here nevertheless.
 
     Raises
     ------
@@ -38,7 +41,7 @@ def measure_prepared(
         As `measure` does.
     """
     if not wish.wanted:
-        return measure(source, normalization, separate, should_stop)
+        return measure(source, normalization, separate, should_stop, count)
     # As it is: refuses what cannot be used, and finds saturation, which nobody could see afterwards.
     raw = measure(source, Normalization("minmax"), separate, should_stop)
     prepared = _prepared(source, wish, raw, should_stop)

@@ -32,8 +32,10 @@ class NetworkJob(Job):
         tile_shape: tuple[int, ...] | None,
         statistics: Statistics | None,
         warnings: list[str],
+        processes: int = 1,
     ) -> None:
         super().__init__(source, compile_where_possible(model.network, device), choices, warnings)
+        self._processes = processes
         self._model = model
         self._statistics = statistics
         self._run: run.Run | None = None
@@ -125,7 +127,7 @@ class NetworkJob(Job):
         return automatic_tile_shape(
             choices.geometry,
             choices.spans,
-            free,
+            free // self._processes,
             self.device.kind,
             appetite(self._model.network, self.device),
         )

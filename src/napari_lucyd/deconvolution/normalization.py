@@ -16,7 +16,13 @@ from napari_lucyd.deconvolution.errors import Cancelled
 from napari_lucyd.deconvolution.preparation import UNPREPARED, Prepared
 from napari_lucyd.deconvolution.selection import Selection
 from napari_lucyd.deconvolution.source import Source
+from napari_lucyd.deconvolution.tiling import Tile
 from napari_lucyd.models.normalization import METHODS, Normalization
+
+# A part of one volume: its leading indices, and what of it.
+Part = tuple[tuple[int, ...], Tile]
+# Counts parts, in the first pass or again in the second, into a selection.
+Count = Callable[[Selection, Sequence[Part], bool], None]
 
 # A detector's full scale: 8, 10, 12, 14, 15 and 16 bits.
 _FULL_SCALES = frozenset(2.0**bits - 1 for bits in (8, 10, 12, 14, 15, 16))
@@ -154,7 +160,11 @@ def _percentages(normalization: Normalization) -> tuple[float, ...]:
 
 
 def measure(
-    source: Source, normalization: Normalization, separate: str, should_stop: Callable[[], bool] | None = None
+    source: Source,
+    normalization: Normalization,
+    separate: str,
+    should_stop: Callable[[], bool] | None = None,
+    count: Count | None = None,
 ) -> Statistics:
     """Take the statistics of a whole input, part by part; exact, and the same however it is stored.
 
@@ -168,6 +178,8 @@ def measure(
         Leading axes with numbers of their own.
     should_stop
         Asked between parts.
+    count
+        Has parts counted elsewhere; by default they are read here, one after the other.
 
     Raises
     ------
@@ -184,22 +196,26 @@ def measure(
         members.setdefault(key, []).append(lead)
     parts = source.parts()
 
-    def go_through(key: tuple[int, ...], add: Callable[[Any], None]) -> None:
-        for lead in members[key]:
-            for part in parts:
-                if should_stop is not None and should_stop():
-                    raise Cancelled("Stopped while the intensity range was being read.")
-                add(source.read(lead, part.spans))
+    def count_here(selection: Selection, wanted: Sequence[Part], again: bool) -> None:
+        for lead, part in wanted:
+            if should_stop is not None and should_stop():
+                raise Cancelled("Stopped while the intensity range was being read.")
+            values = source.read(lead, part.spans)
+            (selection.add_again if again else selection.add)(values)
+
+    def go_through(key: tuple[int, ...], selection: Selection, again: bool) -> None:
+        wanted = [(lead, part) for lead in members[key] for part in parts]
+        (count or count_here)(selection, wanted, again)
 
     measured = []
     for key in members:
         selection = groups[key] = Selection(source.dtype, _percentages(normalization))
-        go_through(key, selection.add)
+        go_through(key, selection, again=False)
         index = tuple(zip((name for name in leading if name in separate), key, strict=True))
         _refuse_unusable(selection, index)
         if selection.needs_second_pass:
             selection.prepare_second_pass()
-            go_through(key, selection.add_again)
+            go_through(key, selection, again=True)
         measured.append(_group(selection, normalization, index, source.dtype))
     return Statistics(normalization, separate, tuple(measured), tuple(_warnings(measured, normalization)))
 

@@ -25,6 +25,7 @@ from napari_lucyd.deconvolution.tiling import Tile, cut
 from napari_lucyd.deconvolution.trial import working_device
 from napari_lucyd.networks.network import Network
 
+NOTHING_BUT_ZEROS = "The network returned nothing but zeros"
 # Smaller volumes may well be restored to nothing but background.
 _FEW_VOXELS = 1000
 
@@ -195,7 +196,7 @@ class Run:
         contrast, self._range = self._range.size / group.s, _Range()
         if bright or contrast == 0:
             return
-        text = f"The network returned nothing but zeros for {self._choices.label(lead)}"
+        text = f"{NOTHING_BUT_ZEROS} for {self._choices.label(lead)}"
         # A few voxels, a dark corner or a blank frame of a series may well be black.
         voxels = math.prod(span.size for span in self._choices.spans)
         if self._choices.region_given or voxels < _FEW_VOXELS or contrast < 0.5:

@@ -8,6 +8,7 @@ cut into parts. Integers of up to 16 bits need the first pass only.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -104,6 +105,29 @@ class Selection:
         upper = keys >> 16
         for number, counts in self._lower.items():
             counts += np.bincount(keys[upper == number] & np.uint32(0xFFFF), minlength=_BINS)
+
+    def emptied(self) -> Selection:
+        """A copy that has counted nothing, for the pass that comes next: what it counts can be merged."""
+        other = copy.copy(self)
+        other._upper = np.zeros_like(self._upper)
+        other._lower = {number: np.zeros_like(counts) for number, counts in self._lower.items()}
+        other.finite = other.nans = other.infinities = other.at_maximum = 0
+        other.minimum, other.maximum = np.inf, -np.inf
+        return other
+
+    def merge(self, other: Selection) -> None:
+        """Add what another, begun as a copy of this one, has counted in one pass."""
+        self._upper += other._upper
+        for number, counts in other._lower.items():
+            self._lower[number] += counts
+        self.finite += other.finite
+        self.nans += other.nans
+        self.infinities += other.infinities
+        self.minimum = min(self.minimum, other.minimum)
+        if other.maximum > self.maximum:
+            self.maximum, self.at_maximum = other.maximum, other.at_maximum
+        elif other.maximum == self.maximum:
+            self.at_maximum += other.at_maximum
 
     def percentile(self, percentage: float) -> float:
         """The percentile, interpolated linearly between ranks as ``numpy.percentile`` has it."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,9 @@ NAMESPACE = "napari-lucyd"
 """Key of our metadata among the group's attributes."""
 
 _CHUNK = {"T": 1, "C": 1, "Z": 32, "Y": 256, "X": 256}  # 8 MiB of float32: a screenful, and quick to fetch
+# More chunks than this would be too many files: they are then kept in shards, each of so many chunks an axis.
+_FILES = 4096
+_SHARD = {"T": 1, "C": 1, "Z": 2, "Y": 2, "X": 2}
 _TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
 
 
@@ -146,7 +151,7 @@ def write_zarr(
     notes: dict[str, Any],
     name: str,
 ) -> None:
-    """Write an OME-Zarr 0.5 image of one resolution; see :func:`napari_lucyd.io.write_image`.
+    """Write an OME-Zarr 0.5 image as a pyramid; see :func:`napari_lucyd.io.write_image`.
 
     Parameters
     ----------
@@ -161,26 +166,189 @@ def write_zarr(
     name
         Name of the image.
     """
+    stored = create_zarr(
+        path, array.shape, array.dtype, axes=axes, voxel_size=voxel_size, unit=unit, name=name
+    )
+    for block in _pieces(array.shape, stored.shards or stored.chunks):
+        stored[block] = np.asarray(array[block])
+    finish_zarr(path, notes)
+
+
+def create_zarr(
+    path: Path,
+    shape: Sequence[int],
+    dtype: Any,
+    *,
+    axes: str,
+    voxel_size: tuple[float, ...] | None,
+    unit: str | None,
+    name: str,
+) -> zarr.Array[Any]:
+    """Make an OME-Zarr 0.5 image whose voxels are still to come; see `finish_zarr`.
+
+    Parameters
+    ----------
+    path
+        The folder to make.
+    shape, dtype
+        Of the image.
+    axes, voxel_size, unit, name
+        As in `write_zarr`.
+
+    Returns
+    -------
+    zarr.Array
+        To be written in whole shards, or whole chunks where there are none, so that no two writers meet. What
+        is not written is NaN; 0 in integers.
+    """
     steps = dict(zip(spatial(axes), voxel_size, strict=True)) if voxel_size is not None else {}
-    scale = {"type": "scale", "scale": [steps.get(letter, 1.0) for letter in axes]}
     multiscale = {
         "name": name,
         "axes": [_axis(letter, unit if steps else None) for letter in axes],
-        "datasets": [{"path": "0", "coordinateTransformations": [scale]}],
+        "datasets": [_dataset("0", [steps.get(letter, 1.0) for letter in axes], [1] * len(axes))],
     }
-    attributes: dict[str, Any] = {"ome": {"version": "0.5", "multiscales": [multiscale]}}
-    if notes:
-        attributes[NAMESPACE] = notes
-    group = zarr.create_group(path, zarr_format=3, attributes=attributes)
-    chunks = tuple(min(size, _CHUNK[letter]) for size, letter in zip(array.shape, axes, strict=True))
-    names = [letter.lower() for letter in axes]
-    stored = group.create_array(
-        "0", shape=array.shape, chunks=chunks, dtype=array.dtype, dimension_names=names
+    group = zarr.create_group(
+        path, zarr_format=3, attributes={"ome": {"version": "0.5", "multiscales": [multiscale]}}
     )
-    starts = [range(0, size, chunk) for size, chunk in zip(array.shape, chunks, strict=True)]
+    return _create_level(group, "0", tuple(shape), np.dtype(dtype), axes)
+
+
+def open_zarr(path: Path) -> zarr.Array[Any]:
+    """Open the highest resolution of what `create_zarr` made, to write to it."""
+    array = zarr.open_group(path, mode="r+")["0"]
+    if not isinstance(array, zarr.Array):
+        raise ImageFileError(f"{path}: not an OME-Zarr image of ours")
+    return array
+
+
+def finish_zarr(path: Path, notes: dict[str, Any], should_stop: Callable[[], bool] | None = None) -> bool:
+    """Add the lower resolutions of an image that `create_zarr` made, and what is to be noted with it.
+
+    Every level halves Y and X, and Z where its step is no longer than theirs, until a plane fits into one
+    chunk. A voxel is the mean of those that it covers, without those that are NaN.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    notes
+        Kept among the group's attributes.
+    should_stop
+        Asked between pieces.
+
+    Returns
+    -------
+    bool
+        Whether it was finished; nothing says so in the file where it was not, and it can be done again.
+    """
+    group = zarr.open_group(path, mode="r+")
+    ome = as_json_dict(group.attrs["ome"])
+    multiscale = ome["multiscales"][0]
+    axes = "".join(axis["name"].upper() for axis in multiscale["axes"])
+    level = open_zarr(path)
+    scale = _scale(multiscale["datasets"][0], len(axes))
+    total = np.ones(len(axes), dtype=int)
+    datasets = multiscale["datasets"][:1]
+    while factors := _halving(axes, level.shape, scale * total):
+        total = total * factors
+        shape = tuple(size // factor for size, factor in zip(level.shape, factors, strict=True))
+        lower = _create_level(group, str(len(datasets)), shape, level.dtype, axes)
+        for block in _pieces(shape, lower.shards or lower.chunks):
+            if should_stop is not None and should_stop():
+                return False
+            fine = tuple(
+                slice(part.start * factor, part.stop * factor)
+                for part, factor in zip(block, factors, strict=True)
+            )
+            lower[block] = _block_means(np.asarray(level[fine]), factors)
+        datasets.append(_dataset(str(len(datasets)), scale * total, total))
+        level = lower
+    multiscale["datasets"] = datasets
+    group.attrs.update({"ome": ome, **({NAMESPACE: notes} if notes else {})})
+    return True
+
+
+def _create_level(
+    group: zarr.Group, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], axes: str
+) -> zarr.Array[Any]:
+    chunks = tuple(_chunk(size, letter) for size, letter in zip(shape, axes, strict=True))
+    count = math.prod(-(-size // chunk) for size, chunk in zip(shape, chunks, strict=True))
+    shards = None
+    if count > _FILES:
+        factors = (
+            _SHARD[letter] if size > _CHUNK[letter] else 1 for size, letter in zip(shape, axes, strict=True)
+        )
+        shards = tuple(chunk * factor for chunk, factor in zip(chunks, factors, strict=True))
+    return group.create_array(
+        name,
+        shape=shape,
+        chunks=chunks,
+        shards=shards,
+        dtype=dtype,
+        fill_value=math.nan if dtype.kind == "f" else 0,
+        dimension_names=[letter.lower() for letter in axes],
+        overwrite=True,
+    )
+
+
+def _chunk(size: int, letter: str) -> int:
+    """Near the usual size, and such that the last chunk is no sliver: a task's halo costs as much there."""
+    if letter in "TC":
+        return 1
+    parts = max(1, round(size / _CHUNK[letter]))
+    # A multiple of what any network halves its input by.
+    return min(size, -(-size // (4 * parts)) * 4)
+
+
+def _dataset(
+    path: str, scale: Sequence[float] | np.ndarray, total: Sequence[int] | np.ndarray
+) -> dict[str, Any]:
+    """A level's entry; its first voxel lies in the middle of those of the highest resolution it covers."""
+    steps = [float(step) for step in scale]
+    transformations: list[dict[str, Any]] = [{"type": "scale", "scale": steps}]
+    if any(factor > 1 for factor in total):
+        shift = [
+            step / factor * (factor - 1) / 2 for step, factor in zip(steps, map(int, total), strict=True)
+        ]
+        transformations.append({"type": "translation", "translation": shift})
+    return {"path": path, "coordinateTransformations": transformations}
+
+
+def _halving(axes: str, shape: Sequence[int], steps: np.ndarray) -> tuple[int, ...] | None:
+    """By what the next level is coarser along each axis; None where a plane is small enough."""
+    if all(size <= _CHUNK[letter] for size, letter in zip(shape, axes, strict=True) if letter in "YX"):
+        return None
+    lateral = max(steps[axes.index("Y")], steps[axes.index("X")])
+    factors = []
+    for size, letter, step in zip(shape, axes, steps, strict=True):
+        wanted = letter in "YX" or (letter == "Z" and step <= lateral * math.sqrt(2))
+        factors.append(2 if wanted and size > 1 else 1)
+    return tuple(factors)
+
+
+def _block_means(values: np.ndarray, factors: Sequence[int]) -> np.ndarray:
+    """Means over blocks of ``factors`` voxels, in the dtype of the values."""
+    shape = [n for size, factor in zip(values.shape, factors, strict=True) for n in (size // factor, factor)]
+    axes = tuple(range(1, 2 * values.ndim, 2))
+    blocks = values.reshape(shape)
+    if values.dtype.kind == "f":
+        if not np.isnan(values).any():
+            return np.asarray(blocks.mean(axis=axes, dtype=values.dtype))
+        known = np.isfinite(blocks)
+        count = known.sum(axis=axes)
+        total = np.where(known, blocks, 0).sum(axis=axes, dtype=values.dtype)
+        means = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        return np.asarray(means, values.dtype)
+    means = blocks.mean(axis=axes)
+    return np.asarray(means > 0.5 if values.dtype.kind == "b" else np.rint(means), values.dtype)
+
+
+def _pieces(shape: Sequence[int], sizes: Sequence[int]) -> Iterator[tuple[slice, ...]]:
+    """Slices that cover an array once, none longer than ``sizes``."""
+    starts = [range(0, whole, size) for whole, size in zip(shape, sizes, strict=True)]
     for corner in itertools.product(*starts):
-        block = tuple(slice(start, start + chunk) for start, chunk in zip(corner, chunks, strict=True))
-        stored[block] = np.asarray(array[block])
+        ends = (min(start + size, whole) for start, size, whole in zip(corner, sizes, shape, strict=True))
+        yield tuple(map(slice, corner, ends))
 
 
 def _axis(letter: str, unit: str | None) -> dict[str, str]:

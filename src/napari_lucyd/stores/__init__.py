@@ -1,0 +1,20 @@
+"""Deconvolution of images larger than memory into OME-Zarr, resumed where it stopped, on one machine or many.
+
+The engine is that of `napari_lucyd.deconvolution`; here is what decides which part is computed where and
+when, and what remembers it.
+"""
+
+from __future__ import annotations
+
+from .errors import StoreError
+from .job import StoreJob, deconvolve_to_zarr, plan_to_zarr
+from .ledger import PARTIAL, partial_path
+
+__all__ = [
+    "PARTIAL",
+    "StoreError",
+    "StoreJob",
+    "deconvolve_to_zarr",
+    "partial_path",
+    "plan_to_zarr",
+]

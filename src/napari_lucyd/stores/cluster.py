@@ -1,0 +1,132 @@
+"""Tasks on the workers of a dask.distributed cluster; workers that are lost are replaced by others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from napari_lucyd.deconvolution import Cancelled, Statistics
+from napari_lucyd.deconvolution.normalization import Count, Part
+from napari_lucyd.deconvolution.selection import Selection
+
+from .errors import StoreError
+from .layout import Region
+from .task import Outcome, Setting, compute, count
+
+GPU = "GPU"
+"""Name of the resource that workers with a GPU of their own are started with: ``--resources GPU=1``."""
+
+# Tasks that wait at the scheduler for each worker: enough that none runs dry, few enough for any scheduler.
+_AHEAD = 2
+_POLL_SECONDS = 0.2
+# How long the first worker may take to come, for instance out of a queue.
+_PATIENCE_SECONDS = 600
+
+
+class Cluster:
+    """The workers of a client; see `workers.Workers`.
+
+    Parameters
+    ----------
+    client
+        A ``dask.distributed.Client``. If any of its workers has the resource ``GPU``, tasks go only to such,
+        each taking one.
+
+    Attributes
+    ----------
+    processes
+        The most workers on one machine, by what can be seen now.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        hosts = [worker["host"] for worker in workers]
+        self.processes = max((hosts.count(host) for host in hosts), default=1)
+        self._resources = {GPU: 1} if any(GPU in worker["resources"] for worker in workers) else None
+
+    def counting(self, setting: Setting, should_stop: Callable[[], bool] | None) -> Count | None:
+        """Have parts of the image counted by the workers."""
+
+        def on_workers(selection: Selection, parts: Sequence[Part], again: bool) -> None:
+            share = max(1, -(-len(parts) // (8 * max(1, self._count()))))
+            batches = [list(parts[start : start + share]) for start in range(0, len(parts), share)]
+            calls = [(count, (selection.emptied(), batch, again)) for batch in batches]
+            for counted in self._each(setting, calls, should_stop):
+                selection.merge(counted)
+
+        return on_workers
+
+    def run(
+        self,
+        setting: Setting,
+        statistics: Statistics,
+        tasks: Sequence[tuple[int, Region]],
+        should_stop: Callable[[], bool] | None,
+    ) -> Iterator[Outcome]:
+        """Do tasks on the workers; yields each as it is done, in any order."""
+        calls = [(compute, (statistics, number, region)) for number, region in tasks]
+        yield from self._each(setting, calls, should_stop)
+
+    def _each(
+        self,
+        setting: Setting,
+        calls: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]],
+        should_stop: Callable[[], bool] | None,
+    ) -> Iterator[Any]:
+        """Call functions with the setting before their other arguments; yields what they return."""
+        from distributed import KilledWorker
+
+        self._wait_for_workers(should_stop)
+        # Sent once, and kept by the scheduler: a worker that is lost does not take it along.
+        shared = self._client.submit(_same, setting, pure=False)
+        waiting = list(reversed(calls))
+        running: set[Any] = set()
+        try:
+            while waiting or running:
+                while waiting and len(running) < _AHEAD * max(1, self._count()):
+                    function, arguments = waiting.pop()
+                    running.add(
+                        self._client.submit(
+                            function, shared, *arguments, pure=False, resources=self._resources, retries=1
+                        )
+                    )
+                done = {future for future in running if future.done()}
+                if not done:
+                    if should_stop is not None and should_stop():
+                        raise Cancelled("Stopped; what is finished is kept.")
+                    time.sleep(_POLL_SECONDS / 10)
+                    continue
+                running -= done
+                for future in done:
+                    try:
+                        found = future.result()
+                    except KilledWorker as error:
+                        raise StoreError(
+                            "Every worker that took one part of the work died of it, probably for want "
+                            f"of memory ({error}). Give workers more, or smaller tiles. What is finished "
+                            "is kept."
+                        ) from error
+                    yield found
+        finally:
+            self._client.cancel(list(running))
+
+    def _count(self) -> int:
+        return len(self._client.scheduler_info(n_workers=-1)["workers"])
+
+    def _wait_for_workers(self, should_stop: Callable[[], bool] | None) -> None:
+        began = time.monotonic()
+        while not self._count():
+            if should_stop is not None and should_stop():
+                raise Cancelled("Stopped before any worker came.")
+            if time.monotonic() - began > _PATIENCE_SECONDS:
+                raise StoreError(
+                    f"The scheduler at {self._client.scheduler.address} had no worker for "
+                    f"{_PATIENCE_SECONDS // 60} minutes; start some (dask worker ADDRESS), and run again."
+                )
+            time.sleep(_POLL_SECONDS)
+
+
+def _same(setting: Setting) -> Setting:
+    return setting

@@ -1,0 +1,494 @@
+"""A run into OME-Zarr: planned, begun or gone on with, finished."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from napari_lucyd.deconvolution import Job, Progress, Statistics, name_axes, plan
+from napari_lucyd.deconvolution.source import Source
+from napari_lucyd.io import ImageFileError, canonical_unit, read_image
+from napari_lucyd.io.zarr import create_zarr, finish_zarr, open_zarr
+
+from .errors import StoreError
+from .identity import differences, identity, statistics_as_json, statistics_from_json
+from .layout import Region, regions, task_shape
+from .ledger import Ledger, discard, partial_path
+from .task import Outcome, Setting, voxels
+from .workers import Here, Workers
+
+# What all resolutions take over the highest: a third more where Y and X are halved, less where Z is as well.
+_PYRAMID = 4 / 3
+
+
+def plan_to_zarr(
+    volume: Any,
+    model: Any,
+    out: str | os.PathLike[str] | Mapping[str, Path],
+    *,
+    outputs: Sequence[str] = ("output",),
+    axes: str | None = None,
+    voxel_size: Sequence[float] | None = None,
+    unit: str | None = None,
+    region: Sequence[slice] | None = None,
+    tile_shape: Sequence[int] | None = None,
+    overwrite: bool = False,
+    processes: int = 1,
+    **options: Any,
+) -> StoreJob:
+    """Plan a run whose results go to OME-Zarr, tile by tile; nothing is computed or written.
+
+    Parameters and errors are those of `deconvolve_to_zarr`.
+
+    Parameters
+    ----------
+    processes
+        How many will share the memory of a machine.
+    """
+    if isinstance(volume, (str, os.PathLike)):
+        image = read_image(volume, lazy=True)
+        array, axes = image.data, axes or image.axes
+        if voxel_size is None:
+            voxel_size, unit = image.voxel_size, image.unit
+    else:
+        array = volume
+    destinations = _destinations(out, outputs)
+    shared = {**options, "outputs": tuple(destinations), "voxel_size": voxel_size}
+    named = name_axes(array.shape, array.dtype, model.dimension, axes, getattr(array, "dims", None)).names
+    _check_order(named)
+    job = plan(
+        array,
+        model,
+        axes=named,
+        region=region,
+        tile_shape=tile_shape,
+        processes=processes,
+        allocate=lambda name, shape: None,
+        **shared,
+    )
+    return StoreJob(
+        job, volume, array, model, {**shared, "axes": named}, destinations, unit, region, overwrite
+    )
+
+
+def deconvolve_to_zarr(
+    volume: Any,
+    model: Any,
+    out: str | os.PathLike[str] | Mapping[str, Path],
+    *,
+    outputs: Sequence[str] = ("output",),
+    axes: str | None = None,
+    voxel_size: Sequence[float] | None = None,
+    unit: str | None = None,
+    region: Sequence[slice] | None = None,
+    tile_shape: Sequence[int] | None = None,
+    overwrite: bool = False,
+    progress: Callable[[Progress], object] | None = None,
+    client: Any = None,
+    **options: Any,
+) -> dict[str, Path]:
+    """Deconvolve an image of any size into OME-Zarr 0.5, in memory that does not grow with it.
+
+    Until it is finished a result bears its name with ``.partial`` at the end. A run that was stopped, in
+    whatever way, goes on from there when it is called again with the same image and options.
+
+    Parameters
+    ----------
+    volume
+        As for `napari_lucyd.deconvolve`, its axes in the order TCZYX; or the path of an image file.
+    model
+        As for `napari_lucyd.deconvolve`.
+    out
+        The folder of the output, ``NAME.ome.zarr``; other parts are written beside it, as
+        ``NAME_correction_mask.ome.zarr`` and so on. Or a path for each part.
+    outputs
+        Which parts to write.
+    voxel_size, unit
+        (Z, Y, X) or (Y, X) steps, and their unit of length; by default what the file says.
+    region, tile_shape, axes
+        As for `napari_lucyd.deconvolve`.
+    overwrite
+        Replace results that exist, and begin anew what another run has left unfinished.
+    progress
+        Called with a `Progress` after each task, of one or more whole chunks.
+    client
+        A ``dask.distributed.Client`` whose workers do the tasks. They have to see the image (a path, or an
+        array that can be pickled) and the destination under the same names.
+    **options
+        Of `napari_lucyd.deconvolve`: device, halo, normalization, isotropic, prefilter, subtract_background,
+        flips, separate.
+
+    Returns
+    -------
+    dict
+        The path of each part.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the input or a choice cannot be used; among them StoreError, where results are in the way, the
+        disk is full or an unfinished run was another one.
+    OutOfMemory, DeconvolutionError
+        If the run fails; what is finished is kept.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile, napari_lucyd as nl
+    >>> image = np.random.default_rng(0).random((8, 16, 16), dtype=np.float32)
+    >>> out = tempfile.mkdtemp() + "/restored.ome.zarr"
+    >>> paths = nl.deconvolve_to_zarr(image, nl.load_model("general"), out, device="cpu")
+    >>> paths["output"].name
+    'restored.ome.zarr'
+    """
+    workers: Workers = Here()
+    if client is not None:
+        from .cluster import Cluster
+
+        workers = Cluster(client)
+    job = plan_to_zarr(
+        volume,
+        model,
+        out,
+        outputs=outputs,
+        axes=axes,
+        voxel_size=voxel_size,
+        unit=unit,
+        region=region,
+        tile_shape=tile_shape,
+        overwrite=overwrite,
+        processes=workers.processes,
+        **options,
+    )
+    for step in job.steps(workers=workers):
+        if progress is not None:
+            progress(step)
+    return dict(job.destinations)
+
+
+class StoreJob:
+    """A planned run into OME-Zarr; made by `plan_to_zarr`.
+
+    Attributes
+    ----------
+    job : Job
+        What is done, as the engine sees it: axes, device, warnings; its arrays are not used.
+    destinations : dict
+        Of each part, where it will be.
+    resumed : int
+        Tasks that were found finished.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        volume: Any,
+        array: Any,
+        model: Any,
+        options: Mapping[str, Any],
+        destinations: Mapping[str, Path],
+        unit: str | None,
+        region: Sequence[slice] | None,
+        overwrite: bool,
+    ) -> None:
+        self.job = job
+        self.destinations = dict(destinations)
+        self.resumed = 0
+        self._volume, self._array, self._model = volume, array, model
+        self._options = dict(options)
+        self._unit = unit
+        self._origin = _origin(region, job.axes, array.shape)
+        self._overwrite = overwrite
+        self._found: dict[str, Any] = {}
+        self._whole_volumes = "tile_shape" not in job.result().recipe
+
+    @property
+    def partial(self) -> dict[str, Path]:
+        """Of each part, where it lies until it is finished."""
+        return {part: partial_path(path) for part, path in self.destinations.items()}
+
+    @property
+    def bytes(self) -> int:
+        """What the results may take on disk at most."""
+        each = 4 * math.prod(self.job.output_shape)
+        return int(_PYRAMID * each * len(self.destinations))
+
+    def check(self) -> None:
+        """Find out before the work, not after it, that a result cannot be written.
+
+        Raises
+        ------
+        StoreError
+            If results are in the way, or the disk has no room.
+        """
+        for path in self.destinations.values():
+            if not path.parent.is_dir():
+                raise StoreError(f"{path}: the folder {path.parent} does not exist; make it first.")
+            if path.exists() and not self._overwrite:
+                raise StoreError(f"{path} exists already; choose another destination, or allow overwriting.")
+            if path.exists() and not _is_zarr(path):
+                raise StoreError(f"{path} is no Zarr and will not be replaced; choose another destination.")
+        folder = next(iter(self.destinations.values())).parent
+        there = sum(_size(path) for path in self.partial.values())
+        free = shutil.disk_usage(folder).free
+        if free + there < self.bytes:
+            raise StoreError(
+                f"{folder}: the results may take {self.bytes / 2**30:.3g} GiB, but only "
+                f"{(free + there) / 2**30:.3g} GiB of disk are free: make room, ask for fewer parts, or "
+                "choose another disk."
+            )
+
+    def steps(
+        self, should_stop: Callable[[], bool] | None = None, workers: Workers | None = None
+    ) -> Iterator[Progress]:
+        """Run; yields after each task. What is finished is kept, whatever happens.
+
+        Parameters
+        ----------
+        should_stop
+            Asked again and again; see `Job.steps`.
+        workers
+            Who does the tasks; this process unless said otherwise.
+
+        Raises
+        ------
+        StoreError
+            See `check`; or if the unfinished store is of another run, or cannot be written to.
+        Cancelled, DeconvolutionError, OutOfMemory, ValueError
+            See `Job.steps`.
+        """
+        workers = workers or Here()
+        self.check()
+        try:
+            yield from self._steps(should_stop, workers)
+        except OSError as error:
+            raise StoreError(self._disk_trouble(error)) from error
+
+    def _steps(self, should_stop: Callable[[], bool] | None, workers: Workers) -> Iterator[Progress]:
+        ledger, entry = self._begin()
+        try:
+            statistics = self._statistics(ledger, entry, should_stop, workers)
+            yield from self._tasks(ledger, entry, statistics, should_stop, workers)
+            self._conclude(ledger, statistics)
+            yield from self._publish(ledger, should_stop)
+        finally:
+            ledger.close()
+
+    def _begin(self) -> tuple[Ledger, dict[str, Any]]:
+        """Make the stores, or find those that an equal run has left."""
+        what = identity(self.job.result().recipe, self._source())
+        folders = self.partial
+        home = next(iter(folders.values()))
+        if not all(path.exists() for path in folders.values()):
+            self._create()
+        ledger = Ledger(home)
+        try:
+            entry = ledger.plan()
+            changed = differences(entry["what"], what) if entry is not None else []
+            if changed and not self._overwrite:
+                raise StoreError(
+                    f"{home} is the unfinished result of another run: {'; '.join(changed)}. Delete it or "
+                    "choose another destination; overwriting, where it is allowed, begins anew."
+                )
+            if entry is None or changed:
+                if changed:
+                    ledger.close()
+                    self._create()
+                    ledger = Ledger(home)
+                entry = {"what": what, "task": self._task_shape(), "tile": self._tile_shape()}
+                ledger.begin(entry)
+        except BaseException:
+            ledger.close()
+            raise
+        self.resumed = len(ledger.finished)
+        return ledger, entry
+
+    def _create(self) -> None:
+        for part, path in self.partial.items():
+            discard(path)
+            create_zarr(
+                path,
+                self.job.output_shape,
+                "float32",
+                axes=self.job.axes,
+                voxel_size=self._options["voxel_size"],
+                unit=canonical_unit(self._unit),
+                name=_name(self.destinations[part]),
+            )
+
+    def _task_shape(self) -> list[int]:
+        shape, axes = self.job.output_shape, self.job.axes
+        array = open_zarr(next(iter(self.partial.values())))
+        spatial = "ZYX"[-self._model.dimension :]
+        if self._whole_volumes:  # every task computes one
+            tile = dict(zip(axes, shape, strict=True))
+        else:
+            tile = dict(zip(spatial, self.job.tile_shape, strict=True))
+        wanted = [tile[name] if name in spatial else 1 for name in axes]
+        return list(task_shape(array.shards or array.chunks, wanted, shape))
+
+    def _tile_shape(self) -> list[int] | None:
+        return None if self._whole_volumes else list(self.job.tile_shape)
+
+    def _statistics(
+        self,
+        ledger: Ledger,
+        entry: dict[str, Any],
+        should_stop: Callable[[], bool] | None,
+        workers: Workers,
+    ) -> Statistics:
+        known = statistics_from_json(entry.get("statistics"))
+        if known is not None:
+            self.job.adopt(known)
+            return known
+        statistics = self.job.measure(should_stop, workers.counting(self._setting(entry), should_stop))
+        if not ledger.finished:  # or their own numbers are known already, and these are the same
+            entry["statistics"] = statistics_as_json(statistics)
+            ledger.begin(entry)
+        return statistics
+
+    def _tasks(
+        self,
+        ledger: Ledger,
+        entry: dict[str, Any],
+        statistics: Statistics,
+        should_stop: Callable[[], bool] | None,
+        workers: Workers,
+    ) -> Iterator[Progress]:
+        every = regions(self.job.output_shape, entry["task"])
+        todo = [(number, region) for number, region in enumerate(every) if number not in ledger.finished]
+        left, done = sum(voxels(region) for _, region in todo), 0
+        started = time.perf_counter()
+        for outcome in workers.run(self._setting(entry), statistics, todo, should_stop):
+            ledger.add(outcome.task, outcome.as_json())
+            region = every[outcome.task]
+            done += voxels(region)
+            seconds = (time.perf_counter() - started) / done * (left - done)
+            yield Progress(len(ledger.finished), len(every), seconds, self._label(region), region)
+
+    def _conclude(self, ledger: Ledger, statistics: Statistics) -> None:
+        """Note what was found, in the words and the recipe of the run."""
+        outcomes = [
+            Outcome(number, found["deviation"], found["bright"], tuple(found["warnings"]))
+            for number, found in sorted(ledger.finished.items())
+        ]
+        texts = [*statistics.warnings, *(text for outcome in outcomes for text in outcome.warnings)]
+        if not any(outcome.bright for outcome in outcomes):
+            texts.append(
+                "The network returned nothing but zeros: the image's intensities may be far from those the "
+                "model was trained on; try another normalization or model."
+            )
+        for text in texts:
+            if text not in self.job.warnings:
+                self.job.warnings.append(text)
+        deviations = [outcome.deviation for outcome in outcomes if outcome.deviation is not None]
+        self._found = {"identity_deviation": max(deviations)} if deviations else {}
+
+    def recipe(self) -> dict[str, Any]:
+        """The record of the run, once it is finished."""
+        return {
+            **self.job.result().recipe,
+            **self._found,
+            "complete": True,
+            "warnings": list(self.job.warnings),
+        }
+
+    def _publish(self, ledger: Ledger, should_stop: Callable[[], bool] | None) -> Iterator[Progress]:
+        """Lower resolutions and the recipe, then the final names; the ledger's own folder comes last."""
+        from napari_lucyd.deconvolution import Cancelled
+
+        recipe, count = self.recipe(), len(ledger.finished)
+        nowhere = tuple(slice(0, 0) for _ in self.job.output_shape)
+        for part, path in reversed(self.partial.items()):
+            yield Progress(count, count, None, "lower resolutions", nowhere)
+            if not finish_zarr(path, {"shows": part, "recipe": recipe}, should_stop):
+                raise Cancelled("Stopped; what is finished is kept.")
+        ledger.remove()
+        for part, path in reversed(self.partial.items()):
+            _put(path, self.destinations[part])
+
+    def _setting(self, entry: Mapping[str, Any]) -> Setting:
+        options = dict(self._options)
+        if entry["tile"] is not None:
+            options["tile_shape"] = tuple(entry["tile"])
+        return Setting(self._volume, self._model, options, self.partial, self._origin)
+
+    def _source(self) -> Source:
+        return Source(self._array, self._model.dimension, self.job.axes)
+
+    def _label(self, region: Region) -> str:
+        leading = zip(self.job.axes, region, strict=True)
+        spatial = "ZYX"[-self._model.dimension :]
+        return (
+            ", ".join(f"{name} {part.start}" for name, part in leading if name not in spatial) or "the image"
+        )
+
+    def _disk_trouble(self, error: OSError) -> str:
+        where = next(iter(self.partial.values()))
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return (
+                f"{where}: the disk is full. What is finished is kept: make room and start the same run "
+                "again, and it goes on."
+            )
+        return f"{where} cannot be read or written ({error.strerror or error})."
+
+
+def _destinations(out: Any, outputs: Sequence[str]) -> dict[str, Path]:
+    if isinstance(out, Mapping):
+        paths = {str(part): Path(path) for part, path in out.items()}
+    else:
+        path = Path(out)
+        name, ending = _name(path), path.name[len(_name(path)) :]
+        paths = {
+            part: path if part == "output" else path.with_name(f"{name}_{part}{ending}") for part in outputs
+        }
+    for path in paths.values():
+        if not path.name.lower().endswith(".zarr"):
+            raise ImageFileError(f"{path}: expected a name that ends in .ome.zarr or .zarr")
+    if not paths:
+        raise ValueError("No part is to be written; name at least one, for instance outputs=('output',).")
+    return paths
+
+
+def _name(path: Path) -> str:
+    from napari_lucyd.io import stem
+
+    return stem(path)
+
+
+def _check_order(axes: str) -> None:
+    order = ["TCZYX".find(name) for name in axes]
+    if -1 in order or order != sorted(order):
+        raise ImageFileError(
+            f"The image's axes are {axes}; OME-Zarr has some of TCZYX, in this order: transpose it."
+        )
+
+
+def _origin(region: Sequence[slice] | None, axes: str, shape: Sequence[int]) -> tuple[int, ...]:
+    """First voxel of a region along all axes; a region may leave out leading ones."""
+    if region is None:
+        return (0,) * len(axes)
+    parts = [slice(None)] * (len(axes) - len(region)) + list(region)
+    return tuple(part.indices(size)[0] for part, size in zip(parts, shape, strict=True))
+
+
+def _is_zarr(path: Path) -> bool:
+    return any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.exists() else 0
+
+
+def _put(partial: Path, path: Path) -> None:
+    """Give a finished store its name; what bore it before goes only then."""
+    old = partial_path(path).with_name(path.name + ".old")
+    if path.exists():
+        os.replace(path, old)
+    os.replace(partial, path)
+    discard(old)
