@@ -24,6 +24,11 @@ class Task:
         """The same for no more than these parts."""
         return Task(self.source, {part: path for part, path in self.destinations.items() if part in parts})
 
+    def in_parts(self, dtype: str) -> bool:
+        """Whether the results are written as they are computed; uint16 is scaled by all of a result."""
+        zarr = all(path.name.lower().endswith("zarr") for path in self.destinations.values())
+        return zarr and dtype == "float32"
+
 
 @dataclass
 class Found:

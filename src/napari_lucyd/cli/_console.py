@@ -74,7 +74,11 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        fail("interrupted; finished files were kept, no unfinished one was left", status=130)
+        fail(
+            "interrupted; finished files are kept. An OME-Zarr that was in work has .partial at the end of "
+            "its name, and the same command goes on with it",
+            status=130,
+        )
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -17,6 +17,7 @@ from napari_lucyd.cli._scratch import room_for
 from napari_lucyd.deconvolution import DeconvolutionError, OutOfMemory, plan
 from napari_lucyd.io import Image, ImageFileError, read_image, write_image
 from napari_lucyd.models import Model, list_models
+from napari_lucyd.stores import Here, Workers, plan_to_zarr
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Job, Result
@@ -43,6 +44,8 @@ class Run:
         Of `napari_lucyd.io.write_image`.
     dry_run
         Tell, and neither compute nor write.
+    workers
+        Who does the work on results that go to OME-Zarr, which is done in parts.
     """
 
     talk: Talk
@@ -53,6 +56,7 @@ class Run:
     overwrite: bool
     dtype: str
     dry_run: bool
+    workers: Workers
 
     def all(self, tasks: list[Task]) -> int:
         """Deconvolve one input after the other; return how many failed."""
@@ -84,6 +88,9 @@ class Run:
         elif image.voxel_size is None and "Z" in image.axes and isinstance(method, Model):
             self.talk.say("  voxel size not stated: taken for isotropic; --voxel-size Z,Y,X says it, in µm")
         self.chosen.check(image)
+        if task.in_parts(self.dtype):
+            self._to_zarr(image, task)
+            return
         results = 4 * math.prod(image.data.shape) * len(task.destinations)
         folder = next(iter(task.destinations.values())).parent
         with nullcontext() if self.dry_run else room_for(results, folder) as allocate:
@@ -102,6 +109,42 @@ class Run:
                 self._tell(job, task)
             else:
                 self._write(self._result(job), image, task)
+
+    def _to_zarr(self, image: Image, task: Task) -> None:
+        options = {key: value for key, value in self.options.items() if key != "outputs"}
+        stored = plan_to_zarr(
+            # Other processes open the file themselves.
+            image.data if isinstance(self.workers, Here) else task.source,
+            self.chosen.method,
+            {str(part): path for part, path in task.destinations.items()},
+            axes=image.axes,
+            voxel_size=image.voxel_size,
+            unit=image.unit,
+            overwrite=self.overwrite,
+            processes=self.workers.processes,
+            **options,
+        )
+        job = stored.job
+        self.talk.say(f"  {job.description}; {job.device}; {stored.memory_bytes / 2**30:.2g} GiB")
+        for warning in job.warnings:
+            self.talk.warn(warning)
+        if self.dry_run:
+            self._tell(job, task)
+            return
+        for path in task.destinations.values():
+            path.parent.mkdir(parents=True, exist_ok=True)
+        told = set(job.warnings)
+        with self.talk.progress() as progress:
+            bar = progress.add_task("  Deconvolving", total=None)
+            for number, step in enumerate(stored.steps(workers=self.workers)):
+                if number == 0 and stored.resumed:
+                    self.talk.say(f"  going on: {stored.resumed} of {step.total} parts were done before")
+                progress.update(bar, completed=step.done, total=step.total)
+        for warning in job.warnings:
+            if warning not in told:
+                self.talk.warn(warning)
+        for path in task.destinations.values():
+            typer.echo(path)
 
     def _tell(self, job: Job, task: Task) -> None:
         self.talk.say(f"  {job.work}, about {seconds_in_words(job.estimate_seconds())}")

@@ -226,6 +226,25 @@ def deconvolve(
             rich_help_panel=_COMPUTER,
         ),
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Processes on this machine that share the work on each OME-Zarr result.",
+            show_default=False,
+            rich_help_panel=_COMPUTER,
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Of a dask.distributed cluster whose workers share the work on each OME-Zarr result.",
+            show_default=False,
+            rich_help_panel=_COMPUTER,
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan, memory and time for each input, and stop.")
     ] = False,
@@ -237,8 +256,11 @@ def deconvolve(
     the recipe that made them (shown by: lucyd info FILE). A file that cannot be
     used is reported and skipped, and the exit status is then 1. Results that
     exist are never replaced without --overwrite, and an unfinished one never
-    bears the final name. In a folder, each result has the name of its input;
-    inputs of one name are told apart by the folders that they come from.
+    bears the final name. An OME-Zarr is written part by part, in memory that
+    does not grow with the image, under its name with .partial at the end; the
+    same command goes on with it after whatever stopped it. In a folder, each
+    result has the name of its input; inputs of one name are told apart by the
+    folders that they come from.
 
     \b
     Examples:
@@ -251,6 +273,7 @@ def deconvolve(
       lucyd deconvolve noisy.tif -o new.tif --prefilter auto --flips
       lucyd deconvolve monday/ tuesday/ -o restored/ --dtype uint16
       lucyd deconvolve series.ome.zarr -o restored.ome.zarr --axes TZYX
+      lucyd deconvolve huge.tif -o restored.ome.zarr --jobs 8
     """
     talk = Talk(quiet)
     wanted = tuple(Part) if intermediates else parts(outputs, "--outputs")
@@ -265,6 +288,15 @@ def deconvolve(
         talk.say(f"Passed over {len(found.passed_over)} other files: {_some(found.passed_over)}")
     if not tasks:
         fail("no image to deconvolve")
+    if jobs is not None and scheduler is not None:
+        raise typer.BadParameter("the scheduler's cluster has its workers", param_hint="--jobs")
+    for option, shared in (("--jobs", jobs not in (None, 1)), ("--scheduler", scheduler is not None)):
+        if shared and not all(task.in_parts(str(dtype)) for task in tasks):
+            raise typer.BadParameter(
+                "only float32 results in OME-Zarr are computed in parts: name OUT.ome.zarr, or for a folder "
+                "add --format ome.zarr",
+                param_hint=option,
+            )
     options: dict[str, Any] = {
         "device": device,
         "subtract_background": auto_or_number(subtract_background, "--subtract-background"),
@@ -282,6 +314,7 @@ def deconvolve(
     sizes = numbers(voxel_size, "--voxel-size") if voxel_size else None
     with interruptible():
         from napari_lucyd.cli._run import Run
+        from napari_lucyd.stores import StoreError, workers_for
 
         if method is None or method not in CLASSICAL:
             loaded = load_network(method, model)
@@ -293,8 +326,12 @@ def deconvolve(
             given = {"num_iter": iterations, "total_variation": total_variation, "background": background}
             chosen = classical_method(method, psf, {**given, "balance": balance})
         options["outputs"] = tuple(str(part) for part in wanted)
-        run = Run(talk, chosen, options, axes, sizes, overwrite, str(dtype), dry_run)
-        failed = len(found.refused) + run.all(tasks)
+        try:
+            with workers_for(jobs, scheduler) as workers:
+                run = Run(talk, chosen, options, axes, sizes, overwrite, str(dtype), dry_run, workers)
+                failed = len(found.refused) + run.all(tasks)
+        except StoreError as error:
+            fail(error)
     total = len(tasks) + len(found.refused)
     if failed:
         if total > 1:

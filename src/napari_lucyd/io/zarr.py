@@ -268,17 +268,25 @@ def finish_zarr(path: Path, notes: dict[str, Any], should_stop: Callable[[], boo
     return True
 
 
+def writing_unit(shape: Sequence[int], axes: str) -> tuple[int, ...]:
+    """What of an image of this shape is one file: a shard, or a chunk where there are no shards."""
+    chunks, shards = _layout(shape, axes)
+    return shards or chunks
+
+
+def _layout(shape: Sequence[int], axes: str) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    chunks = tuple(_chunk(size, letter) for size, letter in zip(shape, axes, strict=True))
+    counts = [-(-size // chunk) for size, chunk in zip(shape, chunks, strict=True)]
+    if math.prod(counts) <= _FILES:
+        return chunks, None
+    factors = [_SHARD[letter] if count > 1 else 1 for count, letter in zip(counts, axes, strict=True)]
+    return chunks, tuple(chunk * factor for chunk, factor in zip(chunks, factors, strict=True))
+
+
 def _create_level(
     group: zarr.Group, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], axes: str
 ) -> zarr.Array[Any]:
-    chunks = tuple(_chunk(size, letter) for size, letter in zip(shape, axes, strict=True))
-    count = math.prod(-(-size // chunk) for size, chunk in zip(shape, chunks, strict=True))
-    shards = None
-    if count > _FILES:
-        factors = (
-            _SHARD[letter] if size > _CHUNK[letter] else 1 for size, letter in zip(shape, axes, strict=True)
-        )
-        shards = tuple(chunk * factor for chunk, factor in zip(chunks, factors, strict=True))
+    chunks, shards = _layout(shape, axes)
     return group.create_array(
         name,
         shape=shape,

@@ -6,15 +6,20 @@ when, and what remembers it.
 
 from __future__ import annotations
 
+from .cluster import workers_for
 from .errors import StoreError
 from .job import StoreJob, deconvolve_to_zarr, plan_to_zarr
 from .ledger import PARTIAL, partial_path
+from .workers import Here, Workers
 
 __all__ = [
+    "Here",
     "PARTIAL",
     "StoreError",
     "StoreJob",
+    "Workers",
     "deconvolve_to_zarr",
     "partial_path",
     "plan_to_zarr",
+    "workers_for",
 ]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from napari_lucyd.deconvolution import Cancelled, Statistics
@@ -13,6 +17,7 @@ from napari_lucyd.deconvolution.selection import Selection
 from .errors import StoreError
 from .layout import Region
 from .task import Outcome, Setting, compute, count
+from .workers import Here, Workers
 
 GPU = "GPU"
 """Name of the resource that workers with a GPU of their own are started with: ``--resources GPU=1``."""
@@ -22,6 +27,54 @@ _AHEAD = 2
 _POLL_SECONDS = 0.2
 # How long the first worker may take to come, for instance out of a queue.
 _PATIENCE_SECONDS = 600
+
+
+@contextmanager
+def workers_for(jobs: int | None, scheduler: str | None) -> Iterator[Workers]:
+    """Who does the tasks, for as long as they are needed.
+
+    Parameters
+    ----------
+    jobs
+        Start so many processes on this machine, which share its cores.
+    scheduler
+        Use the workers of the dask.distributed scheduler at this address.
+
+    Raises
+    ------
+    StoreError
+        If dask.distributed is not installed, or there is no scheduler.
+    """
+    if scheduler is None and (jobs is None or jobs == 1):
+        yield Here()
+        return
+    try:
+        import dask
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise StoreError(
+            "Work in several processes needs dask.distributed: pip install 'napari-lucyd[cluster]'"
+        ) from None
+    with ExitStack() as stack:
+        if scheduler is None:
+            threads = max(1, (os.cpu_count() or 1) // (jobs or 1))
+            variable = "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS"
+            stack.enter_context(dask.config.set({variable: threads}))
+            # The engine sizes its tiles by the memory that is free: no worker has to be watched for it.
+            scheduler = stack.enter_context(
+                LocalCluster(  # type: ignore[no-untyped-call]
+                    n_workers=jobs,
+                    threads_per_worker=1,
+                    memory_limit=None,
+                    dashboard_address=None,
+                    silence_logs=logging.ERROR,
+                )
+            ).scheduler_address
+        try:
+            client = stack.enter_context(Client(scheduler, timeout=20))  # type: ignore[no-untyped-call]
+        except (OSError, ValueError) as error:
+            raise StoreError(f"There is no scheduler at {scheduler} that answers ({error}).") from error
+        yield Cluster(client)
 
 
 class Cluster:
@@ -36,14 +89,16 @@ class Cluster:
     Attributes
     ----------
     processes
-        The most workers on one machine, by what can be seen now.
+        The most tasks at once on one machine, by what can be seen now.
     """
 
     def __init__(self, client: Any) -> None:
         self._client = client
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
-        hosts = [worker["host"] for worker in workers]
-        self.processes = max((hosts.count(host) for host in hosts), default=1)
+        threads = Counter[str]()
+        for worker in workers:
+            threads[worker["host"]] += worker["nthreads"]
+        self.processes = max(threads.values(), default=1)
         self._resources = {GPU: 1} if any(GPU in worker["resources"] for worker in workers) else None
 
     def counting(self, setting: Setting, should_stop: Callable[[], bool] | None) -> Count | None:

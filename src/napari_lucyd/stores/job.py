@@ -14,13 +14,13 @@ from typing import Any
 from napari_lucyd.deconvolution import Job, Progress, Statistics, name_axes, plan
 from napari_lucyd.deconvolution.source import Source
 from napari_lucyd.io import ImageFileError, canonical_unit, read_image
-from napari_lucyd.io.zarr import create_zarr, finish_zarr, open_zarr
+from napari_lucyd.io.zarr import create_zarr, finish_zarr, writing_unit
 
 from .errors import StoreError
 from .identity import differences, identity, statistics_as_json, statistics_from_json
 from .layout import Region, regions, task_shape
 from .ledger import Ledger, discard, partial_path
-from .task import Outcome, Setting, voxels
+from .task import Outcome, Setting, own_threads, voxels
 from .workers import Here, Workers
 
 # What all resolutions take over the highest: a third more where Y and X are halved, less where Z is as well.
@@ -218,6 +218,12 @@ class StoreJob:
         each = 4 * math.prod(self.job.output_shape)
         return int(_PYRAMID * each * len(self.destinations))
 
+    @property
+    def memory_bytes(self) -> int:
+        """Peak working memory of each process, the image not counted."""
+        each = 4 * math.prod(self._task_shape())
+        return self.job.memory_bytes + each * len(self.destinations)
+
     def check(self) -> None:
         """Find out before the work, not after it, that a result cannot be written.
 
@@ -281,7 +287,8 @@ class StoreJob:
 
     def _begin(self) -> tuple[Ledger, dict[str, Any]]:
         """Make the stores, or find those that an equal run has left."""
-        what = identity(self.job.result().recipe, self._source())
+        with own_threads():
+            what = identity(self.job.result().recipe, self._source())
         folders = self.partial
         home = next(iter(folders.values()))
         if not all(path.exists() for path in folders.values()):
@@ -323,14 +330,14 @@ class StoreJob:
 
     def _task_shape(self) -> list[int]:
         shape, axes = self.job.output_shape, self.job.axes
-        array = open_zarr(next(iter(self.partial.values())))
+        unit = writing_unit(shape, axes)
         spatial = "ZYX"[-self._model.dimension :]
         if self._whole_volumes:  # every task computes one
             tile = dict(zip(axes, shape, strict=True))
         else:
             tile = dict(zip(spatial, self.job.tile_shape, strict=True))
         wanted = [tile[name] if name in spatial else 1 for name in axes]
-        return list(task_shape(array.shards or array.chunks, wanted, shape))
+        return list(task_shape(unit, wanted, shape))
 
     def _tile_shape(self) -> list[int] | None:
         return None if self._whole_volumes else list(self.job.tile_shape)
@@ -346,7 +353,9 @@ class StoreJob:
         if known is not None:
             self.job.adopt(known)
             return known
-        statistics = self.job.measure(should_stop, workers.counting(self._setting(entry), should_stop))
+        with own_threads():
+            count = workers.counting(self._setting(entry), should_stop)
+            statistics = self.job.measure(should_stop, count)
         if not ledger.finished:  # or their own numbers are known already, and these are the same
             entry["statistics"] = statistics_as_json(statistics)
             ledger.begin(entry)

@@ -116,7 +116,7 @@ def compute(
     Cancelled, DeconvolutionError, OutOfMemory
         See `napari_lucyd.deconvolution.deconvolve`.
     """
-    with _threads_of_our_own():
+    with own_threads():
         job = plan(
             setting.array(),
             setting.model,
@@ -170,15 +170,15 @@ def count(
         Whether it is the second pass.
     """
     source = setting.source()
-    with _threads_of_our_own():
+    with own_threads():
         for lead, part in parts:
             values = source.read(lead, part.spans)
             (selection.add_again if again else selection.add)(values)
     return selection
 
 
-def _threads_of_our_own() -> Any:
-    """Dask arrays are read by this process, not by the cluster that it may be a worker of."""
+def own_threads() -> Any:
+    """A context in which dask arrays are read by this process, not by the cluster that it may belong to."""
     import dask
 
     return dask.config.set(scheduler="threads")
