@@ -9,6 +9,8 @@ IMAGE ?=
 CHECKPOINT ?=
 DATA ?=
 PYTEST_ARGS ?=
+# Tests run in so many processes, a file in one of them; torch's own threads would only be in each other's way.
+PROCESSES ?= 2
 
 # Waiting threads of torch give their core away, which costs nothing on an idle machine and saves much on a busy one.
 export OMP_WAIT_POLICY ?= passive
@@ -53,7 +55,7 @@ else
 endif
 
 test: install
-	$(ON_XVFB) $(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(ON_XVFB) $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 check: install
 	$(BIN)/ruff check .
