@@ -115,10 +115,13 @@ def cores() -> int:
 
 
 def interleaved(
-    candidates: Mapping[str, Callable[[], object]], repeats: int, warm_up: bool = True
+    candidates: Mapping[str, Callable[[], object]], repeats: int
 ) -> dict[str, list[float]]:
-    """Seconds of each candidate, who take turns: whatever else the machine does meets all of them."""
-    if warm_up:
+    """Seconds of each candidate, who take turns: whatever else the machine does meets all of them.
+
+    Before that each has a turn that does not count, unless one is all that there are.
+    """
+    if repeats > 1:
         for call in candidates.values():
             call()
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
@@ -136,11 +139,25 @@ def ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has had so far."""
-    import resource
+    """The most memory that this process has had, or has had since `forget_peak`."""
+    try:
+        # Not what getrusage tells, for a process begins with the peak of its parent there.
+        text = Path("/proc/self/status").read_text("utf-8")
+    except OSError:
+        import resource
 
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("VmHWM")) * 1024
+
+
+def forget_peak() -> int:
+    """Begin anew to watch for the peak, where the system can do that; returns the memory at present."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return peak_bytes()
+    return psutil.Process().memory_info().rss
 
 
 def in_fresh_process(script: str, *arguments: str) -> Any:
