@@ -2,8 +2,8 @@
 
     python benchmarks/estimates.py [--quick]
 
-Each run has a process of its own, in which a small run has been before: so the peak is that of the run, without
-torch's code, and the input does not count, as it does not for the panel.
+Each run has a process of its own, in which a small run has been before: so the peak is that of the run,
+without torch's code, and the input does not count, as it does not for the panel.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def measure(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and write the record."""
     made = record.parser(__doc__)
-    made.add_argument("--only", nargs=2, metavar=("METHOD", "SHAPE"), help="one run in this process, printed")
+    made.add_argument("--only", nargs=2, metavar=("METHOD", "SHAPE"), help="one run, here; prints it")
     options = made.parse_args(arguments)
     if options.only:
         name, shape = options.only

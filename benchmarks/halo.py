@@ -4,8 +4,8 @@
 
 *Work* is that of the network's layers for all blocks over that for the bare volume. Margins cost less than
 their voxels, for the kernels compute of each layer only what the result needs; with PyTorch's pass, whole
-blocks count. The run itself is made in a process of its own. The input lies on disk, is read tile by tile and so
-takes no memory; the result, 512 MiB, is counted both in and out.
+blocks count. The run itself is made in a process of its own. The input lies on disk, is read tile by tile
+and so takes no memory; the result, 512 MiB, is counted both in and out.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def measure(shape: tuple[int, ...], limited: bool) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and write the record."""
     made = record.parser(__doc__)
-    made.add_argument("--only", nargs=2, metavar=("SHAPE", "LIMITED"), help="one run in this process, printed")
+    made.add_argument("--only", nargs=2, metavar=("SHAPE", "LIMITED"), help="one run, here; prints it")
     options = made.parse_args(arguments)
     if options.only:
         shape = tuple(int(n) for n in options.only[0].split("x"))

@@ -2,9 +2,9 @@
 
     python benchmarks/preview.py [--quick]
 
-Without a window: views go to the preview's thread as the panel sends them, and its pieces are fetched. A *known
-image* is one whose range of intensities was measured before, as it is for all but the first view of an image.
-The first view of the process has the kernels to compile as well.
+Without a window: views go to the preview's thread as the panel sends them, and its pieces are fetched. A
+*known image* is one whose range of intensities was measured before, as it is for all but the first view of
+an image. The first view of the process has the kernels to compile as well.
 """
 
 from __future__ import annotations

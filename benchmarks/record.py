@@ -114,9 +114,7 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def interleaved(
-    candidates: Mapping[str, Callable[[], object]], repeats: int
-) -> dict[str, list[float]]:
+def interleaved(candidates: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
     """Seconds of each candidate, who take turns: whatever else the machine does meets all of them.
 
     Before that each has a turn that does not count, unless one is all that there are.

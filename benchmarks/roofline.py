@@ -2,11 +2,11 @@
 
     python benchmarks/roofline.py [--quick]
 
-The peaks are measured, not read from a data sheet: the best float32 matrix product of torch and numpy, and the
-best copy between two arrays that no cache holds. Operations are those of the network's convolutions as
-written, each multiplication and each addition counted. *Layer traffic* is what would go to memory and back if
-every layer read its inputs from there and wrote its result there, as PyTorch's plain pass does; kernels that
-keep planes in cache move far less, so their share of it can exceed the memory's rate.
+The peaks are measured, not read from a data sheet: the best float32 matrix product of torch and numpy, and
+the best copy between two arrays that no cache holds. Operations are those of the network's convolutions as
+written, each multiplication and each addition counted. *Layer traffic* is what would go to memory and back
+if every layer read its inputs from there and wrote its result there, as PyTorch's plain pass does; kernels
+that keep planes in cache move far less, so their share of it can exceed the memory's rate.
 """
 
 from __future__ import annotations

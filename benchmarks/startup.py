@@ -2,9 +2,9 @@
 
     python benchmarks/startup.py [--quick]
 
-Everything is timed within a fresh process, Python's own start excluded; medians of several. The panel is opened
-in a napari window that is there already, as from napari's menu; without a display that is left out (``make bench``
-brings one).
+Everything is timed within a fresh process, Python's own start excluded; medians of several. The panel is
+opened in a napari window that is there already, as from napari's menu; without a display that is left out
+(``make bench`` brings one).
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def has_display() -> bool:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and write the record."""
     made = record.parser(__doc__)
-    made.add_argument("--only", choices=("panel", "first"), help="one part in this process, printed")
+    made.add_argument("--only", choices=("panel", "first"), help="one part, here; prints it")
     options = made.parse_args(arguments)
     if options.only:
         print(json.dumps(open_panel() if options.only == "panel" else first_result()))

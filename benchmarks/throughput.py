@@ -2,9 +2,9 @@
 
     python benchmarks/throughput.py [--quick]
 
-Medians of interleaved repeats. *Cost* is seconds for a million voxels of the image, whatever the halo adds. It is
-to stay flat over size; small stacks pay for their halo. A halo below the network's reach is faster and inexact,
-which the deviation shows, as a share of the range.
+Medians of interleaved repeats. *Cost* is seconds for a million voxels of the image, whatever the halo adds.
+It is to stay flat over size; small stacks pay for their halo. A halo below the network's reach is faster and
+inexact, which the deviation shows, as a share of the range.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ TILES = ((64, 256, 256), (64, 128, 128), (32, 64, 64), (16, 32, 32))
 HALOS = (24, 16, 8, 0)
 
 
-def rows(seconds: dict[str, list[float]], voxels: float, **extra: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def rows(
+    seconds: dict[str, list[float]], voxels: float, **extra: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
     """For each candidate the median, the cost, and what else is known of it."""
     found = {}
     for name, times in seconds.items():

@@ -2,9 +2,9 @@
 
     python benchmarks/training_step.py [--quick]
 
-Same network, loss, batch, gradient clipping and Adam: *plain* is eager and contiguous; ours keeps channels last and,
-where configs/mixture.toml asks for it and a C++ compiler is there, is compiled by torch. Ours also averages the
-weights. Medians of interleaved steps; patches are made beforehand and cost nothing here.
+Same network, loss, batch, gradient clipping and Adam: *plain* is eager and contiguous; ours keeps channels
+last and, where configs/mixture.toml asks for it and a C++ compiler is there, is compiled by torch. Ours also
+averages the weights. Medians of interleaved steps; patches are made beforehand and cost nothing here.
 """
 
 from __future__ import annotations
