@@ -135,7 +135,7 @@ def over_type(model: Any, volume: Any, repeats: int) -> dict[str, dict[str, Any]
 
 
 def over_device(model: Any, volume: Any, repeats: int) -> dict[str, dict[str, Any]]:
-    """Cost of `deconvolve` by compiled kernels, by torch on the processor, and on a GPU where there is one."""
+    """Cost of `deconvolve` by compiled kernels, by torch, and on a GPU where there is one."""
     import torch
 
     from napari_lucyd import deconvolve
