@@ -43,18 +43,15 @@ def one_view(worker: Any, view: Any) -> dict[str, float]:
     raise RuntimeError("The preview did not come to its end.")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and write the record."""
-    options = record.parser(__doc__).parse_args(arguments)
-    import torch
-
-    from napari_lucyd import load_model
+def latencies(
+    model: Any, device: str, shape: tuple[int, ...], patch: int, repeats: int
+) -> dict[str, dict[str, float]]:
+    """Medians over views of a known and of a new image; and the very first view."""
     from napari_lucyd._napari.preview_passes import View
     from napari_lucyd._napari.preview_patch import Rectangle
     from napari_lucyd._napari.preview_worker import PreviewWorker
 
-    shape, patch, repeats = ((8, 32, 32), 16, 1) if options.quick else (SHAPE, PATCH, 7)
-    volume, model = record.stack(shape), load_model(record.MODEL)
+    volume = record.stack(shape)
 
     def view(number: int, image: int) -> Any:
         # Other places each time, as when a person pans and goes through the planes.
@@ -63,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             generation=number,
             volume=volume,
             model=model,
-            options={"axes": None, "device": "cpu"},
+            options={"axes": None, "device": device},
             image=image,
             plane=(1, 2),
             index=((7 * number) % shape[0], 0, 0),
@@ -73,15 +70,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     worker = PreviewWorker()
     try:
-        process = one_view(worker, view(0, 0))
+        views = {"first view of the process": one_view(worker, view(0, 0))}
         known = [one_view(worker, view(number, 0)) for number in range(1, repeats + 1)]
         fresh = [one_view(worker, view(number, number)) for number in range(1, repeats + 1)]
     finally:
         worker.close()
-    views = {"first view of the process": process}
     for name, found in (("known image", known), ("new image", fresh)):
         views[name] = {key: statistics.median(each[key] for each in found) for key in ("first", "exact")}
-    measured = {"shape": shape, "patch": patch, "threads": torch.get_num_threads(), "views": views}
+    return views
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and write the record."""
+    options = record.parser(__doc__).parse_args(arguments)
+    import torch
+
+    from napari_lucyd import load_model
+
+    shape, patch, repeats = ((8, 32, 32), 16, 1) if options.quick else (SHAPE, PATCH, 7)
+    measured = {
+        "shape": shape,
+        "patch": patch,
+        "threads": torch.get_num_threads(),
+        "views": latencies(load_model(record.MODEL), "cpu", shape, patch, repeats),
+    }
     record.save(options, "preview", measured)
 
 

@@ -21,7 +21,7 @@ import record
 CONFIG = record.ROOT / "configs" / "mixture.toml"
 
 
-def plain_step(config: Any) -> Callable[[Any], object]:
+def plain_step(config: Any, device: str = "cpu") -> Callable[[Any], object]:
     """The step as PyTorch's tutorials have it."""
     import torch
 
@@ -29,7 +29,7 @@ def plain_step(config: Any) -> Callable[[Any], object]:
     from napari_lucyd.training.loss import LOSSES
 
     torch.manual_seed(config.schedule.seed)
-    network = network_class(config.network)(config.network).train()
+    network = network_class(config.network)(config.network).train().to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.schedule.learning_rate)
     loss_of = LOSSES[network.name]
 
@@ -43,14 +43,14 @@ def plain_step(config: Any) -> Callable[[Any], object]:
     return step
 
 
-def our_step(config: Any, compiled: bool) -> Callable[[Any], object]:
+def our_step(config: Any, compiled: bool, device: str = "cpu") -> Callable[[Any], object]:
     """The step of the training loop."""
     import torch
 
     from napari_lucyd.training.loop import _Run
 
     chosen = replace(config, schedule=replace(config.schedule, compile=compiled))
-    run = _Run(chosen, Path(tempfile.gettempdir()), torch.device("cpu"))
+    run = _Run(chosen, Path(tempfile.gettempdir()), torch.device(device))
     return run.train_on
 
 
