@@ -29,7 +29,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     """Options of every benchmark; the first line of its docstring says what it is about."""
     made = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     made.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, measures nothing")
-    made.add_argument("--output", type=Path, help="folder for the record")
+    made.add_argument("--output", type=Path, help="folder of the records")
     return made
 
 
