@@ -1,8 +1,9 @@
 """Write docs/benchmarks.md and its plots from the records in docs/benchmarks/.
 
-    python benchmarks/page.py [--records FOLDER] [--page FILE] [--images FOLDER] [--no-plots]
+    python benchmarks/page.py [--quick] [--no-plots]
 
-Measures nothing. What has no record is named as not measured. Plots need matplotlib.
+Measures nothing. What has no record is named as not measured. Plots need matplotlib. With --quick the page is
+made from the records of smoke runs, and lies beside their folder.
 """
 
 from __future__ import annotations
@@ -482,13 +483,14 @@ SECTIONS = (forward, roofline, rivals, throughput, estimates, halo, preview, tra
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Draw the plots and write the page."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--records", type=Path, default=record.RECORDS)
-    parser.add_argument("--page", type=Path, default=record.ROOT / "docs" / "benchmarks.md")
-    parser.add_argument("--images", type=Path, default=record.ROOT / "docs" / "images")
+    parser = record.parser(__doc__)
     parser.add_argument("--no-plots", dest="plots", action="store_false")
     options = parser.parse_args(arguments)
-    records = load(options.records)
+    folder = options.output or (record.SMOKE if options.quick else record.RECORDS)
+    # In docs/ the page lies beside the folder of its records, and its pictures with all others.
+    options.page = folder.with_suffix(".md")
+    options.images = folder.parent / "images"
+    records = load(folder)
     if options.plots:
         import plots
 

@@ -63,7 +63,7 @@ def rivals(found: dict[str, Any]) -> Figure:
     left.margins(x=0.25)
     left.set_xlabel("seconds")
     right.axvline(found["input_psnr"], color="black", linestyle=":", label="the image itself")
-    right.legend(fontsize=8)
+    right.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.15), frameon=False)
     right.set_xlabel("PSNR, dB")
     return figure
 
@@ -134,10 +134,12 @@ def roofline(found: dict[str, Any]) -> Figure:
         colour = OURS if ours(name) else THEIRS
         # Where on its line a pass lies depends on what its cache holds.
         axes.plot(ends, [rate, rate], "o-", color=colour, linewidth=1)
+        text = f"{name}: {rate / peak:.0%} of the matrix product"
         axes.annotate(
-            f"{name}: {rate / peak:.0%}", (ends[1], rate), xytext=(6, -3), textcoords="offset points"
+            text, (ends[1], rate), xytext=(0, 3), textcoords="offset points", ha="right", fontsize=8
         )
-    axes.annotate(f"matrix product, {peak:.0f}", (along[-1], peak), ha="right", va="bottom")
+    axes.annotate(f"matrix product, {peak:.0f}", (along[-1], peak), ha="right", va="bottom", fontsize=8)
+    axes.annotate(f"memory, {copied:.0f} GB/s", (0.2, 0.3 * copied), fontsize=8)
     axes.set(
         xscale="log",
         yscale="log",
