@@ -75,10 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         name, shape = options.only
         print(json.dumps(measure(name, tuple(int(n) for n in shape.split("x")))))
         return
-    cases = SMOKE_CASES if options.quick else CASES
-    found = [
-        record.in_fresh_process(__file__, "--only", name, "x".join(map(str, shape))) for name, shape in cases
-    ]
+    if options.quick:
+        found = [measure(name, shape) for name, shape in SMOKE_CASES]
+    else:
+        cases = [(name, "x".join(map(str, shape))) for name, shape in CASES]
+        found = [record.in_fresh_process(__file__, "--only", *case) for case in cases]
     record.save(options, "estimates", {"runs": found})
 
 

@@ -445,7 +445,7 @@ def gpu(records: Records, options: argparse.Namespace) -> list[str]:
     lines = [
         f"## {title}",
         "",
-        f"{found['device']}, CUDA {found['cuda']}; {made_on(found['machine'])}.",
+        f"{found['device']}; CUDA {found['cuda'] or 'is missing'}; {made_on(found['machine'])}.",
         "",
         f"Tests that need a GPU, with commit `{found['machine']['commit']}`: {tests['passed']} passed, "
         f"{tests['failed']} failed, {tests['skipped']} skipped.",
