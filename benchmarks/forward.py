@@ -1,6 +1,6 @@
 """LUCYD on the CPU, in every way that was thought of, against PyTorch's plain pass of the same layers.
 
-    python benchmarks/forward.py [64x256x256] [--repeats 5] [--threads N] [--quick]
+    python benchmarks/forward.py [64x256x256] [--repeats 3] [--threads N] [--quick]
 
 Prints a Markdown table, and writes the record of the default shape. The candidates take turns, so that
 whatever else the machine does meets all of them; each repeat's time is divided by that of the plain pass
@@ -173,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and write the record."""
     parser = record.parser(__doc__)
     parser.add_argument("shape", nargs="?", default=SHAPE)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=record.cores())
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
