@@ -361,7 +361,7 @@ def preview(records: Records, options: argparse.Namespace) -> list[str]:
 def training(records: Records, options: argparse.Namespace) -> list[str]:
     """The training step."""
     text = (
-        "A step of `lucyd train configs/mixture.toml` against the same step in plain PyTorch: eager, contiguous, Adam, "
+        "A step of `lucyd train configs/mixture.toml`, with a smaller batch, against the same step in plain PyTorch: eager, contiguous, Adam, "
         "clipped gradients. Ours averages the weights besides."
     )
     lines = section(records, "training_step", "Training step", text)
