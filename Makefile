@@ -25,12 +25,21 @@ SCREEN := $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(if $(LINUX),,macOS))
 # A window needs Qt's libraries; without a screen, and for tests, Xvfb as well.
 NEEDS := window $(if $(and $(SCREEN),$(filter-out test,$(MAKECMDGOALS))),,xvfb)
 
-.PHONY: demo test check results install system clean help
+# Rivals that the benchmarks measure stay out of the environment of the tests: RedLionfish is a plugin of napari
+# as well. Theirs sees all that is in the other one.
+BENCH := $(VENV)/bench
+RIVALS := matplotlib onnx onnxruntime openvino RedLionfish
+QUICK ?=
+QUICK_FLAG := $(if $(QUICK),--quick)
+
+.PHONY: demo test check results bench bench-gpu install system clean help
 help:
 	@echo "make demo [IMAGE=stack.tif]   deconvolve a sample (or your stack) in napari"
 	@echo "make test                     run the test suite"
 	@echo "make check                    lint, types, plugin manifest"
 	@echo "make results                   measure every table, draw every figure of the docs' results"
+	@echo "make bench                     measure speed and memory, write docs/benchmarks.md; some 15 minutes"
+	@echo "make bench-gpu                 the same for a CUDA device, and the tests that need one"
 	@echo "make clean                    remove .venv and what was made"
 
 install: $(VENV)/installed
@@ -67,6 +76,29 @@ results: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt matplotlib
 	$(BIN)/python scripts/figures.py $(if $(DATA),--data "$(DATA)")
 	$(BIN)/python scripts/results.py $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
+
+$(BENCH)/installed: $(VENV)/installed
+	$(BIN)/python -m venv --without-pip $(BENCH)
+	@$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> "$$($(BENCH)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tests.pth"
+	@for rival in $(RIVALS); do \
+		$(BIN)/python -m pip --python $(BENCH)/bin/python install --quiet --disable-pip-version-check \
+			-c constraints.txt $$rival || echo "$$rival could not be installed: it is not measured"; done
+	@touch $@
+
+# One after the other, each in a process of its own: imports are first ones, and peaks of memory their own. On a
+# person's own screen, where there is one. Torch's threads wait as they do for users.
+bench: install $(BENCH)/installed
+	$(if $(SCREEN),,$(ON_XVFB)) $(BIN)/python benchmarks/startup.py $(QUICK_FLAG)
+	@set -e; for part in roofline throughput estimates halo out_of_core preview training_step; do \
+		echo "$$part"; env -u OMP_WAIT_POLICY $(BIN)/python benchmarks/$$part.py $(QUICK_FLAG); done
+	@set -e; for part in forward rivals; do \
+		echo "$$part"; env -u OMP_WAIT_POLICY $(BENCH)/bin/python benchmarks/$$part.py $(QUICK_FLAG); done
+	$(BENCH)/bin/python benchmarks/page.py $(QUICK_FLAG)
+
+bench-gpu: install $(BENCH)/installed
+	env -u OMP_WAIT_POLICY $(BIN)/python benchmarks/gpu.py $(QUICK_FLAG)
+	$(BENCH)/bin/python benchmarks/page.py $(QUICK_FLAG)
 
 clean:
 	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,27 +1,32 @@
 """LUCYD on the CPU, in every way that was thought of, against PyTorch's plain pass of the same layers.
 
-    python benchmarks/forward.py [64x256x256] [--repeats 5] [--threads N]
+    python benchmarks/forward.py [64x256x256] [--repeats 3] [--threads N] [--quick]
 
-Prints a Markdown table. The candidates take turns, so that whatever else the machine does meets all of them;
-each repeat's time is divided by that of the plain pass beside it, and the median of these is given.
-*Plain* is eager, contiguous, float32, with its batch norms, and glibc's malloc as it is. *Memory kept* are
-processes whose malloc was told to keep what is freed. OpenVINO is tried where it is installed.
+Prints a Markdown table, and writes the record of the default shape. The candidates take turns, so that
+whatever else the machine does meets all of them; each repeat's time is divided by that of the plain pass
+beside it, and the median of these is given. *Plain* is eager, contiguous, float32, with its batch norms, and
+glibc's malloc as it is. *Memory kept* are processes whose malloc was told to keep what is freed. OpenVINO
+and ONNX Runtime are tried where they are installed.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import io
 import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import record
+
 KEEP = {"MALLOC_MMAP_THRESHOLD_": str(2**40), "MALLOC_TRIM_THRESHOLD_": str(2**40), "MALLOC_TOP_PAD_": "0"}
-MODEL = "general"
+SHAPE = "64x256x256"
+RIVALS = {"OpenVINO": "openvino", "ONNX Runtime": "onnxruntime"}
 
 
 def candidates(shape: tuple[int, ...], threads: int) -> dict[str, Callable[[], Any]]:
@@ -33,7 +38,7 @@ def candidates(shape: tuple[int, ...], threads: int) -> dict[str, Callable[[], A
     from napari_lucyd.deconvolution.folding import fold
 
     torch.set_num_threads(threads)
-    model = load_model(MODEL)
+    model = load_model(record.MODEL)
     network = model.network
     torch.manual_seed(0)
     y = torch.rand((1, 1, *shape))
@@ -46,6 +51,8 @@ def candidates(shape: tuple[int, ...], threads: int) -> dict[str, Callable[[], A
     }
     if importlib.util.find_spec("openvino"):
         found["OpenVINO"] = openvino(folded, y, threads)
+    if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx"):
+        found["ONNX Runtime"] = onnx_runtime(folded, y, threads)
     if not why_not():
         compiled = CompiledLucyd(network, threads)
         found["compiled kernels"] = lambda: compiled(y).output
@@ -70,6 +77,40 @@ def openvino(network: Any, y: Any, threads: int) -> Callable[[], Any]:
         return torch.from_numpy(outputs[0])
 
     return run
+
+
+def onnx_runtime(network: Any, y: Any, threads: int) -> Callable[[], Any]:
+    """The folded network through ONNX Runtime, in float32, on as many threads."""
+    import onnxruntime
+    import torch
+    from torch import nn
+
+    class Output(nn.Module):
+        """The network with x' alone."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, image: Any) -> Any:
+            return self.network(image).output
+
+    file = io.BytesIO()
+    # The newer exporter needs one more package. In evaluation mode, or a batch norm would be of the batch.
+    torch.onnx.export(Output().eval(), (y[..., :16, :16, :16],), file, dynamo=False, **_any_size(y))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(file.getvalue(), options, providers=["CPUExecutionProvider"])
+
+    def run() -> Any:
+        return torch.from_numpy(session.run(None, {"y": y.numpy()})[0])
+
+    return run
+
+
+def _any_size(y: Any) -> dict[str, Any]:
+    axes = {axis: f"size_{axis}" for axis in range(2, y.ndim)}
+    return {"input_names": ["y"], "output_names": ["x"], "dynamic_axes": {"y": axes, "x": axes}}
 
 
 def serve(shape: tuple[int, ...], threads: int) -> None:
@@ -128,21 +169,26 @@ class Server:
         self._process.communicate()
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("shape", nargs="?", default="64x256x256")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, and write the record."""
+    parser = record.parser(__doc__)
+    parser.add_argument("shape", nargs="?", default=SHAPE)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=record.cores())
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    if options.quick:
+        options.shape, options.repeats = "8x16x16", 1
     if options.serve:
         serve(tuple(int(n) for n in options.shape.split("x")), options.threads)
         return
     default = Server(options.shape, options.threads, {})
-    kept = Server(options.shape, options.threads, KEEP)
     work = [(name, default, name) for name in default.names]
-    work += [(f"{name}, memory kept", kept, name) for name in kept.names]
+    servers = [default]
+    if not options.quick:
+        kept = Server(options.shape, options.threads, KEEP)
+        work += [(f"{name}, memory kept", kept, name) for name in kept.names]
+        servers.append(kept)
     seconds: dict[str, list[float]] = {label: [] for label, _, _ in work}
     deviations: dict[str, float] = {}
     for _ in range(options.repeats):
@@ -150,15 +196,30 @@ def main() -> None:
             taken, deviation = server.run(name)
             seconds[label].append(taken)
             deviations[label] = deviation
-    for server in (default, kept):
+    for server in servers:
         server.close()
+    rows = {
+        label: {
+            "seconds": statistics.median(seconds[label]),
+            "times_as_fast": record.ratio(seconds["plain"], seconds[label]),
+            "deviation": deviations[label],
+        }
+        for label, _, _ in work
+    }
     print(f"{options.shape}, {options.threads} threads, median of {options.repeats} interleaved repeats\n")
     print("| | seconds | times as fast as plain | deviation, of the range |")
     print("|---|---|---|---|")
-    for label, _, _ in work:
-        ratios = [a / b for a, b in zip(seconds["plain"], seconds[label], strict=True)]
-        middle = statistics.median(seconds[label])
-        print(f"| {label} | {middle:.2f} | {statistics.median(ratios):.1f} | {deviations[label]:.1e} |")
+    for label, row in rows.items():
+        print(f"| {label} | {row['seconds']:.2f} | {row['times_as_fast']:.1f} | {row['deviation']:.1e} |")
+    if options.shape == SHAPE or options.quick:
+        measured = {
+            "shape": tuple(int(n) for n in options.shape.split("x")),
+            "threads": options.threads,
+            "repeats": options.repeats,
+            "versions": {name: record.installed(package) for name, package in RIVALS.items()},
+            "passes": rows,
+        }
+        record.save(options, "forward", measured)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Print constraints.txt: a pin for everything that ``napari-lucyd[all,test,docs]`` brings, as installed here.
+"""Print constraints.txt: a pin for everything that ``napari-lucyd[all,test,docs]`` and the rivals bring.
 
-Run it in an environment where the wanted versions are installed:
-``python scripts/constraints.py > constraints.txt``.
+Run it in an environment where the wanted versions are installed, which is that of ``make bench``:
+``.venv/bench/bin/python scripts/constraints.py > constraints.txt``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from packaging.version import Version
 
 # What pip needs to build this package without an isolated (hence unpinned) environment of its own.
 BUILD = ("hatchling", "editables")
+# What the benchmarks compare with; the Makefile installs them.
+RIVALS = ("onnx", "onnxruntime", "openvino", "RedLionfish")
 
 
 def reachable(name: str, extras: frozenset[str], seen: set[tuple[str, frozenset[str]]]) -> None:
@@ -32,9 +34,9 @@ def main() -> None:
     """Print the pins, sorted, without local version labels such as ``+cpu``."""
     seen: set[tuple[str, frozenset[str]]] = set()
     reachable("napari-lucyd", frozenset({"all", "test", "docs"}), seen)
-    for name in BUILD:
+    for name in (*BUILD, *RIVALS):
         reachable(name, frozenset(), seen)
-    print("# All that make test, demo and results install, pinned; made by scripts/constraints.py.")
+    print("# All that make test, demo, results and bench install, pinned; made by scripts/constraints.py.")
     for name in sorted({name for name, _ in seen} - {"napari-lucyd", "pip"}):
         found = distribution(name)
         print(f"{found.metadata['Name']}=={Version(found.version).public}")

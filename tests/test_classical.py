@@ -313,6 +313,7 @@ def test_negative_voxels_are_refused_by_richardson_lucy_only():
     assert np.isfinite(wiener(image, SPOT, device="cpu")).all()
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("method", METHODS)
 def test_cuda_agrees_with_the_cpu(method):

@@ -316,10 +316,11 @@ def test_a_device_that_cannot_do_it_is_replaced_by_the_cpu_and_named(flat, monke
     assert "Apple GPU could not run" in result.recipe["device"]["reason"]
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_agrees_with_the_cpu(case):
     if case.kind in NETWORKS:
-        pytest.skip("test_device.py compares the networks")
+        pytest.skip("test_gpu.py compares the networks")
     volume = image(*case.shape)
     on_gpu, on_cpu = (deconvolve(volume, case.method, device=name).output for name in ("cuda", "cpu"))
     np.testing.assert_allclose(on_gpu, on_cpu, atol=200 * 1e-4)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -63,16 +62,22 @@ __all__ = [
     "wiener",
 ]
 
-try:
-    __version__ = version("napari-lucyd")
-except PackageNotFoundError:  # a source tree that is on the path but not installed
-    __version__ = "0+unknown"
-
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":  # looking it up takes longer than all the rest of the import
+        return _version()
     if name in _HOMES:
         return getattr(import_module(f"napari_lucyd.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("napari-lucyd")
+    except PackageNotFoundError:  # a source tree that is on the path but not installed
+        return "0+unknown"
 
 
 def __dir__() -> list[str]:

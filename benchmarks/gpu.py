@@ -1,0 +1,196 @@
+"""The GPU's share of the benchmarks, and the tests that need one: with which commit they passed.
+
+    python benchmarks/gpu.py [--quick]
+
+Network pass over precision, `deconvolve` and its memory over size, preview, training step; then
+``pytest -m gpu``. Where there is no CUDA device it says so, measures nothing and keeps the last record.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import preview
+import record
+import training_step
+
+SIZES = ((64, 256, 256), (128, 512, 512), (256, 1024, 1024))
+
+
+def waited(call: Callable[[], object], device: str) -> Callable[[], None]:
+    """The same, not finished before the device is."""
+    import torch
+
+    def run() -> None:
+        call()
+        if device != "cpu":
+            torch.cuda.synchronize()
+
+    return run
+
+
+def passes(model: Any, device: str, shape: tuple[int, ...], repeats: int) -> dict[str, dict[str, float]]:
+    """One pass of the network in several precisions, and how far each is from the exact one."""
+    import torch
+
+    from napari_lucyd.deconvolution.folding import fold
+
+    plain, folded = model.network.to(device), fold(model.network).to(device)
+    y = torch.rand(1, 1, *shape, device=device)
+    outputs: dict[str, Any] = {}
+
+    def call(name: str, network: Any, context: Callable[[], AbstractContextManager[Any]]) -> None:
+        with torch.inference_mode(), context():
+            outputs[name] = network(y).output.float()
+
+    def precision(tf32: bool) -> Callable[[], AbstractContextManager[Any]]:
+        return lambda: torch.backends.cudnn.flags(enabled=True, allow_tf32=tf32)
+
+    kind = torch.device(device).type
+    half = torch.float16 if kind == "cuda" else torch.bfloat16
+    choices = {
+        "plain PyTorch, float32": (plain, precision(False)),
+        "batch norms folded, float32": (folded, precision(False)),
+        "batch norms folded, TensorFloat-32": (folded, precision(True)),
+        "batch norms folded, half precision": (folded, lambda: torch.autocast(kind, dtype=half)),
+    }
+    calls = {
+        name: waited(lambda name=name, choice=choice: call(name, *choice), device)
+        for name, choice in choices.items()
+    }
+    seconds = record.interleaved(calls, repeats)
+    exact = outputs["plain PyTorch, float32"]
+    span = float(exact.max() - exact.min())
+    model.network.to("cpu")
+    return {
+        name: {
+            "seconds": statistics.median(times),
+            "times_as_fast": record.ratio(seconds["plain PyTorch, float32"], times),
+            "deviation": float((outputs[name] - exact).abs().max()) / span,
+        }
+        for name, times in seconds.items()
+    }
+
+
+def over_size(model: Any, device: str, sizes: Sequence[tuple[int, ...]]) -> list[dict[str, Any]]:
+    """`deconvolve` with its defaults: estimates, time and the device's memory."""
+    import torch
+
+    from napari_lucyd.deconvolution import plan
+
+    found = []
+    for shape in sizes:
+        volume = record.stack(shape)
+        job = plan(volume, model, device=device)
+        estimated = job.estimate_seconds()
+        if device != "cpu":
+            torch.cuda.reset_peak_memory_stats()
+        began = time.perf_counter()
+        for _ in job.steps():
+            pass
+        job.result()
+        seconds, voxels = time.perf_counter() - began, int(np.prod(shape))
+        found.append(
+            {
+                "shape": shape,
+                "work": job.work,
+                "estimated_seconds": estimated,
+                "seconds": seconds,
+                "cost": 1e6 * seconds / voxels,
+                "device_bytes": 0 if device == "cpu" else torch.cuda.max_memory_allocated(),
+            }
+        )
+    return found
+
+
+def steps(device: str, quick: bool) -> dict[str, dict[str, float]]:
+    """The training step, ours compiled where that is possible."""
+    from napari_lucyd.training import load_config
+    from napari_lucyd.training.data import Patch
+
+    config = load_config(training_step.CONFIG)
+    if quick:
+        small = replace(config.data, patch_shape=(8, 16, 16))
+        config = replace(config, data=small, schedule=replace(config.schedule, batch_size=1))
+    batch = Patch(*(tensor.to(device) for tensor in training_step.random_batch(config)))
+    made = {
+        "plain PyTorch": training_step.plain_step(config, device),
+        "ours, not compiled": training_step.our_step(config, compiled=False, device=device),
+    }
+    if not quick:
+        compiled = training_step.our_step(config, compiled=True, device=device)
+        try:
+            compiled(batch)
+            made["ours"] = compiled
+        except Exception as error:  # the other steps are worth knowing all the same
+            print(f"gpu: the compiled step is left out: {str(error).strip().splitlines()[0]}")
+    calls = {name: waited(lambda step=step: step(batch), device) for name, step in made.items()}
+    seconds = record.interleaved(calls, 1 if quick else 10)
+    return {
+        name: {
+            "seconds": statistics.median(times),
+            "times_as_fast": record.ratio(seconds["plain PyTorch"], times),
+        }
+        for name, times in seconds.items()
+    }
+
+
+def run_tests() -> dict[str, int]:
+    """How many tests marked ``gpu`` passed, failed and were skipped."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", f"--junitxml={report}"]
+        subprocess.run(command, cwd=record.ROOT, check=False)
+        suite = ET.parse(report).getroot().find("testsuite")
+    if suite is None:
+        raise RuntimeError("pytest wrote no report.")
+    tests, skipped = int(suite.get("tests", 0)), int(suite.get("skipped", 0))
+    failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+    return {"passed": tests - skipped - failed, "failed": failed, "skipped": skipped}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and write the record."""
+    made = record.parser(__doc__)
+    made.add_argument("--device", default="cuda", help="cpu tries this script where there is no GPU")
+    options = made.parse_args(arguments)
+    import torch
+
+    from napari_lucyd import load_model
+    from napari_lucyd.deconvolution.device import choose_device, why_no_cuda
+
+    if options.device != "cpu" and not torch.cuda.is_available():
+        print(f"gpu: nothing is measured, for {why_no_cuda()}.")
+        return
+    quick, model = options.quick, load_model(record.MODEL)
+    shape, patch, repeats = ((8, 32, 32), 16, 1) if quick else (preview.SHAPE, preview.PATCH, 7)
+    device = choose_device(options.device)
+    record.save(
+        options,
+        "gpu",
+        {
+            "device": device.name,
+            "cuda": torch.version.cuda,
+            "shape": shape,
+            "passes": passes(model, device.torch, shape, repeats),
+            "sizes": over_size(model, device.torch, (shape,) if quick else SIZES),
+            "views": preview.latencies(model, device.torch, shape, patch, repeats),
+            "steps": steps(device.torch, quick),
+            "tests": {"passed": 0, "failed": 0, "skipped": 0} if quick else run_tests(),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

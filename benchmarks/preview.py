@@ -1,0 +1,101 @@
+"""How long the live preview takes for a patch of 128×128 pixels: to its first pixels, and to all exact ones.
+
+    python benchmarks/preview.py [--quick]
+
+Without a window: views go to the preview's thread as the panel sends them, and its pieces are fetched. A
+*known image* is one whose range of intensities was measured before, as it is for all but the first view of
+an image. The first view of the process has the kernels to compile as well.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import record
+
+SHAPE = (64, 256, 256)
+PATCH = 128
+SECONDS = 300.0
+
+
+def one_view(worker: Any, view: Any) -> dict[str, float]:
+    """Seconds from the request to the first pixels, and to the last exact ones."""
+    from napari_lucyd._napari.preview_worker import Note, Piece
+
+    visible = view.visible
+    began = time.perf_counter()
+    worker.submit(view, ((visible.top + visible.bottom) / 2, (visible.left + visible.right) / 2))
+    first = 0.0
+    while time.perf_counter() - began < SECONDS:
+        for update in worker.fetch():
+            now = time.perf_counter() - began
+            if isinstance(update, Piece) and not first:
+                first = now
+            if isinstance(update, Note) and update.settled:
+                if not first:
+                    raise RuntimeError(update.text)
+                return {"first": first, "exact": now}
+        time.sleep(0.001)
+    raise RuntimeError("The preview did not come to its end.")
+
+
+def latencies(
+    model: Any, device: str, shape: tuple[int, ...], patch: int, repeats: int
+) -> dict[str, dict[str, float]]:
+    """Medians over views of a known and of a new image; and the very first view."""
+    from napari_lucyd._napari.preview_passes import View
+    from napari_lucyd._napari.preview_patch import Rectangle
+    from napari_lucyd._napari.preview_worker import PreviewWorker
+
+    volume = record.stack(shape)
+
+    def view(number: int, image: int) -> Any:
+        # Other places each time, as when a person pans and goes through the planes.
+        left = (2 * number) % (shape[2] - patch)
+        return View(
+            generation=number,
+            volume=volume,
+            model=model,
+            options={"axes": None, "device": device},
+            image=image,
+            plane=(1, 2),
+            index=((7 * number) % shape[0], 0, 0),
+            visible=Rectangle(0, left, patch, left + patch),
+            covered=np.zeros((patch, patch), dtype=bool),
+        )
+
+    worker = PreviewWorker()
+    try:
+        views = {"first view of the process": one_view(worker, view(0, 0))}
+        known = [one_view(worker, view(number, 0)) for number in range(1, repeats + 1)]
+        fresh = [one_view(worker, view(number, number)) for number in range(1, repeats + 1)]
+    finally:
+        worker.close()
+    for name, found in (("known image", known), ("new image", fresh)):
+        views[name] = {key: statistics.median(each[key] for each in found) for key in ("first", "exact")}
+    return views
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and write the record."""
+    options = record.parser(__doc__).parse_args(arguments)
+    import torch
+
+    from napari_lucyd import load_model
+
+    shape, patch, repeats = ((8, 32, 32), 16, 1) if options.quick else (SHAPE, PATCH, 7)
+    measured = {
+        "shape": shape,
+        "patch": patch,
+        "threads": torch.get_num_threads(),
+        "views": latencies(load_model(record.MODEL), "cpu", shape, patch, repeats),
+    }
+    record.save(options, "preview", measured)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""LUCYD against what one would pick instead, on the same volume in the same run.
+
+    python benchmarks/rivals.py [--quick]
+
+Richardson-Lucy of 10 and 50 iterations from scikit-image, from RedLionfish where it is installed (on the
+processor), and our own; the classical methods are given the true PSF, LUCYD is not. Medians of interleaved
+repeats. The PSNR is here so that nobody compares times alone: one phantom, one blur, one noise. Memory is
+the rise of the peak in a fresh process, with two iterations, for it does not grow with their number.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import record
+
+SHAPE = (64, 256, 256)
+ITERATIONS = (10, 50)
+# What `degrade` has by default; the Gaussian is gone well before the PSF's border.
+BLUR, NOISE, PSF_SIZE = 1.2, 15 / 255, 15
+OFFSET = 100
+
+
+class Scene(NamedTuple):
+    """A truth, what a microscope makes of it, and the PSF."""
+
+    truth: Any
+    image: Any
+    psf: Any
+
+
+def make_scene(shape: tuple[int, ...]) -> Scene:
+    """A phantom in counts, blurred and noisy."""
+    from napari_lucyd import degrade, make_phantom
+
+    phantom = make_phantom(shape, rng=900)
+    made = degrade(phantom, blur_sigma=BLUR, noise_sigma=NOISE, photometric=True, rng=900)
+    along = np.arange(PSF_SIZE) - PSF_SIZE // 2
+    line = np.exp(-(along**2) / (2 * BLUR**2))
+    psf = line[:, None, None] * line[:, None] * line
+    # An offset as cameras have it: Richardson-Lucy takes no negative voxels.
+    image = np.maximum(1000 * made.image + OFFSET, 0).astype(np.float32)
+    return Scene(1000 * made.truth, image, (psf / psf.sum()).astype(np.float32))
+
+
+def our_model(scene: Scene) -> Any:
+    """LUCYD, of which just the output is wanted, as of the others."""
+    from napari_lucyd import deconvolve, load_model
+
+    return deconvolve(scene.image, load_model(record.MODEL), device="cpu", outputs=("output",)).output
+
+
+def our_richardson_lucy(scene: Scene, iterations: int) -> Any:
+    """Ours."""
+    from napari_lucyd import richardson_lucy
+
+    return richardson_lucy(scene.image, scene.psf, num_iter=iterations, device="cpu")
+
+
+def scikit_image(scene: Scene, iterations: int) -> Any:
+    """scikit-image's."""
+    from skimage.restoration import richardson_lucy
+
+    return richardson_lucy(scene.image, scene.psf, num_iter=iterations, clip=False)
+
+
+def redlionfish(scene: Scene, iterations: int) -> Any:
+    """RedLionfish's, by its route for processors."""
+    from RedLionfishDeconv import doRLDeconvolutionFromNpArrays
+
+    return doRLDeconvolutionFromNpArrays(scene.image, scene.psf, niter=iterations, method="cpu")
+
+
+CLASSICAL = {
+    "napari-lucyd": ("napari_lucyd", our_richardson_lucy),
+    "scikit-image": ("skimage", scikit_image),
+    "RedLionfish": ("RedLionfishDeconv", redlionfish),
+}
+PACKAGES = {"napari-lucyd": "napari-lucyd", "scikit-image": "scikit-image", "RedLionfish": "RedLionfish"}
+
+
+def missing() -> list[str]:
+    """Which rivals are not installed."""
+    return [name for name, (module, _) in CLASSICAL.items() if importlib.util.find_spec(module) is None]
+
+
+def candidates(scene: Scene) -> dict[str, Callable[[], Any]]:
+    """All that can be run here."""
+    found: dict[str, Callable[[], Any]] = {"LUCYD": lambda: our_model(scene)}
+    for iterations in ITERATIONS:
+        for name, (_, call) in CLASSICAL.items():
+            if name not in missing():
+                label = f"Richardson-Lucy, {iterations} iterations, {name}"
+                found[label] = lambda call=call, iterations=iterations: call(scene, iterations)
+    return found
+
+
+def measure_memory(name: str, shape: tuple[int, ...]) -> int:
+    """The rise of the peak over what a run on something small left, in this process."""
+    small, scene = make_scene((20, 32, 32)), make_scene(shape)
+
+    def run(on: Scene) -> None:
+        if name == "LUCYD":
+            our_model(on)
+        else:
+            CLASSICAL[name][1](on, 2)
+
+    run(small)
+    before = record.forget_peak()
+    run(scene)
+    return record.peak_bytes() - before
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and write the record."""
+    made = record.parser(__doc__)
+    made.add_argument("--memory", nargs=2, metavar=("NAME", "SHAPE"), help="of one, here; prints it")
+    options = made.parse_args(arguments)
+    if options.memory:
+        print(json.dumps(measure_memory(options.memory[0], tuple(map(int, options.memory[1].split("x"))))))
+        return
+    import torch
+
+    from napari_lucyd.evaluation import psnr
+
+    shape = (20, 24, 24) if options.quick else SHAPE
+    scene = make_scene(shape)
+    results: dict[str, Any] = {}
+
+    def keep(name: str, call: Callable[[], Any]) -> None:
+        results[name] = call()
+
+    calls = {name: lambda name=name, call=call: keep(name, call) for name, call in candidates(scene).items()}
+    seconds = record.interleaved(calls, 1 if options.quick else 3)
+    memory = {}
+    if not options.quick:
+        text = "x".join(map(str, shape))
+        for name in ("LUCYD", *(name for name in CLASSICAL if name not in missing())):
+            memory[name] = record.in_fresh_process(__file__, "--memory", name, text)
+    rows = {
+        name: {
+            "seconds": statistics.median(times),
+            "lucyd_times_as_fast": record.ratio(times, seconds["LUCYD"]),
+            "psnr": psnr(results[name] - OFFSET, scene.truth),
+            "bytes": memory.get(name.rpartition(", ")[2]),
+        }
+        for name, times in seconds.items()
+    }
+    record.save(
+        options,
+        "rivals",
+        {
+            "shape": shape,
+            "psf_shape": scene.psf.shape,
+            "threads": torch.get_num_threads(),
+            "input_psnr": psnr(scene.image - OFFSET, scene.truth),
+            "versions": {name: record.installed(package) for name, package in PACKAGES.items()},
+            "not_installed": missing(),
+            "methods": rows,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

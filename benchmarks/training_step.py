@@ -1,0 +1,113 @@
+"""A training step of `lucyd train` against the step that one would write in plain PyTorch.
+
+    python benchmarks/training_step.py [--quick]
+
+Same network, loss, batch, gradient clipping and Adam: *plain* is eager and contiguous; ours keeps channels
+last and, where configs/mixture.toml asks for it and a C++ compiler is there, is compiled by torch. Ours also
+averages the weights. Medians of interleaved steps; patches are made beforehand and cost nothing here.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import record
+
+CONFIG = record.ROOT / "configs" / "mixture.toml"
+# A quarter of the configuration's batch, in a quarter of its time.
+BATCH_SIZE = 2
+
+
+def plain_step(config: Any, device: str = "cpu") -> Callable[[Any], object]:
+    """The step as PyTorch's tutorials have it."""
+    import torch
+
+    from napari_lucyd.networks import network_class
+    from napari_lucyd.training.loss import LOSSES
+
+    torch.manual_seed(config.schedule.seed)
+    network = network_class(config.network)(config.network).train().to(device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=config.schedule.learning_rate)
+    loss_of = LOSSES[network.name]
+
+    def step(batch: Any) -> None:
+        optimizer.zero_grad()
+        loss = loss_of(network(batch.image), batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), config.schedule.clip)
+        optimizer.step()
+
+    return step
+
+
+def our_step(config: Any, compiled: bool, device: str = "cpu") -> Callable[[Any], object]:
+    """The step of the training loop."""
+    import torch
+
+    from napari_lucyd.training.loop import _Run
+
+    chosen = replace(config, schedule=replace(config.schedule, compile=compiled))
+    run = _Run(chosen, Path(tempfile.gettempdir()), torch.device(device))
+    return run.train_on
+
+
+def random_batch(config: Any) -> Any:
+    """A batch of the right shape; no time depends on what is in it."""
+    import torch
+
+    from napari_lucyd.training.data import Patch
+
+    size = (config.schedule.batch_size, 1, *config.data.patch_shape)
+    weight = torch.ones(config.schedule.batch_size, *[1] * (len(size) - 1))
+    return Patch(torch.rand(size), torch.rand(size), weight)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and write the record."""
+    options = record.parser(__doc__).parse_args(arguments)
+    import torch
+
+    from napari_lucyd.training import load_config
+
+    config = load_config(CONFIG)
+    config = replace(config, schedule=replace(config.schedule, batch_size=BATCH_SIZE))
+    if options.quick:
+        config = replace(config, data=replace(config.data, patch_shape=(8, 16, 16)))
+    batch = random_batch(config)
+    steps = {"plain PyTorch": plain_step(config), "ours, not compiled": our_step(config, compiled=False)}
+    not_compiled = "a smoke run" if options.quick else ""
+    if not options.quick:
+        compiled = our_step(config, compiled=True)
+        try:
+            compiled(batch)
+            steps["ours"] = compiled
+        except Exception as error:  # torch tells of a missing compiler in more than one way
+            not_compiled = str(error).strip().splitlines()[0]
+    calls = {name: lambda step=step: step(batch) for name, step in steps.items()}
+    seconds = record.interleaved(calls, 1 if options.quick else 5)
+    rows = {
+        name: {
+            "seconds": statistics.median(times),
+            "times_as_fast": record.ratio(seconds["plain PyTorch"], times),
+        }
+        for name, times in seconds.items()
+    }
+    record.save(
+        options,
+        "training_step",
+        {
+            "threads": torch.get_num_threads(),
+            "batch": tuple(batch.image.shape),
+            "steps": rows,
+            "not_compiled": not_compiled,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""What only a CUDA device can show: it gives what the processor gives, and frees what it took."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from napari_lucyd.deconvolution import deconvolve, plan
+from napari_lucyd.models import load_model
+from napari_lucyd.training import train
+from test_training import SMALL
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+DEVICE = "cuda"
+PARTS = ("output", "correction_mask", "update_term", "intermediate")
+
+
+def image(*shape):
+    return (np.random.default_rng(0).random(shape) * 200 + 20).astype(np.float32)
+
+
+@pytest.mark.parametrize(("name", "shape"), [("general", (12, 40, 44)), ("planes", (60, 64))])
+def test_networks_give_what_they_give_on_the_processor(name, shape):
+    volume, model = image(*shape), load_model(name)
+
+    there, here = (deconvolve(volume, model, device=kind, outputs=PARTS) for kind in (DEVICE, "cpu"))
+
+    assert there.recipe["device"]["torch"].startswith(DEVICE)
+    for part in PARTS:
+        expected = getattr(here, part)
+        # Two libraries' float32 sums; the division may amplify what is between them.
+        atol = 1e-4 * max(np.ptp(expected), 1)
+        np.testing.assert_allclose(getattr(there, part), expected, rtol=0, atol=atol)
+
+
+def test_tiles_give_what_the_whole_gives():
+    volume, model = image(12, 40, 44), load_model("general")
+
+    whole, tiled = (
+        deconvolve(volume, model, device=DEVICE, tile_shape=tile, outputs=("output",)).output
+        for tile in (volume.shape, (6, 16, 20))
+    )
+
+    # The acceptance tolerance, as a share of the range.
+    np.testing.assert_allclose(tiled, whole, rtol=0, atol=1e-5 * np.ptp(volume))
+
+
+def test_a_plan_tells_the_memory_that_its_run_takes_at_most():
+    job = plan(image(32, 128, 128), load_model("general"), device=DEVICE)
+    torch.cuda.reset_peak_memory_stats()
+    for _ in job.steps():
+        pass
+    assert torch.cuda.max_memory_allocated() <= job.memory_bytes
+
+
+def test_a_network_trains_and_its_model_runs(tmp_path):
+    path = train(SMALL, tmp_path, device=DEVICE)
+
+    model = load_model(path)
+    assert model.card["training"]["device"] == DEVICE
+    assert np.isfinite(deconvolve(image(40, 44), model, device=DEVICE).output).all()
