@@ -20,11 +20,11 @@ class _Appetite(NamedTuple):
     voxel_bytes
         Peak working memory for each voxel. benchmarks/block_memory.py with torch 2.13 on two CPU threads:
         LUCYD 222 (3D) and 232 (2D), RLN 340, CARE 769, the slope from its smallest to its largest block. By
-        compiled kernels, which keep but some planes of each layer, 38 in 3D, more in blocks of few planes;
-        in 2D 292.
+        compiled kernels, which keep but some planes of each layer, 36 in 3D, and what reads the block 16; in 2D
+        292.
     cpu_voxels
         Of the largest block on the CPU. Larger ones save little halo, and cost memory (LUCYD with torch: 1.5
-        GB, by compiled kernels up to 2.7, CARE 2.6) and patience: a Cancel is heard between layers, and a
+        GB, by compiled kernels up to 1.8, CARE 2.6) and patience: a Cancel is heard between layers, and a
         tile takes some seconds (CARE: some six times as long for each voxel).
     gpu_voxels
         Of the largest block on a GPU: its widest layer at full size (12, 16 and 64 channels) must be indexed
@@ -38,7 +38,7 @@ class _Appetite(NamedTuple):
 
 _APPETITES = {
     "lucyd": _Appetite(240, 3 * 2**21, 2**27),
-    "lucyd, compiled": _Appetite(80, 2**25),
+    "lucyd, compiled": _Appetite(52, 2**25),
     "lucyd, compiled, planes": _Appetite(310, 2**23),
     "rln": _Appetite(370, 3 * 2**21, 2**26),
     "care": _Appetite(830, 3 * 2**20, 2**24),
