@@ -45,7 +45,8 @@ def check(network, run, y, inside=None):
     for name, expected, found in zip(network.parts, network(y), run(y, inside), strict=True):
         wanted = expected[crop]
         assert found.shape == wanted.shape
-        span = max(float(expected.max() - expected.min()), 1e-3)
+        # Of a few voxels a part may have hardly any range of its own; what counts then is the input's.
+        span = max(float(expected.max() - expected.min()), 0.1 * float(y.max() - y.min()))
         assert float((found - wanted).abs().max()) <= TOLERANCE * span, name
 
 
