@@ -30,7 +30,7 @@ Axes = tuple[range, ...]
 Chunk = tuple[int, ...]
 
 
-@dataclass
+@dataclass(eq=False)
 class _Box:
     """Voxels that are kept in memory, and the finished chunks that are to be read into them."""
 
@@ -42,11 +42,7 @@ class _Box:
         """Whether all of these voxels are among them."""
         return all(
             len(wanted) == 0
-            or (
-                wanted[0] in own
-                and wanted[-1] in own
-                and (len(wanted) == 1 or wanted.step == own.step)
-            )
+            or (wanted[0] in own and wanted[-1] in own and (len(wanted) == 1 or wanted.step == own.step))
             for wanted, own in zip(axes, self.axes, strict=True)
         )
 
@@ -90,11 +86,6 @@ class Growing:
             changed |= self._fill(box, None)
         return changed
 
-    def forget(self) -> None:
-        """Let go of what is kept in memory."""
-        with self._lock:
-            self._boxes.clear()
-
     @property
     def behind(self) -> bool:
         """Whether something that was shown lately is finished and yet to be read."""
@@ -117,8 +108,7 @@ class Growing:
             box = next((box for box in self._boxes if box.covers(axes)), None)
             if box is None:
                 box = self._new(_widened(axes, whole))
-            elif box in self._boxes:
-                self._boxes.remove(box)
+            self._boxes = [kept for kept in self._boxes if kept is not box]
             if box.values.nbytes <= _KEPT_BYTES:
                 self._boxes.append(box)
             while sum(kept.values.nbytes for kept in self._boxes) > _KEPT_BYTES:
@@ -226,6 +216,11 @@ class Level:
         return len(self.shape)
 
     @property
+    def behind(self) -> bool:
+        """Whether a part of the store that was shown lately is finished and yet to be read."""
+        return self._store.behind
+
+    @property
     def size(self) -> int:
         """As of any array."""
         return int(np.prod(self.shape, dtype=int))
@@ -247,9 +242,7 @@ class Level:
         remaining = iter(entries)
         part = object.__new__(Level)
         part._store, part._whole, part._exact = self._store, self._whole, self._exact
-        part._axes = tuple(
-            axis[next(remaining)] if isinstance(axis, range) else axis for axis in self._axes
-        )
+        part._axes = tuple(axis[next(remaining)] if isinstance(axis, range) else axis for axis in self._axes)
         return part
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -221,10 +221,8 @@ def open_zarr(path: Path) -> zarr.Array[Any]:
     return array
 
 
-def pyramid(
-    shape: Sequence[int], axes: str, voxel_size: Sequence[float] | None
-) -> Iterator[tuple[int, ...]]:
-    """By what each resolution of an image that `finish_zarr` finished is coarser than the highest, that first.
+def pyramid(shape: Sequence[int], axes: str, voxel_size: Sequence[float] | None) -> Iterator[tuple[int, ...]]:
+    """By what each resolution of a finished image is coarser than the highest, which comes first.
 
     A level has ``size // factor`` voxels along each axis.
 
@@ -236,11 +234,11 @@ def pyramid(
     steps = dict(zip(spatial(axes), voxel_size, strict=True)) if voxel_size is not None else {}
     scale = np.asarray([steps.get(letter, 1.0) for letter in axes])
     total, sizes = np.ones(len(axes), dtype=int), tuple(shape)
-    yield tuple(total.tolist())
+    yield tuple(map(int, total))
     while factors := _halving(axes, sizes, scale * total):
         total = total * factors
         sizes = tuple(size // factor for size, factor in zip(sizes, factors, strict=True))
-        yield tuple(total.tolist())
+        yield tuple(map(int, total))
 
 
 def open_levels(path: Path) -> list[Any]:
