@@ -11,6 +11,8 @@ from napari_lucyd._napari.growing import Growing, Level
 from napari_lucyd._napari.layers import METADATA_KEY
 from napari_lucyd.io import read_image
 from napari_lucyd.io import zarr as zarr_io
+from napari_lucyd.stores import partial_path
+from napari_lucyd.stores.ledger import Ledger
 
 pytestmark = pytest.mark.napari
 
@@ -73,6 +75,18 @@ def begin(panel, ready, qtbot):
         return results(panel)
 
     return press
+
+
+@pytest.fixture
+def finished(panel, qtbot):
+    """Wait until so many parts are done."""
+    done = []
+    panel.session.advanced.connect(lambda event: done.append(event.done))
+
+    def wait(parts):
+        qtbot.waitUntil(lambda: parts in done, timeout=10_000)
+
+    return wait
 
 
 @pytest.fixture
@@ -181,11 +195,11 @@ def test_the_end_is_the_finished_files_and_equals_the_engine(
 
 
 def test_cancel_keeps_what_is_finished_and_run_goes_on_in_the_same_layers(
-    panel, series, begin, end, ready, gate, qtbot, random_model_2d, tmp_path
+    panel, series, begin, end, finished, ready, gate, qtbot, random_model_2d, tmp_path
 ):
     layers = begin()
     gate.let(2)
-    qtbot.waitUntil(lambda: panel.session.stores.idle and panel.form.progress.value == 2, timeout=10_000)
+    finished(2)
     panel.form.cancel.native.click()
     qtbot.waitUntil(lambda: not panel.session.is_running, timeout=2_000)
     said = panel.form.status.text()
@@ -211,32 +225,29 @@ def test_cancel_keeps_what_is_finished_and_run_goes_on_in_the_same_layers(
     np.testing.assert_allclose(shown(layers["output"]), values[0], rtol=0, atol=1e-2)
 
 
-def test_going_on_where_the_layers_are_gone_adds_them_with_what_is_there(
-    panel, series, begin, end, gate, qtbot
-):
+def test_layers_that_are_gone_are_added_again_with_what_is_there(panel, series, begin, end, finished, gate):
+    begin()
+    panel.form.cancel.native.click()
+    end()
+    assert list(panel.viewer.layers) == [series]
+    assert "nothing was finished" in panel.form.status.text()
     begin()
     gate.let(1)
-    qtbot.waitUntil(lambda: panel.form.progress.value == 1, timeout=10_000)
+    finished(1)
     panel.form.cancel.native.click()
     end()
     for layer in results(panel).values():
         panel.viewer.layers.remove(layer)
     layers = begin()
     assert np.isfinite(shown(layers["output"])).all()
-    # Which had no say in the limits yet.
     limits = layers["correction_mask"].contrast_limits
     assert limits[0] == -limits[1]
+    # The image may go now.
+    series.name = "something else"
+    panel.viewer.layers.remove(series)
     gate.let_all()
     end()
     assert np.isfinite(full(layers["output"])).all()
-
-
-def test_a_cancel_before_anything_is_finished_leaves_no_layers(panel, series, begin, end, gate, qtbot):
-    begin()
-    panel.form.cancel.native.click()
-    end()
-    assert list(panel.viewer.layers) == [series]
-    assert "nothing was finished" in panel.form.status.text()
 
 
 def test_finished_results_are_never_overwritten(panel, series, begin, end, ready, gate, tmp_path):
@@ -276,7 +287,9 @@ def test_two_layers_have_files_of_their_own(panel, series, add_image, begin, end
     )
 
 
-def test_an_error_is_told_of_and_keeps_what_is_finished(panel, series, begin, end, gate, qtbot, monkeypatch):
+def test_an_error_is_told_of_and_keeps_what_is_finished(
+    panel, series, begin, end, finished, gate, monkeypatch
+):
     import errno
     import os
 
@@ -284,7 +297,7 @@ def test_an_error_is_told_of_and_keeps_what_is_finished(panel, series, begin, en
 
     layers = begin()
     gate.let(1)
-    qtbot.waitUntil(lambda: panel.form.progress.value == 1, timeout=10_000)
+    finished(1)
 
     def full_disk(path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -313,41 +326,39 @@ def test_a_folder_that_goes_away_is_told_of(panel, series, begin, end, ready, ga
     assert "is not there any more" in panel.form.estimate.text() and not panel.form.run.enabled
 
 
-def test_a_disk_too_small_is_refused_before_the_run(panel, series, ready, monkeypatch):
+def test_a_memory_or_a_disk_too_small_is_told_of_before_the_run(panel, series, ready, monkeypatch, tmp_path):
     from types import SimpleNamespace
 
+    from napari_lucyd._napari import storage
     from napari_lucyd.stores import job
 
+    panel.store.take(None)
+    monkeypatch.setattr(storage, "fills_memory", lambda size: True)
+    ready()
+    assert "Results ▸ OME-Zarr" in panel.form.estimate.text() and panel.form.run.enabled
+    panel.store.take(tmp_path)
+
     monkeypatch.setattr(job.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
-    panel.estimator.refresh()
     ready()
     assert "disk are free" in panel.form.estimate.text() and not panel.form.run.enabled
 
 
-def test_the_source_may_be_renamed_and_removed(panel, series, begin, end, gate, qtbot):
-    begin()
-    gate.let(1)
-    qtbot.waitUntil(lambda: panel.form.progress.value == 1, timeout=10_000)
-    series.name = "something else"
-    panel.viewer.layers.remove(series)
-    gate.let_all()
-    end()
-    assert np.isfinite(full(results(panel)["output"])).all()
-
-
 def test_closing_napari_during_a_run_ends_cleanly_and_keeps_what_is_finished(
-    panel, series, begin, gate, qtbot, tmp_path, random_model_2d
+    panel, series, begin, finished, gate, qtbot, tmp_path, random_model_2d
 ):
     from qtpy.QtCore import QThreadPool
 
     begin()
     gate.let(2)
-    qtbot.waitUntil(lambda: panel.form.progress.value == 2, timeout=10_000)
+    finished(2)
     panel.viewer.window.close()
     assert QThreadPool.globalInstance().waitForDone(2_000)
     qtbot.wait(100)
-    left = read_image(tmp_path / "image_0_output.ome.zarr.partial", format="zarr").data
+    out = tmp_path / "image_0_output.ome.zarr"
+    left = np.asarray(zarr_io.open_zarr(partial_path(out)))
     assert np.isfinite(left[:2]).all() and np.isnan(left[2:]).all()
+    # Nothing holds it any more.
+    Ledger(partial_path(out)).close()
 
 
 def test_a_folder_is_asked_for_and_may_be_declined(panel, series, ready, monkeypatch, tmp_path):
@@ -365,15 +376,6 @@ def test_a_folder_is_asked_for_and_may_be_declined(panel, series, ready, monkeyp
     assert panel.store.folder == tmp_path
     ready()
     assert form.files.text() == f"image_0_output.ome.zarr and 2 more in “{tmp_path.name}”."
-
-
-def test_results_that_memory_cannot_hold_are_advised_to_go_to_files(panel, add_image, ready, monkeypatch):
-    from napari_lucyd._napari import storage
-
-    monkeypatch.setattr(storage, "fills_memory", lambda size: True)
-    add_image()
-    ready()
-    assert "Results ▸ OME-Zarr" in panel.form.estimate.text()
 
 
 @pytest.fixture
@@ -417,16 +419,14 @@ def test_resolutions_of_a_growing_store_are_those_of_the_finished_one(growing):
     assert len(factors) > 1
     store = Growing(path, [])
     levels = [Level(store, each) for each in factors]
-    plane = (2, 3)
-    assert all(np.isnan(level[plane]).all() for level in levels)
+    assert all(np.isnan(level[2, 1]).all() for level in levels)
     region = (slice(2, 3), slice(0, 9), slice(8, 21), slice(0, 18))
     array[region] = values[region]
     assert store.add(region)
     for level, (_, z, y, x) in zip(levels, factors, strict=True):
         shown = np.asarray(level[2, 1])
-        depth = z
-        truth = np.full_like(values[2, depth], np.nan)
-        truth[8:] = values[2, depth, 8:]
+        truth = np.full_like(values[2, z], np.nan)
+        truth[8:] = values[2, z, 8:]
         np.testing.assert_array_equal(shown, truth[::y, ::x][: shown.shape[0], : shown.shape[1]])
     zarr_io.finish_zarr(path, {})
     assert [level.shape for level in levels] == [level.shape for level in zarr_io.open_levels(path)]

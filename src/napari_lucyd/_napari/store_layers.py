@@ -6,6 +6,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,8 @@ class StoreLayers(QObject):
         # By where its store will be in the end; for as long as that is not finished.
         self._layers: dict[Path, weakref.ref[Image]] = {}
         self._levels: dict[Path, Level] = {}
+        # What is known of the values, and what of it the layers show.
+        self._known: dict[Path, Range] = {}
         self._ranges: dict[Path, Range] = {}
         self._added: set[Path] = set()
         self._changed: set[Path] = set()
@@ -83,10 +86,9 @@ class StoreLayers(QObject):
                 self._do(partial(self._renew, path, levels, keywords))
 
     def grown(self, event: Grown) -> None:
-        """More of some layers can be seen."""
-        for path, known in event.ranges.items():
-            self._changed.add(path)
-            self._do(partial(self._adapt, path, known))
+        """More of some layers is finished."""
+        self._known.update(event.ranges)
+        self._changed.update(event.seen)
         self._schedule()
 
     def stored(self, event: Stored) -> None:
@@ -146,35 +148,37 @@ class StoreLayers(QObject):
             self._changed.add(path)
             self._schedule()
 
-    def _adapt(self, path: Path, known: Range) -> None:
+    def _adapt(self, path: Path, layer: Image) -> None:
         """Follow the values that have come, unless the user has set the limits."""
-        layer = self._layer(path)
-        if layer is None:
+        known, before = self._known.pop(path, None), self._ranges.get(path, _NOTHING)
+        if known is None or known == before:
             return
-        before = self._ranges.get(path, _NOTHING)
         shown = tuple(layer.contrast_limits)
         low, high = layer.contrast_limits_range
         reach = (*(known.reach or ()), *(known.limits or ()), low, high)
         layer.contrast_limits_range = (min(reach), max(reach))
         if known.limits is not None and before.limits is not None and np.allclose(shown, before.limits):
             layer.contrast_limits = known.limits
-            self._ranges[path] = known
+        self._ranges[path] = replace(known, limits=known.limits or before.limits)
 
     def _finish(self, path: Path, levels: list[Any], metadata: dict[str, Any]) -> None:
         layer = self._layer(path)
         if layer is not None:
+            self._adapt(path, layer)
             layer.data = levels if layer.multiscale else levels[0]
             layer.metadata = {**layer.metadata, **metadata}
-        for known in (self._layers, self._levels, self._ranges):
-            known.pop(path, None)
-        self._changed.discard(path)
+        self._forget(path)
 
     def _remove(self, path: Path) -> None:
         layer = self._layer(path)
         if layer is not None:
             self.viewer.layers.remove(layer)
-        for known in (self._layers, self._levels, self._ranges):
+        self._forget(path)
+
+    def _forget(self, path: Path) -> None:
+        for known in (self._layers, self._levels, self._known, self._ranges):
             known.pop(path, None)
+        self._changed.discard(path)
 
     # What is shown
 
@@ -185,6 +189,9 @@ class StoreLayers(QObject):
     def _refresh_next(self) -> None:
         """Show what has come of one layer."""
         began = time.monotonic()
+        for path in list(self._known):
+            if (layer := self._layer(path)) is not None:
+                self._adapt(path, layer)
         path = next(iter(self._changed), None)
         if path is None:
             return

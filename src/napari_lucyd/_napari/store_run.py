@@ -71,9 +71,10 @@ class Begun:
 
 @dataclass(frozen=True)
 class Grown:
-    """More is finished: of each store where that can be seen, the range of its values."""
+    """More is finished: the range of each store's values, and the stores where it would be seen."""
 
     ranges: dict[Path, Range]
+    seen: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -205,8 +206,9 @@ class _Image:
     def _advance(self, step: Progress, where: str) -> Iterator[Event | Grown]:
         if any(part.stop > part.start for part in step.region):
             self._look(step.region)
-            seen = [part for part, store in self._growing.items() if store.add(step.region)]
-            yield Grown({self._store.destinations[part]: self._ranges[part] for part in seen})
+            paths = self._store.destinations
+            seen = tuple(paths[part] for part, store in self._growing.items() if store.add(step.region))
+            yield Grown({paths[part]: known for part, known in self._ranges.items()}, seen)
         else:
             yield Note(f"Finishing {where}: {step.message}…")
         yield Advanced(step.done, step.total, step.seconds_left, where)
