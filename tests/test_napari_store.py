@@ -210,6 +210,14 @@ def test_cancel_keeps_what_is_finished_and_run_goes_on_in_the_same_layers(
     assert np.isfinite(output[:2]).all() and np.isnan(output[2:]).all()
     ready()
     assert "unfinished result is there" in panel.form.estimate.text()
+    panel.form.halo.value = "4"
+    ready()
+    panel.run()
+    end()
+    assert "unfinished result of another run: halo" in panel.form.status.text()
+    np.testing.assert_array_equal(full(layers["output"]), output)
+    panel.form.halo.value = ""
+    ready()
     layers["output"].colormap = "magma"
     notes = []
     panel.session.told.connect(notes.append)
@@ -272,19 +280,20 @@ def test_finished_results_are_never_overwritten(panel, series, begin, end, ready
 
 
 def test_two_layers_have_files_of_their_own(panel, series, add_image, begin, end, ready, gate, tmp_path):
-    second = add_image(SHAPE, seed=1, name="image:0", axis_labels=("t", "y", "x"))
+    second = add_image(SHAPE[1:], seed=1, name="image:0")
     panel.viewer.layers.selection = {series, second}
     ready()
-    assert "image_0_output.ome.zarr and 5 more" in panel.form.files.text()
+    assert "image_0_output.ome.zarr (and 5 more)" in panel.form.files.text()
     assert "on disk" in panel.form.estimate.text()
     gate.let_all()
     begin()
     end()
     assert len(list(tmp_path.glob("*.ome.zarr"))) == len(panel.session.results) == 6
-    assert not np.array_equal(
-        read_image(tmp_path / "image_0_output.ome.zarr").data,
-        read_image(tmp_path / "image_0_2_output.ome.zarr").data,
-    )
+    for name, shape in (("image_0", SHAPE), ("image_0_2", SHAPE[1:])):
+        assert read_image(tmp_path / f"{name}_output.ome.zarr").data.shape == shape
+    plane = panel.viewer.layers["image:0 – output (random-2d)"]
+    np.testing.assert_array_equal(plane.data, read_image(tmp_path / "image_0_2_output.ome.zarr").data)
+    np.testing.assert_array_equal(shown(plane), np.asarray(plane.data))
 
 
 def test_an_error_is_told_of_and_keeps_what_is_finished(
@@ -335,7 +344,7 @@ def test_a_memory_or_a_disk_too_small_is_told_of_before_the_run(panel, series, r
     panel.store.take(None)
     monkeypatch.setattr(storage, "fills_memory", lambda size: True)
     ready()
-    assert "Results ▸ OME-Zarr" in panel.form.estimate.text() and panel.form.run.enabled
+    assert "Keep in ▸ OME-Zarr files" in panel.form.estimate.text() and panel.form.run.enabled
     panel.store.take(tmp_path)
 
     monkeypatch.setattr(job.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
@@ -375,7 +384,7 @@ def test_a_folder_is_asked_for_and_may_be_declined(panel, series, ready, monkeyp
     form.store.value = "folder"
     assert panel.store.folder == tmp_path
     ready()
-    assert form.files.text() == f"image_0_output.ome.zarr and 2 more in “{tmp_path.name}”."
+    assert form.files.text() == f"In “{tmp_path.name}”: image_0_output.ome.zarr (and 2 more)"
 
 
 @pytest.fixture

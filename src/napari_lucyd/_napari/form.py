@@ -51,7 +51,7 @@ SEPARATE = [
     ("Per channel and time point", "TC"),
 ]
 REGIONS = [("Whole image", WHOLE), ("What is on screen", SCREEN), ("Drawn rectangle", RECTANGLE)]
-STORES = [("In memory", IN_MEMORY), ("OME-Zarr in a folder", IN_FOLDER)]
+STORES = [("Memory", IN_MEMORY), ("OME-Zarr files", IN_FOLDER)]
 # Numbers of classical methods that are asked for less often.
 _ADVANCED = ("background", "total_variation", "tolerance")
 _MARGIN = 8
@@ -72,8 +72,7 @@ class Form(QWidget):
         sections.setContentsMargins(_MARGIN, _MARGIN, _MARGIN, 0)
         sections.setSpacing(10)
         self.psf = PsfForm()
-        self._parts = self._layers()
-        for section in (self._image(), self._method(), self.psf, self._region(), self._parts, self._stores()):
+        for section in (self._image(), self._method(), self.psf, self._region(), self._results()):
             sections.addWidget(section)
         sections.addWidget(self._advanced())
         sections.addStretch(1)
@@ -212,16 +211,14 @@ class Form(QWidget):
         add(rows, "", self.where)
         return group
 
-    def _layers(self) -> QGroupBox:
-        group = QGroupBox("Layers to show")
-        grid = QGridLayout(group)
-        grid.setContentsMargins(10, 8, 10, 8)
+    def _results(self) -> QGroupBox:
+        group, rows = self._group("Results")
+        self._parts = QWidget()
+        grid = QGridLayout(self._parts)
+        grid.setContentsMargins(0, 0, 0, 0)
         for number, name in enumerate(QUANTITIES):
             grid.addWidget(self.outputs[name].native, number // 2, number % 2)
-        return group
-
-    def _stores(self) -> QGroupBox:
-        group, rows = self._group("Results")
+        rows.addRow(self._parts)
         add(rows, label("folder"), row(self.store.native, self.folder.native))
         add(rows, "", self.files)
         return group
@@ -288,7 +285,7 @@ class Form(QWidget):
         """Show what a method has; all else goes away."""
         for part in (self._network, self._tiling):
             self.show_row(part, not classical)
-        self._parts.setVisible(not (classical or self.flips.value))
+        self.show_row(self._parts, not (classical or self.flips.value))
         self.psf.setVisible(classical)
         own = numbers_of(name)
         self.show_row(self.num_iter.native, "num_iter" in own)

@@ -132,8 +132,8 @@ class Parameters:
     )
     folder: Path | None = choice(  # noqa: RUF009 (what is in it is frozen)
         None,
-        "Results",
-        "In memory: layers to look at and save; those that memory cannot hold are kept in temporary files. "
+        "Keep in",
+        "Memory: layers to look at and save; those that it cannot hold are kept in temporary files. "
         "OME-Zarr: files in a folder of yours, written and shown part by part; a run that was stopped goes "
         "on from there.",
     )

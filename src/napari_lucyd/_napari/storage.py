@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Results may take this share of the memory that is free; the rest is for the network and for napari.
 SHARE = 0.5
-ADVICE = "Results ▸ OME-Zarr writes them to a folder of yours, shown as they come, and a stopped run goes on."
+ADVICE = "Keep in ▸ OME-Zarr files writes them to a folder of yours; a run that was stopped then goes on."
 # A piece that is filled between two looks at whether to stop.
 _PIECE = 2**24
 

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QFileDialog
 from napari_lucyd._napari.form import Form
 from napari_lucyd._napari.layout import say
 from napari_lucyd._napari.parameters import IN_FOLDER, IN_MEMORY
+from napari_lucyd._napari.store_plan import files_text
 from napari_lucyd._napari.worker import Estimate
 
 
@@ -63,9 +64,8 @@ class StoreChoice(QObject):
             if entry.store is not None
             for path in entry.store.destinations.values()
         ]
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        where = f" in “{self._folder.name}”" if self._folder is not None else ""
-        say(self.form.files, f"{names[0]}{more}{where}." if names else where.strip().capitalize())
+        where = f"In “{self._folder.name}”" if self._folder is not None else ""
+        say(self.form.files, f"{where}: {files_text(names)}" if names else where)
         self.form.files.setToolTip(str(self._folder or ""))
 
     def _on_kind(self, *_: Any) -> None:

@@ -192,10 +192,9 @@ class StoreLayers(QObject):
         for path in list(self._known):
             if (layer := self._layer(path)) is not None:
                 self._adapt(path, layer)
-        path = next(iter(self._changed), None)
-        if path is None:
+        if not self._changed:
             return
-        self._changed.discard(path)
+        path = self._changed.pop()
         layer, level = self._layer(path), self._levels.get(path)
         if layer is not None and level is not None and layer.visible:
             layer.refresh(extent=False, highlight=False)

@@ -67,8 +67,8 @@ def plan_store(task: Task, method: Any, options: dict[str, Any]) -> StoreJob:
     there = [path.name for path in job.destinations.values() if path.exists()]
     if there:
         raise ValueError(
-            f"{' and '.join(there)} {'are' if len(there) > 1 else 'is'} in the folder already, and finished. "
-            "Nothing is overwritten: choose another folder, or rename the layer."
+            f"{files_text(there)} is in the folder already. Nothing is overwritten: choose another folder, "
+            "or rename the layer."
         )
     job.check()
     return job
@@ -91,6 +91,17 @@ def check_room(estimates: Sequence[Estimate]) -> list[Estimate]:
             entry = replace(entry, job=None, store=None, error=text)
         checked.append(entry)
     return checked
+
+
+def files_text(names: Sequence[str]) -> str:
+    """Names of files, shortened.
+
+    Examples
+    --------
+    >>> files_text(["a.ome.zarr", "b.ome.zarr", "c.ome.zarr"])
+    'a.ome.zarr (and 2 more)'
+    """
+    return names[0] + (f" (and {len(names) - 1} more)" if len(names) > 1 else "")
 
 
 def disk_line(stores: Sequence[StoreJob]) -> str:

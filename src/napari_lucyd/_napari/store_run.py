@@ -21,6 +21,7 @@ from napari_lucyd._napari.layers import (
     with_psf_origin,
 )
 from napari_lucyd._napari.psf_source import Psf
+from napari_lucyd._napari.store_plan import files_text
 from napari_lucyd._napari.text import duration_text
 from napari_lucyd._napari.worker import (
     Advanced,
@@ -265,11 +266,10 @@ class _Image:
             for part, path in store.destinations.items()
         }
         paths = list(store.destinations.values())
-        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
         before = f", {resumed} of {self._total} parts before" if resumed else ""
         text = (
             f"“{name}” done in {duration_text(time.monotonic() - began)} on {store.job.device.name}{before}: "
-            f"{paths[0].name}{more} in {paths[0].parent}."
+            f"{files_text([path.name for path in paths])} in {paths[0].parent}."
         )
         return Stored(layers, (text, *recipe["warnings"]))
 
