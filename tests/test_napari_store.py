@@ -156,6 +156,9 @@ def test_parts_appear_as_they_are_finished(panel, series, begin, end, gate, qtbo
     )
     assert term.contrast_limits != first_limits and np.mean(term.contrast_limits) == pytest.approx(1)
     assert np.isnan(full(output)[3:]).all()
+    viewer.dims.ndisplay = 3
+    assert np.isfinite(shown(output)[:3]).all() and np.isnan(shown(output)[3:]).all()
+    viewer.dims.ndisplay = 2
     gate.let_all()
     end()
 

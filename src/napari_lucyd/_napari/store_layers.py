@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # window's time.
 _PAUSE_SECONDS = 0.3
 _SHARE = 0.1
+# Between two layers that are added: the window draws what has come.
+_STEP_MS = 100
 _NOTHING = Range(None, None)
 
 
@@ -59,7 +61,7 @@ class StoreLayers(QObject):
         self._changed: set[Path] = set()
         self._steps: deque[Callable[[], object]] = deque()
         self._worker = QTimer(self)
-        self._worker.setInterval(0)
+        self._worker.setInterval(_STEP_MS)
         self._worker.timeout.connect(self._next)
         self._refresher = QTimer(self)
         self._refresher.setSingleShot(True)
@@ -84,6 +86,7 @@ class StoreLayers(QObject):
                 self._do(partial(self._add, path, levels, keywords))
             else:
                 self._do(partial(self._renew, path, levels, keywords))
+        self._do(event.added.set)
 
     def grown(self, event: Grown) -> None:
         """More of some layers is finished."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Progress
     from napari_lucyd.stores import StoreJob
 
+_PATIENCE_SECONDS = 2
 # Of what another run had finished, so many parts are looked at for the range of values.
 _LOOKED_AT = 8
 _CENTRES = {"correction_mask": 0.0, "update_term": 1.0}
@@ -64,10 +66,13 @@ class Range:
 
 @dataclass(frozen=True)
 class Begun:
-    """The stores of an image are there: by the place where each will be in the end, what to show."""
+    """The stores of an image are there: by the place where each will be in the end, what to show.
 
-    task: Task
+    Whoever hears it says so by setting ``added``: the run waits a little, to let the window add its layers.
+    """
+
     layers: dict[Path, tuple[list[Level], dict[str, Any]]]
+    added: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,7 @@ def _run(tasks: Sequence[Task], should_stop: Callable[[], bool]) -> Iterator[Any
     if not engine.is_loaded():
         yield Note("Loading PyTorch…")
     engine.load()
+    _prepare_dask()
     from napari_lucyd.deconvolution import Cancelled
 
     for number, task in enumerate(tasks):
@@ -182,7 +188,11 @@ class _Image:
         self._growing = {part: Growing(path, finished) for part, path in store.partial.items()}
         for region in finished[:: max(1, len(finished) // _LOOKED_AT)]:
             self._look(region)
-        yield Begun(self._task, {store.destinations[part]: self._shown(part) for part in self._growing})
+        begun = Begun({store.destinations[part]: self._shown(part) for part in self._growing})
+        yield begun
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while not (begun.added.wait(0.02) or should_stop() or time.monotonic() > end):
+            pass
         goes_on = f", going on after {len(finished)} finished parts" if finished else ""
         yield Note(f"Deconvolving {where} on {device}{goes_on}…")
         for step in store.steps(should_stop):
@@ -276,6 +286,13 @@ class _Image:
     def _metadata(self, part: str, recipe: dict[str, Any]) -> dict[str, Any]:
         origin = self._psf.origin if self._psf else None
         return layer_metadata(with_psf_origin(recipe, origin), part, self._task.source)
+
+
+def _prepare_dask() -> None:
+    """Let dask import what it does at its first look, before the window is busy with layers, or does it."""
+    import dask.array
+
+    dask.array.zeros(1).compute()  # type: ignore[no-untyped-call]
 
 
 def _first_limits(part: str, source: Source) -> tuple[float, float] | None:
