@@ -230,6 +230,7 @@ def test_cancel_keeps_what_is_finished_and_run_goes_on_in_the_same_layers(
     assert any("after 2 finished parts" in text for text in notes)
     assert "2 of 6 parts before" in panel.form.status.text()
     assert results(panel) == layers and len(panel.viewer.layers) == 4
+    assert panel.session.results == list(layers.values()) and panel.form.progress.value == 1
     assert layers["output"].colormap.name == "magma"
     values = expected(series, random_model_2d).output
     np.testing.assert_allclose(full(layers["output"]), values, rtol=0, atol=1e-5 * np.ptp(values))

@@ -62,7 +62,7 @@ class Session(QObject):
         self._adder = QTimer(self)
         self._adder.setInterval(0)
         self._adder.timeout.connect(self._add_next)
-        self.stores = StoreLayers(self.viewer, self._add, self)
+        self.stores = StoreLayers(self.viewer, self._add, self._take, self)
         self.stores.idled.connect(self._end_if_done)
 
     @property
@@ -167,8 +167,11 @@ class Session(QObject):
 
     def _add(self, data: Any, keywords: dict[str, Any]) -> Image:
         layer = add_image(self.viewer, data, keywords)
-        self.results.append(layer)
+        self._take(layer)
         return layer
+
+    def _take(self, layer: Image) -> None:
+        self.results.append(layer)
 
     def _on_error(self, error: Exception) -> None:
         self.told.emit(f"The run failed: {error}")

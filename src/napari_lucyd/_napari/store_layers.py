@@ -40,6 +40,8 @@ class StoreLayers(QObject):
         Gets the layers.
     add
         Called with data and keywords of a layer to add; returns it.
+    renewed
+        Called with a layer that was there, and is gone on with.
     parent
         Qt's owner.
     """
@@ -47,10 +49,17 @@ class StoreLayers(QObject):
     idled = Signal()
     """Nothing is left to do but refreshing."""
 
-    def __init__(self, viewer: Viewer, add: Callable[[Any, dict[str, Any]], Image], parent: QObject) -> None:
+    def __init__(
+        self,
+        viewer: Viewer,
+        add: Callable[[Any, dict[str, Any]], Image],
+        renewed: Callable[[Image], object],
+        parent: QObject,
+    ) -> None:
         super().__init__(parent)
         self.viewer = viewer
         self._add_image = add
+        self._renewed = renewed
         # By where its store will be in the end; for as long as that is not finished.
         self._layers: dict[Path, weakref.ref[Image]] = {}
         self._levels: dict[Path, Level] = {}
@@ -107,7 +116,8 @@ class StoreLayers(QObject):
 
     def _do(self, step: Callable[[], object]) -> None:
         self._steps.append(step)
-        self._worker.start()
+        if not self._worker.isActive():
+            self._worker.start()
 
     def _next(self) -> None:
         if self._steps:
@@ -148,6 +158,7 @@ class StoreLayers(QObject):
             layer.data = levels if layer.multiscale else levels[0]
             layer.metadata = {**layer.metadata, **keywords["metadata"]}
             self._levels[path] = levels[0]
+            self._renewed(layer)
             self._changed.add(path)
             self._schedule()
 

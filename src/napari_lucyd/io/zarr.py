@@ -229,7 +229,7 @@ def pyramid(shape: Sequence[int], axes: str, voxel_size: Sequence[float] | None)
     Examples
     --------
     >>> list(pyramid((10, 600, 300), "ZYX", (1.0, 0.5, 0.5)))
-    [(1, 1, 1), (1, 2, 2), (1, 4, 4)]
+    [(1, 1, 1), (1, 2, 2), (2, 4, 4)]
     """
     steps = dict(zip(spatial(axes), voxel_size, strict=True)) if voxel_size is not None else {}
     scale = np.asarray([steps.get(letter, 1.0) for letter in axes])
