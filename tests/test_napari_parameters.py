@@ -28,7 +28,7 @@ def test_options_are_arguments_of_plan():
     known = set(inspect.signature(plan).parameters)
     assert set(options) <= known
     # What the panel leaves out: the input, and what only code can have.
-    assert known - set(options) == {"volume", "model", "statistics", "allocate"}
+    assert known - set(options) == {"volume", "model", "statistics", "allocate", "processes"}
 
 
 def test_defaults_are_those_of_the_engine():

@@ -1,4 +1,4 @@
-"""Nothing freezes: a 20 ms timer of the window at torch's import, a run, a cancel, a PSF, a comparison."""
+"""Nothing freezes: a 20 ms timer of the window at torch's import, runs, a cancel, a PSF, a comparison."""
 
 import json
 import subprocess

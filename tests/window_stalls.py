@@ -1,4 +1,4 @@
-"""How long the window stands still at torch's import, in a run, at a cancel, for a PSF and a comparison.
+"""How long the window stands still at torch's import, in runs, at a cancel, for a PSF and a comparison.
 
 Run as a program of its own, so that torch is really imported: ``window_stalls.py MODEL PROBE`` prints, as
 JSON, the longest gap of a 20 ms timer on the window's thread in each phase, and how much longer than at best
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -92,6 +93,24 @@ def measure(model: str) -> dict[str, float]:
     assert wait(lambda: not panel.session.is_running, 120), "no end"
     settle(0.2)
     spans["cancel"] = begin, time.monotonic()
+
+    with tempfile.TemporaryDirectory() as folder:
+        panel.store.take(Path(folder))
+        settle(0.5)
+        assert wait(lambda: panel.estimator.settled and panel.form.run.enabled, 120), "no estimate"
+        panel.form.run.native.click()
+        # napari itself takes as long to add three layers.
+        assert wait(lambda: len(panel.session.results) == 3 and panel.session.stores.idle, 120), "no layers"
+        settle(0.2)
+        begin = time.monotonic()
+        assert wait(lambda: not panel.session.is_running, 120), "no end"
+        spans["files"] = begin, time.monotonic()
+        settle(0.2)
+        assert panel.session.results and not panel.session.halted, panel.form.status.text()
+        for layer in panel.session.results:
+            viewer.layers.remove(layer)
+        panel.store.take(None)
+    settle(0.2)
 
     begin = time.monotonic()
     panel.form.method.value = "richardson-lucy"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 from superqt.utils import create_worker
 
+from napari_lucyd._napari.store_plan import disk_line
 from napari_lucyd._napari.text import bytes_text, duration_text
 from napari_lucyd._napari.worker import Estimate, Stop, Task, estimate, explain
 
@@ -93,7 +94,7 @@ class Estimator(QObject):
 
 
 def estimate_lines(estimates: list[Estimate]) -> list[str]:
-    """What to expect of a run, in words: time, memory, work, device; then what to be warned of.
+    """What to expect of a run, in words: time, memory, work, device, disk; then what to be warned of.
 
     Memory is that of the largest image with the results of all.
     """
@@ -102,13 +103,15 @@ def estimate_lines(estimates: list[Estimate]) -> list[str]:
     if planned:
         jobs = [job for job, _ in planned]
         seconds = sum(each for _, each in planned)
-        memory = max(job.memory_bytes for job in jobs)
+        memory = max((entry.store or entry.job).memory_bytes for entry in estimates if entry.job)
         work = {job.work for job in jobs}
         each = f"{len(jobs)} images, {work.pop()} each" if len(work) == 1 else f"{len(jobs)} images"
         lines.append(
             f"About {duration_text(seconds)} and {bytes_text(memory)} of memory: "
             f"{each if len(jobs) > 1 else jobs[0].work} on {jobs[0].device.name}."
         )
+        stores = [entry.store for entry in estimates if entry.store is not None]
+        lines += [disk_line(stores)] if stores else []
         lines += dict.fromkeys(str(warning) for job in jobs for warning in job.warnings)
     lines += [f"“{entry.task.source.name}”: {entry.error}" for entry in estimates if entry.error]
     return lines

@@ -17,6 +17,8 @@ from superqt import QCollapsible, QToggleSwitch
 from napari_lucyd._napari.layout import add, inner_form, narrow, note, row, scrolled, show_row, style_sheet
 from napari_lucyd._napari.layout import form as form_layout
 from napari_lucyd._napari.parameters import (
+    IN_FOLDER,
+    IN_MEMORY,
     METHODS,
     NUMBERS,
     QUANTITIES,
@@ -49,6 +51,7 @@ SEPARATE = [
     ("Per channel and time point", "TC"),
 ]
 REGIONS = [("Whole image", WHOLE), ("What is on screen", SCREEN), ("Drawn rectangle", RECTANGLE)]
+STORES = [("Memory", IN_MEMORY), ("OME-Zarr files", IN_FOLDER)]
 # Numbers of classical methods that are asked for less often.
 _ADVANCED = ("background", "total_variation", "tolerance")
 _MARGIN = 8
@@ -69,8 +72,7 @@ class Form(QWidget):
         sections.setContentsMargins(_MARGIN, _MARGIN, _MARGIN, 0)
         sections.setSpacing(10)
         self.psf = PsfForm()
-        self._parts = self._layers()
-        for section in (self._image(), self._method(), self.psf, self._region(), self._parts):
+        for section in (self._image(), self._method(), self.psf, self._region(), self._results()):
             sections.addWidget(section)
         sections.addWidget(self._advanced())
         sections.addStretch(1)
@@ -122,6 +124,9 @@ class Form(QWidget):
             )
             for name in QUANTITIES
         }
+        self.store = ComboBox(choices=STORES, value=IN_MEMORY, tooltip=tooltip("folder"))
+        self.folder = PushButton(text="Folder…", tooltip="Choose the folder that the results go to.")
+        self.files = note("lucyd-files")
         self.tile = LineEdit(tooltip=tooltip("tile_shape"))
         self.tile.native.setPlaceholderText("automatic")
         self.halo = LineEdit(tooltip=tooltip("halo"))
@@ -163,7 +168,7 @@ class Form(QWidget):
         )
         self.run.native.setObjectName("lucyd-run")
         self.side_by_side.native.setCheckable(True)
-        for button in (self.load, self.draw, self.save_as):
+        for button in (self.load, self.draw, self.folder, self.save_as):
             button.native.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         for combo in (
             self.image,
@@ -173,6 +178,7 @@ class Form(QWidget):
             self.isotropic,
             self.device,
             self.region,
+            self.store,
             self.separate,
         ):
             narrow(combo.native)
@@ -205,12 +211,16 @@ class Form(QWidget):
         add(rows, "", self.where)
         return group
 
-    def _layers(self) -> QGroupBox:
-        group = QGroupBox("Layers to show")
-        grid = QGridLayout(group)
-        grid.setContentsMargins(10, 8, 10, 8)
+    def _results(self) -> QGroupBox:
+        group, rows = self._group("Results")
+        self._parts = QWidget()
+        grid = QGridLayout(self._parts)
+        grid.setContentsMargins(0, 0, 0, 0)
         for number, name in enumerate(QUANTITIES):
             grid.addWidget(self.outputs[name].native, number // 2, number % 2)
+        rows.addRow(self._parts)
+        add(rows, label("folder"), row(self.store.native, self.folder.native))
+        add(rows, "", self.files)
         return group
 
     def _group(self, title: str) -> tuple[QGroupBox, QFormLayout]:
@@ -275,7 +285,7 @@ class Form(QWidget):
         """Show what a method has; all else goes away."""
         for part in (self._network, self._tiling):
             self.show_row(part, not classical)
-        self._parts.setVisible(not (classical or self.flips.value))
+        self.show_row(self._parts, not (classical or self.flips.value))
         self.psf.setVisible(classical)
         own = numbers_of(name)
         self.show_row(self.num_iter.native, "num_iter" in own)

@@ -260,32 +260,48 @@ def result_layers(
         (data, keywords, "image"). The output is visible; the others lie hidden above it, so that showing
         one of them covers the output without hiding it.
     """
-    spatial = place_region(source.spatial, starts(axes, region))
-    recipe = result.recipe
-    if psf_origin is not None:
-        recipe = {**recipe, "psf": {**recipe["psf"], "origin": psf_origin}}
+    recipe = with_psf_origin(result.recipe, psf_origin)
     layers = []
     for quantity in QUANTITIES:
         data = getattr(result, quantity)
         if data is None:
             continue
+        keywords = layer_keywords(source, quantity, method, axes=axes, region=region, additive=additive)
+        appearance = _appearance(quantity, data, source)
         layers.append(
-            (
-                data,
-                {
-                    "name": f"{source.name} – {QUANTITY_NAMES[quantity]} ({method})",
-                    **spatial,
-                    **_appearance(quantity, data, source),
-                    "blending": "additive" if additive and quantity == "output" else "translucent_no_depth",
-                    "visible": quantity == "output",
-                    "metadata": {METADATA_KEY: {**recipe, "quantity": quantity, "source": source.name}},
-                },
-                "image",
-            )
+            (data, {**keywords, **appearance, "metadata": layer_metadata(recipe, quantity, source)}, "image")
         )
     if layers and not any(keywords["visible"] for _, keywords, _ in layers):
         layers[0][1]["visible"] = True
     return layers
+
+
+def layer_keywords(
+    source: Source,
+    quantity: str,
+    method: str,
+    *,
+    axes: str,
+    region: tuple[slice, ...] | None,
+    additive: bool,
+) -> dict[str, Any]:
+    """What a result's layer is called and where it lies; parameters as of `result_layers`."""
+    return {
+        "name": f"{source.name} – {QUANTITY_NAMES[quantity]} ({method})",
+        **place_region(source.spatial, starts(axes, region)),
+        "blending": "additive" if additive and quantity == "output" else "translucent_no_depth",
+        "visible": quantity == "output",
+    }
+
+
+def layer_metadata(recipe: dict[str, Any], quantity: str, source: Source) -> dict[str, Any]:
+    """The metadata of a result's layer."""
+    return {METADATA_KEY: {**recipe, "quantity": quantity, "source": source.name}}
+
+
+def with_psf_origin(recipe: dict[str, Any], origin: dict[str, Any] | None) -> dict[str, Any]:
+    """A recipe that says where the PSF of a classical method came from."""
+    return recipe if origin is None else {**recipe, "psf": {**recipe["psf"], "origin": origin}}
 
 
 def _appearance(quantity: str, data: np.ndarray, source: Source) -> dict[str, Any]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 from napari_lucyd.deconvolution import CLASSICAL_METHODS, RichardsonLucy, Wiener
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, NETWORK_TITLES, list_models, network_type
 
+IN_MEMORY, IN_FOLDER = "memory", "folder"
 WHOLE, SCREEN, RECTANGLE = "whole", "screen", "rectangle"
 QUANTITIES = ("output", "correction_mask", "update_term", "intermediate")
 QUANTITY_NAMES = {
@@ -128,7 +130,13 @@ class Parameters:
         "Average the output over all mirror images (test-time augmentation): less noise for 8 times the "
         "time, for planes 4. Only the output is shown then.",
     )
-
+    folder: Path | None = choice(  # noqa: RUF009 (what is in it is frozen)
+        None,
+        "Keep in",
+        "Memory: layers to look at and save; those that it cannot hold are kept in temporary files. "
+        "OME-Zarr: files in a folder of yours, written and shown part by part; a run that was stopped goes "
+        "on from there.",
+    )
     psf: Any = choice(  # noqa: RUF009 (what is in it is frozen)
         None,
         "PSF",

@@ -9,8 +9,10 @@ from napari.qt.threading import create_worker
 from napari.utils import progress
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
-from napari_lucyd._napari import collector
+from napari_lucyd._napari import collector, store_run
 from napari_lucyd._napari.layers import RANGE_KEY, unique_names
+from napari_lucyd._napari.store_layers import StoreLayers
+from napari_lucyd._napari.store_run import Begun, Grown, Halted, Stored
 from napari_lucyd._napari.worker import Advanced, Event, Failed, Finished, Note, Stop, Task, run
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ class Session(QObject):
     advanced = Signal(object)
     failed = Signal(object)
     finished = Signal(object)
+    concluded = Signal(object)
+    """Lines that tell what became of results that go to files."""
     ended = Signal()
 
     def __init__(self, viewer: Viewer, parent: QObject | None = None, *, activity: bool = False) -> None:
@@ -48,7 +52,7 @@ class Session(QObject):
         self.viewer = unwrapped(viewer)
         self.partial: Finished | None = None
         self.results: list[Image] = []
-        self.sources: list[str] = []
+        self.halted = False
         self._worker: Any = None
         self._stop = Stop()
         self._waiting: list[tuple[Any, dict[str, Any]]] = []
@@ -58,6 +62,8 @@ class Session(QObject):
         self._adder = QTimer(self)
         self._adder.setInterval(0)
         self._adder.timeout.connect(self._add_next)
+        self.stores = StoreLayers(self.viewer, self._add, self._take, self)
+        self.stores.idled.connect(self._end_if_done)
 
     @property
     def is_running(self) -> bool:
@@ -76,11 +82,12 @@ class Session(QObject):
             raise ValueError("A run is on already; wait for it or cancel it.")
         if not tasks:
             raise ValueError("There is no image layer to deconvolve; open an image first.")
-        self.partial, self.results = None, []
+        self.partial, self.results, self.halted = None, [], False
         self._done = False
         self._stop = Stop()
         # errored: napari shows it as a notification with its traceback.
-        self._worker = create_worker(run, tuple(tasks), self._stop, _start_thread=False)
+        work = run if tasks[0].stem is None else store_run.run
+        self._worker = create_worker(work, tuple(tasks), self._stop, _start_thread=False)
         self._stop.worker = self._worker
         # The window, or the panel, can go at any time.
         self.destroyed.connect(self._stop.set)
@@ -112,7 +119,7 @@ class Session(QObject):
         """Let go of what a cancelled run had finished."""
         self.partial = None
 
-    def _hear(self, event: Event) -> None:
+    def _hear(self, event: Event | Begun | Grown | Stored | Halted) -> None:
         match event:
             case Note():
                 self.told.emit(event.text)
@@ -129,6 +136,17 @@ class Session(QObject):
                 self.finished.emit(event)
             case Finished():
                 self.partial = event
+            case Begun():
+                self.stores.begun(event)
+            case Grown():
+                self.stores.grown(event)
+            case Stored():
+                self.stores.stored(event)
+                self.concluded.emit(event.lines)
+            case Halted():
+                self.halted = True
+                self.stores.halted(event)
+                self.concluded.emit((event.text,) if event.text else ())
 
     def _queue(self, event: Finished) -> None:
         names = unique_names(
@@ -142,12 +160,18 @@ class Session(QObject):
 
     def _add_next(self) -> None:
         if self._waiting:
-            data, keywords = self._waiting.pop(0)
-            self.results.append(add_image(self.viewer, data, keywords))
+            self._add(*self._waiting.pop(0))
         if not self._waiting:
             self._adder.stop()
-            if self._worker is None:
-                self._end()
+            self._end_if_done()
+
+    def _add(self, data: Any, keywords: dict[str, Any]) -> Image:
+        layer = add_image(self.viewer, data, keywords)
+        self._take(layer)
+        return layer
+
+    def _take(self, layer: Image) -> None:
+        self.results.append(layer)
 
     def _on_error(self, error: Exception) -> None:
         self.told.emit(f"The run failed: {error}")
@@ -157,12 +181,12 @@ class Session(QObject):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
-        if not self._waiting:
-            self._end()
+        self._end_if_done()
 
-    def _end(self) -> None:
-        self._done = True
-        self.ended.emit()
+    def _end_if_done(self) -> None:
+        if self._worker is None and not self._waiting and self.stores.idle and not self._done:
+            self._done = True
+            self.ended.emit()
 
 
 def add_image(viewer: Viewer, data: Any, keywords: dict[str, Any]) -> Image:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # Results may take this share of the memory that is free; the rest is for the network and for napari.
 SHARE = 0.5
+ADVICE = "Keep in ▸ OME-Zarr files writes them to a folder of yours; a run that was stopped then goes on."
 # A piece that is filled between two looks at whether to stop.
 _PIECE = 2**24
 
@@ -25,11 +26,16 @@ def result_bytes(job: Job, parts: int) -> int:
     return 4 * math.prod(job.output_shape) * parts
 
 
-def belongs_on_disk(size: int) -> bool:
-    """Whether results of so many bytes should not be kept in memory, and the disk has room for them."""
+def fills_memory(size: int) -> bool:
+    """Whether results of so many bytes should not be kept in memory."""
     from napari_lucyd.deconvolution.device import cpu, free_memory
 
-    return size > SHARE * free_memory(cpu()) and size < shutil.disk_usage(tempfile.gettempdir()).free
+    return size > SHARE * free_memory(cpu())
+
+
+def belongs_on_disk(size: int) -> bool:
+    """Whether results of so many bytes should not be kept in memory, and the disk has room for them."""
+    return fills_memory(size) and size < shutil.disk_usage(tempfile.gettempdir()).free
 
 
 def on_disk(should_stop: Callable[[], bool] | None = None) -> Callable[[str, tuple[int, ...]], Any]:

@@ -26,6 +26,8 @@ from napari_lucyd._napari.preview import LivePreview, PreviewRequest
 from napari_lucyd._napari.psf_choice import PsfChoice
 from napari_lucyd._napari.region_choice import RegionChoice
 from napari_lucyd._napari.session import Session, unwrapped
+from napari_lucyd._napari.store_choice import StoreChoice
+from napari_lucyd._napari.store_plan import stems
 from napari_lucyd._napari.subscriptions import Subscriptions
 from napari_lucyd._napari.text import duration_text
 from napari_lucyd._napari.view import SideBySide
@@ -69,6 +71,7 @@ class DeconvolveWidget(QWidget):
         self.method = MethodChoice(self.form)
         self.psf = PsfChoice(self.viewer, self.form.psf, self._shown_image)
         self.region = RegionChoice(self.viewer, self.form)
+        self.store = StoreChoice(self.form)
         self.image = ImageChoice(self.viewer, self.form, self._is_psf)
         self.estimator = Estimator(self.tasks, lambda: self.session.is_running, self)
         self._sources: list[weakref.ref[Image]] = []
@@ -84,7 +87,7 @@ class DeconvolveWidget(QWidget):
     def _connect(self) -> None:
         form, session = self.form, self.session
         self.image.picked.connect(self._on_picked)
-        for choice in (self.image, self.model, self.region):
+        for choice in (self.image, self.model, self.region, self.store):
             choice.changed.connect(self.estimator.refresh)
         self.method.chosen.connect(self._on_method)
         # A layer that is the PSF is not taken as an image.
@@ -112,6 +115,7 @@ class DeconvolveWidget(QWidget):
         session.advanced.connect(self._on_advanced)
         session.failed.connect(self._on_failed)
         session.finished.connect(self._on_finished)
+        session.concluded.connect(self._on_concluded)
         session.ended.connect(self._on_ended)
         self.subscriptions = Subscriptions(self)
         self.subscriptions.add(self._colour, self.viewer.events.theme)
@@ -150,6 +154,7 @@ class DeconvolveWidget(QWidget):
             tile_shape=None if classical else parse_tile(form.tile.value),
             halo=None if classical else parse_halo(form.halo.value),
             flips=flips,
+            folder=self.store.folder,
             subtract_background=steps["subtract_background"],
             prefilter=steps["prefilter"],
         )
@@ -166,15 +171,18 @@ class DeconvolveWidget(QWidget):
         if not targets:
             return []
         parameters = self.parameters()
+        folder = parameters.folder
+        names = [layer.name for layer in targets]
+        files = [None] * len(names) if folder is None else stems(folder, names)
         tasks = []
-        for layer in targets:
+        for layer, stem in zip(targets, files, strict=True):
             if self._is_psf(layer):
                 raise ValueError(
                     f"“{layer.name}” is both the image and the PSF: choose another layer for one."
                 )
             source = Source.from_layer(layer)
             axes = self.image.axes_of(layer, len(source.shape))
-            tasks.append(Task(source, parameters.with_axes(axes), self.region.view_of(layer)))
+            tasks.append(Task(source, parameters.with_axes(axes), self.region.view_of(layer), stem))
         return tasks
 
     def _on_picked(self, layer: Image | None) -> None:
@@ -212,6 +220,7 @@ class DeconvolveWidget(QWidget):
         self.model.describe()
         shown = self._shown_estimate()
         self.psf.understand(shown)
+        self.store.understand(estimates)
         if shown is None:
             say(form.estimate, "Open an image to deconvolve.")
             form.run.enabled = False
@@ -285,10 +294,14 @@ class DeconvolveWidget(QWidget):
         text = f"“{event.task.source.name}” done in {duration_text(event.seconds)} on {event.device}."
         self._messages += [text, *event.warnings]
 
+    def _on_concluded(self, lines: tuple[str, ...]) -> None:
+        self._messages += lines
+
     def _on_ended(self) -> None:
         form, part = self.form, self.session.partial
+        done = bool(self.session.results) and part is None and not self.session.halted
         form.cancel.enabled, form.run.enabled = False, True
-        form.progress.max, form.progress.value = 1, 1 if self.session.results and part is None else 0
+        form.progress.max, form.progress.value = 1, int(done)
         form.progress.native.setFormat("")
         form.results.setEnabled(bool(self.results()))
         form.partial.setVisible(part is not None)

@@ -21,10 +21,14 @@ from napari_lucyd._napari.layers import Source, result_layers
 from napari_lucyd._napari.parameters import NUMBERS, STEPS, Parameters, in_labels
 from napari_lucyd._napari.psf_source import Psf, check_steps
 from napari_lucyd._napari.region import spatial_region
+from napari_lucyd._napari.store_plan import check_room, plan_store
 from napari_lucyd._napari.text import bytes_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from napari_lucyd.deconvolution import Job, Result
+    from napari_lucyd.stores import StoreJob
 
 
 class RunError(Exception):
@@ -43,11 +47,14 @@ class Task:
         The panel's choices.
     view
         One slice an axis of the image (what is on screen or was drawn), or None for all of it.
+    stem
+        What the names of the files begin with that the results go to, or None where they stay in memory.
     """
 
     source: Source
     parameters: Parameters
     view: tuple[slice, ...] | None = None
+    stem: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ class Estimate:
     error: str = ""
     region: tuple[slice, ...] | None = None
     psf_text: str = ""
+    store: StoreJob | None = None
 
 
 @dataclass(frozen=True)
@@ -146,15 +154,8 @@ def choose_method(task: Task, should_stop: Callable[[], bool] | None = None) -> 
         raise ValueError(where + in_labels(str(error), NUMBERS)) from error
 
 
-def make_job(
-    task: Task, method: Any, should_stop: Callable[[], bool] | None = None
-) -> tuple[Job, tuple[slice, ...] | None]:
-    """Plan one image; results that would fill the memory go to temporary files.
-
-    Returns
-    -------
-    job, region
-        The plan, and the region it covers, over the spatial axes; None for the whole.
+def make_options(task: Task, method: Any) -> dict[str, Any]:
+    """Keyword arguments of `napari_lucyd.deconvolution.plan` for one image.
 
     Raises
     ------
@@ -174,17 +175,54 @@ def make_job(
         # A layer that the model has nothing for is not made; with none left, the engine says what there is.
         parts = [name for name in parameters.parts if name in method.network.parts]
         options["outputs"] = parts or parameters.parts
+    return options
+
+
+def make_job(
+    task: Task, method: Any, should_stop: Callable[[], bool] | None = None
+) -> tuple[Job, tuple[slice, ...] | None]:
+    """Plan one image; results that would fill the memory go to temporary files.
+
+    Returns
+    -------
+    job, region
+        The plan, and the region it covers, over the spatial axes; None for the whole.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `napari_lucyd.deconvolution.plan` does.
+    """
+    from napari_lucyd.deconvolution import plan
+
+    options = make_options(task, method)
     try:
-        job = plan(source.data, method, **options)
+        job = plan(task.source.data, method, **options)
     except ValueError as error:
         raise ValueError(in_labels(str(error), STEPS)) from error
     size = storage.result_bytes(job, len(options["outputs"]))
+    results = f"The results ({bytes_text(size)})"
     if storage.belongs_on_disk(size):
-        job = plan(source.data, method, **options, allocate=storage.on_disk(should_stop))
-        job.warnings.append(
-            f"The results ({bytes_text(size)}) are kept on disk while their layers are there."
-        )
-    return job, region
+        job = plan(task.source.data, method, **options, allocate=storage.on_disk(should_stop))
+        job.warnings.append(f"{results} are kept on disk while their layers are there. {storage.ADVICE}")
+    elif storage.fills_memory(size):
+        job.warnings.append(f"{results} would fill the memory. {storage.ADVICE}")
+    return job, options["region"]
+
+
+def make_store(task: Task, method: Any) -> tuple[StoreJob, tuple[slice, ...] | None]:
+    """Plan one image whose results go to files; see `make_job`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Also where the files cannot be written.
+    """
+    options = make_options(task, method)
+    try:
+        return plan_store(task, method, options), options["region"]
+    except ValueError as error:
+        raise ValueError(in_labels(str(error), STEPS)) from error
 
 
 def estimate(tasks: Sequence[Task], should_stop: Callable[[], bool] | None = None) -> list[Estimate]:
@@ -196,7 +234,7 @@ def estimate(tasks: Sequence[Task], should_stop: Callable[[], bool] | None = Non
 
     with collector.held(), contextlib.suppress(Cancelled):
         engine.load()
-        return [_estimate_one(task, should_stop) for task in tasks]
+        return check_room([_estimate_one(task, should_stop) for task in tasks])
     return []
 
 
@@ -207,8 +245,13 @@ def _estimate_one(task: Task, should_stop: Callable[[], bool] | None) -> Estimat
     try:
         method, psf = choose_method(task, should_stop)
         text = psf.describe() if psf else ""
-        job, region = make_job(task, method)
-        return Estimate(task, job, method, job.estimate_seconds(), region=region, psf_text=text)
+        if task.stem is not None:
+            store, region = make_store(task, method)
+            job = store.job
+        else:
+            store, (job, region) = None, make_job(task, method)
+        seconds = job.estimate_seconds()
+        return Estimate(task, job, method, seconds, region=region, psf_text=text, store=store)
     except Cancelled:
         raise
     except Exception as error:  # told of in the panel, whatever it is

@@ -221,6 +221,33 @@ def open_zarr(path: Path) -> zarr.Array[Any]:
     return array
 
 
+def pyramid(shape: Sequence[int], axes: str, voxel_size: Sequence[float] | None) -> Iterator[tuple[int, ...]]:
+    """By what each resolution of a finished image is coarser than the highest, which comes first.
+
+    A level has ``size // factor`` voxels along each axis.
+
+    Examples
+    --------
+    >>> list(pyramid((10, 600, 300), "ZYX", (1.0, 0.5, 0.5)))
+    [(1, 1, 1), (1, 2, 2), (2, 4, 4)]
+    """
+    steps = dict(zip(spatial(axes), voxel_size, strict=True)) if voxel_size is not None else {}
+    scale = np.asarray([steps.get(letter, 1.0) for letter in axes])
+    total, sizes = np.ones(len(axes), dtype=int), tuple(shape)
+    yield tuple(map(int, total))
+    while factors := _halving(axes, sizes, scale * total):
+        total = total * factors
+        sizes = tuple(size // factor for size, factor in zip(sizes, factors, strict=True))
+        yield tuple(map(int, total))
+
+
+def open_levels(path: Path) -> list[Any]:
+    """Open an image that `finish_zarr` finished: a dask array for each resolution, the highest first."""
+    group = zarr.open_group(path, mode="r")
+    datasets = as_json_dict(group.attrs["ome"])["multiscales"][0]["datasets"]
+    return [Stored(group[dataset["path"]], path).as_dask() for dataset in datasets]
+
+
 def finish_zarr(path: Path, notes: dict[str, Any], should_stop: Callable[[], bool] | None = None) -> bool:
     """Add the lower resolutions of an image that `create_zarr` made, and what is to be noted with it.
 

@@ -205,6 +205,7 @@ class StoreJob:
         self._origin = _origin(region, job.axes, array.shape)
         self._overwrite = overwrite
         self._found: dict[str, Any] = {}
+        self._begun: tuple[Ledger, dict[str, Any]] | None = None
         self._whole_volumes = "tile_shape" not in job.result().recipe
 
     @property
@@ -249,6 +250,40 @@ class StoreJob:
                 "choose another disk."
             )
 
+    def begin(self) -> list[Region]:
+        """Make the unfinished stores, or find those of an equal run; `steps` does it where it was not done.
+
+        Whoever calls it goes on with `steps`, or lets the stores go with `close`.
+
+        Returns
+        -------
+        list of tuple of slice
+            What of the results is finished.
+
+        Raises
+        ------
+        StoreError
+            See `steps`.
+        """
+        ledger, entry = self._ready()
+        every = regions(self.job.output_shape, entry["task"])
+        return [every[number] for number in sorted(ledger.finished)]
+
+    def _ready(self) -> tuple[Ledger, dict[str, Any]]:
+        if self._begun is None:
+            self.check()
+            try:
+                self._begun = self._begin()
+            except OSError as error:
+                raise StoreError(self._disk_trouble(error)) from error
+        return self._begun
+
+    def close(self) -> None:
+        """Let another run have the stores; what is finished is kept."""
+        if self._begun is not None:
+            self._begun[0].close()
+            self._begun = None
+
     def steps(
         self, should_stop: Callable[[], bool] | None = None, workers: Workers | None = None
     ) -> Iterator[Progress]:
@@ -268,22 +303,25 @@ class StoreJob:
         Cancelled, DeconvolutionError, OutOfMemory, ValueError
             See `Job.steps`.
         """
-        workers = workers or Here()
-        self.check()
+        ledger, entry = self._ready()
         try:
-            yield from self._steps(should_stop, workers)
+            yield from self._steps(ledger, entry, should_stop, workers or Here())
         except OSError as error:
             raise StoreError(self._disk_trouble(error)) from error
-
-    def _steps(self, should_stop: Callable[[], bool] | None, workers: Workers) -> Iterator[Progress]:
-        ledger, entry = self._begin()
-        try:
-            statistics = self._statistics(ledger, entry, should_stop, workers)
-            yield from self._tasks(ledger, entry, statistics, should_stop, workers)
-            self._conclude(ledger, statistics)
-            yield from self._publish(ledger, should_stop)
         finally:
-            ledger.close()
+            self.close()
+
+    def _steps(
+        self,
+        ledger: Ledger,
+        entry: dict[str, Any],
+        should_stop: Callable[[], bool] | None,
+        workers: Workers,
+    ) -> Iterator[Progress]:
+        statistics = self._statistics(ledger, entry, should_stop, workers)
+        yield from self._tasks(ledger, entry, statistics, should_stop, workers)
+        self._conclude(ledger, statistics)
+        yield from self._publish(ledger, should_stop)
 
     def _begin(self) -> tuple[Ledger, dict[str, Any]]:
         """Make the stores, or find those that an equal run has left."""

@@ -45,8 +45,9 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        # The system lets go of it when the process ends, however that comes about.
-        self._lock = FileLock(folder / _LOCK)
+        # The system lets go of it when the process ends, however that comes about. Of all threads: a run that
+        # is given up may be closed by another than it ran in.
+        self._lock = FileLock(folder / _LOCK, thread_local=False)
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
