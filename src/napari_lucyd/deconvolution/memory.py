@@ -20,8 +20,8 @@ class _Appetite(NamedTuple):
     voxel_bytes
         Peak working memory for each voxel. benchmarks/block_memory.py with torch 2.13 on two CPU threads:
         LUCYD 222 (3D) and 232 (2D), RLN 340, CARE 769, the slope from its smallest to its largest block. By
-        compiled kernels, which keep but some planes of each layer, 36 in 3D, and what reads the block 16; in 2D
-        292.
+        compiled kernels, which keep but some planes of each layer, 36 in 3D, and what reads the block 16;
+        in 2D 292.
     cpu_voxels
         Of the largest block on the CPU. Larger ones save little halo, and cost memory (LUCYD with torch: 1.5
         GB, by compiled kernels up to 1.8, CARE 2.6) and patience: a Cancel is heard between layers, and a

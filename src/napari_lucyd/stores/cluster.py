@@ -66,7 +66,7 @@ def workers_for(jobs: int | None, scheduler: str | None) -> Iterator[Workers]:
                     n_workers=jobs,
                     threads_per_worker=1,
                     memory_limit=None,
-                    dashboard_address=None,
+                    dashboard_address=":0",
                     silence_logs=logging.ERROR,
                 )
             ).scheduler_address
