@@ -71,7 +71,7 @@ def workers_for(jobs: int | None, scheduler: str | None) -> Iterator[Workers]:
                 )
             ).scheduler_address
         try:
-            client = stack.enter_context(Client(scheduler, timeout=20))  # type: ignore[no-untyped-call]
+            client = stack.enter_context(Client(scheduler, timeout=10))  # type: ignore[no-untyped-call]
         except (OSError, ValueError) as error:
             raise StoreError(f"There is no scheduler at {scheduler} that answers ({error}).") from error
         yield Cluster(client)
