@@ -19,7 +19,7 @@ from pathlib import Path
 
 import record
 
-SIZES = ((256, 512, 512), (512, 1024, 512), (1024, 1024, 1024))
+SIZES = ((256, 512, 512), (1024, 1024, 1024))
 QUICK = ((8, 32, 32), (16, 64, 64))
 # What the largest may take.
 BAR_BYTES = 3 * 2**30

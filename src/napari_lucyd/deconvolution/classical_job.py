@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 import time
 from typing import Any
 
@@ -117,7 +118,13 @@ class ClassicalJob(Job):
 
     def _running(self) -> ClassicalRun:
         if self._run is None:
-            self._run = ClassicalRun(self._method, self.device, self._choices, self._count)
+            this = weakref.ref(self)  # or each would keep the other, and the results, in memory
+
+            def count(negative: int) -> None:
+                if (job := this()) is not None:
+                    job._count(negative)
+
+            self._run = ClassicalRun(self._method, self.device, self._choices, count)
         return self._run
 
     def _prepare(self) -> None:

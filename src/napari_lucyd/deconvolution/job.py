@@ -207,5 +207,14 @@ class Job(ABC):
         return False
 
     def _warn(self, text: str) -> None:
-        if text not in self.warnings:
-            self.warnings.append(text)
+        add_once(self.warnings, text)
+
+
+def add_once(warnings: list[str], text: str) -> None:
+    """Add a sentence unless it is there already.
+
+    A run is given this instead of a method of its job: each would keep the other, and the results, in memory
+    until the garbage collector comes by.
+    """
+    if text not in warnings:
+        warnings.append(text)

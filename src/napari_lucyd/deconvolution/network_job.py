@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 from napari_lucyd.deconvolution import run
@@ -11,7 +12,7 @@ from napari_lucyd.deconvolution.compiled import equivalent_voxels
 from napari_lucyd.deconvolution.coverage import noise_warnings
 from napari_lucyd.deconvolution.device import Device, free_memory
 from napari_lucyd.deconvolution.inference import compile_where_possible
-from napari_lucyd.deconvolution.job import Job
+from napari_lucyd.deconvolution.job import Job, add_once
 from napari_lucyd.deconvolution.memory import appetite, automatic_tile_shape, working_bytes
 from napari_lucyd.deconvolution.normalization import Statistics
 from napari_lucyd.deconvolution.recipe import write_recipe
@@ -89,7 +90,8 @@ class NetworkJob(Job):
 
     def _running(self) -> run.Run:
         if self._run is None:
-            self._run = run.Run(self._model, self.device, self._choices, self._tile_shape, self._warn)
+            warn = partial(add_once, self.warnings)
+            self._run = run.Run(self._model, self.device, self._choices, self._tile_shape, warn)
         return self._run
 
     def _recipe(self) -> dict[str, Any]:
