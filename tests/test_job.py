@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 import weakref
@@ -15,6 +16,7 @@ from napari_lucyd.deconvolution import (
     DeconvolutionError,
     Device,
     OutOfMemory,
+    RichardsonLucy,
     deconvolve,
     plan,
 )
@@ -257,3 +259,22 @@ def test_results_too_large_for_memory_are_warned_of(random_model):
     began = time.perf_counter()
     assert job.tiles > 10_000 and job.memory_bytes > 10**12 and len(job.description) < 60
     assert time.perf_counter() - began < 0.5
+
+
+@pytest.mark.parametrize("method", ["network", "classical"])
+def test_results_are_let_go_with_their_job(random_model, method):
+    """At once: a run over many tiles would else fill the memory before the garbage collector comes by."""
+    psf = np.ones((3, 3, 3), np.float32)
+    chosen = random_model if method == "network" else RichardsonLucy(psf, num_iter=1)
+    gc.collect()
+    gc.disable()
+    try:
+        job = plan(image(6, 10, 8), chosen)
+        for _ in job.steps():
+            pass
+        output = job.result().output
+        watched = weakref.ref(output)
+        del job, output
+        assert watched() is None
+    finally:
+        gc.enable()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import weakref
 import time
+import weakref
 from typing import Any
 
 import numpy as np
