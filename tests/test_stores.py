@@ -242,6 +242,27 @@ def test_an_unfinished_store_of_another_run_is_not_gone_on_with(series, random_m
     )
 
 
+def test_an_unfinished_store_is_not_lost_to_a_run_of_more_parts(series, random_model, tmp_path):
+    out = tmp_path / "out.ome.zarr"
+    plan = partial(plan_to_zarr, series, random_model, out, axes="TZYX", device="cpu")
+    run_until(plan(), 3)
+    kept = stored(partial_path(out))
+    more = plan(outputs=("output", "update_term"))
+    with pytest.raises(StoreError, match="another run, of fewer parts"):
+        next(more.steps())
+    np.testing.assert_array_equal(stored(partial_path(out)), kept)
+    assert len(list(plan().steps())) > 0 and out.exists()
+
+
+def test_a_folder_of_the_users_is_left_alone(series, to_zarr, tmp_path):
+    folder = tmp_path / "out.ome.zarr.partial"
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(StoreError, match="no Zarr and will not be replaced"):
+        to_zarr(series, out=tmp_path / "out.ome.zarr", axes="TZYX", overwrite=True)
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
 def test_results_are_replaced_only_when_allowed_and_only_at_the_end(series, to_zarr, random_model, tmp_path):
     out = tmp_path / "out.ome.zarr"
     to_zarr(series, out=out, axes="TZYX")

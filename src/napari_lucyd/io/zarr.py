@@ -232,7 +232,10 @@ def pyramid(shape: Sequence[int], axes: str, voxel_size: Sequence[float] | None)
     [(1, 1, 1), (1, 2, 2), (2, 4, 4)]
     """
     steps = dict(zip(spatial(axes), voxel_size, strict=True)) if voxel_size is not None else {}
-    scale = np.asarray([steps.get(letter, 1.0) for letter in axes])
+    yield from _levels(shape, axes, np.asarray([steps.get(letter, 1.0) for letter in axes]))
+
+
+def _levels(shape: Sequence[int], axes: str, scale: np.ndarray) -> Iterator[tuple[int, ...]]:
     total, sizes = np.ones(len(axes), dtype=int), tuple(shape)
     yield tuple(map(int, total))
     while factors := _halving(axes, sizes, scale * total):
@@ -274,10 +277,9 @@ def finish_zarr(path: Path, notes: dict[str, Any], should_stop: Callable[[], boo
     axes = "".join(axis["name"].upper() for axis in multiscale["axes"])
     level = open_zarr(path)
     scale = _scale(multiscale["datasets"][0], len(axes))
-    total = np.ones(len(axes), dtype=int)
     datasets = multiscale["datasets"][:1]
-    while factors := _halving(axes, level.shape, scale * total):
-        total = total * factors
+    for before, total in itertools.pairwise(_levels(level.shape, axes, scale)):
+        factors = [new // old for new, old in zip(total, before, strict=True)]
         shape = tuple(size // factor for size, factor in zip(level.shape, factors, strict=True))
         lower = _create_level(group, str(len(datasets)), shape, level.dtype, axes)
         for block in _pieces(shape, lower.shards or lower.chunks):
@@ -288,7 +290,7 @@ def finish_zarr(path: Path, notes: dict[str, Any], should_stop: Callable[[], boo
                 for part, factor in zip(block, factors, strict=True)
             )
             lower[block] = _block_means(np.asarray(level[fine]), factors)
-        datasets.append(_dataset(str(len(datasets)), scale * total, total))
+        datasets.append(_dataset(str(len(datasets)), scale * np.asarray(total), total))
         level = lower
     multiscale["datasets"] = datasets
     group.attrs.update({"ome": ome, **({NAMESPACE: notes} if notes else {})})

@@ -19,7 +19,7 @@ from napari_lucyd.io.zarr import create_zarr, finish_zarr, writing_unit
 from .errors import StoreError
 from .identity import differences, identity, statistics_as_json, statistics_from_json
 from .layout import Region, regions, task_shape
-from .ledger import Ledger, discard, partial_path
+from .ledger import Ledger, discard, has_plan, partial_path
 from .task import Outcome, Setting, own_threads, voxels
 from .workers import Here, Workers
 
@@ -240,6 +240,9 @@ class StoreJob:
                 raise StoreError(f"{path} exists already; choose another destination, or allow overwriting.")
             if path.exists() and not _is_zarr(path):
                 raise StoreError(f"{path} is no Zarr and will not be replaced; choose another destination.")
+        for path in self.partial.values():
+            if path.exists() and not _is_zarr(path):
+                raise StoreError(f"{path} is no Zarr and will not be replaced; choose another destination.")
         folder = next(iter(self.destinations.values())).parent
         there = sum(_size(path) for path in self.partial.values())
         free = shutil.disk_usage(folder).free
@@ -330,6 +333,12 @@ class StoreJob:
         folders = self.partial
         home = next(iter(folders.values()))
         if not all(path.exists() for path in folders.values()):
+            for path in folders.values():
+                if has_plan(path) and not self._overwrite:
+                    raise StoreError(
+                        f"{path} is the unfinished result of another run, of fewer parts or others. Delete "
+                        "it or choose another destination; overwriting, where it is allowed, begins anew."
+                    )
             self._create()
         ledger = Ledger(home)
         try:
@@ -463,7 +472,12 @@ class StoreJob:
         options = dict(self._options)
         if entry["tile"] is not None:
             options["tile_shape"] = tuple(entry["tile"])
-        return Setting(self._volume, self._model, options, self.partial, self._origin)
+        # Workers elsewhere may stand in another folder.
+        volume = self._volume
+        if isinstance(volume, (str, os.PathLike)):
+            volume = Path(volume).absolute()
+        folders = {part: path.absolute() for part, path in self.partial.items()}
+        return Setting(volume, self._model, options, folders, self._origin)
 
     def _source(self) -> Source:
         return Source(self._array, self._model.dimension, self.job.axes)

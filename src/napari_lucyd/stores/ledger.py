@@ -111,6 +111,11 @@ class Ledger:
                 file.write("\n")
 
 
+def has_plan(path: Path) -> bool:
+    """Whether a run was begun in this folder, so that something of it may be finished."""
+    return (path / _PLAN).exists()
+
+
 def discard(path: Path) -> None:
     """Remove an unfinished store."""
     if path.exists():
