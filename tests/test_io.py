@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -448,6 +449,22 @@ def test_damage_that_shows_when_voxels_are_read_is_told_then(tmp_path):
     image = read_image(tmp_path / "a.tif", lazy=True)
     with pytest.raises(ImageFileError, match=r"a\.tif: .*damaged"):
         image.data.compute()
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+@pytest.mark.parametrize("kind", [{"imagej": True}, {"ome": True}, {}])
+def test_an_uncompressed_tiff_is_mapped_and_travels_as_its_path(tmp_path, monkeypatch, byteorder, kind):
+    array = np.arange(5 * 40 * 50, dtype="u2").reshape(5, 40, 50)
+    tifffile.imwrite(tmp_path / "a.tif", array, byteorder=byteorder, **kind)
+    monkeypatch.setattr(tifffile.TiffPageSeries, "aszarr", None)  # pages need not be read
+    image = read_image(tmp_path / "a.tif", lazy=True)
+    assert image.data.dtype == np.dtype("u2")
+    assert image.data.chunksize == (1, 40, 50)
+    sent = pickle.dumps(image.data)
+    assert len(sent) < array.nbytes
+    for data in (image.data, pickle.loads(sent)):
+        np.testing.assert_array_equal(data.compute(), array)
+        np.testing.assert_array_equal(data[1:, 3:9, 4].compute(), array[1:, 3:9, 4])
 
 
 @pytest.mark.parametrize("lazy", [False, True])

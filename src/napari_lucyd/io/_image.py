@@ -57,7 +57,7 @@ class Stored:
     Parameters
     ----------
     array
-        What reads: a zarr array.
+        What reads: a zarr array, or a mapped file.
     path
         Named in errors.
     close
@@ -67,14 +67,16 @@ class Stored:
     def __init__(self, array: Any, path: Path, close: Callable[[], object] | None = None) -> None:
         self._array, self._path = array, path
         self.shape: tuple[int, ...] = tuple(array.shape)
-        self.dtype: np.dtype[Any] = np.dtype(array.dtype)
+        # ImageJ writes the most significant byte first; computing is done in the machine's own order.
+        self.dtype: np.dtype[Any] = np.dtype(array.dtype).newbyteorder("=")
         self.ndim = len(self.shape)
         if close is not None:
             weakref.finalize(self, close)
 
     def __getitem__(self, index: Any) -> np.ndarray:
         try:
-            return np.asarray(self._array[index])
+            # A copy, so that nobody holds on to a mapped file.
+            return np.array(self._array[index], dtype=self.dtype)
         # As in read_image: decoders of damaged data raise nearly anything.
         except Exception as error:
             raise ImageFileError(f"{self._path}: {unreadable(error)}") from error

@@ -106,10 +106,31 @@ def _complaints() -> Iterator[list[str]]:
 
 
 def _lazy(series: tifffile.TiffPageSeries, path: Path, close: Callable[[], None]) -> Any:
+    if series.dataoffset is not None:
+        close()
+        return Stored(_Mapped(path), path).as_dask().reshape(_kept_shape(series))
+
     import zarr
 
     stored = Stored(zarr.open_array(series.aszarr(level=0), mode="r"), path, close)
     return stored.as_dask().reshape(_kept_shape(series))
+
+
+class _Mapped:
+    """A TIFF that lies uncompressed and in one piece: of a page, only what is asked for is read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._array = tifffile.memmap(path, series=0, level=0, mode="r")
+        self.shape, self.dtype = self._array.shape, self._array.dtype
+        self.chunks = (1,) * (self._array.ndim - 2) + self.shape[-2:]
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        return np.asarray(self._array[index])
+
+    def __reduce__(self) -> tuple[type[_Mapped], tuple[Path]]:
+        # To another process goes the path; NumPy would send the voxels.
+        return _Mapped, (self._path,)
 
 
 def _refuse_colour(series: tifffile.TiffPageSeries) -> None:
