@@ -6,6 +6,7 @@ import copy
 import errno
 import math
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -405,7 +406,7 @@ def test_a_cluster_gives_the_same_and_survives_the_loss_of_a_worker(random_model
     series = np.random.default_rng(0).random((40, 4, 12, 10), dtype=np.float32)
     source, plain, out = (tmp_path / f"{name}.ome.zarr" for name in ("source", "plain", "out"))
     write_image(source, series, axes="TZYX", voxel_size=(0.2, 0.1, 0.1), unit="µm")
-    options = {"device": "cpu", "normalization": "percentile"}
+    options = {"device": "cpu", "normalization": "percentile", "prefilter": 0.7, "subtract_background": 16}
     deconvolve_to_zarr(source, random_model, plain, **options)
     lost = []
 
@@ -442,6 +443,33 @@ def test_statistics_can_be_counted_in_shares(series):
 
     scaling = Normalization("percentile", 3.0, 99.0)
     assert measure(source, scaling, "", None, in_shares) == measure(source, scaling, "")
+
+
+@pytest.mark.parametrize(
+    "wish", [{}, {"subtract_background": 16.0}, {"prefilter": "auto", "subtract_background": 16.0}]
+)
+def test_a_prepared_image_is_counted_by_the_workers(series, random_model, monkeypatch, wish):
+    from functools import partial
+
+    from napari_lucyd.deconvolution.measuring import measure_prepared
+    from napari_lucyd.deconvolution.normalization import Normalization
+    from napari_lucyd.deconvolution.preparation import Preparation
+    from napari_lucyd.stores.task import Setting, count
+
+    setting = Setting(series, random_model, {"axes": "TZYX"}, {}, (0, 0, 0, 0))
+    counted = []
+
+    def elsewhere(prepared, selection, parts, again):
+        # As it comes out of a worker: sent there and back.
+        sent = pickle.loads(pickle.dumps((prepared, selection.emptied(), parts, again)))
+        selection.merge(pickle.loads(pickle.dumps(count(setting, *sent))))
+        counted.append(len(parts))
+
+    take = partial(measure_prepared, setting.source(), Preparation(**wish), Normalization("percentile"), "")
+    here, there = take(), take(count=elsewhere)
+    assert counted
+    assert there.groups == here.groups and there.warnings == here.warnings
+    assert there.prepared.sigma == here.prepared.sigma
 
 
 def lucyd(*arguments: object):

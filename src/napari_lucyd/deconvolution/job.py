@@ -10,8 +10,8 @@ from napari_lucyd.deconvolution.blocks import OUTPUTS
 from napari_lucyd.deconvolution.checks import check_statistics
 from napari_lucyd.deconvolution.choices import Choices
 from napari_lucyd.deconvolution.device import Device, cpu, free_memory
-from napari_lucyd.deconvolution.measuring import measure_prepared
-from napari_lucyd.deconvolution.normalization import Count, Statistics
+from napari_lucyd.deconvolution.measuring import CountPrepared, measure_prepared
+from napari_lucyd.deconvolution.normalization import Statistics
 from napari_lucyd.deconvolution.result import Progress, Result
 from napari_lucyd.deconvolution.source import Source
 
@@ -95,7 +95,7 @@ class Job(ABC):
         return self._choices.geometry.resampling is not None
 
     def measure(
-        self, should_stop: Callable[[], bool] | None = None, count: Count | None = None
+        self, should_stop: Callable[[], bool] | None = None, count: CountPrepared | None = None
     ) -> Statistics:
         """The numbers of the whole input, not of the region; read once, then remembered.
 
@@ -106,7 +106,7 @@ class Job(ABC):
         should_stop
             Asked again and again while the input is read.
         count
-            Has parts of the input counted elsewhere; see `napari_lucyd.deconvolution.normalization.measure`.
+            Has parts of the input counted elsewhere; see `measure_prepared`.
 
         Raises
         ------

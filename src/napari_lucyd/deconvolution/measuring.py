@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from napari_lucyd.deconvolution.background import estimate_background
 from napari_lucyd.deconvolution.coverage import noise_share
-from napari_lucyd.deconvolution.normalization import Count, Statistics, measure
-from napari_lucyd.deconvolution.preparation import AUTO, Preparation, Prepared
+from napari_lucyd.deconvolution.normalization import Count, Part, Statistics, measure
+from napari_lucyd.deconvolution.preparation import AUTO, UNPREPARED, Preparation, Prepared
+from napari_lucyd.deconvolution.selection import Selection
 from napari_lucyd.deconvolution.smoothing import sigma_for
 from napari_lucyd.deconvolution.source import Source
 from napari_lucyd.models.normalization import Normalization
+
+# Counts parts of the image as they are prepared, in the first pass or again in the second, into a selection.
+CountPrepared = Callable[[Prepared, Selection, Sequence[Part], bool], None]
 
 
 def measure_prepared(
@@ -20,7 +25,7 @@ def measure_prepared(
     normalization: Normalization,
     separate: str,
     should_stop: Callable[[], bool] | None = None,
-    count: Count | None = None,
+    count: CountPrepared | None = None,
 ) -> Statistics:
     """Find the numbers of a preparation, and take the statistics of the prepared image.
 
@@ -33,19 +38,23 @@ def measure_prepared(
     normalization, separate, should_stop
         See `measure`.
     count
-        See `measure`; what is to be prepared is read here nevertheless.
+        See `measure`; backgrounds and the noise are estimated here nevertheless.
 
     Raises
     ------
     ValueError, Cancelled
         As `measure` does.
     """
+
+    def counting(prepared: Prepared) -> Count | None:
+        return None if count is None else partial(count, prepared)
+
     if not wish.wanted:
-        return measure(source, normalization, separate, should_stop, count)
+        return measure(source, normalization, separate, should_stop, counting(UNPREPARED))
     # As it is: refuses what cannot be used, and finds saturation, which nobody could see afterwards.
-    raw = measure(source, Normalization("minmax"), separate, should_stop)
+    raw = measure(source, Normalization("minmax"), separate, should_stop, counting(UNPREPARED))
     prepared = _prepared(source, wish, raw, should_stop)
-    found = measure(prepared.applied(source), normalization, separate, should_stop)
+    found = measure(prepared.applied(source), normalization, separate, should_stop, counting(prepared))
     groups = tuple(
         replace(after, saturated_voxels=before.saturated_voxels)
         for before, after in zip(raw.groups, found.groups, strict=True)

@@ -11,7 +11,9 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from napari_lucyd.deconvolution import Cancelled, Statistics
-from napari_lucyd.deconvolution.normalization import Count, Part
+from napari_lucyd.deconvolution.measuring import CountPrepared
+from napari_lucyd.deconvolution.normalization import Part
+from napari_lucyd.deconvolution.preparation import Prepared
 from napari_lucyd.deconvolution.selection import Selection
 
 from .errors import StoreError
@@ -101,13 +103,13 @@ class Cluster:
         self.processes = max(threads.values(), default=1)
         self._resources = {GPU: 1} if any(GPU in worker["resources"] for worker in workers) else None
 
-    def counting(self, setting: Setting, should_stop: Callable[[], bool] | None) -> Count | None:
+    def counting(self, setting: Setting, should_stop: Callable[[], bool] | None) -> CountPrepared | None:
         """Have parts of the image counted by the workers."""
 
-        def on_workers(selection: Selection, parts: Sequence[Part], again: bool) -> None:
+        def on_workers(prepared: Prepared, selection: Selection, parts: Sequence[Part], again: bool) -> None:
             share = max(1, -(-len(parts) // (8 * max(1, self._count()))))
             batches = [list(parts[start : start + share]) for start in range(0, len(parts), share)]
-            calls = [(count, (selection.emptied(), batch, again)) for batch in batches]
+            calls = [(count, (prepared, selection.emptied(), batch, again)) for batch in batches]
             for counted in self._each(setting, calls, should_stop):
                 selection.merge(counted)
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from napari_lucyd.deconvolution import Result, Statistics, plan
+from napari_lucyd.deconvolution.preparation import Prepared
 from napari_lucyd.deconvolution.run import NOTHING_BUT_ZEROS
 from napari_lucyd.deconvolution.selection import Selection
 from napari_lucyd.deconvolution.source import Source
@@ -152,6 +153,7 @@ def _bright(result: Result, setting: Setting, statistics: Statistics, region: Re
 
 def count(
     setting: Setting,
+    prepared: Prepared,
     selection: Selection,
     parts: Sequence[tuple[tuple[int, ...], Tile]],
     again: bool,
@@ -162,6 +164,8 @@ def count(
     ----------
     setting
         Of the run.
+    prepared
+        How the image is prepared before it is counted.
     selection
         An empty one; see `Selection.emptied`.
     parts
@@ -169,7 +173,7 @@ def count(
     again
         Whether it is the second pass.
     """
-    source = setting.source()
+    source = prepared.applied(setting.source())
     with own_threads():
         for lead, part in parts:
             values = source.read(lead, part.spans)

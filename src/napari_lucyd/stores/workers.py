@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from napari_lucyd.deconvolution import Cancelled, Statistics
-from napari_lucyd.deconvolution.normalization import Count
+from napari_lucyd.deconvolution.measuring import CountPrepared
 
 from .layout import Region
 from .task import Outcome, Setting, compute
@@ -17,7 +17,7 @@ class Workers(Protocol):
 
     processes: int
 
-    def counting(self, setting: Setting, should_stop: Callable[[], bool] | None) -> Count | None:
+    def counting(self, setting: Setting, should_stop: Callable[[], bool] | None) -> CountPrepared | None:
         """What has parts of the image counted for the statistics; None: the run itself reads them."""
 
     def run(
@@ -35,7 +35,7 @@ class Here:
 
     processes = 1
 
-    def counting(self, setting: Setting, should_stop: Callable[[], bool] | None) -> Count | None:
+    def counting(self, setting: Setting, should_stop: Callable[[], bool] | None) -> CountPrepared | None:
         """See `Workers`."""
         return None
 
