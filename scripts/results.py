@@ -3,7 +3,7 @@
     python scripts/results.py [--checkpoint lucyd-mixture.pth] [TABLE …]
 
 CHECKPOINT is one of the files that LUCYD's authors published (3D); with it, Table 2 has a row for it, on the
-same patches. TABLE is table1, table2, table3, open, open2d, options, trust, or page, for none; without any all are measured, which takes an
+same patches. TABLE is table1, table2, table3, open, open2d, budgets (Table 2 on equal budgets), options, trust, or page, for none; without any all are measured, which takes an
 hour on two CPU cores. Tables that are not measured are read from docs/results/. The figures are scripts/figures.py's.
 
     python scripts/results.py trust
@@ -16,12 +16,26 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import trust
+from results_text import (
+    EQUAL,
+    STRICT,
+    SURROGATES,
+    budgets,
+    domains,
+    equal_budgets,
+    flux,
+    gains,
+    paper_row,
+    ranking,
+    training_row,
+    unseen,
+    worth,
+)
 
 import napari_lucyd as nl
 from napari_lucyd.evaluation import (
@@ -41,17 +55,6 @@ ROOT = Path(__file__).parents[1]
 CARDS = ROOT / "src" / "napari_lucyd" / "models"
 PAGE = ROOT / "docs" / "results.md"
 FILES = ROOT / "docs" / "results"
-# Table 2 of Chobola et al. 2023, column LUCYD: SSIM and PSNR in the order of the table's columns.
-PAPER = (
-    (0.9725, 26.85),
-    (0.9463, 24.35),
-    (0.9040, 21.78),
-    (0.7233, 17.47),
-    (0.9271, 23.49),
-    (0.8575, 21.00),
-    (0.7995, 19.38),
-    (0.6311, 16.42),
-)
 CLASSICAL = ("wiener", "richardson-lucy")
 
 
@@ -64,12 +67,12 @@ class Entry:
     cards: tuple[str, ...]
 
 
-STRICT = ("mixture-rln", "mixture-care", "mixture")
 TABLES = {
     "table2": Entry(strict_protocol, STRICT, STRICT),
-    "table3": Entry(surrogate_protocol, (*STRICT, "general"), ()),
+    "table3": Entry(surrogate_protocol, (*STRICT, "general", *SURROGATES), SURROGATES),
     "open": Entry(open_protocol, ("mixture", "general"), ("general",)),
     "open2d": Entry(partial(open_protocol, 2), ("planes",), ("planes",)),
+    "budgets": Entry(lambda: replace(strict_protocol(), name="budgets"), EQUAL, EQUAL),
 }
 
 
@@ -94,113 +97,18 @@ def measure(name: str, checkpoint: str | None) -> None:
         return
     entry = TABLES[name]
     rivals = (checkpoint,) if checkpoint and name == "table2" else ()
-    competitors = [load_competitor(method) for method in (*CLASSICAL, *entry.methods, *rivals)]
+    classical = () if name == "budgets" else CLASSICAL
+    competitors = [load_competitor(method) for method in (*classical, *entry.methods, *rivals)]
     table = evaluate(entry.protocol(), competitors)
     table.save(FILES)
     for model in entry.cards:
         table.record(CARDS / f"{model}.json", model)
 
 
-def paper_row() -> str:
-    """Return the paper's figures as a row of Table 2."""
-    entries = " | ".join(f"{ssim:.4f}/{psnr:.2f}" for ssim, psnr in PAPER)
-    mean = sum(psnr for _, psnr in PAPER) / len(PAPER)
-    return f"| *the paper's LUCYD, on its own patches* | {entries} | {mean:.2f} |"
-
-
-def gains(table: Table) -> str:
-    """Return how far `mixture` is above the paper's figures and above the authors' weights."""
-    ours = table.row("mixture")
-    ahead = [cell.psnr - psnr for cell, (_, psnr) in zip(ours, PAPER, strict=True)]
-    text = (
-        f"`mixture` is {min(ahead):+.2f} to {max(ahead):+.2f} dB from the paper's figures, column by column; "
-        f"the aim, +0.5 dB in every column, is reached in {sum(gain >= 0.5 for gain in ahead)} of {len(ahead)}."
-    )
-    theirs = next((name for name in table.methods if name.startswith("lucyd-")), None)
-    if theirs:
-        pairs = list(zip(ours, table.row(theirs), strict=True))
-        psnr = [mine.psnr - other.psnr for mine, other in pairs]
-        ssim = [mine.ssim_global - other.ssim_global for mine, other in pairs]
-        text += (
-            f" From the authors' weights on the same patches it is {min(psnr):+.2f} to {max(psnr):+.2f} dB, "
-            f"{table.mean('mixture') - table.mean(theirs):+.2f} dB on the mean (the aim was +2 dB), and "
-            f"{min(ssim):+.4f} to {max(ssim):+.4f} in global SSIM."
-        )
-    return text
-
-
-def budgets(cards: dict[str, dict[str, Any]]) -> str:
-    """Return how many patches the strict models have seen."""
-    seen = {name: cards[name]["training"]["patches"] for name in STRICT}
-    entries = ", ".join(f"{count} by `{name}`" for name, count in seen.items())
-    return f"The networks have not seen equally much: {entries}; more would help the ones with less."
-
-
-def unseen(table: Table) -> str:
-    """Return how much the strongest noise costs the strict model, against the one that has seen it."""
-    columns = [column for column in table.columns if column.endswith(", 100")]
-    psnr = {
-        name: [cell.psnr for cell in table.row(name) if cell.column in columns]
-        for name in ("general", "mixture")
-    }
-    ahead = [a - b for a, b in zip(psnr["general"], psnr["mixture"], strict=True)]
-    entries = ", ".join(f"{gain:+.2f} at {column}" for gain, column in zip(ahead, columns, strict=True))
-    return (
-        f"`general` against the strict `mixture` where noise is strongest, in dB: {entries}. The aim, +3 dB, is "
-        f"reached in {sum(gain >= 3 for gain in ahead)} of {len(ahead)}."
-    )
-
-
-def ranking(table: Table) -> str:
-    """Return the methods from the best mean PSNR to the worst."""
-    order = sorted(table.methods, key=table.mean, reverse=True)
-    return "Mean PSNR, from the best: " + ", ".join(f"{name} {table.mean(name):.2f}" for name in order) + "."
-
-
-def worth(table: Table) -> str:
-    """Return what each option gains and loses, against the same method without."""
-    entries = []
-    for method in table.methods:
-        plain, _, options = method.partition(" + ")
-        if not options:
-            continue
-        gains = [a.psnr - b.psnr for a, b in zip(table.row(method), table.row(plain), strict=True)]
-        entries.append(
-            f"{method} {min(gains):+.2f} to {max(gains):+.2f} dB, "
-            f"better in {sum(gain > 0 for gain in gains)} of {len(gains)} columns"
-        )
-    return f"Against the same method without: {'; '.join(entries)}. An option would be on by default only if it gained everywhere."
-
-
-def flux(table: Table) -> str:
-    """Return by how much each method changes the sum of the intensities, over the table's cells."""
-    entries = []
-    for method in table.methods[1:]:
-        shares = [cell.flux for cell in table.row(method) if cell.flux is not None]
-        entries.append(f"{method} {min(shares):.3f} to {max(shares):.3f}")
-    return "Sum of the output over that of the input, smallest and largest of the columns: " + "; ".join(
-        [*entries[:-1], f"{entries[-1]}."]
-    )
-
-
-def training_row(card: dict[str, Any]) -> str:
-    """Return how a model was trained, as a row of a table."""
-    training, network = card["training"], card["network"]
-    stages = [stage for stage in (training.get("started_from", {}).get("training"), training) if stage]
-    patches = " + ".join(str(stage["patches"]) for stage in stages)
-    seconds = sum(stage["seconds"] for stage in stages)
-    kind = f"{network.get('type', 'lucyd').upper()} {network.get('dimension', 3)}D"
-    epsilon = f"{network['epsilon']:g}" if "epsilon" in network else "–"
-    return (
-        f"| `{card['name']}` | {kind} | {epsilon} | {patches} | {training['seed']} | "
-        f"{seconds / 60:.0f} min, {training['device']} | `{card['sha256'][:12]}…` |"
-    )
-
-
 def page() -> str:
     """Return docs/results.md from the tables in docs/results/."""
     tables = {name: Table.load(FILES / f"{name}.json") for name in TABLES}
-    table2, table3, volumes, planes = tables.values()
+    table2, table3, volumes, planes, equal = tables.values()
     options = Table.load(FILES / "options.json")
     cards = {card["name"]: card for card in nl.list_models()}
     environment = ", ".join(f"{name} {value}" for name, value in table2.environment.items())
@@ -233,6 +141,12 @@ How to read it. A Wiener filter that is told the PSF and whose balance is chosen
 given as much. What the networks are for is the case where nobody knows. The recipe of `mixture` was chosen on two other phantoms that had been degraded as these columns are (see its card), never on the test phantoms.
 Where noise is weak and blur as well (0.5, 20) the network has least to gain: there the paper's figure is passed by less than was aimed for. The gap to the authors' weights grows with the noise.
 
+On equal budgets, {cards["mixture-care"]["training"]["patches"]:,} patches for each network, on the same test patches:
+
+{equal_budgets(table2, equal).markdown()}
+
+{ranking(equal_budgets(table2, equal))} A patch of CARE costs what nine of LUCYD do.
+
 ## The open track: as a user runs it
 
 {len(volumes.seeds)} phantoms of 48×96×96, degraded photometrically (one scale for truth and image), deconvolved with the defaults. `general` was
@@ -258,8 +172,13 @@ The 2D model on the middle plane of the same volumes:
 
 {table3.markdown()}
 
-{ranking(table3)} None of these networks was trained on the optics of the surrogates, whose haze is far wider than any blur that they have seen; the classical methods are told the PSF. Models of the two kinds
-of specimen, which the paper's Table 3 compares within and across, are not shipped yet: [decision 0002](decisions/0002-training.md) says why.
+{domains(table3)}
+
+{ranking(table3)} What was not trained on the optics of the surrogates, whose haze is far wider than a blur of some voxels, hardly betters the input; the classical methods are told the PSF.
+Each of the six saw {cards["nuclei"]["training"]["patches"]:,} patches of its specimen, a budget for two CPU cores; RLN and CARE, which learn little from so few, went on from their strict models and had their patches besides. With
+`patches = 24000` in a configuration the command at its head trains it as long as `mixture`.
+
+{flux(table3)}
 
 ## Options that may help against noise
 

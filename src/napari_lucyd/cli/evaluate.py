@@ -28,7 +28,10 @@ class TableName(StrEnum):
 # The methods of each table unless others are asked for.
 DEFAULTS = {
     TableName.table2: "wiener,richardson-lucy,mixture-rln,mixture-care,mixture",
-    TableName.table3: "wiener,richardson-lucy,mixture-rln,mixture-care,mixture,general",
+    TableName.table3: (
+        "wiener,richardson-lucy,mixture-rln,mixture-care,mixture,general,"
+        "nuclei-rln,nuclei-care,nuclei,membranes-rln,membranes-care,membranes"
+    ),
     TableName.open: "wiener,richardson-lucy,mixture-rln,mixture-care,mixture,general",
     TableName.open2d: "wiener,richardson-lucy,planes",
     TableName.options: "wiener,richardson-lucy,mixture",
