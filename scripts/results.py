@@ -26,12 +26,14 @@ from results_text import (
     STRICT,
     SURROGATES,
     budgets,
+    dearer,
     domains,
     equal_budgets,
     flux,
     gains,
     paper_row,
     ranking,
+    surrogate_budgets,
     training_row,
     unseen,
     worth,
@@ -145,7 +147,7 @@ On equal budgets, {cards["mixture-care"]["training"]["patches"]:,} patches for e
 
 {equal_budgets(table2, equal).markdown()}
 
-{ranking(equal_budgets(table2, equal))} A patch of CARE costs what nine of LUCYD do.
+{ranking(equal_budgets(table2, equal))} {dearer(cards)}.
 
 ## The open track: as a user runs it
 
@@ -175,7 +177,7 @@ The 2D model on the middle plane of the same volumes:
 {domains(table3)}
 
 {ranking(table3)} What was not trained on the optics of the surrogates, whose haze is far wider than a blur of some voxels, hardly betters the input; the classical methods are told the PSF.
-Each of the six saw {cards["nuclei"]["training"]["patches"]:,} patches of its specimen, a budget for two CPU cores; RLN and CARE, which learn little from so few, went on from their strict models and had their patches besides. With
+{surrogate_budgets(cards)} {dearer(cards)}, so this is what hours on two CPU cores give; RLN and CARE learn little from 800 patches alone and had a start. With
 `patches = 24000` in a configuration the command at its head trains it as long as `mixture`.
 
 {flux(table3)}

@@ -147,11 +147,34 @@ def flux(table: Table) -> str:
     )
 
 
+def surrogate_budgets(cards: dict[str, dict[str, Any]]) -> str:
+    """Return how many patches the networks of Table 3 have seen, of their specimen and before."""
+    entries = []
+    for network, suffix in NETWORKS.items():
+        *before, of_it = _stages(cards[f"{SPECIMENS[0]}{suffix}"])
+        of_all = f", after {sum(before):,} of the mixture" if before else ""
+        entries.append(f"{network} {of_it:,} of its specimen{of_all}")
+    return "Patches seen: " + "; ".join(entries) + "."
+
+
+def dearer(cards: dict[str, dict[str, Any]]) -> str:
+    """Return how much longer a patch of CARE took than one of LUCYD."""
+    care, lucyd = (cards[name]["training"] for name in ("mixture-care", "mixture"))
+    ratio = care["seconds"] / care["patches"] / (lucyd["seconds"] / lucyd["patches"])
+    return f"A patch of CARE took {ratio:.0f} times as long as one of LUCYD"
+
+
+def _stages(card: dict[str, Any]) -> list[int]:
+    """Patches of each training that the weights have behind them."""
+    stages = [card["training"].get("started_from", {}).get("training"), card["training"]]
+    return [stage["patches"] for stage in stages if stage]
+
+
 def training_row(card: dict[str, Any]) -> str:
     """Return how a model was trained, as a row of a table."""
     training, network = card["training"], card["network"]
     stages = [stage for stage in (training.get("started_from", {}).get("training"), training) if stage]
-    patches = " + ".join(str(stage["patches"]) for stage in stages)
+    patches = " + ".join(map(str, _stages(card)))
     seconds = sum(stage["seconds"] for stage in stages)
     kind = f"{network.get('type', 'lucyd').upper()} {network.get('dimension', 3)}D"
     epsilon = f"{network['epsilon']:g}" if "epsilon" in network else "–"
