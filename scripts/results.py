@@ -3,7 +3,7 @@
     python scripts/results.py [--checkpoint lucyd-mixture.pth] [TABLE …]
 
 CHECKPOINT is one of the files that LUCYD's authors published (3D); with it, Table 2 has a row for it, on the
-same patches. TABLE is table1, table2, table3, open, open2d, budgets (Table 2 on equal budgets), options, trust, or page, for none; without any all are measured, which takes an
+same patches. TABLE is table1, table2, table3, open, open2d, options, trust, or page, for none; without any all are measured, which takes an
 hour on two CPU cores. Tables that are not measured are read from docs/results/. The figures are scripts/figures.py's.
 
     python scripts/results.py trust
@@ -16,19 +16,17 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import trust
 from results_text import (
-    EQUAL,
     STRICT,
     SURROGATES,
     budgets,
     dearer,
     domains,
-    equal_budgets,
     flux,
     gains,
     paper_row,
@@ -74,7 +72,6 @@ TABLES = {
     "table3": Entry(surrogate_protocol, (*STRICT, "general", *SURROGATES), SURROGATES),
     "open": Entry(open_protocol, ("mixture", "general"), ("general",)),
     "open2d": Entry(partial(open_protocol, 2), ("planes",), ("planes",)),
-    "budgets": Entry(lambda: replace(strict_protocol(), name="budgets"), EQUAL, EQUAL),
 }
 
 
@@ -99,8 +96,7 @@ def measure(name: str, checkpoint: str | None) -> None:
         return
     entry = TABLES[name]
     rivals = (checkpoint,) if checkpoint and name == "table2" else ()
-    classical = () if name == "budgets" else CLASSICAL
-    competitors = [load_competitor(method) for method in (*classical, *entry.methods, *rivals)]
+    competitors = [load_competitor(method) for method in (*CLASSICAL, *entry.methods, *rivals)]
     table = evaluate(entry.protocol(), competitors)
     table.save(FILES)
     for model in entry.cards:
@@ -110,7 +106,7 @@ def measure(name: str, checkpoint: str | None) -> None:
 def page() -> str:
     """Return docs/results.md from the tables in docs/results/."""
     tables = {name: Table.load(FILES / f"{name}.json") for name in TABLES}
-    table2, table3, volumes, planes, equal = tables.values()
+    table2, table3, volumes, planes = tables.values()
     options = Table.load(FILES / "options.json")
     cards = {card["name"]: card for card in nl.list_models()}
     environment = ", ".join(f"{name} {value}" for name, value in table2.environment.items())
@@ -142,12 +138,6 @@ copied from the paper, whose patches were others.{" `lucyd-mixture` is the file 
 How to read it. A Wiener filter that is told the PSF and whose balance is chosen for the very noise of a column is hard to beat by a network that knows neither; in the paper, no method was
 given as much. What the networks are for is the case where nobody knows. The recipe of `mixture` was chosen on two other phantoms that had been degraded as these columns are (see its card), never on the test phantoms.
 Where noise is weak and blur as well (0.5, 20) the network has least to gain: there the paper's figure is passed by less than was aimed for. The gap to the authors' weights grows with the noise.
-
-On equal budgets, {cards["mixture-care"]["training"]["patches"]:,} patches for each network, on the same test patches:
-
-{equal_budgets(table2, equal).markdown()}
-
-{ranking(equal_budgets(table2, equal))} {dearer(cards)}.
 
 ## The open track: as a user runs it
 

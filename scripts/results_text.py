@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from napari_lucyd.evaluation.competitors import INPUT
 from napari_lucyd.evaluation.protocols import SPECIMENS
 from napari_lucyd.evaluation.tables import Table
 
@@ -21,8 +19,6 @@ PAPER = (
     (0.6311, 16.42),
 )
 STRICT = ("mixture-rln", "mixture-care", "mixture")
-# Of as many patches as mixture-care, whose row is that of table2.
-EQUAL = ("mixture-rln-2400", "mixture-2400")
 # What a network was trained on is its model's name, RLN and CARE have theirs behind it.
 NETWORKS = {"LUCYD": "", "RLN": "-rln", "CARE": "-care"}
 SURROGATES = tuple(specimen + suffix for suffix in NETWORKS.values() for specimen in SPECIMENS)
@@ -60,13 +56,7 @@ def budgets(cards: dict[str, dict[str, Any]]) -> str:
     """Return how many patches the strict models have seen."""
     seen = {name: cards[name]["training"]["patches"] for name in STRICT}
     entries = ", ".join(f"{count:,} by `{name}`" for name, count in seen.items())
-    return f"The networks have not seen equally much: {entries}; the next table has them on equal budgets."
-
-
-def equal_budgets(table2: Table, equal: Table) -> Table:
-    """Return the rows of networks that have seen as many patches as CARE."""
-    cells = [cell for name in (INPUT, *EQUAL) for cell in equal.row(name)]
-    return replace(equal, cells=[*cells, *table2.row("mixture-care")])
+    return f"The networks have not seen equally much: {entries}; more would help the ones with less."
 
 
 def domains(table: Table) -> str:

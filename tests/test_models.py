@@ -32,8 +32,10 @@ def authors_state(network: LUCYD) -> dict[str, torch.Tensor]:
 
 def test_default_general_comes_first_and_all_are_shipped():
     assert SHIPPED[0] == "general"
-    lucyd = {"general", "mixture", "planes"}
-    assert set(SHIPPED) == {*lucyd, "mixture-rln", "mixture-care"}
+    trained = ("mixture", "nuclei", "membranes")
+    networks = ("", "-rln", "-care")
+    compared = {name + network for name in trained for network in networks}
+    assert set(SHIPPED) == {"general", "planes", *compared}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
