@@ -32,9 +32,7 @@ def authors_state(network: LUCYD) -> dict[str, torch.Tensor]:
 
 def test_default_general_comes_first_and_all_are_shipped():
     assert SHIPPED[0] == "general"
-    trained = ("mixture", "nuclei", "membranes")
-    networks = ("", "-rln", "-care")
-    compared = {name + network for name in trained for network in networks}
+    compared = {"mixture", "mixture-rln", "mixture-care", "nuclei-rln", "membranes-rln"}
     assert set(SHIPPED) == {"general", "planes", *compared}
 
 
@@ -46,6 +44,11 @@ def test_shipped_model_is_small_complete_and_what_its_card_says(name):
     assert model.card["sha256"] == model.sha256
     assert model.card["network"]["dimension"] == model.dimension
     assert "command" in model.card["training"]
+    run = model.card["training"]["config"]
+    # Said to be kept only where it was trained for.
+    assert model.card["flux_kept"] == (
+        run["data"]["track"] != "strict" and run["schedule"]["flux_weight"] > 0
+    )
     from importlib import resources
 
     file = resources.files("napari_lucyd.models").joinpath(f"{name}.safetensors")

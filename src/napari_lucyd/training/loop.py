@@ -279,7 +279,7 @@ class _Run:
             "description": config.description,
             **trained_for(data, images),
             "poisson_noise": data.photometric,
-            "flux_kept": data.photometric,
+            "flux_kept": data.photometric and config.schedule.flux_weight > 0,
             "training": {
                 "track": data.track,
                 "history": config.history,
