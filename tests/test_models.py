@@ -34,6 +34,10 @@ def test_default_general_comes_first_and_all_are_shipped():
     assert SHIPPED[0] == "general"
     compared = {"mixture", "mixture-rln", "mixture-care", "nuclei-rln", "membranes-rln"}
     assert set(SHIPPED) == {"general", "planes", *compared}
+    # Who chooses a network and no model gets the first, not one made for a single specimen.
+    for network in ("rln", "care"):
+        first = next(card["name"] for card in CARDS if card["network"]["type"] == network)
+        assert first == f"mixture-{network}"
 
 
 @pytest.mark.parametrize("name", SHIPPED)

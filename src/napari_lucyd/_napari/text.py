@@ -76,9 +76,11 @@ def model_text(card: dict[str, Any]) -> str:
     blur, noise = card.get("blur_sigma_voxels"), card.get("noise_sigma")
     if not (blur and noise):
         return str(card.get("description", ""))
+    # One number where one optics is all that it was trained for.
+    width = " to ".join(dict.fromkeys(f"{end:g}" for end in blur))
     parts = [
         f"{card['title']}." if card.get("title") else "",
-        f"For a blur of σ {blur[0]:g} to {blur[1]:g} voxels and noise up to {noise[1]:.0%} of the range.",
+        f"For a blur of σ {width} voxels and noise up to {noise[1]:.0%} of the range.",
         "Does not keep the total intensity." if card.get("flux_kept") is False else "",
     ]
     return " ".join(part for part in parts if part)

@@ -56,7 +56,7 @@ def _row(card: dict[str, Any], default: str) -> tuple[str, ...]:
 
 
 def _range(ends: Any) -> str:
-    return "–".join(f"{float(end):.3g}" for end in ends) if ends else "?"
+    return "–".join(dict.fromkeys(f"{float(end):.3g}" for end in ends)) if ends else "?"
 
 
 def table(rows: list[tuple[str, ...]]) -> str:
