@@ -167,7 +167,7 @@ The 2D model on the middle plane of the same volumes:
 {domains(table3)}
 
 {ranking(table3)} What was not trained on the optics of the surrogates, whose haze is far wider than a blur of some voxels, hardly betters the input; the classical methods are told the PSF.
-{surrogate_budgets(cards)} {dearer(cards)}, so this is what hours on two CPU cores give; RLN and CARE learn little from 800 patches alone and had a start. With
+{surrogate_budgets(cards)} {dearer(cards)}, so this is what hours on two CPU cores give; RLN and CARE would learn little from so few alone and were given a start. With
 `patches = 24000` in a configuration the command at its head trains it as long as `mixture`.
 
 {flux(table3)}
