@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 import napari_lucyd as nl
-from napari_lucyd.evaluation import full_width, psnr
+from napari_lucyd.evaluation import full_width, psnr, surrogate_protocol
+from napari_lucyd.evaluation.protocols import SPECIMENS, TEST_SEEDS
 from napari_lucyd.io import read_image
 from napari_lucyd.simulation import Degraded, Phantom
 from napari_lucyd.simulation.degradation import KERNEL_SIZE
@@ -195,10 +196,26 @@ def draw_phantoms() -> Degraded:
     return whole
 
 
+def draw_surrogates() -> None:
+    """Draw a phantom of Table 3 through the optics of the nuclei, by all methods."""
+    column = SPECIMENS.index("nuclei")
+    sample = surrogate_protocol().samples(column, TEST_SEEDS[0])[0]
+    methods: dict[str, Any] = {
+        "Wiener, balance 0.01": nl.Wiener(sample.psf, balance=0.01),
+        "Richardson-Lucy, 50 iterations": nl.RichardsonLucy(sample.psf, num_iter=50),
+        **{name: nl.load_model(name) for name in ("general", "nuclei-care", "nuclei-rln", "nuclei")},
+    }
+    volumes = {"truth": sample.truth, "input": sample.image} | restored(sample.image, methods)
+    middle = len(sample.truth) // 2
+    line = middle, int(np.argmax(sample.truth[middle].sum(axis=1)))
+    draw_projections(volumes, line, "figure4-surrogate.png", truth=sample.truth)
+
+
 def main(data: Path | None) -> None:
     """Draw all that there are images for."""
     general = nl.load_model("general")
     sample = draw_phantoms()
+    draw_surrogates()
     stacks: dict[str, tuple[Volume, int]] = {"phantom": (np.asarray(sample.image), SHAPE[0] // 2)}
     if data:
         nucleus = np.asarray(read_image(data / "dapi_001.tif").data, np.float32)

@@ -172,6 +172,10 @@ The 2D model on the middle plane of the same volumes:
 
 {flux(table3)}
 
+One of the test's phantoms as nuclei, all on one scale:
+
+![Projections and profiles of a surrogate](images/figure4-surrogate.png)
+
 ## Options that may help against noise
 
 The images of Table 2, {options.cells[0].images} patches in every column, run by `deconvolve` with its defaults, so extended by reflection beyond the patch: *plain*, with the mean over mirror images (`flips`), with a prefilter chosen from the
