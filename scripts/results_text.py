@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import napari_lucyd as nl
 from napari_lucyd.evaluation.protocols import SPECIMENS
 from napari_lucyd.evaluation.tables import Table
 
@@ -21,7 +22,14 @@ PAPER = (
 STRICT = ("mixture-rln", "mixture-care", "mixture")
 # What a network was trained on is its model's name, RLN and CARE have theirs behind it.
 NETWORKS = {"LUCYD": "", "RLN": "-rln", "CARE": "-care"}
-SURROGATES = tuple(specimen + suffix for suffix in NETWORKS.values() for specimen in SPECIMENS)
+_SHIPPED = {card["name"] for card in nl.list_models()}
+# Those that are shipped, so that the page can be rebuilt whenever a model comes or goes.
+SURROGATES = tuple(
+    specimen + suffix
+    for suffix in NETWORKS.values()
+    for specimen in SPECIMENS
+    if specimen + suffix in _SHIPPED
+)
 
 
 def paper_row() -> str:
@@ -63,10 +71,13 @@ def domains(table: Table) -> str:
     """Return Table 3 as the paper has it: each network within and across what it was trained on."""
     lines = [["trained on", "network", *(f"tested on {name}" for name in SPECIMENS), "lost across, dB"]]
     lines.append(["---"] * len(lines[0]))
-    within: dict[str, list[float]] = {network: [] for network in NETWORKS}
-    across: dict[str, list[float]] = {network: [] for network in NETWORKS}
+    trained = {
+        network: suffix for network, suffix in NETWORKS.items() if SPECIMENS[0] + suffix in table.methods
+    }
+    within: dict[str, list[float]] = {network: [] for network in trained}
+    across: dict[str, list[float]] = {network: [] for network in trained}
     for specimen in SPECIMENS:
-        for network, suffix in NETWORKS.items():
+        for network, suffix in trained.items():
             psnr = {cell.column: cell.psnr for cell in table.row(specimen + suffix)}
             other = next(name for name in SPECIMENS if name != specimen)
             within[network].append(psnr[specimen])
@@ -141,6 +152,8 @@ def surrogate_budgets(cards: dict[str, dict[str, Any]]) -> str:
     """Return how many patches the networks of Table 3 have seen, of their specimen and before."""
     entries = []
     for network, suffix in NETWORKS.items():
+        if SPECIMENS[0] + suffix not in cards:
+            continue
         *before, of_it = _stages(cards[f"{SPECIMENS[0]}{suffix}"])
         of_all = f", after {sum(before):,} of the mixture" if before else ""
         entries.append(f"{network} {of_it:,} of its specimen{of_all}")
