@@ -167,7 +167,7 @@ The 2D model on the middle plane of the same volumes:
 {domains(table3)}
 
 {ranking(table3)} What was not trained on the optics of the surrogates, whose haze is far wider than a blur of some voxels, hardly betters the input; the classical methods are told the PSF.
-{surrogate_budgets(cards)} RLN would learn little from so few alone and was given a start. CARE is not among them: {dearer(cards)}, and after 600 patches of either specimen, from `mixture-care` on, it was still half
+{surrogate_budgets(cards)} RLN would learn little from so few alone and was given a start. CARE is not among them. {dearer(cards)}, and after 600 patches of either specimen, from `mixture-care` on, it was still half
 a decibel below its input on phantoms that are not tested on, so what it can do here is not known. `lucyd train configs/nuclei-care.toml --start mixture-care` trains it for 6,400, some five hours on a core, and
 `lucyd evaluate table3 --methods nuclei,runs/nuclei-care/nuclei-care.safetensors` sets it beside the others.
 
