@@ -154,7 +154,7 @@ def surrogate_budgets(cards: dict[str, dict[str, Any]]) -> str:
     for network, suffix in NETWORKS.items():
         if SPECIMENS[0] + suffix not in cards:
             continue
-        *before, of_it = _stages(cards[f"{SPECIMENS[0]}{suffix}"])
+        *before, of_it = (stage["patches"] for stage in _stages(cards[SPECIMENS[0] + suffix]))
         of_all = f", after {sum(before):,} of the mixture" if before else ""
         entries.append(f"{network} {of_it:,} of its specimen{of_all}")
     return "Patches seen: " + "; ".join(entries) + "."
@@ -167,17 +167,16 @@ def dearer(cards: dict[str, dict[str, Any]]) -> str:
     return f"A patch of CARE took {ratio:.0f} times as long as one of LUCYD"
 
 
-def _stages(card: dict[str, Any]) -> list[int]:
-    """Patches of each training that the weights have behind them."""
-    stages = [card["training"].get("started_from", {}).get("training"), card["training"]]
-    return [stage["patches"] for stage in stages if stage]
+def _stages(card: dict[str, Any]) -> list[dict[str, Any]]:
+    """The trainings that the weights have behind them."""
+    stages = (card["training"].get("started_from", {}).get("training"), card["training"])
+    return [stage for stage in stages if stage]
 
 
 def training_row(card: dict[str, Any]) -> str:
     """Return how a model was trained, as a row of a table."""
-    training, network = card["training"], card["network"]
-    stages = [stage for stage in (training.get("started_from", {}).get("training"), training) if stage]
-    patches = " + ".join(map(str, _stages(card)))
+    training, network, stages = card["training"], card["network"], _stages(card)
+    patches = " + ".join(str(stage["patches"]) for stage in stages)
     seconds = sum(stage["seconds"] for stage in stages)
     kind = f"{network.get('type', 'lucyd').upper()} {network.get('dimension', 3)}D"
     epsilon = f"{network['epsilon']:g}" if "epsilon" in network else "–"
