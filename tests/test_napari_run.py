@@ -1,10 +1,13 @@
 """Runs from the panel in a real window: what comes out, cancels, and windows that close."""
 
+import threading
+
 import numpy as np
 import pytest
 
 pytest.importorskip("napari")
 
+from napari_lucyd._napari import session
 from napari_lucyd._napari.layers import METADATA_KEY
 
 pytestmark = pytest.mark.napari
@@ -235,3 +238,25 @@ def test_a_volume_through_a_3d_model(panel, add_image, run, qtbot, model_files):
     assert "resampled ×3" in panel.form.understood.text()
     assert output.metadata[METADATA_KEY]["resampling"]["factor"] == pytest.approx(3)
     assert output.data.shape == (4, 16, 18)
+
+
+def test_a_run_that_napari_quits_between_two_events_is_closed_when_its_thread_ends(qtbot):
+    from napari.qt.threading import create_worker
+    from qtpy.QtCore import QThreadPool
+
+    closed_in = []
+
+    def events():
+        try:
+            while True:
+                yield
+        finally:
+            closed_in.append(threading.current_thread())
+
+    # Held, as a session holds its own until it hears that it has finished.
+    worker = create_worker(events, _start_thread=False, _worker_class=session._Worker)
+    with qtbot.waitSignal(worker.yielded):
+        worker.start()
+    worker.quit()
+    assert QThreadPool.globalInstance().waitForDone(5_000)
+    assert closed_in and closed_in[0] is not threading.main_thread()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from napari.qt.threading import create_worker
+from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils import progress
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
@@ -23,6 +23,19 @@ if TYPE_CHECKING:
 def unwrapped(viewer: Viewer) -> Viewer:
     """The viewer itself: plugins are handed a proxy, whose layers are not those in the layer list."""
     return getattr(viewer, "__wrapped__", viewer)
+
+
+class _Worker(GeneratorWorker):
+    """A worker that closes its generator in its own thread, also when napari quits it between two events.
+
+    Otherwise a store would stay locked until the generator is collected.
+    """
+
+    def work(self) -> Any:
+        try:
+            return super().work()
+        finally:
+            self._gen.close()
 
 
 class Session(QObject):
@@ -87,7 +100,9 @@ class Session(QObject):
         self._stop = Stop()
         # errored: napari shows it as a notification with its traceback.
         work = run if tasks[0].stem is None else store_run.run
-        self._worker = create_worker(work, tuple(tasks), self._stop, _start_thread=False)
+        self._worker = create_worker(
+            work, tuple(tasks), self._stop, _start_thread=False, _worker_class=_Worker
+        )
         self._stop.worker = self._worker
         # The window, or the panel, can go at any time.
         self.destroyed.connect(self._stop.set)
