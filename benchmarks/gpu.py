@@ -8,6 +8,7 @@ Network pass over precision, `deconvolve` and its memory over size, preview, tra
 
 from __future__ import annotations
 
+import copy
 import statistics
 import subprocess
 import sys
@@ -45,8 +46,11 @@ def passes(model: Any, device: str, shape: tuple[int, ...], repeats: int) -> dic
     import torch
 
     from napari_lucyd.deconvolution.folding import fold
+    from napari_lucyd.deconvolution.half import in_half_precision
 
     plain, folded = model.network.to(device), fold(model.network).to(device)
+    half = in_half_precision(model.network).to(device)
+    contiguous = copy.deepcopy(half).to(memory_format=torch.contiguous_format)
     y = torch.rand(1, 1, *shape, device=device)
     outputs: dict[str, Any] = {}
 
@@ -57,13 +61,12 @@ def passes(model: Any, device: str, shape: tuple[int, ...], repeats: int) -> dic
     def precision(tf32: bool) -> Callable[[], AbstractContextManager[Any]]:
         return lambda: torch.backends.cudnn.flags(enabled=True, allow_tf32=tf32)
 
-    kind = torch.device(device).type
-    half = torch.float16 if kind == "cuda" else torch.bfloat16
     choices = {
         "plain PyTorch, float32": (plain, precision(False)),
         "batch norms folded, float32": (folded, precision(False)),
         "batch norms folded, TensorFloat-32": (folded, precision(True)),
-        "batch norms folded, half precision": (folded, lambda: torch.autocast(kind, dtype=half)),
+        "half precision": (contiguous, precision(False)),
+        "half precision, channels last": (half, precision(False)),
     }
     calls = {
         name: waited(lambda name=name, choice=choice: call(name, *choice), device)

@@ -3,8 +3,8 @@
     python scripts/results.py [--checkpoint lucyd-mixture.pth] [TABLE …]
 
 CHECKPOINT is one of the files that LUCYD's authors published (3D); with it, Table 2 has a row for it, on the
-same patches. TABLE is table1, table2, table3, open, open2d, options, trust, or page, for none; without any all are measured, which takes an
-hour on two CPU cores. Tables that are not measured are read from docs/results/. The figures are scripts/figures.py's.
+same patches. TABLE is table1, table2, table3, equal2, equal3, open, open2d, options, trust, or page, for none; without any all are measured,
+which takes an hour on two CPU cores. Tables that are not measured are read from docs/results/. The figures are scripts/figures.py's.
 
     python scripts/results.py trust
 
@@ -16,12 +16,15 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import trust
 from results_text import (
+    EQUAL_NETWORKS,
+    EQUAL_STRICT,
+    EQUAL_SURROGATES,
     STRICT,
     SURROGATES,
     budgets,
@@ -31,6 +34,7 @@ from results_text import (
     gains,
     paper_row,
     ranking,
+    seen_equally,
     surrogate_budgets,
     training_row,
     unseen,
@@ -55,6 +59,8 @@ ROOT = Path(__file__).parents[1]
 CARDS = ROOT / "src" / "napari_lucyd" / "models"
 PAGE = ROOT / "docs" / "results.md"
 FILES = ROOT / "docs" / "results"
+# Models that only compare networks, so are not shipped.
+EQUAL = ROOT / "configs" / "equal"
 CLASSICAL = ("wiener", "richardson-lucy")
 
 
@@ -64,12 +70,14 @@ class Entry:
 
     protocol: Callable[[], Protocol]
     methods: tuple[str, ...]
-    cards: tuple[str, ...]
+    cards: tuple[str, ...] = ()
 
 
 TABLES = {
     "table2": Entry(strict_protocol, STRICT, STRICT),
     "table3": Entry(surrogate_protocol, (*STRICT, "general", *SURROGATES), SURROGATES),
+    "equal2": Entry(strict_protocol, EQUAL_STRICT),
+    "equal3": Entry(surrogate_protocol, EQUAL_SURROGATES),
     "open": Entry(open_protocol, ("mixture", "general"), ("general",)),
     "open2d": Entry(partial(open_protocol, 2), ("planes",), ("planes",)),
 }
@@ -78,6 +86,12 @@ TABLES = {
 # The options multiply the time of a network by 18; fewer patches tell the differences, for all rows have the same.
 OPTIONS_PATCHES = 2
 OPTIONS_METHODS = (*CLASSICAL, "mixture")
+
+
+def find(method: str) -> str:
+    """Return a method's name, or the path of a model that is not shipped."""
+    path = EQUAL / f"{method}.safetensors"
+    return str(path) if path.exists() else method
 
 
 def measure(name: str, checkpoint: str | None) -> None:
@@ -96,8 +110,9 @@ def measure(name: str, checkpoint: str | None) -> None:
         return
     entry = TABLES[name]
     rivals = (checkpoint,) if checkpoint and name == "table2" else ()
-    competitors = [load_competitor(method) for method in (*CLASSICAL, *entry.methods, *rivals)]
-    table = evaluate(entry.protocol(), competitors)
+    classical = () if name.startswith("equal") else CLASSICAL
+    competitors = [load_competitor(find(method)) for method in (*classical, *entry.methods, *rivals)]
+    table = replace(evaluate(entry.protocol(), competitors), name=name)
     table.save(FILES)
     for model in entry.cards:
         table.record(CARDS / f"{model}.json", model)
@@ -106,7 +121,7 @@ def measure(name: str, checkpoint: str | None) -> None:
 def page() -> str:
     """Return docs/results.md from the tables in docs/results/."""
     tables = {name: Table.load(FILES / f"{name}.json") for name in TABLES}
-    table2, table3, volumes, planes = tables.values()
+    table2, table3, equal2, equal3, volumes, planes = tables.values()
     options = Table.load(FILES / "options.json")
     cards = {card["name"]: card for card in nl.list_models()}
     environment = ", ".join(f"{name} {value}" for name, value in table2.environment.items())
@@ -139,6 +154,14 @@ How to read it. A Wiener filter that is told the PSF and whose balance is chosen
 given as much. What the networks are for is the case where nobody knows. The recipe of `mixture` was chosen on two other phantoms that had been degraded as these columns are (see its card), never on the test phantoms.
 Where noise is weak and blur as well (0.5, 20) the network has least to gain: there the paper's figure is passed by less than was aimed for. The gap to the authors' weights grows with the noise.
 
+### On equal budgets
+
+{seen_equally(equal2.methods, cards)} The same patches of the test as above:
+
+{equal2.markdown()}
+
+{ranking(equal2)}
+
 ## The open track: as a user runs it
 
 {len(volumes.seeds)} phantoms of 48×96×96, degraded photometrically (one scale for truth and image), deconvolved with the defaults. `general` was
@@ -167,9 +190,16 @@ The 2D model on the middle plane of the same volumes:
 {domains(table3)}
 
 {ranking(table3)} What was not trained on the optics of the surrogates, whose haze is far wider than a blur of some voxels, hardly betters the input; the classical methods are told the PSF.
-{surrogate_budgets(cards)} RLN would learn little from so few alone and was given a start. CARE is not among them. {dearer(cards)}, and after 600 patches of either specimen, from `mixture-care` on, it was still half
-a decibel below its input on phantoms that are not tested on, so what it can do here is not known. `lucyd train configs/nuclei-care.toml --start mixture-care` trains it for 6,400, some five hours on a core, and
-`lucyd evaluate table3 --methods nuclei,runs/nuclei-care/nuclei-care.safetensors` sets it beside the others.
+{surrogate_budgets(cards)} RLN and CARE would learn little from so few alone and were given a start. {dearer(cards)}. With `patches = 24000` in `configs/nuclei-care.toml`,
+`lucyd train configs/nuclei-care.toml --start mixture-care` trains it as long as `mixture`, most of a day on a core, and `lucyd evaluate table3 --methods nuclei,runs/nuclei-care/nuclei-care.safetensors` sets it beside the others.
+
+### On equal budgets
+
+{seen_equally(equal3.methods, cards)} LUCYD began with nothing, RLN and CARE with what they had learnt of the mixture. The same test:
+
+{equal3.markdown()}
+
+{domains(equal3, EQUAL_NETWORKS)}
 
 {flux(table3)}
 

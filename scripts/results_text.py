@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import napari_lucyd as nl
@@ -22,6 +23,10 @@ PAPER = (
 STRICT = ("mixture-rln", "mixture-care", "mixture")
 # What a network was trained on is its model's name, RLN and CARE have theirs behind it.
 NETWORKS = {"LUCYD": "", "RLN": "-rln", "CARE": "-care"}
+# On equal budgets, LUCYD has a number of patches behind it.
+EQUAL_NETWORKS = NETWORKS | {"LUCYD": "-1200"}
+EQUAL_STRICT = ("mixture-rln-2400", "mixture-care", "mixture-2400")
+EQUAL_SURROGATES = tuple(specimen + suffix for suffix in EQUAL_NETWORKS.values() for specimen in SPECIMENS)
 _SHIPPED = {card["name"] for card in nl.list_models()}
 # Those that are shipped, so that the page can be rebuilt whenever a model comes or goes.
 SURROGATES = tuple(
@@ -67,12 +72,19 @@ def budgets(cards: dict[str, dict[str, Any]]) -> str:
     return f"The networks have not seen equally much: {entries}; more would help the ones with less."
 
 
-def domains(table: Table) -> str:
+def seen_equally(methods: Sequence[str], cards: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return how many patches each of the networks has seen that are compared on equal budgets."""
+    patches = {cards[method]["training"]["patches"] for method in methods if method in cards}
+    (count,) = patches
+    return f"Each network with {count:,} patches of what it was trained for, its own loss and its own learning rate (`configs/`)."
+
+
+def domains(table: Table, networks: Mapping[str, str] = NETWORKS) -> str:
     """Return Table 3 as the paper has it: each network within and across what it was trained on."""
     lines = [["trained on", "network", *(f"tested on {name}" for name in SPECIMENS), "lost across, dB"]]
     lines.append(["---"] * len(lines[0]))
     trained = {
-        network: suffix for network, suffix in NETWORKS.items() if SPECIMENS[0] + suffix in table.methods
+        network: suffix for network, suffix in networks.items() if SPECIMENS[0] + suffix in table.methods
     }
     within: dict[str, list[float]] = {network: [] for network in trained}
     across: dict[str, list[float]] = {network: [] for network in trained}

@@ -169,9 +169,12 @@ def test_options_reach_the_engine(stack, weights, tmp_path):
         "percentile",
         "--voxel-size",
         "0.3,0.1,0.1",
+        "--precision",
+        "float16",
     ]
     done = restore(weights, stack, "-o", out, *options)
     assert done.exit_code == 0, done.output
+    assert "float32 is used instead of half precision" in done.stderr
     assert "receptive field" in done.stderr  # the engine's warning of so small a halo
     image = read_image(out)
     recipe = image.metadata["recipe"]

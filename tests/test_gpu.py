@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from napari_lucyd.deconvolution import deconvolve, plan
+from napari_lucyd.deconvolution.half import HARMLESS
 from napari_lucyd.models import load_model
 from napari_lucyd.training import train
 from test_training import SMALL
@@ -35,6 +36,17 @@ def test_networks_give_what_they_give_on_the_processor(name, shape):
         # Two libraries' float32 sums; the division may amplify what is between them.
         atol = 1e-4 * max(np.ptp(expected), 1)
         np.testing.assert_allclose(getattr(there, part), expected, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize(("name", "shape"), [("general", (12, 40, 44)), ("nuclei", (12, 40, 44))])
+def test_half_precision_is_within_what_the_card_allows(name, shape):
+    volume, model = image(*shape), load_model(name)
+
+    there = deconvolve(volume, model, device=DEVICE, precision="float16")
+    here = deconvolve(volume, model, device="cpu")
+
+    assert there.recipe["precision"] == "float16" and there.recipe["device"]["torch"].startswith(DEVICE)
+    np.testing.assert_allclose(there.output, here.output, rtol=0, atol=HARMLESS * np.ptp(here.output))
 
 
 def test_tiles_give_what_the_whole_gives():

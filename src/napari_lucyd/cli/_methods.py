@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_lucyd.models import Model
 
 # Options that only some methods have an effect for, by the parameter's name.
-_NETWORK = ("model", "normalization", "separate", "isotropic", "tile", "halo", "intermediates")
+_NETWORK = ("model", "normalization", "separate", "isotropic", "tile", "halo", "precision", "intermediates")
 _OWN = {
     **dict.fromkeys((Method.lucyd, Method.rln, Method.care), _NETWORK),
     Method.richardson_lucy: ("psf", "iterations", "total_variation", "background"),

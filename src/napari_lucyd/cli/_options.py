@@ -40,6 +40,13 @@ class Normalization(StrEnum):
     none = "none"
 
 
+class Precision(StrEnum):
+    """What a network is computed in."""
+
+    float32 = "float32"
+    float16 = "float16"
+
+
 class Microscope(StrEnum):
     """Whose PSF is computed."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -15,15 +15,13 @@ from napari_lucyd.cli._options import (
     Method,
     Normalization,
     Part,
+    Precision,
     StoredDtype,
     auto_or_number,
     numbers,
     parts,
     whole_numbers,
 )
-
-if TYPE_CHECKING:
-    pass
 
 _FILES, _METHOD, _NETWORK, _CLASSICAL, _OPTIONAL, _IMAGE, _COMPUTER = (
     "Files",
@@ -226,6 +224,13 @@ def deconvolve(
             rich_help_panel=_COMPUTER,
         ),
     ] = None,
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="float16 computes in half precision on a CUDA device, where that does the model no harm.",
+            rich_help_panel=_COMPUTER,
+        ),
+    ] = Precision.float32,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -307,6 +312,7 @@ def deconvolve(
         options |= {
             "tile_shape": whole_numbers(tile, "--tile") if tile else None,
             "halo": halo,
+            "precision": str(precision),
             "normalization": str(normalization),
             "isotropic": isotropic,
             "separate": "" if separate.lower() == "none" else separate.upper(),

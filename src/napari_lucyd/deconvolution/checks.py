@@ -77,8 +77,20 @@ def check_classical_outputs(outputs: Sequence[str] | None, method: ClassicalMeth
     return names
 
 
+def check_precision(precision: Any) -> str:
+    """The type that a network is computed in, if it can be."""
+    if precision not in ("float32", "float16"):
+        raise ValueError(f"precision is {precision!r}; it can be 'float32' or 'float16'.")
+    return str(precision)
+
+
 def check_whole_volumes(
-    method: ClassicalMethod, tile_shape: Any, halo: Any, normalization: Any, isotropic: bool | None
+    method: ClassicalMethod,
+    tile_shape: Any,
+    halo: Any,
+    normalization: Any,
+    isotropic: bool | None,
+    precision: str,
 ) -> None:
     """Refuse what only networks take, rather than let it seem to have an effect."""
     reasons = {
@@ -88,6 +100,7 @@ def check_whole_volumes(
         "isotropic": "it works on the image's own voxels, and the psf has to be sampled on those"
         if isotropic
         else "",
+        "precision": "" if precision == "float32" else "it is computed in float32",
     }
     for name, reason in reasons.items():
         if reason:

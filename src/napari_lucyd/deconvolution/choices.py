@@ -41,6 +41,8 @@ class Choices:
         Whether it was asked for, or chosen.
     flips
         Whether the output is the mean over all mirror images.
+    precision
+        ``"float32"``, or ``"float16"`` where that does no harm.
     preparation
         What is done to the image before the method.
     allocate
@@ -58,6 +60,7 @@ class Choices:
     region_given: bool
     tile_shape_given: bool
     flips: bool = False
+    precision: str = "float32"
     preparation: Preparation = NOTHING
     allocate: Callable[[str, tuple[int, ...]], Any] | None = None
 

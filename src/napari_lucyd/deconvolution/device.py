@@ -25,12 +25,15 @@ class Device:
         Why it is not the one asked for; empty where it is.
     compiled
         Whether the network is computed by kernels compiled for the processor instead of by torch.
+    half
+        Whether the network is computed in half precision, as far as it bears that.
     """
 
     torch: str
     name: str
     reason: str = ""
     compiled: bool = False
+    half: bool = False
 
     @property
     def kind(self) -> str:

@@ -15,6 +15,7 @@ from napari_lucyd.deconvolution.compiled import CompiledLucyd, why_not
 from napari_lucyd.deconvolution.device import Device
 from napari_lucyd.deconvolution.errors import Cancelled, DeconvolutionError
 from napari_lucyd.deconvolution.folding import fold
+from napari_lucyd.deconvolution.half import in_half_precision
 from napari_lucyd.networks.lucyd import LUCYD
 from napari_lucyd.networks.network import Network
 
@@ -38,7 +39,7 @@ def prepare(network: Network, device: Device, should_stop: Callable[[], bool] | 
     network
         In evaluation mode; it is copied.
     device
-        Where it is to run, and whether by compiled kernels.
+        Where it is to run, and whether by compiled kernels or in half precision.
 
     Raises
     ------
@@ -48,7 +49,12 @@ def prepare(network: Network, device: Device, should_stop: Callable[[], bool] | 
     if device.compiled:
         assert isinstance(network, LUCYD)
         return CompiledLucyd(network, torch.get_num_threads(), should_stop)
-    ready = fold(network).to(torch.device(device.torch))
+    if device.half:
+        assert isinstance(network, LUCYD)
+        ready: Network = in_half_precision(network)
+    else:
+        ready = fold(network)
+    ready = ready.to(torch.device(device.torch))
 
     def ask(*_: Any) -> None:
         if should_stop is not None and should_stop():

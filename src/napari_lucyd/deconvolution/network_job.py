@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from napari_lucyd.deconvolution import run
+from napari_lucyd.deconvolution import half, run
 from napari_lucyd.deconvolution.choices import Choices
 from napari_lucyd.deconvolution.compiled import equivalent_voxels
 from napari_lucyd.deconvolution.coverage import noise_warnings
@@ -35,9 +36,10 @@ class NetworkJob(Job):
         warnings: list[str],
         processes: int = 1,
     ) -> None:
-        super().__init__(source, compile_where_possible(model.network, device), choices, warnings)
+        super().__init__(source, device, choices, warnings)
         self._processes = processes
         self._model = model
+        self.device = self._settle(device)
         self._statistics = statistics
         self._run: run.Run | None = None
         self._tile_shape = tile_shape or self._automatic_tile_shape()
@@ -117,9 +119,18 @@ class NetworkJob(Job):
         device = run.check_device(self._model.network, self.device)
         if device != self.device:
             self._warn(f"{device.name} is used: {device.reason}.")
-            self.device = compile_where_possible(self._model.network, device)
+            self.device = self._settle(device)
             if not self._choices.tile_shape_given:
                 self._tile_shape = self._automatic_tile_shape()
+
+    def _settle(self, device: Device) -> Device:
+        """The device with the way in which it computes the network."""
+        if self._choices.precision == "float16":
+            reason = half.why_not(self._model, device)
+            if not reason:
+                return replace(device, name=f"{device.name} (half precision)", half=True)
+            add_once(self.warnings, f"float32 is used instead of half precision: {reason}.")
+        return compile_where_possible(self._model.network, device)
 
     def _automatic_tile_shape(self) -> tuple[int, ...]:
         choices = self._choices

@@ -68,6 +68,7 @@ def write_recipe(
         "voxel_size": None if choices.voxel_size is None else list(choices.voxel_size),
         "tile_shape": list(tile_shape),
         "halo": choices.geometry.halo,
+        "precision": "float16" if device.half else "float32",
         **_preparation(choices, statistics),
         **_setting(choices, device, dtype),
         "complete": complete,
@@ -183,6 +184,8 @@ def options_from_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
         "normalization": {name: normalization[name] for name in ("method", "low", "high", "pedestal")},
         "isotropic": recipe["resampling"] is not None,
         "separate": normalization["separate"],
+        # Recipes from before there was a choice have none of it.
+        "precision": recipe.get("precision", "float32"),
     }
 
 

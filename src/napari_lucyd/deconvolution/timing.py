@@ -18,7 +18,7 @@ _SHAPES = {
     ("care", 3): (32, 48, 48),
 }
 
-_known: dict[tuple[str, bool, str, int, int], float] = {}
+_known: dict[tuple[Device, str, int, int], float] = {}
 
 
 def seconds_per_voxel(network: Network, device: Device) -> float:
@@ -26,7 +26,7 @@ def seconds_per_voxel(network: Network, device: Device) -> float:
 
     The time does not depend on the weights, so any network of this name and dimension answers for all.
     """
-    key = (device.torch, device.compiled, network.name, network.config.dimension, torch.get_num_threads())
+    key = (device, network.name, network.config.dimension, torch.get_num_threads())
     if key not in _known:
         _known[key] = _measure(network, device)
     return _known[key]

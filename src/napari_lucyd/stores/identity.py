@@ -25,6 +25,7 @@ _KEYS = (
     "resampling",
     "voxel_size",
     "halo",
+    "precision",
     "flips",
     "axes",
     "input",

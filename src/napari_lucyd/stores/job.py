@@ -122,7 +122,7 @@ def deconvolve_to_zarr(
         array that can be pickled) and the destination under the same names.
     **options
         Of `napari_lucyd.deconvolve`: device, halo, normalization, isotropic, prefilter, subtract_background,
-        flips, separate.
+        flips, precision, separate.
 
     Returns
     -------
