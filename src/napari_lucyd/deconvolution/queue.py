@@ -57,6 +57,13 @@ class TileQueue:
         """The volume and the tile that come next."""
         return self._leads[0], self._current[0]
 
+    @property
+    def second(self) -> tuple[tuple[int, ...], Tile] | None:
+        """What comes after the first, if nothing is cut on the way."""
+        if len(self._current) > 1:
+            return self._leads[0], self._current[1]
+        return (self._leads[1], self._tiles[0]) if len(self._leads) > 1 else None
+
     def finish(self) -> bool:
         """Strike off the first tile; says whether its volume is finished with it."""
         self.cost_left -= self._cost(self._current.popleft())

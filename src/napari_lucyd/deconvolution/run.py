@@ -13,12 +13,13 @@ import numpy.typing as npt
 import torch
 
 from napari_lucyd.deconvolution import inference
-from napari_lucyd.deconvolution.blocks import Shown, constant_parts, read_block, shown_parts
+from napari_lucyd.deconvolution.blocks import Block, Shown, constant_parts, read_block, shown_parts
 from napari_lucyd.deconvolution.choices import Choices
 from napari_lucyd.deconvolution.device import Device, release_memory
 from napari_lucyd.deconvolution.errors import Cancelled, DeconvolutionError, OutOfMemory, let_go
 from napari_lucyd.deconvolution.normalization import Group, Statistics
 from napari_lucyd.deconvolution.queue import TileQueue
+from napari_lucyd.deconvolution.reading import Reader
 from napari_lucyd.deconvolution.result import Progress
 from napari_lucyd.deconvolution.source import Source
 from napari_lucyd.deconvolution.tiling import Tile, cut
@@ -26,6 +27,8 @@ from napari_lucyd.deconvolution.trial import working_device
 from napari_lucyd.networks.network import Network
 
 NOTHING_BUT_ZEROS = "The network returned nothing but zeros"
+# Devices that leave the processor time to read the next block.
+READS_AHEAD = ("cuda", "mps")
 # Smaller volumes may well be restored to nothing but background.
 _FEW_VOXELS = 1000
 
@@ -114,6 +117,15 @@ class Run:
         network = inference.prepare(self._model.network, self._device, should_stop)
         queue, choices = self.queue, self._choices
         started, computed = time.perf_counter(), 0
+
+        def group_of(lead: tuple[int, ...]) -> Group:
+            return statistics.group(dict(zip(choices.axes.leading, lead, strict=True)))
+
+        def read(what: tuple[tuple[int, ...], Tile]) -> Block:
+            lead, tile = what
+            return read_block(source, lead, tile, choices.geometry, group_of(lead))
+
+        reader = Reader(read, self._device.kind in READS_AHEAD)
         try:
             while queue:
                 if should_stop is not None and should_stop():
@@ -123,10 +135,10 @@ class Run:
                 if voxels > self._largest:
                     self._halve()
                     continue
-                group = statistics.group(dict(zip(choices.axes.leading, lead, strict=True)))
+                group = group_of(lead)
                 too_large = False
                 try:
-                    self._do(network, source, lead, tile, group)
+                    self._do(network, reader.take(queue.first, queue.second), lead, tile, group)
                 except (inference.BlockTooLarge, MemoryError):
                     too_large = True
                 # Not in the clause above: there the error still holds what has to be released.
@@ -145,12 +157,12 @@ class Run:
             let_go(error)
             raise
         finally:
+            reader.close()
             del network
             release_memory(self._device)
 
-    def _do(self, network: Any, source: Source, lead: tuple[int, ...], tile: Tile, group: Group) -> None:
+    def _do(self, network: Any, block: Block, lead: tuple[int, ...], tile: Tile, group: Group) -> None:
         choices = self._choices
-        block = read_block(source, lead, tile, choices.geometry, group)
         self._range.add(block.values)
         if group.constant:
             self._bright = True

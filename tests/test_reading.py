@@ -1,0 +1,124 @@
+"""Reading ahead: in order, one at a time, errors where they belong; runs give the same."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from napari_lucyd.deconvolution import Cancelled, deconvolve, inference, plan, run
+from napari_lucyd.deconvolution.reading import Reader
+
+
+@pytest.fixture
+def reader():
+    made = []
+
+    def make(read, ahead=True):
+        made.append(Reader(read, ahead))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def test_the_next_is_read_in_another_thread_before_it_is_asked_for(reader):
+    threads, begun = {}, threading.Event()
+
+    def read(key):
+        threads[key] = threading.current_thread()
+        if key == "b":
+            begun.set()
+        return key.upper()
+
+    chain = reader(read)
+    assert chain.take("a", "b") == "A"
+    assert begun.wait(5)
+    assert chain.take("b", None) == "B"
+    assert threads["a"] is threading.current_thread() is not threads["b"]
+
+
+def test_nothing_is_read_ahead_where_that_was_not_asked_for(reader):
+    seen = []
+    chain = reader(lambda key: seen.append(key) or key, ahead=False)
+    assert chain.take("a", "b") == "a" and seen == ["a"]
+
+
+def test_what_turns_out_not_to_be_wanted_is_waited_for_and_dropped_with_its_error(reader):
+    inside, most = 0, 0
+    lock = threading.Lock()
+
+    def read(key):
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        try:
+            if key == "broken":
+                raise OSError("the disk is gone")
+            return key
+        finally:
+            with lock:
+                inside -= 1
+
+    chain = reader(read)
+    chain.take("a", "broken")
+    assert chain.take("half of it", "broken") == "half of it"
+    with pytest.raises(OSError, match="gone"):
+        chain.take("broken", None)
+    # Asked for again, it is read again.
+    with pytest.raises(OSError, match="gone"):
+        chain.take("broken", None)
+    assert most == 1
+
+
+@pytest.fixture
+def ahead(monkeypatch):
+    monkeypatch.setattr(run, "READS_AHEAD", ("cpu",))
+
+
+@pytest.fixture
+def series():
+    values = np.random.default_rng(0).random((3, 30, 26), dtype=np.float32)
+    values[1, 4, 5] = np.nan
+    values[2] = 7
+    return values
+
+
+@pytest.fixture
+def options(random_model_2d):
+    return {"model": random_model_2d, "device": "cpu", "tile_shape": (16, 16), "axes": "TYX"}
+
+
+def test_a_run_that_reads_ahead_gives_the_same(series, options, monkeypatch):
+    plain = deconvolve(series, **options)
+    monkeypatch.setattr(run, "READS_AHEAD", ("cpu",))
+    there = deconvolve(series, **options)
+    for part in ("output", "correction_mask", "update_term"):
+        np.testing.assert_array_equal(getattr(there, part), getattr(plain, part))
+
+
+def test_a_run_that_has_to_cut_its_tiles_on_the_way_gives_the_same(series, options, ahead, monkeypatch):
+    plain = deconvolve(series, **options)
+    real = inference.run_network
+
+    def small_device(network, y, inside=None):
+        if y.numel() > 60 * 64:
+            raise inference.BlockTooLarge("no")
+        return real(network, y, inside)
+
+    monkeypatch.setattr(inference, "run_network", small_device)
+    cut = deconvolve(series, **{**options, "tile_shape": (30, 26)})
+    assert any("ran out of memory" in text for text in cut.recipe["warnings"])
+    np.testing.assert_allclose(cut.output, plain.output, rtol=0, atol=1e-4, equal_nan=True)
+
+
+def test_a_run_that_is_stopped_leaves_no_thread(series, options, ahead):
+    job = plan(series, **options)
+    stop = threading.Event()
+    steps = job.steps(stop.is_set)
+    next(steps)
+    stop.set()
+    with pytest.raises(Cancelled):
+        next(steps)
+    assert not [each for each in threading.enumerate() if each.name.startswith("lucyd-reading")]
