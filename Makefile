@@ -38,7 +38,7 @@ help:
 	@echo "make test                     run the test suite"
 	@echo "make check                    lint, types, plugin manifest"
 	@echo "make results                   measure every table, draw every figure of the docs' results"
-	@echo "make bench                     measure speed and memory, write docs/benchmarks.md; some 15 minutes"
+	@echo "make bench                     measure speed and memory, write docs/benchmarks.md; half an hour"
 	@echo "make bench-gpu                 the same for a CUDA device, and the tests that need one"
 	@echo "make clean                    remove .venv and what was made"
 

@@ -1,5 +1,7 @@
 """Look at a small part of a stack on disk first, then do the same for the rest, with the same numbers.
 
+The results are kept in memory; `napari_lucyd.deconvolve_to_zarr` writes those that do not fit.
+
 python examples/region_of_a_large_stack.py stack.ome.zarr
 """
 
@@ -21,11 +23,12 @@ def main(source: str) -> tuple[np.ndarray, np.ndarray]:
     middle = tuple(slice(size // 4, size - size // 4) for size in image.data.shape)
 
     # Scaling is measured once, over the whole stack, so the part looks just as it will in the whole.
-    job = plan(image.data, model, axes=image.axes, region=middle)
+    options = {"axes": image.axes, "voxel_size": image.voxel_size, "outputs": ("output",)}
+    job = plan(image.data, model, region=middle, **options)
     statistics = job.measure()
     print(job.description, f"about {job.memory_bytes / 1e6:.0f} MB")
-    part = nl.deconvolve(image.data, model, axes=image.axes, region=middle, statistics=statistics).output
-    whole = nl.deconvolve(image.data, model, axes=image.axes, statistics=statistics).output
+    part = nl.deconvolve(image.data, model, region=middle, statistics=statistics, **options).output
+    whole = nl.deconvolve(image.data, model, statistics=statistics, **options).output
 
     print("equal:", bool(np.allclose(part, whole[middle], atol=1e-5 * float(np.ptp(whole)))))
     return part, whole

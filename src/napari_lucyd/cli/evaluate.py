@@ -30,7 +30,7 @@ DEFAULTS = {
     TableName.table2: "wiener,richardson-lucy,mixture-rln,mixture-care,mixture",
     TableName.table3: (
         "wiener,richardson-lucy,mixture-rln,mixture-care,mixture,general,"
-        "nuclei-rln,nuclei,membranes-rln,membranes"
+        "nuclei-rln,nuclei-care,nuclei,membranes-rln,membranes-care,membranes"
     ),
     TableName.open: "wiener,richardson-lucy,mixture-rln,mixture-care,mixture,general",
     TableName.open2d: "wiener,richardson-lucy,planes",

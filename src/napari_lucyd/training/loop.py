@@ -279,7 +279,8 @@ class _Run:
             "description": config.description,
             **trained_for(data, images),
             "poisson_noise": data.photometric,
-            "flux_kept": data.photometric and config.schedule.flux_weight > 0,
+            # Of a surrogate, part of the light falls beyond the image, and a network may put it back.
+            "flux_kept": data.track == "open" and config.schedule.flux_weight > 0,
             "training": {
                 "track": data.track,
                 "history": config.history,
