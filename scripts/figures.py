@@ -203,7 +203,7 @@ def draw_surrogates() -> None:
     methods: dict[str, Any] = {
         "Wiener, balance 0.01": nl.Wiener(sample.psf, balance=0.01),
         "Richardson-Lucy, 50 iterations": nl.RichardsonLucy(sample.psf, num_iter=50),
-        **{name: nl.load_model(name) for name in ("general", "nuclei-rln", "nuclei")},
+        **{name: nl.load_model(name) for name in ("general", "nuclei-rln", "nuclei-care", "nuclei")},
     }
     volumes = {"truth": sample.truth, "input": sample.image} | restored(sample.image, methods)
     middle = len(sample.truth) // 2

@@ -160,6 +160,23 @@ def flux(table: Table) -> str:
     )
 
 
+def beside_input(table: Table) -> str:
+    """Return how the networks of Table 3 stand to the image itself, each on what it was trained on."""
+    entries = []
+    for network, suffix in NETWORKS.items():
+        pairs = [
+            (specimen, specimen + suffix) for specimen in SPECIMENS if specimen + suffix in table.methods
+        ]
+        own = [
+            next(cell.psnr for cell in table.row(method) if cell.column == specimen)
+            - next(cell.psnr for cell in table.row(table.methods[0]) if cell.column == specimen)
+            for specimen, method in pairs
+        ]
+        if own:
+            entries.append(f"{network} {', '.join(f'{gain:+.2f}' for gain in own)}")
+    return f"In dB from the image itself, each on its own specimen: {'; '.join(entries)}."
+
+
 def surrogate_budgets(cards: dict[str, dict[str, Any]]) -> str:
     """Return how many patches the networks of Table 3 have seen, of their specimen and before."""
     entries = []
