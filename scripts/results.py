@@ -162,7 +162,7 @@ grows with the noise; at σ_n 20, where their weights are within a decibel of ou
 
 {equal2.markdown()}
 
-{ranking(equal2)}
+{ranking(equal2)} {dearer(cards)}, and it has forty times the parameters.
 
 ## The open track: as a user runs it
 
@@ -193,7 +193,7 @@ The 2D model on the middle plane of the same volumes:
 {domains(table3)}
 
 {ranking(table3)} What was not trained on the optics of the surrogates, whose haze is far wider than a blur of some voxels, hardly betters the input; the classical methods are told the PSF.
-{surrogate_budgets(cards)} RLN and CARE would learn little from so few alone and were given a start. {dearer(cards)}. {beside_input(table3)} CARE's own loss is a mean absolute error: where most of an image is dark it is served by taking haze away, and hardly by making few bright voxels as bright as they
+{surrogate_budgets(cards)} RLN and CARE would learn little from so few alone and were given a start. {beside_input(table3)} CARE's own loss is a mean absolute error: where most of an image is dark it is served by taking haze away, and hardly by making few bright voxels as bright as they
 were, of which the PSNR is made. With `patches = 24000` in `configs/nuclei-care.toml`,
 `lucyd train configs/nuclei-care.toml --start mixture-care` trains it as long as `mixture`, most of a day on a core, and `lucyd evaluate table3 --methods nuclei,runs/nuclei-care/nuclei-care.safetensors` sets it beside the others.
 
