@@ -14,7 +14,7 @@ from napari_lucyd._napari import samples
 from napari_lucyd._napari.layers import METADATA_KEY
 from napari_lucyd.simulation import degrade, make_phantom, make_surrogate, repeat_simulation
 
-SURROGATES = [samples.nuclei, samples.membranes]
+SURROGATES = [samples.nuclei, samples.membranes, samples.light_sheet]
 SAMPLES = [
     samples.phantom,
     samples.unseen,

@@ -55,9 +55,14 @@ def membranes() -> list[LayerData]:
     return _surrogate("membranes")
 
 
+def light_sheet() -> list[LayerData]:
+    """A surrogate of nuclei in a light sheet with its truth: haze only from within the sheet."""
+    return _surrogate("light_sheet")
+
+
 def _surrogate(specimen: SpecimenKind) -> list[LayerData]:
     sample = make_surrogate(make_phantom(SHAPE, rng=SEED), specimen, rng=SEED)
-    return pair(f"{specimen} surrogate", sample, (SURROGATE_VOXEL_UM,) * 3)
+    return pair(f"{specimen.replace('_', ' ')} surrogate", sample, (SURROGATE_VOXEL_UM,) * 3)
 
 
 def _pair(
