@@ -123,7 +123,9 @@ def bead() -> str:
     """Return the bead's widths, from scripts/figures.py; it needs real stacks, which may not be at hand."""
     path = FILES / "bead.md"
     if not path.exists():
-        return "(Its widths were not measured: `make results` was given no `DATA`, the folder of real stacks.)"
+        return (
+            "(Its widths were not measured: `make results` was given no `DATA`, the folder of real stacks.)"
+        )
     return path.read_text("utf-8").strip()
 
 
