@@ -27,8 +27,9 @@ def test_options_are_arguments_of_plan():
     options = Parameters().options((0.3, 0.1, 0.1), "ZYX", None)
     known = set(inspect.signature(plan).parameters)
     assert set(options) <= known
-    # What the panel leaves out: the input, and what only code can have.
-    assert known - set(options) == {"volume", "model", "statistics", "allocate", "processes"}
+    # What the panel leaves out: the input, what only code can have, and what was tried on no GPU yet.
+    code = {"statistics", "allocate", "processes"}
+    assert known - set(options) == {"volume", "model", "precision", *code}
 
 
 def test_defaults_are_those_of_the_engine():
