@@ -3,8 +3,8 @@
     python scripts/half_precision.py
 
 For each model the largest difference from float32, as a share of the range, over images of what it is for: a
-test phantom with every blur and noise of the open table, or the test's surrogates. It takes a minute on two
-cores. The engine uses half precision only where this is at most `deconvolution.half.HARMLESS`.
+test phantom with every blur and noise of the open table, or the test's surrogates. It takes some minutes on
+two cores. The engine uses half precision only where this is at most `deconvolution.half.HARMLESS`.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import napari_lucyd as nl
+from napari_lucyd.evaluation.competitors import INPUT
 from napari_lucyd.evaluation.protocols import SPECIMENS
 from napari_lucyd.evaluation.tables import Table
 
@@ -169,7 +170,7 @@ def beside_input(table: Table) -> str:
         ]
         own = [
             next(cell.psnr for cell in table.row(method) if cell.column == specimen)
-            - next(cell.psnr for cell in table.row(table.methods[0]) if cell.column == specimen)
+            - next(cell.psnr for cell in table.row(INPUT) if cell.column == specimen)
             for specimen, method in pairs
         ]
         if own:
