@@ -54,14 +54,41 @@ def test_an_unknown_device_is_refused_in_words(wish):
         choose_device(wish)
 
 
+def group(folder, limit, used, files=("memory.max", "memory.current", "inactive_file")):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / files[0]).write_text(f"{limit}\n")
+    (folder / files[1]).write_text(f"{used}\n")
+    (folder / "memory.stat").write_text(f"anon 600\n{files[2]} 50\n")
+
+
 def test_the_limit_of_a_container_counts(tmp_path):
-    (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.current").write_text("700\n")
-    (tmp_path / "memory.stat").write_text("anon 600\ninactive_file 50\n")
-    assert host_memory.group_limit(tmp_path) == 350
-    (tmp_path / "memory.max").write_text("max\n")
-    assert host_memory.group_limit(tmp_path) is None
-    assert host_memory.group_limit(tmp_path / "absent") is None
+    of_process = tmp_path / "of_process"
+    of_process.write_text("0::/../../somewhere/else\n")
+    assert host_memory.group_limits(tmp_path, of_process) == []
+    group(tmp_path, 1000, 700)
+    assert host_memory.group_limits(tmp_path, of_process) == [350]
+    group(tmp_path, "max", 700)
+    assert host_memory.group_limits(tmp_path, of_process) == []
+    assert host_memory.group_limits(tmp_path, tmp_path / "absent") == []
+
+
+def test_the_limit_of_a_batch_job_counts_wherever_it_was_set(tmp_path):
+    of_process = tmp_path / "of_process"
+    of_process.write_text("0::/system.slice/slurmstepd.scope/job_7/step_batch/user/task_0\n")
+    job = tmp_path / "system.slice" / "slurmstepd.scope" / "job_7"
+    group(job, 1000, 700)
+    group(job / "step_batch" / "user" / "task_0", "max", 650)
+    assert host_memory.group_limits(tmp_path, of_process) == [350]
+    group(tmp_path / "system.slice", 5000, 4900)
+    assert host_memory.group_limits(tmp_path, of_process) == [350, 150]
+
+
+def test_the_limit_of_a_batch_job_counts_on_an_older_system(tmp_path):
+    of_process = tmp_path / "of_process"
+    of_process.write_text("9:name=systemd:/job_7\n4:cpu,memory:/slurm/job_7/step_0\n0::/\n")
+    names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    group(tmp_path / "memory" / "slurm" / "job_7", 1000, 700, names)
+    assert host_memory.group_limits(tmp_path, of_process) == [350]
 
 
 def test_free_memory_of_the_host_is_plausible():

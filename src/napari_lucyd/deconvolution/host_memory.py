@@ -2,28 +2,82 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
+
+
+class _Files(NamedTuple):
+    """What a version of Linux's control groups calls its files: a limit, what is used, and a count in memory.stat."""
+
+    limit: str
+    used: str
+    cache: str
+
+
+_VERSION_1 = _Files("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+_VERSION_2 = _Files("memory.max", "memory.current", "inactive_file")
 
 
 def free_host_memory() -> int:
     """Bytes that can be taken now."""
     free = int(psutil.virtual_memory().available)
-    # In a container or a batch job the limit of the group counts, not the machine's memory.
-    limit = group_limit(Path("/sys/fs/cgroup"))
-    return free if limit is None else min(free, limit)
+    # In a container or a batch job the limits of its groups count, not the machine's memory.
+    limits = group_limits(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))
+    return min([free, *limits])
 
 
-def group_limit(root: Path) -> int | None:
-    """Bytes that a container or a batch job has left; None where there is no limit."""
+def group_limits(root: Path, membership: Path) -> list[int]:
+    """Bytes that each of the control groups with a limit has left, of those that this process is in.
+
+    Parameters
+    ----------
+    root
+        Where the groups are mounted.
+    membership
+        Lines ``number:controllers:path``; without controllers that of version 2.
+
+    Notes
+    -----
+    A group lies in others, and the smallest limit counts. In a container the path may be that on its host,
+    and only the outermost folder is to be seen.
+    """
     try:
-        limit = (root / "memory.max").read_text().strip()
-        used = int((root / "memory.current").read_text())
+        lines = membership.read_text().splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers:
+            mount, files = root, _VERSION_2
+        elif "memory" in controllers.split(","):
+            mount, files = root / "memory", _VERSION_1
+        else:
+            continue
+        left = (_left(folder, files) for folder in _outwards(mount, path))
+        found += [number for number in left if number is not None]
+    return found
+
+
+def _outwards(mount: Path, path: str) -> Iterator[Path]:
+    folder = mount / path.lstrip("/")
+    while folder != mount:
+        yield folder
+        folder = folder.parent
+    yield mount
+
+
+def _left(group: Path, files: _Files) -> int | None:
+    try:
+        limit = (group / files.limit).read_text().strip()
+        used = int((group / files.used).read_text())
         cache = sum(
             int(line.split()[1])
-            for line in (root / "memory.stat").read_text().splitlines()
-            if line.startswith("inactive_file ")
+            for line in (group / "memory.stat").read_text().splitlines()
+            if line.startswith(f"{files.cache} ")
         )
     except (OSError, ValueError):
         return None
