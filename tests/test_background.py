@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_lucyd.deconvolution import Cancelled
+from napari_lucyd.deconvolution import Cancelled, background
 from napari_lucyd.deconvolution.background import estimate_background
 from napari_lucyd.deconvolution.source import Source
 from napari_lucyd.deconvolution.tiling import Span
@@ -64,6 +64,17 @@ def test_the_estimate_does_not_depend_on_how_the_image_is_read(monkeypatch):
     part = [Span(3, 9), Span(0, 30), Span(30, 31)]
     at = estimate_background(Source(image, 3), (), sizes).at(part)
     np.testing.assert_array_equal(at, found(image, sizes)[3:9, 0:30, 30:31])
+
+
+def test_blocks_are_never_more_than_memory_is_kept_for(monkeypatch):
+    image = slope(40, 60)
+    fine = estimate_background(Source(image, 2), (), (16, 16))
+    monkeypatch.setattr(background, "_MOST_BLOCKS", 200)
+    coarse = estimate_background(Source(image, 2), (), (16, 16))
+    assert fine.grid.shape == (20, 30) and coarse.grid.shape == (10, 15)
+    spans = [Span(0, 40), Span(0, 60)]
+    inside = np.s_[12:-12, 12:-12]
+    np.testing.assert_allclose(coarse.at(spans)[inside], fine.at(spans)[inside], rtol=0.1)
 
 
 def test_a_cancel_is_heard():

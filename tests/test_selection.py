@@ -18,9 +18,9 @@ def select(parts, percentages):
     for part in parts:
         selection.add(part)
     if selection.needs_second_pass:
-        selection.prepare_second_pass()
+        selection.begin_second_pass()
         for part in parts:
-            selection.add_again(part)
+            selection.add(part)
     return selection
 
 

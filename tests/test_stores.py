@@ -426,6 +426,7 @@ def test_a_cluster_gives_the_same_and_survives_the_loss_of_a_worker(random_model
 
 
 def test_statistics_can_be_counted_in_shares(series):
+    from napari_lucyd.deconvolution.counting import count_parts
     from napari_lucyd.deconvolution.normalization import measure
     from napari_lucyd.deconvolution.source import Source
     from napari_lucyd.models.normalization import Normalization
@@ -434,11 +435,10 @@ def test_statistics_can_be_counted_in_shares(series):
     series[3, 1] = series.max()
     source = Source(series, 3, "TZYX")
 
-    def in_shares(selection, parts, again):
+    def in_shares(selection, parts):
         for part in parts:
             share = selection.emptied()
-            values = source.read(part[0], part[1].spans)
-            (share.add_again if again else share.add)(values)
+            count_parts(source, share, [part])
             selection.merge(share)
 
     scaling = Normalization("percentile", 3.0, 99.0)
@@ -459,17 +459,20 @@ def test_a_prepared_image_is_counted_by_the_workers(series, random_model, monkey
     setting = Setting(series, random_model, {"axes": "TZYX"}, {}, (0, 0, 0, 0))
     counted = []
 
-    def elsewhere(prepared, selection, parts, again):
-        # As it comes out of a worker: sent there and back.
-        sent = pickle.loads(pickle.dumps((prepared, selection.emptied(), parts, again)))
-        selection.merge(pickle.loads(pickle.dumps(count(setting, *sent))))
-        counted.append(len(parts))
+    def elsewhere(prepared, tally, parts):
+        # As it comes out of workers: sent there and back, in any order.
+        for part in reversed(parts):
+            sent = pickle.loads(pickle.dumps((prepared, tally.emptied(), [part])))
+            tally.merge(pickle.loads(pickle.dumps(count(setting, *sent))))
+        counted.append(type(tally).__name__)
 
     take = partial(measure_prepared, setting.source(), Preparation(**wish), Normalization("percentile"), "")
     here, there = take(), take(count=elsewhere)
-    assert counted
+    assert ("BlockMeans" in counted) == ("subtract_background" in wish) and "Selection" in counted
     assert there.groups == here.groups and there.warnings == here.warnings
     assert there.prepared.sigma == here.prepared.sigma
+    for lead, background in here.prepared.backgrounds.items():
+        np.testing.assert_array_equal(there.prepared.backgrounds[lead].grid, background.grid)
 
 
 def lucyd(*arguments: object):

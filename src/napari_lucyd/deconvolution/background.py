@@ -14,17 +14,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_lucyd.deconvolution.errors import Cancelled
+from napari_lucyd.deconvolution.counting import Count, count_parts
 from napari_lucyd.deconvolution.source import Source, to_float32
 from napari_lucyd.deconvolution.tiling import Span
 
 # Blocks along the box: their means have little noise, and still follow the background.
 _BLOCKS = 8
+# Of a volume: they have to fit into memory, however large it is. Of small boxes in very large volumes the
+# blocks are larger for it: from 1024 voxels along each axis on, a box of 16 has four along each axis.
+_MOST_BLOCKS = 2**24
+
+_Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +72,72 @@ class Background:
         return values
 
 
+class BlockMeans:
+    """The means over small blocks of one volume, counted part by part; see `counting.Tally`.
+
+    Parameters
+    ----------
+    shape
+        Of the volume.
+    sizes
+        Of the background's box along each axis, in voxels.
+    """
+
+    def __init__(self, shape: Sequence[int], sizes: Sequence[float]) -> None:
+        self._shape, self._sizes = tuple(shape), tuple(sizes)
+        sides = [max(1, round(size / _BLOCKS)) for size in sizes]
+        while math.prod(_blocks(shape, sides)) > _MOST_BLOCKS:
+            sides = [2 * side for side in sides]
+        self._sides = tuple(sides)
+        # Of each part, by where it begins: blocks, and the sums and counts in them. They are added up in one
+        # order in the end, so that the result is the same to the last bit however the parts were shared out.
+        self._parts: dict[tuple[int, ...], tuple[tuple[slice, ...], _Doubles, _Doubles]] = {}
+
+    def add(self, values: npt.NDArray[Any], spans: Sequence[Span]) -> None:
+        """See `counting.Tally`."""
+        values = to_float32(values).astype(np.float64)
+        known = ~np.isnan(values)
+        where = tuple(
+            slice(span.start // side, (span.stop - 1) // side + 1)
+            for span, side in zip(spans, self._sides, strict=True)
+        )
+        sums = _block_sums(np.where(known, values, 0), spans, self._sides)
+        counts = _block_sums(known.astype(np.float64), spans, self._sides)
+        self._parts[tuple(span.start for span in spans)] = where, sums, counts
+
+    def emptied(self) -> BlockMeans:
+        """See `counting.Tally`."""
+        return BlockMeans(self._shape, self._sizes)
+
+    def merge(self, other: BlockMeans) -> None:
+        """See `counting.Tally`."""
+        self._parts |= other._parts
+
+    def background(self) -> Background:
+        """What the means say, when all parts are counted."""
+        blocks = _blocks(self._shape, self._sides)
+        sums, counts = np.zeros(blocks), np.zeros(blocks)
+        for _, (where, part_sums, part_counts) in sorted(self._parts.items(), key=lambda item: item[0]):
+            sums[where] += part_sums
+            counts[where] += part_counts
+        empty = counts == 0
+        means = sums / np.maximum(counts, 1)
+        if empty.any() and not empty.all():  # where all is NaN, the nearest block that has a mean
+            nearest = ndimage.distance_transform_edt(empty, return_distances=False, return_indices=True)
+            means = means[tuple(nearest)]
+        # Odd, so that the box has a middle.
+        box = [round(size / side) | 1 for size, side in zip(self._sizes, self._sides, strict=True)]
+        opened = ndimage.grey_opening(means, size=box, mode="reflect")
+        grid = ndimage.gaussian_filter(opened, [length / 4 for length in box], mode="reflect")
+        return Background(grid.astype(np.float32), self._sides, self._shape)
+
+
 def estimate_background(
     source: Source,
-    lead: Sequence[int],
+    lead: tuple[int, ...],
     sizes: Sequence[float],
     should_stop: Callable[[], bool] | None = None,
+    count: Count | None = None,
 ) -> Background:
     """Estimate the background of one volume; it is read once, part by part.
 
@@ -81,37 +149,22 @@ def estimate_background(
         Of the box along each axis, in voxels: what is bright and narrower is no background.
     should_stop
         Asked between parts.
+    count
+        Has parts counted elsewhere; by default they are read here, one after the other.
 
     Raises
     ------
     Cancelled
         If ``should_stop`` says so.
     """
-    shape = source.axes.volume_shape
-    sides = tuple(max(1, round(size / _BLOCKS)) for size in sizes)
-    blocks = [math.ceil(size / side) for size, side in zip(shape, sides, strict=True)]
-    sums, counts = np.zeros(blocks), np.zeros(blocks)
-    for part in source.parts():
-        if should_stop is not None and should_stop():
-            raise Cancelled("Stopped while the background was being estimated.")
-        values = to_float32(source.read(lead, part.spans)).astype(np.float64)
-        known = ~np.isnan(values)
-        where = tuple(
-            slice(span.start // side, (span.stop - 1) // side + 1)
-            for span, side in zip(part.spans, sides, strict=True)
-        )
-        sums[where] += _block_sums(np.where(known, values, 0), part.spans, sides)
-        counts[where] += _block_sums(known.astype(np.float64), part.spans, sides)
-    empty = counts == 0
-    means = sums / np.maximum(counts, 1)
-    if empty.any() and not empty.all():  # where all is NaN, the nearest block that has a mean
-        nearest = ndimage.distance_transform_edt(empty, return_distances=False, return_indices=True)
-        means = means[tuple(nearest)]
-    # Odd, so that the box has a middle.
-    box = [round(size / side) | 1 for size, side in zip(sizes, sides, strict=True)]
-    opened = ndimage.grey_opening(means, size=box, mode="reflect")
-    grid = ndimage.gaussian_filter(opened, [length / 4 for length in box], mode="reflect")
-    return Background(grid.astype(np.float32), sides, shape)
+    means = BlockMeans(source.axes.volume_shape, sizes)
+    counted = count or partial(count_parts, source, should_stop=should_stop)
+    counted(means, [(lead, part) for part in source.parts()])
+    return means.background()
+
+
+def _blocks(shape: Sequence[int], sides: Sequence[int]) -> list[int]:
+    return [math.ceil(size / side) for size, side in zip(shape, sides, strict=True)]
 
 
 def _block_sums(

@@ -10,7 +10,7 @@ import psutil
 
 
 class _Files(NamedTuple):
-    """What a version of Linux's control groups calls its files: a limit, what is used, and a count in memory.stat."""
+    """What a version of control groups calls the files of a limit and of use, and a line of memory.stat."""
 
     limit: str
     used: str

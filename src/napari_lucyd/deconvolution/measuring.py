@@ -7,16 +7,16 @@ from dataclasses import replace
 from functools import partial
 
 from napari_lucyd.deconvolution.background import estimate_background
+from napari_lucyd.deconvolution.counting import Count, Part, Tally
 from napari_lucyd.deconvolution.coverage import noise_share
-from napari_lucyd.deconvolution.normalization import Count, Part, Statistics, measure
+from napari_lucyd.deconvolution.normalization import Statistics, measure
 from napari_lucyd.deconvolution.preparation import AUTO, UNPREPARED, Preparation, Prepared
-from napari_lucyd.deconvolution.selection import Selection
 from napari_lucyd.deconvolution.smoothing import sigma_for
 from napari_lucyd.deconvolution.source import Source
 from napari_lucyd.models.normalization import Normalization
 
-# Counts parts of the image as they are prepared, in the first pass or again in the second, into a selection.
-CountPrepared = Callable[[Prepared, Selection, Sequence[Part], bool], None]
+# Counts parts of the image as they are prepared into a tally.
+CountPrepared = Callable[[Prepared, Tally, Sequence[Part]], None]
 
 
 def measure_prepared(
@@ -38,7 +38,7 @@ def measure_prepared(
     normalization, separate, should_stop
         See `measure`.
     count
-        See `measure`; backgrounds and the noise are estimated here nevertheless.
+        See `measure`; backgrounds are estimated by it too. The noise is estimated here, of a few planes.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def measure_prepared(
         return measure(source, normalization, separate, should_stop, counting(UNPREPARED))
     # As it is: refuses what cannot be used, and finds saturation, which nobody could see afterwards.
     raw = measure(source, Normalization("minmax"), separate, should_stop, counting(UNPREPARED))
-    prepared = _prepared(source, wish, raw, should_stop)
+    prepared = _prepared(source, wish, raw, should_stop, counting(UNPREPARED))
     found = measure(prepared.applied(source), normalization, separate, should_stop, counting(prepared))
     groups = tuple(
         replace(after, saturated_voxels=before.saturated_voxels)
@@ -64,7 +64,11 @@ def measure_prepared(
 
 
 def _prepared(
-    source: Source, wish: Preparation, raw: Statistics, should_stop: Callable[[], bool] | None
+    source: Source,
+    wish: Preparation,
+    raw: Statistics,
+    should_stop: Callable[[], bool] | None,
+    count: Count | None,
 ) -> Prepared:
     shape, leading = source.axes.volume_shape, source.axes.leading
     members = {
@@ -72,7 +76,9 @@ def _prepared(
     }
     found = Prepared(wish, wish.background_size(shape), members=members)
     if found.size is not None:
-        backgrounds = {lead: estimate_background(source, lead, found.size, should_stop) for lead in members}
+        backgrounds = {
+            lead: estimate_background(source, lead, found.size, should_stop, count) for lead in members
+        }
         found = replace(found, backgrounds=backgrounds)
     if wish.prefilter is None:
         return found

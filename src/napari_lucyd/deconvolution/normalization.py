@@ -8,21 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from napari_lucyd.deconvolution.errors import Cancelled
+from napari_lucyd.deconvolution.counting import Count, count_parts
 from napari_lucyd.deconvolution.preparation import UNPREPARED, Prepared
 from napari_lucyd.deconvolution.selection import Selection
 from napari_lucyd.deconvolution.source import Source
-from napari_lucyd.deconvolution.tiling import Tile
 from napari_lucyd.models.normalization import METHODS, Normalization
-
-# A part of one volume: its leading indices, and what of it.
-Part = tuple[tuple[int, ...], Tile]
-# Counts parts, in the first pass or again in the second, into a selection.
-Count = Callable[[Selection, Sequence[Part], bool], None]
 
 # A detector's full scale: 8, 10, 12, 14, 15 and 16 bits.
 _FULL_SCALES = frozenset(2.0**bits - 1 for bits in (8, 10, 12, 14, 15, 16))
@@ -195,27 +190,20 @@ def measure(
         key = tuple(number for name, number in zip(leading, lead, strict=True) if name in separate)
         members.setdefault(key, []).append(lead)
     parts = source.parts()
+    counted = count or partial(count_parts, source, should_stop=should_stop)
 
-    def count_here(selection: Selection, wanted: Sequence[Part], again: bool) -> None:
-        for lead, part in wanted:
-            if should_stop is not None and should_stop():
-                raise Cancelled("Stopped while the intensity range was being read.")
-            values = source.read(lead, part.spans)
-            (selection.add_again if again else selection.add)(values)
-
-    def go_through(key: tuple[int, ...], selection: Selection, again: bool) -> None:
-        wanted = [(lead, part) for lead in members[key] for part in parts]
-        (count or count_here)(selection, wanted, again)
+    def go_through(key: tuple[int, ...], selection: Selection) -> None:
+        counted(selection, [(lead, part) for lead in members[key] for part in parts])
 
     measured = []
     for key in members:
         selection = groups[key] = Selection(source.dtype, _percentages(normalization))
-        go_through(key, selection, again=False)
+        go_through(key, selection)
         index = tuple(zip((name for name in leading if name in separate), key, strict=True))
         _refuse_unusable(selection, index)
         if selection.needs_second_pass:
-            selection.prepare_second_pass()
-            go_through(key, selection, again=True)
+            selection.begin_second_pass()
+            go_through(key, selection)
         measured.append(_group(selection, normalization, index, source.dtype))
     return Statistics(normalization, separate, tuple(measured), tuple(_warnings(measured, normalization)))
 

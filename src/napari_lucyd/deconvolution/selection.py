@@ -9,12 +9,14 @@ cut into parts. Integers of up to 16 bits need the first pass only.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_lucyd.deconvolution.source import to_float32
+from napari_lucyd.deconvolution.tiling import Span
 
 _BINS = 2**16
 
@@ -52,8 +54,8 @@ class Selection:
     >>> part = np.array([3, 1, 2, 5], dtype=np.float32)
     >>> selection.add(part)
     >>> if selection.needs_second_pass:
-    ...     selection.prepare_second_pass()
-    ...     selection.add_again(part)
+    ...     selection.begin_second_pass()
+    ...     selection.add(part)
     >>> selection.percentile(50.0)
     2.5
     """
@@ -63,7 +65,7 @@ class Selection:
         self._small = dtype.kind in "biu" and dtype.itemsize <= 2
         self._offset = int(np.iinfo(dtype).min) if self._small and dtype.kind in "iu" else 0
         self._upper = np.zeros(_BINS, dtype=np.int64)
-        self._lower: dict[int, npt.NDArray[np.int64]] = {}
+        self._lower: dict[int, npt.NDArray[np.int64]] | None = None  # in the second pass
         self.finite = 0
         self.nans = 0
         self.infinities = 0
@@ -76,9 +78,12 @@ class Selection:
         """Whether the parts have to be gone through again for the percentiles."""
         return bool(self.percentages) and not self._small and self.minimum < self.maximum
 
-    def add(self, part: npt.NDArray[Any]) -> None:
-        """Count one part of the first pass."""
-        values = self._finite_values(part, count=True)
+    def add(self, values: npt.NDArray[Any], spans: Sequence[Span] = ()) -> None:
+        """Count one part of the pass that is under way; where it lies makes no difference."""
+        if self._lower is not None:
+            self._add_again(values, self._lower)
+            return
+        values = self._finite_values(values, count=True)
         if not values.size:
             return
         self.finite += int(values.size)
@@ -94,23 +99,23 @@ class Selection:
             index = values.astype(np.int64) - self._offset if self._small else sort_key(values) >> 16
             self._upper += np.bincount(index, minlength=_BINS)
 
-    def prepare_second_pass(self) -> None:
-        """Say which bins of the first pass have to be looked into."""
+    def begin_second_pass(self) -> None:
+        """Say which bins of the first pass have to be looked into; all parts are to be added once more."""
         ranks = {rank for percentage in self.percentages for rank in self._ranks(percentage)[:2]}
         self._lower = {self._bin(rank)[0]: np.zeros(_BINS, dtype=np.int64) for rank in ranks}
 
-    def add_again(self, part: npt.NDArray[Any]) -> None:
-        """Count the same part in the second pass."""
-        keys = sort_key(self._finite_values(part, count=False))
+    def _add_again(self, values: npt.NDArray[Any], lower: dict[int, npt.NDArray[np.int64]]) -> None:
+        keys = sort_key(self._finite_values(values, count=False))
         upper = keys >> 16
-        for number, counts in self._lower.items():
+        for number, counts in lower.items():
             counts += np.bincount(keys[upper == number] & np.uint32(0xFFFF), minlength=_BINS)
 
     def emptied(self) -> Selection:
         """A copy that has counted nothing, for the pass that comes next: what it counts can be merged."""
         other = copy.copy(self)
         other._upper = np.zeros_like(self._upper)
-        other._lower = {number: np.zeros_like(counts) for number, counts in self._lower.items()}
+        if self._lower is not None:
+            other._lower = {number: np.zeros_like(counts) for number, counts in self._lower.items()}
         other.finite = other.nans = other.infinities = other.at_maximum = 0
         other.minimum, other.maximum = np.inf, -np.inf
         return other
@@ -118,7 +123,8 @@ class Selection:
     def merge(self, other: Selection) -> None:
         """Add what another, begun as a copy of this one, has counted in one pass."""
         self._upper += other._upper
-        for number, counts in other._lower.items():
+        for number, counts in (other._lower or {}).items():
+            assert self._lower is not None
             self._lower[number] += counts
         self.finite += other.finite
         self.nans += other.nans
@@ -165,5 +171,6 @@ class Selection:
         number, within = self._bin(rank)
         if self._small:
             return float(number + self._offset)
+        assert self._lower is not None
         lower = int(np.searchsorted(np.cumsum(self._lower[number]), within, side="right"))
         return from_sort_key(number << 16 | lower)

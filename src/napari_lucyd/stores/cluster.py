@@ -8,13 +8,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 from napari_lucyd.deconvolution import Cancelled, Statistics
+from napari_lucyd.deconvolution.counting import Part, Tally
 from napari_lucyd.deconvolution.measuring import CountPrepared
-from napari_lucyd.deconvolution.normalization import Part
 from napari_lucyd.deconvolution.preparation import Prepared
-from napari_lucyd.deconvolution.selection import Selection
 
 from .errors import StoreError
 from .layout import Region
@@ -106,12 +106,12 @@ class Cluster:
     def counting(self, setting: Setting, should_stop: Callable[[], bool] | None) -> CountPrepared | None:
         """Have parts of the image counted by the workers."""
 
-        def on_workers(prepared: Prepared, selection: Selection, parts: Sequence[Part], again: bool) -> None:
+        def on_workers(prepared: Prepared, tally: Tally, parts: Sequence[Part]) -> None:
             share = max(1, -(-len(parts) // (8 * max(1, self._count()))))
             batches = [list(parts[start : start + share]) for start in range(0, len(parts), share)]
-            calls = [(count, (prepared, selection.emptied(), batch, again)) for batch in batches]
-            for counted in self._each(setting, calls, should_stop):
-                selection.merge(counted)
+            calls = [(tally.emptied(), batch) for batch in batches]
+            for counted in self._each(partial(count, setting, prepared), calls, should_stop):
+                tally.merge(counted)
 
         return on_workers
 
@@ -123,30 +123,29 @@ class Cluster:
         should_stop: Callable[[], bool] | None,
     ) -> Iterator[Outcome]:
         """Do tasks on the workers; yields each as it is done, in any order."""
-        calls = [(compute, (statistics, number, region)) for number, region in tasks]
-        yield from self._each(setting, calls, should_stop)
+        yield from self._each(partial(compute, setting, statistics), tasks, should_stop)
 
     def _each(
         self,
-        setting: Setting,
-        calls: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]],
+        function: Callable[..., Any],
+        calls: Sequence[tuple[Any, ...]],
         should_stop: Callable[[], bool] | None,
     ) -> Iterator[Any]:
-        """Call functions with the setting before their other arguments; yields what they return."""
+        """Call a function with each of these arguments; yields what it returns, in any order."""
         from distributed import KilledWorker
 
         self._wait_for_workers(should_stop)
         # Sent once, and kept by the scheduler: a worker that is lost does not take it along.
-        shared = self._client.submit(_same, setting, pure=False)
+        shared = self._client.submit(_same, function, pure=False)
         waiting = list(reversed(calls))
         running: set[Any] = set()
         try:
             while waiting or running:
                 while waiting and len(running) < _AHEAD * max(1, self._count()):
-                    function, arguments = waiting.pop()
+                    arguments = waiting.pop()
                     running.add(
                         self._client.submit(
-                            function, shared, *arguments, pure=False, resources=self._resources, retries=1
+                            _call, shared, *arguments, pure=False, resources=self._resources, retries=1
                         )
                     )
                 done = {future for future in running if future.done()}
@@ -161,9 +160,9 @@ class Cluster:
                         found = future.result()
                     except KilledWorker as error:
                         raise StoreError(
-                            "Every worker that took one part of the work died of it, probably for want "
-                            f"of memory ({error}). Give workers more, or smaller tiles. What is finished "
-                            "is kept."
+                            "Every worker that took one part of the work was lost with it: for want of "
+                            "memory (give workers more, or smaller tiles), or ended by what had started it "
+                            f"({error}). What is finished is kept."
                         ) from error
                     yield found
         finally:
@@ -185,5 +184,9 @@ class Cluster:
             time.sleep(_POLL_SECONDS)
 
 
-def _same(setting: Setting) -> Setting:
-    return setting
+def _same(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
+
+
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)

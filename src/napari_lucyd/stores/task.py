@@ -8,20 +8,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from napari_lucyd.deconvolution import Result, Statistics, plan
+from napari_lucyd.deconvolution.counting import Part, Tally, count_parts
 from napari_lucyd.deconvolution.preparation import Prepared
 from napari_lucyd.deconvolution.run import NOTHING_BUT_ZEROS
-from napari_lucyd.deconvolution.selection import Selection
 from napari_lucyd.deconvolution.source import Source
-from napari_lucyd.deconvolution.tiling import Tile
 from napari_lucyd.io import read_image
 from napari_lucyd.io.zarr import open_zarr
 
 from .layout import Region, shifted
+
+T = TypeVar("T", bound=Tally)
 
 
 @dataclass(frozen=True)
@@ -154,11 +155,10 @@ def _bright(result: Result, setting: Setting, statistics: Statistics, region: Re
 def count(
     setting: Setting,
     prepared: Prepared,
-    selection: Selection,
-    parts: Sequence[tuple[tuple[int, ...], Tile]],
-    again: bool,
-) -> Selection:
-    """Count the values of some parts of the image, for the statistics.
+    tally: T,
+    parts: Sequence[Part],
+) -> T:
+    """Count some parts of the image, for the statistics or a background.
 
     Parameters
     ----------
@@ -166,19 +166,14 @@ def count(
         Of the run.
     prepared
         How the image is prepared before it is counted.
-    selection
-        An empty one; see `Selection.emptied`.
+    tally
+        An empty one; see `Tally.emptied`.
     parts
-        Leading indices, and what is read of that volume.
-    again
-        Whether it is the second pass.
+        Each once.
     """
-    source = prepared.applied(setting.source())
     with own_threads():
-        for lead, part in parts:
-            values = source.read(lead, part.spans)
-            (selection.add_again if again else selection.add)(values)
-    return selection
+        count_parts(prepared.applied(setting.source()), tally, parts)
+    return tally
 
 
 def own_threads() -> Any:

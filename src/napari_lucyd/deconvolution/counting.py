@@ -1,0 +1,62 @@
+"""Going through an image once to count something: here, or shared out to others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, Self
+
+import numpy.typing as npt
+
+from napari_lucyd.deconvolution.errors import Cancelled
+from napari_lucyd.deconvolution.source import Source
+from napari_lucyd.deconvolution.tiling import Span, Tile
+
+Part = tuple[tuple[int, ...], Tile]
+"""A part of one volume: its leading indices, and what of it."""
+
+
+class Tally(Protocol):
+    """What is counted: it can be counted in shares, in any order, and is the same in the end."""
+
+    def add(self, values: npt.NDArray[Any], spans: Sequence[Span]) -> None:
+        """Count a part, which lies at ``spans`` in its volume."""
+
+    def emptied(self) -> Self:
+        """A copy that has counted nothing: what it counts can be merged."""
+
+    def merge(self, other: Self) -> None:
+        """Add what another, begun as `emptied`, has counted of other parts."""
+
+
+Count = Callable[[Any, Sequence[Part]], None]
+"""Has parts counted into a tally."""
+
+
+def count_parts(
+    source: Source,
+    tally: Tally,
+    parts: Sequence[Part],
+    should_stop: Callable[[], bool] | None = None,
+) -> None:
+    """Count parts in this process, one after the other.
+
+    Parameters
+    ----------
+    source
+        What they are parts of.
+    tally
+        What they are counted into.
+    parts
+        Each once.
+    should_stop
+        Asked between parts.
+
+    Raises
+    ------
+    Cancelled
+        If ``should_stop`` says so.
+    """
+    for lead, part in parts:
+        if should_stop is not None and should_stop():
+            raise Cancelled("Stopped while the image was being measured.")
+        tally.add(source.read(lead, part.spans), part.spans)
