@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import errno
+import itertools
 import math
 import os
 import pickle
@@ -423,6 +424,36 @@ def test_a_cluster_gives_the_same_and_survives_the_loss_of_a_worker(random_model
     recipes = [read_image(path).metadata["recipe"] for path in (out, plain)]
     assert recipes[0]["normalization"] == recipes[1]["normalization"]
     assert read_image(out).voxel_size == (0.2, 0.1, 0.1)
+
+
+def test_tasks_go_to_the_workers_with_a_gpu_alone(series, random_model, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    usual = {"nthreads": 2, "memory_limit": None, "dashboard_address": ":0"}
+    workers = {
+        name: {"cls": distributed.Worker, "options": {**usual, "resources": resources}}
+        for name, resources in [("plain", {}), ("with-gpu", {"GPU": 1})]
+    }
+    scheduler = {"cls": distributed.Scheduler, "options": {"dashboard_address": ":0"}}
+    with (
+        distributed.SpecCluster(workers=workers, scheduler=scheduler, silence_logs=50) as local,
+        distributed.Client(local) as client,
+    ):
+        client.wait_for_workers(2)
+        (able,) = [
+            address
+            for address, worker in client.scheduler_info()["workers"].items()
+            if worker["name"] == "with-gpu"
+        ]
+        with distributed.get_task_stream(client) as stream:
+            deconvolve_to_zarr(
+                series, random_model, tmp_path / "a.ome.zarr", device="cpu", axes="TZYX", client=client
+            )
+    tasks = [entry for entry in stream.data if entry["key"].startswith("_call")]
+    assert len(tasks) > len(series) and {entry["worker"] for entry in tasks} == {able}
+    spans = sorted((part["start"], part["stop"]) for entry in tasks for part in entry["startstops"])
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(spans)), spans
+    expected = nl.deconvolve(series, random_model, device="cpu", axes="TZYX").output
+    np.testing.assert_allclose(stored(tmp_path / "a.ome.zarr"), expected, atol=1e-5)
 
 
 def test_statistics_can_be_counted_in_shares(series):
