@@ -371,7 +371,7 @@ def test_closing_napari_during_a_run_ends_cleanly_and_keeps_what_is_finished(
     left = np.asarray(zarr_io.open_zarr(partial_path(out)))
     assert np.isfinite(left[:2]).all() and np.isnan(left[2:]).all()
     # Nothing holds it any more.
-    Ledger(partial_path(out)).close()
+    Ledger([partial_path(out)]).close()
 
 
 def test_a_folder_is_asked_for_and_may_be_declined(panel, series, ready, monkeypatch, tmp_path):

@@ -250,7 +250,7 @@ def test_an_unfinished_store_is_not_lost_to_a_run_of_more_parts(series, random_m
     run_until(plan(), 3)
     kept = stored(partial_path(out))
     more = plan(outputs=("output", "update_term"))
-    with pytest.raises(StoreError, match="another run, of fewer parts"):
+    with pytest.raises(StoreError, match="another run: outputs"):
         next(more.steps())
     np.testing.assert_array_equal(stored(partial_path(out)), kept)
     assert len(list(plan().steps())) > 0 and out.exists()
@@ -260,7 +260,7 @@ def test_a_folder_of_the_users_is_left_alone(series, to_zarr, tmp_path):
     folder = tmp_path / "out.ome.zarr.partial"
     folder.mkdir()
     (folder / "notes.txt").write_text("mine")
-    with pytest.raises(StoreError, match="no Zarr and will not be replaced"):
+    with pytest.raises(StoreError, match="no Zarr, .* will not be replaced"):
         to_zarr(series, out=tmp_path / "out.ome.zarr", axes="TZYX", overwrite=True)
     assert (folder / "notes.txt").read_text() == "mine"
 
@@ -281,6 +281,102 @@ def test_results_are_replaced_only_when_allowed_and_only_at_the_end(series, to_z
     folder.mkdir()
     with pytest.raises(StoreError, match="no Zarr"):
         to_zarr(series, out=folder, axes="TZYX", overwrite=True)
+
+
+def test_folders_beside_a_result_are_left_alone(series, to_zarr, tmp_path):
+    out, copy = tmp_path / "out.ome.zarr", tmp_path / "out.ome.zarr.old"
+    to_zarr(series, out=out, axes="TZYX")
+    out.rename(copy)
+    to_zarr(series, out=out, axes="TZYX")
+    to_zarr(series, out=out, axes="TZYX", overwrite=True)
+    assert sorted(tmp_path.iterdir()) == [out, copy]
+    np.testing.assert_array_equal(stored(copy), stored(out))
+
+
+def test_what_holds_other_images_or_the_image_itself_is_not_replaced(series, to_zarr, tmp_path):
+    group = tmp_path / "several.zarr"
+    zarr.create_group(group)
+    source = group / "one.ome.zarr"
+    write_image(source, series, axes="TZYX", voxel_size=None, unit=None)
+    with pytest.raises(StoreError, match="one of several images"):
+        to_zarr(series, out=group, axes="TZYX", overwrite=True)
+    inner = source / "labels.zarr"
+    write_image(inner, series, axes="TZYX", voxel_size=None, unit=None)
+    for out in (source, inner):
+        with pytest.raises(StoreError, match="holds the image itself"):
+            to_zarr(inner, out=out, overwrite=True)
+    np.testing.assert_array_equal(read_image(inner).data, series)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [group.name]
+
+
+def test_a_link_stays_and_what_it_points_to_is_replaced(series, to_zarr, tmp_path):
+    disk, link = tmp_path / "disk", tmp_path / "out.ome.zarr"
+    disk.mkdir()
+    to_zarr(series, out=disk / "a.ome.zarr", axes="TZYX")
+    before = stored(disk / "a.ome.zarr")
+    link.symlink_to(disk / "a.ome.zarr")
+    to_zarr(series**2, out=link, axes="TZYX", overwrite=True)
+    assert link.is_symlink() and not np.array_equal(stored(link), before)
+    assert [path.name for path in disk.iterdir()] == ["a.ome.zarr"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "out.ome.zarr"]
+
+
+def test_every_part_of_a_run_is_held_against_others(series, random_model, tmp_path):
+    plan = partial(plan_to_zarr, series, random_model, tmp_path / "a.zarr", axes="TZYX", device="cpu")
+    both = ("output", "update_term")
+    first = plan(outputs=both).steps()
+    next(first)
+    one = plan(outputs=("update_term",))
+    for other in (one, plan(outputs=("output", "correction_mask"), overwrite=True)):
+        with pytest.raises(StoreError, match="another run is writing"):
+            next(other.steps())
+    first.close()
+    kept = stored(tmp_path / "a_update_term.zarr.partial")
+    with pytest.raises(StoreError, match="another run: outputs"):
+        next(one.steps())
+    np.testing.assert_array_equal(stored(tmp_path / "a_update_term.zarr.partial"), kept)
+    assert not (tmp_path / "a_correction_mask.zarr.partial").exists()
+    again = plan(outputs=both)
+    assert len(list(again.steps())) > 0 and again.resumed == 1
+
+
+@pytest.mark.parametrize("where", [np.s_[5:14, 60:180, :], np.s_[:, :, 90:120], np.s_[3:7, :, :]])
+def test_a_part_of_an_image_that_has_changed_is_noticed(random_model, small_chunks, tmp_path, where):
+    image = np.random.default_rng(0).random((20, 240, 240), dtype=np.float32)
+    plan = partial(plan_to_zarr, model=random_model, out=tmp_path / "a.zarr", device="cpu")
+    run_until(plan(image, tile_shape=(16, 64, 64)), 1)
+    changed = image.copy()
+    changed[where] *= 0.5
+    with pytest.raises(StoreError, match="the image's voxels"):
+        next(plan(changed, tile_shape=(16, 64, 64)).steps())
+
+
+def test_what_tasks_found_is_added_up(series, tmp_path):
+    series = series - np.float32(0.25)
+    method = nl.RichardsonLucy(np.ones((3, 3, 3), np.float32) / 27, num_iter=3)
+    plan = partial(plan_to_zarr, series, method, tmp_path / "a.ome.zarr", device="cpu", axes="TZYX")
+    run_until(plan(), 2)
+    job = plan()
+    assert len(list(job.steps())) > 0
+    expected = nl.deconvolve(series, method, device="cpu", axes="TZYX")
+    recipe = read_image(tmp_path / "a.ome.zarr").metadata["recipe"]
+    assert expected.recipe["method"]["negative_voxels"] == (series < 0).sum()
+    assert recipe["method"] == expected.recipe["method"]
+    assert recipe["warnings"] == list(expected.warnings) == job.job.warnings
+
+
+def test_what_was_said_of_the_image_is_said_again(tmp_path):
+    noise = np.random.default_rng(0).random((3, 6, 48, 48), dtype=np.float32)
+    plan = partial(plan_to_zarr, noise, nl.load_model("general"), axes="TZYX", device="cpu")
+    whole, stopped = tmp_path / "whole.zarr", tmp_path / "stopped.zarr"
+    for _ in plan(whole).steps():
+        pass
+    run_until(plan(stopped), 1)
+    for _ in plan(stopped).steps():
+        pass
+    recipes = [read_image(path).metadata["recipe"] for path in (whole, stopped)]
+    assert any("noise" in text for text in recipes[0]["warnings"])
+    assert recipes[0]["warnings"] == recipes[1]["warnings"]
 
 
 def test_two_runs_do_not_write_to_one_store(series, random_model, tmp_path):
@@ -561,11 +657,11 @@ def test_no_zarr_of_ours_is_not_written_to(tmp_path):
 
 
 def test_a_damaged_record_begins_anew(tmp_path):
-    ledger = Ledger(tmp_path)
+    ledger = Ledger([tmp_path])
     ledger.begin({"what": {}})
     ledger.close()
     (tmp_path / "lucyd-plan.json").write_text("{")
-    ledger = Ledger(tmp_path)
-    assert ledger.plan() is None
+    ledger = Ledger([tmp_path])
+    assert ledger.plans() == [None]
     ledger.remove()
     assert list(tmp_path.iterdir()) == []

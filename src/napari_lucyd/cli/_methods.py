@@ -37,10 +37,13 @@ class Chosen:
         A model or a classical method.
     psf
         As read, for a classical method.
+    psf_path
+        The file of it.
     """
 
     method: Model | ClassicalMethod
     psf: Image | None = None
+    psf_path: Path | None = None
 
     def check(self, image: Image) -> None:
         """Refuse an image whose voxels are not the PSF's, where both files state theirs.
@@ -150,7 +153,7 @@ def classical_method(method: Method, psf: Path | None, numbers: dict[str, Any]) 
 
     try:
         image = read_psf(psf)
-        return Chosen(make_method(str(method), image.data, numbers), image)
+        return Chosen(make_method(str(method), image.data, numbers), image, psf)
     except ImageFileError as error:
         fail(error)
     except (OSError, ValueError, TypeError) as error:

@@ -15,7 +15,7 @@ from napari_lucyd.cli._console import Talk, seconds_in_words
 from napari_lucyd.cli._methods import Chosen
 from napari_lucyd.cli._scratch import room_for
 from napari_lucyd.deconvolution import DeconvolutionError, OutOfMemory, plan
-from napari_lucyd.io import Image, ImageFileError, read_image, write_image
+from napari_lucyd.io import Image, ImageFileError, contains, read_image, write_image
 from napari_lucyd.models import Model, list_models
 from napari_lucyd.stores import Here, Workers, plan_to_zarr
 
@@ -181,8 +181,9 @@ class Run:
     def _check_destinations(self, task: Task) -> None:
         """Find out before the work, not after it, that a result cannot be written."""
         for path in task.destinations.values():
-            if path.exists() and path.samefile(task.source):
-                raise ValueError(f"{task.source}: its result would replace it; choose another OUT")
+            for read in (task.source, self.chosen.psf_path):
+                if read is not None and contains(path, read):
+                    raise ValueError(f"{read}: a result, {path}, would replace it; choose another OUT")
             if path.exists() and not self.overwrite:
                 raise ValueError(
                     f"{task.source}: {path} exists already; choose another OUT or add --overwrite"

@@ -29,6 +29,12 @@ _TIMED = {3: (94, 158, 158), 2: (1600, 1600)}
 
 _known: dict[tuple[str, int, str, bool, int], float] = {}
 
+NEGATIVE_VOXELS = (
+    " voxels were negative, which Richardson-Lucy does not allow, and set to 0. If an offset was subtracted "
+    "from the image, add it again and give it as the background."
+)
+"""Goes on from their number."""
+
 
 class ClassicalJob(Job):
     """One run of a classical method; see `Job`.
@@ -170,10 +176,7 @@ class ClassicalJob(Job):
 
     def _count(self, negative: int) -> None:
         """Say how many voxels were negative so far, in one sentence."""
-        text = (
-            f"{negative:,} voxels were negative, which Richardson-Lucy does not allow, and set to 0. If an "
-            "offset was subtracted from the image, add it again and give it as the background."
-        )
+        text = f"{negative:,}{NEGATIVE_VOXELS}"
         if self._told in self.warnings:
             self.warnings.remove(self._told)
         self._told = text

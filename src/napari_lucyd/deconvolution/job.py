@@ -139,7 +139,7 @@ class Job(ABC):
         """
         check_statistics(statistics, self._choices)
         self._statistics = statistics
-        for text in statistics.warnings:
+        for text in [*statistics.warnings, *self._input_warnings(statistics)]:
             self._warn(text)
 
     @abstractmethod

@@ -11,7 +11,16 @@ writers were left out: ``ome-zarr`` (BSD-2-Clause) pulls in scikit-image and the
 
 from __future__ import annotations
 
-from ._files import SUFFIXES, default_suffix, is_image_path, read_image, read_psf, stem, write_image
+from ._files import (
+    SUFFIXES,
+    contains,
+    default_suffix,
+    is_image_path,
+    read_image,
+    read_psf,
+    stem,
+    write_image,
+)
 from ._image import Image, ImageFileError, canonical_unit
 
 __all__ = [
@@ -19,6 +28,7 @@ __all__ = [
     "Image",
     "ImageFileError",
     "canonical_unit",
+    "contains",
     "default_suffix",
     "is_image_path",
     "read_image",

@@ -204,6 +204,8 @@ def write_image(
     suffix = _suffix(path)
     if suffix is None:
         raise ImageFileError(_unknown_suffix(path))
+    # What a link points to is replaced where it lies, and the link stays.
+    place = path.resolve() if path.is_symlink() else path
     array = array if hasattr(array, "shape") and hasattr(array, "dtype") else np.asarray(array)
     letters = check_axes(axes, array.shape)
     if 0 in array.shape:
@@ -224,7 +226,7 @@ def write_image(
         "unit": canonical_unit(unit),
         "name": stem(path),
     }
-    with _replacing(path, overwrite) as temporary:
+    with _replacing(place, overwrite) as temporary:
         if suffix.endswith("zarr"):
             from .zarr import write_zarr
 
@@ -348,5 +350,21 @@ def _check_destination(path: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise ImageFileError(f"{path}: exists already; choose another name or allow overwriting")
-    if path.is_dir() and not any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray")):
-        raise ImageFileError(f"{path}: is a folder that is not Zarr and will not be replaced")
+    if path.is_dir():
+        from .zarr import holds_one_image
+
+        if not holds_one_image(path):
+            raise ImageFileError(
+                f"{path}: is a folder that is not Zarr, or Zarr of several images, and will not be replaced"
+            )
+
+
+def contains(folder: Path, path: Path) -> bool:
+    """Whether a path is a folder, or lies in it, wherever links lead.
+
+    Examples
+    --------
+    >>> contains(Path("plate.zarr"), Path("plate.zarr/A/1")), contains(Path("a.zarr"), Path("a.zarr.old"))
+    (True, False)
+    """
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))

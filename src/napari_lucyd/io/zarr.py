@@ -87,6 +87,22 @@ def read_zarr(path: Path, *, name: str, eager_bytes: int | None) -> Image:
     )
 
 
+def holds_one_image(path: Path) -> bool:
+    """Whether a folder is the Zarr of one image, and not of several, or something else.
+
+    Parameters
+    ----------
+    path
+        A folder that exists.
+    """
+    try:
+        node = zarr.open(path, mode="r")
+    # Of a damaged one nobody can say what it holds, and zarr says so in many ways.
+    except Exception:
+        return False
+    return isinstance(node, zarr.Array) or "multiscales" in _ome(node)
+
+
 def _ome(node: zarr.Group | zarr.Array[Any]) -> dict[str, Any]:
     """Return the OME attributes, which moved into a key of their own with 0.5."""
     attributes = dict(node.attrs)

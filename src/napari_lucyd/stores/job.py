@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from napari_lucyd.deconvolution import Job, Progress, Statistics, name_axes, plan
+from napari_lucyd.deconvolution.classical_job import NEGATIVE_VOXELS
 from napari_lucyd.deconvolution.source import Source
-from napari_lucyd.io import ImageFileError, canonical_unit, read_image
-from napari_lucyd.io.zarr import create_zarr, finish_zarr, writing_unit
+from napari_lucyd.io import ImageFileError, canonical_unit, contains, read_image
+from napari_lucyd.io.zarr import create_zarr, finish_zarr, holds_one_image, writing_unit
 
 from .errors import StoreError
 from .identity import differences, identity, statistics_as_json, statistics_from_json
 from .layout import Region, regions, task_shape
-from .ledger import Ledger, discard, has_plan, partial_path
+from .ledger import Ledger, is_bare, partial_path, remove
 from .task import Outcome, Setting, own_threads, voxels
 from .workers import Here, Workers
 
@@ -238,11 +240,16 @@ class StoreJob:
                 raise StoreError(f"{path}: the folder {path.parent} does not exist; make it first.")
             if path.exists() and not self._overwrite:
                 raise StoreError(f"{path} exists already; choose another destination, or allow overwriting.")
-            if path.exists() and not _is_zarr(path):
-                raise StoreError(f"{path} is no Zarr and will not be replaced; choose another destination.")
-        for path in self.partial.values():
-            if path.exists() and not _is_zarr(path):
-                raise StoreError(f"{path} is no Zarr and will not be replaced; choose another destination.")
+        begun = self.partial.values()
+        for path in (*self.destinations.values(), *begun):
+            bare = path in begun and path.is_dir() and is_bare(path)
+            if path.exists() and not (bare or holds_one_image(path)):
+                raise StoreError(
+                    f"{path} is no Zarr, or one of several images, and will not be replaced; choose another "
+                    "destination."
+                )
+            if isinstance(self._volume, (str, os.PathLike)) and contains(path, Path(self._volume)):
+                raise StoreError(f"{path} holds the image itself; choose another destination.")
         folder = next(iter(self.destinations.values())).parent
         there = sum(_size(path) for path in self.partial.values())
         free = shutil.disk_usage(folder).free
@@ -330,41 +337,45 @@ class StoreJob:
         """Make the stores, or find those that an equal run has left."""
         with own_threads():
             what = identity(self.job.result().recipe, self._source())
-        folders = self.partial
-        home = next(iter(folders.values()))
-        if not all(path.exists() for path in folders.values()):
-            for path in folders.values():
-                if has_plan(path) and not self._overwrite:
-                    raise StoreError(
-                        f"{path} is the unfinished result of another run, of fewer parts or others. Delete "
-                        "it or choose another destination; overwriting, where it is allowed, begins anew."
-                    )
-            self._create()
-        ledger = Ledger(home)
+        folders = list(self.partial.values())
+        made = [folder for folder in folders if _made(folder)]
         try:
-            entry = ledger.plan()
-            changed = differences(entry["what"], what) if entry is not None else []
-            if changed and not self._overwrite:
-                raise StoreError(
-                    f"{home} is the unfinished result of another run: {'; '.join(changed)}. Delete it or "
-                    "choose another destination; overwriting, where it is allowed, begins anew."
-                )
-            if entry is None or changed:
-                if changed:
-                    ledger.close()
-                    self._create()
-                    ledger = Ledger(home)
-                entry = {"what": what, "task": self._task_shape(), "tile": self._tile_shape()}
-                ledger.begin(entry)
+            ledger = Ledger(folders)
+            try:
+                entry = self._found_or_begun(ledger, what)
+            except BaseException:
+                ledger.close()
+                raise
         except BaseException:
-            ledger.close()
+            for folder in made:
+                remove(folder)
             raise
         self.resumed = len(ledger.finished)
         return ledger, entry
 
+    def _found_or_begun(self, ledger: Ledger, what: dict[str, Any]) -> dict[str, Any]:
+        plans = ledger.plans()
+        changed = {
+            folder: ["it has fewer parts or others"] if plan is None else differences(plan["what"], what)
+            for folder, plan in zip(self.partial.values(), plans, strict=True)
+        }
+        first = plans[0]
+        if first is not None and not any(changed.values()):
+            return first
+        if any(plans) and not self._overwrite:
+            folder, reasons = next((folder, texts) for folder, texts in changed.items() if texts)
+            raise StoreError(
+                f"{folder} is the unfinished result of another run: {'; '.join(reasons)}. Delete it or "
+                "choose another destination; overwriting, where it is allowed, begins anew."
+            )
+        ledger.clear()
+        self._create()
+        entry = {"what": what, "task": self._task_shape(), "tile": self._tile_shape()}
+        ledger.begin(entry)
+        return entry
+
     def _create(self) -> None:
         for part, path in self.partial.items():
-            discard(path)
             create_zarr(
                 path,
                 self.job.output_shape,
@@ -429,21 +440,26 @@ class StoreJob:
 
     def _conclude(self, ledger: Ledger, statistics: Statistics) -> None:
         """Note what was found, in the words and the recipe of the run."""
-        outcomes = [
-            Outcome(number, found["deviation"], found["bright"], tuple(found["warnings"]))
-            for number, found in sorted(ledger.finished.items())
-        ]
+        outcomes = [Outcome(**{**found, "task": number}) for number, found in sorted(ledger.finished.items())]
         texts = [*statistics.warnings, *(text for outcome in outcomes for text in outcome.warnings)]
         if not any(outcome.bright for outcome in outcomes):
             texts.append(
                 "The network returned nothing but zeros: the image's intensities may be far from those the "
                 "model was trained on; try another normalization or model."
             )
+        negative = sum(outcome.negative_voxels for outcome in outcomes)
+        if negative:
+            texts.append(f"{negative:,}{NEGATIVE_VOXELS}")
         for text in texts:
             if text not in self.job.warnings:
                 self.job.warnings.append(text)
         deviations = [outcome.deviation for outcome in outcomes if outcome.deviation is not None]
         self._found = {"identity_deviation": max(deviations)} if deviations else {}
+        method = self.job.result().recipe.get("method")
+        if method is not None:
+            iterations = [number for outcome in outcomes for number in outcome.iterations]
+            counted = {"negative_voxels": negative} if "negative_voxels" in method else {}
+            self._found["method"] = {**method, "iterations": iterations, **counted}
 
     def recipe(self) -> dict[str, Any]:
         """The record of the run, once it is finished."""
@@ -508,6 +524,8 @@ def _destinations(out: Any, outputs: Sequence[str]) -> dict[str, Path]:
         paths = {
             part: path if part == "output" else path.with_name(f"{name}_{part}{ending}") for part in outputs
         }
+    # What a link points to is replaced where it lies, on the disk that was chosen for it.
+    paths = {part: path.resolve() if path.is_symlink() else path for part, path in paths.items()}
     for path in paths.values():
         if not path.name.lower().endswith(".zarr"):
             raise ImageFileError(f"{path}: expected a name that ends in .ome.zarr or .zarr")
@@ -538,8 +556,13 @@ def _origin(region: Sequence[slice] | None, axes: str, shape: Sequence[int]) -> 
     return tuple(part.indices(size)[0] for part, size in zip(parts, shape, strict=True))
 
 
-def _is_zarr(path: Path) -> bool:
-    return any((path / name).exists() for name in ("zarr.json", ".zgroup", ".zarray"))
+def _made(folder: Path) -> bool:
+    """Make a folder unless it is there; say whether it was made."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 def _size(path: Path) -> int:
@@ -548,8 +571,9 @@ def _size(path: Path) -> int:
 
 def _put(partial: Path, path: Path) -> None:
     """Give a finished store its name; what bore it before goes only then."""
-    old = partial_path(path).with_name(path.name + ".old")
+    old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
     if path.exists():
         os.replace(path, old)
     os.replace(partial, path)
-    discard(old)
+    if old.exists():
+        remove(old)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from napari_lucyd.deconvolution import Result, Statistics, plan
+from napari_lucyd.deconvolution.classical_job import NEGATIVE_VOXELS
 from napari_lucyd.deconvolution.counting import Part, Tally, count_parts
 from napari_lucyd.deconvolution.preparation import Prepared
 from napari_lucyd.deconvolution.run import NOTHING_BUT_ZEROS
@@ -79,16 +80,24 @@ class Outcome:
         Whether any voxel of the output is above the lowest that the method can give, or nothing can be said.
     warnings
         In words.
+    iterations
+        That a classical method took for each volume.
+    negative_voxels
+        That Richardson-Lucy set to 0.
     """
 
     task: int
     deviation: float | None = None
     bright: bool = True
     warnings: tuple[str, ...] = ()
+    iterations: tuple[int, ...] = ()
+    negative_voxels: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """For the ledger."""
-        return {"deviation": self.deviation, "bright": self.bright, "warnings": list(self.warnings)}
+        found = asdict(self)
+        del found["task"]
+        return found
 
 
 def compute(
@@ -131,11 +140,19 @@ def compute(
         result = job.result()
     for part, folder in setting.folders.items():
         open_zarr(folder)[region] = getattr(result, part)
+    method = result.recipe.get("method", {})
     return Outcome(
         task,
         result.recipe.get("identity_deviation"),
         _bright(result, setting, statistics, region),
-        tuple(text for text in result.warnings if not text.startswith(NOTHING_BUT_ZEROS)),
+        # What is said of all tasks together.
+        tuple(
+            text
+            for text in result.warnings
+            if not (text.startswith(NOTHING_BUT_ZEROS) or text.endswith(NEGATIVE_VOXELS))
+        ),
+        tuple(method.get("iterations", ())),
+        method.get("negative_voxels", 0),
     )
 
 
