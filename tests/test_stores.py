@@ -260,7 +260,7 @@ def test_a_folder_of_the_users_is_left_alone(series, to_zarr, tmp_path):
     folder = tmp_path / "out.ome.zarr.partial"
     folder.mkdir()
     (folder / "notes.txt").write_text("mine")
-    with pytest.raises(StoreError, match="no Zarr, .* will not be replaced"):
+    with pytest.raises(StoreError, match=r"no Zarr, .* will not be replaced"):
         to_zarr(series, out=tmp_path / "out.ome.zarr", axes="TZYX", overwrite=True)
     assert (folder / "notes.txt").read_text() == "mine"
 

@@ -10,8 +10,7 @@ import functools
 import importlib.util
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import product
+from itertools import pairwise, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +22,7 @@ from napari_lucyd.deconvolution.errors import Cancelled
 from napari_lucyd.deconvolution.folding import fold
 from napari_lucyd.deconvolution.kernels import BLOCK, PAD, Kernel, compiled, lanes
 from napari_lucyd.deconvolution.streaming import Layer, Step, needed, rings, schedule
+from napari_lucyd.deconvolution.team import Team
 from napari_lucyd.deconvolution.tiling import Span, ceil_to, floor_to
 from napari_lucyd.networks.lucyd import LUCYD, LucydConfig, LucydOutput
 
@@ -214,8 +214,8 @@ class _Part:
 class _Work(NamedTuple):
     """A layer with all that its kernel is called with, for one block.
 
-    ``tables`` and ``rest`` are the arguments before and behind the ranges of planes and rows; ``keep`` are
-    the arrays that they point into.
+    ``tables`` and ``rest`` are the arguments before and behind the ranges of planes and rows; ``keep`` has
+    all that they point into, and what is pointed into from there: as long as a thread is at work, it must be.
     """
 
     function: Any
@@ -273,7 +273,7 @@ class CompiledLucyd:
         self._rescale = folded.rescale
         self._parameters = {layer.name: _parameters(folded, layer) for layer in LAYERS}
         self._functions = {layer.kernel: compiled(layer.kernel) for layer in LAYERS}
-        self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
+        self._team = Team(self._threads) if self._threads > 1 else None
         self._buffers: tuple[Any, dict[str, _Tensor]] | None = None
 
     def __call__(self, y: Tensor, inside: Sequence[slice] | None = None) -> LucydOutput:
@@ -400,7 +400,7 @@ class CompiledLucyd:
                 residual.row,
                 output.row,
             ),
-            keep=arrays,
+            keep=(arrays, homes),
         )
 
     def _do(self, work: _Work, planes: Span) -> None:
@@ -409,13 +409,12 @@ class CompiledLucyd:
         def part(start: int, stop: int) -> None:
             work.function(*work.tables, *planes, start, stop, *work.rest)
 
-        if self._pool is None:
+        if self._team is None:
             part(*work.rows)
             return
         shares = _SHARES * self._threads
         borders = [work.rows.start + work.rows.size * k // shares for k in range(shares + 1)]
-        for _ in self._pool.map(part, borders[:-1], borders[1:]):
-            pass
+        self._team.run(part, pairwise(borders))
 
 
 def _parameters(folded: Any, layer: Layer) -> _Parameters:
