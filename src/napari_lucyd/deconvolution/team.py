@@ -7,7 +7,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
 from queue import SimpleQueue
-from threading import Thread
+from threading import Thread, current_thread
 from typing import Any
 
 
@@ -63,9 +63,13 @@ class Team:
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._batches: SimpleQueue[_Batch | None] = SimpleQueue()
-        for _ in range(threads):
-            Thread(target=_serve, args=(self._batches,), name="lucyd-team", daemon=True).start()
-        weakref.finalize(self, _dismiss, self._batches, threads)
+        members = [
+            Thread(target=_serve, args=(self._batches,), name="lucyd-team", daemon=True)
+            for _ in range(threads)
+        ]
+        for member in members:
+            member.start()
+        weakref.finalize(self, _dismiss, self._batches, members)
 
     def run(self, function: Callable[..., Any], parts: Iterable[tuple[Any, ...]]) -> None:
         """Call a function with the arguments of every part; all calls have ended when this does.
@@ -106,6 +110,10 @@ def _serve(batches: SimpleQueue[_Batch | None]) -> None:
         del batch  # or what it holds would be kept until the next one
 
 
-def _dismiss(batches: SimpleQueue[_Batch | None], threads: int) -> None:
-    for _ in range(threads):
+def _dismiss(batches: SimpleQueue[_Batch | None], members: list[Thread]) -> None:
+    for _ in members:
         batches.put(None)
+    # At the end of the program too: a thread that wakes up after the interpreter is gone aborts the process.
+    for member in members:
+        if member is not current_thread():
+            member.join(timeout=1)
