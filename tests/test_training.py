@@ -148,6 +148,20 @@ def test_run_that_is_there_is_not_started_over(tmp_path):
         train(SMALL, tmp_path / "empty", device="cpu", resume=True)
 
 
+@pytest.mark.parametrize("file", ["small.safetensors", "small.json"])
+def test_model_that_is_there_is_not_replaced(tmp_path, file):
+    (tmp_path / file).write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match=rf"{file} is there already.*another folder"):
+        train(SMALL, tmp_path, device="cpu", stop_after=1)
+    assert os.listdir(tmp_path) == [file] and (tmp_path / file).read_bytes() == b"mine"
+
+
+def test_finished_run_can_be_resumed_and_replaces_its_own_model(tmp_path):
+    path = train(SMALL, tmp_path, device="cpu")
+    before = path.read_bytes()
+    assert train(SMALL, tmp_path, device="cpu", resume=True).read_bytes() == before
+
+
 def test_patches_do_not_depend_on_workers_or_order(tmp_path):
     alone = Patches(SMALL)[37]
     after_others = Patches(SMALL)

@@ -85,20 +85,20 @@ def train(
     Raises
     ------
     FileExistsError
-        If the folder holds a run already and `resume` is false.
+        If the folder holds a run or a model of that name already and `resume` is false.
     ValueError
-        If the checkpoint to resume belongs to another configuration.
+        If the checkpoint to resume is damaged or belongs to another configuration, or there is no such device.
     FloatingPointError
         If the loss is not finite.
     """
     if not isinstance(config, TrainingConfig):
         config = load_config(config)
     folder = Path(folder)
+    if not resume:
+        _refuse_taken(folder, config.name)
     run = _Run(config, folder, _device(device), start)
     if resume:
         run.load()
-    elif (folder / "checkpoint.pt").exists():
-        raise FileExistsError(f"{folder} holds a run already; resume it, or choose another folder.")
     folder.mkdir(parents=True, exist_ok=True)
     schedule = config.schedule
     last = min(schedule.steps, stop_after or schedule.steps)
@@ -327,6 +327,18 @@ def _batches(config: TrainingConfig, first: int, last: int, workers: int) -> Ite
     loader = DataLoader(Patches(config), batch_sampler=indices, num_workers=workers)
     for image, truth, weight in loader:
         yield Patch(image, truth, weight)
+
+
+def _refuse_taken(folder: Path, name: str) -> None:
+    """Raise where a new run would replace what another one, or the user, has put there."""
+    if (folder / "checkpoint.pt").exists():
+        raise FileExistsError(f"{folder} holds a run already; resume it, or choose another folder.")
+    for file in (f"{name}.safetensors", f"{name}.json"):
+        if (folder / file).exists():
+            raise FileExistsError(
+                f"{folder / file} is there already, and the trained model would replace it; choose another "
+                "folder, or another name in the configuration."
+            )
 
 
 def _device(name: str) -> torch.device:
