@@ -585,6 +585,8 @@ def test_every_surrogate_is_a_choice():
     ("options", "status"),
     [
         (["--shape", "4,4,4"], 1),
+        (["--shape", "9999,9999,9999"], 1),
+        (["--noise-sigma", "1e400"], 2),
         (["--surrogate", "actin"], 2),
         (["--surrogate", "nuclei", "--shape", "30,40"], 1),
         (["--surrogate", "nuclei", "--sheet-fwhm", "2"], 1),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_lucyd.cli._console import Talk, fail, interruptible
-from napari_lucyd.cli._options import Specimen, number, numbers, refuse_given, whole_numbers
+from napari_lucyd.cli._options import Specimen, fitting_memory, number, numbers, refuse_given, whole_numbers
 
 _OWN_DEGRADATION = ("blur_sigma", "noise_sigma", "photons", "photometric")
 _SURROGATE = ("voxel_size", "sheet_fwhm")
@@ -92,7 +92,7 @@ def simulate(
     taken = [path for path in (degraded, truth) if path.exists()]
     if taken and not overwrite:
         fail(f"{taken[0]} exists already; choose another OUT or add --overwrite")
-    with interruptible():
+    with interruptible(), fitting_memory(sizes):
         try:
             phantom = make_phantom(sizes, rng=seed)
             if surrogate:
