@@ -167,6 +167,12 @@ def common_unit(
     voxel_size, unit
         (None, None) where a step is missing, not positive or not finite, or where some steps have a unit of
         length and others have none.
+
+    Examples
+    --------
+    >>> sizes, unit = common_unit((300.0, 0.5, 0.5), ("nm", "µm", "µm"))
+    >>> [round(size, 9) for size in sizes], unit
+    ([0.3, 0.5, 0.5], 'micrometer')
     """
     names = [canonical_unit(unit) for unit in units]
     target = names[-1]
