@@ -203,9 +203,23 @@ def test_axes_can_be_corrected(weights, tmp_path, volume):
         restore(weights, path, "-o", out, "--axes", "tzyx", "--separate", "T", "--overwrite").exit_code == 0
     )
     assert read_image(out).metadata["recipe"]["normalization"]["lo"] == [volume.min(), volume.min() + 50]
-    failed = restore(weights, path, "-o", tmp_path / "p.tif", "--axes", "ZYX")
-    assert failed.exit_code == 1
-    assert "axes" in failed.stderr
+    for wrong in ("ZYX", "PZYX", "TZZYX"):
+        failed = restore(weights, path, "-o", tmp_path / "p.tif", "--axes", wrong, "--dry-run")
+        assert failed.exit_code == 1
+        assert f"axes '{wrong}'" in failed.stderr
+
+
+def test_a_movie_that_is_a_stack_after_all_loses_its_voxel_size_unless_it_is_given(weights, tmp_path, volume):
+    path = write_image(tmp_path / "t.tif", volume, axes="TYX", voxel_size=(0.1, 0.1), unit="µm")
+    out = tmp_path / "o.ome.tif"
+    done = restore(weights, path, "-o", out, "--axes", "ZYX")
+    assert done.exit_code == 0, done.output
+    assert "voxel size, 0.1 × 0.1 micrometer, has no step along Z and is left out" in done.stderr
+    assert "--voxel-size Z,Y,X" in done.stderr
+    assert (read_image(out).axes, read_image(out).voxel_size) == ("ZYX", None)
+    done = restore(weights, path, "-o", out, "--axes", "ZYX", "--voxel-size", "0.11,0.1,0.1", "--overwrite")
+    assert done.exit_code == 0 and "left out" not in done.stderr
+    assert read_image(out).voxel_size == (0.11, 0.1, 0.1)
 
 
 def test_a_plane_and_a_whole_series(weights, tmp_path, volume):

@@ -15,7 +15,7 @@ from napari_lucyd.cli._console import Talk, seconds_in_words
 from napari_lucyd.cli._methods import Chosen
 from napari_lucyd.cli._scratch import room_for
 from napari_lucyd.deconvolution import DeconvolutionError, OutOfMemory, plan
-from napari_lucyd.io import Image, ImageFileError, read_image, write_image
+from napari_lucyd.io import Image, ImageFileError, check_axes, read_image, write_image
 from napari_lucyd.models import Model, list_models
 from napari_lucyd.stores import Here, Workers, plan_to_zarr
 
@@ -191,7 +191,17 @@ class Run:
     def _corrected(self, image: Image) -> Image:
         """Put in what the user knows better than the file."""
         if self.axes is not None:
-            image = replace(image, axes=self.axes.upper())
+            image = replace(image, axes=check_axes(self.axes, image.data.shape))
+            steps = image.voxel_size
+            # A movie that is a stack after all states no step along Z, and any other would be a guess.
+            if "Z" in image.axes and steps is not None and len(steps) < 3:
+                known = " × ".join(f"{step:.4g}" for step in steps)
+                told = (
+                    f"the file's voxel size, {known} {image.unit or 'pixels'}, has no step along Z and is left "
+                    "out; --voxel-size Z,Y,X says it, in µm"
+                )
+                warnings = image.warnings if self.voxel_size else (*image.warnings, told)
+                image = replace(image, voxel_size=None, unit=None, warnings=warnings)
         if self.voxel_size is not None:
             image = replace(image, voxel_size=self.voxel_size, unit="micrometer")
         return image

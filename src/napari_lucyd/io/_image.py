@@ -252,7 +252,25 @@ def canonical_order(axes: str) -> tuple[int, ...]:
 
 
 def check_axes(axes: str, shape: Sequence[int]) -> str:
-    """Return `axes` in capitals after checking that they name each axis of an image of `shape` once."""
+    """Return `axes` in capitals after checking that they name each axis of an image of `shape` once.
+
+    Parameters
+    ----------
+    axes
+        One letter of TCZYX for each axis, ending in YX.
+    shape
+        Of the image.
+
+    Raises
+    ------
+    ImageFileError
+        They do not.
+
+    Examples
+    --------
+    >>> check_axes("zyx", (5, 40, 30))
+    'ZYX'
+    """
     letters = axes.upper()
     unknown = set(letters) - set(AXES)
     if unknown or len(set(letters)) != len(letters) or not letters.endswith("YX"):
