@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -229,6 +231,9 @@ def test_a_plane_and_a_whole_series(weights, tmp_path, volume):
     assert "planes, but 'random' is made for volumes" in done.stderr
     image = read_image(tmp_path / "p.ome.tif")
     assert (image.axes, image.voxel_size, image.data.shape) == ("YX", (0.1, 0.1), SHAPE[1:])
+    path = write_image(tmp_path / "p.ome.zarr", volume[None, :1], axes="TZYX", voxel_size=None, unit=None)
+    done = restore(weights, path, "-o", tmp_path / "p2.tif", "--dry-run")
+    assert "planes, but 'random' is made for volumes" in done.stderr and "not stated" not in done.stderr
     series = np.stack([np.stack([volume, volume[::-1]])] * 2)
     path = write_image(tmp_path / "s.ome.zarr", series, axes="TCZYX", voxel_size=None, unit=None)
     assert restore(weights, path, "-o", tmp_path / "r.ome.zarr").exit_code == 0
@@ -276,6 +281,39 @@ def test_a_dry_run_tells_and_writes_nothing(stack, weights, tmp_path):
     assert "Z 6 × Y 12 × X 14" in done.stderr
     assert "6 tiles of 6 × 6 × 6" in done.stderr
     assert os.listdir(tmp_path) == ["in"]
+
+
+@pytest.mark.parametrize("suffix", [".ome.tif", ".ome.zarr"])
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("file.tif/o", "the folder {}/file.tif cannot be made"),
+        ("folder", "is a folder that is not Zarr"),
+        ("locked/o", "cannot be written"),
+    ],
+)
+def test_what_cannot_be_written_is_found_out_before_the_work(
+    stack, weights, tmp_path, monkeypatch, suffix, out, words
+):
+    (tmp_path / "file.tif").touch()
+    (tmp_path / f"folder{suffix}").mkdir()
+    (tmp_path / "locked").mkdir()
+    make = tempfile.TemporaryFile
+
+    def refuse(*, dir):
+        # Rights do not hold the super-user, as whom tests may run.
+        if Path(dir).name == "locked":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return make(dir=dir)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    for compute in ("napari_lucyd.deconvolution.Job.steps", "napari_lucyd.stores.StoreJob.steps"):
+        monkeypatch.setattr(compute, lambda *arguments, **keywords: pytest.fail("computed before"))
+    done = restore(weights, stack, "-o", tmp_path / f"{out}{suffix}", "--overwrite")
+    assert done.exit_code == 1
+    assert words.format(tmp_path) in done.stderr
+    assert "Errno" not in done.stderr and "report this" not in done.stderr
+    assert not any((tmp_path / "locked").iterdir())
 
 
 def test_a_file_that_states_no_voxel_size_is_told_of(volume, weights, tmp_path):

@@ -11,7 +11,16 @@ writers were left out: ``ome-zarr`` (BSD-2-Clause) pulls in scikit-image and the
 
 from __future__ import annotations
 
-from ._files import SUFFIXES, default_suffix, is_image_path, read_image, read_psf, stem, write_image
+from ._files import (
+    SUFFIXES,
+    check_writable,
+    default_suffix,
+    is_image_path,
+    read_image,
+    read_psf,
+    stem,
+    write_image,
+)
 from ._image import Image, ImageFileError, canonical_unit, check_axes, common_unit
 
 __all__ = [
@@ -20,6 +29,7 @@ __all__ = [
     "ImageFileError",
     "canonical_unit",
     "check_axes",
+    "check_writable",
     "common_unit",
     "default_suffix",
     "is_image_path",

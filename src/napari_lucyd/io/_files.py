@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -234,6 +235,37 @@ def write_image(
 
             write_tiff(temporary, array, notes=text if notes else "", ome=suffix.startswith(".ome"), **about)
     return path
+
+
+def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Find out before the work that :func:`write_image` could not write there; leaves nothing behind.
+
+    Parameters
+    ----------
+    path
+        Where to; its folder has to be there.
+    overwrite
+        As for `write_image`.
+
+    Raises
+    ------
+    ImageFileError
+        As from `write_image`, or the folder takes no files.
+
+    Examples
+    --------
+    >>> check_writable("new.ome.tif")
+    """
+    path = Path(path)
+    if _suffix(path) is None:
+        raise ImageFileError(_unknown_suffix(path))
+    _check_destination(path, overwrite)
+    try:
+        # Rights say little about read-only disks, shares and quotas; a file tells.
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ImageFileError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def _unknown_suffix(path: Path) -> str:
