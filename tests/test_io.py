@@ -358,6 +358,17 @@ def test_a_bare_zarr_array_is_read(tmp_path):
     assert read_image(tmp_path / "b.zarr").axes == "TZYX"
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+def test_the_most_significant_byte_first_becomes_the_machine_s_order(tmp_path, lazy):
+    values = sample("ZYX", "uint16")
+    zarr.create_array(tmp_path / "b.zarr", data=values.astype(">u2"), zarr_format=2)
+    tifffile.imwrite(tmp_path / "b.tif", values, byteorder=">", imagej=True)
+    for name in ("b.zarr", "b.tif"):
+        image = read_image(tmp_path / name, lazy=lazy)
+        assert image.data.dtype == np.uint16 and image.data.dtype.isnative
+        np.testing.assert_array_equal(np.asarray(image.data), values)
+
+
 def test_written_ome_zarr_is_version_0_5(tmp_path):
     path = write_image(
         tmp_path / "a.ome.zarr", sample("CZYX"), axes="CZYX", voxel_size=steps("ZYX"), unit="um"
