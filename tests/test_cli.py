@@ -415,6 +415,10 @@ def test_what_out_means(stack, weights, tmp_path):
         "new/stack.tif",
         "new/other.tif",
     ]
+    assert planned(stack, other, "-o", f"{tmp_path}/run_v1.2/")[0] == [
+        "run_v1.2/stack.ome.tif",
+        "run_v1.2/other.ome.zarr",
+    ]
     pattern = stack.with_name("st*.tif")  # as Windows' shells leave it
     assert planned(pattern, "-o", tmp_path / "new")[0] == ["new/stack.ome.tif"]
     for wrong, words in (
@@ -594,6 +598,8 @@ def test_simulate_writes_truth_and_degraded_with_their_parameters(tmp_path):
 
 
 def test_simulate_takes_a_file_and_planes(tmp_path):
+    assert lucyd("simulate", "-o", f"{tmp_path}/v1.2/", "--shape", "30,40").exit_code == 0
+    assert sorted(os.listdir(tmp_path / "v1.2")) == ["degraded.ome.tif", "truth.ome.tif"]
     done = lucyd("simulate", "-o", tmp_path / "p.tif", "--shape", "30,40")
     assert [Path(line).name for line in done.stdout.split()] == ["p.tif", "p_truth.tif"]
     assert read_image(tmp_path / "p.tif").axes == "YX"

@@ -116,10 +116,10 @@ def plan_destinations(found: Found, out: Path, parts: Sequence[Part], suffix: st
         # A file of this name inside of which Zarr is not, but a folder is, is for write_image to refuse.
         ending = out.name[len(stem(out)) :]
         return [Task(path, _named(out.parent, stem(out), ending, parts)) for path in found.images]
-    if out.suffix and not out.is_dir():
+    if looks_like_a_file(out) and not out.is_dir():
         raise typer.BadParameter(
             f"{out}: {out.suffix!r} is not a kind of file that can be written "
-            f"({', '.join(SUFFIXES)}), nor is it a folder"
+            f"({', '.join(SUFFIXES)}), nor is it there as a folder; make it first if you mean one"
         )
     if out.exists() and not out.is_dir():
         raise typer.BadParameter(f"{out} is a file; expected a folder")
@@ -130,6 +130,14 @@ def plan_destinations(found: Found, out: Path, parts: Sequence[Part], suffix: st
     ]
     _refuse_meetings(tasks)
     return tasks
+
+
+def looks_like_a_file(out: Path) -> bool:
+    """Tell a name like ``x.png`` from that of a folder, which may well be ``run_v1.2``.
+
+    A path does not keep the slash that a shell puts after a folder's name.
+    """
+    return out.suffix[1:2].isalpha()
 
 
 def _refuse_meetings(tasks: Sequence[Task]) -> None:

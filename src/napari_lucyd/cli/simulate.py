@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from napari_lucyd.cli._batch import looks_like_a_file
 from napari_lucyd.cli._console import Talk, fail, interruptible
 from napari_lucyd.cli._options import Specimen, fitting_memory, number, numbers, refuse_given, whole_numbers
 
@@ -85,7 +86,7 @@ def simulate(
     refuse_given(context, _OWN_DEGRADATION if surrogate else _SURROGATE, reason)
     if is_image_path(out):
         degraded, truth = out, out.with_name(f"{stem(out)}_truth{out.name[len(stem(out)) :]}")
-    elif out.suffix and not out.is_dir():
+    elif looks_like_a_file(out) and not out.is_dir():
         raise typer.BadParameter(f"{out}: expected a folder, or a file like sample.ome.tif")
     else:
         degraded, truth = out / "degraded.ome.tif", out / "truth.ome.tif"
