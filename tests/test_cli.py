@@ -430,6 +430,22 @@ def test_what_out_means(stack, weights, tmp_path):
         assert words in " ".join(done.stderr.replace("│", " ").split())
 
 
+def test_images_of_a_plate_are_inputs_but_no_names_of_results(weights, tmp_path, volume):
+    paths = [tmp_path / "plate.ome.zarr" / "A" / number / "0" for number in "12"]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        write_image(tmp_path / "x.zarr", volume, axes="ZYX", voxel_size=None, unit=None).rename(path)
+    assert "Z 6" in lucyd("info", paths[0]).output
+    one = restore(weights, paths[0], "-o", tmp_path / "o.ome.zarr")
+    assert one.exit_code == 0, one.output
+    assert one.stdout.split() == [str(tmp_path / "o.ome.zarr")]
+    both = restore(weights, *paths, "-o", tmp_path / "new", "--dry-run", "-q")
+    names = [Path(line).name for line in both.stdout.split()]
+    assert names == ["plate_A_1_0.ome.zarr", "plate_A_2_0.ome.zarr"]
+    inside = restore(weights, paths[0], "-o", tmp_path / "free", "--dry-run", "-q")
+    assert inside.stdout.split() == [str(tmp_path / "free" / "plate_A_1_0.ome.zarr")]
+
+
 def test_an_empty_folder_is_an_error(weights, tmp_path):
     (tmp_path / "empty").mkdir()
     done = restore(weights, tmp_path / "empty", "-o", tmp_path / "out")

@@ -351,6 +351,23 @@ def test_bioformats2raw_folders_give_their_first_image(tmp_path):
     assert any("several images" in warning for warning in image.warnings)
 
 
+def test_an_image_inside_of_a_plate_is_read_by_its_path(tmp_path, monkeypatch):
+    plate = zarr.create_group(tmp_path / "plate.ome.zarr", attributes={"ome": {"plate": {"wells": []}}})
+    plate.create_group("A/1", attributes={"ome": {"well": {"images": [{"path": "0"}]}}})
+    inner = write_image(tmp_path / "x.zarr", sample("ZYX"), axes="ZYX", voxel_size=None, unit=None)
+    inner.rename(tmp_path / "plate.ome.zarr" / "A" / "1" / "0")
+    image = read_image(tmp_path / "plate.ome.zarr" / "A" / "1" / "0")
+    np.testing.assert_array_equal(image.data, sample("ZYX"))
+    assert image.name == "plate_A_1_0"
+    assert io.default_suffix(tmp_path / "plate.ome.zarr" / "A" / "1" / "0") == ".ome.zarr"
+    monkeypatch.chdir(tmp_path / "plate.ome.zarr" / "A" / "1" / "0")
+    assert read_image(".").name == "plate_A_1_0"
+    with pytest.raises(ImageFileError, match="plate of many images; name one"):
+        read_image(tmp_path / "plate.ome.zarr" / "A" / "1")
+    with pytest.raises(ImageFileError, match="unknown kind of file"):
+        write_image(tmp_path / "plate.ome.zarr/A/1/0", sample("YX"), axes="YX", voxel_size=None, unit=None)
+
+
 def test_a_bare_zarr_array_is_read(tmp_path):
     zarr.create_array(tmp_path / "a.zarr", data=sample("CZYX"))
     assert read_image(tmp_path / "a.zarr").axes == "CZYX"

@@ -53,24 +53,27 @@ class Found:
 
 
 def find_images(paths: Sequence[Path]) -> Found:
-    """Expand folders (one level) and patterns; tell images from other files by their suffix."""
-    from napari_lucyd.io import SUFFIXES, is_image_path
+    """Expand folders (one level) and patterns; tell images from other files by their suffix, or as Zarr."""
+    from napari_lucyd.io import SUFFIXES, is_image_path, is_zarr_folder
+
+    def is_image(path: Path) -> bool:
+        return is_image_path(path) or is_zarr_folder(path)
 
     expanded = [path for given in paths for path in _expand(given)]
     found = Found(several=len(expanded) > 1)
     for path in expanded:
-        if path.is_dir() and not is_image_path(path):
+        if path.is_dir() and not is_image(path):
             found.several = True
             try:
                 inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
             except OSError as error:
                 found.refused.append((path, f"cannot be opened ({error.strerror})"))
                 continue
-            found.images += [entry for entry in inside if is_image_path(entry)]
-            found.passed_over += [entry for entry in inside if not is_image_path(entry)]
+            found.images += [entry for entry in inside if is_image(entry)]
+            found.passed_over += [entry for entry in inside if not is_image(entry)]
         elif not path.exists():
             found.refused.append((path, "no such file or folder"))
-        elif not is_image_path(path):
+        elif not is_image(path):
             found.refused.append((path, f"not an image file ({', '.join(SUFFIXES)})"))
         else:
             found.images.append(path)
