@@ -18,6 +18,7 @@ import tifffile
 from typer.testing import CliRunner
 
 import napari_lucyd as nl
+from conftest import write_ome_set
 from napari_lucyd.cli import app
 from napari_lucyd.cli._batch import distinct_names
 from napari_lucyd.io import read_image, write_image
@@ -444,6 +445,18 @@ def test_images_of_a_plate_are_inputs_but_no_names_of_results(weights, tmp_path,
     assert names == ["plate_A_1_0.ome.zarr", "plate_A_2_0.ome.zarr"]
     inside = restore(weights, paths[0], "-o", tmp_path / "free", "--dry-run", "-q")
     assert inside.stdout.split() == [str(tmp_path / "free" / "plate_A_1_0.ome.zarr")]
+
+
+def test_an_image_in_several_files_is_done_once(weights, tmp_path, volume):
+    (tmp_path / "set").mkdir()
+    series = np.stack([volume, volume + 9, volume])
+    write_ome_set(tmp_path / "set", [series, series[:1]])
+    done = restore(weights, tmp_path / "set", "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert sorted(os.listdir(tmp_path / "out")) == ["s0_T0.ome.tif", "s1_T0.ome.tif"]
+    assert read_image(tmp_path / "out" / "s0_T0.ome.tif").data.shape == series.shape
+    assert read_image(tmp_path / "out" / "s1_T0.ome.tif").data.shape == volume.shape
+    assert "2 files hold parts of the image of another, read with it: s0_T0.ome.tif" in done.stderr
 
 
 def test_an_empty_folder_is_an_error(weights, tmp_path):

@@ -18,6 +18,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import write_ome_set
 from napari_lucyd import io
 from napari_lucyd.io import ImageFileError, read_image, write_image
 from napari_lucyd.io._image import canonical_unit, common_unit, resolve_axes
@@ -454,6 +455,36 @@ def test_files_that_were_cut_off_are_refused(tmp_path, suffix, share, lazy):
     path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(ImageFileError, match=r"damaged|cut off"):
         read_image(path, lazy=lazy)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_an_image_in_several_files_is_read_whole_or_refused(tmp_path, lazy):
+    series = sample("TZYX", "uint16")
+    ((first, second),) = write_ome_set(tmp_path, [series])
+    for path in (first, second):
+        image = read_image(path, lazy=lazy)
+        np.testing.assert_array_equal(np.asarray(image.data), series)
+        assert image.warnings == ("the image lies in 2 files; all of them were read",)
+        assert io.files_of_image(path) == {first, second}
+    first.unlink()
+    with pytest.raises(
+        ImageFileError, match=r"4 of the image's 8 planes are missing.*'s0_T0.ome.tif'.*folder"
+    ):
+        read_image(second, lazy=lazy)
+
+
+def test_each_position_of_a_recording_is_its_own_image_also_alone(tmp_path):
+    positions = [sample("TZYX", "uint16")[:1], sample("TZYX", "uint16")[1:]]
+    paths = [files[0] for files in write_ome_set(tmp_path, positions)]
+    for path, values in zip(paths, positions, strict=True):
+        image = read_image(path)
+        np.testing.assert_array_equal(image.data, values[0])
+        assert image.warnings == ()
+        assert io.files_of_image(path) == {path}
+    paths[0].unlink()
+    image = read_image(paths[1])
+    np.testing.assert_array_equal(image.data, positions[1][0])
+    assert image.warnings == ()
 
 
 def test_files_are_closed_when_their_arrays_go(tmp_path):

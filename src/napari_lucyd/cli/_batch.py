@@ -1,4 +1,7 @@
-"""Which files are read, and under which names their results are written. Opens no image."""
+"""Which files are read, and under which names their results are written.
+
+Opens no image but the heads of OME-TIFFs, several of which may hold one.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +45,8 @@ class Found:
         Paths named by the user that are no image, with the reason.
     passed_over
         Files in a folder named by the user that are no image by their suffix.
+    parts
+        Files whose image is that of another input, which is named with them: it is read once.
     several
         The user meant several (a folder, or more than one path), even if one image was found.
     """
@@ -49,6 +54,7 @@ class Found:
     images: list[Path] = field(default_factory=list)
     refused: list[tuple[Path, str]] = field(default_factory=list)
     passed_over: list[Path] = field(default_factory=list)
+    parts: list[tuple[Path, Path]] = field(default_factory=list)
     several: bool = False
 
 
@@ -79,7 +85,23 @@ def find_images(paths: Sequence[Path]) -> Found:
             found.images.append(path)
     once = {os.path.realpath(path): path for path in reversed(found.images)}
     found.images = [path for path in found.images if once[os.path.realpath(path)] is path]
+    if len(found.images) > 1:
+        found.images, found.parts = _once_an_image(found.images)
     return found
+
+
+def _once_an_image(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, Path]]]:
+    """Tell inputs from the further files of their images, each with the input that it belongs to."""
+    from napari_lucyd.io import files_of_image
+
+    first: dict[str, Path] = {}
+    for path in paths:
+        # Of a set of thousands, one file names all others.
+        if os.path.realpath(path) not in first:
+            for file in files_of_image(path):
+                first.setdefault(os.path.realpath(file), path)
+    own = [(path, first[os.path.realpath(path)]) for path in paths]
+    return [path for path, whole in own if path == whole], [pair for pair in own if pair[0] != pair[1]]
 
 
 def _expand(path: Path) -> list[Path]:

@@ -130,6 +130,27 @@ def read_image(path: str | os.PathLike[str], *, lazy: bool | None = None) -> Ima
         raise ImageFileError(f"{path}: {unreadable(error)}") from error
 
 
+def files_of_image(path: str | os.PathLike[str]) -> set[Path]:
+    """The files that hold the image that :func:`read_image` reads: several for some OME-TIFFs.
+
+    Parameters
+    ----------
+    path
+        One of them. Only the head of an ``.ome.tif`` is read.
+
+    Examples
+    --------
+    >>> [file.name for file in files_of_image("alone.tif")]
+    ['alone.tif']
+    """
+    path = Path(path)
+    if _suffix(path) not in (".ome.tif", ".ome.tiff"):
+        return {path}
+    from .tiff import files_of
+
+    return {path.with_name(name) for name in files_of(path)}
+
+
 def read_psf(path: str | os.PathLike[str]) -> Image:
     """Read a point-spread function: a file that holds one volume or one plane, into memory.
 
