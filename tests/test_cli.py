@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import tifffile
 from typer.testing import CliRunner
 
 import napari_lucyd as nl
+from conftest import write_ome_set
 from napari_lucyd.cli import app
 from napari_lucyd.cli._batch import distinct_names
 from napari_lucyd.io import read_image, write_image
@@ -203,9 +206,23 @@ def test_axes_can_be_corrected(weights, tmp_path, volume):
         restore(weights, path, "-o", out, "--axes", "tzyx", "--separate", "T", "--overwrite").exit_code == 0
     )
     assert read_image(out).metadata["recipe"]["normalization"]["lo"] == [volume.min(), volume.min() + 50]
-    failed = restore(weights, path, "-o", tmp_path / "p.tif", "--axes", "ZYX")
-    assert failed.exit_code == 1
-    assert "axes" in failed.stderr
+    for wrong in ("ZYX", "PZYX", "TZZYX"):
+        failed = restore(weights, path, "-o", tmp_path / "p.tif", "--axes", wrong, "--dry-run")
+        assert failed.exit_code == 1
+        assert f"axes '{wrong}'" in failed.stderr
+
+
+def test_a_movie_that_is_a_stack_after_all_loses_its_voxel_size_unless_it_is_given(weights, tmp_path, volume):
+    path = write_image(tmp_path / "t.tif", volume, axes="TYX", voxel_size=(0.1, 0.1), unit="µm")
+    out = tmp_path / "o.ome.tif"
+    done = restore(weights, path, "-o", out, "--axes", "ZYX")
+    assert done.exit_code == 0, done.output
+    assert "voxel size, 0.1 × 0.1 micrometer, has no step along Z and is left out" in done.stderr
+    assert "--voxel-size Z,Y,X" in done.stderr
+    assert (read_image(out).axes, read_image(out).voxel_size) == ("ZYX", None)
+    done = restore(weights, path, "-o", out, "--axes", "ZYX", "--voxel-size", "0.11,0.1,0.1", "--overwrite")
+    assert done.exit_code == 0 and "left out" not in done.stderr
+    assert read_image(out).voxel_size == (0.11, 0.1, 0.1)
 
 
 def test_a_plane_and_a_whole_series(weights, tmp_path, volume):
@@ -215,6 +232,9 @@ def test_a_plane_and_a_whole_series(weights, tmp_path, volume):
     assert "planes, but 'random' is made for volumes" in done.stderr
     image = read_image(tmp_path / "p.ome.tif")
     assert (image.axes, image.voxel_size, image.data.shape) == ("YX", (0.1, 0.1), SHAPE[1:])
+    path = write_image(tmp_path / "p.ome.zarr", volume[None, :1], axes="TZYX", voxel_size=None, unit=None)
+    done = restore(weights, path, "-o", tmp_path / "p2.tif", "--dry-run")
+    assert "planes, but 'random' is made for volumes" in done.stderr and "not stated" not in done.stderr
     series = np.stack([np.stack([volume, volume[::-1]])] * 2)
     path = write_image(tmp_path / "s.ome.zarr", series, axes="TCZYX", voxel_size=None, unit=None)
     assert restore(weights, path, "-o", tmp_path / "r.ome.zarr").exit_code == 0
@@ -262,6 +282,39 @@ def test_a_dry_run_tells_and_writes_nothing(stack, weights, tmp_path):
     assert "Z 6 × Y 12 × X 14" in done.stderr
     assert "6 tiles of 6 × 6 × 6" in done.stderr
     assert os.listdir(tmp_path) == ["in"]
+
+
+@pytest.mark.parametrize("suffix", [".ome.tif", ".ome.zarr"])
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("file.tif/o", "the folder {}/file.tif cannot be made"),
+        ("folder", "is a folder that is not Zarr"),
+        ("locked/o", "cannot be written"),
+    ],
+)
+def test_what_cannot_be_written_is_found_out_before_the_work(
+    stack, weights, tmp_path, monkeypatch, suffix, out, words
+):
+    (tmp_path / "file.tif").touch()
+    (tmp_path / f"folder{suffix}").mkdir()
+    (tmp_path / "locked").mkdir()
+    make = tempfile.TemporaryFile
+
+    def refuse(*, dir):
+        # Rights do not hold the super-user, as whom tests may run.
+        if Path(dir).name == "locked":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return make(dir=dir)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    for compute in ("napari_lucyd.deconvolution.Job.steps", "napari_lucyd.stores.StoreJob.steps"):
+        monkeypatch.setattr(compute, lambda *arguments, **keywords: pytest.fail("computed before"))
+    done = restore(weights, stack, "-o", tmp_path / f"{out}{suffix}", "--overwrite")
+    assert done.exit_code == 1
+    assert words.format(tmp_path) in done.stderr
+    assert "Errno" not in done.stderr and "report this" not in done.stderr
+    assert not any((tmp_path / "locked").iterdir())
 
 
 def test_a_file_that_states_no_voxel_size_is_told_of(volume, weights, tmp_path):
@@ -363,6 +416,10 @@ def test_what_out_means(stack, weights, tmp_path):
         "new/stack.tif",
         "new/other.tif",
     ]
+    assert planned(stack, other, "-o", f"{tmp_path}/run_v1.2/")[0] == [
+        "run_v1.2/stack.ome.tif",
+        "run_v1.2/other.ome.zarr",
+    ]
     pattern = stack.with_name("st*.tif")  # as Windows' shells leave it
     assert planned(pattern, "-o", tmp_path / "new")[0] == ["new/stack.ome.tif"]
     for wrong, words in (
@@ -372,6 +429,34 @@ def test_what_out_means(stack, weights, tmp_path):
         lines, done = planned(*wrong)
         assert (lines, done.exit_code) == ([], 2)
         assert words in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_images_of_a_plate_are_inputs_but_no_names_of_results(weights, tmp_path, volume):
+    paths = [tmp_path / "plate.ome.zarr" / "A" / number / "0" for number in "12"]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        write_image(tmp_path / "x.zarr", volume, axes="ZYX", voxel_size=None, unit=None).rename(path)
+    assert "Z 6" in lucyd("info", paths[0]).output
+    one = restore(weights, paths[0], "-o", tmp_path / "o.ome.zarr")
+    assert one.exit_code == 0, one.output
+    assert one.stdout.split() == [str(tmp_path / "o.ome.zarr")]
+    both = restore(weights, *paths, "-o", tmp_path / "new", "--dry-run", "-q")
+    names = [Path(line).name for line in both.stdout.split()]
+    assert names == ["plate_A_1_0.ome.zarr", "plate_A_2_0.ome.zarr"]
+    inside = restore(weights, paths[0], "-o", tmp_path / "free", "--dry-run", "-q")
+    assert inside.stdout.split() == [str(tmp_path / "free" / "plate_A_1_0.ome.zarr")]
+
+
+def test_an_image_in_several_files_is_done_once(weights, tmp_path, volume):
+    (tmp_path / "set").mkdir()
+    series = np.stack([volume, volume + 9, volume])
+    write_ome_set(tmp_path / "set", [series, series[:1]])
+    done = restore(weights, tmp_path / "set", "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    assert sorted(os.listdir(tmp_path / "out")) == ["s0_T0.ome.tif", "s1_T0.ome.tif"]
+    assert read_image(tmp_path / "out" / "s0_T0.ome.tif").data.shape == series.shape
+    assert read_image(tmp_path / "out" / "s1_T0.ome.tif").data.shape == volume.shape
+    assert "2 files hold parts of the image of another, read with it: s0_T0.ome.tif" in done.stderr
 
 
 def test_an_empty_folder_is_an_error(weights, tmp_path):
@@ -542,6 +627,8 @@ def test_simulate_writes_truth_and_degraded_with_their_parameters(tmp_path):
 
 
 def test_simulate_takes_a_file_and_planes(tmp_path):
+    assert lucyd("simulate", "-o", f"{tmp_path}/v1.2/", "--shape", "30,40").exit_code == 0
+    assert sorted(os.listdir(tmp_path / "v1.2")) == ["degraded.ome.tif", "truth.ome.tif"]
     done = lucyd("simulate", "-o", tmp_path / "p.tif", "--shape", "30,40")
     assert [Path(line).name for line in done.stdout.split()] == ["p.tif", "p_truth.tif"]
     assert read_image(tmp_path / "p.tif").axes == "YX"
@@ -585,6 +672,8 @@ def test_every_surrogate_is_a_choice():
     ("options", "status"),
     [
         (["--shape", "4,4,4"], 1),
+        (["--shape", "9999,9999,9999"], 1),
+        (["--noise-sigma", "1e400"], 2),
         (["--surrogate", "actin"], 2),
         (["--surrogate", "nuclei", "--shape", "30,40"], 1),
         (["--surrogate", "nuclei", "--sheet-fwhm", "2"], 1),

@@ -177,6 +177,19 @@ def test_what_cannot_be_is_refused_in_words(stack, psf, tmp_path, monkeypatch, o
     assert "Traceback" not in done.output and not (tmp_path / "o.tif").exists()
 
 
+@pytest.mark.parametrize(("factor", "status"), [(1000, 0), (1, 1), (1500, 1)])
+def test_voxel_sizes_in_other_units_are_compared_too(stack, tmp_path, factor, status):
+    psf = tmp_path / "nm.ome.tif"
+    kernel = np.full((3, 3, 3), 1 / 27, np.float32)
+    write_image(psf, kernel, axes="ZYX", voxel_size=[factor * step for step in STEPS], unit="nanometer")
+    options = ["--method", "wiener", "--psf", psf, "--device", "cpu", "--dry-run"]
+    done = lucyd("deconvolve", stack, "-o", tmp_path / "o.tif", *options)
+    assert done.exit_code == status, done.output
+    if status:
+        steps = " × ".join(f"{factor / 1000 * step:.4g}" for step in STEPS)
+        assert f"those of the PSF 'nm' {steps} micrometer" in said(done)
+
+
 def test_a_psf_without_voxel_size_is_taken_as_it_is(stack, tmp_path):
     plain = write_image(tmp_path / "p.tif", np.ones((3, 3), "f4"), axes="YX", voxel_size=None, unit=None)
     done = lucyd("deconvolve", stack, "-o", tmp_path / "o.tif", "--method", "wiener", "--psf", plain)

@@ -87,6 +87,8 @@ def test_a_plane_has_two_axes_and_nothing_is_replaced_unasked(tmp_path):
         (["--pinhole", "1"], 1, "--pinhole is 1.0, but a widefield PSF has none"),
         (["--voxel-size", "0.1,0.1"], 1, "or 3 of them"),
         (["--voxel-size", "small"], 2, "numbers with commas"),
+        (["--voxel-size", "1e400,1,1"], 2, "'1e400,1,1': expected numbers with commas"),
+        (["--shape", "9999,9999,9999"], 1, "9999 × 9999 × 9999 voxels take 7.45e+03 GiB or more"),
         (["-m", "telescope"], 2, "telescope"),
         (["-o", "psf.png"], 2, "psf.ome.tif"),
     ],
@@ -98,6 +100,16 @@ def test_what_cannot_be_is_refused_in_words(tmp_path, monkeypatch, options, stat
     assert done.exit_code == status, done.output
     assert said in " ".join(done.stderr.split())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_memory_that_runs_out_on_the_way_is_told_in_words(tmp_path, monkeypatch):
+    def run_out(*arguments, **keywords):
+        raise MemoryError
+
+    monkeypatch.setattr("napari_lucyd.simulation.make_psf", run_out)
+    done = lucyd("psf", "-o", tmp_path / "p.tif", *WIDEFIELD, "--voxel-size", "0.1", "--shape", "9,9,9")
+    assert done.exit_code == 1
+    assert "9 × 9 × 9 voxels do not fit into memory: take a smaller --shape" in done.stderr
 
 
 def test_every_kind_of_psf_is_a_choice():

@@ -18,6 +18,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conftest import write_ome_set
 from napari_lucyd import io
 from napari_lucyd.io import ImageFileError, read_image, write_image
 from napari_lucyd.io._image import canonical_unit, common_unit, resolve_axes
@@ -351,11 +352,39 @@ def test_bioformats2raw_folders_give_their_first_image(tmp_path):
     assert any("several images" in warning for warning in image.warnings)
 
 
+def test_an_image_inside_of_a_plate_is_read_by_its_path(tmp_path, monkeypatch):
+    plate = zarr.create_group(tmp_path / "plate.ome.zarr", attributes={"ome": {"plate": {"wells": []}}})
+    plate.create_group("A/1", attributes={"ome": {"well": {"images": [{"path": "0"}]}}})
+    inner = write_image(tmp_path / "x.zarr", sample("ZYX"), axes="ZYX", voxel_size=None, unit=None)
+    inner.rename(tmp_path / "plate.ome.zarr" / "A" / "1" / "0")
+    image = read_image(tmp_path / "plate.ome.zarr" / "A" / "1" / "0")
+    np.testing.assert_array_equal(image.data, sample("ZYX"))
+    assert image.name == "plate_A_1_0"
+    assert io.default_suffix(tmp_path / "plate.ome.zarr" / "A" / "1" / "0") == ".ome.zarr"
+    monkeypatch.chdir(tmp_path / "plate.ome.zarr" / "A" / "1" / "0")
+    assert read_image(".").name == "plate_A_1_0"
+    with pytest.raises(ImageFileError, match="plate of many images; name one"):
+        read_image(tmp_path / "plate.ome.zarr" / "A" / "1")
+    with pytest.raises(ImageFileError, match="unknown kind of file"):
+        write_image(tmp_path / "plate.ome.zarr/A/1/0", sample("YX"), axes="YX", voxel_size=None, unit=None)
+
+
 def test_a_bare_zarr_array_is_read(tmp_path):
     zarr.create_array(tmp_path / "a.zarr", data=sample("CZYX"))
     assert read_image(tmp_path / "a.zarr").axes == "CZYX"
     zarr.create_array(tmp_path / "b.zarr", data=sample("TZYX"), dimension_names=["t", "z", "y", "x"])
     assert read_image(tmp_path / "b.zarr").axes == "TZYX"
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_the_most_significant_byte_first_becomes_the_machine_s_order(tmp_path, lazy):
+    values = sample("ZYX", "uint16")
+    zarr.create_array(tmp_path / "b.zarr", data=values.astype(">u2"), zarr_format=2)
+    tifffile.imwrite(tmp_path / "b.tif", values, byteorder=">", imagej=True)
+    for name in ("b.zarr", "b.tif"):
+        image = read_image(tmp_path / name, lazy=lazy)
+        assert image.data.dtype == np.uint16 and image.data.dtype.isnative
+        np.testing.assert_array_equal(np.asarray(image.data), values)
 
 
 def test_written_ome_zarr_is_version_0_5(tmp_path):
@@ -426,6 +455,36 @@ def test_files_that_were_cut_off_are_refused(tmp_path, suffix, share, lazy):
     path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(ImageFileError, match=r"damaged|cut off"):
         read_image(path, lazy=lazy)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_an_image_in_several_files_is_read_whole_or_refused(tmp_path, lazy):
+    series = sample("TZYX", "uint16")
+    ((first, second),) = write_ome_set(tmp_path, [series])
+    for path in (first, second):
+        image = read_image(path, lazy=lazy)
+        np.testing.assert_array_equal(np.asarray(image.data), series)
+        assert image.warnings == ("the image lies in 2 files; all of them were read",)
+        assert io.files_of_image(path) == {first, second}
+    first.unlink()
+    with pytest.raises(
+        ImageFileError, match=r"4 of the image's 8 planes are missing.*'s0_T0.ome.tif'.*folder"
+    ):
+        read_image(second, lazy=lazy)
+
+
+def test_each_position_of_a_recording_is_its_own_image_also_alone(tmp_path):
+    positions = [sample("TZYX", "uint16")[:1], sample("TZYX", "uint16")[1:]]
+    paths = [files[0] for files in write_ome_set(tmp_path, positions)]
+    for path, values in zip(paths, positions, strict=True):
+        image = read_image(path)
+        np.testing.assert_array_equal(image.data, values[0])
+        assert image.warnings == ()
+        assert io.files_of_image(path) == {path}
+    paths[0].unlink()
+    image = read_image(paths[1])
+    np.testing.assert_array_equal(image.data, positions[1][0])
+    assert image.warnings == ()
 
 
 def test_files_are_closed_when_their_arrays_go(tmp_path):

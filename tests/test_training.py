@@ -148,6 +148,45 @@ def test_run_that_is_there_is_not_started_over(tmp_path):
         train(SMALL, tmp_path / "empty", device="cpu", resume=True)
 
 
+@pytest.mark.parametrize("file", ["small.safetensors", "small.json"])
+def test_model_that_is_there_is_not_replaced(tmp_path, file):
+    (tmp_path / file).write_bytes(b"mine")
+    with pytest.raises(FileExistsError, match=rf"{file} is there already.*another folder"):
+        train(SMALL, tmp_path, device="cpu", stop_after=1)
+    assert os.listdir(tmp_path) == [file] and (tmp_path / file).read_bytes() == b"mine"
+
+
+def test_finished_run_can_be_resumed_and_replaces_its_own_model(tmp_path):
+    path = train(SMALL, tmp_path, device="cpu")
+    before = path.read_bytes()
+    assert train(SMALL, tmp_path, device="cpu", resume=True).read_bytes() == before
+
+
+def test_device_that_is_not_there_is_refused_before_anything_is_made(tmp_path):
+    with pytest.raises(ValueError, match=r"device is 'cuda:99'.*take 'auto' or 'cpu'"):
+        train(SMALL, tmp_path / "run", device="cuda:99")
+    with pytest.raises(ValueError, match="device is 'gpu'"):
+        train(SMALL, tmp_path / "run", device="gpu")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut off", "empty", "lacks an entry", "is something else"])
+def test_damaged_checkpoint_is_refused_in_words(tmp_path, damage):
+    train(SMALL, tmp_path, device="cpu", stop_after=1)
+    path = tmp_path / "checkpoint.pt"
+    if damage == "cut off":
+        os.truncate(path, 2000)
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "lacks an entry":
+        state = torch.load(path, weights_only=True)
+        torch.save({key: value for key, value in state.items() if key != "optimizer"}, path)
+    else:
+        torch.save([1, 2], path)
+    with pytest.raises(ValueError, match=r"checkpoint.pt is damaged.*another folder"):
+        train(SMALL, tmp_path, device="cpu", resume=True)
+
+
 def test_patches_do_not_depend_on_workers_or_order(tmp_path):
     alone = Patches(SMALL)[37]
     after_others = Patches(SMALL)
@@ -394,6 +433,32 @@ def test_first_steps_of_a_shipped_configuration_match_its_log(tmp_path):
         ("name = 'x'\n[network]\ntype = 'care'\n[data]\npatch_shape = [30, 64, 64]", "multiples of 4"),
         ("name = 'x'\n[network]\ntype = 'rln'\n[schedule]\nnear_identity = true", "a start for LUCYD"),
         ("name = ", "not valid TOML"),
+        ("name = 3", "name is 3; .* text in quotes"),
+        ("name = 'a/b'", "name is 'a/b'; .*file"),
+        ("name = ''", "cannot be empty"),
+        ("name = 'x'\nhalf_precision = 1", "half_precision is 1; .* true or false"),
+        ("name = 'x'\ndata = 3", r"data is 3; .* table, \[data\]"),
+        ("name = 'x'\nnetwork = 'lucyd'", r"table, \[network\]"),
+        ("name = 'x'\n[network]\ntype = ['rln']", "lucyd, rln, care"),
+        ("name = 'x'\n[network]\ndimension = '3'", "network.dimension is '3'; .* whole number"),
+        ("name = 'x'\n[normalization]\nlow = 'none'", "normalization.low is 'none'; .* a number"),
+        ("name = 'x'\n[data]\nblur_sigma = 1.2", r"data.blur_sigma is 1.2; .* list of numbers, such as \["),
+        ("name = 'x'\n[data]\nblur_sigma = []", "data.blur_sigma .* at least 0"),
+        ("name = 'x'\n[data]\nnoise_sigma = [-1]", "data.noise_sigma .* at least 0"),
+        ("name = 'x'\n[data]\nnoise_sigma = [nan]", "list of numbers"),
+        ("name = 'x'\n[data]\npatch_shape = [0, 64, 64]", "data.patch_shape .* at least 1"),
+        ("name = 'x'\n[data]\npatch_shape = [8.0, 64, 64]", "list of whole numbers"),
+        ("name = 'x'\n[data]\nalive = 0", "data.alive is 0; .* at least 1"),
+        ("name = 'x'\n[data]\nhaze = 35", "data.haze is 35; .* share"),
+        ("name = 'x'\n[data]\ngain = [1.0]", "list of 2 numbers"),
+        ("name = 'x'\n[data]\ngain = [0, 1]", "data.gain .* positive"),
+        ("name = 'x'\n[data]\noffset = [0.1, -0.1]", "data.offset .* in this order"),
+        ("name = 'x'\n[schedule]\npatches = 'many'", "schedule.patches is 'many'; .* whole number"),
+        ("name = 'x'\n[schedule]\npatches = true", "schedule.patches is True; .* whole number"),
+        ("name = 'x'\n[schedule]\npatches = 4", "schedule.patches is 4; .* at least 8"),
+        ("name = 'x'\n[schedule]\npatches = 20\ncycles = 3", "schedule.patches is 20; .* at least 24"),
+        ("name = 'x'\n[schedule]\nvalidate_every = 0", "schedule.validate_every is 0; .* at least 1"),
+        ("name = 'x'\n[schedule]\nlearning_rate = 0", "schedule.learning_rate is 0; .* positive"),
     ],
 )
 def test_configuration_that_does_not_fit_is_refused_in_words(tmp_path, text, message):

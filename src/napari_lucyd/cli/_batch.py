@@ -1,4 +1,7 @@
-"""Which files are read, and under which names their results are written. Opens no image."""
+"""Which files are read, and under which names their results are written.
+
+Opens no image but the heads of OME-TIFFs, several of which may hold one.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +45,8 @@ class Found:
         Paths named by the user that are no image, with the reason.
     passed_over
         Files in a folder named by the user that are no image by their suffix.
+    parts
+        Files whose image is that of another input, which is named with them: it is read once.
     several
         The user meant several (a folder, or more than one path), even if one image was found.
     """
@@ -49,34 +54,54 @@ class Found:
     images: list[Path] = field(default_factory=list)
     refused: list[tuple[Path, str]] = field(default_factory=list)
     passed_over: list[Path] = field(default_factory=list)
+    parts: list[tuple[Path, Path]] = field(default_factory=list)
     several: bool = False
 
 
 def find_images(paths: Sequence[Path]) -> Found:
-    """Expand folders (one level) and patterns; tell images from other files by their suffix."""
-    from napari_lucyd.io import SUFFIXES, is_image_path
+    """Expand folders (one level) and patterns; tell images from other files by their suffix, or as Zarr."""
+    from napari_lucyd.io import SUFFIXES, is_image_path, is_zarr_folder
+
+    def is_image(path: Path) -> bool:
+        return is_image_path(path) or is_zarr_folder(path)
 
     expanded = [path for given in paths for path in _expand(given)]
     found = Found(several=len(expanded) > 1)
     for path in expanded:
-        if path.is_dir() and not is_image_path(path):
+        if path.is_dir() and not is_image(path):
             found.several = True
             try:
                 inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
             except OSError as error:
                 found.refused.append((path, f"cannot be opened ({error.strerror})"))
                 continue
-            found.images += [entry for entry in inside if is_image_path(entry)]
-            found.passed_over += [entry for entry in inside if not is_image_path(entry)]
+            found.images += [entry for entry in inside if is_image(entry)]
+            found.passed_over += [entry for entry in inside if not is_image(entry)]
         elif not path.exists():
             found.refused.append((path, "no such file or folder"))
-        elif not is_image_path(path):
+        elif not is_image(path):
             found.refused.append((path, f"not an image file ({', '.join(SUFFIXES)})"))
         else:
             found.images.append(path)
     once = {os.path.realpath(path): path for path in reversed(found.images)}
     found.images = [path for path in found.images if once[os.path.realpath(path)] is path]
+    if len(found.images) > 1:
+        found.images, found.parts = _once_an_image(found.images)
     return found
+
+
+def _once_an_image(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, Path]]]:
+    """Tell inputs from the further files of their images, each with the input that it belongs to."""
+    from napari_lucyd.io import files_of_image
+
+    first: dict[str, Path] = {}
+    for path in paths:
+        # Of a set of thousands, one file names all others.
+        if os.path.realpath(path) not in first:
+            for file in files_of_image(path):
+                first.setdefault(os.path.realpath(file), path)
+    own = [(path, first[os.path.realpath(path)]) for path in paths]
+    return [path for path, whole in own if path == whole], [pair for pair in own if pair[0] != pair[1]]
 
 
 def _expand(path: Path) -> list[Path]:
@@ -116,10 +141,10 @@ def plan_destinations(found: Found, out: Path, parts: Sequence[Part], suffix: st
         # A file of this name inside of which Zarr is not, but a folder is, is for write_image to refuse.
         ending = out.name[len(stem(out)) :]
         return [Task(path, _named(out.parent, stem(out), ending, parts)) for path in found.images]
-    if out.suffix and not out.is_dir():
+    if looks_like_a_file(out) and not out.is_dir():
         raise typer.BadParameter(
             f"{out}: {out.suffix!r} is not a kind of file that can be written "
-            f"({', '.join(SUFFIXES)}), nor is it a folder"
+            f"({', '.join(SUFFIXES)}), nor is it there as a folder; make it first if you mean one"
         )
     if out.exists() and not out.is_dir():
         raise typer.BadParameter(f"{out} is a file; expected a folder")
@@ -130,6 +155,14 @@ def plan_destinations(found: Found, out: Path, parts: Sequence[Part], suffix: st
     ]
     _refuse_meetings(tasks)
     return tasks
+
+
+def looks_like_a_file(out: Path) -> bool:
+    """Tell a name like ``x.png`` from that of a folder, which may well be ``run_v1.2``.
+
+    A path does not keep the slash that a shell puts after a folder's name.
+    """
+    return out.suffix[1:2].isalpha()
 
 
 def _refuse_meetings(tasks: Sequence[Task]) -> None:

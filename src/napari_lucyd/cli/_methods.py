@@ -46,20 +46,27 @@ class Chosen:
     psf_path: Path | None = None
 
     def check(self, image: Image) -> None:
-        """Refuse an image whose voxels are not the PSF's, where both files state theirs.
+        """Refuse an image whose voxels are not the PSF's, where both files state theirs, in whatever unit.
 
         Raises
         ------
         ValueError
             If the steps differ.
         """
-        if self.psf is None or self.psf.unit != image.unit:
+        psf = self.psf
+        if psf is None or psf.voxel_size is None or image.voxel_size is None:
             return
         from napari_lucyd.deconvolution import check_psf_steps
+        from napari_lucyd.io import common_unit
 
+        steps = (*psf.voxel_size, *image.voxel_size)
+        units = [psf.unit] * len(psf.voxel_size) + [image.unit] * len(image.voxel_size)
+        in_its_unit, _ = common_unit(steps, units)
+        if in_its_unit is None:  # one of them has no unit of length, so that nothing can be said
+            return
         check_psf_steps(
-            repr(self.psf.name),
-            self.psf.voxel_size,
+            repr(psf.name),
+            in_its_unit[: len(psf.voxel_size)],
             image.voxel_size,
             image.unit or "pixels",
             "make it anew (lucyd psf --voxel-size), or correct the image's with --voxel-size",

@@ -5,11 +5,15 @@ Options of several numbers are texts to typer, which has no lists of one option 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from fractions import Fraction
 
 import typer
+
+from napari_lucyd.cli._console import fail
 
 
 class Part(StrEnum):
@@ -110,7 +114,7 @@ def numbers(text: str, option: str) -> tuple[float, ...]:
     """
     try:
         return tuple(float(Fraction(part.strip())) for part in text.split(","))
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ZeroDivisionError, OverflowError):
         raise _bad(text, "numbers with commas, like 0.3,0.1,0.1", option) from None
 
 
@@ -156,6 +160,32 @@ def refuse_given(context: typer.Context, names: Iterable[str], reason: str) -> N
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             raise typer.BadParameter(f"{reason}; leave it out", param_hint=f"--{name.replace('_', '-')}")
+
+
+@contextmanager
+def fitting_memory(shape: Sequence[int]) -> Iterator[None]:
+    """Refuse to compute an image that memory cannot hold.
+
+    Parameters
+    ----------
+    shape
+        Of the image, from ``--shape``.
+    """
+    from napari_lucyd.deconvolution.host_memory import free_host_memory
+
+    sizes = " × ".join(map(str, shape))
+    remedy = "take a smaller --shape"
+    # The least, two arrays of float32: what else is needed shows only on the way.
+    least, free = 8 * math.prod(shape), free_host_memory()
+    if least > free:
+        fail(
+            f"{sizes} voxels take {least / 2**30:.3g} GiB or more, but {free / 2**30:.3g} GiB of memory are "
+            f"free: {remedy}"
+        )
+    try:
+        yield
+    except MemoryError:
+        fail(f"{sizes} voxels do not fit into memory: {remedy}")
 
 
 def _bad(text: str, expected: str, option: str) -> typer.BadParameter:

@@ -15,7 +15,15 @@ from napari_lucyd.cli._console import Talk, seconds_in_words
 from napari_lucyd.cli._methods import Chosen
 from napari_lucyd.cli._scratch import room_for
 from napari_lucyd.deconvolution import DeconvolutionError, OutOfMemory, plan
-from napari_lucyd.io import Image, ImageFileError, contains, read_image, write_image
+from napari_lucyd.io import (
+    Image,
+    ImageFileError,
+    check_axes,
+    check_writable,
+    contains,
+    read_image,
+    write_image,
+)
 from napari_lucyd.models import Model, list_models
 from napari_lucyd.stores import Here, Workers, plan_to_zarr
 
@@ -83,9 +91,10 @@ class Run:
         for warning in image.warnings:
             self.talk.warn(warning)
         method = self.chosen.method
-        if "Z" not in image.axes and isinstance(method, Model) and method.dimension == 3:
+        planes = "Z" not in image.axes or image.data.shape[image.axes.index("Z")] == 1
+        if planes and isinstance(method, Model) and method.dimension == 3:
             self.talk.warn(f"planes, but {method.name!r} is made for volumes; for planes: {_for_planes()}")
-        elif image.voxel_size is None and "Z" in image.axes and isinstance(method, Model):
+        elif image.voxel_size is None and not planes and isinstance(method, Model):
             self.talk.say("  voxel size not stated: taken for isotropic; --voxel-size Z,Y,X says it, in µm")
         self.chosen.check(image)
         if task.in_parts(self.dtype):
@@ -108,6 +117,7 @@ class Run:
             if self.dry_run:
                 self._tell(job, task)
             else:
+                self._prepare(task)
                 self._write(self._result(job), image, task)
 
     def _to_zarr(self, image: Image, task: Task) -> None:
@@ -131,8 +141,7 @@ class Run:
         if self.dry_run:
             self._tell(job, task)
             return
-        for path in task.destinations.values():
-            path.parent.mkdir(parents=True, exist_ok=True)
+        self._prepare(task)
         told = set(job.warnings)
         with self.talk.progress() as progress:
             bar = progress.add_task("  Deconvolving", total=None)
@@ -165,7 +174,6 @@ class Run:
 
     def _write(self, result: Result, image: Image, task: Task) -> None:
         for part, path in task.destinations.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
             write_image(
                 path,
                 getattr(result, part),
@@ -189,10 +197,31 @@ class Run:
                     f"{task.source}: {path} exists already; choose another OUT or add --overwrite"
                 )
 
+    def _prepare(self, task: Task) -> None:
+        """Make the folders for results, and find out whether they can be written, before hours of work."""
+        for path in task.destinations.values():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ValueError(
+                    f"{path}: the folder {path.parent} cannot be made ({error.strerror}); choose another OUT"
+                ) from error
+            check_writable(path, overwrite=self.overwrite)
+
     def _corrected(self, image: Image) -> Image:
         """Put in what the user knows better than the file."""
         if self.axes is not None:
-            image = replace(image, axes=self.axes.upper())
+            image = replace(image, axes=check_axes(self.axes, image.data.shape))
+            steps = image.voxel_size
+            # A movie that is a stack after all states no step along Z, and any other would be a guess.
+            if "Z" in image.axes and steps is not None and len(steps) < 3:
+                known = " × ".join(f"{step:.4g}" for step in steps)
+                told = (
+                    f"the file's voxel size, {known} {image.unit or 'pixels'}, has no step along Z and is "
+                    "left out; --voxel-size Z,Y,X says it, in µm"
+                )
+                warnings = image.warnings if self.voxel_size else (*image.warnings, told)
+                image = replace(image, voxel_size=None, unit=None, warnings=warnings)
         if self.voxel_size is not None:
             image = replace(image, voxel_size=self.voxel_size, unit="micrometer")
         return image

@@ -265,7 +265,8 @@ def deconvolve(
     does not grow with the image, under its name with .partial at the end; the
     same command goes on with it after whatever stopped it. In a folder, each
     result has the name of its input; inputs of one name are told apart by the
-    folders that they come from.
+    folders that they come from. OME-TIFFs that hold one image together give
+    one result, named after the first of them.
 
     \b
     Examples:
@@ -291,6 +292,11 @@ def deconvolve(
         talk.error(f"{path}: {reason}; skipped")
     if found.passed_over:
         talk.say(f"Passed over {len(found.passed_over)} other files: {_some(found.passed_over)}")
+    if found.parts:
+        wholes = list(dict.fromkeys(whole for _, whole in found.parts))
+        talk.say(
+            f"{len(found.parts)} files hold parts of the image of another, read with it: {_some(wholes)}"
+        )
     if not tasks:
         fail("no image to deconvolve")
     if jobs is not None and scheduler is not None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_lucyd.cli._console import Talk, fail, interruptible
-from napari_lucyd.cli._options import Microscope, numbers, whole_numbers
+from napari_lucyd.cli._options import Microscope, fitting_memory, numbers, whole_numbers
 
 _OPTIONS = {
     "emission_um": "--emission",
@@ -88,7 +88,7 @@ def psf(
         "pinhole_airy": pinhole,
         "sheet_fwhm_um": sheet_fwhm,
     }
-    with interruptible():
+    with interruptible(), fitting_memory(sizes):
         try:
             image = make_psf(microscope.value, sizes, voxel_size_um=steps, **optics)  # type: ignore[arg-type]
             out.parent.mkdir(parents=True, exist_ok=True)

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from napari_lucyd.cli._batch import looks_like_a_file
 from napari_lucyd.cli._console import Talk, fail, interruptible
-from napari_lucyd.cli._options import Specimen, number, numbers, refuse_given, whole_numbers
+from napari_lucyd.cli._options import Specimen, fitting_memory, number, numbers, refuse_given, whole_numbers
 
 _OWN_DEGRADATION = ("blur_sigma", "noise_sigma", "photons", "photometric")
 _SURROGATE = ("voxel_size", "sheet_fwhm")
@@ -85,14 +86,14 @@ def simulate(
     refuse_given(context, _OWN_DEGRADATION if surrogate else _SURROGATE, reason)
     if is_image_path(out):
         degraded, truth = out, out.with_name(f"{stem(out)}_truth{out.name[len(stem(out)) :]}")
-    elif out.suffix and not out.is_dir():
+    elif looks_like_a_file(out) and not out.is_dir():
         raise typer.BadParameter(f"{out}: expected a folder, or a file like sample.ome.tif")
     else:
         degraded, truth = out / "degraded.ome.tif", out / "truth.ome.tif"
     taken = [path for path in (degraded, truth) if path.exists()]
     if taken and not overwrite:
         fail(f"{taken[0]} exists already; choose another OUT or add --overwrite")
-    with interruptible():
+    with interruptible(), fitting_memory(sizes):
         try:
             phantom = make_phantom(sizes, rng=seed)
             if surrogate:

@@ -13,24 +13,32 @@ from __future__ import annotations
 
 from ._files import (
     SUFFIXES,
+    check_writable,
     contains,
     default_suffix,
+    files_of_image,
     is_image_path,
+    is_zarr_folder,
     read_image,
     read_psf,
     stem,
     write_image,
 )
-from ._image import Image, ImageFileError, canonical_unit
+from ._image import Image, ImageFileError, canonical_unit, check_axes, common_unit
 
 __all__ = [
     "SUFFIXES",
     "Image",
     "ImageFileError",
     "canonical_unit",
+    "check_axes",
+    "check_writable",
+    "common_unit",
     "contains",
     "default_suffix",
+    "files_of_image",
     "is_image_path",
+    "is_zarr_folder",
     "read_image",
     "read_psf",
     "stem",

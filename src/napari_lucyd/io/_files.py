@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,22 +41,41 @@ def is_image_path(path: str | os.PathLike[str]) -> bool:
     return _suffix(Path(path)) is not None
 
 
-def stem(path: str | os.PathLike[str]) -> str:
-    """Return the file's name without folder and suffix.
+def is_zarr_folder(path: str | os.PathLike[str]) -> bool:
+    """Tell whether `path` is a folder of Zarr, whatever its name, such as one image of a plate.
 
     Examples
     --------
-    >>> stem("folder/cells.ome.tif")
-    'cells'
+    >>> is_zarr_folder("plate.ome.zarr/A/1/0")
+    False
+    """
+    return any((Path(path) / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
+
+
+def stem(path: str | os.PathLike[str]) -> str:
+    """Return the file's name without folder and suffix; inside of a Zarr folder, with the way from there.
+
+    Examples
+    --------
+    >>> stem("folder/cells.ome.tif"), stem("folder/plate.ome.zarr/A/1/0")
+    ('cells', 'plate_A_1_0')
     """
     path = Path(path)
     suffix = _suffix(path)
-    return path.name[: -len(suffix)] if suffix else path.stem
+    if suffix:
+        return path.name[: -len(suffix)]
+    path = Path(os.path.abspath(path))  # also "." has a name
+    for parent in path.parents:
+        if (_suffix(parent) or "").endswith("zarr"):
+            return "_".join((stem(parent), *path.relative_to(parent).parts))
+    return path.name if is_zarr_folder(path) else path.stem
 
 
 def default_suffix(path: str | os.PathLike[str]) -> str:
     """Return the suffix for a result made from `path`: OME-Zarr for Zarr, OME-TIFF for all else."""
-    return ".ome.zarr" if (_suffix(Path(path)) or "").endswith("zarr") else ".ome.tif"
+    suffix = _suffix(Path(path))
+    zarr = is_zarr_folder(path) if suffix is None else suffix.endswith("zarr")
+    return ".ome.zarr" if zarr else ".ome.tif"
 
 
 def read_image(path: str | os.PathLike[str], *, lazy: bool | None = None) -> Image:
@@ -66,7 +86,8 @@ def read_image(path: str | os.PathLike[str], *, lazy: bool | None = None) -> Ima
     Parameters
     ----------
     path
-        A ``.tif``, ``.tiff``, ``.ome.tif`` or ``.ome.tiff`` file, or an ``.ome.zarr`` or ``.zarr`` folder.
+        A ``.tif``, ``.tiff``, ``.ome.tif`` or ``.ome.tiff`` file, or an ``.ome.zarr`` or ``.zarr`` folder, or
+        one inside of that, such as ``plate.ome.zarr/A/1/0``.
     lazy
         True: voxels are read when they are asked for, through dask. False: read now, into a numpy array.
         None: read now up to 256 MiB.
@@ -88,7 +109,7 @@ def read_image(path: str | os.PathLike[str], *, lazy: bool | None = None) -> Ima
     ('ZYX', (0.3, 0.1625, 0.1625), 'micrometer')
     """
     path = Path(path)
-    suffix = _suffix(path)
+    suffix = _suffix(path) or (".zarr" if is_zarr_folder(path) else None)
     if suffix is None:
         raise ImageFileError(_unknown_suffix(path))
     if not path.exists():
@@ -107,6 +128,27 @@ def read_image(path: str | os.PathLike[str], *, lazy: bool | None = None) -> Ima
     # caller all of these mean one thing.
     except Exception as error:
         raise ImageFileError(f"{path}: {unreadable(error)}") from error
+
+
+def files_of_image(path: str | os.PathLike[str]) -> set[Path]:
+    """The files that hold the image that :func:`read_image` reads: several for some OME-TIFFs.
+
+    Parameters
+    ----------
+    path
+        One of them. Only the head of an ``.ome.tif`` is read.
+
+    Examples
+    --------
+    >>> [file.name for file in files_of_image("alone.tif")]
+    ['alone.tif']
+    """
+    path = Path(path)
+    if _suffix(path) not in (".ome.tif", ".ome.tiff"):
+        return {path}
+    from .tiff import files_of
+
+    return {path.with_name(name) for name in files_of(path)}
 
 
 def read_psf(path: str | os.PathLike[str]) -> Image:
@@ -236,6 +278,37 @@ def write_image(
 
             write_tiff(temporary, array, notes=text if notes else "", ome=suffix.startswith(".ome"), **about)
     return path
+
+
+def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Find out before the work that :func:`write_image` could not write there; leaves nothing behind.
+
+    Parameters
+    ----------
+    path
+        Where to; its folder has to be there.
+    overwrite
+        As for `write_image`.
+
+    Raises
+    ------
+    ImageFileError
+        As from `write_image`, or the folder takes no files.
+
+    Examples
+    --------
+    >>> check_writable("new.ome.tif")
+    """
+    path = Path(path)
+    if _suffix(path) is None:
+        raise ImageFileError(_unknown_suffix(path))
+    _check_destination(path, overwrite)
+    try:
+        # Rights say little about read-only disks, shares and quotas; a file tells.
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ImageFileError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def _unknown_suffix(path: Path) -> str:

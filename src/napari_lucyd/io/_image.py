@@ -167,6 +167,12 @@ def common_unit(
     voxel_size, unit
         (None, None) where a step is missing, not positive or not finite, or where some steps have a unit of
         length and others have none.
+
+    Examples
+    --------
+    >>> sizes, unit = common_unit((300.0, 0.5, 0.5), ("nm", "µm", "µm"))
+    >>> [round(size, 9) for size in sizes], unit
+    ([0.3, 0.5, 0.5], 'micrometer')
     """
     names = [canonical_unit(unit) for unit in units]
     target = names[-1]
@@ -246,7 +252,25 @@ def canonical_order(axes: str) -> tuple[int, ...]:
 
 
 def check_axes(axes: str, shape: Sequence[int]) -> str:
-    """Return `axes` in capitals after checking that they name each axis of an image of `shape` once."""
+    """Return `axes` in capitals after checking that they name each axis of an image of `shape` once.
+
+    Parameters
+    ----------
+    axes
+        One letter of TCZYX for each axis, ending in YX.
+    shape
+        Of the image.
+
+    Raises
+    ------
+    ImageFileError
+        They do not.
+
+    Examples
+    --------
+    >>> check_axes("zyx", (5, 40, 30))
+    'ZYX'
+    """
     letters = axes.upper()
     unknown = set(letters) - set(AXES)
     if unknown or len(set(letters)) != len(letters) or not letters.endswith("YX"):

@@ -57,13 +57,23 @@ def _read(path: Path, name: str, eager_bytes: int | None, complaints: list[str])
     try:
         if not tif.series:
             raise ImageFileError("the file holds no image")
-        series = tif.series[0]
+        # An OME-TIFF may tell of images in other files as well, such as the other positions of a recording.
+        own = list(tif.series)
+        # Asked for in other kinds of files, all pages would be looked up, which takes long.
+        if own[0].kind in ("ome", "mmstack"):
+            own = [each for each in own if any(page and page.parent is tif for page in each)] or own
+            _refuse_gaps(own[0], tif, path)
+            complaints = [text for text in complaints if "OME series failed to read" not in text]
+        series = own[0]
         # tifffile goes on without the pages that it cannot find; half a stack is worse than none.
         if any("invalid page offset" in complaint for complaint in complaints):
             raise ImageFileError("the file is cut off: some of its pages lie beyond its end")
         _refuse_colour(series)
-        count = len(tif.series)
+        count = len(own)
         notes = [f"the file holds {count} images; the first was read"] if count > 1 else []
+        if series.is_multifile:
+            files = len({page.parent.filename for page in series if page})
+            notes.append(f"the image lies in {files} files; all of them were read")
         axes, guesses = _axes(series)
         voxel_size, unit, told = _voxel_size(tif, axes)
         keep_open = eager_bytes is not None and series.nbytes > eager_bytes
@@ -131,6 +141,48 @@ class _Mapped:
     def __reduce__(self) -> tuple[type[_Mapped], tuple[Path]]:
         # To another process goes the path; NumPy would send the voxels.
         return _Mapped, (self._path,)
+
+
+def _refuse_gaps(series: tifffile.TiffPageSeries, tif: tifffile.TiffFile, path: Path) -> None:
+    """Raise where planes of an image in several files are missing, for which tifffile puts zeros."""
+    missing = sum(page is None for page in series)
+    if missing:
+        absent = sorted(name for name in _files_of(tif, path) if not (path.parent / name).exists())
+        raise ImageFileError(
+            f"{missing} of the image's {len(series)} planes are missing"
+            + (f", and so is {absent[0]!r}" if absent else "")
+            + (f" ({len(absent)} files in all)" if len(absent) > 1 else "")
+            + ": put all files of the recording into one folder, or save what there is as one file"
+        )
+
+
+def files_of(path: Path) -> set[str]:
+    """The names of the files in which the image of an OME-TIFF lies, its own among them.
+
+    Reads no more than the head of the file; what cannot be read is for `read_tiff` to tell.
+
+    Parameters
+    ----------
+    path
+        The file.
+    """
+    try:
+        with _complaints(), tifffile.TiffFile(path) as tif:
+            return _files_of(tif, path)
+    # As in read_image: a damaged file makes the parsers raise nearly anything.
+    except Exception:
+        return {path.name}
+
+
+def _files_of(tif: tifffile.TiffFile, path: Path) -> set[str]:
+    # Most OME-TIFFs are alone, and their XML need not be parsed to know it.
+    if tif.is_ome and tif.ome_metadata and "FileName=" in tif.ome_metadata:
+        for image in ElementTree.fromstring(tif.ome_metadata).iter():
+            if image.tag.rpartition("}")[2] == "Image":
+                names = {element.get("FileName") for element in image.iter()} - {None}
+                if path.name in names:
+                    return {str(name) for name in names}
+    return {path.name}
 
 
 def _refuse_colour(series: tifffile.TiffPageSeries) -> None:

@@ -74,7 +74,8 @@ def read_zarr(path: Path, *, name: str, eager_bytes: int | None) -> Image:
     if eager_bytes is not None and array.nbytes > eager_bytes:
         data = Stored(array, path).as_dask()
     else:
-        data = np.asarray(array[...])
+        # As `Stored` gives it: computing, and going on with a stopped run, know one byte order.
+        data = np.asarray(array[...], dtype=np.dtype(array.dtype).newbyteorder("="))
     order = canonical_order(axes)
     return Image(
         data=data.transpose(order),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin, get_type_hints
 
 from napari_lucyd.models.normalization import Normalization
 from napari_lucyd.networks import LUCYD, LucydConfig, NetworkConfig, config_class, describe, network_class
@@ -75,10 +76,22 @@ class DataConfig:
                 f"data.specimen is {self.specimen!r} and data.track {self.track!r}; a surrogate is one of "
                 f"{', '.join(get_args(SpecimenKind))}, the other tracks have none."
             )
+        _check_from(1, self, "data", "alive", "patches_per_phantom", "patch_shape", "phantom_shape")
+        _check_from(0, self, "data", "blur_sigma", "noise_sigma", "haze", "bright", "subsampled", "seed")
+        _check_shares(self, "data", "haze", "bright", "subsampled")
         if self.track == "open" and not len(self.blur_sigma) == len(self.noise_sigma) == 2:
             raise ValueError(
                 "In the open track data.blur_sigma and data.noise_sigma each have a lower and an upper end."
             )
+        ranges = ["axial_ratio", "gain", "offset"]
+        ranges += ["blur_sigma", "noise_sigma"] if self.track == "open" else []
+        for name in ranges:
+            low, high = getattr(self, name)
+            if low > high or (name in ("axial_ratio", "gain") and not low > 0):
+                raise ValueError(
+                    f"data.{name} is {(low, high)}; it has to be a lower and an upper end, in this order"
+                    f"{', and positive' if name in ('axial_ratio', 'gain') else ''}."
+                )
         if len(self.phantom_shape) < len(self.patch_shape) or any(n % 2 for n in self.patch_shape):
             raise ValueError(
                 f"data.patch_shape is {self.patch_shape} and data.phantom_shape {self.phantom_shape}; "
@@ -148,6 +161,21 @@ class ScheduleConfig:
     validation_patches: int = 18
     compile: bool = False
 
+    def __post_init__(self) -> None:
+        counts = ("patches", "batch_size", "cycles", "validate_every", "validation_patches")
+        _check_from(1, self, "schedule", *counts)
+        _check_from(0, self, "schedule", "flux_weight", "free_norms", "average_decay")
+        _check_shares(self, "schedule", "free_norms", "average_decay")
+        for name in ("learning_rate", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"schedule.{name} is {getattr(self, name)}; it has to be a positive number.")
+        least = self.batch_size * self.cycles
+        if self.patches < least:
+            raise ValueError(
+                f"schedule.patches is {self.patches}; it has to be at least {least} "
+                "(batch_size times cycles), for one step a cycle."
+            )
+
     @property
     def steps(self) -> int:
         """Optimiser steps in all."""
@@ -178,6 +206,11 @@ class TrainingConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
     def __post_init__(self) -> None:
+        if not self.name.strip() or set(self.name) & set('/\\:*?"<>|') or not self.name.isprintable():
+            raise ValueError(
+                f"name is {self.name!r}; the model's file is called so, and a file's name cannot be empty or "
+                'hold / \\ : * ? " < > |.'
+            )
         if len(self.data.patch_shape) != self.network.dimension:
             raise ValueError(
                 f"data.patch_shape is {self.data.patch_shape}, the network {self.network.dimension}D."
@@ -197,6 +230,20 @@ class TrainingConfig:
         if described["type"] == LUCYD.name:
             del described["type"]
         return {**asdict(self), "network": described}
+
+
+def _check_from(low: int, config: Any, table: str, *names: str) -> None:
+    """Raise where a number, or one of several, is smaller."""
+    for name in names:
+        value = getattr(config, name)
+        if not (value and min(value) >= low if isinstance(value, tuple) else value >= low):
+            raise ValueError(f"{table}.{name} is {value}; it has to be at least {low}.")
+
+
+def _check_shares(config: Any, table: str, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) > 1:
+            raise ValueError(f"{table}.{name} is {getattr(config, name)}; it is a share, at most 1.")
 
 
 _TABLES: dict[str, type[Any]] = {
@@ -249,14 +296,16 @@ def parse_config(entries: Mapping[str, Any], source: str = "the configuration") 
         If an entry is unknown or does not fit; the message names it.
     """
     values: dict[str, Any] = {}
+    hints = get_type_hints(TrainingConfig)
     for key, value in entries.items():
-        if key == "network":
-            value = dict(value)
-            values[key] = _table(config_class(value.pop("type", LUCYD.name)), key, value)
-        elif key in _TABLES:
-            values[key] = _table(_TABLES[key], key, value)
+        if key == "network" or key in _TABLES:
+            if not isinstance(value, Mapping):
+                raise ValueError(f"{source}: {key} is {value!r}; it has to be a table, [{key}].")
+            table = dict(value)
+            kind = config_class(str(table.pop("type", LUCYD.name))) if key == "network" else _TABLES[key]
+            values[key] = _table(kind, key, table)
         elif key in ("name", "title", "description", "history", "half_precision"):
-            values[key] = value
+            values[key] = _checked(key, value, hints[key])
         else:
             raise ValueError(f"{source}: unknown entry {key!r}.")
     if "name" not in values:
@@ -269,4 +318,40 @@ def _table(kind: type[Any], name: str, entries: dict[str, Any]) -> Any:
     unknown = sorted(set(entries) - known)
     if unknown:
         raise ValueError(f"[{name}] has no entry {unknown[0]!r}; it takes {', '.join(sorted(known))}.")
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in entries.items()})
+    hints = get_type_hints(kind)
+    return kind(**{key: _checked(f"{name}.{key}", value, hints[key]) for key, value in entries.items()})
+
+
+# What an entry is by its annotation: in words, and one and several of it in TOML.
+_PLAIN: dict[Any, tuple[str, str, str]] = {
+    int: ("a whole number", "whole numbers", "[8, 16]"),
+    float: ("a number", "numbers", "[0.5, 1.5]"),
+    str: ("a text in quotes", "", ""),
+    bool: ("true or false", "", ""),
+}
+
+
+def _checked(name: str, value: Any, hint: Any) -> Any:
+    """An entry, as its dataclass wants it; what is not of a plain type is checked there."""
+    several = get_origin(hint) is tuple
+    kinds = get_args(hint) if several else (hint,)
+    if kinds[0] not in _PLAIN:
+        return value
+    one, many, example = _PLAIN[kinds[0]]
+    if not several:
+        if not _is(value, kinds[0]):
+            raise ValueError(f"{name} is {value!r}; it has to be {one}.")
+        return value
+    wanted = None if kinds[-1] is Ellipsis else len(kinds)
+    fits = isinstance(value, list | tuple) and all(_is(entry, kinds[0]) for entry in value)
+    if not fits or wanted not in (None, len(value)):
+        count = f"{wanted} " if wanted else ""
+        raise ValueError(f"{name} is {value!r}; it has to be a list of {count}{many}, such as {example}.")
+    return tuple(value)
+
+
+def _is(value: Any, kind: type) -> bool:
+    # In Python true is a number and a whole one is no float; in TOML inf and nan are numbers.
+    if isinstance(value, bool) or kind is not float:
+        return type(value) is kind
+    return isinstance(value, int | float) and math.isfinite(value)

@@ -85,20 +85,21 @@ def train(
     Raises
     ------
     FileExistsError
-        If the folder holds a run already and `resume` is false.
+        If the folder holds a run or a model of that name already and `resume` is false.
     ValueError
-        If the checkpoint to resume belongs to another configuration.
+        If the checkpoint to resume is damaged or belongs to another configuration;
+        or there is no such device.
     FloatingPointError
         If the loss is not finite.
     """
     if not isinstance(config, TrainingConfig):
         config = load_config(config)
     folder = Path(folder)
+    if not resume:
+        _refuse_taken(folder, config.name)
     run = _Run(config, folder, _device(device), start)
     if resume:
         run.load()
-    elif (folder / "checkpoint.pt").exists():
-        raise FileExistsError(f"{folder} holds a run already; resume it, or choose another folder.")
     folder.mkdir(parents=True, exist_ok=True)
     schedule = config.schedule
     last = min(schedule.steps, stop_after or schedule.steps)
@@ -257,15 +258,25 @@ class _Run:
         path = self.folder / "checkpoint.pt"
         if not path.is_file():
             raise FileNotFoundError(f"There is no {path} to resume from.")
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        if parse_config(state["config"]) != self.config:
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            same = parse_config(state["config"]) == self.config
+            if same:
+                self.started_from = state["started_from"]
+                self.step, self.seconds, self.rows = state["step"], state["seconds"], state["rows"]
+                self.network.load_state_dict(state["network"])
+                self.averaged.load_state_dict(state["averaged"])
+                self.optimizer.load_state_dict(state["optimizer"])
+                self.schedule.load_state_dict(state["schedule"])
+        # A damaged file makes torch raise nearly anything; all of it means one thing.
+        except Exception as error:
+            told = str(error).strip().splitlines()
+            raise ValueError(
+                f"{path} is damaged, or no checkpoint of this version "
+                f"({type(error).__name__}{': ' + told[0] if told else ''}). Train anew, into another folder."
+            ) from error
+        if not same:
             raise ValueError(f"{path} belongs to another configuration; train into another folder.")
-        self.started_from = state["started_from"]
-        self.step, self.seconds, self.rows = state["step"], state["seconds"], state["rows"]
-        self.network.load_state_dict(state["network"])
-        self.averaged.load_state_dict(state["averaged"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
 
     def finish(self) -> Path:
         config, data = self.config, self.config.data
@@ -329,9 +340,31 @@ def _batches(config: TrainingConfig, first: int, last: int, workers: int) -> Ite
         yield Patch(image, truth, weight)
 
 
+def _refuse_taken(folder: Path, name: str) -> None:
+    """Raise where a new run would replace what another one, or the user, has put there."""
+    if (folder / "checkpoint.pt").exists():
+        raise FileExistsError(f"{folder} holds a run already; resume it, or choose another folder.")
+    for file in (f"{name}.safetensors", f"{name}.json"):
+        if (folder / file).exists():
+            raise FileExistsError(
+                f"{folder / file} is there already, and the trained model would replace it; choose another "
+                "folder, or another name in the configuration."
+            )
+
+
 def _device(name: str) -> torch.device:
     if name != "auto":
-        return torch.device(name)
+        try:
+            device = torch.device(name)
+            torch.zeros(1, device=device)  # whether it is there shows when it is used
+        # Which error it is depends on how torch was built.
+        except Exception as error:
+            told = str(error).strip().splitlines() or [type(error).__name__]
+            raise ValueError(
+                f"device is {name!r}, which cannot be used here ({told[0]}); take 'auto' or 'cpu', and see "
+                "lucyd info for what there is."
+            ) from error
+        return device
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
