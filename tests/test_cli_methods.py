@@ -195,3 +195,11 @@ def test_a_psf_without_voxel_size_is_taken_as_it_is(stack, tmp_path):
     done = lucyd("deconvolve", stack, "-o", tmp_path / "o.tif", "--method", "wiener", "--psf", plain)
     assert done.exit_code == 0, done.output  # plane by plane
     assert read_image(tmp_path / "o.tif").data.shape == SHAPE
+
+
+def test_a_psf_is_not_replaced_by_a_result(stack, psf):
+    before = psf.read_bytes()
+    options = ["--method", "wiener", "--psf", psf, "--device", "cpu", "--overwrite"]
+    done = lucyd("deconvolve", stack, "-o", psf, *options)
+    assert done.exit_code == 1 and "would replace it" in said(done)
+    assert psf.read_bytes() == before

@@ -665,6 +665,29 @@ def test_a_folder_that_is_not_zarr_is_never_replaced(tmp_path):
     assert (path / "thesis.txt").read_text() == "years of work"
 
 
+def test_zarr_of_several_images_is_never_replaced(tmp_path):
+    group = tmp_path / "several.zarr"
+    zarr.create_group(group)
+    inner = write_image(group / "one.ome.zarr", sample("YX"), axes="YX", voxel_size=None, unit=None)
+    with pytest.raises(ImageFileError, match="several images"):
+        write_image(group, sample("YX"), axes="YX", voxel_size=None, unit=None, overwrite=True)
+    np.testing.assert_array_equal(read_image(inner).data, sample("YX"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize("suffix", [".ome.tif", ".ome.zarr"])
+def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path, suffix):
+    (tmp_path / "disk").mkdir()
+    real, link = tmp_path / "disk" / f"a{suffix}", tmp_path / f"link{suffix}"
+    about = {"axes": "YX", "voxel_size": None, "unit": None}
+    write_image(real, sample("YX"), **about)
+    link.symlink_to(real)
+    write_image(link, sample("YX") + 1, overwrite=True, **about)
+    assert link.is_symlink() and sorted(os.listdir(tmp_path)) == ["disk", link.name]
+    np.testing.assert_array_equal(read_image(real).data, sample("YX") + 1)
+    assert os.listdir(tmp_path / "disk") == [real.name]
+
+
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(ImageFileError, match="nowhere does not exist"):
         write_image(tmp_path / "nowhere" / "a.tif", sample("YX"), axes="YX", voxel_size=None, unit=None)
