@@ -371,9 +371,8 @@ def test_closing_the_panel_lets_go_of_the_viewer(viewer, opened, qtbot):
     panel = opened()
     panel.form.side_by_side.native.click()
     panel.refresh()
-    viewer.window.remove_dock_widget(panel)
-    panel.deleteLater()
-    qtbot.wait(50)
+    with qtbot.waitSignal(panel.destroyed):
+        viewer.window.remove_dock_widget(panel)
     assert not viewer.canvas.grid.enabled
     # Any callback left over would raise: the Qt objects under it are gone.
     image.name = "other"

@@ -139,9 +139,8 @@ def test_closing_the_panel_lets_go_of_the_viewer(panel, add_image, ready, qtbot,
     ready()
     panel.form.preview.setChecked(preview)
     qtbot.wait(500)
-    viewer.window.remove_dock_widget(panel)
-    panel.deleteLater()
-    qtbot.wait(50)
+    with qtbot.waitSignal(panel.destroyed):
+        viewer.window.remove_dock_widget(panel)
     # Any callback left over would raise: the Qt objects under it are gone.
     layer.name = "other"
     viewer.scene.camera.zoom = 2

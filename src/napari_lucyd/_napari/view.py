@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -208,3 +209,10 @@ class SideBySide:
             if layer in self.viewer.layers:
                 layer.visible, layer.name_overlay.visible = visible, named
         camera.center, camera.zoom, camera.angles = before["camera"]
+
+
+def put_back(grid: SideBySide, *_: Any) -> None:
+    """Put the view back when its panel goes."""
+    # The window may be going as well, and its canvas with it.
+    with contextlib.suppress(RuntimeError):
+        grid.hide()

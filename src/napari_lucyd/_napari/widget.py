@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 from napari.utils.theme import get_theme
-from qtpy.QtWidgets import QFileDialog, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QVBoxLayout
 from superqt.utils import create_worker
 
 from napari_lucyd._napari import engine, save
@@ -21,6 +21,7 @@ from napari_lucyd._napari.layers import Source, is_result
 from napari_lucyd._napari.layout import say
 from napari_lucyd._napari.method_choice import MethodChoice
 from napari_lucyd._napari.model_choice import ModelChoice
+from napari_lucyd._napari.panel import Panel
 from napari_lucyd._napari.parameters import Parameters, label, parse_halo, parse_step, parse_tile
 from napari_lucyd._napari.preview import LivePreview, PreviewRequest
 from napari_lucyd._napari.psf_choice import PsfChoice
@@ -30,7 +31,7 @@ from napari_lucyd._napari.store_choice import StoreChoice
 from napari_lucyd._napari.store_plan import stems
 from napari_lucyd._napari.subscriptions import Subscriptions
 from napari_lucyd._napari.text import duration_text
-from napari_lucyd._napari.view import SideBySide
+from napari_lucyd._napari.view import SideBySide, put_back
 from napari_lucyd._napari.worker import Advanced, Estimate, Failed, Finished, Task, explain
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ NO_PREVIEW = "With {} each voxel depends on all: a patch would take as long as R
 REDRAW_SECONDS = 0.2
 
 
-class DeconvolveWidget(QWidget):
+class DeconvolveWidget(Panel):
     """Deconvolve image layers with LUCYD, Richardson-Lucy or Wiener.
 
     Parameters
@@ -56,8 +57,6 @@ class DeconvolveWidget(QWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self.viewer = unwrapped(napari_viewer)
-        # With a policy that grows, napari gives the panel the whole height of the window.
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.form = Form()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -119,8 +118,9 @@ class DeconvolveWidget(QWidget):
         session.ended.connect(self._on_ended)
         self.subscriptions = Subscriptions(self)
         self.subscriptions.add(self._colour, self.viewer.events.theme)
-        # Its thread and its layer go with the panel.
+        # Its thread and its layer go with the panel, and so does the grid.
         self.destroyed.connect(partial(_close, self.preview))
+        self.destroyed.connect(partial(put_back, self.grid))
 
     # What a run would be
 
