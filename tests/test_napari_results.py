@@ -41,6 +41,13 @@ def test_the_users_layers_selection_and_view_are_left_alone(panel, add_image, ru
     assert panel.image.layer is layer
 
 
+def test_results_of_three_or_four_voxels_along_x_are_no_colours(panel, add_image, run):
+    layer = add_image((32, 33, 4), rgb=False)
+    results = run()
+    assert not any(result.rgb for result in results.values())
+    assert {result.data.shape for result in results.values()} == {layer.data.shape}
+
+
 def test_a_second_run_gets_names_of_its_own(panel, add_image, run):
     add_image()
     first, second = run(), run()

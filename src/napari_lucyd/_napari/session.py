@@ -206,7 +206,8 @@ class Session(QObject):
 
 def add_image(viewer: Viewer, data: Any, keywords: dict[str, Any]) -> Image:
     """Add an image on top and leave the selection as the user has it."""
-    keywords = dict(keywords)
+    # napari would take three or four voxels along X for colours.
+    keywords = {"rgb": False, **keywords}
     limits = keywords.pop(RANGE_KEY, None)
     selection = viewer.layers.selection
     chosen, active = set(selection), selection.active
