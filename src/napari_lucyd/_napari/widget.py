@@ -78,6 +78,7 @@ class DeconvolveWidget(Panel):
         self._drawn = 0.0
         self._connect()
         self._colour()
+        self._offer_results()
         if self.image.layer is not None:
             self._on_picked(self.image.layer)
         self._tell(LOADING)
@@ -118,6 +119,8 @@ class DeconvolveWidget(Panel):
         session.ended.connect(self._on_ended)
         self.subscriptions = Subscriptions(self)
         self.subscriptions.add(self._colour, self.viewer.events.theme)
+        events = self.viewer.layers.events
+        self.subscriptions.add(self._offer_results, events.inserted, events.removed)
         # Its thread and its layer go with the panel, and so does the grid.
         self.destroyed.connect(partial(_close, self.preview))
         self.destroyed.connect(partial(put_back, self.grid))
@@ -303,7 +306,6 @@ class DeconvolveWidget(Panel):
         form.cancel.enabled, form.run.enabled = False, True
         form.progress.max, form.progress.value = 1, int(done)
         form.progress.native.setFormat("")
-        form.results.setEnabled(bool(self.results()))
         form.partial.setVisible(part is not None)
         if part is not None:
             self._tell(f"Stopped after {part.share:.0%} of “{part.task.source.name}”.")
@@ -331,12 +333,18 @@ class DeconvolveWidget(Panel):
         last = [layer for layer in self.session.results if layer in layers]
         return last or [layer for layer in layers if isinstance(layer, Image) and is_result(layer)]
 
+    def _offer_results(self, event: Any = None) -> None:
+        """The buttons are for results that are there, also those of a panel before this one."""
+        # While they are side by side, the view has to be put back.
+        self.form.results.setEnabled(self.grid.is_on or bool(self.results()))
+
     def _on_side_by_side(self, on: bool) -> None:
         if on:
             sources = [layer for ref in self._sources if (layer := ref()) in self.viewer.layers]
             self.grid.show([*sources, *self.results()])
         else:
             self.grid.hide()
+            self._offer_results()
 
     def _on_view_taken(self) -> None:
         self.form.side_by_side.native.setChecked(False)
@@ -344,6 +352,9 @@ class DeconvolveWidget(Panel):
     def ask_and_save(self, *_: Any) -> None:
         """Ask for a folder, and write the selected result layers, or all of the last run, into it."""
         results = self.results()
+        if not results:
+            self._complain("There are no results to save any more.")
+            return
         selected = [layer for layer in results if layer in self.viewer.layers.selection]
         folder = QFileDialog.getExistingDirectory(self, "Save the results in a folder")
         if folder:
