@@ -58,6 +58,16 @@ def test_an_image_that_fails_is_told_of_and_the_other_runs(panel, add_image, run
     assert panel.form.run.enabled
 
 
+def test_no_failure_is_dropped_from_a_long_report(panel, add_image, run):
+    empty = np.full((20, 20), np.nan, np.float32)
+    bad = panel.viewer.add_image(empty, name="empty", contrast_limits=(0, 1))
+    panel.viewer.layers.selection = {bad, *(add_image(seed=n) for n in range(5))}
+    run()
+    said = panel.form.status.text()
+    assert said.startswith("“empty” was not deconvolved") and panel.form.status.property("problem")
+    assert "“image 4” done" in said and "“image 0” done" not in said
+
+
 def test_only_the_ticked_layers_come(panel, add_image, run):
     add_image()
     for name, box in panel.form.outputs.items():

@@ -74,6 +74,7 @@ class DeconvolveWidget(Panel):
         self.image = ImageChoice(self.viewer, self.form, self._is_psf)
         self.estimator = Estimator(self.tasks, lambda: self.session.is_running, self)
         self._sources: list[weakref.ref[Image]] = []
+        self._failures: list[str] = []
         self._messages: list[str] = []
         self._drawn = 0.0
         self._connect()
@@ -270,7 +271,7 @@ class DeconvolveWidget(Panel):
 
     def _on_started(self) -> None:
         form = self.form
-        self._messages = []
+        self._failures, self._messages = [], []
         form.run.enabled, form.cancel.enabled = False, True
         form.partial.hide()
         # No bar that moves by itself: each of its steps makes a software renderer compose the whole window.
@@ -290,8 +291,8 @@ class DeconvolveWidget(Panel):
         bar.native.setFormat(f"%p %{left}")
 
     def _on_failed(self, event: Failed) -> None:
-        self._messages.append(f"“{event.task.source.name}” was not deconvolved: {event.text}")
-        self._complain(self._messages[-1])
+        self._failures.append(f"“{event.task.source.name}” was not deconvolved: {event.text}")
+        self._complain(self._failures[-1])
 
     def _on_finished(self, event: Finished) -> None:
         text = f"“{event.task.source.name}” done in {duration_text(event.seconds)} on {event.device}."
@@ -307,11 +308,7 @@ class DeconvolveWidget(Panel):
         form.progress.max, form.progress.value = 1, int(done)
         form.progress.native.setFormat("")
         form.partial.setVisible(part is not None)
-        if part is not None:
-            self._tell(f"Stopped after {part.share:.0%} of “{part.task.source.name}”.")
-        elif self._messages:
-            failed = any("was not deconvolved" in message for message in self._messages)
-            say(form.status, "\n".join(self._messages[-_MESSAGES:]), problem=failed)
+        self._tell_all()
         self.preview.resume()
         self.estimator.refresh()
 
@@ -323,7 +320,8 @@ class DeconvolveWidget(Panel):
     def _on_discard(self, *_: Any) -> None:
         self.form.partial.hide()
         self.session.discard_partial()
-        self._tell("Discarded.")
+        self._messages = ["Discarded."]
+        self._tell_all()
 
     # The results
 
@@ -380,6 +378,12 @@ class DeconvolveWidget(Panel):
 
     def _tell(self, text: str) -> None:
         say(self.form.status, text)
+
+    def _tell_all(self) -> None:
+        """What became of a run: each image that failed, and the last of all else."""
+        lines = [*self._failures, *self._messages[-_MESSAGES:]]
+        if lines:
+            say(self.form.status, "\n".join(lines), problem=bool(self._failures))
 
     def _complain(self, text: str) -> None:
         say(self.form.status, text, problem=True)
