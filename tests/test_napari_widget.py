@@ -30,6 +30,16 @@ def test_the_image_follows_the_active_image_layer_only(panel, add_image):
     assert panel.image.layer is second
 
 
+def test_an_image_that_is_gone_is_followed_by_an_image_not_by_what_came_of_it(panel, add_image, run):
+    first, second = add_image(), add_image(seed=1)
+    panel.viewer.layers.selection.active = first
+    results = run()
+    panel.viewer.layers.remove(first)
+    assert panel.image.layer is second
+    panel.viewer.layers.remove(second)
+    assert panel.image.layer is results["output"]
+
+
 def test_axes_are_shown_and_can_be_corrected(panel, add_image, ready, run):
     add_image((6, 20, 22))
     ready()

@@ -9,7 +9,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from napari_lucyd._napari.form import Form
-from napari_lucyd._napari.layers import is_psf, is_result
+from napari_lucyd._napari.layers import METADATA_KEY, is_psf, is_result
 from napari_lucyd._napari.layout import say
 from napari_lucyd._napari.parameters import parse_axes
 from napari_lucyd._napari.preview_overlay import is_preview
@@ -116,27 +116,36 @@ class ImageChoice(QObject):
                     self._on_relevant, *(getattr(layer.events, name) for name in _RELEVANT)
                 )
         self._fill()
-        if self.layer is None:
-            self._follow_active()
 
     def _fill(self, event: Any = None) -> None:
         before = self.layer
         images = [layer for layer in self.viewer.layers if isinstance(layer, Image) and not is_preview(layer)]
         self._filling = True
         self.form.image.choices = [(layer.name, layer) for layer in images]
-        if before in images:
-            self.form.image.value = before
+        if images:
+            # Otherwise the neighbour of one that is gone would be taken, whatever it is.
+            self.form.image.value = before if before in images else self._likely(images)
         self._filling = False
         if before not in images:
             self._on_picked()
 
     def _follow_active(self, event: Any = None) -> None:
         active = self.viewer.layers.selection.active
-        choices = [layer for layer in self.form.image.choices if layer is not None]
-        if active in choices and not self._passed_over(active):
+        if active in self.form.image.choices and isinstance(active, Image) and not self._passed_over(active):
             self.form.image.value = active
-        elif self.layer is None and choices:
-            self.form.image.value = choices[-1]
+
+    def _likely(self, images: list[Image]) -> Image:
+        """What a person means who has not said so: the active image, else the last; of results the output."""
+        active = self.viewer.layers.selection.active
+        taken = [layer for layer in images if not self._passed_over(layer)]
+        if active in taken:
+            return active
+        outputs = [
+            layer
+            for layer in images
+            if is_result(layer) and layer.metadata[METADATA_KEY].get("quantity") == "output"
+        ]
+        return (taken or outputs or images)[-1]
 
     def _on_picked(self, *_: Any) -> None:
         if self._filling:
