@@ -117,6 +117,36 @@ def test_what_is_on_screen(panel, add_image, run):
     assert run()["output"].data.shape == layer.data.shape
 
 
+@pytest.mark.parametrize("planes", [100, 4])
+def test_another_image_is_run_with_the_planes_that_are_shown(panel, add_image, ready, planes):
+    add_image((60, 20, 22))
+    ready()
+    panel.form.region.value = "screen"
+    panel.form.z_range.value = (10, 20)
+    ready()
+    assert "Z 10–20" in panel.form.where.text()
+    add_image((planes, 20, 22), seed=1, axis_labels=("z", "y", "x"))
+    ready()
+    shown = panel.form.z_range.value
+    assert shown == (0, planes - 1) and panel.form.run.enabled
+    assert f"Z 0–{planes - 1}" in panel.form.where.text() or panel.form.where.text() == "All of the image."
+    (task,) = panel.tasks()
+    assert task.parameters.z_range == shown == panel.estimates[0].task.parameters.z_range
+
+
+def test_what_is_on_screen_follows_the_size_of_the_window(panel, add_image, ready, qtbot):
+    add_image((200, 220))
+    panel.viewer.scene.camera.zoom *= 4
+    panel.form.region.value = "screen"
+    ready()
+    before = panel.form.where.text()
+    window = panel.viewer.window._qt_window
+    window.resize(window.width() - 150, window.height() - 100)
+    qtbot.waitUntil(lambda: panel.estimator.settled and panel.form.where.text() != before, timeout=10_000)
+    (entry,), (task,) = panel.estimates, panel.tasks()
+    assert entry.task.view == task.view
+
+
 def test_drawn_rectangle_with_a_range_of_planes(panel, add_image, run, ready, qtbot):
     layer = add_image((9, 40, 44), scale=(2, 1, 1), translate=(0, 5, 5))
     ready()
