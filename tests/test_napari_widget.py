@@ -55,6 +55,13 @@ def test_axes_are_shown_and_can_be_corrected(panel, add_image, ready, run):
     panel.form.axes.native.setText("QYX")
     panel.form.axes.native.editingFinished.emit()
     assert "not known" in panel.form.understood.text()
+    ready()
+    assert not panel.form.run.enabled and "not known" in panel.form.estimate.text()
+    panel.form.axes.native.setText("CYX")
+    panel.form.axes.native.editingFinished.emit()
+    ready()
+    assert "C 6 × Y 20 × X 22" in panel.form.understood.text()
+    assert panel.form.run.enabled and not panel.form.understood.property("problem")
 
 
 def test_rgb_is_refused_before_the_run(panel, add_image, ready):

@@ -52,7 +52,7 @@ class ImageChoice(QObject):
         self.form = form
         self._is_psf_layer = is_psf_layer
         self._axes: str | None = None
-        self._understood = ""
+        self._understood = self._problem = ""
         self._filling = False
         self._watched: set[int] = set()
         form.image.changed.connect(self._on_picked)
@@ -91,7 +91,14 @@ class ImageChoice(QObject):
         """The axes that a person has set for a layer, or None.
 
         Corrected axes count for the layer that is shown, and for others of as many axes that run with it.
+
+        Raises
+        ------
+        ValueError
+            If what is written there are no axes of the layer that is shown; the message says why.
         """
+        if self._problem:
+            raise ValueError(self._problem)
         return self._axes if self._axes is not None and len(self._axes) == ndim else None
 
     def understand(self, entry: Estimate) -> None:
@@ -151,7 +158,7 @@ class ImageChoice(QObject):
         if self._filling:
             return
         self._axes = None
-        self._understood = self.form.axes.value = ""
+        self._understood = self._problem = self.form.axes.value = ""
         self._note("")
         self.picked.emit(self.layer)
         self._on_selection()
@@ -182,11 +189,13 @@ class ImageChoice(QObject):
 
     def _on_axes(self) -> None:
         text = self.form.axes.value
-        if self.layer is None or text == (self._axes or self._understood):
+        if self.layer is None or (text == (self._axes or self._understood) and not self._problem):
             return
+        self._problem = ""
         try:
             self._axes = parse_axes(text, self.layer.ndim)
         except ValueError as error:
-            self._note(str(error), problem=True)
-            return
+            # Run waits until they are right: with the axes before, it would do what is not shown.
+            self._problem = str(error)
+            self._note(self._problem, problem=True)
         self.changed.emit()
