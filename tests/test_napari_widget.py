@@ -40,6 +40,18 @@ def test_an_image_that_is_gone_is_followed_by_an_image_not_by_what_came_of_it(pa
     assert panel.image.layer is results["output"]
 
 
+def test_a_new_name_of_the_image_is_heard_of(panel, add_image, ready, tmp_path):
+    first, second = add_image(), add_image(seed=1)
+    panel.viewer.layers.selection = {first, second}
+    panel.store.take(tmp_path)
+    ready()
+    first.name = "cells"
+    assert "“cells”" in panel.form.also.text()
+    ready()
+    assert "cells_output.ome.zarr" in panel.form.files.text()
+    assert panel.estimates[0].task.source.name == "cells"
+
+
 def test_axes_are_shown_and_can_be_corrected(panel, add_image, ready, run):
     add_image((6, 20, 22))
     ready()

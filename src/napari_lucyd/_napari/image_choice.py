@@ -118,7 +118,7 @@ class ImageChoice(QObject):
         for layer in self.viewer.layers:
             if isinstance(layer, Image) and id(layer) not in self._watched:
                 self._watched.add(id(layer))
-                self.subscriptions.add(self._fill, layer.events.name)
+                self.subscriptions.add(self._on_renamed, layer.events.name)
                 self.subscriptions.add(
                     self._on_relevant, *(getattr(layer.events, name) for name in _RELEVANT)
                 )
@@ -179,6 +179,11 @@ class ImageChoice(QObject):
 
     def _passed_over(self, layer: Image) -> bool:
         return is_result(layer) or is_preview(layer) or is_psf(layer) or self._is_psf_layer(layer)
+
+    def _on_renamed(self, event: Any = None) -> None:
+        # Files and results are called after it.
+        self._fill()
+        self._on_selection()
 
     def _on_relevant(self, event: Any = None) -> None:
         self.changed.emit()
