@@ -169,6 +169,20 @@ def test_drawn_rectangle_with_a_range_of_planes(panel, add_image, run, ready, qt
     assert panel.image.layer is layer
 
 
+def test_a_rectangle_counts_for_images_in_other_units_of_length(panel, add_image, ready):
+    place = {"axis_labels": ("z", "y", "x")}
+    fine = add_image((4, 40, 44), scale=(300, 100, 100), units=("nm",) * 3, **place)
+    coarse = add_image((4, 40, 44), seed=1, scale=(0.3, 0.1, 0.1), units=("µm",) * 3, **place)
+    panel.form.region.value = "rectangle"
+    panel.form.draw.native.click()
+    shapes = panel.viewer.layers["LUCYD region"]
+    shapes.add_rectangles(np.asarray([[10, 12], [10, 30], [22, 30], [22, 12]], float))
+    for layer in (coarse, fine):
+        panel.viewer.layers.selection.active = layer
+        ready()
+        assert panel.form.where.text() == "Z 0–3   Y 10–22   X 12–30"
+
+
 def test_a_rectangle_elsewhere_is_told_of(panel, add_image, ready):
     add_image()
     panel.form.region.value = "rectangle"
