@@ -190,6 +190,31 @@ def test_the_profile_goes_through_the_world(viewer, opened):
     assert "does not meet “far”" in panel.form.profile_note.text()
 
 
+def test_layers_in_other_units_of_length_lie_where_they_are_shown(viewer, opened):
+    add(viewer, NOISY, "in µm", **PLACE)
+    nanometres = {"scale": (300, 100, 100), "units": ("nm",) * 3}
+    truth = add(viewer, TRUTH, "truth", **{**PLACE, **nanometres})
+    panel = opened()
+    viewer.dims.set_current_step(0, 3)
+    for first, second in (("in µm", "truth"), ("truth", "in µm")):
+        # The line is in the units of the last.
+        panel.tick([viewer.layers[first], viewer.layers[second]])
+        panel.draw()
+        line = viewer.layers.selection.active
+        line.add_lines(np.array([[4, 2], [4, 20]], float))
+        opened.rest(panel)
+        for curve in panel.shown_profile.curves:
+            data = viewer.layers[curve.name].data[3, 4]
+            at = np.linspace(2, 20, len(curve.values))
+            np.testing.assert_allclose(curve.values, np.interp(at, np.arange(24), data))
+        length = {"µm": 1.8, "nm": 1800}[panel.shown_profile.unit]
+        assert panel.shown_profile.distance[-1] == pytest.approx(length)
+        viewer.layers.remove(line)
+    panel.tick([viewer.layers["in µm"]], truth)
+    opened.rest(panel)
+    assert float(cells(panel)[0][1]) == pytest.approx(psnr(NOISY, TRUTH), abs=0.01)
+
+
 def test_a_line_in_another_orientation(viewer, opened):
     add(viewer, NOISY, "sample")
     panel = opened()
@@ -371,9 +396,8 @@ def test_closing_the_panel_lets_go_of_the_viewer(viewer, opened, qtbot):
     panel = opened()
     panel.form.side_by_side.native.click()
     panel.refresh()
-    viewer.window.remove_dock_widget(panel)
-    panel.deleteLater()
-    qtbot.wait(50)
+    with qtbot.waitSignal(panel.destroyed):
+        viewer.window.remove_dock_widget(panel)
     assert not viewer.canvas.grid.enabled
     # Any callback left over would raise: the Qt objects under it are gone.
     image.name = "other"

@@ -185,6 +185,24 @@ def test_several_selected_layers_stay_selected(viewer, preview, random_model_2d)
     assert list(viewer.layers) == [first, made.overlay, second]
 
 
+def test_it_stays_above_an_image_that_is_moved_up_and_where_it_is_put_above(
+    qtbot, viewer, preview, random_model_2d
+):
+    layer = viewer.add_image(speckles((15, 19)), contrast_limits=LIMITS)
+    other = viewer.add_image(speckles((15, 19)), contrast_limits=LIMITS, visible=False)
+    made = preview(layer, random_model_2d).on()
+    overlay, selected = made.overlay, set(viewer.layers.selection)
+    assert list(viewer.layers) == [layer, overlay, other]
+    seen = picture(qtbot, viewer)
+    viewer.layers.move(0, 3)
+    qtbot.waitUntil(lambda: list(viewer.layers) == [other, layer, overlay], timeout=2_000)
+    assert set(viewer.layers.selection) == selected
+    assert np.abs(picture(qtbot, viewer) - seen).max() == 0
+    viewer.layers.move(1, 0)
+    qtbot.wait(50)
+    assert list(viewer.layers) == [layer, other, overlay]
+
+
 def test_look_and_place_follow_the_source(viewer, preview, random_model_2d):
     layer = viewer.add_image(
         speckles((40, 50)), contrast_limits=LIMITS, colormap="magma", gamma=0.7, scale=(0.2, 0.2), units="um"

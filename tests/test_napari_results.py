@@ -41,6 +41,13 @@ def test_the_users_layers_selection_and_view_are_left_alone(panel, add_image, ru
     assert panel.image.layer is layer
 
 
+def test_results_of_three_or_four_voxels_along_x_are_no_colours(panel, add_image, run):
+    layer = add_image((32, 33, 4), rgb=False)
+    results = run()
+    assert not any(result.rgb for result in results.values())
+    assert {result.data.shape for result in results.values()} == {layer.data.shape}
+
+
 def test_a_second_run_gets_names_of_its_own(panel, add_image, run):
     add_image()
     first, second = run(), run()
@@ -128,3 +135,29 @@ def test_a_failed_save_is_told_of(panel, add_image, run, qtbot, tmp_path):
     output = run()["output"]
     panel.save(tmp_path / "missing", [output])
     qtbot.waitUntil(lambda: "Not saved" in panel.form.status.text(), timeout=20_000)
+
+
+def test_the_buttons_are_for_results_that_are_there(panel, add_image, run, qtbot, monkeypatch):
+    from qtpy.QtWidgets import QFileDialog
+
+    from napari_lucyd._napari.widget import DeconvolveWidget
+
+    viewer, buttons = panel.viewer, panel.form.results
+    add_image()
+    assert not buttons.isEnabled()
+    results = run()
+    assert buttons.isEnabled()
+    # Those of a panel before count as well.
+    other = DeconvolveWidget(viewer)
+    viewer.window.add_dock_widget(other, name="Second")
+    assert other.form.results.isEnabled()
+    other.form.side_by_side.native.click()
+    for layer in results.values():
+        viewer.layers.remove(layer)
+    assert not buttons.isEnabled()
+    other.form.side_by_side.native.click()
+    assert not viewer.canvas.grid.enabled and not other.form.results.isEnabled()
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: pytest.fail("asked for a folder"))
+    panel.ask_and_save()
+    assert "no results" in panel.form.status.text() and panel.form.status.property("problem")
+    qtbot.waitUntil(lambda: other.estimator.settled, timeout=30_000)

@@ -58,6 +58,16 @@ def test_an_image_that_fails_is_told_of_and_the_other_runs(panel, add_image, run
     assert panel.form.run.enabled
 
 
+def test_no_failure_is_dropped_from_a_long_report(panel, add_image, run):
+    empty = np.full((20, 20), np.nan, np.float32)
+    bad = panel.viewer.add_image(empty, name="empty", contrast_limits=(0, 1))
+    panel.viewer.layers.selection = {bad, *(add_image(seed=n) for n in range(5))}
+    run()
+    said = panel.form.status.text()
+    assert said.startswith("“empty” was not deconvolved") and panel.form.status.property("problem")
+    assert "“image 4” done" in said and "“image 0” done" not in said
+
+
 def test_only_the_ticked_layers_come(panel, add_image, run):
     add_image()
     for name, box in panel.form.outputs.items():
@@ -107,6 +117,36 @@ def test_what_is_on_screen(panel, add_image, run):
     assert run()["output"].data.shape == layer.data.shape
 
 
+@pytest.mark.parametrize("planes", [100, 4])
+def test_another_image_is_run_with_the_planes_that_are_shown(panel, add_image, ready, planes):
+    add_image((60, 20, 22))
+    ready()
+    panel.form.region.value = "screen"
+    panel.form.z_range.value = (10, 20)
+    ready()
+    assert "Z 10–20" in panel.form.where.text()
+    add_image((planes, 20, 22), seed=1, axis_labels=("z", "y", "x"))
+    ready()
+    shown = panel.form.z_range.value
+    assert shown == (0, planes - 1) and panel.form.run.enabled
+    assert f"Z 0–{planes - 1}" in panel.form.where.text() or panel.form.where.text() == "All of the image."
+    (task,) = panel.tasks()
+    assert task.parameters.z_range == shown == panel.estimates[0].task.parameters.z_range
+
+
+def test_what_is_on_screen_follows_the_size_of_the_window(panel, add_image, ready, qtbot):
+    add_image((200, 220))
+    panel.viewer.scene.camera.zoom *= 4
+    panel.form.region.value = "screen"
+    ready()
+    before = panel.form.where.text()
+    window = panel.viewer.window._qt_window
+    window.resize(window.width() - 150, window.height() - 100)
+    qtbot.waitUntil(lambda: panel.estimator.settled and panel.form.where.text() != before, timeout=10_000)
+    (entry,), (task,) = panel.estimates, panel.tasks()
+    assert entry.task.view == task.view
+
+
 def test_drawn_rectangle_with_a_range_of_planes(panel, add_image, run, ready, qtbot):
     layer = add_image((9, 40, 44), scale=(2, 1, 1), translate=(0, 5, 5))
     ready()
@@ -127,6 +167,20 @@ def test_drawn_rectangle_with_a_range_of_planes(panel, add_image, run, ready, qt
     assert output.data.shape == (4, 13, 19)
     np.testing.assert_allclose(output.data_to_world((0, 0, 0)), layer.data_to_world((2, 10, 12)))
     assert panel.image.layer is layer
+
+
+def test_a_rectangle_counts_for_images_in_other_units_of_length(panel, add_image, ready):
+    place = {"axis_labels": ("z", "y", "x")}
+    fine = add_image((4, 40, 44), scale=(300, 100, 100), units=("nm",) * 3, **place)
+    coarse = add_image((4, 40, 44), seed=1, scale=(0.3, 0.1, 0.1), units=("µm",) * 3, **place)
+    panel.form.region.value = "rectangle"
+    panel.form.draw.native.click()
+    shapes = panel.viewer.layers["LUCYD region"]
+    shapes.add_rectangles(np.asarray([[10, 12], [10, 30], [22, 30], [22, 12]], float))
+    for layer in (coarse, fine):
+        panel.viewer.layers.selection.active = layer
+        ready()
+        assert panel.form.where.text() == "Z 0–3   Y 10–22   X 12–30"
 
 
 def test_a_rectangle_elsewhere_is_told_of(panel, add_image, ready):

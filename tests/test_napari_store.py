@@ -300,6 +300,22 @@ def test_two_layers_have_files_of_their_own(panel, series, add_image, begin, end
     np.testing.assert_array_equal(shown(plane), np.asarray(plane.data))
 
 
+def test_a_cancel_within_the_second_layer_tells_of_both(
+    panel, series, add_image, begin, end, ready, gate, finished, qtbot
+):
+    second = add_image(SHAPE, seed=1, axis_labels=("t", "y", "x"))
+    third = add_image(SHAPE, seed=2, axis_labels=("t", "y", "x"))
+    panel.viewer.layers.selection = {series, second, third}
+    begin()
+    gate.let(6)
+    qtbot.waitUntil(lambda: len(panel.session.results) == 6, timeout=30_000)
+    panel.form.cancel.native.click()
+    end()
+    said = panel.form.status.text()
+    assert "“image 0” done" in said and "nothing was finished" not in said
+    assert "Not done: “image 1”, “image 2”." in said
+
+
 def test_an_error_is_told_of_and_keeps_what_is_finished(
     panel, series, begin, end, finished, gate, monkeypatch
 ):

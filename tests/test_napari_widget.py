@@ -30,6 +30,28 @@ def test_the_image_follows_the_active_image_layer_only(panel, add_image):
     assert panel.image.layer is second
 
 
+def test_an_image_that_is_gone_is_followed_by_an_image_not_by_what_came_of_it(panel, add_image, run):
+    first, second = add_image(), add_image(seed=1)
+    panel.viewer.layers.selection.active = first
+    results = run()
+    panel.viewer.layers.remove(first)
+    assert panel.image.layer is second
+    panel.viewer.layers.remove(second)
+    assert panel.image.layer is results["output"]
+
+
+def test_a_new_name_of_the_image_is_heard_of(panel, add_image, ready, tmp_path):
+    first, second = add_image(), add_image(seed=1)
+    panel.viewer.layers.selection = {first, second}
+    panel.store.take(tmp_path)
+    ready()
+    first.name = "cells"
+    assert "“cells”" in panel.form.also.text()
+    ready()
+    assert "cells_output.ome.zarr" in panel.form.files.text()
+    assert panel.estimates[0].task.source.name == "cells"
+
+
 def test_axes_are_shown_and_can_be_corrected(panel, add_image, ready, run):
     add_image((6, 20, 22))
     ready()
@@ -45,6 +67,13 @@ def test_axes_are_shown_and_can_be_corrected(panel, add_image, ready, run):
     panel.form.axes.native.setText("QYX")
     panel.form.axes.native.editingFinished.emit()
     assert "not known" in panel.form.understood.text()
+    ready()
+    assert not panel.form.run.enabled and "not known" in panel.form.estimate.text()
+    panel.form.axes.native.setText("CYX")
+    panel.form.axes.native.editingFinished.emit()
+    ready()
+    assert "C 6 × Y 20 × X 22" in panel.form.understood.text()
+    assert panel.form.run.enabled and not panel.form.understood.property("problem")
 
 
 def test_rgb_is_refused_before_the_run(panel, add_image, ready):
@@ -139,9 +168,8 @@ def test_closing_the_panel_lets_go_of_the_viewer(panel, add_image, ready, qtbot,
     ready()
     panel.form.preview.setChecked(preview)
     qtbot.wait(500)
-    viewer.window.remove_dock_widget(panel)
-    panel.deleteLater()
-    qtbot.wait(50)
+    with qtbot.waitSignal(panel.destroyed):
+        viewer.window.remove_dock_widget(panel)
     # Any callback left over would raise: the Qt objects under it are gone.
     layer.name = "other"
     viewer.scene.camera.zoom = 2

@@ -15,7 +15,17 @@ from napari.layers import Image
 from napari_lucyd._napari import engine, worker
 from napari_lucyd._napari.layers import Source
 from napari_lucyd._napari.parameters import Parameters
-from napari_lucyd._napari.worker import Advanced, Failed, Finished, Note, RunError, Stop, Task, estimate, run
+from napari_lucyd._napari.worker import (
+    Advanced,
+    Failed,
+    Finished,
+    RunError,
+    Stop,
+    Stopped,
+    Task,
+    estimate,
+    run,
+)
 
 
 def never() -> bool:
@@ -111,7 +121,27 @@ def test_a_cancel_at_once_leaves_nothing(model_files):
     stop.set()
     events = list(run([task(image(), model_files[2]), task(image(seed=1), model_files[2])], stop))
     assert not only(events, Finished)
-    assert "nothing was finished" in only(events, Note)[-1].text
+    assert only(events, Stopped) == [Stopped("Cancelled; nothing was finished.")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (Finished, "Cancelled. Not done: “image 1”, “image 2”."),
+        (Advanced, "Stopped after 50% of “image 1”. Not done: “image 2”."),
+    ],
+)
+def test_a_cancel_in_a_run_of_several_names_what_was_not_done(model_files, kind, told):
+    stop = Stop()
+    events, tiles = [], 0
+    tasks = [task(image(seed=n), model_files[2], tile_shape=(12, 26)) for n in range(3)]
+    for event in run(tasks, stop):
+        events.append(event)
+        tiles += isinstance(event, Advanced)
+        # Two tiles an image: the first of the second image is the third.
+        if isinstance(event, kind) and tiles in (2, 3) and len(only(events, Finished)) == 1:
+            stop.set()
+    assert [event.text for event in only(events, Stopped)] == [told]
 
 
 def test_closing_napari_stops_a_run_too():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from napari.layers import Image, Shapes
 from napari.utils.theme import get_theme
-from qtpy.QtWidgets import QFileDialog, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QLabel, QVBoxLayout
 from superqt.utils import create_worker
 
 from napari_lucyd._napari import comparing
@@ -30,11 +29,12 @@ from napari_lucyd._napari.comparing import (
 from napari_lucyd._napari.latest import Latest
 from napari_lucyd._napari.layers import METADATA_KEY, is_psf, is_result
 from napari_lucyd._napari.layout import say
+from napari_lucyd._napari.panel import Panel
 from napari_lucyd._napari.picked import Picked, known_axes, line_through, pick
 from napari_lucyd._napari.preview_overlay import is_preview
 from napari_lucyd._napari.session import unwrapped
 from napari_lucyd._napari.subscriptions import Subscriptions
-from napari_lucyd._napari.view import LINE_LAYER, SideBySide, drawn_line, start_drawing
+from napari_lucyd._napari.view import LINE_LAYER, SideBySide, drawn_line, put_back, start_drawing
 from napari_lucyd._napari.worker import explain
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ _LOOKS = ("contrast_limits", "colormap", "gamma")
 QUICK_MS, SLOW_MS = 60, 250
 
 
-class CompareWidget(QWidget):
+class CompareWidget(Panel):
     """Compare image layers with each other, and with a truth if there is one.
 
     Parameters
@@ -64,7 +64,6 @@ class CompareWidget(QWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self.viewer = unwrapped(napari_viewer)
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.form = CompareForm()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -109,7 +108,7 @@ class CompareWidget(QWidget):
         dims = viewer.dims.events
         self.subscriptions.add(self.refresh, dims.point, dims.order, dims.ndisplay)
         self.subscriptions.add(self._colour, viewer.events.theme)
-        self.destroyed.connect(partial(_put_back, self.grid))
+        self.destroyed.connect(partial(put_back, self.grid))
 
     # What is compared
 
@@ -396,9 +395,3 @@ class CompareWidget(QWidget):
     def _colour(self, event: Any = None) -> None:
         theme = get_theme(self.viewer.theme)
         self.form.colour(theme.background.as_hex(), theme.text.as_hex(), theme.foreground.as_hex())
-
-
-def _put_back(grid: SideBySide, *_: Any) -> None:
-    # The window may be going as well, and its canvas with it.
-    with contextlib.suppress(RuntimeError):
-        grid.hide()

@@ -9,7 +9,7 @@ from napari.layers import Image
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from napari_lucyd._napari.form import Form
-from napari_lucyd._napari.layers import is_psf, is_result
+from napari_lucyd._napari.layers import METADATA_KEY, is_psf, is_result
 from napari_lucyd._napari.layout import say
 from napari_lucyd._napari.parameters import parse_axes
 from napari_lucyd._napari.preview_overlay import is_preview
@@ -52,7 +52,7 @@ class ImageChoice(QObject):
         self.form = form
         self._is_psf_layer = is_psf_layer
         self._axes: str | None = None
-        self._understood = ""
+        self._understood = self._problem = ""
         self._filling = False
         self._watched: set[int] = set()
         form.image.changed.connect(self._on_picked)
@@ -91,7 +91,14 @@ class ImageChoice(QObject):
         """The axes that a person has set for a layer, or None.
 
         Corrected axes count for the layer that is shown, and for others of as many axes that run with it.
+
+        Raises
+        ------
+        ValueError
+            If what is written there are no axes of the layer that is shown; the message says why.
         """
+        if self._problem:
+            raise ValueError(self._problem)
         return self._axes if self._axes is not None and len(self._axes) == ndim else None
 
     def understand(self, entry: Estimate) -> None:
@@ -111,38 +118,47 @@ class ImageChoice(QObject):
         for layer in self.viewer.layers:
             if isinstance(layer, Image) and id(layer) not in self._watched:
                 self._watched.add(id(layer))
-                self.subscriptions.add(self._fill, layer.events.name)
+                self.subscriptions.add(self._on_renamed, layer.events.name)
                 self.subscriptions.add(
                     self._on_relevant, *(getattr(layer.events, name) for name in _RELEVANT)
                 )
         self._fill()
-        if self.layer is None:
-            self._follow_active()
 
     def _fill(self, event: Any = None) -> None:
         before = self.layer
         images = [layer for layer in self.viewer.layers if isinstance(layer, Image) and not is_preview(layer)]
         self._filling = True
         self.form.image.choices = [(layer.name, layer) for layer in images]
-        if before in images:
-            self.form.image.value = before
+        if images:
+            # Otherwise the neighbour of one that is gone would be taken, whatever it is.
+            self.form.image.value = before if before in images else self._likely(images)
         self._filling = False
         if before not in images:
             self._on_picked()
 
     def _follow_active(self, event: Any = None) -> None:
         active = self.viewer.layers.selection.active
-        choices = [layer for layer in self.form.image.choices if layer is not None]
-        if active in choices and not self._passed_over(active):
+        if active in self.form.image.choices and isinstance(active, Image) and not self._passed_over(active):
             self.form.image.value = active
-        elif self.layer is None and choices:
-            self.form.image.value = choices[-1]
+
+    def _likely(self, images: list[Image]) -> Image:
+        """What a person means who has not said so: the active image, else the last; of results the output."""
+        active = self.viewer.layers.selection.active
+        taken = [layer for layer in images if not self._passed_over(layer)]
+        if active in taken:
+            return active
+        outputs = [
+            layer
+            for layer in images
+            if is_result(layer) and layer.metadata[METADATA_KEY].get("quantity") == "output"
+        ]
+        return (taken or outputs or images)[-1]
 
     def _on_picked(self, *_: Any) -> None:
         if self._filling:
             return
         self._axes = None
-        self._understood = self.form.axes.value = ""
+        self._understood = self._problem = self.form.axes.value = ""
         self._note("")
         self.picked.emit(self.layer)
         self._on_selection()
@@ -164,6 +180,11 @@ class ImageChoice(QObject):
     def _passed_over(self, layer: Image) -> bool:
         return is_result(layer) or is_preview(layer) or is_psf(layer) or self._is_psf_layer(layer)
 
+    def _on_renamed(self, event: Any = None) -> None:
+        # Files and results are called after it.
+        self._fill()
+        self._on_selection()
+
     def _on_relevant(self, event: Any = None) -> None:
         self.changed.emit()
 
@@ -173,11 +194,13 @@ class ImageChoice(QObject):
 
     def _on_axes(self) -> None:
         text = self.form.axes.value
-        if self.layer is None or text == (self._axes or self._understood):
+        if self.layer is None or (text == (self._axes or self._understood) and not self._problem):
             return
+        self._problem = ""
         try:
             self._axes = parse_axes(text, self.layer.ndim)
         except ValueError as error:
-            self._note(str(error), problem=True)
-            return
+            # Run waits until they are right: with the axes before, it would do what is not shown.
+            self._problem = str(error)
+            self._note(self._problem, problem=True)
         self.changed.emit()

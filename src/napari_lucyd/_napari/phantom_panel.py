@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.theme import get_theme
-from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout
 
 from napari_lucyd._napari.layers import Source
 from napari_lucyd._napari.layout import say
+from napari_lucyd._napari.panel import Panel
 from napari_lucyd._napari.parameters import label, parse_number, parse_numbers
 from napari_lucyd._napari.phantom_form import PhantomForm
 from napari_lucyd._napari.phantom_parameters import NOISE_STEPS, OPTICS, PhantomParameters
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import napari.viewer
 
 
-class PhantomWidget(QWidget):
+class PhantomWidget(Panel):
     """Make phantoms and degrade them.
 
     Parameters
@@ -38,8 +39,6 @@ class PhantomWidget(QWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self.viewer = unwrapped(napari_viewer)
-        # With a policy that grows, napari gives the panel the whole height of the window.
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.form = PhantomForm()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)

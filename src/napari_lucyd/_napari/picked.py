@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lucyd._napari.layers import METADATA_KEY, Source, is_result
+from napari_lucyd._napari.world import factor, to_data, to_world, unit_scale
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -156,7 +157,7 @@ def pick(layer: Image, viewer: Viewer, known: Mapping[tuple[int, ...], str], ver
             f"“{layer.name}” has {len(source.shape)} axes; at most T, C, Z, Y and X can be told."
         )
     point = np.asarray(viewer.dims.point, float)[-layer.ndim :]
-    here = np.asarray(layer.world_to_data(point), float)
+    (here,) = to_data(layer, [point], viewer)
     lead = []
     for name, index, size in zip(axes, np.rint(here).astype(int), source.shape, strict=True):
         if name in "ZYX":
@@ -172,7 +173,7 @@ def pick(layer: Image, viewer: Viewer, known: Mapping[tuple[int, ...], str], ver
         source,
         axes,
         tuple(lead),
-        _place(layer, axes),
+        _place(layer, axes, viewer),
         str(entry.get("quantity", "")),
         np.clip(np.rint(255 * colours), 0, 255).astype(np.uint8),
         version,
@@ -193,17 +194,12 @@ def line_through(ends: np.ndarray, layers: Sequence[Image], axes: Sequence[str],
         profile.
     """
     first = layers[0]
-    factors = [
-        float((1 * unit).to(first.units[-1]).magnitude)
-        if (1 * unit).is_compatible_with(first.units[-1])
-        else 1
-        for unit in first.units
-    ]
-    own = np.asarray(ends)[:, -first.ndim :] * factors
+    factors = [factor(unit, first.units[-1]) for unit in first.units]
+    own = np.asarray(ends)[:, -first.ndim :] / unit_scale(first, viewer.dims.units) * factors
     spatial = [index for index, name in enumerate(axes[0]) if name in "ZYX"]
     through = []
     for layer in layers:
-        points = np.asarray([layer.world_to_data(end) for end in ends[:, -layer.ndim :]], float)
+        points = to_data(layer, ends[:, -layer.ndim :], viewer)
         displayed = [axis - viewer.dims.ndim + layer.ndim for axis in viewer.dims.displayed]
         for axis in range(layer.ndim):
             if axis not in displayed and np.ptp(points[:, axis]) < 1e-9:
@@ -222,8 +218,8 @@ def _shape(layer: Image) -> tuple[int, ...]:
     return tuple(int(n) for n in (layer.data[0] if layer.multiscale else layer.data).shape)
 
 
-def _place(layer: Image, axes: str) -> tuple[float, ...]:
+def _place(layer: Image, axes: str, viewer: Viewer) -> tuple[float, ...]:
     spatial = [index for index, name in enumerate(axes) if name in "ZYX"]
     corners = np.vstack([np.zeros(layer.ndim), np.eye(layer.ndim)[spatial]])
-    world = np.asarray([layer.data_to_world(corner) for corner in corners], float)[:, spatial]
+    world = to_world(layer, corners, viewer)[:, spatial]
     return tuple(float(f"{value:.6g}") for value in world.ravel())

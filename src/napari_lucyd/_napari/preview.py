@@ -97,6 +97,10 @@ class LivePreview(QObject):
         self._fetch = QTimer(self)
         self._fetch.setInterval(FETCH_MS)
         self._fetch.timeout.connect(self._take_updates)
+        self._ordering = QTimer(self)
+        self._ordering.setSingleShot(True)
+        self._ordering.setInterval(0)
+        self._ordering.timeout.connect(self._keep_order)
 
     # What the panel calls
 
@@ -162,6 +166,7 @@ class LivePreview(QObject):
         return [
             *((emitter, self._view_changed) for emitter in changes),
             (viewer.layers.events.removed, self._layer_removed),
+            (viewer.layers.events.reordered, self._reordered),
             (viewer.cursor.events.position, self._cursor_moved),
         ]
 
@@ -179,6 +184,14 @@ class LivePreview(QObject):
                 self._restart_soon()
             else:
                 self._tell("Preview: its layer was deleted; it comes back when the view changes.")
+
+    def _reordered(self, event: Any = None) -> None:
+        # Not now: the list is in the middle of a change.
+        self._ordering.start()
+
+    def _keep_order(self) -> None:
+        if self._source is not None:
+            self._overlay.stay_above(self._source)
 
     def _cursor_moved(self, event: Any = None) -> None:
         if self._at is not None and self._worker.busy and self._viewer.mouse_over_canvas:

@@ -58,6 +58,15 @@ class Overlay:
         if self.is_layer(layer):
             self._layer = None
 
+    def stay_above(self, source: Image) -> None:
+        """Move the layer above its source again, where the user has moved the source above it."""
+        layers = self._viewer.layers
+        if self._layer is None or self._layer not in layers or source not in layers:
+            return
+        here, there = layers.index(self._layer), layers.index(source)
+        if here < there:
+            layers.move(here, there + 1)
+
     def remove(self) -> None:
         """Take the layer out of the viewer."""
         layer, self._layer = self._layer, None

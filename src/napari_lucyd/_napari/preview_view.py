@@ -16,6 +16,7 @@ from napari_lucyd._napari.preview_patch import (
     visible_rectangle,
     within,
 )
+from napari_lucyd._napari.world import unit_scale
 
 # What one texture of an old graphics card, or of a software one, can hold.
 LONGEST_SIDE = 8192
@@ -72,8 +73,8 @@ def look(viewer: Any, layer: Image) -> Shown:
     if displayed is None:
         raise Unavailable(f"Preview: the view shows an axis that “{layer.name}” does not have.")
     shape = (layer.data[0] if layer.multiscale else layer.data).shape
-    unit_scale = _unit_scale(layer, dims.units)
-    transform = LayerTransform.sampled(layer.data_to_world, layer.ndim, unit_scale)
+    scale = unit_scale(layer, dims.units)
+    transform = LayerTransform.sampled(layer.data_to_world, layer.ndim, scale)
     centre = camera.center[-2:]
     canvas = viewer.canvas.viewbox_size(viewer.layers)
     visible = visible_rectangle(transform, displayed, shape, centre, canvas, camera.zoom)
@@ -93,7 +94,7 @@ def look(viewer: Any, layer: Image) -> Shown:
         min(max(row, visible.top), visible.bottom - 1),
         min(max(column, visible.left), visible.right - 1),
     )
-    return Shown(displayed, tuple(index), visible, focus, transform, unit_scale)
+    return Shown(displayed, tuple(index), visible, focus, transform, scale)
 
 
 def _cursor(viewer: Any) -> list[float]:
@@ -106,11 +107,3 @@ def _on_plane(
 ) -> tuple[float, float]:
     row, column = transform.displayed_to_data(np.array([point], dtype=float), displayed)[0]
     return float(row), float(column)
-
-
-def _unit_scale(layer: Image, world: Any) -> tuple[float, ...]:
-    """How many of the world's units one of the layer's is, for each axis of the layer."""
-    if world is None or len(world) < layer.ndim:
-        return (1.0,) * layer.ndim
-    pairs = zip(layer.units, world[-layer.ndim :], strict=True)
-    return tuple(1.0 if own == other else float((1 * own).m_as(other)) for own, other in pairs)

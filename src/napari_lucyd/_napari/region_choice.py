@@ -47,6 +47,7 @@ class RegionChoice(QObject):
             self._on_view,
             viewer.scene.camera.events.center,
             viewer.scene.camera.events.zoom,
+            viewer.canvas.events.size,
             viewer.dims.events.ndisplay,
             viewer.dims.events.order,
         )
@@ -88,24 +89,30 @@ class RegionChoice(QObject):
 
     def understand(self, entry: Estimate) -> None:
         """Show the region of the image that is shown, in voxels."""
+        source = entry.task.source
+        axes = entry.job.axes if entry.job else source.likely_axes(entry.task.parameters.axes)
+        self._count_planes(source.shape[axes.index("Z")] if "Z" in axes else 1)
         if entry.job is None:
             say(self.form.where, "")
-            return
-        axes, shape = entry.job.axes, entry.task.source.shape
-        planes = shape[axes.index("Z")] if "Z" in axes else 1
-        if planes != self._planes:
-            self._planes = planes
-            self._filling = True
-            self.form.z_range.max = max(1, planes - 1)
-            self.form.z_range.value = (0, max(1, planes - 1))
-            self._filling = False
-        if entry.region is None:
+        elif entry.region is None:
             say(self.form.where, "All of the image.")
         else:
             names = [name for name in "ZYX" if name in axes]
             spans = zip(names, entry.region, strict=True)
             say(self.form.where, "   ".join(f"{name} {s.start}–{s.stop - 1}" for name, s in spans))
         self._show()
+
+    def _count_planes(self, planes: int) -> None:
+        if planes == self._planes:
+            return
+        before, self._planes = self.z_range, planes
+        self._filling = True
+        self.form.z_range.max = max(1, planes - 1)
+        self.form.z_range.value = (0, max(1, planes - 1))
+        self._filling = False
+        if before is not None:
+            # What was estimated, or could not be, is the range of planes of another image.
+            self.changed.emit()
 
     def _show(self) -> None:
         kind = self.form.region.value

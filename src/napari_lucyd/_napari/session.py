@@ -13,7 +13,7 @@ from napari_lucyd._napari import collector, store_run
 from napari_lucyd._napari.layers import RANGE_KEY, unique_names
 from napari_lucyd._napari.store_layers import StoreLayers
 from napari_lucyd._napari.store_run import Begun, Grown, Halted, Stored
-from napari_lucyd._napari.worker import Advanced, Event, Failed, Finished, Note, Stop, Task, run
+from napari_lucyd._napari.worker import Advanced, Event, Failed, Finished, Note, Stop, Stopped, Task, run
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -57,7 +57,7 @@ class Session(QObject):
     failed = Signal(object)
     finished = Signal(object)
     concluded = Signal(object)
-    """Lines that tell what became of results that go to files."""
+    """Lines that tell what became of results that go to files, or of a run that was cancelled."""
     ended = Signal()
 
     def __init__(self, viewer: Viewer, parent: QObject | None = None, *, activity: bool = False) -> None:
@@ -161,7 +161,9 @@ class Session(QObject):
             case Halted():
                 self.halted = True
                 self.stores.halted(event)
-                self.concluded.emit((event.text,) if event.text else ())
+            case Stopped():
+                self.halted = True
+                self.concluded.emit((event.text,))
 
     def _queue(self, event: Finished) -> None:
         names = unique_names(
@@ -189,7 +191,7 @@ class Session(QObject):
         self.results.append(layer)
 
     def _on_error(self, error: Exception) -> None:
-        self.told.emit(f"The run failed: {error}")
+        self.concluded.emit((f"The run failed: {error}",))
 
     def _on_finished(self) -> None:
         self._worker = None
@@ -206,7 +208,8 @@ class Session(QObject):
 
 def add_image(viewer: Viewer, data: Any, keywords: dict[str, Any]) -> Image:
     """Add an image on top and leave the selection as the user has it."""
-    keywords = dict(keywords)
+    # napari would take three or four voxels along X for colours.
+    keywords = {"rgb": False, **keywords}
     limits = keywords.pop(RANGE_KEY, None)
     selection = viewer.layers.selection
     chosen, active = set(selection), selection.active

@@ -142,9 +142,7 @@ class StoreLayers(QObject):
         # Of one resolution napari would show all of a volume in 3D; of several the lowest. But a plane that
         # has several it would read once, and never again.
         data: Any = levels if levels[0].ndim > 2 else levels[0]
-        layer = self._add_image(
-            data, {**keywords, "multiscale": levels[0].ndim > 2, "cache": False, "rgb": False}
-        )
+        layer = self._add_image(data, {**keywords, "multiscale": levels[0].ndim > 2, "cache": False})
         self._layers[path], self._levels[path] = weakref.ref(layer), levels[0]
         self._added.add(path)
         low, high = keywords["contrast_limits"]

@@ -30,10 +30,12 @@ from napari_lucyd._napari.worker import (
     Failed,
     Note,
     RunError,
+    Stopped,
     Task,
     choose_method,
     explain,
     make_store,
+    stopped_text,
 )
 
 if TYPE_CHECKING:
@@ -93,7 +95,10 @@ class Stored:
 
 @dataclass(frozen=True)
 class Halted:
-    """An image was not finished, for a cancel or an error; what is, is kept in the stores."""
+    """An image was not finished, for a cancel or an error; what is, is kept in the stores.
+
+    The text says so, and is empty where nothing is. It is told with what stopped the image.
+    """
 
     paths: tuple[Path, ...]
     done: int
@@ -135,6 +140,7 @@ def _run(tasks: Sequence[Task], should_stop: Callable[[], bool]) -> Iterator[Any
     _prepare_dask()
     from napari_lucyd.deconvolution import Cancelled
 
+    complete = 0
     for number, task in enumerate(tasks):
         where = f"“{task.source.name}”" + (f" ({number + 1} of {len(tasks)})" if len(tasks) > 1 else "")
         yield Note(f"Preparing {where}…")
@@ -143,19 +149,24 @@ def _run(tasks: Sequence[Task], should_stop: Callable[[], bool]) -> Iterator[Any
             store, region = make_store(task, method)
             image = _Image(task, store, method.name, psf, region, number > 0)
         except Cancelled:
-            yield Note("Cancelled; nothing was finished.")
+            yield Stopped(stopped_text(tasks[number:], anything=complete > 0))
             return
         except Exception as error:
             yield Failed(task, explain(error))
             continue
         try:
             yield from image.run(should_stop, where)
+            complete += 1
         except Cancelled:
-            yield image.halted("Cancelled; nothing was finished.")
+            halted = image.halted()
+            yield halted
+            left = tasks[number + 1 :] if halted.text else tasks[number:]
+            yield Stopped(stopped_text(left, anything=complete > 0, kept=halted.text))
             return
         except Exception as error:
-            yield Failed(task, explain(error))
-            yield image.halted()
+            halted = image.halted()
+            yield Failed(task, "\n".join(text for text in (explain(error), halted.text) if text))
+            yield halted
         finally:
             store.close()
 
@@ -200,12 +211,12 @@ class _Image:
             yield from self._advance(step, where)
         yield self._stored(began, len(finished))
 
-    def halted(self, nothing: str = "") -> Halted:
-        """What there is after a cancel or an error; ``nothing`` is what to say where nothing is finished."""
+    def halted(self) -> Halted:
+        """What there is after a cancel or an error."""
         name = self._task.source.name
         paths = tuple(self._store.destinations.values()) if self._growing else ()
         if not self._done:
-            return Halted(paths, 0, nothing)
+            return Halted(paths, 0, "")
         share = f"{self._done} of {self._total} parts" if self._total else f"{self._done} parts"
         kept = next(iter(self._store.partial.values()))
         text = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -11,6 +12,7 @@ from napari.layers import Shapes
 
 from napari_lucyd._napari.layers import SPATIAL, linear_matrix
 from napari_lucyd._napari.region import bounding_slices
+from napari_lucyd._napari.world import to_data, to_world
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
@@ -64,7 +66,7 @@ def drawn_line(viewer: Viewer) -> np.ndarray | None:
         return None
     lines = [index for index, kind in enumerate(shapes.shape_type) if kind == "line"]
     index = max(shapes.selected_data & set(lines), default=lines[-1])
-    drawn = np.asarray([shapes.data_to_world(end) for end in np.asarray(shapes.data[index], float)])
+    drawn = to_world(shapes, shapes.data[index], viewer)
     ends = np.tile(np.asarray(viewer.dims.point, float), (2, 1))
     # Shapes have the last axes.
     offset = ends.shape[1] - drawn.shape[1]
@@ -87,8 +89,7 @@ def drawn_rectangle(layer: Image, viewer: Viewer) -> tuple[slice, ...]:
     if shapes is None:
         raise ValueError("There is no rectangle yet: press Draw and draw one on the image.")
     index = max(shapes.selected_data) if shapes.selected_data else len(shapes.data) - 1
-    corners = np.asarray(shapes.data[index], float)
-    world = np.asarray([shapes.data_to_world(corner) for corner in corners])
+    world = to_world(shapes, shapes.data[index], viewer)
     if world.shape[1] < layer.ndim:
         # Shapes drawn before the image was there have fewer axes: they count at every step of the others.
         point = np.asarray(viewer.dims.point)[-layer.ndim :]
@@ -96,7 +97,7 @@ def drawn_rectangle(layer: Image, viewer: Viewer) -> tuple[slice, ...]:
             point[: layer.ndim - world.shape[1]], (len(world), layer.ndim - world.shape[1])
         )
         world = np.hstack([leading, world])
-    points = np.asarray([layer.world_to_data(corner) for corner in world[:, -layer.ndim :]])
+    points = to_data(layer, world[:, -layer.ndim :], viewer)
     spanned = [axis for axis in range(layer.ndim) if np.ptp(points[:, axis]) > 0]
     shape = layer.data[0].shape if layer.multiscale else layer.data.shape
     region = bounding_slices(points, shape[: layer.ndim], spanned or (layer.ndim - 2, layer.ndim - 1))
@@ -208,3 +209,10 @@ class SideBySide:
             if layer in self.viewer.layers:
                 layer.visible, layer.name_overlay.visible = visible, named
         camera.center, camera.zoom, camera.angles = before["camera"]
+
+
+def put_back(grid: SideBySide, *_: Any) -> None:
+    """Put the view back when its panel goes."""
+    # The window may be going as well, and its canvas with it.
+    with contextlib.suppress(RuntimeError):
+        grid.hide()

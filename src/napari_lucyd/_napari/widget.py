@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 from napari.utils.theme import get_theme
-from qtpy.QtWidgets import QFileDialog, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QVBoxLayout
 from superqt.utils import create_worker
 
 from napari_lucyd._napari import engine, save
@@ -21,6 +21,7 @@ from napari_lucyd._napari.layers import Source, is_result
 from napari_lucyd._napari.layout import say
 from napari_lucyd._napari.method_choice import MethodChoice
 from napari_lucyd._napari.model_choice import ModelChoice
+from napari_lucyd._napari.panel import Panel
 from napari_lucyd._napari.parameters import Parameters, label, parse_halo, parse_step, parse_tile
 from napari_lucyd._napari.preview import LivePreview, PreviewRequest
 from napari_lucyd._napari.psf_choice import PsfChoice
@@ -30,7 +31,7 @@ from napari_lucyd._napari.store_choice import StoreChoice
 from napari_lucyd._napari.store_plan import stems
 from napari_lucyd._napari.subscriptions import Subscriptions
 from napari_lucyd._napari.text import duration_text
-from napari_lucyd._napari.view import SideBySide
+from napari_lucyd._napari.view import SideBySide, put_back
 from napari_lucyd._napari.worker import Advanced, Estimate, Failed, Finished, Task, explain
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ NO_PREVIEW = "With {} each voxel depends on all: a patch would take as long as R
 REDRAW_SECONDS = 0.2
 
 
-class DeconvolveWidget(QWidget):
+class DeconvolveWidget(Panel):
     """Deconvolve image layers with LUCYD, Richardson-Lucy or Wiener.
 
     Parameters
@@ -56,8 +57,6 @@ class DeconvolveWidget(QWidget):
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
         self.viewer = unwrapped(napari_viewer)
-        # With a policy that grows, napari gives the panel the whole height of the window.
-        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self.form = Form()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -75,10 +74,12 @@ class DeconvolveWidget(QWidget):
         self.image = ImageChoice(self.viewer, self.form, self._is_psf)
         self.estimator = Estimator(self.tasks, lambda: self.session.is_running, self)
         self._sources: list[weakref.ref[Image]] = []
+        self._failures: list[str] = []
         self._messages: list[str] = []
         self._drawn = 0.0
         self._connect()
         self._colour()
+        self._offer_results()
         if self.image.layer is not None:
             self._on_picked(self.image.layer)
         self._tell(LOADING)
@@ -119,8 +120,11 @@ class DeconvolveWidget(QWidget):
         session.ended.connect(self._on_ended)
         self.subscriptions = Subscriptions(self)
         self.subscriptions.add(self._colour, self.viewer.events.theme)
-        # Its thread and its layer go with the panel.
+        events = self.viewer.layers.events
+        self.subscriptions.add(self._offer_results, events.inserted, events.removed)
+        # Its thread and its layer go with the panel, and so does the grid.
         self.destroyed.connect(partial(_close, self.preview))
+        self.destroyed.connect(partial(put_back, self.grid))
 
     # What a run would be
 
@@ -267,7 +271,7 @@ class DeconvolveWidget(QWidget):
 
     def _on_started(self) -> None:
         form = self.form
-        self._messages = []
+        self._failures, self._messages = [], []
         form.run.enabled, form.cancel.enabled = False, True
         form.partial.hide()
         # No bar that moves by itself: each of its steps makes a software renderer compose the whole window.
@@ -287,8 +291,8 @@ class DeconvolveWidget(QWidget):
         bar.native.setFormat(f"%p %{left}")
 
     def _on_failed(self, event: Failed) -> None:
-        self._messages.append(f"“{event.task.source.name}” was not deconvolved: {event.text}")
-        self._complain(self._messages[-1])
+        self._failures.append(f"“{event.task.source.name}” was not deconvolved: {event.text}")
+        self._complain(self._failures[-1])
 
     def _on_finished(self, event: Finished) -> None:
         text = f"“{event.task.source.name}” done in {duration_text(event.seconds)} on {event.device}."
@@ -303,13 +307,8 @@ class DeconvolveWidget(QWidget):
         form.cancel.enabled, form.run.enabled = False, True
         form.progress.max, form.progress.value = 1, int(done)
         form.progress.native.setFormat("")
-        form.results.setEnabled(bool(self.results()))
         form.partial.setVisible(part is not None)
-        if part is not None:
-            self._tell(f"Stopped after {part.share:.0%} of “{part.task.source.name}”.")
-        elif self._messages:
-            failed = any("was not deconvolved" in message for message in self._messages)
-            say(form.status, "\n".join(self._messages[-_MESSAGES:]), problem=failed)
+        self._tell_all()
         self.preview.resume()
         self.estimator.refresh()
 
@@ -321,7 +320,8 @@ class DeconvolveWidget(QWidget):
     def _on_discard(self, *_: Any) -> None:
         self.form.partial.hide()
         self.session.discard_partial()
-        self._tell("Discarded.")
+        self._messages = ["Discarded."]
+        self._tell_all()
 
     # The results
 
@@ -331,12 +331,18 @@ class DeconvolveWidget(QWidget):
         last = [layer for layer in self.session.results if layer in layers]
         return last or [layer for layer in layers if isinstance(layer, Image) and is_result(layer)]
 
+    def _offer_results(self, event: Any = None) -> None:
+        """The buttons are for results that are there, also those of a panel before this one."""
+        # While they are side by side, the view has to be put back.
+        self.form.results.setEnabled(self.grid.is_on or bool(self.results()))
+
     def _on_side_by_side(self, on: bool) -> None:
         if on:
             sources = [layer for ref in self._sources if (layer := ref()) in self.viewer.layers]
             self.grid.show([*sources, *self.results()])
         else:
             self.grid.hide()
+            self._offer_results()
 
     def _on_view_taken(self) -> None:
         self.form.side_by_side.native.setChecked(False)
@@ -344,6 +350,9 @@ class DeconvolveWidget(QWidget):
     def ask_and_save(self, *_: Any) -> None:
         """Ask for a folder, and write the selected result layers, or all of the last run, into it."""
         results = self.results()
+        if not results:
+            self._complain("There are no results to save any more.")
+            return
         selected = [layer for layer in results if layer in self.viewer.layers.selection]
         folder = QFileDialog.getExistingDirectory(self, "Save the results in a folder")
         if folder:
@@ -369,6 +378,12 @@ class DeconvolveWidget(QWidget):
 
     def _tell(self, text: str) -> None:
         say(self.form.status, text)
+
+    def _tell_all(self) -> None:
+        """What became of a run: each image that failed, and the last of all else."""
+        lines = [*self._failures, *self._messages[-_MESSAGES:]]
+        if lines:
+            say(self.form.status, "\n".join(lines), problem=bool(self._failures))
 
     def _complain(self, text: str) -> None:
         say(self.form.status, text, problem=True)

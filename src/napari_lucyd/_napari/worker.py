@@ -110,7 +110,14 @@ class Failed:
     text: str
 
 
-Event = Note | Advanced | Finished | Failed
+@dataclass(frozen=True)
+class Stopped:
+    """A cancel ended the run; what to tell of it."""
+
+    text: str
+
+
+Event = Note | Advanced | Finished | Failed | Stopped
 
 
 @dataclass
@@ -300,11 +307,11 @@ def _run(tasks: Sequence[Task], should_stop: Callable[[], bool]) -> Iterator[Eve
             method, psf = choose_method(task, should_stop)
             planned.append((task, psf, method, *make_job(task, method, should_stop)))
         except Cancelled:
-            yield Note("Cancelled; nothing was finished.")
+            yield Stopped(stopped_text([], anything=False))
             return
         except Exception as error:
             yield Failed(task, explain(error))
-    before = 0
+    before, complete = 0, 0
     for number, (task, psf, method, job, region) in enumerate(planned):
         where = f"“{task.source.name}”" + (f" ({number + 1} of {len(planned)})" if len(planned) > 1 else "")
         yield Note(f"Deconvolving {where} on {job.device.name}…")
@@ -323,16 +330,40 @@ def _run(tasks: Sequence[Task], should_stop: Callable[[], bool]) -> Iterator[Eve
             before += job.tiles
             continue
         before += job.tiles
+        left = [later for later, *_ in planned[number:]]
         if stopped and not finished:
-            yield Note("Cancelled; nothing was finished.")
+            yield Stopped(stopped_text(left, anything=complete > 0))
             return
         share = finished / math.prod(job.output_shape)
+        kept = f"Stopped after {share:.0%} of “{task.source.name}”."
         try:
             yield _finish(task, method.name, psf, job, region, began, not stopped, share, number)
+            complete += 1
         except Exception as error:
             yield Failed(task, explain(error))
+            kept = ""
         if stopped:
+            yield Stopped(stopped_text(left[1:], anything=complete > 0, kept=kept))
             return
+
+
+def stopped_text(left: Sequence[Task], *, anything: bool, kept: str = "") -> str:
+    """What to tell of a cancel.
+
+    Parameters
+    ----------
+    left
+        The images of which nothing is done.
+    anything
+        Whether another image was finished.
+    kept
+        What is told of the one that was finished in part.
+    """
+    if not (anything or kept):
+        return "Cancelled; nothing was finished."
+    names = ", ".join(f"“{task.source.name}”" for task in left)
+    told = [kept or "Cancelled.", f"Not done: {names}." if names else ""]
+    return " ".join(text for text in told if text)
 
 
 def explain(error: BaseException) -> str:
