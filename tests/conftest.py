@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,14 @@ settings.register_profile("house", deadline=None)
 settings.load_profile("house")
 
 SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as in a terminal: what runs in the background is often started with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def randomised(dimension: int, seed: int = 0):

@@ -43,7 +43,7 @@ def test_what_a_part_raises_is_raised():
     team.run(part, [(1,)])
 
 
-def test_an_interrupted_run_waits_for_what_is_at_work_and_leaves_out_the_rest():
+def test_an_interrupted_run_waits_for_what_is_at_work_and_leaves_out_the_rest(ctrl_c):
     begun, ended = [], []
 
     def part(number):

@@ -126,7 +126,7 @@ def test_configurations_name_the_variants_that_the_paper_counts():
     assert set(RIVALS) == {RlnConfig(affine=False), CareConfig()}
 
 
-def test_ctrl_c_saves_and_the_run_can_go_on(tmp_path):
+def test_ctrl_c_saves_and_the_run_can_go_on(tmp_path, ctrl_c):
     def interrupt(progress):
         if progress.step == 3:
             os.kill(os.getpid(), signal.SIGINT)
