@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from ._files import is_zarr_folder
 from ._image import (
     Image,
     ImageFileError,
@@ -45,7 +46,7 @@ def read_zarr(path: Path, *, name: str, eager_bytes: int | None) -> Image:
     eager_bytes
         Larger images become dask arrays; None: none does, -1: all do.
     """
-    if not any((path / file).exists() for file in ("zarr.json", ".zgroup", ".zarray")):
+    if not is_zarr_folder(path):
         raise ImageFileError("not Zarr (it holds none of zarr.json, .zgroup, .zarray)")
     node = zarr.open(path, mode="r")
     notes: tuple[str, ...] = ()

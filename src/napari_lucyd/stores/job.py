@@ -347,8 +347,10 @@ class StoreJob:
                 ledger.close()
                 raise
         except BaseException:
+            # Another run may have come between, and begun in one of them.
             for folder in made:
-                remove(folder)
+                if is_bare(folder):
+                    remove(folder)
             raise
         self.resumed = len(ledger.finished)
         return ledger, entry
