@@ -2,8 +2,9 @@
 
     python benchmarks/gpu.py [--quick]
 
-Network pass over precision, `deconvolve` and its memory over size, preview, training step; then
-``pytest -m gpu``. Where there is no CUDA device it says so, measures nothing and keeps the last record.
+Network pass over precision and ways to launch it, `deconvolve` and its memory over size, blocks launched
+ahead against one after another, preview, training step; then ``pytest -m gpu``. Where there is no CUDA device
+it says so, measures nothing and keeps the last record.
 """
 
 from __future__ import annotations
@@ -41,7 +42,55 @@ def waited(call: Callable[[], object], device: str) -> Callable[[], None]:
     return run
 
 
-def passes(model: Any, device: str, shape: tuple[int, ...], repeats: int) -> dict[str, dict[str, float]]:
+def captured(network: Any, y: Any) -> Callable[[Any], Any]:
+    """The network for inputs like ``y`` as one CUDA graph; the next results overwrite the last."""
+    import torch
+
+    given = y.clone()
+    # Nothing but kernels is captured, so what is set up at the first calls has to be done before, aside.
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.inference_mode(), torch.cuda.stream(aside):
+        for _ in range(3):
+            network(given)
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.inference_mode(), torch.cuda.graph(graph):
+        found = network(given)
+
+    def run(y: Any) -> Any:
+        given.copy_(y)
+        graph.replay()
+        return found
+
+    return run
+
+
+def launched_otherwise(folded: Any, half: Any, y: Any) -> dict[str, Any]:
+    """The network compiled by torch, and captured as a graph, as far as that can be done."""
+    import torch
+
+    ways = {
+        "batch norms folded, float32, compiled by torch": lambda: torch.compile(folded),
+        "half precision, channels last, compiled by torch": lambda: torch.compile(half),
+        "batch norms folded, float32, CUDA graph": lambda: captured(folded, y),
+        "half precision, channels last, CUDA graph": lambda: captured(half, y),
+    }
+    made = {}
+    for name, make in ways.items():
+        try:
+            network = make()
+            with torch.inference_mode():
+                network(y)
+            made[name] = network
+        except Exception as error:  # the others are worth knowing all the same
+            print(f"gpu: {name} is left out: {(str(error).strip() or repr(error)).splitlines()[0]}")
+    return made
+
+
+def passes(
+    model: Any, device: str, shape: tuple[int, ...], repeats: int, quick: bool = False
+) -> dict[str, dict[str, float]]:
     """One pass of the network in several precisions, and how far each is from the exact one."""
     import torch
 
@@ -68,6 +117,9 @@ def passes(model: Any, device: str, shape: tuple[int, ...], repeats: int) -> dic
         "half precision": (contiguous, precision(False)),
         "half precision, channels last": (half, precision(False)),
     }
+    if not quick:
+        others = launched_otherwise(folded, half, y)
+        choices |= {name: (network, precision(False)) for name, network in others.items()}
     calls = {
         name: waited(lambda name=name, choice=choice: call(name, *choice), device)
         for name, choice in choices.items()
@@ -115,6 +167,36 @@ def over_size(model: Any, device: str, sizes: Sequence[tuple[int, ...]]) -> list
             }
         )
     return found
+
+
+def launching(
+    model: Any, device: str, shape: tuple[int, ...], repeats: int
+) -> dict[str, dict[str, float | None]]:
+    """`deconvolve` in some dozen tiles: each block waited for, and given to the device before the last is."""
+    from unittest.mock import patch
+
+    from napari_lucyd.deconvolution import deconvolve, pipeline
+
+    volume = record.stack(shape)
+    tile = tuple(max(2, n // 4 if axis else n // 2) for axis, n in enumerate(shape))
+
+    def call(kinds: tuple[str, ...]) -> None:
+        with patch.object(pipeline, "LAUNCHES_AHEAD", kinds):
+            deconvolve(volume, model, device=device, tile_shape=tile)
+
+    kind = device.partition(":")[0]
+    calls = {
+        "one after another": lambda: call(()),
+        "the next one launched ahead": lambda: call((kind,)),
+    }
+    seconds = record.interleaved(calls, repeats)
+    return {
+        name: {
+            "seconds": statistics.median(times),
+            "times_as_fast": record.ratio(seconds["one after another"], times),
+        }
+        for name, times in seconds.items()
+    }
 
 
 def steps(device: str, quick: bool) -> dict[str, dict[str, float]]:
@@ -186,8 +268,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "device": device.name,
             "cuda": torch.version.cuda,
             "shape": shape,
-            "passes": passes(model, device.torch, shape, repeats),
+            "passes": passes(model, device.torch, shape, repeats, quick or device.kind != "cuda"),
             "sizes": over_size(model, device.torch, (shape,) if quick else SIZES),
+            "launching": launching(model, device.torch, shape if quick else SIZES[1], 1 if quick else 5),
             "views": preview.latencies(model, device.torch, shape, patch, repeats),
             "steps": steps(device.torch, quick),
             "tests": {"passed": 0, "failed": 0, "skipped": 0} if quick else run_tests(),

@@ -502,6 +502,11 @@ def gpu(records: Records, options: argparse.Namespace) -> list[str]:
     ]
     columns = ("work", "time said", "time taken", "s for 10⁶ voxels", "memory of the GPU")
     lines += table(("`deconvolve`", *columns), rows)
+    rows = [
+        (name, duration(row["seconds"]), f"{row['times_as_fast']:.2f}")
+        for name, row in found["launching"].items()
+    ]
+    lines += table(("`deconvolve` in 32 tiles", "time", "times as fast"), rows)
     rows = [(name, duration(row["first"]), duration(row["exact"])) for name, row in found["views"].items()]
     lines += table(("preview", "first pixels", "all exact"), rows)
     rows = [

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from napari_lucyd.deconvolution import deconvolve, plan
+from napari_lucyd.deconvolution import deconvolve, pipeline, plan
 from napari_lucyd.deconvolution.half import HARMLESS
+from napari_lucyd.deconvolution.transfer import Transfer
 from napari_lucyd.models import load_model
 from napari_lucyd.training import train
 from test_training import SMALL
@@ -59,6 +60,37 @@ def test_tiles_give_what_the_whole_gives():
 
     # The acceptance tolerance, as a share of the range.
     np.testing.assert_allclose(tiled, whole, rtol=0, atol=1e-5 * np.ptp(volume))
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_copies_beside_the_computing_never_meet_it(precision, monkeypatch):
+    # Many tiles of several volumes, so that a piece of memory that is used too early would be found.
+    series, model = image(3, 24, 96, 96), load_model("general")
+    options = {"axes": "TZYX", "tile_shape": (12, 24, 24), "outputs": PARTS, "precision": precision}
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "LAUNCHES_AHEAD", ())
+        patch.setattr(pipeline, "READS_AHEAD", ())
+        patch.setattr(pipeline, "transfer", Transfer)
+        expected = deconvolve(series, model, device=DEVICE, **options)
+
+    for _ in range(3):
+        there = deconvolve(series, model, device=DEVICE, **options)
+        for part in PARTS:
+            # The library may choose other kernels from run to run, which sum in another order.
+            atol = (1e-5 if precision == "float32" else HARMLESS) * np.ptp(getattr(expected, part))
+            np.testing.assert_allclose(getattr(there, part), getattr(expected, part), rtol=0, atol=atol)
+
+
+def test_where_no_memory_can_be_pinned_copies_are_waited_for(monkeypatch):
+    volume, model = image(12, 40, 44), load_model("general")
+    expected = deconvolve(volume, model, device=DEVICE, tile_shape=(6, 16, 20)).output
+
+    def refuse(*args, **keywords):
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", refuse)
+    there = deconvolve(volume, model, device=DEVICE, tile_shape=(6, 16, 20)).output
+    np.testing.assert_allclose(there, expected, rtol=0, atol=1e-5 * np.ptp(expected))
 
 
 def test_a_plan_tells_the_memory_that_its_run_takes_at_most():

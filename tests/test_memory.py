@@ -31,7 +31,7 @@ def test_the_block_fits_into_the_memory_that_is_free(shape, free, kind, network)
     geometry, tile = tile_for(shape, free, kind, network=network)
     assert all(size % geometry.multiple == 0 for size in tile)
     for part in cut([Span(0, n) for n in shape], tile, geometry.multiple):
-        assert working_bytes(geometry.block_voxels(part), network) <= 0.6 * free
+        assert working_bytes(geometry.block_voxels(part), network, kind) <= 0.6 * free
 
 
 def test_more_memory_gives_fewer_tiles_up_to_a_moderate_block_on_the_cpu():

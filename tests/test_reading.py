@@ -1,11 +1,11 @@
-"""Reading ahead: in order, one at a time, errors where they belong; runs give the same."""
+"""Reading and launching ahead: in order, one at a time, errors where they belong; runs give the same."""
 
 import threading
 
 import numpy as np
 import pytest
 
-from napari_lucyd.deconvolution import Cancelled, deconvolve, inference, plan, run
+from napari_lucyd.deconvolution import Cancelled, deconvolve, inference, pipeline, plan, run
 from napari_lucyd.deconvolution.reading import Reader
 
 
@@ -74,7 +74,9 @@ def test_what_turns_out_not_to_be_wanted_is_waited_for_and_dropped_with_its_erro
 
 @pytest.fixture
 def ahead(monkeypatch):
-    monkeypatch.setattr(run, "READS_AHEAD", ("cpu",))
+    """The processor as a device that is given blocks as early as CUDA ones are."""
+    monkeypatch.setattr(pipeline, "READS_AHEAD", ("cpu",))
+    monkeypatch.setattr(pipeline, "LAUNCHES_AHEAD", ("cpu",))
 
 
 @pytest.fixture
@@ -90,9 +92,11 @@ def options(random_model_2d):
     return {"model": random_model_2d, "device": "cpu", "tile_shape": (16, 16), "axes": "TYX"}
 
 
-def test_a_run_that_reads_ahead_gives_the_same(series, options, monkeypatch):
+@pytest.mark.parametrize("launching", [(), ("cpu",)])
+def test_a_run_that_reads_ahead_gives_the_same(launching, series, options, monkeypatch):
     plain = deconvolve(series, **options)
-    monkeypatch.setattr(run, "READS_AHEAD", ("cpu",))
+    monkeypatch.setattr(pipeline, "READS_AHEAD", ("cpu",))
+    monkeypatch.setattr(pipeline, "LAUNCHES_AHEAD", launching)
     there = deconvolve(series, **options)
     for part in ("output", "correction_mask", "update_term"):
         np.testing.assert_array_equal(getattr(there, part), getattr(plain, part))
@@ -122,3 +126,55 @@ def test_a_run_that_is_stopped_leaves_no_thread(series, options, ahead):
     with pytest.raises(Cancelled):
         next(steps)
     assert not [each for each in threading.enumerate() if each.name.startswith("lucyd-reading")]
+
+
+def test_a_block_is_launched_before_the_last_is_waited_for(series, options, ahead, monkeypatch):
+    events = []
+    launch, store = pipeline.Pipeline._launch, run.Run._store
+    monkeypatch.setattr(
+        pipeline.Pipeline,
+        "_launch",
+        lambda self, key, next: events.append("launch") or launch(self, key, next),
+    )
+    monkeypatch.setattr(run.Run, "_store", lambda self, block: events.append("store") or store(self, block))
+
+    deconvolve(series, **options)
+
+    assert events == ["launch", *["launch", "store"] * 11, "store"]
+
+
+def test_what_fails_ahead_loses_nothing_and_counts_when_its_turn_comes(options, ahead):
+    class Failing:
+        """When broken, its last row cannot be read."""
+
+        shape, dtype = (48, 32), np.dtype(np.float32)
+        broken = False
+
+        def __getitem__(self, index):
+            part = np.random.default_rng(0).random(self.shape, dtype=np.float32)[index]
+            if self.broken and index[0].stop == self.shape[0]:
+                raise OSError("the disk is gone")
+            return part
+
+    source = Failing()
+    job = plan(source, **{**options, "axes": "YX", "tile_shape": (8, 32), "halo": 4})
+    steps = job.steps()
+    next(steps)
+    source.broken = True
+    done = [*_until(steps, OSError, "gone")]
+    # All but the last tile, which alone reaches the last row.
+    assert [progress.done for progress in done] == [2, 3, 4, 5]
+
+    source.broken = False
+    for _ in job.steps():
+        pass
+    np.testing.assert_array_equal(job.result().output, _plain(source, options))
+
+
+def _plain(source, options):
+    return deconvolve(source, **{**options, "axes": "YX", "tile_shape": (8, 32), "halo": 4}).output
+
+
+def _until(steps, kind, text):
+    with pytest.raises(kind, match=text):
+        yield from steps

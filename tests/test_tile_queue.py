@@ -14,13 +14,15 @@ def test_volumes_come_one_after_another_and_every_tile_once():
     tiles = [Tile((Span(0, 4), Span(0, 4))), Tile((Span(0, 4), Span(4, 6)))]
     queue = TileQueue([(0,), (1,)], tiles, voxels)
     assert (queue.total, queue.cost_left) == (4, 48)
-    seen, ends, announced = [], [], [queue.first]
+    seen, ends, announced, later = [], [], [queue.first], []
     while queue:
         seen.append(queue.first)
-        announced.append(queue.second)
+        announced.append(queue.ahead(1))
+        later.append(queue.ahead(2))
         ends.append(queue.finish())
     assert seen == [((0,), tiles[0]), ((0,), tiles[1]), ((1,), tiles[0]), ((1,), tiles[1])]
     assert announced == [*seen, None]
+    assert later == [*seen[2:], None, None]
     assert ends == [False, True, False, True]
     assert (queue.done, queue.cost_left) == (4, 0)
 

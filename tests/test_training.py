@@ -30,7 +30,7 @@ from napari_lucyd.training import TrainingConfig, load_config, loop, train
 from napari_lucyd.training.config import DataConfig, ScheduleConfig, parse_config
 from napari_lucyd.training.coverage import trained_for
 from napari_lucyd.training.data import Patch, Patches, _OpenSpecimen, _wide_blur
-from napari_lucyd.training.loss import LOSSES, local_flux_error, lucyd_loss, ssim_global
+from napari_lucyd.training.loss import local_flux_error, loss_of, lucyd_loss, ssim_global
 from napari_lucyd.training.start import start_from, start_near_identity
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -332,13 +332,17 @@ def test_each_network_has_the_loss_of_its_authors():
     image, truth, other = torch.rand(3, 2, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
     batch = Patch(image, truth, torch.full((2, 1, 1, 1, 1), 0.5))
     eq_8 = lucyd_loss(other / 2, truth / 2).item()
-    assert LOSSES["lucyd"](LucydOutput(other, image, image, image), batch).item() == pytest.approx(eq_8)
+    assert loss_of("lucyd")(LucydOutput(other, image, image, image), batch).item() == pytest.approx(eq_8)
     # RLN: its estimate is to be 0.8 truth + 0.2 image, and is off by 0.3 / 2.
     estimate = 0.8 * truth + 0.2 * image + 0.3
-    found = LOSSES["rln"](RlnOutput(other, estimate), batch).item()
+    found = loss_of("rln")(RlnOutput(other, estimate), batch).item()
     assert found == pytest.approx(eq_8 + 0.1 * 0.15**2, rel=1e-5)
-    found = LOSSES["care"](CareOutput(truth - 0.3, image), batch).item()
+    found = loss_of("care")(CareOutput(truth - 0.3, image), batch).item()
     assert found == pytest.approx(0.15, rel=1e-5)
+    # All of them can be given the squared error instead.
+    for network in ("lucyd", "rln", "care"):
+        found = loss_of(network, "mse")(CareOutput(truth - 0.3, image), batch).item()
+        assert found == pytest.approx(0.15**2, rel=1e-5)
 
 
 def test_local_flux_error_sees_a_wrong_level_and_no_rearrangement():
@@ -459,6 +463,7 @@ def test_first_steps_of_a_shipped_configuration_match_its_log(tmp_path):
         ("name = 'x'\n[schedule]\npatches = 20\ncycles = 3", "schedule.patches is 20; .* at least 24"),
         ("name = 'x'\n[schedule]\nvalidate_every = 0", "schedule.validate_every is 0; .* at least 1"),
         ("name = 'x'\n[schedule]\nlearning_rate = 0", "schedule.learning_rate is 0; .* positive"),
+        ("name = 'x'\n[schedule]\nloss = 'mae'", "schedule.loss is 'mae'; .* 'own' or 'mse'"),
     ],
 )
 def test_configuration_that_does_not_fit_is_refused_in_words(tmp_path, text, message):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -128,7 +128,11 @@ class Shown(NamedTuple):
     bright: bool
 
 
-def shown_parts(
+# Comes back with the parts: whether x' is bright, how far it is from the formula, its largest value.
+_FACTS = "facts"
+
+
+def parts_on_device(
     y: Tensor,
     raw: Any,
     network: Network,
@@ -136,11 +140,12 @@ def shown_parts(
     geometry: Geometry,
     group: Group,
     outputs: Sequence[str],
-) -> Shown:
-    """A network's parts in units of the image.
+) -> dict[str, Tensor]:
+    """A network's parts in units of the image, where they were computed; `shown_parts` reads them.
 
-    Where its last batch norm has a gain, that is folded into the correction mask: M' = g (y + M) - y, so that
-    x' = max(0, (y + M') u + o) agrees with Eq. 5 of the paper and u is neutral at 1.
+    Nothing here waits for the device. Where the network's last batch norm has a gain, that is folded into
+    the correction mask: M' = g (y + M) - y, so that x' = max(0, (y + M') u + o) agrees with Eq. 5 of the
+    paper and u is neutral at 1.
 
     Parameters
     ----------
@@ -153,17 +158,16 @@ def shown_parts(
     needed, inside = geometry.needed(tile), y[0, 0]
     with torch.inference_mode():
         available = {name: getattr(raw, name)[0, 0] for name in network.parts if hasattr(raw, name)}
-        output, deviation = available["output"], None
+        output = available["output"]
+        # Not of the largest value: one NaN would hide all the others.
+        facts = [(output.abs() > 0).any().float()]
         gain = network.output_gain()
         if gain is not None and "intermediate" in available:
             g, offset = gain
             intermediate = available["intermediate"] = g * available["intermediate"]
             mask = available["correction_mask"] = intermediate - inside
             formula = torch.relu((inside + mask) * available["update_term"] + offset)
-            largest = max(1.0, float(output.max()))
-            deviation = float((formula - output).abs().max()) / largest
-        # A NaN must not hide: comparisons with it are false.
-        bright = bool((output.abs() > 0).any())
+            facts += [(formula - output).abs().max(), output.max()]
         parts = {}
         for name in outputs:
             part = available[name]
@@ -176,8 +180,16 @@ def shown_parts(
                 part = part * group.s
             if name in ("output", "intermediate"):
                 part = part + group.lo
-            parts[name] = part.to("cpu", torch.float32).numpy()
-    return Shown(parts, deviation, bright)
+            parts[name] = part
+        return {**parts, _FACTS: torch.stack(facts)}
+
+
+def shown_parts(arrived: Mapping[str, npt.NDArray[np.float32]]) -> Shown:
+    """What `parts_on_device` gave, back from there."""
+    parts = dict(arrived)
+    bright, *formula = (float(value) for value in parts.pop(_FACTS))
+    deviation = formula[0] / max(1.0, formula[1]) if formula else None
+    return Shown(parts, deviation, bright > 0)
 
 
 def constant_parts(tile: Tile, group: Group, outputs: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:

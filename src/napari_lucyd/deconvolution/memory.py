@@ -44,6 +44,9 @@ _APPETITES = {
     "care": _Appetite(830, 3 * 2**20, 2**24),
 }
 
+# Where blocks are launched ahead, for each voxel: the input of the next one, and the four parts of the last.
+_AHEAD_BYTES = {"cuda": 20}
+
 # torch's own buffers and code, whatever the block.
 _FIXED_BYTES = 64 * 2**20
 
@@ -72,15 +75,19 @@ def appetite(network: Network, device: Device) -> str:
     return f"{network.name}, compiled{', planes' if network.config.dimension == 2 else ''}"
 
 
-def working_bytes(block_voxels: int, network: str) -> int:
-    """Memory that a network, as `appetite` has it, takes for one block."""
-    return _FIXED_BYTES + _APPETITES[network].voxel_bytes * block_voxels
+def working_bytes(block_voxels: int, network: str, kind: str) -> int:
+    """Memory that a network, as `appetite` has it, takes for blocks of a size on a device of ``kind``."""
+    return _FIXED_BYTES + _voxel_bytes(network, kind) * block_voxels
+
+
+def _voxel_bytes(network: str, kind: str) -> int:
+    return _APPETITES[network].voxel_bytes + _AHEAD_BYTES.get(kind, 0)
 
 
 def largest_block(free_bytes: int, kind: str, network: str) -> int:
     """Voxels of its largest block on a device of ``kind`` with ``free_bytes`` of memory free."""
     found = _APPETITES[network]
-    fits = int((_SHARE * free_bytes - _FIXED_BYTES) / found.voxel_bytes)
+    fits = int((_SHARE * free_bytes - _FIXED_BYTES) / _voxel_bytes(network, kind))
     return max(0, min(fits, found.cpu_voxels if kind == "cpu" else found.gpu_voxels))
 
 

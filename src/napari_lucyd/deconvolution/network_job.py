@@ -78,7 +78,8 @@ class NetworkJob(Job):
     def memory_bytes(self) -> int:
         """Peak working memory, results included; the input is not."""
         largest = math.prod(max(sizes) for sizes in self._block_sizes())
-        return self._choices.result_bytes + working_bytes(largest, appetite(self._model.network, self.device))
+        network = appetite(self._model.network, self.device)
+        return self._choices.result_bytes + working_bytes(largest, network, self.device.kind)
 
     def estimate_seconds(self) -> float:
         """See `Job.estimate_seconds`."""

@@ -57,12 +57,12 @@ class TileQueue:
         """The volume and the tile that come next."""
         return self._leads[0], self._current[0]
 
-    @property
-    def second(self) -> tuple[tuple[int, ...], Tile] | None:
-        """What comes after the first, if nothing is cut on the way."""
-        if len(self._current) > 1:
-            return self._leads[0], self._current[1]
-        return (self._leads[1], self._tiles[0]) if len(self._leads) > 1 else None
+    def ahead(self, steps: int) -> tuple[tuple[int, ...], Tile] | None:
+        """What comes so many steps after the first, if nothing is cut on the way."""
+        if steps < len(self._current):
+            return self._leads[0], self._current[steps]
+        volumes, tile = divmod(steps - len(self._current), len(self._tiles))
+        return (self._leads[volumes + 1], self._tiles[tile]) if volumes + 1 < len(self._leads) else None
 
     def finish(self) -> bool:
         """Strike off the first tile; says whether its volume is finished with it."""

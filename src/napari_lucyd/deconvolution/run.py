@@ -1,4 +1,4 @@
-"""The run itself: tile after tile through the network, into the result arrays."""
+"""The run itself: tile after tile of the queue, into the result arrays."""
 
 from __future__ import annotations
 
@@ -9,26 +9,22 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from napari_lucyd.deconvolution import inference
-from napari_lucyd.deconvolution.blocks import Block, Shown, constant_parts, read_block, shown_parts
 from napari_lucyd.deconvolution.choices import Choices
-from napari_lucyd.deconvolution.device import Device, release_memory
+from napari_lucyd.deconvolution.device import Device
 from napari_lucyd.deconvolution.errors import Cancelled, DeconvolutionError, OutOfMemory, let_go
 from napari_lucyd.deconvolution.normalization import Group, Statistics
+from napari_lucyd.deconvolution.pipeline import Launched, Pipeline
 from napari_lucyd.deconvolution.queue import TileQueue
-from napari_lucyd.deconvolution.reading import Reader
 from napari_lucyd.deconvolution.result import Progress
 from napari_lucyd.deconvolution.source import Source
-from napari_lucyd.deconvolution.tiling import Tile, cut
+from napari_lucyd.deconvolution.tiling import cut
 from napari_lucyd.deconvolution.trial import working_device
 from napari_lucyd.networks.network import Network
 
 NOTHING_BUT_ZEROS = "The network returned nothing but zeros"
-# Devices that leave the processor time to read the next block.
-READS_AHEAD = ("cuda", "mps")
 # Smaller volumes may well be restored to nothing but background.
 _FEW_VOXELS = 1000
 
@@ -42,20 +38,6 @@ def check_device(network: Network, device: Device) -> Device:
         inference.run_network(ready, torch.zeros((1, 1, *shape), device=device.torch))
 
     return working_device(device, trial, "run the network")
-
-
-class _Range:
-    """The values seen so far reach from ``low`` to ``high``."""
-
-    def __init__(self) -> None:
-        self.low, self.high = math.inf, -math.inf
-
-    def add(self, values: npt.NDArray[np.float32]) -> None:
-        self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
-
-    @property
-    def size(self) -> float:
-        return self.high - self.low
 
 
 class Run:
@@ -93,7 +75,7 @@ class Run:
         self._warn = warn
         # Of the volume in work: whether any voxel of x' is above 0, and what its voxels reach over.
         self._bright = False
-        self._range = _Range()
+        self._low, self._high = math.inf, -math.inf
         self._largest = math.inf  # block known to fit, in voxels
         self.tile_shape = tile_shape
         self.deviation: float | None = None
@@ -114,18 +96,13 @@ class Run:
         self, source: Source, statistics: Statistics, should_stop: Callable[[], bool] | None
     ) -> Iterator[Progress]:
         """Do what is left; see `Job.steps`."""
-        network = inference.prepare(self._model.network, self._device, should_stop)
         queue, choices = self.queue, self._choices
         started, computed = time.perf_counter(), 0
 
         def group_of(lead: tuple[int, ...]) -> Group:
             return statistics.group(dict(zip(choices.axes.leading, lead, strict=True)))
 
-        def read(what: tuple[tuple[int, ...], Tile]) -> Block:
-            lead, tile = what
-            return read_block(source, lead, tile, choices.geometry, group_of(lead))
-
-        reader = Reader(read, self._device.kind in READS_AHEAD)
+        pipeline = Pipeline(self._model.network, self._device, choices, source, group_of, should_stop)
         try:
             while queue:
                 if should_stop is not None and should_stop():
@@ -135,20 +112,19 @@ class Run:
                 if voxels > self._largest:
                     self._halve()
                     continue
-                group = group_of(lead)
                 too_large = False
                 try:
-                    self._do(network, reader.take(queue.first, queue.second), lead, tile, group)
+                    self._store(pipeline.take(queue, self._largest))
                 except (inference.BlockTooLarge, MemoryError):
                     too_large = True
                 # Not in the clause above: there the error still holds what has to be released.
                 if too_large:
                     self._largest = voxels - 1
-                    release_memory(self._device)
+                    pipeline.forget()
                     self._halve()
                     continue
                 if queue.finish():
-                    self._check_volume(lead, group)
+                    self._check_volume(lead, group_of(lead))
                 computed += voxels
                 seconds_left = (time.perf_counter() - started) / computed * queue.cost_left
                 where = choices.where(lead, tile)
@@ -157,55 +133,34 @@ class Run:
             let_go(error)
             raise
         finally:
-            reader.close()
-            del network
-            release_memory(self._device)
+            pipeline.close()
 
-    def _do(self, network: Any, block: Block, lead: tuple[int, ...], tile: Tile, group: Group) -> None:
-        choices = self._choices
-        self._range.add(block.values)
-        if group.constant:
-            self._bright = True
-            parts = constant_parts(tile, group, choices.outputs)
-        else:
-            shown = self._compute(network, block.values, tile, group)
-            if shown.deviation is not None:
-                self.deviation = max(self.deviation or 0.0, shown.deviation)
-            self._bright |= shown.bright
-            parts = shown.parts
+    def _store(self, launched: Launched) -> None:
+        """Wait for a block, and put what came of it where it belongs."""
+        choices, (lead, tile) = self._choices, launched.key
+        shown = launched.finish()
+        self._low, self._high = min(self._low, launched.low), max(self._high, launched.high)
+        if shown.deviation is not None:
+            self.deviation = max(self.deviation or 0.0, shown.deviation)
+        self._bright |= shown.bright
         where = choices.where(lead, tile)
         shape = tuple(part.stop - part.start for part in where)
-        for name, part in parts.items():
+        for name, part in shown.parts.items():
             if not np.isfinite(part).all():
                 raise DeconvolutionError(
                     f"The network gave values that are not finite ({name} of {choices.label(lead)}). Its "
                     "weights may be damaged, or the image's intensities far from those it was trained on: "
                     "try another normalization or model."
                 )
-            values = part if block.missing is None else np.where(block.missing, np.float32(np.nan), part)
-            self.arrays[name][where] = values.reshape(shape)
-
-    def _compute(self, network: Any, values: Any, tile: Tile, group: Group) -> Shown:
-        """One block through the network; ``values`` are overwritten."""
-        choices = self._choices
-        try:
-            values -= np.float32(group.lo)
-            values /= np.float32(group.s)
-            y = torch.from_numpy(values)[None, None].to(self._device.torch)
-            run = inference.run_flipped if choices.flips else inference.run_network
-            inside: tuple[Any, ...] = choices.geometry.inside(tile)
-            raw = run(network, y, inside)
-            return shown_parts(
-                y[(..., *inside)], raw, self._model.network, tile, choices.geometry, group, choices.outputs
+            values = (
+                part if launched.missing is None else np.where(launched.missing, np.float32(np.nan), part)
             )
-        except (RuntimeError, MemoryError) as error:
-            if inference.is_out_of_memory(error):
-                raise inference.BlockTooLarge(str(error)) from None
-            raise DeconvolutionError(f"torch reports: {error}") from error
+            self.arrays[name][where] = values.reshape(shape)
 
     def _check_volume(self, lead: tuple[int, ...], group: Group) -> None:
         bright, self._bright = self._bright, False
-        contrast, self._range = self._range.size / group.s, _Range()
+        contrast = (self._high - self._low) / group.s
+        self._low, self._high = math.inf, -math.inf
         if bright or contrast == 0:
             return
         text = f"{NOTHING_BUT_ZEROS} for {self._choices.label(lead)}"

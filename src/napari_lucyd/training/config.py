@@ -123,8 +123,11 @@ class ScheduleConfig:
         The peak of the one-cycle schedule of Adam.
     cycles
         How many such cycles the run has, one after the other: each warms up and anneals to nearly zero.
+    loss
+        ``"own"``: what the network's authors train it with. ``"mse"``: the mean squared error, which PSNR is
+        made of.
     flux_weight
-        Of the squared error of local means, added to the paper's loss: keeps flux and background levels.
+        Of the squared error of local means, added to the loss: keeps flux and background levels.
     free_norms
         Share of the steps, from the first on, in which batch norms use the statistics of the batch. After
         that they keep their running ones, as in use: only so can the network learn what level and what
@@ -151,6 +154,7 @@ class ScheduleConfig:
     batch_size: int = 8
     learning_rate: float = 4e-3
     cycles: int = 1
+    loss: str = "own"
     flux_weight: float = 0.0
     free_norms: float = 1.0
     near_identity: bool = False
@@ -169,6 +173,8 @@ class ScheduleConfig:
         for name in ("learning_rate", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"schedule.{name} is {getattr(self, name)}; it has to be a positive number.")
+        if self.loss not in ("own", "mse"):
+            raise ValueError(f"schedule.loss is {self.loss!r}; it has to be 'own' or 'mse'.")
         least = self.batch_size * self.cycles
         if self.patches < least:
             raise ValueError(

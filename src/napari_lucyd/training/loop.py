@@ -25,7 +25,7 @@ from napari_lucyd.training.config import TrainingConfig, load_config, parse_conf
 from napari_lucyd.training.coverage import trained_for
 from napari_lucyd.training.data import VALIDATION_PHANTOMS, Patch, Patches
 from napari_lucyd.training.finish import finish
-from napari_lucyd.training.loss import LOSSES, local_flux_error, ssim_global
+from napari_lucyd.training.loss import local_flux_error, loss_of, ssim_global
 from napari_lucyd.training.start import start_from, start_near_identity
 
 LOG_COLUMNS = ("step", "patches", "learning_rate", "loss", "validation_psnr", "validation_ssim_global")
@@ -150,7 +150,7 @@ class _Run:
         self.network: Network = network.to(device).to(memory_format=self.layout)  # type: ignore[call-overload]
         # Averaging the batch norms' running statistics too keeps them those of the averaged weights.
         self.averaged = AveragedModel(self.network, use_buffers=True)
-        self.loss = LOSSES[network.name]
+        self.loss = loss_of(network.name, schedule.loss)
         self.optimizer = torch.optim.Adam(self.network.parameters(), betas=(0.9, 0.999))
         self.schedule = self.cycle()
         self.forward: nn.Module = self.network

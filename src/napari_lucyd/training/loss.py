@@ -1,4 +1,4 @@
-"""What each network is trained to lower: its authors' loss, on what it gives for a batch.
+"""What each network is trained to lower on a batch: its authors' loss, or the mean squared error.
 
 LUCYD: Eq. 8 of Chobola et al. (MICCAI 2023). RLN: Li et al., Nature Methods 19, 1427 (2022). CARE: Weigert et
 al., Nature Methods 15, 1090 (2018).
@@ -91,6 +91,22 @@ def _care(result: CareOutput, batch: Patch) -> Tensor:
     return ((result.output - batch.truth) * batch.weight).abs().mean()
 
 
-# By the network's name: from its named tuple and the batch that it was given to a scalar. Images count on the
-# scale that the batch's weights take them back to.
-LOSSES: dict[str, Callable[[Any, Patch], Tensor]] = {"lucyd": _lucyd, "rln": _rln, "care": _care}
+def _mse(result: LucydOutput | RlnOutput | CareOutput, batch: Patch) -> Tensor:
+    return ((result.output - batch.truth) * batch.weight).square().mean()
+
+
+_OWN: dict[str, Callable[[Any, Patch], Tensor]] = {"lucyd": _lucyd, "rln": _rln, "care": _care}
+
+
+def loss_of(network: str, kind: str = "own") -> Callable[[Any, Patch], Tensor]:
+    """The loss of a network, from its named tuple and the batch that it was given to a scalar.
+
+    Parameters
+    ----------
+    network
+        Its name: ``"lucyd"``, ``"rln"``, ``"care"``.
+    kind
+        ``"own"``: its authors'. ``"mse"``: the mean squared error. In all of them images count on the scale
+        that the batch's weights take them back to.
+    """
+    return _mse if kind == "mse" else _OWN[network]

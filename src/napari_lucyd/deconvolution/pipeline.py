@@ -1,0 +1,206 @@
+"""Blocks on their way through the network: read, computed, and given back, several at a time where that pays.
+
+On CUDA the device computes one block while the processor reads the next and stores what came of the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from napari_lucyd.deconvolution import inference
+from napari_lucyd.deconvolution.blocks import (
+    Shown,
+    constant_parts,
+    parts_on_device,
+    read_block,
+    shown_parts,
+)
+from napari_lucyd.deconvolution.choices import Choices
+from napari_lucyd.deconvolution.device import Device, release_memory
+from napari_lucyd.deconvolution.errors import DeconvolutionError
+from napari_lucyd.deconvolution.normalization import Group
+from napari_lucyd.deconvolution.queue import TileQueue
+from napari_lucyd.deconvolution.reading import Reader
+from napari_lucyd.deconvolution.source import Source
+from napari_lucyd.deconvolution.tiling import Tile
+from napari_lucyd.deconvolution.transfer import transfer
+from napari_lucyd.networks.network import Network
+
+# Devices that leave the processor time to read the next block.
+READS_AHEAD = ("cuda", "mps")
+# Devices that are given the next block before what came of the last is waited for.
+LAUNCHES_AHEAD = ("cuda",)
+
+_Key = tuple[tuple[int, ...], Tile]
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A block as the network takes it, still with the processor; no values where the volume is constant."""
+
+    values: Tensor | None
+    missing: npt.NDArray[np.bool_] | None
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A block that the device was given.
+
+    Attributes
+    ----------
+    key
+        Of which volume, and its tile.
+    missing
+        Which voxels of the tile are NaN in the source (None: none).
+    low, high
+        What the block's values reach over, in units of the image.
+    finish
+        Waits for the device, and says what the tile contributes.
+    """
+
+    key: _Key
+    missing: npt.NDArray[np.bool_] | None
+    low: float
+    high: float
+    finish: Callable[[], Shown]
+
+
+class Pipeline:
+    """Takes the first tile of a queue, and the ones behind it, through a network.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode.
+    device, choices
+        Of the plan.
+    source
+        What is read.
+    group_of
+        How a volume is normalised, by its leading indices.
+    should_stop
+        Asked between layers.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        device: Device,
+        choices: Choices,
+        source: Source,
+        group_of: Callable[[tuple[int, ...]], Group],
+        should_stop: Callable[[], bool] | None,
+    ) -> None:
+        self._network = network
+        self._device = device
+        self._choices = choices
+        self._source = source
+        self._group_of = group_of
+        self._ready = inference.prepare(network, device, should_stop)
+        self._copies = transfer(device)
+        self._reader = Reader(self._read, device.kind in READS_AHEAD)
+        self._launched: Launched | None = None
+
+    def take(self, queue: TileQueue, largest: float) -> Launched:
+        """The first tile of the queue, and the second behind it is launched where the device does that.
+
+        Parameters
+        ----------
+        queue
+            Not empty. It is not changed.
+        largest
+            No block of more voxels is launched ahead.
+
+        Raises
+        ------
+        BlockTooLarge
+            If memory runs out; also when what is returned is waited for.
+        DeconvolutionError
+            If torch reports any other error; likewise.
+        Exception
+            Whatever reading the source raises.
+        """
+        first, self._launched = self._launched, None
+        if first is None or first.key != queue.first:
+            first = self._launch(queue.first, queue.ahead(1))
+        second = queue.ahead(1)
+        if (
+            second is not None
+            and self._device.kind in LAUNCHES_AHEAD
+            and self._choices.geometry.block_voxels(second[1]) <= largest
+        ):
+            try:
+                self._launched = self._launch(second, queue.ahead(2))
+            except Exception:
+                # The first is not to be lost by it. It is tried again in its turn; then its error counts.
+                self._launched = None
+        return first
+
+    def forget(self) -> None:
+        """Drop what was launched ahead, and give the device's memory back."""
+        self._launched = None
+        release_memory(self._device)
+
+    def close(self) -> None:
+        """Wait for what is being read, and let everything go."""
+        self._reader.close()
+        self._ready = None
+        self.forget()
+
+    def _read(self, key: _Key) -> _Read:
+        lead, tile = key
+        group = self._group_of(lead)
+        values, missing = read_block(self._source, lead, tile, self._choices.geometry, group)
+        low, high = float(values.min()), float(values.max())
+        if group.constant:
+            return _Read(None, missing, low, high)
+        values -= np.float32(group.lo)
+        values /= np.float32(group.s)
+        return _Read(self._copies.stage(values), missing, low, high)
+
+    def _launch(self, key: _Key, following: _Key | None) -> Launched:
+        block = self._reader.take(key, following)
+        return Launched(key, block.missing, block.low, block.high, self._compute(key, block))
+
+    def _compute(self, key: _Key, block: _Read) -> Callable[[], Shown]:
+        choices, (lead, tile) = self._choices, key
+        group = self._group_of(lead)
+        if block.values is None:
+            shown = Shown(constant_parts(tile, group, choices.outputs), None, True)
+            return lambda: shown
+        run = inference.run_flipped if choices.flips else inference.run_network
+        inside: tuple[Any, ...] = choices.geometry.inside(tile)
+        with _torch_errors():
+            y = self._copies.up(block.values[None, None])
+            raw = run(self._ready, y, inside)
+            wanted = y[(..., *inside)]
+            parts = parts_on_device(
+                wanted, raw, self._network, tile, choices.geometry, group, choices.outputs
+            )
+            wait = self._copies.down(parts)
+
+        def finish() -> Shown:
+            with _torch_errors():
+                return shown_parts(wait())
+
+        return finish
+
+
+@contextmanager
+def _torch_errors() -> Iterator[None]:
+    """What torch raises, as errors that a run understands."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if inference.is_out_of_memory(error):
+            raise inference.BlockTooLarge(str(error)) from None
+        raise DeconvolutionError(f"torch reports: {error}") from error
