@@ -339,10 +339,9 @@ def test_each_network_has_the_loss_of_its_authors():
     assert found == pytest.approx(eq_8 + 0.1 * 0.15**2, rel=1e-5)
     found = loss_of("care")(CareOutput(truth - 0.3, image), batch).item()
     assert found == pytest.approx(0.15, rel=1e-5)
-    # All of them can be given the squared error instead.
-    for network in ("lucyd", "rln", "care"):
-        found = loss_of(network, "mse")(CareOutput(truth - 0.3, image), batch).item()
-        assert found == pytest.approx(0.15**2, rel=1e-5)
+    # Any of them can be given LUCYD's instead.
+    found = loss_of("care", "lucyd")(CareOutput(other, image), batch).item()
+    assert found == pytest.approx(eq_8)
 
 
 def test_local_flux_error_sees_a_wrong_level_and_no_rearrangement():
@@ -463,7 +462,7 @@ def test_first_steps_of_a_shipped_configuration_match_its_log(tmp_path):
         ("name = 'x'\n[schedule]\npatches = 20\ncycles = 3", "schedule.patches is 20; .* at least 24"),
         ("name = 'x'\n[schedule]\nvalidate_every = 0", "schedule.validate_every is 0; .* at least 1"),
         ("name = 'x'\n[schedule]\nlearning_rate = 0", "schedule.learning_rate is 0; .* positive"),
-        ("name = 'x'\n[schedule]\nloss = 'mae'", "schedule.loss is 'mae'; .* 'own' or 'mse'"),
+        ("name = 'x'\n[schedule]\nloss = 'mae'", "schedule.loss is 'mae'; .* 'own' or 'lucyd'"),
     ],
 )
 def test_configuration_that_does_not_fit_is_refused_in_words(tmp_path, text, message):

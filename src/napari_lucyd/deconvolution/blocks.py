@@ -118,22 +118,42 @@ def read_block(source: Source, lead: Sequence[int], tile: Tile, geometry: Geomet
 class Shown(NamedTuple):
     """What a tile contributes.
 
-    ``parts`` are in the units a person is shown; ``deviation`` is the largest difference between x' and
-    max(0, (y + M') u + o), as a share of the range, None for networks that have no such formula; ``bright``
-    says whether any voxel of x' is other than 0.
+    Attributes
+    ----------
+    parts
+        In the units a person is shown.
+    broken
+        Those of them with values that are not finite.
+    deviation
+        Largest difference between x' and max(0, (y + M') u + o), as a share of the range; None for networks
+        that have no such formula.
+    bright
+        Whether any voxel of x' is other than 0.
+    low, high
+        What the block's own values reach over, in units of the image.
     """
 
     parts: dict[str, npt.NDArray[np.float32]]
+    broken: tuple[str, ...]
     deviation: float | None
     bright: bool
+    low: float
+    high: float
 
 
-# Comes back with the parts: whether x' is bright, how far it is from the formula, its largest value.
+# Come back with the parts.
 _FACTS = "facts"
+
+
+def normalized(values: Tensor, group: Group) -> tuple[Tensor, Tensor]:
+    """A block's values, which are overwritten, as the network takes them; and what they reached over."""
+    reach = torch.stack(torch.aminmax(values))
+    return values.sub_(float(np.float32(group.lo))).div_(float(np.float32(group.s))), reach
 
 
 def parts_on_device(
     y: Tensor,
+    reach: Tensor,
     raw: Any,
     network: Network,
     tile: Tile,
@@ -152,6 +172,8 @@ def parts_on_device(
     y, raw
         (1, 1, …): the network's input, and what it gave for it (all parts, or the output alone), of that part
         of the block that the tile is made from.
+    reach
+        Of the whole block, from `normalized`.
     network
         Says what there is.
     """
@@ -159,8 +181,8 @@ def parts_on_device(
     with torch.inference_mode():
         available = {name: getattr(raw, name)[0, 0] for name in network.parts if hasattr(raw, name)}
         output = available["output"]
-        # Not of the largest value: one NaN would hide all the others.
-        facts = [(output.abs() > 0).any().float()]
+        # Not by the largest value: one NaN would hide all the others.
+        facts = [*reach, (output.abs() > 0).any().float()]
         gain = network.output_gain()
         if gain is not None and "intermediate" in available:
             g, offset = gain
@@ -168,7 +190,7 @@ def parts_on_device(
             mask = available["correction_mask"] = intermediate - inside
             formula = torch.relu((inside + mask) * available["update_term"] + offset)
             facts += [(formula - output).abs().max(), output.max()]
-        parts = {}
+        parts: dict[str, Tensor] = {}
         for name in outputs:
             part = available[name]
             if geometry.resampling is not None:
@@ -181,18 +203,21 @@ def parts_on_device(
             if name in ("output", "intermediate"):
                 part = part + group.lo
             parts[name] = part
-        return {**parts, _FACTS: torch.stack(facts)}
+        finite = [part.isfinite().all().float() for part in parts.values()]
+        return {**parts, _FACTS: torch.stack([*finite, *facts])}
 
 
 def shown_parts(arrived: Mapping[str, npt.NDArray[np.float32]]) -> Shown:
     """What `parts_on_device` gave, back from there."""
     parts = dict(arrived)
-    bright, *formula = (float(value) for value in parts.pop(_FACTS))
+    facts = parts.pop(_FACTS).tolist()
+    broken = tuple(name for name, finite in zip(parts, facts, strict=False) if not finite)
+    low, high, bright, *formula = facts[len(parts) :]
     deviation = formula[0] / max(1.0, formula[1]) if formula else None
-    return Shown(parts, deviation, bright > 0)
+    return Shown(parts, broken, deviation, bright > 0, low, high)
 
 
-def constant_parts(tile: Tile, group: Group, outputs: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
+def constant_parts(tile: Tile, group: Group, outputs: Sequence[str]) -> Shown:
     """What a constant image gives: itself, with nothing corrected."""
     values = {
         "output": group.minimum,
@@ -200,4 +225,5 @@ def constant_parts(tile: Tile, group: Group, outputs: Sequence[str]) -> dict[str
         "update_term": 1.0,
         "intermediate": group.minimum,
     }
-    return {name: np.full(tile.shape, values[name], dtype=np.float32) for name in outputs}
+    parts = {name: np.full(tile.shape, values[name], dtype=np.float32) for name in outputs}
+    return Shown(parts, (), None, True, group.minimum, group.minimum)

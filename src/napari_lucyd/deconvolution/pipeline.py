@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from napari_lucyd.deconvolution import inference
 from napari_lucyd.deconvolution.blocks import (
     Shown,
     constant_parts,
+    normalized,
     parts_on_device,
     read_block,
     shown_parts,
@@ -41,14 +42,11 @@ LAUNCHES_AHEAD = ("cuda",)
 _Key = tuple[tuple[int, ...], Tile]
 
 
-@dataclass(frozen=True)
-class _Read:
-    """A block as the network takes it, still with the processor; no values where the volume is constant."""
+class _Read(NamedTuple):
+    """A block that is still with the processor; no values where the volume is constant."""
 
     values: Tensor | None
     missing: npt.NDArray[np.bool_] | None
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -61,16 +59,12 @@ class Launched:
         Of which volume, and its tile.
     missing
         Which voxels of the tile are NaN in the source (None: none).
-    low, high
-        What the block's values reach over, in units of the image.
     finish
         Waits for the device, and says what the tile contributes.
     """
 
     key: _Key
     missing: npt.NDArray[np.bool_] | None
-    low: float
-    high: float
     finish: Callable[[], Shown]
 
 
@@ -159,32 +153,30 @@ class Pipeline:
     def _read(self, key: _Key) -> _Read:
         lead, tile = key
         group = self._group_of(lead)
+        if group.constant and not group.nan_voxels:
+            return _Read(None, None)
         values, missing = read_block(self._source, lead, tile, self._choices.geometry, group)
-        low, high = float(values.min()), float(values.max())
-        if group.constant:
-            return _Read(None, missing, low, high)
-        values -= np.float32(group.lo)
-        values /= np.float32(group.s)
-        return _Read(self._copies.stage(values), missing, low, high)
+        return _Read(None if group.constant else self._copies.stage(values), missing)
 
     def _launch(self, key: _Key, following: _Key | None) -> Launched:
         block = self._reader.take(key, following)
-        return Launched(key, block.missing, block.low, block.high, self._compute(key, block))
+        return Launched(key, block.missing, self._compute(key, block.values))
 
-    def _compute(self, key: _Key, block: _Read) -> Callable[[], Shown]:
+    def _compute(self, key: _Key, values: Tensor | None) -> Callable[[], Shown]:
+        """Have one block computed; its values are overwritten."""
         choices, (lead, tile) = self._choices, key
         group = self._group_of(lead)
-        if block.values is None:
-            shown = Shown(constant_parts(tile, group, choices.outputs), None, True)
+        if values is None:
+            shown = constant_parts(tile, group, choices.outputs)
             return lambda: shown
         run = inference.run_flipped if choices.flips else inference.run_network
         inside: tuple[Any, ...] = choices.geometry.inside(tile)
         with _torch_errors():
-            y = self._copies.up(block.values[None, None])
+            y, reach = normalized(self._copies.up(values[None, None]), group)
             raw = run(self._ready, y, inside)
             wanted = y[(..., *inside)]
             parts = parts_on_device(
-                wanted, raw, self._network, tile, choices.geometry, group, choices.outputs
+                wanted, reach, raw, self._network, tile, choices.geometry, group, choices.outputs
             )
             wait = self._copies.down(parts)
 

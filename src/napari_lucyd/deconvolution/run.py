@@ -139,14 +139,14 @@ class Run:
         """Wait for a block, and put what came of it where it belongs."""
         choices, (lead, tile) = self._choices, launched.key
         shown = launched.finish()
-        self._low, self._high = min(self._low, launched.low), max(self._high, launched.high)
+        self._low, self._high = min(self._low, shown.low), max(self._high, shown.high)
         if shown.deviation is not None:
             self.deviation = max(self.deviation or 0.0, shown.deviation)
         self._bright |= shown.bright
         where = choices.where(lead, tile)
         shape = tuple(part.stop - part.start for part in where)
         for name, part in shown.parts.items():
-            if not np.isfinite(part).all():
+            if name in shown.broken:
                 raise DeconvolutionError(
                     f"The network gave values that are not finite ({name} of {choices.label(lead)}). Its "
                     "weights may be damaged, or the image's intensities far from those it was trained on: "

@@ -124,8 +124,7 @@ class ScheduleConfig:
     cycles
         How many such cycles the run has, one after the other: each warms up and anneals to nearly zero.
     loss
-        ``"own"``: what the network's authors train it with. ``"mse"``: the mean squared error, which PSNR is
-        made of.
+        ``"own"``: what the network's authors train it with. ``"lucyd"``: LUCYD's, for any network.
     flux_weight
         Of the squared error of local means, added to the loss: keeps flux and background levels.
     free_norms
@@ -173,8 +172,8 @@ class ScheduleConfig:
         for name in ("learning_rate", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"schedule.{name} is {getattr(self, name)}; it has to be a positive number.")
-        if self.loss not in ("own", "mse"):
-            raise ValueError(f"schedule.loss is {self.loss!r}; it has to be 'own' or 'mse'.")
+        if self.loss not in ("own", "lucyd"):
+            raise ValueError(f"schedule.loss is {self.loss!r}; it has to be 'own' or 'lucyd'.")
         least = self.batch_size * self.cycles
         if self.patches < least:
             raise ValueError(

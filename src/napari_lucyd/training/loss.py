@@ -1,4 +1,4 @@
-"""What each network is trained to lower on a batch: its authors' loss, or the mean squared error.
+"""What each network is trained to lower, on what it gives for a batch: its authors' loss, or LUCYD's.
 
 LUCYD: Eq. 8 of Chobola et al. (MICCAI 2023). RLN: Li et al., Nature Methods 19, 1427 (2022). CARE: Weigert et
 al., Nature Methods 15, 1090 (2018).
@@ -76,7 +76,7 @@ def local_flux_error(output: Tensor, truth: Tensor) -> Tensor:
     return pool(output - truth, FLUX_CUBE).square().mean()
 
 
-def _lucyd(result: LucydOutput, batch: Patch) -> Tensor:
+def _lucyd(result: LucydOutput | RlnOutput | CareOutput, batch: Patch) -> Tensor:
     return lucyd_loss(result.output * batch.weight, batch.truth * batch.weight)
 
 
@@ -91,10 +91,6 @@ def _care(result: CareOutput, batch: Patch) -> Tensor:
     return ((result.output - batch.truth) * batch.weight).abs().mean()
 
 
-def _mse(result: LucydOutput | RlnOutput | CareOutput, batch: Patch) -> Tensor:
-    return ((result.output - batch.truth) * batch.weight).square().mean()
-
-
 _OWN: dict[str, Callable[[Any, Patch], Tensor]] = {"lucyd": _lucyd, "rln": _rln, "care": _care}
 
 
@@ -106,7 +102,7 @@ def loss_of(network: str, kind: str = "own") -> Callable[[Any, Patch], Tensor]:
     network
         Its name: ``"lucyd"``, ``"rln"``, ``"care"``.
     kind
-        ``"own"``: its authors'. ``"mse"``: the mean squared error. In all of them images count on the scale
-        that the batch's weights take them back to.
+        ``"own"``: its authors'. ``"lucyd"``: Eq. 8 on its output. In all of them images count on the scale that
+        the batch's weights take them back to.
     """
-    return _mse if kind == "mse" else _OWN[network]
+    return _lucyd if kind == "lucyd" else _OWN[network]

@@ -1,0 +1,86 @@
+"""Draw how validation went while the models were trained, from the logs in configs/; needs matplotlib.
+
+python scripts/curves.py
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = ROOT / "configs"
+PICTURE = ROOT / "docs" / "images" / "training.png"
+# What the models compared in Tables 2 and 3 were trained on, and of which network; the rest of the name is a budget.
+DATA = ("mixture", "nuclei", "membranes")
+COLOURS = {"LUCYD": "#0072b2", "RLN": "#d55e00", "CARE": "#009e73"}
+LAST = 0.2  # of a run: its end
+
+Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+
+
+def curve(name: str) -> Curve:
+    """Return the patches seen and the PSNR on validation patches, in dB, wherever a run was validated."""
+    with (CONFIGS / f"{name}.log.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["validation_psnr"]]
+    return (
+        np.array([float(row["patches"]) for row in rows]),
+        np.array([float(row["validation_psnr"]) for row in rows]),
+    )
+
+
+def runs(data: str) -> list[str]:
+    """Return the names of the runs on one kind of data, that have a log."""
+    names = sorted(path.name.removesuffix(".log.csv") for path in CONFIGS.glob("*.log.csv"))
+    return [name for name in names if name.partition("-")[0] == data]
+
+
+def network(name: str) -> str:
+    """Return which network a run trained."""
+    parts = name.split("-")
+    return next((title for title in ("RLN", "CARE") if title.lower() in parts), "LUCYD")
+
+
+def gain_at_the_end(name: str) -> float | None:
+    """Return what the last fifth of a run gained, in dB; None where it was validated too seldom to tell."""
+    patches, psnr = curve(name)
+    begin = (1 - LAST) * patches[-1]
+    if patches[0] > begin:
+        return None
+    return float(psnr[-1] - np.interp(begin, patches, psnr))
+
+
+def draw() -> None:
+    """Write the picture for docs/results.md."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, len(DATA), figsize=(4.2 * len(DATA), 3.4), layout="constrained")
+    for ax, data in zip(axes, DATA, strict=True):
+        for name in runs(data):
+            patches, psnr = curve(name)
+            kind = network(name)
+            ax.plot(patches, psnr, "o-", markersize=2.5, linewidth=1.2, color=COLOURS[kind], label=kind)
+            ax.annotate(
+                f"{patches[-1]:,.0f}",
+                (patches[-1], psnr[-1]),
+                fontsize=7,
+                xytext=(3, 3),
+                textcoords="offset points",
+            )
+        handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+        ax.legend(handles.values(), handles.keys(), fontsize=8, loc="lower right")
+        ax.set(title=data, xlabel="patches seen", xscale="log", ylim=(20, None))
+        ax.grid(alpha=0.25)
+    axes[0].set_ylabel("PSNR on validation patches, dB")
+    figure.savefig(PICTURE, dpi=110, pil_kwargs={"optimize": True})
+    print(PICTURE.name)
+
+
+if __name__ == "__main__":
+    draw()
