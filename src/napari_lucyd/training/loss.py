@@ -1,4 +1,4 @@
-"""What each network is trained to lower, on what it gives for a batch: its authors' loss, or LUCYD's.
+"""What a network is trained to lower, on what it gives for a batch: its authors' loss, or LUCYD's.
 
 LUCYD: Eq. 8 of Chobola et al. (MICCAI 2023). RLN: Li et al., Nature Methods 19, 1427 (2022). CARE: Weigert et
 al., Nature Methods 15, 1090 (2018).
@@ -102,7 +102,7 @@ def loss_of(network: str, kind: str = "own") -> Callable[[Any, Patch], Tensor]:
     network
         Its name: ``"lucyd"``, ``"rln"``, ``"care"``.
     kind
-        ``"own"``: its authors'. ``"lucyd"``: Eq. 8 on its output. In all of them images count on the scale that
-        the batch's weights take them back to.
+        ``"own"``: its authors'. ``"lucyd"``: Eq. 8 on its output. In all of them images count on the scale
+        that the batch's weights take them back to.
     """
     return _lucyd if kind == "lucyd" else _OWN[network]
