@@ -14,7 +14,7 @@ import numpy.typing as npt
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
 PICTURE = ROOT / "docs" / "images" / "training.png"
-# What the models compared in Tables 2 and 3 were trained on, and of which network; the rest of the name is a budget.
+# What the models of Tables 2 and 3 were trained on; their names go on with network and budget.
 DATA = ("mixture", "nuclei", "membranes")
 COLOURS = {"LUCYD": "#0072b2", "RLN": "#d55e00", "CARE": "#009e73"}
 LAST = 0.2  # of a run: its end

@@ -49,6 +49,12 @@ def test_names_that_the_array_carries_are_used_where_understood(dims, names):
     assert name_axes((2, 2, 9, 9, 9), U16, 3, dims=dims).names == names
 
 
+@pytest.mark.parametrize("dims", [("y", "x", "z"), ("x", "y", "z"), ("z", "x", "y")])
+def test_names_in_an_order_that_cannot_be_used_are_not_overlooked(dims):
+    with pytest.raises(ValueError, match="has to end in 'YX'"):
+        name_axes((9, 8, 7), U16, 3, dims=dims)
+
+
 def test_z_need_not_be_next_to_the_plane():
     axes = name_axes((9, 2, 8, 7), U16, 3, "ZCYX")
     assert axes.volume_shape == (9, 8, 7)

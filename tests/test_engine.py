@@ -322,6 +322,70 @@ def test_masked_voxels_are_taken_as_nan(model_2d):
     np.testing.assert_array_equal(np.isnan(deconvolve(plane, model_2d).output), plane.mask)
 
 
+def test_masked_voxels_in_chunks_are_too(model_2d):
+    da = pytest.importorskip("dask.array")
+    plane = np.ma.masked_greater(image(12, 13).astype(np.int32), 200)
+    chunked = da.from_array(plane, chunks=(6, 13))
+    expected = deconvolve(plane, model_2d).output
+    assert np.isnan(expected).any()
+    np.testing.assert_array_equal(deconvolve(chunked, model_2d).output, expected)
+
+
+@pytest.mark.parametrize(
+    "plane",
+    [
+        np.random.default_rng(0).random((9, 9)) + 1e9,
+        np.arange(81, dtype=np.uint32).reshape(9, 9) % 100 + np.uint32(4_000_000_000),
+        np.arange(81).reshape(9, 9) + 2**62,
+    ],
+)
+def test_what_float32_cannot_tell_apart_is_no_constant_image(model_2d, plane):
+    with pytest.raises(ValueError, match="Subtract an offset"):
+        deconvolve(plane, model_2d)
+    constant = np.full_like(plane, plane[0, 0])
+    assert np.ptp(deconvolve(constant, model_2d).output) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"axes": ("Y", "X")}, "axes is"),
+        ({"separate": None}, "separate is"),
+        ({"tile_shape": 32}, "tile_shape is 32"),
+        ({"tile_shape": (float("nan"), 8)}, "whole numbers"),
+        ({"voxel_size": 1.0}, "voxel_size is"),
+        ({"region": slice(0, 4)}, "slices are needed"),
+    ],
+)
+def test_options_of_a_wrong_kind_are_named(model_2d, options, message):
+    with pytest.raises(TypeError, match=message):
+        plan(image(9, 9), model_2d, **options)
+
+
+def test_a_models_name_is_not_a_model():
+    with pytest.raises(TypeError, match=r"model is 'general'; .* load_model"):
+        plan(image(9, 9), "general")
+
+
+def test_misspelt_entries_of_a_normalization_are_named(model_2d):
+    with pytest.raises(ValueError, match="no 'lo_percent'; it takes 'method', 'low'"):
+        plan(image(9, 9), model_2d, normalization={"method": "percentile", "lo_percent": 25})
+
+
+def test_statistics_of_volumes_scaled_by_themselves_are_for_such_runs(model_2d):
+    series = np.stack([image(9, 9), 3 * image(9, 9)])
+    statistics = plan(series, model_2d, axes="TYX", separate="T").measure()
+    with pytest.raises(ValueError, match=r"separate='T'.*''"):
+        plan(series, model_2d, axes="TYX", statistics=statistics)
+
+
+def test_an_array_of_unknown_shape_is_refused_in_words(model_2d):
+    da = pytest.importorskip("dask.array")
+    values = da.from_array(image(9, 9))
+    with pytest.raises(ValueError, match="compute_chunk_sizes"):
+        plan(values[values[:, 0] > 0], model_2d)
+
+
 @pytest.mark.parametrize(
     ("volume", "error", "message"),
     [

@@ -56,6 +56,10 @@ def test_windowed_ssim_is_another_number():
     a = b + generator.normal(0, 0.1, b.shape)
     assert ssim_windowed(b, b) == pytest.approx(1)
     assert ssim_windowed(a, b) != pytest.approx(ssim_global(a, b), abs=1e-3)
+    with pytest.raises(ValueError, match="windows of 7"):
+        ssim_windowed(a[:6], b[:6])
+    with pytest.raises(ValueError, match="The truth is constant"):
+        ssim_windowed(np.ones((9, 9)), np.ones((9, 9)))
 
 
 def test_dead_division_has_no_share(random_model):

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import napari_lucyd as nl
+from napari_lucyd.deconvolution import model_from_recipe
 from napari_lucyd.models import Model, Normalization
 from napari_lucyd.models.authors import AUTHORS_EPSILON, convert, key_map
 from napari_lucyd.networks import CARE, LUCYD, RLN, RlnConfig, describe, division_share
@@ -286,6 +287,67 @@ def test_other_files_are_refused_in_words(tmp_path):
     save_file({"a": torch.zeros(2)}, tmp_path / "b.safetensors")
     with pytest.raises(ValueError, match="no configuration"):
         nl.load_model(tmp_path / "b.safetensors")
+
+
+def test_what_is_damaged_is_refused_in_words_whatever_is_damaged(random_model, tmp_path):
+    whole, path = tmp_path / "whole.pth", tmp_path / "cut.pth"
+    torch.save(authors_state(random_model.network), whole)
+    data = whole.read_bytes()
+    for share in (0.01, 0.1, 0.3, 0.5, 0.8, 0.99):
+        path.write_bytes(data[: int(share * len(data))])
+        with pytest.raises(ValueError, match=r"cut.pth cannot be read"):
+            nl.load_model(path)
+    torch.save({0: torch.zeros(2)}, path)
+    with pytest.raises(ValueError, match="plain table"):
+        nl.load_model(path)
+
+    saved = nl.save_model(tmp_path / "ours.safetensors", random_model.network)
+    side = saved.with_suffix(".json")
+    card = side.read_text("utf-8")
+    for text in ("", "{", '"x"', "[1]"):
+        side.write_text(text, "utf-8")
+        with pytest.raises(ValueError, match=r"ours.json"):
+            nl.load_model(saved)
+    side.write_text(json.dumps({**json.loads(card), "sha256": 5}), "utf-8")
+    with pytest.raises(ValueError, match="other weights"):
+        nl.load_model(saved)
+    side.unlink()
+
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(saved)
+    kept = {"network": describe(random_model.network.config), "normalization": {"method": "minmax"}}
+    for entry in ("{", "[]", "{}", json.dumps({**kept, "normalization": {"method": "odd"}})):
+        save_file(state, saved, metadata={"napari-lucyd": entry})
+        with pytest.raises(ValueError, match="cannot build the network"):
+            nl.load_model(saved)
+
+
+def test_nothing_that_is_there_is_replaced_unasked(random_model, tmp_path):
+    notes = tmp_path / "notes.json"
+    notes.write_text('{"my": "notes"}', "utf-8")
+    with pytest.raises(FileExistsError, match=r"notes.json"):
+        nl.save_model(tmp_path / "notes.safetensors", random_model.network)
+    assert notes.read_text("utf-8") == '{"my": "notes"}' and len(list(tmp_path.iterdir())) == 1
+    with pytest.raises(TypeError):
+        nl.save_model(tmp_path / "x.safetensors", random_model.network, card={"x": {1}})
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_copy_of_a_model_is_scaled_as_the_model(tmp_path):
+    model = nl.load_model("general")
+    copy = nl.load_model(nl.save_model(tmp_path / "copy.safetensors", model.network, card=model.card))
+    assert copy.normalization == model.normalization != Normalization()
+
+
+def test_a_recipe_brings_back_its_model_and_no_other(random_model_2d, tmp_path):
+    path = nl.save_model(tmp_path / "planes.safetensors", random_model_2d.network)
+    model = nl.load_model(path)
+    recipe = nl.deconvolve(np.eye(16), model, device="cpu").recipe
+    assert model_from_recipe(recipe, path).sha256 == model.sha256
+    # The shipped model of that name is another one.
+    with pytest.raises(ValueError, match="not the one that was used"):
+        model_from_recipe(recipe)
 
 
 def test_normalization_refuses_what_it_cannot_do():

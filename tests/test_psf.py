@@ -24,6 +24,12 @@ KINDS = {
 }
 
 
+def test_a_voxel_size_in_another_unit_takes_no_memory():
+    for step in (162.5, 1e-3):
+        with pytest.raises(ValueError, match=r"samples a plane, .* in µm"):
+            nl.make_psf("widefield", (9, 63, 63), **(NUCLEI | {"voxel_size_um": step}))
+
+
 def fwhm(profile, step: float) -> float:
     """Full width at half maximum of a profile whose middle sample is its maximum."""
     half = profile[len(profile) // 2 :]

@@ -72,6 +72,35 @@ def test_counts_and_z_step_are_what_they_say():
     np.testing.assert_array_equal(thinned.truth, sample.truth[1::3])
 
 
+def test_what_could_not_be_made_again_is_refused():
+    sample = nl.degrade(phantom(), rng=1)
+    with pytest.raises(ValueError, match=r"counts of this sample is 10\.0 already"):
+        sample.in_counts(10).in_counts(10)
+    with pytest.raises(ValueError, match="z_step of this sample is 2 already"):
+        sample.with_z_step(2).with_z_step(2)
+    for step in (0, -2, 1000):
+        with pytest.raises(ValueError, match="z_step is"):
+            sample.with_z_step(step)
+    with pytest.raises(ValueError, match="has to be a volume"):
+        nl.degrade(nl.make_phantom((24, 24))).with_z_step(2)
+    for counts in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match="counts is"):
+            sample.in_counts(counts)
+    for entry in ("noise_sigma", "blur_sigma", "photons"):
+        with pytest.raises(ValueError, match=entry):
+            nl.degrade(phantom(), **{entry: float("nan")})
+    with pytest.raises(TypeError):
+        nl.make_phantom((24, 24), spheres=100.9)
+
+
+def test_numbers_of_numpy_are_written_as_plain_ones():
+    sample = nl.degrade(
+        phantom(), blur_sigma=np.array([2, 1, 1]), photons=np.int64(50), noise_sigma=np.float32(0.5)
+    )
+    again = repeat_simulation(json.loads(json.dumps(sample.parameters)))
+    np.testing.assert_array_equal(again.image, sample.image)
+
+
 def test_a_psf_that_is_not_recorded_has_to_be_given():
     sample = acquired({"layer": "bead"})
     with pytest.raises(ValueError, match=r"“bead”.*give it as psf"):

@@ -37,6 +37,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 SMALL = TrainingConfig(
     name="small",
     network=LucydConfig(dimension=2, epsilon=1e-2),
+    normalization=Normalization("percentile"),
     data=DataConfig(
         track="open", blur_sigma=(0.5, 1.5), noise_sigma=(0.0, 30.0), patch_shape=(32, 32),
         phantom_shape=(24, 40, 40), alive=2, patches_per_phantom=8, gain=(0.7, 1.4), offset=(0.0, 0.1),
@@ -435,6 +436,15 @@ def test_first_steps_of_a_shipped_configuration_match_its_log(tmp_path):
         ("name = 'x'\n[network]\ntype = 'care'\nepsilon = 0.1", "no entry 'epsilon'"),
         ("name = 'x'\n[network]\ntype = 'care'\n[data]\npatch_shape = [30, 64, 64]", "multiples of 4"),
         ("name = 'x'\n[network]\ntype = 'rln'\n[schedule]\nnear_identity = true", "a start for LUCYD"),
+        (
+            "name = 'x'\n[normalization]\npedestal = 0.25",
+            "pedestal of 0.25, .* by 'minmax'",
+        ),
+        ("name = 'x'\n[normalization]\nmethod = 'minmax'\npedestal = 0.25", "without a pedestal"),
+        (
+            "name = 'x'\n[normalization]\nmethod = 'none'\n[data]\ntrack = 'surrogate'\nspecimen = 'nuclei'",
+            "'surrogate'; .* scaled by 'percentile'",
+        ),
         ("name = ", "not valid TOML"),
         ("name = 3", "name is 3; .* text in quotes"),
         ("name = 'a/b'", "name is 'a/b'; .*file"),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         method_from_recipe,
     )
     from napari_lucyd.deconvolution.normalization import Statistics
-    from napari_lucyd.deconvolution.recipe import options_from_recipe
+    from napari_lucyd.deconvolution.recipe import model_from_recipe, options_from_recipe
     from napari_lucyd.deconvolution.result import Progress, Result
 
 # Loaded when used: naming axes and catching errors needs no torch.
@@ -45,6 +45,7 @@ _HOMES = {
     "deconvolve": "engine",
     "make_method": "methods",
     "method_from_recipe": "methods",
+    "model_from_recipe": "recipe",
     "name_axes": "axes",
     "options_from_recipe": "recipe",
     "plan": "engine",
@@ -71,6 +72,7 @@ __all__ = [
     "deconvolve",
     "make_method",
     "method_from_recipe",
+    "model_from_recipe",
     "name_axes",
     "options_from_recipe",
     "plan",

@@ -84,10 +84,12 @@ def name_axes(
         One letter an axis, as the user says. T time, C channel, Z, Y, X; other letters but S are taken as
         further leading axes.
     dims
-        Names that the array carries (xarray), used where ``axes`` is None and they can be understood.
+        Names that the array carries (xarray), used where ``axes`` is None and they name Y and X.
 
     Raises
     ------
+    TypeError
+        If ``axes`` is no text.
     ValueError
         If the axes do not fit the array or the model, or the array looks like an RGB picture.
 
@@ -111,6 +113,8 @@ def name_axes(
                 "axes='ZYX'."
             )
         axes = _guess(shape, dimension)
+    if not isinstance(axes, str):
+        raise TypeError(f"axes is {axes!r}; it has to be a text with a letter for each axis, such as 'ZYX'.")
     names = axes.upper()
     _check(names, shape, dimension)
     return Axes(names, shape, dimension)
@@ -142,7 +146,8 @@ def _from_dims(dims: Sequence[object], count: int) -> str | None:
         letters.append(word.upper() if len(word) == 1 else _WORDS.get(word, "?"))
     names = "".join(letters)
     understood = len(names) == count and len(set(names)) == count and "?" not in names
-    return names if understood and names.endswith("YX") else None
+    # Known axes in another order are the user's to move: they would be taken for what they are not.
+    return names if understood and {"Y", "X"} <= set(names) else None
 
 
 def _check(names: str, shape: tuple[int, ...], dimension: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Any
 
@@ -23,7 +23,10 @@ def check_tile_shape(
     tile_shape: Sequence[int], spans: Sequence[Span], resampled: bool, multiple: int
 ) -> tuple[int, ...]:
     """The tile shape that fits a wish: multiples where the network wants them, no larger than the region."""
-    sizes = tuple(tile_shape)
+    try:
+        sizes = tuple(operator.index(size) for size in tile_shape)
+    except TypeError:
+        raise TypeError(f"tile_shape is {tile_shape!r}; whole numbers are needed, one an axis.") from None
     if len(sizes) == 2 and len(spans) == 3 and spans[0].size == 1:
         sizes = (1, *sizes)
     fitted = fit_tile_shape(sizes, [span.size for span in spans], multiple)
@@ -111,7 +114,10 @@ def check_voxel_size(voxel_size: Sequence[float] | None, axes: Axes) -> tuple[fl
     """The steps along the axes that the model takes at once."""
     if voxel_size is None:
         return None
-    steps = tuple(float(step) for step in voxel_size)
+    try:
+        steps = tuple(float(step) for step in voxel_size)
+    except TypeError:
+        raise TypeError(f"voxel_size is {voxel_size!r}; numbers are needed, one an axis.") from None
     if not all(0 < step < float("inf") for step in steps):
         raise ValueError(f"voxel_size is {tuple(voxel_size)}; every step has to be a positive number.")
     count = axes.dimension
@@ -144,11 +150,13 @@ def check_halo(halo: int | None, network: Network, warnings: list[str]) -> int:
     return ceil_to(wanted, network.multiple)
 
 
-def check_region(region: Sequence[slice] | None, axes: Axes) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+def check_region(region: Any, axes: Axes) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
     """The spans along the leading axes and along (Z, Y, X) or (Y, X)."""
     letters = "ZYX"[-axes.dimension :]
     spans = {name: Span(0, axes.size(name)) for name in (*axes.leading, *letters)}
     if region is not None:
+        if isinstance(region, slice) or not isinstance(region, Iterable):
+            raise TypeError(f"region is {region!r}; slices are needed, one an axis, in a tuple.")
         slices = tuple(region)
         if len(slices) == len(axes.names):
             named = axes.names
@@ -202,6 +210,11 @@ def check_statistics(statistics: Statistics, choices: Choices) -> None:
                 f"not for the volume {lead} along {axes.leading!r}; pass the whole input, and what is wanted "
                 "of it as region with a slice for each axis."
             ) from None
+    if statistics.separate != choices.separate:
+        raise ValueError(
+            f"The statistics were taken with separate={statistics.separate!r}, but this run asks for "
+            f"{choices.separate!r}; measure again."
+        )
 
 
 def voxel_warnings(steps: tuple[float, ...] | None, resampled: bool, axes: Axes) -> list[str]:

@@ -208,6 +208,11 @@ def plan(
     Job
         With the axes as understood, the device, tiles, memory and warnings; ``steps()`` runs it.
     """
+    if not hasattr(model, "dimension"):
+        raise TypeError(
+            f"model is {model!r}; it has to be what load_model makes of a name or file, RichardsonLucy or "
+            "Wiener."
+        )
     source = Source(volume, model.dimension, axes)
     named = source.axes
     classical = isinstance(model, ClassicalMethod)

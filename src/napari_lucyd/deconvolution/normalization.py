@@ -54,9 +54,19 @@ def resolve_normalization(wanted: Any, own: Normalization | Mapping[str, Any]) -
     return Normalization(wanted, pedestal=models.pedestal)
 
 
+# What a recipe has besides; it can be given as a whole.
+_IN_RECIPES = ("separate", "groups", "lo", "s")
+
+
 def _from_fields(value: Any) -> Normalization:
     names = ("method", "low", "high", "pedestal")
     if isinstance(value, Mapping):
+        unknown = [str(name) for name in value if name not in (*names, *_IN_RECIPES)]
+        if unknown:
+            raise ValueError(
+                f"normalization has no {', '.join(map(repr, unknown))}; it takes "
+                f"{', '.join(map(repr, names))}."
+            )
         fields = {name: value[name] for name in names if value.get(name) is not None}
     else:
         found = {name: getattr(value, name, None) for name in names}
@@ -145,6 +155,8 @@ class Statistics:
 
 def separate_axes(separate: str, leading: str) -> str:
     """Those of the leading axes that are to be measured by themselves."""
+    if not isinstance(separate, str):
+        raise TypeError(f"separate is {separate!r}; it has to be a text, e.g. 'C', 'TC' or ''.")
     if separate and not separate.isalpha():
         raise ValueError(f"separate is {separate!r}; give letters of leading axes, e.g. 'C', 'TC' or ''.")
     return "".join(name for name in leading if name in separate.upper())
@@ -214,6 +226,11 @@ def _refuse_unusable(selection: Selection, index: Sequence[tuple[str, int]]) -> 
         raise ValueError(
             f"{selection.infinities} voxels{where} are infinite (or beyond what float32 can hold); replace "
             "them, for example by NaN: those are restored around and returned as NaN."
+        )
+    if selection.merged:
+        raise ValueError(
+            f"The values{where} differ by too little to be told apart as float32, in which all is computed: "
+            f"all become {selection.minimum:g}. Subtract an offset from the image first."
         )
     if not selection.finite:
         raise ValueError(f"Every voxel{where} is NaN; there is nothing to deconvolve.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -163,7 +164,7 @@ def options_from_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``deconvolve(volume, load_model(recipe["model"]), **options)`` does the same run again; after a run
+        ``deconvolve(volume, model_from_recipe(recipe), **options)`` does the same run again; after a run
         with a classical method ``deconvolve(volume, method_from_recipe(recipe, psf), **options)``.
 
     Raises
@@ -187,6 +188,47 @@ def options_from_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
         # Recipes from before there was a choice have none of it.
         "precision": recipe.get("precision", "float32"),
     }
+
+
+def model_from_recipe(recipe: Mapping[str, Any], file: str | Path | None = None) -> Any:
+    """The model that a recipe tells of.
+
+    Parameters
+    ----------
+    recipe
+        ``Result.recipe`` of a run of a network, also after a round trip through JSON.
+    file
+        Where the model is, if it was loaded from a file: a recipe holds only its name and SHA-256.
+
+    Returns
+    -------
+    Model
+        As from `napari_lucyd.load_model`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If no such model is shipped, and no file given.
+    ValueError
+        If the recipe is not of a network, or the model has other weights.
+
+    Examples
+    --------
+    >>> import numpy as np, napari_lucyd as nl
+    >>> run = nl.deconvolve(np.eye(16), nl.load_model("planes"), device="cpu")
+    >>> model_from_recipe(run.recipe).name
+    'planes'
+    """
+    _refuse_missing(recipe, ("model", "sha256"))
+    from napari_lucyd.models import load_model
+
+    model = load_model(recipe["model"] if file is None else file)
+    if model.sha256 != recipe["sha256"]:
+        raise ValueError(
+            f"The model {model.name} is not the one that was used: the recipe's has the SHA-256 "
+            f"{recipe['sha256'][:12]}…, this one {model.sha256[:12]}… Give the file that was used."
+        )
+    return model
 
 
 def _refuse_missing(recipe: Mapping[str, Any], names: Sequence[str]) -> None:

@@ -72,6 +72,14 @@ class Selection:
         self.minimum = np.inf
         self.maximum = -np.inf
         self.at_maximum = 0
+        # Of the values as they came, where float32 cannot tell all of them apart.
+        self._wide = dtype.kind in "iuf" and dtype.itemsize > (4 if dtype.kind == "f" else 2)
+        self._lowest, self._highest = np.inf, -np.inf
+
+    @property
+    def merged(self) -> bool:
+        """Whether the values differ, but are one as float32."""
+        return self.minimum == self.maximum and self._lowest < self._highest
 
     @property
     def needs_second_pass(self) -> bool:
@@ -83,6 +91,10 @@ class Selection:
         if self._lower is not None:
             self._add_again(values, self._lower)
             return
+        if self._wide and values.size:
+            # In their own type: a float holds no more of an integer than 53 bits. NaN are passed over.
+            low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+            self._lowest, self._highest = min(self._lowest, low), max(self._highest, high)
         values = self._finite_values(values, count=True)
         if not values.size:
             return
@@ -118,6 +130,7 @@ class Selection:
             other._lower = {number: np.zeros_like(counts) for number, counts in self._lower.items()}
         other.finite = other.nans = other.infinities = other.at_maximum = 0
         other.minimum, other.maximum = np.inf, -np.inf
+        other._lowest, other._highest = np.inf, -np.inf
         return other
 
     def merge(self, other: Selection) -> None:
@@ -130,6 +143,8 @@ class Selection:
         self.nans += other.nans
         self.infinities += other.infinities
         self.minimum = min(self.minimum, other.minimum)
+        self._lowest = min(self._lowest, other._lowest)
+        self._highest = max(self._highest, other._highest)
         if other.maximum > self.maximum:
             self.maximum, self.at_maximum = other.maximum, other.at_maximum
         elif other.maximum == self.maximum:

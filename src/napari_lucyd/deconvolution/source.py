@@ -38,6 +38,11 @@ class Source:
 
     def __init__(self, volume: Any, dimension: int, axes: str | None = None) -> None:
         self.dtype, self._array = _as_array(volume)
+        if any(n != n for n in self._array.shape):  # of dask, where it does not know
+            raise ValueError(
+                f"The image's shape is not known yet: {tuple(self._array.shape)}. With dask, call its "
+                "compute_chunk_sizes() first."
+            )
         shape = tuple(int(n) for n in self._array.shape)
         if any(n == 0 for n in shape):
             raise ValueError(f"The image is empty: its shape is {shape}. Give one with at least one voxel.")
@@ -85,9 +90,17 @@ def to_float32(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         return np.ascontiguousarray(values, dtype=np.float32)
 
 
+def _masked_as_nan(part: Any) -> npt.NDArray[np.float32]:
+    # A dask array may have chunks without a mask.
+    filled: npt.NDArray[np.float32] = np.ma.filled(np.ma.asarray(part).astype(np.float32), np.nan)
+    return filled
+
+
 def _as_array(volume: Any) -> tuple[np.dtype[Any], Any]:
     if isinstance(volume, np.ma.MaskedArray):
-        volume = np.ma.filled(volume.astype(np.float32), np.nan)
+        volume = _masked_as_nan(volume)
+    elif isinstance(getattr(volume, "_meta", None), np.ma.MaskedArray):  # dask's chunks
+        volume = volume.map_blocks(_masked_as_nan, dtype=np.float32, meta=np.empty(0, np.float32))
     try:
         dtype = np.dtype(volume.dtype)
         tuple(volume.shape)

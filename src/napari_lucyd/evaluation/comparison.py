@@ -8,10 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from napari_lucyd.evaluation.metrics import psnr, ssim_global, ssim_windowed
-
-# What scikit-image's windows are wide.
-WINDOW = 7
+from napari_lucyd.evaluation.metrics import WINDOW, psnr, ssim_global, ssim_windowed
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,9 @@ import numpy.typing as npt
 
 from napari_lucyd.training.loss import MEAN_CONSTANT, VARIANCE_CONSTANT
 
+# Of the windowed SSIM, in voxels: scikit-image's own.
+WINDOW = 7
+
 
 def psnr(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     """Peak signal-to-noise ratio in dB, with the data range max(truth, 0) - min(truth, 0).
@@ -83,6 +86,8 @@ def ssim_windowed(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
 
     Raises
     ------
+    ValueError
+        If they are smaller, or the truth is constant.
     ModuleNotFoundError
         If scikit-image is not installed.
     """
@@ -91,6 +96,10 @@ def ssim_windowed(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError("The windowed SSIM needs scikit-image: pip install scikit-image") from error
     a, b = _pair(image, truth)
+    if min(a.shape) < WINDOW:
+        raise ValueError(f"The images have shape {a.shape}; windows of {WINDOW} need as many voxels an axis.")
+    if b.min() == b.max():
+        raise ValueError("The truth is constant; the windowed SSIM is taken on its range, so there is none.")
     similarity = structural_similarity(b, a, data_range=float(b.max() - b.min()))  # type: ignore[no-untyped-call]
     return float(similarity)
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import pickle
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -76,16 +75,18 @@ class Model:
         name
             What to call it.
         normalization
-            Keywords of `Normalization`; percentiles 0.1 and 99.9 where not given.
+            Keywords of `Normalization`; where not given the card's, else percentiles 0.1 and 99.9.
         card
             Further entries of the card.
         """
         network = network.cpu().float().eval()
+        entries = dict(card or {})
+        scaling = entries.get("normalization") if normalization is None else normalization
         complete = {
-            **(card or {}),
+            **entries,
             "name": name,
             "network": describe(network.config),
-            "normalization": asdict(Normalization(**(normalization or {}))),
+            "normalization": asdict(Normalization(**(scaling or {}))),
         }
         return cls(name, network, complete, hashlib.sha256(_serialise(network, complete)).hexdigest())
 
@@ -132,8 +133,7 @@ def load_model(model: str | Path = "general") -> Model:
     if path.suffix != ".safetensors":
         raise ValueError(f"{path.name} is no model file: expected .safetensors, or the authors' .pth.")
     side = path.with_suffix(".json")
-    card = json.loads(side.read_text("utf-8")) if side.is_file() else None
-    return _from_safetensors(path.read_bytes(), path.stem, card)
+    return _from_safetensors(path.read_bytes(), path.stem, _read_card(side) if side.is_file() else None)
 
 
 def save_model(
@@ -172,8 +172,10 @@ def save_model(
     ------
     ValueError
         If the path has another suffix.
+    TypeError
+        If the card holds what JSON does not.
     FileExistsError
-        If it is there and `overwrite` is false.
+        If it, or a card, is there and `overwrite` is false.
 
     Examples
     --------
@@ -185,14 +187,28 @@ def save_model(
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"{path.name}: models are saved as .safetensors.")
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} is there already; choose another name or allow overwriting.")
+    side = path.with_suffix(".json")
+    for file in () if overwrite else (path, side):
+        if file.exists():
+            raise FileExistsError(f"{file} is there already; choose another name or allow overwriting.")
     model = Model.from_network(network, name=path.stem, normalization=normalization, card=card)
     data = _serialise(model.network, model.card, half_precision)
+    text = json.dumps({**model.card, "sha256": hashlib.sha256(data).hexdigest()}, indent=2)
     path.write_bytes(data)
-    complete = {**model.card, "sha256": hashlib.sha256(data).hexdigest()}
-    path.with_suffix(".json").write_text(json.dumps(complete, indent=2) + "\n", "utf-8")
+    side.write_text(text + "\n", "utf-8")
     return path
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    try:
+        card = json.loads(path.read_text("utf-8"))
+    except ValueError as error:  # also of what is no text
+        raise ValueError(
+            f"{path.name}, the card beside the weights, is no JSON ({error}); remove or restore it."
+        ) from error
+    if not isinstance(card, dict):
+        raise ValueError(f"{path.name} holds no card, but {card!r:.40}; remove or restore it.")
+    return card
 
 
 def _serialise(network: Network, card: Mapping[str, Any], half_precision: bool = False) -> bytes:
@@ -215,12 +231,16 @@ def _from_safetensors(data: bytes, name: str, card: dict[str, Any] | None) -> Mo
             f"{name}: these weights carry no configuration of napari-lucyd, so they are not a model that "
             "it saved. Save the network with napari_lucyd.models.save_model."
         )
-    described = json.loads(metadata[_ENTRY])
-    entries = dict(described["network"])
     try:
+        described = {key: dict(json.loads(metadata[_ENTRY])[key]) for key in _DESCRIBED}
+        entries = dict(described["network"])
         config = config_class(entries.pop("type", None))(**entries)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name}: this version cannot build the network: {error}") from error
+        Normalization(**described["normalization"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name}: this version cannot build the network from what the file says of it "
+            f"({type(error).__name__}: {error})."
+        ) from error
     network = network_class(config)(config)
     try:
         network.load_state_dict(state)
@@ -230,27 +250,32 @@ def _from_safetensors(data: bytes, name: str, card: dict[str, Any] | None) -> Mo
     if card and card.get("sha256", digest) != digest:
         raise ValueError(
             f"{name}: the card beside the file belongs to other weights (its SHA-256 is "
-            f"{card['sha256'][:12]}…, the file's {digest[:12]}…). Remove the card or restore the file."
+            f"{card['sha256']!s:.12}…, the file's {digest[:12]}…). Remove the card or restore the file."
         )
     complete = {**(card or {}), "name": name, **described}
     return Model(name, network.eval(), complete, digest)
 
 
 def _from_checkpoint(path: Path) -> Model:
+    data = path.read_bytes()
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    # What is damaged makes torch raise nearly anything; its words on a pickle say how to run the code in it.
+    except Exception as error:
         raise ValueError(
-            f"{path.name} cannot be read as plain weights, and code in a file is never run "
-            f"({str(error).splitlines()[0] if str(error) else type(error).__name__})."
+            f"{path.name} cannot be read as plain weights: it is damaged, or holds other objects, and code "
+            f"in a file is never run ({type(error).__name__}). Save `network.state_dict()`."
         ) from error
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    plain = isinstance(state, dict) and all(isinstance(value, torch.Tensor) for value in state.values())
+    if not plain or not all(isinstance(key, str) for key in state):
         raise ValueError(
             f"{path.name} holds {type(state).__name__}, not the plain table of weights that LUCYD's "
             "authors publish. Save `network.state_dict()`."
         )
     network = convert(state)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256(data).hexdigest()
     card = {
         "name": path.stem,
         "title": "Imported checkpoint",

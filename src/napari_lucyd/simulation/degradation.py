@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,8 +45,16 @@ class Degraded:
         Parameters
         ----------
         counts
-            The factor; kept in the parameters.
+            The factor, above 0; kept in the parameters.
+
+        Raises
+        ------
+        ValueError
+            If it is not possible, or the sample is in counts already.
         """
+        self._refuse_twice("counts")
+        if not 0 < counts < math.inf:
+            raise ValueError(f"counts is {counts}; it has to be a number above 0.")
         factor = np.float32(counts)
         parameters = {**self.parameters, "counts": float(counts)}
         return Degraded(factor * self.image, factor * self.truth, parameters)
@@ -55,10 +65,28 @@ class Degraded:
         Parameters
         ----------
         z_step
-            In planes; kept in the parameters.
+            In planes, no more than there are; kept in the parameters.
+
+        Raises
+        ------
+        ValueError
+            If it is not possible, the sample is a plane, or planes were left out already.
         """
+        self._refuse_twice("z_step")
+        planes = self.image.shape[0] if self.image.ndim == 3 else 0
+        if not 1 <= operator.index(z_step) <= planes:
+            raise ValueError(
+                f"z_step is {z_step} and the shape {self.image.shape}; it has to be a volume, and the step 1 "
+                "to the number of its planes."
+            )
         kept = slice(z_step // 2, None, z_step)
         return Degraded(self.image[kept], self.truth[kept], {**self.parameters, "z_step": int(z_step)})
+
+    def _refuse_twice(self, name: str) -> None:
+        if name in self.parameters:
+            raise ValueError(
+                f"{name} of this sample is {self.parameters[name]} already; begin with the first one."
+            )
 
 
 def degrade(
@@ -116,12 +144,15 @@ def degrade(
     if sharp.ndim not in (2, 3):
         raise ValueError(f"The image has shape {sharp.shape}; degrade takes (Z, Y, X) or (Y, X).")
     sigmas = _per_axis(blur_sigma, sharp.ndim)
-    if noise_sigma < 0 or (photons is not None and photons <= 0):
-        raise ValueError(f"noise_sigma is {noise_sigma} and photons {photons}; noise cannot be negative.")
+    if not 0 <= noise_sigma < math.inf or not (photons is None or 0 < photons < math.inf):
+        raise ValueError(
+            f"noise_sigma is {noise_sigma} and photons {photons}; noise has to be a number from 0 on, and "
+            "photons above 0 or None."
+        )
     parameters: dict[str, Any] = {
         "blur_sigma": list(sigmas),
         "noise_sigma": float(noise_sigma),
-        "photons": photons,
+        "photons": None if photons is None else float(photons),
         "photometric": bool(photometric),
         "rng": int(rng),
     }
@@ -193,7 +224,8 @@ def blur_psf(blur_sigma: Sequence[float], *, photometric: bool = False) -> Float
 
 
 def _per_axis(sigma: float | Sequence[float], ndim: int) -> tuple[float, ...]:
-    sigmas = tuple(float(s) for s in sigma) if isinstance(sigma, Sequence) else (float(sigma),) * ndim
-    if len(sigmas) != ndim or min(sigmas) < 0:
+    given = [float(s) for s in np.ravel(np.asarray(sigma, np.float64))]
+    sigmas = tuple(given if np.ndim(sigma) else given * ndim)
+    if len(sigmas) != ndim or not all(0 <= s < math.inf for s in sigmas):
         raise ValueError(f"blur_sigma is {sigma}; it has to be one number >= 0, or {ndim} of them.")
     return sigmas

@@ -24,6 +24,8 @@ FloatArray = npt.NDArray[np.float64]
 # The FFT repeats the field sideways. Its period is longer than the PSF by this many λ/NA, which keeps the
 # copies' rings out, and gives a pupil of at least this radius in samples, so that its steps are not seen.
 MARGIN = 40
+# Of a plane: 2 GiB while it is computed. PSFs that fit into a stack take some millions.
+MOST_SAMPLES = 2**24
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,13 @@ def diffracted_light(
         period = fft.next_fast_len(math.ceil((half_um + max(half_um, cone_um) + margin_um) * over / step))
         frequencies.append(np.fft.fftfreq(period, step / over))
         window.append(centred(size).astype(int) * over % period)  # zero is the FFT's first sample
+    samples = math.prod(len(line) for line in frequencies)
+    if samples > MOST_SAMPLES:
+        raise ValueError(
+            f"A PSF of shape {shape} with voxels of {', '.join(f'{step:g}' for step in steps)} µm takes "
+            f"{samples:,} samples a plane, and {MOST_SAMPLES:,} are the most. Voxel sizes and wavelengths "
+            "are in µm: are they right?"
+        )
     squared = frequencies[0][:, None] ** 2 + frequencies[1] ** 2
     pinhole = _disc_spectrum(np.sqrt(squared), pinhole_um / 2)
     y_pixel, x_pixel = (

@@ -6,6 +6,7 @@ network performance" (RLN), Nature Methods 2022, on whose phantoms LUCYD was tra
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -111,12 +112,13 @@ def make_phantom(
         raise ValueError(
             f"The shape is {shape}; a phantom has (Z, Y, X) or (Y, X) with at least {2 * MARGIN + 2} each."
         )
+    spheres, ellipsoids, boxes, rng = map(operator.index, (spheres, ellipsoids, boxes, rng))
     parameters = {
         "shape": list(shape),
-        "spheres": int(spheres),
-        "ellipsoids": int(ellipsoids),
-        "boxes": int(boxes),
-        "rng": int(rng),
+        "spheres": spheres,
+        "ellipsoids": ellipsoids,
+        "boxes": boxes,
+        "rng": rng,
     }
     counts = count_objects(shape, spheres=spheres, ellipsoids=ellipsoids, boxes=boxes)
     report = _counter(sum(counts.values()), progress)

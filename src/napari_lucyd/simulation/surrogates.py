@@ -7,6 +7,7 @@ water, with the haze and the low noise that the batch statistics of the authors'
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -116,7 +117,7 @@ def make_surrogate(
         "refractive_index": REFRACTIVE_INDEX,
         "emission_um": preset.emission_um,
         "voxel_size_um": list(voxel),
-        "sheet_fwhm_um": sheet,
+        "sheet_fwhm_um": None if sheet is None else float(sheet),
     }
     sample = acquire(
         truth,
@@ -203,14 +204,15 @@ def acquire(
         )
     if kernel.max() == 0:
         raise ValueError("The psf is zero everywhere; it has to have a sum to be scaled by.")
-    if not (background >= 0 and read_noise >= 0 and (photons_per_unit is None or photons_per_unit > 0)):
+    photons_fit = photons_per_unit is None or 0 < photons_per_unit < math.inf
+    if not (0 <= background < math.inf and 0 <= read_noise < math.inf and photons_fit):
         raise ValueError(
             f"background is {background}, photons_per_unit {photons_per_unit} and read_noise {read_noise}; "
             "none can be negative, and photons have to be above 0 or None."
         )
     parameters: dict[str, Any] = {
         "background": float(background),
-        "photons_per_unit": photons_per_unit,
+        "photons_per_unit": None if photons_per_unit is None else float(photons_per_unit),
         "read_noise": float(read_noise),
         "rng": int(rng),
     }

@@ -13,6 +13,13 @@ from napari_lucyd.models.normalization import Normalization
 from napari_lucyd.networks import LUCYD, LucydConfig, NetworkConfig, config_class, describe, network_class
 from napari_lucyd.simulation.surrogates import SpecimenKind
 
+# How the patches of a track are scaled, where nothing else is said.
+SCALINGS = {
+    "strict": Normalization("minmax"),
+    "open": Normalization("percentile"),
+    "surrogate": Normalization("percentile"),
+}
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -206,7 +213,7 @@ class TrainingConfig:
     history: str = ""
     half_precision: bool = False
     network: NetworkConfig = field(default_factory=LucydConfig)
-    normalization: Normalization = field(default_factory=Normalization)
+    normalization: Normalization = field(default_factory=lambda: SCALINGS["strict"])
     data: DataConfig = field(default_factory=DataConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
@@ -219,6 +226,14 @@ class TrainingConfig:
         if len(self.data.patch_shape) != self.network.dimension:
             raise ValueError(
                 f"data.patch_shape is {self.data.patch_shape}, the network {self.network.dimension}D."
+            )
+        # Patches are scaled so, and an image in use has to be scaled as they were.
+        method = SCALINGS[self.data.track].method
+        if self.normalization.method != method or (method == "minmax" and self.normalization.pedestal):
+            raise ValueError(
+                f"normalization.method is {self.normalization.method!r} with a pedestal of "
+                f"{self.normalization.pedestal:g}, and data.track {self.data.track!r}; patches of this track "
+                f"are scaled by {method!r}{', without a pedestal' if method == 'minmax' else ''}."
             )
         kind = network_class(self.network)
         if any(n % kind.multiple for n in self.data.patch_shape):
@@ -315,6 +330,8 @@ def parse_config(entries: Mapping[str, Any], source: str = "the configuration") 
             raise ValueError(f"{source}: unknown entry {key!r}.")
     if "name" not in values:
         raise ValueError(f"{source}: the entry 'name' is missing.")
+    if "data" in values:
+        values.setdefault("normalization", SCALINGS[values["data"].track])
     return TrainingConfig(**values)
 
 

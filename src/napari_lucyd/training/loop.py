@@ -95,6 +95,8 @@ def train(
     if not isinstance(config, TrainingConfig):
         config = load_config(config)
     folder = Path(folder)
+    if resume and start is not None:
+        raise ValueError("A run that is resumed has its weights; leave out where to start from.")
     if not resume:
         _refuse_taken(folder, config.name)
     run = _Run(config, folder, _device(device), start)
@@ -102,7 +104,7 @@ def train(
         run.load()
     folder.mkdir(parents=True, exist_ok=True)
     schedule = config.schedule
-    last = min(schedule.steps, stop_after or schedule.steps)
+    last = min(schedule.steps, schedule.steps if stop_after is None else stop_after)
     first, started, saved = run.step, time.monotonic(), time.monotonic()
     try:
         for batch in _batches(config, run.step, last, workers):
