@@ -27,7 +27,7 @@ from napari_lucyd.networks import (
     describe,
 )
 from napari_lucyd.training import TrainingConfig, load_config, loop, train
-from napari_lucyd.training.config import DataConfig, ScheduleConfig, parse_config
+from napari_lucyd.training.config import SCALINGS, DataConfig, ScheduleConfig, parse_config
 from napari_lucyd.training.coverage import trained_for
 from napari_lucyd.training.data import Patch, Patches, _OpenSpecimen, _wide_blur
 from napari_lucyd.training.loss import local_flux_error, loss_of, lucyd_loss, ssim_global
@@ -205,7 +205,7 @@ def test_patch_and_truth_stay_in_register_and_to_scale(track):
     data = replace(
         SMALL.data, track=track, patch_shape=(16, 32, 32), phantom_shape=(32, 48, 48), noise_sigma=(0.0, 0.1)
     )
-    config = replace(SMALL, network=LucydConfig(dimension=3), data=data)
+    config = replace(SMALL, network=LucydConfig(dimension=3), normalization=SCALINGS[track], data=data)
     for index in range(6):
         image, truth, weight = Patches(config)[index]
         assert image.shape == truth.shape == (1, 16, 32, 32)
@@ -221,7 +221,7 @@ def test_subsampled_patch_is_every_second_voxel():
         track="open", blur_sigma=(1.0, 1.0), noise_sigma=(0.0, 0.0), patch_shape=(16, 32, 32),
         phantom_shape=(32, 64, 64), subsampled=1.0, alive=1,
     )  # fmt: skip
-    patches = Patches(TrainingConfig("a", data=data))
+    patches = Patches(TrainingConfig("a", normalization=SCALINGS["open"], data=data))
     truth = patches[0].truth.numpy()
     whole = patches._specimens.popitem()[1].truth
     assert np.array_equal(np.sort(truth.ravel()), np.sort(whole[::2, ::2, ::2].ravel())) or np.array_equal(
