@@ -28,16 +28,16 @@ def plain_step(config: Any, device: str = "cpu") -> Callable[[Any], object]:
     import torch
 
     from napari_lucyd.networks import network_class
-    from napari_lucyd.training.loss import LOSSES
+    from napari_lucyd.training.loss import loss_of
 
     torch.manual_seed(config.schedule.seed)
     network = network_class(config.network)(config.network).train().to(device)
     optimizer = torch.optim.Adam(network.parameters(), lr=config.schedule.learning_rate)
-    loss_of = LOSSES[network.name]
+    own = loss_of(network.name)
 
     def step(batch: Any) -> None:
         optimizer.zero_grad()
-        loss = loss_of(network(batch.image), batch)
+        loss = own(network(batch.image), batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), config.schedule.clip)
         optimizer.step()
