@@ -74,6 +74,7 @@ check: install
 
 results: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt matplotlib
+	$(BIN)/python scripts/curves.py
 	$(BIN)/python scripts/figures.py $(if $(DATA),--data "$(DATA)")
 	$(BIN)/python scripts/results.py $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
 

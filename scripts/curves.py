@@ -1,4 +1,4 @@
-"""Draw how validation went while the models were trained, from the logs in configs/; needs matplotlib.
+"""How validation went while the models were trained, from the logs in configs/; the picture needs matplotlib.
 
 python scripts/curves.py
 """
@@ -51,6 +51,14 @@ def gain_at_the_end(name: str) -> float | None:
     if patches[0] > begin:
         return None
     return float(psnr[-1] - np.interp(begin, patches, psnr))
+
+
+def gains() -> str:
+    """Return, for docs/results.md, what the last fifth of each run gained."""
+    found = {name: gain_at_the_end(name) for data in DATA for name in runs(data)}
+    return ", ".join(
+        f"`{name}` {'unknown' if gain is None else f'{gain:+.2f}'}" for name, gain in found.items()
+    )
 
 
 def draw() -> None:

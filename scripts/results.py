@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import curves
 import trust
 from results_text import (
     EQUAL_NETWORKS,
@@ -265,6 +266,12 @@ The bead is some nine voxels wide, so laterally there is little to be gained. Al
 | model | network | ε | patches | seed | time | SHA-256 |
 |---|---|---|---|---|---|---|
 {chr(10).join(training_row(card) for card in cards.values())}
+
+How validation went (`configs/*.log.csv`; at the end of a curve, the patches seen):
+
+![PSNR on validation patches over patches seen](images/training.png)
+
+What the last fifth of its patches gained each run, in dB, as the rate falls to nothing: {curves.gains()}. Where validation was rarer than that, it is unknown.
 
 Everything else that was set is on the cards (`lucyd models --json`) and in `configs/`, why in [decision 0002](decisions/0002-training.md).
 """

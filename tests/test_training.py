@@ -90,6 +90,10 @@ def test_training_lowers_the_loss(tmp_path):
 def test_resumed_run_is_bit_for_bit_the_unbroken_one(tmp_path):
     whole = train(SMALL, tmp_path / "whole", device="cpu")
     assert train(SMALL, tmp_path / "parts", device="cpu", stop_after=5) is None
+    # Nothing to do is nothing done, and a run that goes on has its weights.
+    assert train(SMALL, tmp_path / "parts", device="cpu", resume=True, stop_after=0) is None
+    with pytest.raises(ValueError, match="leave out where to start from"):
+        train(SMALL, tmp_path / "parts", device="cpu", resume=True, start="planes")
     resumed = train(SMALL, tmp_path / "parts", device="cpu", resume=True)
     assert whole.read_bytes() == resumed.read_bytes()
     assert (tmp_path / "whole" / "log.csv").read_bytes() == (tmp_path / "parts" / "log.csv").read_bytes()
