@@ -17,6 +17,7 @@ PICTURE = ROOT / "docs" / "images" / "training.png"
 # What the models of Tables 2 and 3 were trained on; their names go on with network and budget.
 DATA = ("mixture", "nuclei", "membranes")
 COLOURS = {"LUCYD": "#0072b2", "RLN": "#d55e00", "CARE": "#009e73"}
+TICKS = (200, 400, 800, 1600, 3200, 6400, 12800, 25600)
 LAST = 0.2  # of a run: its end
 
 Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
@@ -84,6 +85,9 @@ def draw() -> None:
         handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
         ax.legend(handles.values(), handles.keys(), fontsize=8, loc="lower right")
         ax.set(title=data, xlabel="patches seen", xscale="log", ylim=(20, None))
+        ax.set_xticks([tick for tick in TICKS if ax.get_xlim()[0] <= tick <= ax.get_xlim()[1]])
+        ax.xaxis.set_major_formatter("{x:,.0f}")
+        ax.minorticks_off()
         ax.grid(alpha=0.25)
     axes[0].set_ylabel("PSNR on validation patches, dB")
     figure.savefig(PICTURE, dpi=110, pil_kwargs={"optimize": True})
