@@ -27,7 +27,7 @@ import preview
 import record
 import training_step
 
-SIZES = ((64, 256, 256), (128, 512, 512), (256, 1024, 1024))
+SIZES = ((64, 256, 256), (128, 512, 512), (512, 512, 512))
 
 
 def waited(call: Callable[[], object], device: str) -> Callable[[], None]:
