@@ -47,6 +47,7 @@ def captured(network: Any, y: Any) -> Callable[[Any], Any]:
     import torch
 
     given = y.clone()
+    exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
     # Nothing but kernels is captured, so what is set up at the first calls has to be done before, aside.
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
@@ -55,7 +56,7 @@ def captured(network: Any, y: Any) -> Callable[[Any], Any]:
             network(given)
     torch.cuda.current_stream().wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
-    with torch.inference_mode(), torch.cuda.graph(graph):
+    with exact, torch.inference_mode(), torch.cuda.graph(graph):
         found = network(given)
 
     def run(y: Any) -> Any:
@@ -66,34 +67,11 @@ def captured(network: Any, y: Any) -> Callable[[Any], Any]:
     return run
 
 
-def launched_otherwise(folded: Any, half: Any, y: Any) -> dict[str, Any]:
-    """The network compiled by torch, and captured as a graph, as far as that can be done."""
-    import torch
-
-    ways = {
-        "batch norms folded, float32, compiled by torch": lambda: torch.compile(folded),
-        "half precision, channels last, compiled by torch": lambda: torch.compile(half),
-        "batch norms folded, float32, CUDA graph": lambda: captured(folded, y),
-        "half precision, channels last, CUDA graph": lambda: captured(half, y),
-    }
-    made = {}
-    for name, make in ways.items():
-        try:
-            network = make()
-            with torch.inference_mode():
-                network(y)
-            made[name] = network
-        except Exception as error:  # the others are worth knowing all the same
-            print(f"gpu: {name} is left out: {(str(error).strip() or repr(error)).splitlines()[0]}")
-    return made
-
-
-def passes(
-    model: Any, device: str, shape: tuple[int, ...], repeats: int, quick: bool = False
-) -> dict[str, dict[str, float]]:
+def passes(model: Any, device: str, shape: tuple[int, ...], repeats: int) -> dict[str, dict[str, float]]:
     """One pass of the network in several precisions, and how far each is from the exact one."""
     import torch
 
+    from napari_lucyd.deconvolution.cuda_lucyd import CudaLucyd, why_not
     from napari_lucyd.deconvolution.folding import fold
     from napari_lucyd.deconvolution.half import in_half_precision
 
@@ -117,8 +95,15 @@ def passes(
         "half precision": (contiguous, precision(False)),
         "half precision, channels last": (half, precision(False)),
     }
-    if not quick:
-        others = launched_otherwise(folded, half, y)
+    if device != "cpu":
+        others: dict[str, Callable[[Any], Any]] = {
+            "batch norms folded, float32, CUDA graph": captured(folded, y),
+            "half precision, channels last, CUDA graph": captured(half, y),
+        }
+        if why_not(device):
+            print(f"gpu: our kernels are left out: {why_not(device)}")
+        else:
+            others["our kernels, float32"] = CudaLucyd(model.network, torch.device(device))
         choices |= {name: (network, precision(False)) for name, network in others.items()}
     calls = {
         name: waited(lambda name=name, choice=choice: call(name, *choice), device)
@@ -200,7 +185,7 @@ def launching(
 
 
 def steps(device: str, quick: bool) -> dict[str, dict[str, float]]:
-    """The training step, ours compiled where that is possible."""
+    """The training step; torch's compiler would take longer than it saves a run on a GPU."""
     from napari_lucyd.training import load_config
     from napari_lucyd.training.data import Patch
 
@@ -213,13 +198,6 @@ def steps(device: str, quick: bool) -> dict[str, dict[str, float]]:
         "plain PyTorch": training_step.plain_step(config, device),
         "ours, not compiled": training_step.our_step(config, compiled=False, device=device),
     }
-    if not quick:
-        compiled = training_step.our_step(config, compiled=True, device=device)
-        try:
-            compiled(batch)
-            made["ours"] = compiled
-        except Exception as error:  # the other steps are worth knowing all the same
-            print(f"gpu: the compiled step is left out: {str(error).strip().splitlines()[0]}")
     calls = {name: waited(lambda step=step: step(batch), device) for name, step in made.items()}
     seconds = record.interleaved(calls, 1 if quick else 10)
     return {
@@ -268,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "device": device.name,
             "cuda": torch.version.cuda,
             "shape": shape,
-            "passes": passes(model, device.torch, shape, repeats, quick or device.kind != "cuda"),
+            "passes": passes(model, device.torch, shape, repeats),
             "sizes": over_size(model, device.torch, (shape,) if quick else SIZES),
             "launching": launching(model, device.torch, shape if quick else SIZES[1], 1 if quick else 5),
             "views": preview.latencies(model, device.torch, shape, patch, repeats),

@@ -25,7 +25,7 @@ LIMIT = 2 * 2**30
 
 def work_ratio(job: Any) -> float:
     """The network's work for the planned blocks over that for the volume without halos."""
-    from napari_lucyd.deconvolution.compiled import equivalent_voxels
+    from napari_lucyd.deconvolution.layers import equivalent_voxels
 
     if job.device.compiled:
         voxels = equivalent_voxels(job._blocks())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_lucyd.deconvolution.compiled import LAYERS, RESULTS, equivalent_voxels
+from napari_lucyd.deconvolution.layers import LAYERS, RESULTS, equivalent_voxels
 from napari_lucyd.deconvolution.streaming import needed, reads, rings, schedule
 from napari_lucyd.deconvolution.tiling import Span
 

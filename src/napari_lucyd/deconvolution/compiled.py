@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise, product
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,103 +19,12 @@ from torch import Tensor
 
 from napari_lucyd.deconvolution.errors import Cancelled
 from napari_lucyd.deconvolution.folding import fold
-from napari_lucyd.deconvolution.kernels import BLOCK, PAD, Kernel, compiled, lanes
+from napari_lucyd.deconvolution.kernels import PAD, compiled, lanes
+from napari_lucyd.deconvolution.layers import LAYERS, RESULTS, parameters
 from napari_lucyd.deconvolution.streaming import Layer, Step, needed, rings, schedule
 from napari_lucyd.deconvolution.team import Team
 from napari_lucyd.deconvolution.tiling import Span, ceil_to, floor_to
 from napari_lucyd.networks.lucyd import LUCYD, LucydConfig, LucydOutput
-
-_RELU = Kernel()
-_SUM = Kernel(residual="before", relu=False)
-_HALVE = Kernel(stride=2)
-
-# A 1×1 convolution commutes with the doubling by nearest neighbours, so fuse_fine's is done at half size;
-# that of concatenated tensors is the sum of theirs.
-LAYERS = (
-    Layer("a0", _RELU, ("y",)),
-    Layer("a1", _RELU, ("a0",)),
-    Layer("a", _SUM, ("a1",), "a0", buffer="a0"),
-    Layer("b0", _RELU, ("y",)),
-    Layer("b1", _RELU, ("b0",)),
-    Layer("b", _SUM, ("b1",), "b0", buffer="b0"),
-    Layer("half a", _HALVE, ("a",), channels=8, half=True),
-    Layer("half b", _HALVE, ("b",), channels=8, half=True),
-    Layer("z0", _RELU, ("half a", "half b"), channels=8, half=True),
-    Layer("z1", _RELU, ("z0",), channels=8, half=True),
-    Layer("z", _SUM, ("z1",), "z0", channels=8, half=True, buffer="z0"),
-    Layer("fine z", Kernel(taps=1, relu=False), ("z",), half=True),
-    Layer("fine mix", Kernel(taps=1, residual="doubled"), ("a",), "fine z"),
-    Layer("fine", _RELU, ("fine mix",)),
-    Layer("coarse z", Kernel(taps=1, relu=False), ("z",), channels=8, half=True),
-    Layer(
-        "coarse mix",
-        Kernel(taps=1, stride=2, residual="before"),
-        ("a",),
-        "coarse z",
-        channels=8,
-        half=True,
-        buffer="coarse z",
-    ),
-    Layer("coarse", _RELU, ("coarse mix",), channels=8, half=True),
-    Layer("d0", _RELU, ("coarse",), channels=8, half=True),
-    Layer("d1", _RELU, ("d0",), channels=8, half=True),
-    Layer("d", _SUM, ("d1",), "d0", channels=8, half=True, buffer="d0"),
-    Layer("shared", Kernel(transposed=True), ("d",)),
-    Layer("m0", _RELU, ("fine", "shared")),
-    Layer("m1", _RELU, ("m0",)),
-    Layer("m", _SUM, ("m1",), "m0", buffer="m0"),
-    Layer("mask", Kernel(outputs=1, relu=False), ("m",), channels=1),
-    Layer("quotient", Kernel(residual="after", reduce="quotient"), ("b",), "y", channels=1),
-    Layer("divided", _RELU, ("quotient",)),
-    Layer("w0", Kernel(residual="after"), ("divided", "shared"), "divided"),
-    Layer("w1", _RELU, ("w0",)),
-    Layer("w", _SUM, ("w1",), "w0", buffer="w0"),
-    Layer("update", Kernel(reduce="mean"), ("w",), channels=1),
-)
-RESULTS = ("mask", "update")
-_CHANNELS = {"y": 1, **{layer.name: layer.channels for layer in LAYERS}}
-
-# Where in the network a layer's convolution is.
-_SOURCES = {
-    "a0": "correction_encode.0.0",
-    "a1": "correction_encode.1.first.0",
-    "a": "correction_encode.1.second.0",
-    "b0": "update_encode.0.0",
-    "b1": "update_encode.1.first.0",
-    "b": "update_encode.1.second.0",
-    "half a": "correction_halve.0",
-    "half b": "update_halve.0",
-    "z0": "bottleneck_encode.0.0",
-    "z1": "bottleneck_encode.1.first.0",
-    "z": "bottleneck_encode.1.second.0",
-    "fine z": "fuse_fine.mix.0",
-    "fine mix": "fuse_fine.mix.0",
-    "fine": "fuse_fine.refine.0",
-    "coarse z": "fuse_coarse.mix.0",
-    "coarse mix": "fuse_coarse.mix.0",
-    "coarse": "fuse_coarse.refine.0",
-    "d0": "bottleneck_decode.0.0",
-    "d1": "bottleneck_decode.1.first.0",
-    "d": "bottleneck_decode.1.second.0",
-    "shared": "bottleneck_decode.2.0",
-    "m0": "correction_decode.0.0",
-    "m1": "correction_decode.1.first.0",
-    "m": "correction_decode.1.second.0",
-    "mask": "correction_decode.2.0",
-    "quotient": "division.project.0",
-    "divided": "division.embed.0",
-    "w0": "backward_mix.0",
-    "w1": "backward_project.0.first.0",
-    "w": "backward_project.0.second.0",
-    "update": "backward_project.1.0",
-}
-# Of a convolution that two layers share, whose inputs each has, and which of them the bias.
-_SPLIT = {
-    "fine mix": (slice(0, 4), False),
-    "fine z": (slice(4, 12), True),
-    "coarse z": (slice(0, 8), True),
-    "coarse mix": (slice(8, 12), False),
-}
 
 # Planes of the result at a time are so many that a step has about this many voxels: enough to be worth the
 # while of several threads, few enough to be found in the processor's caches again.
@@ -130,40 +38,9 @@ def planes_at_once(shape: Sequence[int]) -> int:
     return max(2, ceil_to(_STEP_VOXELS // (shape[1] * shape[2]), 2))
 
 
-def equivalent_voxels(axes: Sequence[Sequence[tuple[int, Span]]]) -> float:
-    """How many voxels of a block that is wanted as a whole would be as much work as these blocks.
-
-    Parameters
-    ----------
-    axes
-        The blocks form a grid; for each spatial axis, their sizes along it and what of them is wanted.
-    """
-    flat = [len(axes) == 2 and not k for k in range(3)]
-    grid = [[(1, Span(0, 1))], *axes] if len(axes) == 2 else axes
-    work = bare = 0.0
-    along = [
-        [needed(LAYERS, dict.fromkeys(RESULTS, inside), size, alone) for size, inside in blocks]
-        for alone, blocks in zip(flat, grid, strict=True)
-    ]
-    for layer in LAYERS:
-        kernel, sources = layer.kernel, sum(_CHANNELS[name] for name in layer.inputs)
-        taps = (2 if kernel.transposed else kernel.taps) ** len(axes)
-        each = sources * taps * (BLOCK if kernel.reduce else layer.channels)
-        work += each * math.prod(sum(found[layer.name].size for found in blocks) for blocks in along)
-        bare += each / (2 ** len(axes) if layer.half else 1)
-    return work / bare
-
-
 def _row(width: int) -> int:
     """Floats from one row to the next."""
     return ceil_to(width, PAD) + PAD
-
-
-class _Parameters(NamedTuple):
-    """Of a layer: weights as its kernel wants them, and biases."""
-
-    weights: npt.NDArray[np.float32]
-    bias: npt.NDArray[np.float32]
 
 
 class _Tensor:
@@ -271,7 +148,7 @@ class CompiledLucyd:
         self._should_stop = should_stop
         folded: Any = fold(network)
         self._rescale = folded.rescale
-        self._parameters = {layer.name: _parameters(folded, layer) for layer in LAYERS}
+        self._parameters = {layer.name: parameters(folded, layer) for layer in LAYERS}
         self._functions = {layer.kernel: compiled(layer.kernel) for layer in LAYERS}
         self._team = Team(self._threads) if self._threads > 1 else None
         self._buffers: tuple[Any, dict[str, _Tensor]] | None = None
@@ -415,34 +292,3 @@ class CompiledLucyd:
         shares = _SHARES * self._threads
         borders = [work.rows.start + work.rows.size * k // shares for k in range(shares + 1)]
         self._team.run(part, pairwise(borders))
-
-
-def _parameters(folded: Any, layer: Layer) -> _Parameters:
-    """Weights and biases of a layer, from the network with its batch norms folded."""
-    convolution = folded.get_submodule(_SOURCES[layer.name])
-    weight, bias = convolution.weight.detach(), convolution.bias.detach()
-    if weight.ndim == 4:
-        weight = weight[:, :, None]
-    part, with_bias = _SPLIT.get(layer.name, (slice(None), True))
-    if layer.kernel.transposed:
-        weight = _by_phase(weight)
-    else:
-        # (outputs, inputs, Z, Y, X) to (blocks, inputs, Z, Y, X, outputs of a block)
-        weight = weight[:, part].unflatten(0, (-1, layer.kernel.outputs)).movedim(1, -1)
-    if layer.kernel.reduce == "quotient":
-        bias = torch.cat((bias, bias.new_full((1,), folded.division.epsilon)))
-    bias = bias if with_bias else torch.zeros_like(bias)
-    return _Parameters(weight.contiguous().numpy(), bias.contiguous().numpy())
-
-
-def _by_phase(weight: Tensor) -> Tensor:
-    """(inputs, outputs, Z, Y, X) of a transposed convolution, by where the output voxel lies modulo two."""
-    # Output 2i takes input i - 1 with tap 3 and i with 1; output 2i + 1 takes i with 2 and i + 1 with 0.
-    taps = [torch.tensor([3, 1]), torch.tensor([2, 0])]
-    flat = weight.shape[2] == 1
-    phases = []
-    for z, y, x in product((0, 1), repeat=3):
-        part = weight if flat else weight[:, :, taps[z]]
-        part = part[:, :, :, taps[y]][:, :, :, :, taps[x]]
-        phases.append(part.movedim(1, -1))  # (inputs, Z, Y, X, outputs)
-    return torch.stack(phases)

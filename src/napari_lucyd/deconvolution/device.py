@@ -24,7 +24,7 @@ class Device:
     reason
         Why it is not the one asked for; empty where it is.
     compiled
-        Whether the network is computed by kernels compiled for the processor instead of by torch.
+        Whether the network is computed by kernels compiled for the device instead of by torch.
     half
         Whether the network is computed in half precision, as far as it bears that.
     """

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from napari_lucyd.deconvolution import cuda_lucyd
 from napari_lucyd.deconvolution.compiled import CompiledLucyd, why_not
 from napari_lucyd.deconvolution.device import Device
 from napari_lucyd.deconvolution.errors import Cancelled, DeconvolutionError
@@ -25,8 +26,12 @@ class BlockTooLarge(Exception):
 
 
 def compile_where_possible(network: Network, device: Device) -> Device:
-    """The processor as a device that runs the network by compiled kernels, if it can; others as they are."""
-    if device.kind != "cpu" or device.compiled or not isinstance(network, LUCYD) or why_not():
+    """The device as one that runs the network by compiled kernels, if it can; others as they are."""
+    if device.compiled or not isinstance(network, LUCYD):
+        return device
+    if device.kind not in ("cpu", "cuda") or (
+        why_not() if device.kind == "cpu" else cuda_lucyd.why_not(device.torch)
+    ):
         return device
     return replace(device, name=f"{device.name} (compiled kernels)", compiled=True)
 
@@ -48,6 +53,8 @@ def prepare(network: Network, device: Device, should_stop: Callable[[], bool] | 
     """
     if device.compiled:
         assert isinstance(network, LUCYD)
+        if device.kind == "cuda":
+            return cuda_lucyd.CudaLucyd(network, torch.device(device.torch), should_stop)
         return CompiledLucyd(network, torch.get_num_threads(), should_stop)
     if device.half:
         assert isinstance(network, LUCYD)
@@ -92,7 +99,7 @@ def run_network(network: Any, y: Tensor, inside: Sequence[slice] | None = None) 
     """
     try:
         with torch.inference_mode(), _full_precision(y):
-            if isinstance(network, CompiledLucyd):
+            if isinstance(network, (CompiledLucyd, cuda_lucyd.CudaLucyd)):
                 return network(y, inside)
             parts = network(y)
             crop = (0, 0) if inside is None else (0, 0, *inside)

@@ -40,6 +40,7 @@ _APPETITES = {
     "lucyd": _Appetite(240, 3 * 2**21, 2**27),
     "lucyd, compiled": _Appetite(52, 2**25),
     "lucyd, compiled, planes": _Appetite(310, 2**23),
+    "lucyd, compiled, CUDA": _Appetite(150, 0, 2**25),
     "rln": _Appetite(370, 3 * 2**21, 2**26),
     "care": _Appetite(830, 3 * 2**20, 2**24),
 }
@@ -72,6 +73,8 @@ def appetite(network: Network, device: Device) -> str:
     """What tells how much memory a network takes on a device: its name, and how it is computed there."""
     if not device.compiled:
         return network.name
+    if device.kind == "cuda":
+        return f"{network.name}, compiled, CUDA"
     return f"{network.name}, compiled{', planes' if network.config.dimension == 2 else ''}"
 
 

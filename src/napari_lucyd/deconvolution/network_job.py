@@ -9,11 +9,11 @@ from typing import Any
 
 from napari_lucyd.deconvolution import half, run
 from napari_lucyd.deconvolution.choices import Choices
-from napari_lucyd.deconvolution.compiled import equivalent_voxels
 from napari_lucyd.deconvolution.coverage import noise_warnings
 from napari_lucyd.deconvolution.device import Device, free_memory
 from napari_lucyd.deconvolution.inference import compile_where_possible
 from napari_lucyd.deconvolution.job import Job, add_once
+from napari_lucyd.deconvolution.layers import equivalent_voxels
 from napari_lucyd.deconvolution.memory import appetite, automatic_tile_shape, working_bytes
 from napari_lucyd.deconvolution.normalization import Statistics
 from napari_lucyd.deconvolution.recipe import write_recipe
