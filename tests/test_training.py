@@ -142,6 +142,30 @@ def test_ctrl_c_saves_and_the_run_can_go_on(tmp_path, ctrl_c):
     assert train(SMALL, tmp_path, device="cpu", resume=True) is not None
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_in_the_middle_of_a_step_waits_for_its_end(tmp_path, monkeypatch, ctrl_c, number):
+    whole = train(SMALL, tmp_path / "whole", device="cpu")
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    step, calls = torch.optim.Adam.step, []
+
+    def interrupted(self, *arguments):
+        calls.append(0)
+        if len(calls) == 3:
+            os.kill(os.getpid(), number)
+        return step(self, *arguments)
+
+    try:
+        monkeypatch.setattr(torch.optim.Adam, "step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(SMALL, tmp_path / "cut", device="cpu")
+    finally:
+        monkeypatch.undo()
+        signal.signal(signal.SIGTERM, before)
+    assert len(rows(tmp_path / "cut" / "log.csv")) == 3
+    cut = train(SMALL, tmp_path / "cut", device="cpu", resume=True)
+    assert cut.read_bytes() == whole.read_bytes()
+
+
 def test_run_that_is_there_is_not_started_over(tmp_path):
     train(SMALL, tmp_path, device="cpu", stop_after=1)
     with pytest.raises(FileExistsError, match="resume"):

@@ -6,6 +6,7 @@ result is wanted, and keeps just the planes of each layer that the next ones sti
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib.util
 from collections.abc import Callable, Sequence
@@ -18,7 +19,6 @@ import torch
 from torch import Tensor
 
 from napari_lucyd.deconvolution.errors import Cancelled
-from napari_lucyd.deconvolution.folding import fold
 from napari_lucyd.deconvolution.kernels import PAD, compiled, lanes
 from napari_lucyd.deconvolution.layers import LAYERS, RESULTS, parameters
 from napari_lucyd.deconvolution.streaming import Layer, Step, needed, rings, schedule
@@ -146,9 +146,8 @@ class CompiledLucyd:
         self.config = network.config
         self._threads = max(1, threads)
         self._should_stop = should_stop
-        folded: Any = fold(network)
-        self._rescale = folded.rescale
-        self._parameters = {layer.name: parameters(folded, layer) for layer in LAYERS}
+        self._rescale = copy.deepcopy(network.rescale)
+        self._parameters = {layer.name: parameters(network, layer) for layer in LAYERS}
         self._functions = {layer.kernel: compiled(layer.kernel) for layer in LAYERS}
         self._team = Team(self._threads) if self._threads > 1 else None
         self._buffers: tuple[Any, dict[str, _Tensor]] | None = None

@@ -6,6 +6,7 @@ result is wanted. float32 throughout.
 
 from __future__ import annotations
 
+import copy
 import ctypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,10 @@ from importlib.resources import files
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_lucyd.deconvolution import nvrtc
 from napari_lucyd.deconvolution.errors import Cancelled
-from napari_lucyd.deconvolution.folding import fold
 from napari_lucyd.deconvolution.layers import CHANNELS, LAYERS, RESULTS, parameters
 from napari_lucyd.deconvolution.streaming import Layer, needed
 from napari_lucyd.deconvolution.tiling import Span, ceil_to
@@ -41,12 +41,11 @@ def macros(layer: Layer, flat: bool) -> _Macros:
     kernel = layer.kernel
     sources = [CHANNELS[name] for name in layer.inputs]
     outputs = layer.channels if not kernel.reduce else kernel.outputs
-    # A thread's voxels share what they read, and the weights; their sums have to fit into its registers.
+    # A thread's voxels share what they read, and the weights; their sums have to fit into its registers. More
+    # of them, or fewer, were slower on an H100 (decision 0012).
     part_z, part_y = 1, 1
     if kernel.taps == 3 and not kernel.transposed:
-        part_z, part_y = (
-            (2, 1) if kernel.stride == 2 else (2, 2) if outputs == 8 or sources == [1] else (4, 2)
-        )
+        part_z, part_y = (2, 1) if kernel.stride == 2 else (2, 2)
     return tuple(
         {
             "FIRST": sources[0],
@@ -210,9 +209,8 @@ class CudaLucyd:
         self._device = device
         self._should_stop = should_stop
         self._flat = network.config.dimension == 2
-        folded: Any = fold(network)
-        self._parameters = {layer.name: _on_device(folded, layer, device) for layer in LAYERS}
-        self._rescale = folded.rescale.to(device)
+        self._parameters = _on_device(network, device)
+        self._rescale = copy.deepcopy(network.rescale).to(device)
         told = {layer.name: macros(layer, self._flat) for layer in LAYERS}
         make = compile or compiler(device)
         # The compiler takes a tenth of a second for each, and several threads at once.
@@ -318,14 +316,19 @@ class CudaLucyd:
         self._kernels[layer.name](grid[::-1], THREADS, arguments, stream)
 
 
-def _on_device(folded: Any, layer: Layer, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Weights and biases of a layer as its kernel reads them."""
-    found = parameters(folded, layer)
-    weights = torch.from_numpy(found.weights)
-    if layer.kernel.transposed:
-        if weights.shape[2] == 1:  # phases along Z are the same
+def _on_device(network: LUCYD, device: torch.device) -> dict[str, tuple[Tensor, Tensor]]:
+    """Weights and biases of all layers, as their kernels read them; sent there in one piece."""
+    pieces: list[Tensor] = []
+    for layer in LAYERS:
+        found = parameters(network, layer)
+        weights = torch.from_numpy(found.weights)
+        if not layer.kernel.transposed:
+            # (blocks, inputs, Z, Y, X, outputs of a block) to (inputs, Z, Y, X, outputs)
+            weights = weights.movedim(0, -2).flatten(-2)
+        elif weights.shape[2] == 1:  # in a network for planes, phases along Z are the same
             weights = weights[:4]
-    else:
-        # (blocks, inputs, Z, Y, X, outputs of a block) to (inputs, Z, Y, X, outputs)
-        weights = weights.movedim(0, -2).flatten(-2)
-    return weights.contiguous().to(device), torch.from_numpy(found.bias).to(device)
+        pieces += [weights.flatten(), torch.from_numpy(found.bias)]
+    # Each begins at a multiple of 16 bytes.
+    padded = [nn.functional.pad(piece, (0, -piece.numel() % 4)) for piece in pieces]
+    sent = torch.split(torch.cat(padded).to(device), [piece.numel() for piece in padded])
+    return {layer.name: (sent[2 * k], sent[2 * k + 1]) for k, layer in enumerate(LAYERS)}

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from napari_lucyd.networks.network import Network
@@ -53,16 +53,39 @@ def _fold_layers(layers: list[nn.Module]) -> list[nn.Module]:
 
 
 def _fuse(convolution: Any, norm: Any) -> None:
-    weight, bias = fuse_conv_bn_weights(
-        convolution.weight,
-        convolution.bias,
-        norm.running_mean,
-        norm.running_var,
-        norm.eps,
-        norm.weight,
-        norm.bias,
-        transpose=isinstance(convolution, _TRANSPOSED),
-    )
+    weight, bias = _fused(convolution, norm)
     with torch.no_grad():
         convolution.weight = nn.Parameter(weight.detach())
         convolution.bias = nn.Parameter(bias.detach())
+
+
+def _fused(convolution: Any, norm: Any) -> tuple[Tensor, Tensor]:
+    return fuse_conv_bn_weights(
+        convolution.weight.double(),
+        None if convolution.bias is None else convolution.bias.double(),
+        norm.running_mean.double(),
+        norm.running_var.double(),
+        norm.eps,
+        norm.weight.double(),
+        norm.bias.double(),
+        transpose=isinstance(convolution, _TRANSPOSED),
+    )
+
+
+@torch.no_grad()
+def folded_convolution(network: Network, place: str) -> tuple[Tensor, Tensor]:
+    """Weight and bias of one convolution, the batch norm behind it folded in: float32, on the processor.
+
+    A copy of the whole network, as `fold` makes it, takes far longer than to read all of its convolutions so.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode.
+    place
+        Of the convolution, which is followed by its batch norm in an `nn.Sequential`.
+    """
+    owner, _, index = place.rpartition(".")
+    layers: Any = network.get_submodule(owner)
+    weight, bias = _fused(layers[int(index)], layers[int(index) + 1])
+    return weight.float().cpu(), bias.float().cpu()

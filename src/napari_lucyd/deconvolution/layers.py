@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from napari_lucyd.deconvolution.folding import folded_convolution
 from napari_lucyd.deconvolution.kernels import BLOCK, Kernel
 from napari_lucyd.deconvolution.streaming import Layer, needed
 from napari_lucyd.deconvolution.tiling import Span
+from napari_lucyd.networks.lucyd import LUCYD
 
 _RELU = Kernel()
 _SUM = Kernel(residual="before", relu=False)
@@ -116,10 +118,9 @@ class Parameters(NamedTuple):
     bias: npt.NDArray[np.float32]
 
 
-def parameters(folded: Any, layer: Layer) -> Parameters:
-    """Weights and biases of a layer, from the network with its batch norms folded."""
-    convolution = folded.get_submodule(_SOURCES[layer.name])
-    weight, bias = convolution.weight.detach(), convolution.bias.detach()
+def parameters(network: LUCYD, layer: Layer) -> Parameters:
+    """Weights and biases of a layer, batch norms folded into them."""
+    weight, bias = folded_convolution(network, _SOURCES[layer.name])
     if weight.ndim == 4:
         weight = weight[:, :, None]
     part, with_bias = _SPLIT.get(layer.name, (slice(None), True))
@@ -127,9 +128,10 @@ def parameters(folded: Any, layer: Layer) -> Parameters:
         weight = _by_phase(weight)
     else:
         # (outputs, inputs, Z, Y, X) to (blocks, inputs, Z, Y, X, outputs of a block)
-        weight = weight[:, part].unflatten(0, (-1, layer.kernel.outputs)).movedim(1, -1)
+        weight = weight[:, part]
+        weight = weight.reshape(-1, layer.kernel.outputs, *weight.shape[1:]).movedim(1, -1)
     if layer.kernel.reduce == "quotient":
-        bias = torch.cat((bias, bias.new_full((1,), folded.division.epsilon)))
+        bias = torch.cat((bias, bias.new_full((1,), network.division.epsilon)))
     bias = bias if with_bias else torch.zeros_like(bias)
     return Parameters(weight.contiguous().numpy(), bias.contiguous().numpy())
 

@@ -6,8 +6,11 @@ import copy
 import csv
 import math
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -108,13 +111,14 @@ def train(
     first, started, saved = run.step, time.monotonic(), time.monotonic()
     try:
         for batch in _batches(config, run.step, last, workers):
-            loss = run.train_on(batch)
-            validation = (
-                run.validate()
-                if run.step % schedule.validate_every == 0 or run.step == schedule.steps
-                else None
-            )
-            run.log(loss, validation)
+            with _finished_before_interrupt():
+                loss = run.train_on(batch)
+                validation = (
+                    run.validate()
+                    if run.step % schedule.validate_every == 0 or run.step == schedule.steps
+                    else None
+                )
+                run.log(loss, validation)
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 run.save()
                 saved = time.monotonic()
@@ -340,6 +344,27 @@ def _batches(config: TrainingConfig, first: int, last: int, workers: int) -> Ite
     loader = DataLoader(Patches(config), batch_sampler=indices, num_workers=workers)
     for image, truth, weight in loader:
         yield Patch(image, truth, weight)
+
+
+@contextmanager
+def _finished_before_interrupt() -> Iterator[None]:
+    """Let Ctrl-C, and the order to end, wait: half a step is no place to go on from."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # Others end the process at once, or are ignored.
+    held = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in held:
+        signal.signal(number, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
 
 
 def _refuse_taken(folder: Path, name: str) -> None:
