@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -474,46 +475,70 @@ def gpu(records: Records, options: argparse.Namespace) -> list[str]:
             "",
         ]
     found = records["gpu"]
-    tests = found["tests"]
     lines = [
         f"## {title}",
         "",
         f"{found['device']}; CUDA {found['cuda'] or 'is missing'}; {made_on(found['machine'])}.",
         "",
-        f"Tests that need a GPU, with commit `{found['machine']['commit']}`: {tests['passed']} passed, "
+        *gpu_run(found, found["machine"]["commit"]),
+    ]
+    # A run that came to its end before there were kernels of our own: it has what the last one had no time for.
+    if "earlier" in found:
+        commit = found["earlier"]["commit"]
+        lines += [
+            f"What follows was measured with commit `{commit}` on a device of the same kind, when LUCYD ran there by PyTorch's "
+            "layers, batch norms folded.",
+            "",
+            *gpu_run(found["earlier"], commit),
+        ]
+    return lines
+
+
+def gpu_run(found: Any, commit: str) -> list[str]:
+    """What one run of the GPU's benchmarks has."""
+    tests = found["tests"]
+    lines = [
+        f"Tests that need a GPU, with commit `{commit}`: {tests['passed']} passed, "
         f"{tests['failed']} failed, {tests['skipped']} skipped.",
         "",
     ]
-    rows = [
-        (name, duration(row["seconds"]), f"{row['times_as_fast']:.1f}", f"{row['deviation']:.0e}")
-        for name, row in found["passes"].items()
-    ]
-    lines += table((f"pass over {size(found['shape'])}", "time", "times as fast", "deviation"), rows)
-    rows = [
-        (
-            size(row["shape"]),
-            row["work"],
-            duration(row["estimated_seconds"]),
-            duration(row["seconds"]),
-            f"{row['cost']:.3g}",
-            memory(row["device_bytes"]),
-        )
-        for row in found["sizes"]
-    ]
-    columns = ("work", "time said", "time taken", "s for 10⁶ voxels", "memory of the GPU")
-    lines += table(("`deconvolve`", *columns), rows)
-    rows = [
-        (name, duration(row["seconds"]), f"{row['times_as_fast']:.2f}")
-        for name, row in found["launching"].items()
-    ]
-    lines += table(("`deconvolve` in 32 tiles", "time", "times as fast"), rows)
+    if "passes" in found:
+        rows = [
+            (name, duration(row["seconds"]), f"{row['times_as_fast']:.1f}", f"{row['deviation']:.0e}")
+            for name, row in found["passes"].items()
+        ]
+        lines += table((f"pass over {size(found['shape'])}", "time", "times as fast", "deviation"), rows)
+        fastest = math.prod(found["shape"]) / min(row["seconds"] for row in found["passes"].values())
+        lines += [f"The fastest does {fastest / 1e6:.0f} million voxels a second.", ""]
+    if "sizes" in found:
+        rows = [
+            (
+                size(row["shape"]),
+                row["work"],
+                duration(row["estimated_seconds"]),
+                duration(row["seconds"]),
+                f"{row['cost']:.3g}",
+                memory(row["device_bytes"]),
+            )
+            for row in found["sizes"]
+        ]
+        columns = ("work", "time said", "time taken", "s for 10⁶ voxels", "memory of the GPU")
+        lines += table(("`deconvolve`", *columns), rows)
+    if "launching" in found:
+        rows = [
+            (name, duration(row["seconds"]), f"{row['times_as_fast']:.2f}")
+            for name, row in found["launching"].items()
+        ]
+        lines += table(("`deconvolve` in 32 tiles", "time", "times as fast"), rows)
     rows = [(name, duration(row["first"]), duration(row["exact"])) for name, row in found["views"].items()]
     lines += table(("preview", "first pixels", "all exact"), rows)
-    rows = [
-        (name, duration(row["seconds"]), f"{row['times_as_fast']:.2f}")
-        for name, row in found["steps"].items()
-    ]
-    return lines + table(("training step", "time", "times as fast"), rows)
+    if "steps" in found:
+        rows = [
+            (name, duration(row["seconds"]), f"{row['times_as_fast']:.2f}")
+            for name, row in found["steps"].items()
+        ]
+        lines += table(("training step", "time", "times as fast"), rows)
+    return lines
 
 
 SECTIONS = (

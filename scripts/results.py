@@ -3,7 +3,7 @@
     python scripts/results.py [--checkpoint lucyd-mixture.pth] [TABLE …]
 
 CHECKPOINT is one of the files that LUCYD's authors published (3D); with it, Table 2 has a row for it, on the
-same patches. TABLE is table1, table2, table3, equal2, equal3, open, open2d, options, trust, or page, for none; without any all are measured,
+same patches. TABLE is table1, table2, table3, equal2, open, open2d, options, trust, or page, for none; without any all are measured,
 which takes an hour on two CPU cores. Tables that are not measured are read from docs/results/. The figures are scripts/figures.py's.
 
     python scripts/results.py trust
@@ -23,14 +23,11 @@ from pathlib import Path
 import curves
 import trust
 from results_text import (
-    EQUAL_NETWORKS,
     EQUAL_STRICT,
-    EQUAL_SURROGATES,
     STRICT,
     SURROGATES,
     beside_input,
     budgets,
-    dearer,
     domains,
     flux,
     gains,
@@ -79,7 +76,6 @@ TABLES = {
     "table2": Entry(strict_protocol, STRICT, STRICT),
     "table3": Entry(surrogate_protocol, (*STRICT, "general", *SURROGATES), SURROGATES),
     "equal2": Entry(strict_protocol, EQUAL_STRICT),
-    "equal3": Entry(surrogate_protocol, EQUAL_SURROGATES),
     "open": Entry(open_protocol, ("mixture", "general"), ("general",)),
     "open2d": Entry(partial(open_protocol, 2), ("planes",), ("planes",)),
 }
@@ -133,7 +129,7 @@ def bead() -> str:
 def page() -> str:
     """Return docs/results.md from the tables in docs/results/."""
     tables = {name: Table.load(FILES / f"{name}.json") for name in TABLES}
-    table2, table3, equal2, equal3, volumes, planes = tables.values()
+    table2, table3, equal2, volumes, planes = tables.values()
     options = Table.load(FILES / "options.json")
     cards = {card["name"]: card for card in nl.list_models()}
     environment = ", ".join(f"{name} {value}" for name, value in table2.environment.items())
@@ -169,7 +165,7 @@ grows with the noise; at σ_n 20, where their weights are within a decibel of ou
 
 ### On equal budgets
 
-{seen_equally(equal2.methods, cards)} The same patches of the test as above:
+{seen_equally(cards)} The same patches of the test as above:
 
 {equal2.markdown()}
 
@@ -208,14 +204,6 @@ The 2D model on the middle plane of the same volumes:
 {surrogate_budgets(cards)} RLN and CARE would learn little from so few alone and were given a start. {beside_input(table3)} CARE's own loss is a mean absolute error: where most of an image is dark it is served by taking haze away, and hardly by making few bright voxels as bright as they
 were, of which the PSNR is made. These rows do not do it justice: with LUCYD's loss and batches of 2 it has learnt more in trials of 240 patches (24.71 dB on validation, against 22.95 with its own loss) than the models above, and such a run is under way (`runs/`), with RLN in batches of 2 as well. With `patches = 24000` in `configs/nuclei-care.toml`,
 `lucyd train configs/nuclei-care.toml --start mixture-care` trains it as long as `mixture`, most of a day on a core, and `lucyd evaluate table3 --methods nuclei,runs/nuclei-care/nuclei-care.safetensors` sets it beside the others.
-
-### On equal budgets
-
-{seen_equally(equal3.methods, cards)} LUCYD began with nothing, RLN and CARE with what they had learnt of the mixture. The same test:
-
-{equal3.markdown()}
-
-{domains(equal3, EQUAL_NETWORKS)}
 
 {flux(table3)}
 

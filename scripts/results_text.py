@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import napari_lucyd as nl
@@ -24,10 +24,8 @@ PAPER = (
 STRICT = ("mixture-rln", "mixture-care", "mixture")
 # What a network was trained on is its model's name, RLN and CARE have theirs behind it.
 NETWORKS = {"LUCYD": "", "RLN": "-rln", "CARE": "-care"}
-# On equal budgets, LUCYD has a number of patches behind it.
-EQUAL_NETWORKS = NETWORKS | {"LUCYD": "-1200"}
-EQUAL_STRICT = ("mixture-rln-2400", "mixture-care", "mixture-2400")
-EQUAL_SURROGATES = tuple(specimen + suffix for suffix in EQUAL_NETWORKS.values() for specimen in SPECIMENS)
+# Each with as many patches.
+EQUAL_STRICT = ("mixture-rln", "mixture-care", "mixture-12000")
 _SHIPPED = {card["name"] for card in nl.list_models()}
 # Those that are shipped, so that the page can be rebuilt whenever a model comes or goes.
 SURROGATES = tuple(
@@ -70,22 +68,21 @@ def budgets(cards: dict[str, dict[str, Any]]) -> str:
     """Return how many patches the strict models have seen."""
     seen = {name: cards[name]["training"]["patches"] for name in STRICT}
     entries = ", ".join(f"{count:,} by `{name}`" for name, count in seen.items())
-    return f"The networks have not seen equally much: {entries}; more would help the ones with less."
+    return f"The networks have not seen equally much: {entries}; below they have."
 
 
-def seen_equally(methods: Sequence[str], cards: Mapping[str, Mapping[str, Any]]) -> str:
+def seen_equally(cards: Mapping[str, Mapping[str, Any]]) -> str:
     """Return how many patches each of the networks has seen that are compared on equal budgets."""
-    patches = {cards[method]["training"]["patches"] for method in methods if method in cards}
-    (count,) = patches
-    return f"Each network with {count:,} patches of what it was trained for, its own loss and its own learning rate (`configs/`)."
+    (count,) = {cards[method]["training"]["patches"] for method in EQUAL_STRICT if method in cards}
+    return f"Each network with {count:,} patches in batches of 2, and its own learning rate (`configs/`)."
 
 
-def domains(table: Table, networks: Mapping[str, str] = NETWORKS) -> str:
+def domains(table: Table) -> str:
     """Return Table 3 as the paper has it: each network within and across what it was trained on."""
     lines = [["trained on", "network", *(f"tested on {name}" for name in SPECIMENS), "lost across, dB"]]
     lines.append(["---"] * len(lines[0]))
     trained = {
-        network: suffix for network, suffix in networks.items() if SPECIMENS[0] + suffix in table.methods
+        network: suffix for network, suffix in NETWORKS.items() if SPECIMENS[0] + suffix in table.methods
     }
     within: dict[str, list[float]] = {network: [] for network in trained}
     across: dict[str, list[float]] = {network: [] for network in trained}
@@ -179,22 +176,19 @@ def beside_input(table: Table) -> str:
 
 
 def surrogate_budgets(cards: dict[str, dict[str, Any]]) -> str:
-    """Return how many patches the networks of Table 3 have seen, of their specimen and before."""
+    """Return how many patches the networks of Table 3 have seen."""
     entries = []
-    for network, suffix in NETWORKS.items():
-        if SPECIMENS[0] + suffix not in cards:
-            continue
-        *before, of_it = (stage["patches"] for stage in _stages(cards[SPECIMENS[0] + suffix]))
-        of_all = f", after {sum(before):,} of the mixture" if before else ""
-        entries.append(f"{network} {of_it:,} of its specimen{of_all}")
+    for specimen in SPECIMENS:
+        seen = {
+            network: sum(stage["patches"] for stage in _stages(cards[specimen + suffix]))
+            for network, suffix in NETWORKS.items()
+            if specimen + suffix in cards
+        }
+        if len(set(seen.values())) == 1:
+            entries.append(f"{next(iter(seen.values())):,} of {specimen} by each network")
+        else:
+            entries += [f"{count:,} of {specimen} by {network}" for network, count in seen.items()]
     return "Patches seen: " + "; ".join(entries) + "."
-
-
-def dearer(cards: dict[str, dict[str, Any]]) -> str:
-    """Return how much longer a patch of CARE took than one of LUCYD."""
-    care, lucyd = (cards[name]["training"] for name in ("mixture-care", "mixture"))
-    ratio = care["seconds"] / care["patches"] / (lucyd["seconds"] / lucyd["patches"])
-    return f"A patch of CARE took {ratio:.0f} times as long as one of LUCYD"
 
 
 def _stages(card: dict[str, Any]) -> list[dict[str, Any]]:

@@ -7,7 +7,10 @@ import pytest
 import torch
 
 from napari_lucyd.deconvolution import deconvolve, pipeline, plan
+from napari_lucyd.deconvolution.cuda_lucyd import CudaLucyd, why_not
+from napari_lucyd.deconvolution.device import choose_device
 from napari_lucyd.deconvolution.half import HARMLESS
+from napari_lucyd.deconvolution.inference import compile_where_possible, prepare
 from napari_lucyd.deconvolution.transfer import Transfer
 from napari_lucyd.models import load_model
 from napari_lucyd.training import train
@@ -37,6 +40,14 @@ def test_networks_give_what_they_give_on_the_processor(name, shape):
         # Two libraries' float32 sums; the division may amplify what is between them.
         atol = 1e-4 * max(np.ptp(expected), 1)
         np.testing.assert_allclose(getattr(there, part), expected, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("name", ["general", "planes"])
+def test_kernels_of_our_own_run_there(name):
+    network = load_model(name).network
+    assert why_not("cuda:0") == ""
+    device = compile_where_possible(network, choose_device(DEVICE))
+    assert device.compiled and isinstance(prepare(network, device), CudaLucyd)
 
 
 @pytest.mark.parametrize(("name", "shape"), [("general", (12, 40, 44)), ("nuclei", (12, 40, 44))])

@@ -157,6 +157,8 @@ def _cuda(torch: Any, why_not: str, driver: bool) -> Iterator[str]:
         elif torch.version.cuda is not None:
             yield f"What CUDA says: {_why_cuda_fails(torch)}"
         return
+    from napari_lucyd.deconvolution import cuda_lucyd
+
     built_for = torch.cuda.get_arch_list()
     for index in range(torch.cuda.device_count()):
         major, minor = torch.cuda.get_device_capability(index)
@@ -165,6 +167,8 @@ def _cuda(torch: Any, why_not: str, driver: bool) -> Iterator[str]:
             f"cuda:{index}: {torch.cuda.get_device_name(index)}, {total / 2**30:.1f} GiB, "
             f"{free / 2**30:.1f} GiB free, capability {major}.{minor}"
         )
+        reason = cuda_lucyd.why_not(f"cuda:{index}")
+        yield f"LUCYD on cuda:{index}: {f'by torch: {reason}' if reason else 'by kernels compiled for it'}"
         if built_for and not any(_runs_on(name, major, minor) for name in built_for):
             yield f"cuda:{index} is not among what this torch was built for ({', '.join(built_for)})"
 
