@@ -24,19 +24,27 @@ Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 
 def curve(name: str) -> Curve:
-    """Return the patches seen and the PSNR on validation patches, in dB, wherever a run was validated."""
-    with (CONFIGS / f"{name}.log.csv").open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["validation_psnr"]]
-    return (
-        np.array([float(row["patches"]) for row in rows]),
-        np.array([float(row["validation_psnr"]) for row in rows]),
-    )
+    """Return the patches seen and the PSNR on validation patches, in dB, wherever a run was validated.
+
+    Of a run that went on from a first one, ``NAME-first``, with what that has seen before it.
+    """
+    patches, psnr, before = [], [], 0.0
+    for path in (CONFIGS / f"{name}-first.log.csv", CONFIGS / f"{name}.log.csv"):
+        if not path.exists():
+            continue
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        validated = [row for row in rows if row["validation_psnr"]]
+        patches += [before + float(row["patches"]) for row in validated]
+        psnr += [float(row["validation_psnr"]) for row in validated]
+        before += float(rows[-1]["patches"])
+    return np.array(patches), np.array(psnr)
 
 
 def runs(data: str) -> list[str]:
     """Return the names of the runs on one kind of data, that have a log."""
     names = sorted(path.name.removesuffix(".log.csv") for path in CONFIGS.glob("*.log.csv"))
-    return [name for name in names if name.partition("-")[0] == data]
+    return [name for name in names if name.partition("-")[0] == data and not name.endswith("-first")]
 
 
 def network(name: str) -> str:

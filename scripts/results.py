@@ -3,7 +3,7 @@
     python scripts/results.py [--checkpoint lucyd-mixture.pth] [TABLE …]
 
 CHECKPOINT is one of the files that LUCYD's authors published (3D); with it, Table 2 has a row for it, on the
-same patches. TABLE is table1, table2, table3, equal2, open, open2d, options, trust, or page, for none; without any all are measured,
+same patches. TABLE is table1, table2, table3, open, open2d, options, trust, or page, for none; without any all are measured,
 which takes an hour on two CPU cores. Tables that are not measured are read from docs/results/. The figures are scripts/figures.py's.
 
     python scripts/results.py trust
@@ -23,7 +23,7 @@ from pathlib import Path
 import curves
 import trust
 from results_text import (
-    EQUAL_STRICT,
+    EQUAL,
     STRICT,
     SURROGATES,
     beside_input,
@@ -33,7 +33,6 @@ from results_text import (
     gains,
     paper_row,
     ranking,
-    seen_equally,
     surrogate_budgets,
     training_row,
     unseen,
@@ -59,7 +58,7 @@ CARDS = ROOT / "src" / "napari_lucyd" / "models"
 PAGE = ROOT / "docs" / "results.md"
 FILES = ROOT / "docs" / "results"
 # Models that only compare networks, so are not shipped.
-EQUAL = ROOT / "configs" / "equal"
+UNSHIPPED = ROOT / "configs" / "equal"
 CLASSICAL = ("wiener", "richardson-lucy")
 
 
@@ -73,9 +72,8 @@ class Entry:
 
 
 TABLES = {
-    "table2": Entry(strict_protocol, STRICT, STRICT),
+    "table2": Entry(strict_protocol, (*STRICT, EQUAL), STRICT),
     "table3": Entry(surrogate_protocol, (*STRICT, "general", *SURROGATES), SURROGATES),
-    "equal2": Entry(strict_protocol, EQUAL_STRICT),
     "open": Entry(open_protocol, ("mixture", "general"), ("general",)),
     "open2d": Entry(partial(open_protocol, 2), ("planes",), ("planes",)),
 }
@@ -88,7 +86,7 @@ OPTIONS_METHODS = (*CLASSICAL, "mixture")
 
 def find(method: str) -> str:
     """Return a method's name, or the path of a model that is not shipped."""
-    path = EQUAL / f"{method}.safetensors"
+    path = UNSHIPPED / f"{method}.safetensors"
     return str(path) if path.exists() else method
 
 
@@ -108,8 +106,7 @@ def measure(name: str, checkpoint: str | None) -> None:
         return
     entry = TABLES[name]
     rivals = (checkpoint,) if checkpoint and name == "table2" else ()
-    classical = () if name.startswith("equal") else CLASSICAL
-    competitors = [load_competitor(find(method)) for method in (*classical, *entry.methods, *rivals)]
+    competitors = [load_competitor(find(method)) for method in (*CLASSICAL, *entry.methods, *rivals)]
     table = replace(evaluate(entry.protocol(), competitors), name=name)
     table.save(FILES)
     for model in entry.cards:
@@ -129,7 +126,7 @@ def bead() -> str:
 def page() -> str:
     """Return docs/results.md from the tables in docs/results/."""
     tables = {name: Table.load(FILES / f"{name}.json") for name in TABLES}
-    table2, table3, equal2, volumes, planes = tables.values()
+    table2, table3, volumes, planes = tables.values()
     options = Table.load(FILES / "options.json")
     cards = {card["name"]: card for card in nl.list_models()}
     environment = ", ".join(f"{name} {value}" for name, value in table2.environment.items())
@@ -162,15 +159,6 @@ How to read it. A Wiener filter that is told the PSF and whose balance is chosen
 given as much. What the networks are for is the case where nobody knows. The recipe of `mixture` was chosen on two other phantoms that had been degraded as these columns are (see its card), never on the test phantoms.
 Where noise is weak and blur as well (0.5, 20) there is least to gain from what `mixture` was taught, which is to bear noise: three in five of its patches have the strongest of the paper's levels, and that is paid for here. The gap to the authors' weights
 grows with the noise; at σ_n 20, where their weights are within a decibel of ours, the mean loses what +2 dB would need. The third cycle of training still gained on validation patches (`configs/mixture.log.csv`), so more can be expected of more patches.
-
-### On equal budgets
-
-{seen_equally(cards)} The same patches of the test as above:
-
-{equal2.markdown()}
-
-{ranking(equal2)} {dearer(cards)}, and it has forty times the parameters. Runs as short as these, and those of Table 3 on equal budgets, are not at the end of what they can learn: validation still rises over the last third
-(`configs/*.log.csv`), with LUCYD most of all; CARE on the surrogates alone stands still.
 
 ## The open track: as a user runs it
 

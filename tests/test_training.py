@@ -306,6 +306,26 @@ def test_training_goes_on_from_another_model(tmp_path):
         train(SMALL, tmp_path / "third", device="cpu", start="general")
 
 
+def test_training_goes_on_from_where_a_run_was_stopped(tmp_path):
+    folder = tmp_path / "first"
+    train(SMALL, folder, device="cpu", stop_after=2)
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)
+    network = LUCYD(SMALL.network)
+    start_from(network, folder)
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, state["averaged"][f"module.{name}"])
+    second = train(replace(SMALL, name="second"), tmp_path / "second", device="cpu", start=folder)
+    origin = nl.load_model(second).card["training"]["started_from"]
+    assert (origin["name"], origin["training"]["steps"]) == ("small", 2)
+    assert origin["training"]["patches"] == 2 * SMALL.schedule.batch_size
+    other = LUCYD(replace(SMALL.network, epsilon=0.5))
+    with pytest.raises(ValueError, match="start from another"):
+        start_from(other, folder)
+    (folder / "checkpoint.pt").write_bytes(b"no checkpoint")
+    with pytest.raises(ValueError, match="damaged"):
+        start_from(network, folder)
+
+
 def test_bright_specks_are_blurred_and_true_and_hot_voxels_neither():
     data = replace(SMALL.data, bright=1.0, haze=0.0, noise_sigma=(0.0, 0.0), gain=(1.0, 1.0))
     specimens = [_OpenSpecimen(data, SMALL.normalization, seed) for seed in range(6)]

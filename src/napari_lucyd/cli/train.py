@@ -25,7 +25,10 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
     start: Annotated[
         str | None,
-        typer.Option(metavar="MODEL", help="Begin with the weights of this model, a shipped name or a file."),
+        typer.Option(
+            metavar="MODEL",
+            help="Begin with the weights of this model, a shipped name or a file, or of a run's folder.",
+        ),
     ] = None,
 ) -> None:
     """Train a network on phantoms that are made as it goes.

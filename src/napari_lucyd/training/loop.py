@@ -73,7 +73,8 @@ def train(
     resume
         Go on from the folder's checkpoint; on the CPU the result is bit for bit that of an unbroken run.
     start
-        A model of the same network and configuration, a shipped name or a path, whose weights to begin with.
+        What to begin with: a model of the same network and configuration, a shipped name or a path; or the
+        folder of a run that was stopped, whose averaged weights are taken.
     stop_after
         Save and return after this many steps of the whole run.
     progress

@@ -10,6 +10,7 @@ from torch import nn
 
 from napari_lucyd.models.store import load_model
 from napari_lucyd.networks import LUCYD, Network
+from napari_lucyd.training.config import parse_config
 
 
 @torch.no_grad()
@@ -34,14 +35,14 @@ def start_near_identity(network: LUCYD) -> None:
 
 
 def start_from(network: Network, model: str | Path) -> dict[str, Any]:
-    """Give a network the weights of a model.
+    """Give a network the weights of a model, or those that a run has come to.
 
     Parameters
     ----------
     network
         Changed in place.
     model
-        A shipped name or a path.
+        A shipped name, a path, or the folder of a run that was stopped: its averaged weights.
 
     Returns
     -------
@@ -51,8 +52,10 @@ def start_from(network: Network, model: str | Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the model's network is another, or of another configuration.
+        If the model's network is another, or of another configuration; or the run's checkpoint is damaged.
     """
+    if (Path(model) / "checkpoint.pt").is_file():
+        return _start_from_run(network, Path(model))
     origin = load_model(model)
     if origin.network.config != network.config:
         raise ValueError(
@@ -65,6 +68,45 @@ def start_from(network: Network, model: str | Path) -> dict[str, Any]:
         "name": origin.name,
         "sha256": origin.sha256,
         "training": origin.card.get("training"),
+    }
+
+
+def _start_from_run(network: Network, folder: Path) -> dict[str, Any]:
+    path = folder / "checkpoint.pt"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        config = parse_config(state["config"])
+        prefix = "module."
+        weights = {
+            name.removeprefix(prefix): value
+            for name, value in state["averaged"].items()
+            if name.startswith(prefix)
+        }
+        same = config.network == network.config
+        if same:
+            network.load_state_dict(weights)
+    # A damaged file makes torch raise nearly anything; all of it means one thing.
+    except Exception as error:
+        raise ValueError(
+            f"{path} is damaged, or no checkpoint of this version; start from another."
+        ) from error
+    if not same:
+        raise ValueError(
+            f"{folder} trains a network of {config.network}, the run wants {network.config}; start from "
+            "another, or change [network]."
+        )
+    return {
+        "given": str(folder),
+        "name": config.name,
+        "training": {
+            "track": config.data.track,
+            "history": config.history,
+            "patches": state["step"] * config.schedule.batch_size,
+            "steps": state["step"],
+            "seed": config.schedule.seed,
+            "seconds": round(state["seconds"]),
+            "config": config.as_dict(),
+        },
     }
 
 
