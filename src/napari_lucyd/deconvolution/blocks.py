@@ -108,46 +108,11 @@ def read_block(source: Source, lead: Sequence[int], tile: Tile, geometry: Geomet
         missing = missing[
             tuple(slice(k.start - s.start, k.stop - s.start) for k, s in zip(tile.spans, spans, strict=True))
         ]
-    places = [index - span.start for index, span in zip(indices, spans, strict=True)]
+    for axis, (index, span) in enumerate(zip(indices, spans, strict=True)):
+        slab = np.take(slab, index - span.start, axis=axis)
     if weights is not None:
-        slab = np.tensordot(weights, np.take(slab, places[0], axis=0), axes=1)
-        places[0] = np.arange(len(slab))
-    return Block(_taken(slab, places), missing)
-
-
-def _taken(
-    slab: npt.NDArray[np.floating[Any]], places: Sequence[npt.NDArray[np.int64]]
-) -> npt.NDArray[np.float32]:
-    """The voxels at some places along each axis; in one copy, but for what lies beyond the borders."""
-    places, runs = list(places), []
-    for axis, place in enumerate(places):
-        first, last = _longest_run(place)
-        if place.min() < place[first] or place.max() > place[last - 1]:
-            slab = np.take(slab, place, axis=axis)
-            place = places[axis] = np.arange(place.size)
-            first, last = 0, place.size
-        runs.append(slice(first, last))
-    taken = np.empty([place.size for place in places], dtype=np.float32)
-    given = [
-        slice(place[run.start], place[run.stop - 1] + 1) for place, run in zip(places, runs, strict=True)
-    ]
-    taken[tuple(runs)] = slab[tuple(given)]
-    for axis, (place, run) in enumerate(zip(places, runs, strict=True)):
-        beyond = np.r_[0 : run.start, run.stop : place.size]
-        # Along the axes before this one all is there, along those behind it what the slab had.
-        before, behind = [slice(None)] * axis, runs[axis + 1 :]
-        taken[(*before, beyond, *behind)] = taken[
-            (*before, run.start + place[beyond] - place[run.start], *behind)
-        ]
-    return taken
-
-
-def _longest_run(place: npt.NDArray[np.int64]) -> tuple[int, int]:
-    """Where an array goes up by one from entry to entry for the longest time: from, and up to."""
-    breaks = np.flatnonzero(np.diff(place) != 1) + 1
-    edges = np.r_[0, breaks, place.size]
-    longest = int(np.argmax(np.diff(edges)))
-    return int(edges[longest]), int(edges[longest + 1])
+        slab = np.tensordot(weights, slab, axes=1)
+    return Block(np.ascontiguousarray(slab, dtype=np.float32), missing)
 
 
 class Shown(NamedTuple):

@@ -10,6 +10,7 @@ import copy
 import ctypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -269,12 +270,17 @@ class CudaLucyd:
         results = [dict.fromkeys(RESULTS, span) for span in inside]
         flat = [self._flat, False, False]
         along = [needed(LAYERS, *each) for each in zip(results, sizes, flat, strict=True)]
-        stream = 0 if self._device.type == "cpu" else torch.cuda.current_stream(self._device).cuda_stream
-        for layer in LAYERS:
-            if self._should_stop is not None and self._should_stop():
-                raise Cancelled("Stopped.")
-            self._launch(layer, buffers, [spans[layer.name] for spans in along], stream)
+        # The driver wants kernel, stream and current device to be of one kind.
+        with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
+            for layer in LAYERS:
+                if self._should_stop is not None and self._should_stop():
+                    raise Cancelled("Stopped.")
+                self._launch(layer, buffers, [spans[layer.name] for spans in along], self._stream())
         return buffers
+
+    def _stream(self) -> int:
+        """Torch's current stream, by its number; elsewhere than on CUDA there are none."""
+        return torch.cuda.current_stream(self._device).cuda_stream if self._device.type == "cuda" else 0
 
     def _buffers_for(self, sizes: tuple[int, ...]) -> Mapping[str, _Buffer]:
         """The buffers, by the names of all tensors; those of the last block if its shape was the same."""
