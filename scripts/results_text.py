@@ -25,6 +25,7 @@ STRICT = ("mixture-rln", "mixture-care", "mixture")
 NETWORKS = {"LUCYD": "", "RLN": "-rln", "CARE": "-care"}
 # LUCYD with as many patches as RLN and CARE have seen; not shipped.
 EQUAL = "mixture-12000"
+EQUAL_MEMBRANES = "membranes-6400"
 _SHIPPED = {card["name"] for card in nl.list_models()}
 # Those that are shipped, so that the page can be rebuilt whenever a model comes or goes.
 SURROGATES = tuple(
@@ -33,6 +34,11 @@ SURROGATES = tuple(
     for specimen in SPECIMENS
     if specimen + suffix in _SHIPPED
 )
+
+
+def compared(specimen: str, suffix: str) -> str:
+    """Return the model of a specimen that is compared with others of as many patches."""
+    return EQUAL_MEMBRANES if (specimen, suffix) == ("membranes", "") else specimen + suffix
 
 
 def paper_row() -> str:
@@ -81,13 +87,13 @@ def domains(table: Table) -> str:
     across: dict[str, list[float]] = {network: [] for network in trained}
     for specimen in SPECIMENS:
         for network, suffix in trained.items():
-            psnr = {cell.column: cell.psnr for cell in table.row(specimen + suffix)}
+            psnr = {cell.column: cell.psnr for cell in table.row(compared(specimen, suffix))}
             other = next(name for name in SPECIMENS if name != specimen)
             within[network].append(psnr[specimen])
             across[network].append(psnr[other])
             figures = [f"{psnr[name]:.2f}" for name in SPECIMENS]
             # Against the same network trained on what it is tested on.
-            native = {cell.column: cell.psnr for cell in table.row(other + suffix)}[other]
+            native = {cell.column: cell.psnr for cell in table.row(compared(other, suffix))}[other]
             lines.append([specimen, network, *figures, f"{native - psnr[other]:+.2f}"])
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     rankings = [
@@ -156,7 +162,9 @@ def beside_input(table: Table) -> str:
     entries = []
     for network, suffix in NETWORKS.items():
         pairs = [
-            (specimen, specimen + suffix) for specimen in SPECIMENS if specimen + suffix in table.methods
+            (specimen, compared(specimen, suffix))
+            for specimen in SPECIMENS
+            if specimen + suffix in table.methods
         ]
         own = [
             next(cell.psnr for cell in table.row(method) if cell.column == specimen)
@@ -173,7 +181,7 @@ def surrogate_budgets(cards: dict[str, dict[str, Any]]) -> str:
     entries = []
     for specimen in SPECIMENS:
         seen = {
-            network: sum(stage["patches"] for stage in _stages(cards[specimen + suffix]))
+            network: sum(stage["patches"] for stage in _stages(cards[compared(specimen, suffix)]))
             for network, suffix in NETWORKS.items()
             if specimen + suffix in cards
         }
