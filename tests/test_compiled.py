@@ -9,7 +9,7 @@ import torch
 
 from napari_lucyd import load_model
 from napari_lucyd.deconvolution import compiled as compiled_module
-from napari_lucyd.deconvolution import kernels
+from napari_lucyd.deconvolution import kernels, layers
 from napari_lucyd.deconvolution.compiled import CompiledLucyd, why_not
 from napari_lucyd.deconvolution.errors import Cancelled
 
@@ -158,6 +158,6 @@ def test_a_processor_that_nothing_can_be_compiled_for_is_told(forgotten, monkeyp
 
 
 def test_kernels_that_do_not_agree_with_torch_are_not_used(forgotten, monkeypatch):
-    real = compiled_module._by_phase
-    monkeypatch.setattr(compiled_module, "_by_phase", lambda weight: real(weight) * 1.01)
+    real = layers._by_phase
+    monkeypatch.setattr(layers, "_by_phase", lambda weight: real(weight) * 1.01)
     assert "does not agree" in why_not()
