@@ -22,8 +22,8 @@ ON_XVFB := $(if $(LINUX),$(XVFB))
 # A person's own screen, where there is one: the demo's window then stays open.
 SCREEN := $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(if $(LINUX),,macOS))
 
-# A window needs Qt's libraries; without a screen, and for tests, Xvfb as well.
-NEEDS := window $(if $(and $(SCREEN),$(filter-out test,$(MAKECMDGOALS))),,xvfb)
+# A window needs Qt's libraries; without a screen, and for tests, Xvfb as well. Tests need a compiler, too.
+NEEDS := window $(if $(and $(SCREEN),$(filter-out test,$(MAKECMDGOALS))),,xvfb) $(if $(filter test,$(MAKECMDGOALS)),compiler)
 
 # Rivals that the benchmarks measure stay out of the environment of the tests: RedLionfish is a plugin of napari
 # as well. Theirs sees all that is in the other one.

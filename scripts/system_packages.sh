@@ -2,9 +2,10 @@
 # What a bare Linux machine lacks for a Python environment and a napari window: installs it where that
 # can be done (Debian's apt, as root), else names it in one message.
 #
-#   scripts/system_packages.sh PYTHON [window] [xvfb]
+#   scripts/system_packages.sh PYTHON [window] [xvfb] [compiler]
 #
-# PYTHON is the interpreter that .venv is made with; `window` adds what Qt and OpenGL need, `xvfb` a screen without a display.
+# PYTHON is the interpreter that .venv is made with; `window` adds what Qt and OpenGL need, `xvfb` a screen without a display,
+# `compiler` the C++ compiler with which the tests run CUDA kernels on the processor.
 set -euo pipefail
 
 python=$1
@@ -41,6 +42,9 @@ libGLX_mesa.so.0 libglx-mesa0
 /xvfb-run xvfb
 /xauth xauth
 "
+compiler="
+/c++ g++
+"
 
 libraries=$(PATH="$PATH:/usr/sbin:/sbin" ldconfig -p 2>/dev/null || true)
 missing=()
@@ -61,7 +65,8 @@ for group in "$@"; do
     case "$group" in
         window) look_for "$window" ;;
         xvfb) look_for "$xvfb" ;;
-        *) echo "system_packages.sh: '$group' is neither 'window' nor 'xvfb'" >&2 && exit 2 ;;
+        compiler) look_for "$compiler" ;;
+        *) echo "system_packages.sh: '$group' is neither 'window', 'xvfb' nor 'compiler'" >&2 && exit 2 ;;
     esac
 done
 if [ ! -x .venv/bin/python ] && ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
-CXX = shutil.which("g++") or shutil.which("clang++")
+CXX = shutil.which("c++")
 
 # Every thread is a block of its own: it copies all weights, and needs to wait for nobody.
 _AROUND = """

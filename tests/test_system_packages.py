@@ -59,6 +59,16 @@ def test_with_a_display_no_virtual_screen_is_asked_for(machine):
     assert "xvfb" not in result.stderr
 
 
+def test_the_compiler_that_the_tests_need_is_asked_for_where_there_is_none(machine):
+    result = machine("compiler", id="echo 1000", apt_get="exit 9")
+    assert result.stderr.rstrip().endswith("sudo apt-get install g++")
+
+
+def test_a_compiler_that_is_there_is_left_alone(machine):
+    result = machine("compiler", id="echo 1000", apt_get="exit 9", **{"c++": "exit 9"})
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_root_installs_and_refreshes_stale_package_lists(machine, tmp_path):
     # Installing fails until the lists have been updated, as on a fresh image.
     apt = 'echo "$*" >> "$LOG"; [ "$1" = update ] && echo > "$LOG.fresh" && exit 0; [ -e "$LOG.fresh" ]'

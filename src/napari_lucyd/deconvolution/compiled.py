@@ -18,13 +18,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from napari_lucyd.deconvolution.agreement import agrees_with_torch
 from napari_lucyd.deconvolution.errors import Cancelled
 from napari_lucyd.deconvolution.kernels import PAD, compiled, lanes
-from napari_lucyd.deconvolution.layers import LAYERS, RESULTS, parameters
+from napari_lucyd.deconvolution.layers import LAYERS, RESULTS, parameters, wanted_of_block
 from napari_lucyd.deconvolution.streaming import Layer, Step, needed, rings, schedule
 from napari_lucyd.deconvolution.team import Team
 from napari_lucyd.deconvolution.tiling import Span, ceil_to, floor_to
-from napari_lucyd.networks.lucyd import LUCYD, LucydConfig, LucydOutput
+from napari_lucyd.networks.lucyd import LUCYD, LucydOutput
 
 # Planes of the result at a time are so many that a step has about this many voxels: enough to be worth the
 # while of several threads, few enough to be found in the processor's caches again.
@@ -110,23 +111,13 @@ def why_not() -> str:
     """
     if importlib.util.find_spec("llvmlite") is None:
         return "llvmlite is not installed (pip install napari-lucyd[cpu])"
-    with torch.random.fork_rng([]):
-        torch.manual_seed(0)
-        network = LUCYD(LucydConfig(dimension=3, epsilon=1.0)).eval()
-        y = torch.rand((1, 1, 6, 10, 2 * PAD + 6))
     try:
-        with torch.inference_mode():
-            agrees = all(map(_agree, network(y), CompiledLucyd(network, 1)(y)))
+        agrees = agrees_with_torch(lambda network, y: CompiledLucyd(network, 1)(y))
     # Whatever an unknown version of llvmlite or an unknown processor makes of it: there is torch.
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         return f"llvmlite could not compile for this processor: {first}"
     return "" if agrees else "what llvmlite compiled for this processor does not agree with torch"
-
-
-def _agree(a: Tensor, b: Tensor) -> bool:
-    # Rounding is a hundredth of this.
-    return bool((a - b).abs().max() <= 1e-4 * (a.max() - a.min()))
 
 
 class CompiledLucyd:
@@ -173,16 +164,8 @@ class CompiledLucyd:
             When ``should_stop`` says so.
         """
         dimension = self.config.dimension
-        if y.ndim != dimension + 2 or y.shape[:2] != (1, 1) or any(n % 2 for n in y.shape[2:]):
-            raise ValueError(
-                f"The network got a tensor of shape {tuple(y.shape)}; it needs (1, 1, "
-                f"{'Z, ' if dimension == 3 else ''}Y, X) with even sizes."
-            )
         flat = dimension == 2
-        sizes = (1, *y.shape[2:]) if flat else tuple(y.shape[2:])
-        whole = [slice(0, n) for n in sizes]
-        wanted = whole if inside is None else whole[: 3 - dimension] + list(inside)
-        spans = [Span(*part.indices(size)[:2]) for part, size in zip(wanted, sizes, strict=True)]
+        sizes, spans = wanted_of_block(dimension, y.shape, inside)
         block = y.detach().numpy().reshape(sizes)
         kept = {name: _Part(sizes[2], spans) for name in RESULTS}
         self._run(block, spans, kept, flat)

@@ -19,11 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from napari_lucyd.deconvolution import nvrtc
+from napari_lucyd.deconvolution.agreement import agrees_with_torch
 from napari_lucyd.deconvolution.errors import Cancelled
-from napari_lucyd.deconvolution.layers import CHANNELS, LAYERS, RESULTS, parameters
+from napari_lucyd.deconvolution.layers import CHANNELS, LAYERS, RESULTS, parameters, wanted_of_block
 from napari_lucyd.deconvolution.streaming import Layer, needed
 from napari_lucyd.deconvolution.tiling import Span, ceil_to
-from napari_lucyd.networks.lucyd import LUCYD, LucydConfig, LucydOutput
+from napari_lucyd.networks.lucyd import LUCYD, LucydOutput
 
 # Threads of a block along X, Y, Z.
 THREADS = (32, 4, 1)
@@ -96,24 +97,13 @@ def why_not(device: str) -> str:
     if torch.version.cuda is None:
         return "torch is not built for CUDA"
     target = torch.device(device)
-    with torch.random.fork_rng([]):
-        torch.manual_seed(0)
-        network = LUCYD(LucydConfig(dimension=3, epsilon=1.0)).eval()
-        y = torch.rand((1, 1, 6, 10, 38))
     try:
-        with torch.inference_mode():
-            found = CudaLucyd(network, target)(y.to(target))
-            agrees = all(_agree(a, b.cpu()) for a, b in zip(network(y), found, strict=True))
+        agrees = agrees_with_torch(lambda network, y: CudaLucyd(network, target)(y.to(target)))
     # Whatever an unknown driver or device makes of it: there is torch.
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         return f"its kernels could not be compiled: {first}"
     return "" if agrees else "what was compiled for it does not agree with torch"
-
-
-def _agree(a: Tensor, b: Tensor) -> bool:
-    # Rounding is a hundredth of this.
-    return bool((a - b).abs().max() <= 1e-4 * (a.max() - a.min()))
 
 
 class _Tensor(ctypes.Structure):
@@ -242,15 +232,7 @@ class CudaLucyd:
             When ``should_stop`` says so.
         """
         dimension = self.config.dimension
-        if y.ndim != dimension + 2 or y.shape[:2] != (1, 1) or any(n % 2 for n in y.shape[2:]):
-            raise ValueError(
-                f"The network got a tensor of shape {tuple(y.shape)}; it needs (1, 1, "
-                f"{'Z, ' if dimension == 3 else ''}Y, X) with even sizes."
-            )
-        sizes = (1, *y.shape[2:]) if self._flat else tuple(y.shape[2:])
-        whole = [slice(0, n) for n in sizes]
-        wanted = whole if inside is None else whole[: 3 - dimension] + list(inside)
-        spans = [Span(*part.indices(size)[:2]) for part, size in zip(wanted, sizes, strict=True)]
+        sizes, spans = wanted_of_block(dimension, y.shape, inside)
         buffers = self._run(y.reshape(sizes), spans)
         crop: tuple[Any, ...] = (0, *(span.slice for span in spans))
         shape = (1, 1, *(span.size for span in spans[3 - dimension :]))

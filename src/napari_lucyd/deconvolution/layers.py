@@ -149,6 +149,37 @@ def _by_phase(weight: Tensor) -> Tensor:
     return torch.stack(phases)
 
 
+def wanted_of_block(
+    dimension: int, shape: Sequence[int], inside: Sequence[slice] | None
+) -> tuple[tuple[int, ...], list[Span]]:
+    """A block's size along Z, Y, X, and what of the results is wanted along each; planes have one Z.
+
+    Parameters
+    ----------
+    dimension
+        Of the network.
+    shape
+        Of the tensor: (1, 1, [Z,] Y, X).
+    inside
+        Along the spatial axes, what is wanted; all of it where None.
+
+    Raises
+    ------
+    ValueError
+        If the network cannot take a tensor of that shape.
+    """
+    if len(shape) != dimension + 2 or tuple(shape[:2]) != (1, 1) or any(n % 2 for n in shape[2:]):
+        raise ValueError(
+            f"The network got a tensor of shape {tuple(shape)}; it needs (1, 1, "
+            f"{'Z, ' if dimension == 3 else ''}Y, X) with even sizes."
+        )
+    flat = 3 - dimension
+    sizes = (*[1] * flat, *shape[2:])
+    whole = [slice(0, n) for n in sizes]
+    wanted = whole if inside is None else whole[:flat] + list(inside)
+    return sizes, [Span(*part.indices(size)[:2]) for part, size in zip(wanted, sizes, strict=True)]
+
+
 def equivalent_voxels(axes: Sequence[Sequence[tuple[int, Span]]]) -> float:
     """How many voxels of a block that is wanted as a whole would be as much work as these blocks.
 

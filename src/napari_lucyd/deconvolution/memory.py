@@ -21,14 +21,15 @@ class _Appetite(NamedTuple):
         Peak working memory for each voxel. benchmarks/block_memory.py with torch 2.13 on two CPU threads:
         LUCYD 222 (3D) and 232 (2D), RLN 340, CARE 769, the slope from its smallest to its largest block. By
         compiled kernels, which keep but some planes of each layer, 36 in 3D, and what reads the block 16;
-        in 2D 292.
+        in 2D 292. On CUDA they keep all planes, in buffers of 90 with zeros around each; the rest is for the
+        block, for what comes of it, and for buffers that are small against their zeros.
     cpu_voxels
         Of the largest block on the CPU. Larger ones save little halo, and cost memory (LUCYD with torch: 1.5
         GB, by compiled kernels up to 1.8, CARE 2.6) and patience: a Cancel is heard between layers, and a
         tile takes some seconds (CARE: some six times as long for each voxel).
     gpu_voxels
         Of the largest block on a GPU: its widest layer at full size (12, 16 and 64 channels) must be indexed
-        with 31 bits.
+        with 31 bits. By compiled kernels halos cost little, and one block is read while another is computed.
     """
 
     voxel_bytes: int

@@ -24,7 +24,7 @@ class Function:
     def __init__(self, module: ctypes.c_void_p, name: str) -> None:
         self._module = module
         self._function = ctypes.c_void_p()
-        _check(_driver().cuModuleGetFunction(ctypes.byref(self._function), module, name.encode()))
+        _check_driver(_driver().cuModuleGetFunction(ctypes.byref(self._function), module, name.encode()))
 
     def __call__(
         self, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], stream: int
@@ -41,7 +41,7 @@ class Function:
             Of torch, by its number (``cuda_stream``).
         """
         given = (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(each) for each in arguments))
-        _check(
+        _check_driver(
             _driver().cuLaunchKernel(self._function, *grid, *block, 0, ctypes.c_void_p(stream), given, None)
         )
 
@@ -74,26 +74,26 @@ def compiled(source: str, macros: Mapping[str, object], name: str, device: torch
     ]
     binary = _binary(source, options)
     module = ctypes.c_void_p()
-    _check(_driver().cuModuleLoadData(ctypes.byref(module), binary))
+    _check_driver(_driver().cuModuleLoadData(ctypes.byref(module), binary))
     return Function(module, name)
 
 
 def _binary(source: str, options: Sequence[str]) -> bytes:
     compiler, program = _compiler(), ctypes.c_void_p()
-    _checked(compiler.nvrtcCreateProgram(ctypes.byref(program), source.encode(), None, 0, None, None))
+    _check_compiler(compiler.nvrtcCreateProgram(ctypes.byref(program), source.encode(), None, 0, None, None))
     try:
         given = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
         failed = compiler.nvrtcCompileProgram(program, len(options), given)
         size = ctypes.c_size_t()
         if failed:
-            _checked(compiler.nvrtcGetProgramLogSize(program, ctypes.byref(size)))
+            _check_compiler(compiler.nvrtcGetProgramLogSize(program, ctypes.byref(size)))
             log = ctypes.create_string_buffer(size.value)
-            _checked(compiler.nvrtcGetProgramLog(program, log))
+            _check_compiler(compiler.nvrtcGetProgramLog(program, log))
             said = log.value.decode(errors="replace").strip() or f"error {failed}"
             raise RuntimeError(f"NVRTC says: {said.splitlines()[0]}")
-        _checked(compiler.nvrtcGetCUBINSize(program, ctypes.byref(size)))
+        _check_compiler(compiler.nvrtcGetCUBINSize(program, ctypes.byref(size)))
         binary = ctypes.create_string_buffer(size.value)
-        _checked(compiler.nvrtcGetCUBIN(program, binary))
+        _check_compiler(compiler.nvrtcGetCUBIN(program, binary))
         return binary.raw
     finally:
         compiler.nvrtcDestroyProgram(ctypes.byref(program))
@@ -120,12 +120,12 @@ def _driver() -> ctypes.CDLL:
     return ctypes.CDLL("nvcuda.dll" if platform.system() == "Windows" else "libcuda.so.1")
 
 
-def _checked(failed: int) -> None:
+def _check_compiler(failed: int) -> None:
     if failed:
         raise RuntimeError(f"NVRTC reports error {failed}")
 
 
-def _check(failed: int) -> None:
+def _check_driver(failed: int) -> None:
     if failed:
         name = ctypes.c_char_p()
         _driver().cuGetErrorName(failed, ctypes.byref(name))
