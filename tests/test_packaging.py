@@ -36,7 +36,8 @@ def test_the_wheel_has_every_file_of_the_package(wheel):
     expected = {
         path.relative_to(package.parent).as_posix()
         for path in package.rglob("*")
-        if path.is_file() and path.suffix in {".py", ".cu", ".yaml", ".json", ".safetensors", ".typed", ".svg"}
+        if path.is_file()
+        and path.suffix in {".py", ".cu", ".yaml", ".json", ".safetensors", ".typed", ".svg"}
     }
     assert {"napari_lucyd/napari.yaml", "napari_lucyd/py.typed"} <= expected
     assert any(name.endswith(".safetensors") for name in expected)
