@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from napari_lucyd.deconvolution.selection import Selection, from_sort_key, sort_key
+from napari_lucyd.deconvolution.selection import _PIECE, Selection, from_sort_key
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -24,12 +24,18 @@ def select(parts, percentages):
     return selection
 
 
-@given(hnp.arrays(np.float32, st.integers(1, 60), elements=finite))
-def test_keys_sort_as_the_values_do_and_lead_back_to_them(values):
-    keys = sort_key(values)
-    order = np.argsort(values, kind="stable")
-    assert (np.diff(keys[order].astype(np.int64)) >= 0).all() or (values == 0).any()
-    assert [from_sort_key(int(key)) for key in keys] == values.tolist()
+@given(st.integers(0, 2**32 - 2))
+def test_sort_keys_lead_to_floats_in_their_order(key):
+    low, high = from_sort_key(key), from_sort_key(key + 1)
+    assert low <= high or np.isnan([low, high]).any()
+
+
+@given(finite)
+def test_every_float_is_found_by_both_passes(value):
+    # Alone in the middle, between the least and the greatest that there are.
+    largest = np.finfo(np.float32).max
+    selection = select([np.array([largest, value, -largest], dtype=np.float32)], (50.0,))
+    assert selection.percentile(50.0) == value
 
 
 @given(
@@ -83,3 +89,18 @@ def test_a_constant_needs_no_second_pass():
 def test_float64_beyond_float32_counts_as_infinite():
     selection = select([np.array([1e300, 1.0])], ())
     assert selection.infinities == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint16", "int16", "float64"])
+def test_parts_larger_than_what_is_counted_at_once(dtype):
+    values = np.random.default_rng(2).normal(1000, 100, 2 * _PIECE + 17).astype(dtype).reshape(-1, 1)
+    values[_PIECE + 3] = values.max() + 1
+    if values.dtype.kind == "f":
+        values[5], values[_PIECE + 5] = np.nan, np.inf
+    whole = values[np.isfinite(values)]
+    selection = select([values], (5.0, 99.9))
+    assert (selection.finite, selection.at_maximum) == (whole.size, (whole == whole.max()).sum())
+    assert selection.nans + selection.infinities == values.size - whole.size
+    for percentage in (5.0, 99.9):
+        expected = np.percentile(whole.astype(np.float32).astype(np.float64), percentage)
+        assert selection.percentile(percentage) == pytest.approx(expected, rel=1e-9)

@@ -1,14 +1,16 @@
 """Exact minimum, maximum and percentiles of a stream of values, in a bounded amount of memory.
 
-Values are brought to an unsigned 32-bit key that sorts as they do. A first pass counts the keys by their
-upper 16 bits; a second one counts, within the few bins that hold the wanted ranks, by the lower 16 bits: two
-tables of 65,536 counts give any order statistic exactly, whatever the number of values and however they are
-cut into parts. Integers of up to 16 bits need the first pass only.
+The bits of a float, read as an integer, sort as positive values do, and against the order of negative ones.
+A first pass counts the values by their upper 16 bits; a second one counts, within the few bins that hold the
+wanted ranks, by the lower 16: two tables of 65,536 counts give any order statistic exactly, whatever the
+number of values and however they are cut into parts. Integers of up to 16 bits need the first pass only.
 """
 
 from __future__ import annotations
 
 import copy
+import math
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,20 +21,27 @@ from napari_lucyd.deconvolution.source import to_float32
 from napari_lucyd.deconvolution.tiling import Span
 
 _BINS = 2**16
+_SIGN = 2**15  # the bit of the upper half that says a float is negative
+# Values counted at once: few enough to stay in a core's cache from one look at them to the next.
+_PIECE = 2**17
 
 
-def sort_key(values: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32]:
-    """Unsigned integers that are ordered as the (finite) values are.
+def _halves(values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
+    """The upper and the lower 16 bits of each value."""
+    halves = values.view(np.uint16)
+    return (halves[1::2], halves[::2]) if sys.byteorder == "little" else (halves[::2], halves[1::2])
 
-    The bit pattern of a positive float grows with it, that of a negative one against it: so the sign bit is
-    flipped for the former and every bit for the latter.
-    """
-    bits = np.ascontiguousarray(values).view(np.uint32)
-    return np.where(bits >> 31, ~bits, bits | np.uint32(0x80000000))
+
+def _counts(numbers: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    return np.bincount(numbers, minlength=_BINS)
 
 
 def from_sort_key(key: int) -> float:
-    """The float32 that has this key."""
+    """The float32 at a place in the order of all of them.
+
+    ``key`` has 32 bits: those of the float, with the sign bit flipped for a positive one, and every bit for a
+    negative one.
+    """
     bits = key & 0x7FFFFFFF if key >> 31 else ~key & 0xFFFFFFFF
     return float(np.array(bits, dtype=np.uint32).view(np.float32))
 
@@ -88,39 +97,56 @@ class Selection:
 
     def add(self, values: npt.NDArray[Any], spans: Sequence[Span] = ()) -> None:
         """Count one part of the pass that is under way; where it lies makes no difference."""
-        if self._lower is not None:
-            self._add_again(values, self._lower)
-            return
-        if self._wide and values.size:
+        count = self._count if self._lower is None else self._count_again
+        flat = values.ravel()
+        for start in range(0, flat.size, _PIECE):
+            count(flat[start : start + _PIECE])
+
+    def _count(self, piece: npt.NDArray[Any]) -> None:
+        if self._wide:
             # In their own type: a float holds no more of an integer than 53 bits. NaN are passed over.
-            low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+            low, high = np.fmin.reduce(piece), np.fmax.reduce(piece)
             self._lowest, self._highest = min(self._lowest, low), max(self._highest, high)
-        values = self._finite_values(values, count=True)
-        if not values.size:
-            return
+        values = piece if self._small else to_float32(piece)
+        low, high = values.min(), values.max()
+        # NaN and infinities show in the extremes, so that an image without them is not searched for them.
+        if not (math.isfinite(low) and math.isfinite(high)):
+            finite, nans = np.isfinite(values), int(np.count_nonzero(np.isnan(values)))
+            self.nans += nans
+            self.infinities += values.size - int(np.count_nonzero(finite)) - nans
+            values = values[finite]
+            if not values.size:
+                return
+            low, high = values.min(), values.max()
         self.finite += int(values.size)
-        self.minimum = min(self.minimum, float(values.min()))
-        maximum = float(values.max())
-        if maximum >= self.maximum:
-            kept = self.at_maximum if maximum == self.maximum else 0
-            self.maximum, self.at_maximum = (
-                maximum,
-                kept + int(np.count_nonzero(values == values.dtype.type(maximum))),
-            )
+        self.minimum = min(self.minimum, float(low))
+        if high >= self.maximum:
+            kept = self.at_maximum if high == self.maximum else 0
+            self.maximum, self.at_maximum = float(high), kept + int(np.count_nonzero(values == high))
         if self.percentages:
-            index = values.astype(np.int64) - self._offset if self._small else sort_key(values) >> 16
-            self._upper += np.bincount(index, minlength=_BINS)
+            self._upper += self._histogram(values)
+
+    def _histogram(self, values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """Counts of integers, from the least of their type; of floats by their upper bits, in their order."""
+        if self._small:
+            return _counts(values.astype(np.int64) - self._offset if self._offset else values)
+        counts = _counts(_halves(values)[0])
+        return np.concatenate([counts[: _SIGN - 1 : -1], counts[:_SIGN]])
 
     def begin_second_pass(self) -> None:
         """Say which bins of the first pass have to be looked into; all parts are to be added once more."""
         ranks = {rank for percentage in self.percentages for rank in self._ranks(percentage)[:2]}
         self._lower = {self._bin(rank)[0]: np.zeros(_BINS, dtype=np.int64) for rank in ranks}
 
-    def _add_again(self, values: npt.NDArray[Any], lower: dict[int, npt.NDArray[np.int64]]) -> None:
-        keys = sort_key(self._finite_values(values, count=False))
-        upper = keys >> 16
-        for number, counts in lower.items():
-            counts += np.bincount(keys[upper == number] & np.uint32(0xFFFF), minlength=_BINS)
+    def _count_again(self, piece: npt.NDArray[Any]) -> None:
+        assert self._lower is not None
+        upper, lower = _halves(to_float32(piece))
+        for number, counts in self._lower.items():
+            positive = number >= _SIGN
+            here = upper == (number - _SIGN if positive else _BINS - 1 - number)
+            if here.any():
+                found = _counts(lower[here])
+                counts += found if positive else found[::-1]
 
     def emptied(self) -> Selection:
         """A copy that has counted nothing, for the pass that comes next: what it counts can be merged."""
@@ -157,19 +183,6 @@ class Selection:
         low, high, fraction = self._ranks(percentage)
         below, above = self._value(low), self._value(high)
         return below + (above - below) * fraction
-
-    def _finite_values(self, part: npt.NDArray[Any], *, count: bool) -> npt.NDArray[Any]:
-        if self._small:
-            return part.ravel()
-        values = to_float32(part).ravel()
-        finite = np.isfinite(values)
-        if finite.all():
-            return values
-        if count:
-            nans = int(np.count_nonzero(np.isnan(values)))
-            self.nans += nans
-            self.infinities += values.size - int(np.count_nonzero(finite)) - nans
-        return values[finite]
 
     def _ranks(self, percentage: float) -> tuple[int, int, float]:
         position = percentage / 100 * (self.finite - 1)
