@@ -70,49 +70,92 @@ class Geometry:
         return math.prod(span.size for span in self.block(tile))
 
 
-class Block(NamedTuple):
-    """The network's input for a tile.
-
-    ``values`` is (Z, Y, X) or (Y, X), float32, in units of the image, on the network's grid; ``missing`` says
-    which voxels of the tile are NaN in the source (None: none).
-    """
+class Filled(NamedTuple):
+    """A part of a volume, float32, in units of the image; ``missing`` is where it is NaN (None: nowhere)."""
 
     values: npt.NDArray[np.float32]
     missing: npt.NDArray[np.bool_] | None
 
 
-def read_filled(source: Source, lead: Sequence[int], spans: Sequence[Span], group: Group) -> Block:
+def read_filled(source: Source, lead: Sequence[int], spans: Sequence[Span], group: Group) -> Filled:
     """A part of a volume on its own grid, its NaNs filled from what is around them."""
     values = to_float32(source.read(lead, spans))
     missing = np.isnan(values) if group.nan_voxels else None
     if missing is None or not missing.any():
-        return Block(values, None)
-    return Block(fill_nan(values, group.lo), missing)
+        return Filled(values, None)
+    return Filled(fill_nan(values, group.lo), missing)
 
 
-def read_block(source: Source, lead: Sequence[int], tile: Tile, geometry: Geometry, group: Group) -> Block:
-    """Read what a tile needs of one volume, continue it by reflection, fill its NaNs and resample it."""
+def read_block(
+    source: Source,
+    lead: Sequence[int],
+    tile: Tile,
+    geometry: Geometry,
+    group: Group,
+    out: npt.NDArray[np.float32],
+) -> npt.NDArray[np.bool_] | None:
+    """Read what a tile needs of one volume, continue it by reflection, fill its NaNs and resample it.
+
+    Parameters
+    ----------
+    out
+        Takes the block, (Z, Y, X) or (Y, X), in units of the image, on the network's grid.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        Which voxels of the tile are NaN in the source; None: none.
+    """
     block = geometry.block(tile)
-    indices = [reflected(span, size) for span, size in zip(block, geometry.shape, strict=True)]
+    # What the reflection repeats lies within the block but for tiny ones: then more is read.
+    whole = [_with_reflected(span, size) for span, size in zip(block, geometry.shape, strict=True)]
+    inner = [
+        Span(max(0, span.start), min(n, span.stop)) for span, n in zip(whole, geometry.shape, strict=True)
+    ]
     weights = None
     if geometry.resampling is not None:
-        indices[0], weights = geometry.resampling.there(block[0], geometry.shape[0])
-    spans = [Span(int(index.min()), int(index.max()) + 1) for index in indices]
+        planes, weights = geometry.resampling.there(block[0], geometry.shape[0])
+        inner[0] = Span(int(planes[0]), int(planes[-1]) + 1)
+        whole[0] = block[0]
+    spans = inner
     if group.nan_voxels:  # the fill looks beyond the block, so that it is the same in every block
         spans = [
             Span(max(0, span.start - MARGIN), min(size, span.stop + MARGIN))
-            for span, size in zip(spans, geometry.shape, strict=True)
+            for span, size in zip(inner, geometry.shape, strict=True)
         ]
     slab, missing = read_filled(source, lead, spans, group)
     if missing is not None:
-        missing = missing[
-            tuple(slice(k.start - s.start, k.stop - s.start) for k, s in zip(tile.spans, spans, strict=True))
-        ]
-    for axis, (index, span) in enumerate(zip(indices, spans, strict=True)):
-        slab = np.take(slab, index - span.start, axis=axis)
+        missing = missing[_within(tile.spans, spans)]
+    slab = slab[_within(inner, spans)]
     if weights is not None:
         slab = np.tensordot(weights, slab, axes=1)
-    return Block(np.ascontiguousarray(slab, dtype=np.float32), missing)
+        inner[0] = block[0]
+    room = out if tuple(whole) == block else np.empty([span.size for span in whole], dtype=np.float32)
+    room[_within(inner, whole)] = slab
+    for axis, size in enumerate(geometry.shape):
+        _reflect(np.moveaxis(room, axis, 0), whole[axis], inner[axis], size)
+    if room is not out:
+        out[...] = room[_within(block, whole)]
+    return missing
+
+
+def _with_reflected(span: Span, size: int) -> Span:
+    """A span with all that its continuation by reflection repeats."""
+    indices = reflected(span, size)
+    return Span(min(span.start, int(indices.min())), max(span.stop, int(indices.max()) + 1))
+
+
+def _within(spans: Sequence[Span], outer: Sequence[Span]) -> tuple[slice, ...]:
+    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(spans, outer, strict=True))
+
+
+def _reflect(values: npt.NDArray[np.float32], span: Span, known: Span, size: int) -> None:
+    """Continue the planes ``known`` to both ends of ``span``, in place: borders are small, blocks are not."""
+    for beyond in (Span(span.start, known.start), Span(known.stop, span.stop)):
+        if beyond.size:
+            values[beyond.start - span.start : beyond.stop - span.start] = values[
+                reflected(beyond, size) - span.start
+            ]
 
 
 class Shown(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from napari_lucyd.deconvolution.blocks import Block, read_filled
+from napari_lucyd.deconvolution.blocks import Filled, read_filled
 from napari_lucyd.deconvolution.choices import Choices
 from napari_lucyd.deconvolution.device import Device, release_memory
 from napari_lucyd.deconvolution.errors import Cancelled, DeconvolutionError, let_go
@@ -116,7 +116,7 @@ class ClassicalRun:
         values, negative = self._usable(block)
         if group.constant or not values.any():
             background = self._method.background if isinstance(self._method, RichardsonLucy) else 0.0
-            restored = self._usable(Block(values - np.float32(background), None))[0]
+            restored = self._usable(Filled(values - np.float32(background), None))[0]
         else:
             restoration = start(self._method, values, self._device, ask)
             while not restoration.advance():
@@ -129,7 +129,7 @@ class ClassicalRun:
             self._count(self.negative_voxels)
         yield True
 
-    def _usable(self, block: Block) -> tuple[npt.NDArray[np.float32], int]:
+    def _usable(self, block: Filled) -> tuple[npt.NDArray[np.float32], int]:
         """The voxels as the method takes them, and how many were negative for one that takes none."""
         if not isinstance(self._method, RichardsonLucy):
             return block.values.copy(), 0  # it may be the caller's own array

@@ -155,8 +155,10 @@ class Pipeline:
         group = self._group_of(lead)
         if group.constant and not group.nan_voxels:
             return _Read(None, None)
-        values, missing = read_block(self._source, lead, tile, self._choices.geometry, group)
-        return _Read(None if group.constant else self._copies.stage(values), missing)
+        geometry = self._choices.geometry
+        values = self._copies.room(tuple(span.size for span in geometry.block(tile)))
+        missing = read_block(self._source, lead, tile, geometry, group, values.numpy())
+        return _Read(None if group.constant else values, missing)
 
     def _launch(self, key: _Key, following: _Key | None) -> Launched:
         block = self._reader.take(key, following)

@@ -29,13 +29,13 @@ class Transfer:
     def __init__(self, device: Device) -> None:
         self._device = torch.device(device.torch)
 
-    def stage(self, values: npt.NDArray[np.float32]) -> Tensor:
-        """The values where `up` can take them from; may be called in any thread."""
-        return torch.from_numpy(values)
+    def room(self, shape: tuple[int, ...]) -> Tensor:
+        """Where a block is read to, for `up` to take it from; may be called in any thread."""
+        return torch.empty(shape)
 
-    def up(self, staged: Tensor) -> Tensor:
+    def up(self, values: Tensor) -> Tensor:
         """The same on the device, for what is computed there from now on."""
-        return staged.to(self._device)
+        return values.to(self._device)
 
     def down(self, parts: Mapping[str, Tensor]) -> Callable[[], Arrays]:
         """Send parts back; what is returned waits for them."""
@@ -56,22 +56,21 @@ class PinnedTransfer(Transfer):
         stream: Any = torch.cuda.Stream
         self._there, self._back = stream(self._device), stream(self._device)
 
-    def stage(self, values: npt.NDArray[np.float32]) -> Tensor:
-        """See `Transfer.stage`."""
-        staged = super().stage(values)
+    def room(self, shape: tuple[int, ...]) -> Tensor:
+        """See `Transfer.room`."""
         try:
-            return staged.pin_memory()
+            return torch.empty(shape, pin_memory=True)
         except RuntimeError:
-            return staged
+            return super().room(shape)
 
-    def up(self, staged: Tensor) -> Tensor:
+    def up(self, values: Tensor) -> Tensor:
         """See `Transfer.up`."""
         computing = torch.cuda.current_stream(self._device)
         with torch.cuda.stream(self._there):
-            values = staged.to(self._device, non_blocking=True)
+            arrived = values.to(self._device, non_blocking=True)
         computing.wait_stream(self._there)
-        values.record_stream(computing)
-        return values
+        arrived.record_stream(computing)
+        return arrived
 
     def down(self, parts: Mapping[str, Tensor]) -> Callable[[], Arrays]:
         """See `Transfer.down`."""
