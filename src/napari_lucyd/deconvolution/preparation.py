@@ -180,6 +180,11 @@ class PreparedSource(Source):
         self.axes, self.dtype = source.axes, np.dtype(np.float32)
         self._source, self._prepared = source, prepared
 
+    @property
+    def in_memory(self) -> bool:
+        """See `Source.in_memory`."""
+        return self._source.in_memory
+
     def read(self, lead: Sequence[int], spans: Sequence[Span]) -> npt.NDArray[np.float32]:
         """See `Source.read`."""
         prepared, lead = self._prepared, tuple(lead)

@@ -54,6 +54,11 @@ class Source:
         """Of the whole array."""
         return self.axes.shape
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether it is a numpy array, so that several threads can read it at the same time."""
+        return isinstance(self._array, np.ndarray)
+
     def read(self, lead: Sequence[int], spans: Sequence[Span]) -> npt.NDArray[Any]:
         """One part of one volume, in its own dtype; always with ``dimension`` axes."""
         part = np.asarray(self._array[self.axes.index(lead, spans)])
