@@ -3,8 +3,8 @@
     python scripts/results.py [--checkpoint lucyd-mixture.pth] [TABLE …]
 
 CHECKPOINT is one of the files that LUCYD's authors published (3D); with it, Table 2 has a row for it, on the
-same patches. TABLE is table1, table2, table3, open, open2d, options, trust, or page, for none; without any all are measured,
-which takes an hour on two CPU cores. Tables that are not measured are read from docs/results/. The figures are scripts/figures.py's.
+same patches. TABLE is table1, table2, table3, open, open2d, options, options-networks, trust, or page, for none; without
+any all are measured, which takes two hours on two CPU cores. Tables that are not measured are read from docs/results/. The figures are scripts/figures.py's.
 
     python scripts/results.py trust
 
@@ -83,6 +83,10 @@ TABLES = {
 # The options multiply the time of a network by 18; fewer patches tell the differences, for all rows have the same.
 OPTIONS_PATCHES = 2
 OPTIONS_METHODS = (*CLASSICAL, "mixture")
+# And fewer still, weakest and strongest noise alone, for networks that take long: CARE an hour on a core.
+OPTIONS_NETWORKS = "options-networks"
+OPTIONS_COLUMNS = ("0.5, 20", "0.5, 100", "2, 20", "2, 100")
+ALL = ("table1", *TABLES, "options", OPTIONS_NETWORKS, "trust")
 
 
 def find(method: str) -> str:
@@ -99,11 +103,12 @@ def measure(name: str, checkpoint: str | None) -> None:
     if name == "trust":
         trust.measure()
         return
-    if name == "options":
-        variants = [
-            variant for method in OPTIONS_METHODS for variant in with_options(load_competitor(method))
-        ]
-        evaluate(options_protocol(OPTIONS_PATCHES), variants).save(FILES)
+    if name in ("options", OPTIONS_NETWORKS):
+        methods, protocol = OPTIONS_METHODS, options_protocol(OPTIONS_PATCHES)
+        if name == OPTIONS_NETWORKS:
+            methods, protocol = STRICT, options_protocol(1).restricted(name, OPTIONS_COLUMNS)
+        variants = [variant for method in methods for variant in with_options(load_competitor(method))]
+        evaluate(protocol, variants).save(FILES)
         return
     entry = TABLES[name]
     rivals = (checkpoint,) if checkpoint and name == "table2" else ()
@@ -128,7 +133,7 @@ def page() -> str:
     """Return docs/results.md from the tables in docs/results/."""
     tables = {name: Table.load(FILES / f"{name}.json") for name in TABLES}
     table2, table3, volumes, planes = tables.values()
-    options = Table.load(FILES / "options.json")
+    options, networks = (Table.load(FILES / f"{name}.json") for name in ("options", OPTIONS_NETWORKS))
     cards = {card["name"]: card for card in nl.list_models()}
     unshipped = (json.loads(path.read_text("utf-8")) for path in sorted(UNSHIPPED.glob("*.json")))
     cards |= {card["name"]: card for card in unshipped}
@@ -206,11 +211,17 @@ One of the test's phantoms as nuclei, all on one scale:
 ## Options that may help against noise
 
 The images of Table 2, {options.cells[0].images} patches in every column, run by `deconvolve` with its defaults, so extended by reflection beyond the patch: *plain*, with the mean over mirror images (`flips`), with a prefilter chosen from the
-estimated noise (`prefilter="auto"`), and with both. Flips make no difference to the classical methods. Other methods: `lucyd evaluate options --methods mixture-rln,mixture-care`, for hours.
+estimated noise (`prefilter="auto"`), and with both. Flips make no difference to the classical methods.
 
 {options.markdown()}
 
-{ranking(options)} {worth(options)}
+{ranking(options)} {worth(options)} An option would be on by default only if it gained everywhere, for every method.
+
+The trained methods side by side, {networks.cells[0].images} patches in a column, since CARE takes long:
+
+{networks.markdown()}
+
+{ranking(networks)} {worth(networks)}
 
 ## What the network adds and multiplies
 
@@ -259,7 +270,7 @@ Everything else that was set is on the cards (`lucyd models --json`) and in `con
 
 def main(names: list[str], checkpoint: str | None) -> None:
     """Measure, and write the pages."""
-    for name in names or ["table1", *TABLES, "options", "trust"]:
+    for name in names or ALL:
         if name == "page":
             continue
         print(name, flush=True)
@@ -276,9 +287,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "tables", nargs="*", choices=["table1", *TABLES, "options", "trust", "page", []], metavar="TABLE"
-    )
+    parser.add_argument("tables", nargs="*", choices=[*ALL, "page", []], metavar="TABLE")
     parser.add_argument("--checkpoint", help="a published 3D checkpoint to compare with")
     options = parser.parse_args()
     main(options.tables, options.checkpoint)

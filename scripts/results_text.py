@@ -143,7 +143,7 @@ def worth(table: Table) -> str:
             f"{method} {min(gains):+.2f} to {max(gains):+.2f} dB, "
             f"better in {sum(gain > 0 for gain in gains)} of {len(gains)} columns"
         )
-    return f"Against the same method without: {'; '.join(entries)}. An option would be on by default only if it gained everywhere."
+    return f"Against the same method without: {'; '.join(entries)}."
 
 
 def flux(table: Table) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,13 +90,13 @@ def test_strict_table_has_the_eight_cells_and_one_input_for_all(random_model, tm
 
 def test_options_table_has_each_method_with_and_without(random_model_2d):
     # One column of another table's planes, which take a fiftieth of the time.
-    planes = open_protocol(2).samples
-    protocol = replace(open_protocol(2), columns=("2, 100",), samples=lambda _, seed: planes(11, seed))
+    protocol = open_protocol(2).restricted("options2d", ("2, 100",))
     variants = [*with_options(Trained(random_model_2d)), *with_options(load_competitor("wiener"))]
     names = ["random-2d", "random-2d + flips", "random-2d + prefilter", "random-2d + prefilter + flips"]
     assert [entry.name for entry in variants] == [*names, "wiener", "wiener + prefilter"]
     table = evaluate(protocol, variants, seeds=[100])
-    (sample,) = planes(11, 100)
+    assert (table.name, table.columns) == ("options2d", ("2, 100",))
+    (sample,) = open_protocol(2).samples(11, 100)
     options = {"normalization": "none", "outputs": "output", "device": "cpu"}
     for name, more in zip(names, [{}, {"flips": True}, {"prefilter": "auto"}], strict=False):
         output = nl.deconvolve(sample.image, random_model_2d, **options, **more).output

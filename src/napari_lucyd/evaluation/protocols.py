@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial, reduce
 from itertools import product
@@ -66,6 +66,16 @@ class Protocol:
     bare: bool
     photometric: bool
     samples: Callable[[int, int], list[Sample]]
+
+    def restricted(self, name: str, columns: Sequence[str]) -> Protocol:
+        """The same test with some of its columns, by their headings, under another name."""
+        numbers = [self.columns.index(column) for column in columns]
+        return replace(
+            self,
+            name=name,
+            columns=tuple(columns),
+            samples=lambda column, seed: self.samples(numbers[column], seed),
+        )
 
 
 def strict_protocol(patches: int = 8) -> Protocol:
