@@ -26,6 +26,7 @@ NAMES = (
     "estimates",
     "halo",
     "out_of_core",
+    "host",
     "preview",
     "training_step",
     "rivals",
@@ -396,6 +397,29 @@ def halo(records: Records, options: argparse.Namespace) -> list[str]:
     return lines + table((f"{size(records['halo']['shape'])}, tiles", *columns), rows)
 
 
+def host(records: Records, options: argparse.Namespace) -> list[str]:
+    """What there is to do besides the network."""
+    text = (
+        "What `deconvolve` has the processor do besides the network, which a GPU waits for: to measure the image (percentiles, extremes, what is not "
+        "finite), to read blocks with halos, continued by reflection, and to store an output. Numpy's percentiles are of the whole at once; its reading is `numpy.pad`, and copies out of that."
+    )
+    lines = section(records, "host", "Besides the network", text)
+    if "host" not in records:
+        return lines
+    found = records["host"]
+    jobs = {f"measuring {name}": row for name, row in found["measuring"].items()}
+    jobs |= {
+        f"reading, tiles of {size(found['tile'])}": found["reading"],
+        "storing": {"ours": found["storing"]},
+    }
+    rows = []
+    for name, row in jobs.items():
+        beside = [duration(row["numpy"]), f"{row['numpy'] / row['ours']:.1f}"] if "numpy" in row else ["", ""]
+        rows.append([name, duration(row["ours"]), f"{1e9 * row['ours'] / found['voxels']:.1f}", *beside])
+    where = f"{size(found['shape'])}, {found['threads']} threads"
+    return lines + table((where, "time", "ns for a voxel", "numpy", "times as fast"), rows)
+
+
 def preview(records: Records, options: argparse.Namespace) -> list[str]:
     """Latency of the preview."""
     text = (
@@ -568,6 +592,7 @@ SECTIONS = (
     estimates,
     halo,
     out_of_core,
+    host,
     preview,
     training,
     startup,

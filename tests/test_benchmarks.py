@@ -21,6 +21,7 @@ RECORDS = (
     ("estimates", ()),
     ("halo", ()),
     ("out_of_core", ()),
+    ("host", ()),
     ("preview", ()),
     ("training_step", ()),
     ("rivals", ()),
