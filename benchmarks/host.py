@@ -3,9 +3,9 @@
     python benchmarks/host.py [--quick]
 
 A GPU waits for it; the network itself is left out here. *Measuring* finds the extremes, two percentiles and
-what is not finite, against ``numpy.percentile`` of the whole. *Reading* takes each tile's block with its halo,
-continued by reflection, to where the device gets it from, against ``numpy.pad`` of the whole and copies out of
-that. *Storing* puts an output into an array of its own.
+what is not finite, against ``numpy.percentile`` of the whole. *Reading* takes each tile's block with its
+halo, continued by reflection, to where the device gets it from, against ``numpy.pad`` of the whole and copies
+out of that. *Storing* puts an output into an array of its own.
 """
 
 from __future__ import annotations
