@@ -414,8 +414,8 @@ def host(records: Records, options: argparse.Namespace) -> list[str]:
     }
     rows = []
     for name, row in jobs.items():
-        beside = [duration(row["numpy"]), f"{row['numpy'] / row['ours']:.1f}"] if "numpy" in row else ["", ""]
-        rows.append([name, duration(row["ours"]), f"{1e9 * row['ours'] / found['voxels']:.1f}", *beside])
+        cost, ahead = 1e9 * row["ours"] / found["voxels"], row["numpy"] / row["ours"]
+        rows.append([name, duration(row["ours"]), f"{cost:.1f}", duration(row["numpy"]), f"{ahead:.1f}"])
     where = f"{size(found['shape'])}, {found['threads']} threads"
     return lines + table((where, "time", "ns for a voxel", "numpy", "times as fast"), rows)
 

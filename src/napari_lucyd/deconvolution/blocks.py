@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from napari_lucyd.deconvolution.copying import copy_into
 from napari_lucyd.deconvolution.filling import MARGIN, fill_nan
 from napari_lucyd.deconvolution.normalization import Group
 from napari_lucyd.deconvolution.resampling import Resampling
@@ -131,7 +132,7 @@ def read_block(
         slab = np.tensordot(weights, slab, axes=1)
         inner[0] = block[0]
     room = out if tuple(whole) == block else np.empty([span.size for span in whole], dtype=np.float32)
-    room[_within(inner, whole)] = slab
+    copy_into(room[_within(inner, whole)], slab)
     for axis, size in enumerate(geometry.shape):
         _reflect(np.moveaxis(room, axis, 0), whole[axis], inner[axis], size)
     if room is not out:

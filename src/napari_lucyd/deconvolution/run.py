@@ -13,6 +13,7 @@ import torch
 
 from napari_lucyd.deconvolution import inference
 from napari_lucyd.deconvolution.choices import Choices
+from napari_lucyd.deconvolution.copying import copy_into
 from napari_lucyd.deconvolution.device import Device
 from napari_lucyd.deconvolution.errors import Cancelled, DeconvolutionError, OutOfMemory, let_go
 from napari_lucyd.deconvolution.normalization import Group, Statistics
@@ -155,7 +156,11 @@ class Run:
             values = (
                 part if launched.missing is None else np.where(launched.missing, np.float32(np.nan), part)
             )
-            self.arrays[name][where] = values.reshape(shape)
+            values, array = values.reshape(shape), self.arrays[name]
+            if choices.allocate is None:
+                copy_into(array[where], values)
+            else:
+                array[where] = values
 
     def _check_volume(self, lead: tuple[int, ...], group: Group) -> None:
         bright, self._bright = self._bright, False

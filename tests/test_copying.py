@@ -1,0 +1,44 @@
+"""Copies by several threads."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from napari_lucyd.deconvolution import copying
+
+
+@pytest.fixture(params=[1, 3])
+def threads(request, monkeypatch):
+    monkeypatch.setattr(copying, "_SHARE", 100)
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("shape", [(40, 30), (1, 2, 999), (5, 7, 3, 11), (3,), (0, 5)])
+def test_everything_arrives_where_it_belongs(threads, shape):
+    values = np.random.default_rng(0).random(shape, dtype=np.float32)
+    values.flags.writeable = False
+    room = np.full([size + 4 for size in shape], -1, dtype=np.float32)
+    inside = tuple(slice(2, 2 + size) for size in shape)
+    copying.copy_into(room[inside], values)
+    np.testing.assert_array_equal(room[inside], values)
+    room[inside] = -1
+    assert (room == -1).all()
+
+
+def test_a_number_fills_all(threads):
+    array = copying.filled((50, 60), np.nan)
+    assert array.dtype == np.float32 and array.shape == (50, 60) and np.isnan(array).all()
+    assert array.flags.owndata and array.flags.writeable
+
+
+def test_what_does_not_fit_is_an_error_and_no_thread_is_left(threads):
+    with pytest.raises(ValueError, match="broadcast"):
+        copying.copy_into(np.zeros((40, 40)), np.zeros((7, 40)))
+    assert not any(thread.name.startswith("lucyd-copying") for thread in threading.enumerate())
