@@ -19,6 +19,8 @@ DATA = ("mixture", "nuclei", "membranes")
 COLOURS = {"LUCYD": "#0072b2", "RLN": "#d55e00", "CARE": "#009e73"}
 TICKS = (200, 400, 800, 1600, 3200, 6400, 12800, 25600)
 LAST = 0.2  # of a run: its end
+# What the earlier stages of a run have behind its name.
+EARLIER = ("-first", "-second")
 
 Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
@@ -26,10 +28,10 @@ Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 def curve(name: str) -> Curve:
     """Return the patches seen and the PSNR on validation patches, in dB, wherever a run was validated.
 
-    Of a run that went on from a first one, ``NAME-first``, with what that has seen before it.
+    Of a run that went on from others, ``NAME-first`` and ``NAME-second``, with what those have seen before it.
     """
     patches, psnr, before = [], [], 0.0
-    for path in (CONFIGS / f"{name}-first.log.csv", CONFIGS / f"{name}.log.csv"):
+    for path in (CONFIGS / f"{name}{stage}.log.csv" for stage in (*EARLIER, "")):
         if not path.exists():
             continue
         with path.open(newline="", encoding="utf-8") as file:
@@ -44,7 +46,7 @@ def curve(name: str) -> Curve:
 def runs(data: str) -> list[str]:
     """Return the names of the runs on one kind of data, that have a log."""
     names = sorted(path.name.removesuffix(".log.csv") for path in CONFIGS.glob("*.log.csv"))
-    return [name for name in names if name.partition("-")[0] == data and not name.endswith("-first")]
+    return [name for name in names if name.partition("-")[0] == data and not name.endswith(EARLIER)]
 
 
 def network(name: str) -> str:

@@ -193,9 +193,12 @@ def surrogate_budgets(cards: dict[str, dict[str, Any]]) -> str:
 
 
 def _stages(card: dict[str, Any]) -> list[dict[str, Any]]:
-    """The trainings that the weights have behind them."""
-    stages = (card["training"].get("started_from", {}).get("training"), card["training"])
-    return [stage for stage in stages if stage]
+    """The trainings that the weights have behind them, from the first."""
+    stages, training = [], card["training"]
+    while training:
+        stages.insert(0, training)
+        training = training.get("started_from", {}).get("training")
+    return stages
 
 
 def training_row(card: dict[str, Any]) -> str:
