@@ -28,7 +28,7 @@ Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 def curve(name: str) -> Curve:
     """Return the patches seen and the PSNR on validation patches, in dB, wherever a run was validated.
 
-    Of a run that went on from others, ``NAME-first`` and ``NAME-second``, with what those have seen before it.
+    Of a run that went on from ``NAME-first`` and ``NAME-second``, with what those had seen before it.
     """
     patches, psnr, before = [], [], 0.0
     for path in (CONFIGS / f"{name}{stage}.log.csv" for stage in (*EARLIER, "")):
