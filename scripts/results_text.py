@@ -25,6 +25,7 @@ STRICT = ("mixture-rln", "mixture-care", "mixture")
 NETWORKS = {"LUCYD": "", "RLN": "-rln", "CARE": "-care"}
 # LUCYD with as many patches as RLN and CARE have seen; not shipped.
 EQUAL = "mixture-12000"
+EQUAL_NUCLEI = "nuclei-4800"
 EQUAL_MEMBRANES = "membranes-6400"
 _SHIPPED = {card["name"] for card in nl.list_models()}
 # Those that are shipped, so that the page can be rebuilt whenever a model comes or goes.
@@ -38,7 +39,8 @@ SURROGATES = tuple(
 
 def compared(specimen: str, suffix: str) -> str:
     """Return the model of a specimen that is compared with others of as many patches."""
-    return EQUAL_MEMBRANES if (specimen, suffix) == ("membranes", "") else specimen + suffix
+    equal = {"nuclei": EQUAL_NUCLEI, "membranes": EQUAL_MEMBRANES}
+    return specimen + suffix if suffix else equal[specimen]
 
 
 def paper_row() -> str:
