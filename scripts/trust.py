@@ -82,7 +82,7 @@ What follows for everybody:
 - Look at the correction mask and the update term there, and repeat with a method that works differently (Richardson-Lucy with a PSF of your optics). What only one of them shows is no finding.
 - Measure intensities in the image, not in the output, unless your method is within the limits for [light](#light-in-and-out-object-by-object) and your images resemble these. Use the output to find and outline objects.
 - Heed the warning of noise beyond what a model was trained for. Panel, command line and recipe show it.
-- Put your own question: simulate what you look for (`nl.degrade(truth, photometric=True)` with your own truth, or the Phantom panel), and one image without it (the Phantom panel with all counts 0), and deconvolve both.
+- Put your own question: simulate what you look for (`nl.degrade(truth, photometric=True)` with your own truth, or the Phantom panel), and one image without it (the Phantom panel, *Kind* Optics and camera, with all counts 0), and deconvolve both.
 
 {"".join(section(table, probe) for probe in PROBES).rstrip()}
 """
