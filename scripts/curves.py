@@ -25,22 +25,23 @@ EARLIER = ("-first", "-second")
 Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 
-def curve(name: str) -> Curve:
+def stages(name: str) -> list[Curve]:
     """Return the patches seen and the PSNR on validation patches, in dB, wherever a run was validated.
 
-    Of a run that went on from ``NAME-first`` and ``NAME-second``, with what those had seen before it.
+    Of a run that went on from ``NAME-first`` and ``NAME-second``, one after the other, with what was seen
+    before. Each stage was validated on phantoms of its own.
     """
-    patches, psnr, before = [], [], 0.0
+    found, before = [], 0.0
     for path in (CONFIGS / f"{name}{stage}.log.csv" for stage in (*EARLIER, "")):
         if not path.exists():
             continue
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         validated = [row for row in rows if row["validation_psnr"]]
-        patches += [before + float(row["patches"]) for row in validated]
-        psnr += [float(row["validation_psnr"]) for row in validated]
+        patches = [before + float(row["patches"]) for row in validated]
+        found.append((np.array(patches), np.array([float(row["validation_psnr"]) for row in validated])))
         before += float(rows[-1]["patches"])
-    return np.array(patches), np.array(psnr)
+    return found
 
 
 def runs(data: str) -> list[str]:
@@ -57,7 +58,7 @@ def network(name: str) -> str:
 
 def gain_at_the_end(name: str) -> float | None:
     """Return what the last fifth of a run gained, in dB; None where it was validated too seldom to tell."""
-    patches, psnr = curve(name)
+    patches, psnr = stages(name)[-1]
     begin = (1 - LAST) * patches[-1]
     if patches[0] > begin:
         return None
@@ -82,9 +83,9 @@ def draw() -> None:
     figure, axes = plt.subplots(1, len(DATA), figsize=(4.2 * len(DATA), 3.4), layout="constrained")
     for ax, data in zip(axes, DATA, strict=True):
         for name in runs(data):
-            patches, psnr = curve(name)
             kind = network(name)
-            ax.plot(patches, psnr, "o-", markersize=2.5, linewidth=1.2, color=COLOURS[kind], label=kind)
+            for patches, psnr in stages(name):
+                ax.plot(patches, psnr, "o-", markersize=2.5, linewidth=1.2, color=COLOURS[kind], label=kind)
             ax.annotate(
                 f"{patches[-1]:,.0f}",
                 (patches[-1], psnr[-1]),
