@@ -412,7 +412,7 @@ def host(records: Records, options: argparse.Namespace) -> list[str]:
     jobs = {f"measuring {name}": row for name, row in found["measuring"].items()}
     jobs |= {
         f"reading, tiles of {size(found['tile'])}": found["reading"],
-        "storing": {"ours": found["storing"]},
+        "storing": found["storing"],
     }
     rows = []
     for name, row in jobs.items():
