@@ -269,7 +269,7 @@ How validation went (`configs/*.log.csv`; at the end of a curve, the patches see
 
 ![PSNR on validation patches over patches seen](images/training.png)
 
-What the last fifth of its patches gained each run, in dB, as the rate falls to nothing: {curves.gains()}. The three stages of `nuclei-rln` and `nuclei-care` were validated on other phantoms each: where a line breaks, no level was lost or won.
+What the last fifth of its patches gained each run, in dB, as the rate falls to nothing: {curves.gains()}. The three stages of `nuclei-rln` and `nuclei-care` were validated on other phantoms each: where a line breaks, no level was lost or won. `nuclei-care` is the one run that was not done: CARE, with the most parameters, comes first in Table 3 as it is, and more patches would hardly change that.
 
 Everything else that was set is on the cards (`lucyd models --json`) and in `configs/`, why in [decision 0002](decisions/0002-training.md).
 """
