@@ -410,10 +410,7 @@ def host(records: Records, options: argparse.Namespace) -> list[str]:
         return lines
     found = records["host"]
     jobs = {f"measuring {name}": row for name, row in found["measuring"].items()}
-    jobs |= {
-        f"reading, tiles of {size(found['tile'])}": found["reading"],
-        "storing": found["storing"],
-    }
+    jobs |= {f"reading, tiles of {size(found['tile'])}": found["reading"], "storing": found["storing"]}
     rows = []
     for name, row in jobs.items():
         cost, ahead = 1e9 * row["ours"] / found["voxels"], row["numpy"] / row["ours"]

@@ -86,7 +86,7 @@ TABLES = {
 # The options multiply the time of a network by 18; fewer patches tell the differences, for all rows have the same.
 OPTIONS_PATCHES = 2
 OPTIONS_METHODS = (*CLASSICAL, "mixture")
-# And fewer still, weakest and strongest noise alone, for networks that take long: CARE an hour on a core.
+# And fewer still, weakest and strongest noise alone, for networks that take long: CARE half an hour on a core.
 OPTIONS_NETWORKS = "options-networks"
 OPTIONS_COLUMNS = ("0.5, 20", "0.5, 100", "2, 20", "2, 100")
 ALL = ("table1", *TABLES, "options", OPTIONS_NETWORKS, "trust")

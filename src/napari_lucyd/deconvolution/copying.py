@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import operator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+
+from napari_lucyd.deconvolution.team import Team
 
 # Voxels that are worth a thread of their own: some milliseconds of copying.
 _SHARE = 2**21
@@ -29,14 +31,9 @@ def copy_into(target: npt.NDArray[Any], values: npt.ArrayLike) -> None:
         return
     # Along the longest axis, so that all threads get some.
     axis = int(np.argmax(target.shape))
-    parts = zip(
-        np.array_split(target, threads, axis=axis),
-        np.array_split(np.broadcast_to(values, target.shape), threads, axis=axis),
-        strict=True,
-    )
-    with ThreadPoolExecutor(threads, "lucyd-copying") as pool:
-        for _ in pool.map(lambda pair: pair[0].__setitem__(..., pair[1]), parts):
-            pass
+    targets = np.array_split(target, threads, axis=axis)
+    sources = np.array_split(np.broadcast_to(values, target.shape), threads, axis=axis)
+    Team(threads).run(operator.setitem, ((a, ..., b) for a, b in zip(targets, sources, strict=True)))
 
 
 def filled(shape: tuple[int, ...], value: float) -> npt.NDArray[np.float32]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from threading import Event
 from typing import Any, Protocol, Self
 
 import numpy.typing as npt
@@ -12,6 +10,7 @@ import torch
 
 from napari_lucyd.deconvolution.errors import Cancelled
 from napari_lucyd.deconvolution.source import Source
+from napari_lucyd.deconvolution.team import Team
 from napari_lucyd.deconvolution.tiling import Span, Tile
 
 Part = tuple[tuple[int, ...], Tile]
@@ -33,10 +32,6 @@ class Tally(Protocol):
 
 Count = Callable[[Any, Sequence[Part]], None]
 """Has parts counted into a tally."""
-
-
-# How often a person who waits is heard while threads count, in seconds.
-_PATIENCE = 0.05
 
 
 def count_parts(
@@ -63,34 +58,21 @@ def count_parts(
     Cancelled
         If ``should_stop`` says so.
     """
-    threads = min(torch.get_num_threads(), len(parts)) if source.in_memory else 1
-    stopped = Event()
+    threads = max(1, min(torch.get_num_threads(), len(parts))) if source.in_memory else 1
+    team = Team(threads) if threads > 1 else None
+    counted: list[Tally] = []
 
-    def ask() -> None:
+    def count(lead: tuple[int, ...], part: Tile) -> None:
+        own = tally.emptied()
+        own.add(source.read(lead, part.spans), part.spans)
+        counted.append(own)
+
+    for first in range(0, len(parts), threads):
         if should_stop is not None and should_stop():
             raise Cancelled("Stopped while the image was being measured.")
-
-    if threads < 2:
-        for lead, part in parts:
-            ask()
-            tally.add(source.read(lead, part.spans), part.spans)
-        return
-
-    def count(share: Sequence[Part]) -> Tally:
-        counted = tally.emptied()
-        for lead, part in share:
-            if stopped.is_set():
-                break
-            counted.add(source.read(lead, part.spans), part.spans)
-        return counted
-
-    ask()
-    with ThreadPoolExecutor(threads, "lucyd-counting") as pool:
-        shares = [pool.submit(count, parts[first::threads]) for first in range(threads)]
-        try:
-            while wait(shares, _PATIENCE).not_done:
-                ask()
-        finally:
-            stopped.set()
-    for share in shares:
-        tally.merge(share.result())
+        if team is None:
+            count(*parts[first])
+        else:
+            team.run(count, parts[first : first + threads])
+        while counted:
+            tally.merge(counted.pop())
