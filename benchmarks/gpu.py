@@ -22,7 +22,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import preview
 import record
 import training_step
@@ -123,35 +122,56 @@ def passes(model: Any, device: str, shape: tuple[int, ...], repeats: int) -> dic
     }
 
 
-def over_size(model: Any, device: str, sizes: Sequence[tuple[int, ...]]) -> list[dict[str, Any]]:
-    """`deconvolve` with its defaults: estimates, time and the device's memory."""
-    import torch
+def over_size(
+    model: Any, device: str, sizes: Sequence[tuple[int, ...]], repeats: int
+) -> list[dict[str, Any]]:
+    """`deconvolve` with its defaults, and for the output alone: estimates, time and the device's memory.
 
-    from napari_lucyd.deconvolution import plan
+    The first run of a size asks for memory that the next ones find there.
+    """
+    from napari_lucyd.deconvolution.engine import DEFAULT_OUTPUTS
 
     found = []
     for shape in sizes:
         volume = record.stack(shape)
-        job = plan(volume, model, device=device)
-        estimated = job.estimate_seconds()
-        if device != "cpu":
-            torch.cuda.reset_peak_memory_stats()
-        began = time.perf_counter()
-        for _ in job.steps():
-            pass
-        job.result()
-        seconds, voxels = time.perf_counter() - began, int(np.prod(shape))
-        found.append(
-            {
-                "shape": shape,
-                "work": job.work,
-                "estimated_seconds": estimated,
-                "seconds": seconds,
-                "cost": 1e6 * seconds / voxels,
-                "device_bytes": 0 if device == "cpu" else torch.cuda.max_memory_allocated(),
-            }
-        )
+        for outputs in (DEFAULT_OUTPUTS, ("output",)):
+            runs = [one_run(model, device, volume, outputs) for _ in range(1 + repeats)]
+            seconds = statistics.median(run["seconds"] for run in runs[1:])
+            found.append(
+                {
+                    "shape": shape,
+                    "layers": len(outputs),
+                    "work": runs[0]["work"],
+                    "estimated_seconds": runs[0]["estimated_seconds"],
+                    "first_seconds": runs[0]["seconds"],
+                    "seconds": seconds,
+                    "cost": 1e6 * seconds / volume.size,
+                    "device_bytes": runs[0]["device_bytes"],
+                }
+            )
     return found
+
+
+def one_run(model: Any, device: str, volume: Any, outputs: Sequence[str]) -> dict[str, Any]:
+    """A run from its plan to its result; the estimate is made before, and is no part of its time."""
+    import torch
+
+    from napari_lucyd.deconvolution import plan
+
+    estimated = plan(volume, model, device=device, outputs=outputs).estimate_seconds()
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+    began = time.perf_counter()
+    job = plan(volume, model, device=device, outputs=outputs)
+    for _ in job.steps():
+        pass
+    job.result()
+    return {
+        "seconds": time.perf_counter() - began,
+        "work": job.work,
+        "estimated_seconds": estimated,
+        "device_bytes": 0 if device == "cpu" else torch.cuda.max_memory_allocated(),
+    }
 
 
 def launching(
@@ -247,7 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "cuda": torch.version.cuda,
             "shape": shape,
             "passes": passes(model, device.torch, shape, repeats),
-            "sizes": over_size(model, device.torch, (shape,) if quick else SIZES),
+            "sizes": over_size(model, device.torch, (shape,) if quick else SIZES, 1 if quick else 3),
             "launching": launching(model, device.torch, shape if quick else SIZES[1], 1 if quick else 5),
             "views": preview.latencies(model, device.torch, shape, patch, repeats),
             "steps": steps(device.torch, quick),

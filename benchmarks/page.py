@@ -97,19 +97,18 @@ def bars(records: Records) -> list[Bar]:
 
 
 def gpu_bars(records: Records) -> list[Bar]:
-    """Aims for a device of the class of an H200; of 512³ the newest run that was long enough."""
+    """Aims for a device of the class of an H200."""
     seconds = find(records, "gpu", "passes", "our kernels, float32", "seconds")
     rate = None if seconds is None else math.prod(records["gpu"]["shape"]) / seconds
-    sizes, how = find(records, "gpu", "sizes"), ""
-    if not sizes:
-        sizes, how = find(records, "gpu", "earlier", "sizes") or [], ", by torch's layers"
+    sizes = find(records, "gpu", "sizes") or []
+    # The first row of a shape has the default's layers.
     largest = next((row["seconds"] for row in sizes if tuple(row["shape"]) == (512, 512, 512)), None)
     text = "" if rate is None else f"{rate / 1e6:.0f} million"
     found = find(records, "gpu", "passes", "our kernels, float32", "times_as_fast")
     return [
         at_least("on a GPU: LUCYD's pass over 64×256×256", 10, found),
         Bar("on a GPU: voxels a second", "≥ 500 million", text, None if rate is None else rate >= 5e8),
-        at_most(f"on a GPU: `deconvolve` of 512³{how}", 0.5, largest),
+        at_most("on a GPU: `deconvolve` of 512³", 0.5, largest),
         at_most(
             "on a GPU: preview of 128×128 pixels", 0.05, find(records, "gpu", "views", "known image", "exact")
         ),
@@ -517,70 +516,58 @@ def gpu(records: Records, options: argparse.Namespace) -> list[str]:
             "",
         ]
     found = records["gpu"]
+    tests = found["tests"]
     lines = [
         f"## {title}",
         "",
         f"{found['device']}; CUDA {found['cuda'] or 'is missing'}; {made_on(found['machine'])}.",
         "",
-        *gpu_run(found, found["machine"]["commit"]),
-    ]
-    # A run that came to its end before there were kernels of our own: it has what the last one had no time for.
-    if "earlier" in found:
-        commit = found["earlier"]["commit"]
-        lines += [
-            f"What follows was measured with commit `{commit}` on a device of the same kind, when LUCYD ran there by PyTorch's "
-            "layers, batch norms folded.",
-            "",
-            *gpu_run(found["earlier"], commit),
-        ]
-    return lines
-
-
-def gpu_run(found: Any, commit: str) -> list[str]:
-    """What one run of the GPU's benchmarks has."""
-    tests = found["tests"]
-    lines = [
-        f"Tests that need a GPU, with commit `{commit}`: {tests['passed']} passed, "
+        f"Tests that need a GPU, with commit `{found['machine']['commit']}`: {tests['passed']} passed, "
         f"{tests['failed']} failed, {tests['skipped']} skipped.",
         "",
     ]
-    if "passes" in found:
-        rows = [
-            (name, duration(row["seconds"]), f"{row['times_as_fast']:.1f}", f"{row['deviation']:.0e}")
-            for name, row in found["passes"].items()
-        ]
-        lines += table((f"pass over {size(found['shape'])}", "time", "times as fast", "deviation"), rows)
-        fastest = math.prod(found["shape"]) / min(row["seconds"] for row in found["passes"].values())
-        lines += [f"The fastest does {fastest / 1e6:.0f} million voxels a second.", ""]
-    if "sizes" in found:
-        rows = [
-            (
-                size(row["shape"]),
-                row["work"],
-                duration(row["estimated_seconds"]),
-                duration(row["seconds"]),
-                f"{row['cost']:.3g}",
-                memory(row["device_bytes"]),
-            )
-            for row in found["sizes"]
-        ]
-        columns = ("work", "time said", "time taken", "s for 10⁶ voxels", "memory of the GPU")
-        lines += table(("`deconvolve`", *columns), rows)
-    if "launching" in found:
-        rows = [
-            (name, duration(row["seconds"]), f"{row['times_as_fast']:.2f}")
-            for name, row in found["launching"].items()
-        ]
-        lines += table(("`deconvolve` in 32 tiles", "time", "times as fast"), rows)
+    rows = [
+        (name, duration(row["seconds"]), f"{row['times_as_fast']:.1f}", f"{row['deviation']:.0e}")
+        for name, row in found["passes"].items()
+    ]
+    lines += table((f"pass over {size(found['shape'])}", "time", "times as fast", "deviation"), rows)
+    fastest = math.prod(found["shape"]) / min(row["seconds"] for row in found["passes"].values())
+    lines += [f"The fastest does {fastest / 1e6:.0f} million voxels a second.", ""]
+    rows = [
+        (
+            size(row["shape"]),
+            f"{row['layers']}",
+            row["work"],
+            duration(row["estimated_seconds"]),
+            duration(row["first_seconds"]),
+            duration(row["seconds"]),
+            f"{row['cost']:.3g}",
+            memory(row["device_bytes"]),
+        )
+        for row in found["sizes"]
+    ]
+    columns = (
+        "layers",
+        "work",
+        "time said",
+        "first run",
+        "next runs",
+        "s for 10⁶ voxels",
+        "memory of the GPU",
+    )
+    lines += table(("`deconvolve`", *columns), rows)
+    rows = [
+        (name, duration(row["seconds"]), f"{row['times_as_fast']:.2f}")
+        for name, row in found["launching"].items()
+    ]
+    lines += table(("`deconvolve` in 32 tiles", "time", "times as fast"), rows)
     rows = [(name, duration(row["first"]), duration(row["exact"])) for name, row in found["views"].items()]
     lines += table(("preview", "first pixels", "all exact"), rows)
-    if "steps" in found:
-        rows = [
-            (name, duration(row["seconds"]), f"{row['times_as_fast']:.2f}")
-            for name, row in found["steps"].items()
-        ]
-        lines += table(("training step", "time", "times as fast"), rows)
-    return lines
+    rows = [
+        (name, duration(row["seconds"]), f"{row['times_as_fast']:.2f}")
+        for name, row in found["steps"].items()
+    ]
+    return lines + table(("training step", "time", "times as fast"), rows)
 
 
 SECTIONS = (

@@ -19,35 +19,22 @@ DATA = ("mixture", "nuclei", "membranes")
 COLOURS = {"LUCYD": "#0072b2", "RLN": "#d55e00", "CARE": "#009e73"}
 TICKS = (200, 400, 800, 1600, 3200, 6400, 12800, 25600)
 LAST = 0.2  # of a run: its end
-# What the earlier stages of a run have behind its name.
-EARLIER = ("-first", "-second")
 
 Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 
-def stages(name: str) -> list[Curve]:
-    """Return the patches seen and the PSNR on validation patches, in dB, wherever a run was validated.
-
-    Of a run that went on from ``NAME-first`` and ``NAME-second``, one after the other, with what was seen
-    before. Each stage was validated on phantoms of its own.
-    """
-    found, before = [], 0.0
-    for path in (CONFIGS / f"{name}{stage}.log.csv" for stage in (*EARLIER, "")):
-        if not path.exists():
-            continue
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        validated = [row for row in rows if row["validation_psnr"]]
-        patches = [before + float(row["patches"]) for row in validated]
-        found.append((np.array(patches), np.array([float(row["validation_psnr"]) for row in validated])))
-        before += float(rows[-1]["patches"])
-    return found
+def curve(name: str) -> Curve:
+    """Return the patches seen and the PSNR on validation patches, in dB, wherever a run was validated."""
+    with (CONFIGS / f"{name}.log.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["validation_psnr"]]
+    patches, psnr = (np.array([float(row[key]) for row in rows]) for key in ("patches", "validation_psnr"))
+    return patches, psnr
 
 
 def runs(data: str) -> list[str]:
     """Return the names of the runs on one kind of data, that have a log."""
     names = sorted(path.name.removesuffix(".log.csv") for path in CONFIGS.glob("*.log.csv"))
-    return [name for name in names if name.partition("-")[0] == data and not name.endswith(EARLIER)]
+    return [name for name in names if name.partition("-")[0] == data]
 
 
 def network(name: str) -> str:
@@ -58,7 +45,7 @@ def network(name: str) -> str:
 
 def gain_at_the_end(name: str) -> float | None:
     """Return what the last fifth of a run gained, in dB; None where it was validated too seldom to tell."""
-    patches, psnr = stages(name)[-1]
+    patches, psnr = curve(name)
     begin = (1 - LAST) * patches[-1]
     if patches[0] > begin:
         return None
@@ -84,8 +71,8 @@ def draw() -> None:
     for ax, data in zip(axes, DATA, strict=True):
         for name in runs(data):
             kind = network(name)
-            for patches, psnr in stages(name):
-                ax.plot(patches, psnr, "o-", markersize=2.5, linewidth=1.2, color=COLOURS[kind], label=kind)
+            patches, psnr = curve(name)
+            ax.plot(patches, psnr, "o-", markersize=2.5, linewidth=1.2, color=COLOURS[kind], label=kind)
             ax.annotate(
                 f"{patches[-1]:,.0f}",
                 (patches[-1], psnr[-1]),

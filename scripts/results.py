@@ -204,7 +204,7 @@ The 2D model on the middle plane of the same volumes:
 
 {ranking(table3)} What was not trained on the optics of the surrogates, whose haze is far wider than a blur of some voxels, hardly betters the input; the classical methods are told the PSF.
 {surrogate_budgets(cards)} In these comparisons LUCYD is `{EQUAL_NUCLEI}` and `{EQUAL_MEMBRANES}`, which have seen as much as the others. {beside_input(table3)} CARE has LUCYD's loss here, for with its own, the mean absolute error, few bright voxels in the dark hardly count, and it learns to take haze away and no more: 480 patches of nuclei brought 22.9 dB on validation with the one, 26.0 with the other.
-It comes first, in and across domain, with forty times LUCYD's parameters; RLN comes last. `nuclei-rln` and `nuclei-care` were trained in three stages ([decision 0002](decisions/0002-training.md)).
+It comes first, in and across domain, with forty times LUCYD's parameters; RLN comes last.
 
 {flux(table3)}
 
@@ -269,7 +269,7 @@ How validation went (`configs/*.log.csv`; at the end of a curve, the patches see
 
 ![PSNR on validation patches over patches seen](images/training.png)
 
-What the last fifth of its patches gained each run, in dB, as the rate falls to nothing: {curves.gains()}. The three stages of `nuclei-rln` and `nuclei-care` were validated on other phantoms each: where a line breaks, no level was lost or won. `nuclei-care` is the one run that was not done: CARE, with the most parameters, comes first in Table 3 as it is, and more patches would hardly change that.
+What the last fifth of its patches gained each run, in dB, as the rate falls to nothing: {curves.gains()}.
 
 Everything else that was set is on the cards (`lucyd models --json`) and in `configs/`, why in [decision 0002](decisions/0002-training.md).
 """

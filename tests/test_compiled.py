@@ -9,7 +9,7 @@ import torch
 
 from napari_lucyd import load_model
 from napari_lucyd.deconvolution import compiled as compiled_module
-from napari_lucyd.deconvolution import kernels, layers
+from napari_lucyd.deconvolution import kernels, layers, processor
 from napari_lucyd.deconvolution.compiled import CompiledLucyd, why_not
 from napari_lucyd.deconvolution.errors import Cancelled
 
@@ -99,9 +99,9 @@ def test_one_block_after_another_gives_the_same_bits_whatever_the_threads(networ
 @pytest.mark.parametrize(("lanes", "registers"), [(8, 16), (4, 32)])
 def test_processors_with_narrower_registers_give_the_same(network, network_2d, monkeypatch, lanes, registers):
     """Code for AVX2, and with the tiles of NEON, run here."""
-    own = kernels._host()
-    host = kernels.Host(own.name, own.features, lanes, registers)
-    monkeypatch.setattr(kernels, "_host", lambda: host)
+    own = processor.host()
+    host = processor.Host(own.name, own.features, lanes, registers)
+    monkeypatch.setattr(processor, "host", lambda: host)
     kernels.compiled.cache_clear()
     try:
         check(network, CompiledLucyd(network, 2), block(8, 12, 70), (slice(1, 6), slice(2, 9), slice(21, 60)))

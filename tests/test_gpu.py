@@ -96,11 +96,17 @@ def test_where_no_memory_can_be_pinned_copies_are_waited_for(monkeypatch):
     volume, model = image(12, 40, 44), load_model("general")
     expected = deconvolve(volume, model, device=DEVICE, tile_shape=(6, 16, 20)).output
 
-    def refuse(*args, **keywords):
-        raise RuntimeError("CUDA error: out of memory")
+    empty, refused = torch.empty, []
 
-    monkeypatch.setattr(torch.Tensor, "pin_memory", refuse)
+    def refuse(*args, **keywords):
+        if keywords.get("pin_memory"):
+            refused.append(args)
+            raise RuntimeError("CUDA error: out of memory")
+        return empty(*args, **keywords)
+
+    monkeypatch.setattr(torch, "empty", refuse)
     there = deconvolve(volume, model, device=DEVICE, tile_shape=(6, 16, 20)).output
+    assert refused
     np.testing.assert_allclose(there, expected, rtol=0, atol=1e-5 * np.ptp(expected))
 
 

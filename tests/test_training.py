@@ -411,8 +411,8 @@ def test_shipped_configurations_load_and_are_those_of_the_cards(path):
         return
     # Some only compare networks on equal budgets, and are not shipped.
     unshipped = CONFIGS / "equal" / f"{config.name}.safetensors"
-    # Others are the first stages of one.
-    shipped = config.name.removesuffix("-first").removesuffix("-second")
+    # general-first is the first stage of general.
+    shipped = config.name.removesuffix("-first")
     training = nl.load_model(unshipped if unshipped.exists() else shipped).card["training"]
     while training["config"]["name"] != config.name:
         training = training["started_from"]["training"]

@@ -80,11 +80,14 @@ class Filled(NamedTuple):
 
 def read_filled(source: Source, lead: Sequence[int], spans: Sequence[Span], group: Group) -> Filled:
     """A part of a volume on its own grid, its NaNs filled from what is around them."""
-    values = to_float32(source.read(lead, spans))
-    missing = np.isnan(values) if group.nan_voxels else None
-    if missing is None or not missing.any():
-        return Filled(values, None)
-    return Filled(fill_nan(values, group.lo), missing)
+    values = source.read(lead, spans)
+    return _filled(values, group) if group.nan_voxels else Filled(to_float32(values), None)
+
+
+def _filled(values: npt.NDArray[Any], group: Group) -> Filled:
+    values = to_float32(values)
+    missing = np.isnan(values)
+    return Filled(fill_nan(values, group.lo), missing) if missing.any() else Filled(values, None)
 
 
 def read_block(
@@ -124,12 +127,14 @@ def read_block(
             Span(max(0, span.start - MARGIN), min(size, span.stop + MARGIN))
             for span, size in zip(inner, geometry.shape, strict=True)
         ]
-    slab, missing = read_filled(source, lead, spans, group)
+    slab, missing = source.read(lead, spans), None
+    if group.nan_voxels:
+        slab, missing = _filled(slab, group)
     if missing is not None:
         missing = missing[_within(tile.spans, spans)]
     slab = slab[_within(inner, spans)]
     if weights is not None:
-        slab = np.tensordot(weights, slab, axes=1)
+        slab = np.tensordot(weights, to_float32(slab), axes=1)
         inner[0] = block[0]
     room = out if tuple(whole) == block else np.empty([span.size for span in whole], dtype=np.float32)
     copy_into(room[_within(inner, whole)], slab)

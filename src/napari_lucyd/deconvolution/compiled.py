@@ -20,8 +20,9 @@ from torch import Tensor
 
 from napari_lucyd.deconvolution.agreement import agrees_with_torch
 from napari_lucyd.deconvolution.errors import Cancelled
-from napari_lucyd.deconvolution.kernels import PAD, compiled, lanes
+from napari_lucyd.deconvolution.kernels import PAD, compiled
 from napari_lucyd.deconvolution.layers import LAYERS, RESULTS, parameters, wanted_of_block
+from napari_lucyd.deconvolution.processor import lanes
 from napari_lucyd.deconvolution.streaming import Layer, Step, needed, rings, schedule
 from napari_lucyd.deconvolution.team import Team
 from napari_lucyd.deconvolution.tiling import Span, ceil_to, floor_to

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ _SHARE = 2**21
 
 
 def copy_into(target: npt.NDArray[Any], values: npt.ArrayLike) -> None:
-    """Do ``target[...] = values``.
+    """Do ``target[...] = values``; what the target's type cannot hold becomes infinite, as in `to_float32`.
 
     Parameters
     ----------
@@ -27,13 +26,18 @@ def copy_into(target: npt.NDArray[Any], values: npt.ArrayLike) -> None:
     """
     threads = min(torch.get_num_threads(), target.size // _SHARE)
     if threads < 2:
-        target[...] = values
+        _copy(target, values)
         return
     # Along the longest axis, so that all threads get some.
     axis = int(np.argmax(target.shape))
     targets = np.array_split(target, threads, axis=axis)
     sources = np.array_split(np.broadcast_to(values, target.shape), threads, axis=axis)
-    Team(threads).run(operator.setitem, ((a, ..., b) for a, b in zip(targets, sources, strict=True)))
+    Team(threads).run(_copy, zip(targets, sources, strict=True))
+
+
+def _copy(target: npt.NDArray[Any], values: npt.ArrayLike) -> None:
+    with np.errstate(over="ignore", invalid="ignore"):  # each thread has its own
+        target[...] = values
 
 
 def filled(shape: tuple[int, ...], value: float) -> npt.NDArray[np.float32]:

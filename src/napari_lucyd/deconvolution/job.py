@@ -19,7 +19,9 @@ from napari_lucyd.deconvolution.source import Source
 class Run(Protocol):
     """A run that was begun: what a job asks of it."""
 
-    arrays: dict[str, Any]
+    @property
+    def arrays(self) -> dict[str, Any]:
+        """What the results are written into, by the parts' names."""
 
     @property
     def finished(self) -> bool:

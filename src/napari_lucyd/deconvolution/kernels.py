@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from napari_lucyd.deconvolution import processor
+from napari_lucyd.deconvolution.processor import Host
 
 # Floats: rows begin at multiples of a cache line.
 PAD = 16
@@ -32,9 +34,6 @@ _ARGUMENTS = (
     "i64 %input_row, i64 %residual_row, i64 %output_row"
 )
 _PROTOTYPE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 12)
-
-
-_engines: list[Any] = []
 
 
 @dataclass(frozen=True)
@@ -70,37 +69,6 @@ class Kernel:
     reduce: Literal["", "mean", "quotient"] = ""
 
 
-@dataclass(frozen=True)
-class Host:
-    """The processor, for LLVM, and what its registers hold: so many vectors of ``lanes`` floats."""
-
-    name: str
-    features: str
-    lanes: int
-    registers: int
-
-
-def lanes() -> int:
-    """Floats in a register of this processor: X ranges begin at multiples of it (twice it if transposed)."""
-    return _host().lanes
-
-
-@functools.cache
-def _host() -> Host:
-    import llvmlite.binding as llvm
-
-    found = llvm.get_host_cpu_features()
-    x86 = platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
-    if x86 and not found.get("fma"):
-        raise RuntimeError("it has no fused multiply-add")
-    wide = x86 and found.get("avx512f") and found.get("avx512vl")
-    width, registers = (16, 32) if wide else (8, 16) if x86 else (4, 32)
-    features = found.flatten()
-    if wide:  # LLVM would split vectors of 512 bits on some processors that have them
-        features += ",-prefer-256-bit"
-    return Host(llvm.get_host_cpu_name(), features, width, registers)
-
-
 @functools.cache
 def compiled(kernel: Kernel) -> Any:
     """The kernel as a function of the arguments listed above; it runs without Python's lock.
@@ -113,20 +81,9 @@ def compiled(kernel: Kernel) -> Any:
         taps, outputs), of a transposed one (2, 2, 2, entries, 2, 2, 4): first the output's index modulo two
         along Z, Y, X. Strides of rows are in floats.
     """
-    import llvmlite.binding as llvm
-
-    host = _host()
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
+    host = processor.host()
     text = _transposed(host) if kernel.transposed else _convolution(kernel, host)
-    module = llvm.parse_assembly(text)
-    module.verify()
-    target = llvm.Target.from_default_triple()
-    machine = target.create_target_machine(cpu=host.name, features=host.features, opt=3)
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    _engines.append(engine)  # the code lives as long as it
-    return _PROTOTYPE(engine.get_function_address("kernel"))
+    return processor.function(text, _PROTOTYPE)
 
 
 class _Writer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -86,7 +87,13 @@ class Run:
             choices.geometry.block_voxels,
             choices.geometry.multiple,
         )
-        self.arrays = choices.make_arrays()
+        if choices.allocate is not None:  # what cannot be written to is to be known before the first tile
+            _ = self.arrays
+
+    @cached_property
+    def arrays(self) -> dict[str, Any]:
+        """The result arrays; those in memory are made when they are first asked for, beside the computing."""
+        return self._choices.make_arrays()
 
     @property
     def finished(self) -> bool:
@@ -139,6 +146,7 @@ class Run:
     def _store(self, launched: Launched) -> None:
         """Wait for a block, and put what came of it where it belongs."""
         choices, (lead, tile) = self._choices, launched.key
+        arrays = self.arrays  # before the device is waited for
         shown = launched.finish()
         self._low, self._high = min(self._low, shown.low), max(self._high, shown.high)
         if shown.deviation is not None:
@@ -156,7 +164,7 @@ class Run:
             values = (
                 part if launched.missing is None else np.where(launched.missing, np.float32(np.nan), part)
             )
-            values, array = values.reshape(shape), self.arrays[name]
+            values, array = values.reshape(shape), arrays[name]
             if choices.allocate is None:
                 copy_into(array[where], values)
             else:

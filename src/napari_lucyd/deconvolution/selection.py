@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_lucyd.deconvolution.source import to_float32
+from napari_lucyd.deconvolution.tallying import NUMBERS, add_counts
 from napari_lucyd.deconvolution.tiling import Span
 
-_BINS = 2**16
 _SIGN = 2**15  # the bit of the upper half that says a float is negative
 # Values counted at once: few enough to stay in a core's cache from one look at them to the next.
 _PIECE = 2**17
@@ -30,10 +30,6 @@ def _halves(values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.uint16], np
     """The upper and the lower 16 bits of each value."""
     halves = values.view(np.uint16)
     return (halves[1::2], halves[::2]) if sys.byteorder == "little" else (halves[::2], halves[1::2])
-
-
-def _counts(numbers: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    return np.bincount(numbers, minlength=_BINS)
 
 
 def from_sort_key(key: int) -> float:
@@ -73,7 +69,7 @@ class Selection:
         self.percentages = percentages
         self._small = dtype.kind in "biu" and dtype.itemsize <= 2
         self._offset = int(np.iinfo(dtype).min) if self._small and dtype.kind in "iu" else 0
-        self._upper = np.zeros(_BINS, dtype=np.int64)
+        self._upper = np.zeros(NUMBERS, dtype=np.int64)
         self._lower: dict[int, npt.NDArray[np.int64]] | None = None  # in the second pass
         self.finite = 0
         self.nans = 0
@@ -124,29 +120,34 @@ class Selection:
             kept = self.at_maximum if high == self.maximum else 0
             self.maximum, self.at_maximum = float(high), kept + int(np.count_nonzero(values == high))
         if self.percentages:
-            self._upper += self._histogram(values)
+            add_counts(self._upper, self._numbers(values))
 
-    def _histogram(self, values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-        """Counts of integers, from the least of their type; of floats by their upper bits, in their order."""
+    def _numbers(self, values: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
+        """Integers, from the least of their type on; the upper bits of floats."""
+        if not self._small:
+            return _halves(values)[0]
+        return (values.astype(np.int32) - self._offset if self._offset else values).astype(
+            np.uint16, copy=False
+        )
+
+    def _in_order(self) -> npt.NDArray[np.int64]:
+        """The counts of the first pass, in the order of the values."""
         if self._small:
-            return _counts(values.astype(np.int64) - self._offset if self._offset else values)
-        counts = _counts(_halves(values)[0])
-        return np.concatenate([counts[: _SIGN - 1 : -1], counts[:_SIGN]])
+            return self._upper
+        return np.concatenate([self._upper[: _SIGN - 1 : -1], self._upper[:_SIGN]])
 
     def begin_second_pass(self) -> None:
         """Say which bins of the first pass have to be looked into; all parts are to be added once more."""
         ranks = {rank for percentage in self.percentages for rank in self._ranks(percentage)[:2]}
-        self._lower = {self._bin(rank)[0]: np.zeros(_BINS, dtype=np.int64) for rank in ranks}
+        self._lower = {self._bin(rank)[0]: np.zeros(NUMBERS, dtype=np.int64) for rank in ranks}
 
     def _count_again(self, piece: npt.NDArray[Any]) -> None:
         assert self._lower is not None
         upper, lower = _halves(to_float32(piece))
         for number, counts in self._lower.items():
-            positive = number >= _SIGN
-            here = upper == (number - _SIGN if positive else _BINS - 1 - number)
+            here = upper == (number - _SIGN if number >= _SIGN else NUMBERS - 1 - number)
             if here.any():
-                found = _counts(lower[here])
-                counts += found if positive else found[::-1]
+                add_counts(counts, lower[here])
 
     def emptied(self) -> Selection:
         """A copy that has counted nothing, for the pass that comes next: what it counts can be merged."""
@@ -191,14 +192,18 @@ class Selection:
 
     def _bin(self, rank: int) -> tuple[int, int]:
         """The bin that holds a rank, and the rank within it."""
-        cumulated = np.cumsum(self._upper)
+        counts = self._in_order()
+        cumulated = np.cumsum(counts)
         number = int(np.searchsorted(cumulated, rank, side="right"))
-        return number, rank - int(cumulated[number] - self._upper[number])
+        return number, rank - int(cumulated[number] - counts[number])
 
     def _value(self, rank: int) -> float:
         number, within = self._bin(rank)
         if self._small:
             return float(number + self._offset)
         assert self._lower is not None
-        lower = int(np.searchsorted(np.cumsum(self._lower[number]), within, side="right"))
+        counts = self._lower[number]
+        # Of negative values the larger one has the smaller bits.
+        in_order = counts if number >= _SIGN else counts[::-1]
+        lower = int(np.searchsorted(np.cumsum(in_order), within, side="right"))
         return from_sort_key(number << 16 | lower)
