@@ -33,9 +33,15 @@ def test_everything_arrives_where_it_belongs(threads, shape):
 
 
 def test_a_number_fills_all(threads):
-    array = copying.filled((50, 60), np.nan)
-    assert array.dtype == np.float32 and array.shape == (50, 60) and np.isnan(array).all()
-    assert array.flags.owndata and array.flags.writeable
+    array = np.zeros((50, 60), dtype=np.float32)
+    copying.copy_into(array, np.float32(np.nan))
+    assert np.isnan(array).all()
+
+
+def test_what_float32_cannot_hold_becomes_infinite(threads):
+    array = np.zeros((50, 60), dtype=np.float32)
+    copying.copy_into(array, np.full((50, 60), 1e300))
+    assert np.isposinf(array).all()
 
 
 def test_what_does_not_fit_is_an_error_and_no_thread_is_left(threads):

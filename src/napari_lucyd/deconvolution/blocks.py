@@ -159,9 +159,13 @@ def _reflect(values: npt.NDArray[np.float32], span: Span, known: Span, size: int
     """Continue the planes ``known`` to both ends of ``span``, in place: borders are small, blocks are not."""
     for beyond in (Span(span.start, known.start), Span(known.stop, span.stop)):
         if beyond.size:
-            values[beyond.start - span.start : beyond.stop - span.start] = values[
-                reflected(beyond, size) - span.start
-            ]
+            indices = reflected(beyond, size) - span.start
+            place = values[beyond.start - span.start : beyond.stop - span.start]
+            if beyond.size > 1 and (np.diff(indices) == -1).all():  # but for tiny volumes
+                last = int(indices[-1])
+                copy_into(place, values[last : int(indices[0]) + 1][::-1])
+            else:
+                place[...] = values[indices]
 
 
 class Shown(NamedTuple):

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from napari_lucyd.deconvolution.axes import Axes
 from napari_lucyd.deconvolution.blocks import Geometry
-from napari_lucyd.deconvolution.copying import filled
 from napari_lucyd.deconvolution.errors import OutOfMemory
 from napari_lucyd.deconvolution.preparation import NOTHING, Preparation
 from napari_lucyd.deconvolution.tiling import Span, Tile
@@ -86,8 +87,8 @@ class Choices:
         return math.prod(span.size for span in self.lead_spans)
 
     def make_arrays(self) -> dict[str, Any]:
-        """What the results are written into, one array a part; NaN where they are numpy's."""
-        make = self.allocate or (lambda _, shape: filled(shape, math.nan))
+        """What the results are written into, one array a part; numpy's hold whatever was in memory."""
+        make = self.allocate or (lambda _, shape: np.empty(shape, dtype=np.float32))
         try:
             return {name: make(name, self.output_shape) for name in self.outputs}
         except MemoryError as error:

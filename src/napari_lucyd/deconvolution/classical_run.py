@@ -64,6 +64,10 @@ class ClassicalRun:
         """Whether nothing is left to do."""
         return not self._leads
 
+    def unfinished(self) -> Iterator[tuple[tuple[int, ...], Tile]]:
+        """What is left to do: whole volumes."""
+        return ((lead, Tile(self._choices.spans)) for lead in self._leads)
+
     @property
     def total(self) -> int:
         """Iterations over all volumes; shrinks where a volume takes fewer than it may."""

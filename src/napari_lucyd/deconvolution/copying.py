@@ -38,10 +38,3 @@ def copy_into(target: npt.NDArray[Any], values: npt.ArrayLike) -> None:
 def _copy(target: npt.NDArray[Any], values: npt.ArrayLike) -> None:
     with np.errstate(over="ignore", invalid="ignore"):  # each thread has its own
         target[...] = values
-
-
-def filled(shape: tuple[int, ...], value: float) -> npt.NDArray[np.float32]:
-    """A float32 array that holds one value."""
-    array = np.empty(shape, dtype=np.float32)
-    copy_into(array, np.float32(value))
-    return array

@@ -106,6 +106,17 @@ def why_not(device: str) -> str:
     return "" if agrees else "what was compiled for it does not agree with torch"
 
 
+@cache
+def _kernels(compile: _Compiler, flat: bool) -> dict[str, Any]:
+    """The kernel of each layer."""
+    told = {layer.name: macros(layer, flat) for layer in LAYERS}
+    variants = set(told.values())
+    # The compiler takes a tenth of a second for each, and several threads at once.
+    with ThreadPoolExecutor(8) as pool:
+        made = dict(zip(variants, pool.map(compile, variants), strict=True))
+    return {name: made[each] for name, each in told.items()}
+
+
 class _Tensor(ctypes.Structure):
     """``struct Tensor`` of ``lucyd.cu``."""
 
@@ -202,13 +213,8 @@ class CudaLucyd:
         self._flat = network.config.dimension == 2
         self._parameters = _on_device(network, device)
         self._rescale = copy.deepcopy(network.rescale).to(device)
-        told = {layer.name: macros(layer, self._flat) for layer in LAYERS}
-        make = compile or compiler(device)
-        # The compiler takes a tenth of a second for each, and several threads at once.
-        with ThreadPoolExecutor(8) as pool:
-            made = dict(zip(set(told.values()), pool.map(make, set(told.values())), strict=True))
-        self._kernels = {name: made[each] for name, each in told.items()}
-        self._parts = {name: dict(each) for name, each in told.items()}
+        self._parts = {layer.name: dict(macros(layer, self._flat)) for layer in LAYERS}
+        self._kernels = _kernels(compile or compiler(device), self._flat)
         self._buffers: tuple[tuple[int, ...], dict[str, _Buffer]] | None = None
 
     def __call__(self, y: Tensor, inside: Sequence[slice] | None = None) -> LucydOutput:

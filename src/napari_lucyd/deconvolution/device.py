@@ -129,9 +129,18 @@ def free_memory(device: Device) -> int:
     return free_host_memory()
 
 
-def release_memory(device: Device) -> None:
-    """Give back to the system what torch keeps of a device's memory after a run."""
+def release_memory(device: Device, unless_below: int = 0) -> None:
+    """Give back to the system what torch keeps of a device's memory after a run.
+
+    Parameters
+    ----------
+    device
+        Whose.
+    unless_below
+        Bytes: less than this is not worth the time that it takes to ask for it again.
+    """
     if device.kind == "cuda":
-        torch.cuda.empty_cache()
+        if torch.cuda.memory_reserved(torch.device(device.torch)) >= unless_below:
+            torch.cuda.empty_cache()
     elif device.kind == "mps":
         torch.mps.empty_cache()

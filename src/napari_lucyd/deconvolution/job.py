@@ -6,14 +6,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+import numpy as np
+
 from napari_lucyd.deconvolution.blocks import OUTPUTS
 from napari_lucyd.deconvolution.checks import check_statistics
 from napari_lucyd.deconvolution.choices import Choices
+from napari_lucyd.deconvolution.copying import copy_into
 from napari_lucyd.deconvolution.device import Device, cpu, free_memory
 from napari_lucyd.deconvolution.measuring import CountPrepared, measure_prepared
 from napari_lucyd.deconvolution.normalization import Statistics
 from napari_lucyd.deconvolution.result import Progress, Result
 from napari_lucyd.deconvolution.source import Source
+from napari_lucyd.deconvolution.tiling import Tile
 
 
 class Run(Protocol):
@@ -26,6 +30,9 @@ class Run(Protocol):
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do."""
+
+    def unfinished(self) -> Iterator[tuple[tuple[int, ...], Tile]]:
+        """Of which volumes, by their leading indices, and what of them is left to do."""
 
     def steps(
         self, source: Source, statistics: Statistics, should_stop: Callable[[], bool] | None
@@ -178,6 +185,10 @@ class Job(ABC):
     def result(self) -> Result:
         """The arrays and the recipe; voxels of unfinished tiles or volumes are NaN."""
         running = self._running()
+        if self._choices.allocate is None:
+            for lead, tile in running.unfinished():
+                for array in running.arrays.values():
+                    copy_into(array[self._choices.where(lead, tile)], np.float32(np.nan))
         arrays = {name: running.arrays.get(name) for name in OUTPUTS}
         return Result(**arrays, recipe=self._recipe(), warnings=tuple(self.warnings))
 

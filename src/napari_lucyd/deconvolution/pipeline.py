@@ -39,6 +39,9 @@ READS_AHEAD = ("cuda", "mps")
 # Devices that are given the next block before what came of the last is waited for.
 LAUNCHES_AHEAD = ("cuda",)
 
+# Of a device's memory, what torch may keep after a run: a preview of a view takes less, and comes back soon.
+_KEPT_BYTES = 2**29
+
 _Key = tuple[tuple[int, ...], Tile]
 
 
@@ -148,7 +151,8 @@ class Pipeline:
         """Wait for what is being read, and let everything go."""
         self._reader.close()
         self._ready = None
-        self.forget()
+        self._launched = None
+        release_memory(self._device, _KEPT_BYTES)
 
     def _read(self, key: _Key) -> _Read:
         lead, tile = key

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from napari_lucyd.deconvolution.tiling import Tile, halve
 
@@ -63,6 +63,12 @@ class TileQueue:
             return self._leads[0], self._current[steps]
         volumes, tile = divmod(steps - len(self._current), len(self._tiles))
         return (self._leads[volumes + 1], self._tiles[tile]) if volumes + 1 < len(self._leads) else None
+
+    def left(self) -> Iterator[tuple[tuple[int, ...], Tile]]:
+        """All that is still to be done, in order."""
+        for number, lead in enumerate(self._leads):
+            for tile in self._tiles if number else self._current:
+                yield lead, tile
 
     def finish(self) -> bool:
         """Strike off the first tile; says whether its volume is finished with it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -22,7 +21,7 @@ from napari_lucyd.deconvolution.pipeline import Launched, Pipeline
 from napari_lucyd.deconvolution.queue import TileQueue
 from napari_lucyd.deconvolution.result import Progress
 from napari_lucyd.deconvolution.source import Source
-from napari_lucyd.deconvolution.tiling import cut
+from napari_lucyd.deconvolution.tiling import Tile, cut
 from napari_lucyd.deconvolution.trial import working_device
 from napari_lucyd.networks.network import Network
 
@@ -31,15 +30,25 @@ NOTHING_BUT_ZEROS = "The network returned nothing but zeros"
 _FEW_VOXELS = 1000
 
 
+# What has run on what, in this process: a trial takes a while, and a preview has many runs a second.
+_tried: set[tuple[Device, str, int]] = set()
+
+
 def check_device(network: Network, device: Device) -> Device:
     """The device, or the CPU with the reason if the device cannot run the network at all."""
+    key = (device, network.name, network.config.dimension)
+    if key in _tried:
+        return device
 
     def trial() -> None:
         ready = inference.prepare(network, device)
         shape = [8] * network.config.dimension
         inference.run_network(ready, torch.zeros((1, 1, *shape), device=device.torch))
 
-    return working_device(device, trial, "run the network")
+    working = working_device(device, trial, "run the network")
+    if working == device:
+        _tried.add(key)
+    return working
 
 
 class Run:
@@ -87,18 +96,16 @@ class Run:
             choices.geometry.block_voxels,
             choices.geometry.multiple,
         )
-        if choices.allocate is not None:  # what cannot be written to is to be known before the first tile
-            _ = self.arrays
-
-    @cached_property
-    def arrays(self) -> dict[str, Any]:
-        """The result arrays; those in memory are made when they are first asked for, beside the computing."""
-        return self._choices.make_arrays()
+        self.arrays = choices.make_arrays()
 
     @property
     def finished(self) -> bool:
         """Whether nothing is left to do."""
         return not self.queue
+
+    def unfinished(self) -> Iterator[tuple[tuple[int, ...], Tile]]:
+        """What is left to do."""
+        return self.queue.left()
 
     def steps(
         self, source: Source, statistics: Statistics, should_stop: Callable[[], bool] | None
@@ -146,7 +153,6 @@ class Run:
     def _store(self, launched: Launched) -> None:
         """Wait for a block, and put what came of it where it belongs."""
         choices, (lead, tile) = self._choices, launched.key
-        arrays = self.arrays  # before the device is waited for
         shown = launched.finish()
         self._low, self._high = min(self._low, shown.low), max(self._high, shown.high)
         if shown.deviation is not None:
@@ -164,7 +170,7 @@ class Run:
             values = (
                 part if launched.missing is None else np.where(launched.missing, np.float32(np.nan), part)
             )
-            values, array = values.reshape(shape), arrays[name]
+            values, array = values.reshape(shape), self.arrays[name]
             if choices.allocate is None:
                 copy_into(array[where], values)
             else:

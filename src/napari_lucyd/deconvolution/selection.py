@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import math
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,18 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_lucyd.deconvolution.source import to_float32
-from napari_lucyd.deconvolution.tallying import NUMBERS, add_counts
+from napari_lucyd.deconvolution.tallying import NUMBERS, count_lower, count_numbers, count_upper
 from napari_lucyd.deconvolution.tiling import Span
 
 _SIGN = 2**15  # the bit of the upper half that says a float is negative
 # Values counted at once: few enough to stay in a core's cache from one look at them to the next.
-_PIECE = 2**17
-
-
-def _halves(values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
-    """The upper and the lower 16 bits of each value."""
-    halves = values.view(np.uint16)
-    return (halves[1::2], halves[::2]) if sys.byteorder == "little" else (halves[::2], halves[1::2])
+_PIECE = 2**18
 
 
 def from_sort_key(key: int) -> float:
@@ -68,7 +61,7 @@ class Selection:
     def __init__(self, dtype: np.dtype[Any], percentages: tuple[float, ...] = ()) -> None:
         self.percentages = percentages
         self._small = dtype.kind in "biu" and dtype.itemsize <= 2
-        self._offset = int(np.iinfo(dtype).min) if self._small and dtype.kind in "iu" else 0
+        self._offset = -_SIGN if self._small and dtype.kind == "i" else 0
         self._upper = np.zeros(NUMBERS, dtype=np.int64)
         self._lower: dict[int, npt.NDArray[np.int64]] | None = None  # in the second pass
         self.finite = 0
@@ -93,17 +86,34 @@ class Selection:
 
     def add(self, values: npt.NDArray[Any], spans: Sequence[Span] = ()) -> None:
         """Count one part of the pass that is under way; where it lies makes no difference."""
-        count = self._count if self._lower is None else self._count_again
         flat = values.ravel()
+        if self._small:
+            self._count_integers(flat)
+            return
+        count = self._count if self._lower is None else self._count_again
         for start in range(0, flat.size, _PIECE):
             count(flat[start : start + _PIECE])
+
+    def _count_integers(self, values: npt.NDArray[Any]) -> None:
+        if self._offset:
+            numbers = values.astype(np.int16).view(np.uint16) ^ np.uint16(_SIGN)
+        else:
+            numbers = np.ascontiguousarray(values, dtype=np.uint16)
+        counts = np.zeros(NUMBERS, dtype=np.int64)
+        count_numbers(counts, numbers)
+        self._upper += counts
+        self.finite += int(values.size)
+        there = np.flatnonzero(counts)
+        if there.size:
+            low, high = (float(number + self._offset) for number in there[[0, -1]])
+            self._reaches(low, high, int(counts[there[-1]]))
 
     def _count(self, piece: npt.NDArray[Any]) -> None:
         if self._wide:
             # In their own type: a float holds no more of an integer than 53 bits. NaN are passed over.
             low, high = np.fmin.reduce(piece), np.fmax.reduce(piece)
             self._lowest, self._highest = min(self._lowest, low), max(self._highest, high)
-        values = piece if self._small else to_float32(piece)
+        values = to_float32(piece)
         low, high = values.min(), values.max()
         # NaN and infinities show in the extremes, so that an image without them is not searched for them.
         if not (math.isfinite(low) and math.isfinite(high)):
@@ -115,20 +125,17 @@ class Selection:
                 return
             low, high = values.min(), values.max()
         self.finite += int(values.size)
-        self.minimum = min(self.minimum, float(low))
+        at_high = int(np.count_nonzero(values == high)) if high >= self.maximum else 0
+        self._reaches(float(low), float(high), at_high)
+        if self.percentages:
+            count_upper(self._upper, values)
+
+    def _reaches(self, low: float, high: float, at_high: int) -> None:
+        """Values from ``low`` to ``high`` were found, ``at_high`` of them as large as that."""
+        self.minimum = min(self.minimum, low)
         if high >= self.maximum:
             kept = self.at_maximum if high == self.maximum else 0
-            self.maximum, self.at_maximum = float(high), kept + int(np.count_nonzero(values == high))
-        if self.percentages:
-            add_counts(self._upper, self._numbers(values))
-
-    def _numbers(self, values: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
-        """Integers, from the least of their type on; the upper bits of floats."""
-        if not self._small:
-            return _halves(values)[0]
-        return (values.astype(np.int32) - self._offset if self._offset else values).astype(
-            np.uint16, copy=False
-        )
+            self.maximum, self.at_maximum = high, kept + at_high
 
     def _in_order(self) -> npt.NDArray[np.int64]:
         """The counts of the first pass, in the order of the values."""
@@ -143,11 +150,9 @@ class Selection:
 
     def _count_again(self, piece: npt.NDArray[Any]) -> None:
         assert self._lower is not None
-        upper, lower = _halves(to_float32(piece))
+        values = to_float32(piece)
         for number, counts in self._lower.items():
-            here = upper == (number - _SIGN if number >= _SIGN else NUMBERS - 1 - number)
-            if here.any():
-                add_counts(counts, lower[here])
+            count_lower(counts, values, number - _SIGN if number >= _SIGN else NUMBERS - 1 - number)
 
     def emptied(self) -> Selection:
         """A copy that has counted nothing, for the pass that comes next: what it counts can be merged."""
@@ -169,13 +174,9 @@ class Selection:
         self.finite += other.finite
         self.nans += other.nans
         self.infinities += other.infinities
-        self.minimum = min(self.minimum, other.minimum)
+        self._reaches(other.minimum, other.maximum, other.at_maximum)
         self._lowest = min(self._lowest, other._lowest)
         self._highest = max(self._highest, other._highest)
-        if other.maximum > self.maximum:
-            self.maximum, self.at_maximum = other.maximum, other.at_maximum
-        elif other.maximum == self.maximum:
-            self.at_maximum += other.at_maximum
 
     def percentile(self, percentage: float) -> float:
         """The percentile, interpolated linearly between ranks as ``numpy.percentile`` has it."""
