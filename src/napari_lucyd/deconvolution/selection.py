@@ -22,7 +22,7 @@ from napari_lucyd.deconvolution.tiling import Span
 
 _SIGN = 2**15  # the bit of the upper half that says a float is negative
 # Values counted at once: few enough to stay in a core's cache from one look at them to the next.
-_PIECE = 2**18
+_PIECE = 2**19
 
 
 def from_sort_key(key: int) -> float:
