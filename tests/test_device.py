@@ -93,3 +93,21 @@ def test_the_limit_of_a_batch_job_counts_on_an_older_system(tmp_path):
 
 def test_free_memory_of_the_host_is_plausible():
     assert 2**24 < device.free_memory(device.cpu()) < 2**50
+
+
+def test_memory_is_kept_from_run_to_run_only_while_somebody_wants_that(monkeypatch):
+    released = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: released.append("device"))
+    monkeypatch.setattr(torch.accelerator, "empty_host_cache", lambda: released.append("host"), raising=False)
+    gpu = Device("cuda:0", "NVIDIA Test 0")
+
+    with device.keeping_memory():
+        with device.keeping_memory():
+            device.release_after_run(gpu)
+        device.release_after_run(gpu)
+        assert released == []
+        device.release_memory(gpu)  # as where memory ran out
+    assert released == ["device", "device", "host"]
+    device.release_after_run(gpu)
+    assert released[3:] == ["device"]

@@ -211,7 +211,7 @@ def test_a_device_that_cannot_run_the_network_is_replaced_by_the_cpu_and_named(r
 
 def test_memory_is_released_after_a_run_a_cancel_and_an_error(random_model_2d, monkeypatch):
     released = []
-    monkeypatch.setattr(pipeline_module, "release_memory", lambda device, _: released.append(device.torch))
+    monkeypatch.setattr(pipeline_module, "release_after_run", lambda device: released.append(device.torch))
     deconvolve(image(9, 9), random_model_2d)
     job = plan(image(9, 9), random_model_2d)
     job.measure()

@@ -14,7 +14,7 @@ from napari_lucyd._napari import preview_worker
 from napari_lucyd._napari.preview_passes import Passes, View
 from napari_lucyd._napari.preview_patch import Rectangle
 from napari_lucyd._napari.preview_worker import Note, Piece, PreviewWorker
-from napari_lucyd.deconvolution import deconvolve
+from napari_lucyd.deconvolution import deconvolve, device
 
 
 @pytest.fixture
@@ -325,3 +325,17 @@ def test_the_thread_does_not_keep_its_images_alive(worker, random_model_2d):
         gc.collect()
         time.sleep(0.05)
     assert gone() is None
+
+
+def test_memory_is_kept_from_view_to_view_and_given_back_when_nothing_is_asked_for(random_model):
+    worker, volume, visible = PreviewWorker(idle_seconds=0.5), image((8, 20, 24)), Rectangle(0, 0, 20, 24)
+    try:
+        worker.submit(view(volume, random_model, visible), (10, 10))
+        updates(worker)
+        assert device._keepers
+        end = time.monotonic() + 30
+        while device._keepers and time.monotonic() < end:
+            time.sleep(0.01)
+        assert not device._keepers and not worker.running
+    finally:
+        worker.close()

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Hashable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
@@ -127,22 +128,29 @@ class PreviewWorker:
 
     def _run(self) -> None:
         shared = self._shared
-        while True:
-            with shared.changed:
-                shared.changed.wait_for(lambda: shared.wanted or shared.closed, self._idle_seconds)
-                view = shared.wanted
-                if view is None:
-                    self._thread = None  # under the lock, so that the next view starts another
-                    return
-            try:
-                self._restore(view)
-            except Dropped:
-                pass
-            except Exception as error:  # told in a line: a preview must never bring a window down
-                self._updates.put(Note(view.generation, in_words(error), settled=True))
-            with shared.changed:
-                if shared.wanted is view:
-                    shared.wanted = None
+        with ExitStack() as stack:
+            keeping = False
+            while True:
+                with shared.changed:
+                    shared.changed.wait_for(lambda: shared.wanted or shared.closed, self._idle_seconds)
+                    view = shared.wanted
+                    if view is None:
+                        self._thread = None  # under the lock, so that the next view starts another
+                        return
+                try:
+                    if not keeping:  # here, since torch is loaded by it
+                        from napari_lucyd.deconvolution.device import keeping_memory
+
+                        stack.enter_context(keeping_memory())
+                        keeping = True
+                    self._restore(view)
+                except Dropped:
+                    pass
+                except Exception as error:  # told in a line: a preview must never bring a window down
+                    self._updates.put(Note(view.generation, in_words(error), settled=True))
+                with shared.changed:
+                    if shared.wanted is view:
+                        shared.wanted = None
 
     def _restore(self, view: View) -> None:
         shared, visible, covered = self._shared, view.visible, view.covered.copy()

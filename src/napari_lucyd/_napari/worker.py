@@ -297,6 +297,13 @@ def _run(tasks: Sequence[Task], should_stop: Callable[[], bool]) -> Iterator[Eve
     if not engine.is_loaded():
         yield Note("Loading PyTorch…")
     engine.load()
+    from napari_lucyd.deconvolution.device import keeping_memory
+
+    with keeping_memory():
+        yield from _run_loaded(tasks, should_stop)
+
+
+def _run_loaded(tasks: Sequence[Task], should_stop: Callable[[], bool]) -> Iterator[Event]:
     from napari_lucyd.deconvolution import Cancelled
 
     if any(task.parameters.classical for task in tasks):

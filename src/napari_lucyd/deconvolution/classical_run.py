@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from napari_lucyd.deconvolution.blocks import Filled, read_filled
 from napari_lucyd.deconvolution.choices import Choices
-from napari_lucyd.deconvolution.device import Device, release_memory
+from napari_lucyd.deconvolution.device import Device, release_after_run
 from napari_lucyd.deconvolution.errors import Cancelled, DeconvolutionError, let_go
 from napari_lucyd.deconvolution.iterations import start
 from napari_lucyd.deconvolution.methods import ClassicalMethod, RichardsonLucy
@@ -108,7 +108,7 @@ class ClassicalRun:
             let_go(error)
             raise
         finally:
-            release_memory(self._device)
+            release_after_run(self._device)
 
     def _restore(
         self, source: Source, lead: tuple[int, ...], group: Group, ask: Callable[[], None]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -129,18 +131,39 @@ def free_memory(device: Device) -> int:
     return free_host_memory()
 
 
-def release_memory(device: Device, unless_below: int = 0) -> None:
-    """Give back to the system what torch keeps of a device's memory after a run.
-
-    Parameters
-    ----------
-    device
-        Whose.
-    unless_below
-        Bytes: less than this is not worth the time that it takes to ask for it again.
-    """
+def release_memory(device: Device) -> None:
+    """Give back to the system what torch keeps of a device's memory."""
     if device.kind == "cuda":
-        if torch.cuda.memory_reserved(torch.device(device.torch)) >= unless_below:
-            torch.cuda.empty_cache()
+        torch.cuda.empty_cache()
     elif device.kind == "mps":
         torch.mps.empty_cache()
+
+
+_keepers: list[None] = []
+
+
+@contextmanager
+def keeping_memory() -> Iterator[None]:
+    """Have torch keep a GPU's memory from run to run, and give it back at the end: asking for it takes time.
+
+    What it keeps of the processor's memory for copies to the GPU goes with it; without this, that stays until
+    the process ends.
+    """
+    _keepers.append(None)
+    try:
+        yield
+    finally:
+        _keepers.pop()
+        if not _keepers:
+            if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+                torch.cuda.empty_cache()
+                # Only newer versions of torch can.
+                getattr(torch.accelerator, "empty_host_cache", lambda: None)()
+            if torch.backends.mps.is_available():
+                torch.mps.empty_cache()
+
+
+def release_after_run(device: Device) -> None:
+    """Give back what torch keeps of a device's memory after a run, unless somebody has it kept."""
+    if not _keepers:
+        release_memory(device)

@@ -24,7 +24,7 @@ from napari_lucyd.deconvolution.blocks import (
     shown_parts,
 )
 from napari_lucyd.deconvolution.choices import Choices
-from napari_lucyd.deconvolution.device import Device, release_memory
+from napari_lucyd.deconvolution.device import Device, release_after_run, release_memory
 from napari_lucyd.deconvolution.errors import DeconvolutionError
 from napari_lucyd.deconvolution.normalization import Group
 from napari_lucyd.deconvolution.queue import TileQueue
@@ -38,9 +38,6 @@ from napari_lucyd.networks.network import Network
 READS_AHEAD = ("cuda", "mps")
 # Devices that are given the next block before what came of the last is waited for.
 LAUNCHES_AHEAD = ("cuda",)
-
-# Of a device's memory, what torch may keep after a run: a preview of a view takes less, and comes back soon.
-_KEPT_BYTES = 2**29
 
 _Key = tuple[tuple[int, ...], Tile]
 
@@ -152,7 +149,7 @@ class Pipeline:
         self._reader.close()
         self._ready = None
         self._launched = None
-        release_memory(self._device, _KEPT_BYTES)
+        release_after_run(self._device)
 
     def _read(self, key: _Key) -> _Read:
         lead, tile = key

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from napari_lucyd.deconvolution import Cancelled, Statistics
+from napari_lucyd.deconvolution.device import keeping_memory
 from napari_lucyd.deconvolution.measuring import CountPrepared
 
 from .layout import Region
@@ -47,7 +48,8 @@ class Here:
         should_stop: Callable[[], bool] | None,
     ) -> Iterator[Outcome]:
         """See `Workers`."""
-        for number, region in tasks:
-            if should_stop is not None and should_stop():
-                raise Cancelled("Stopped; what is finished is kept.")
-            yield compute(setting, statistics, number, region, should_stop)
+        with keeping_memory():
+            for number, region in tasks:
+                if should_stop is not None and should_stop():
+                    raise Cancelled("Stopped; what is finished is kept.")
+                yield compute(setting, statistics, number, region, should_stop)
