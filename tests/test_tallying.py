@@ -62,3 +62,12 @@ def test_what_does_not_compile_or_does_not_count_is_not_used(monkeypatch, broken
         assert tallying._compiled("whole") is None
     finally:
         tallying._compiled.cache_clear()
+
+
+def test_numbers_may_lie_at_odd_addresses(way):
+    memory = np.arange(10_001, dtype=np.uint8)
+    numbers = memory[1:].view(np.uint16)
+    assert not numbers.flags.aligned
+    counts = np.zeros(NUMBERS, dtype=np.int64)
+    count_numbers(counts, numbers)
+    np.testing.assert_array_equal(counts, np.bincount(numbers.copy(), minlength=NUMBERS))

@@ -21,7 +21,8 @@ NUMBERS = 2**16
 _FEW = 2**16
 
 _PROTOTYPE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 2)
-# One address after another, by a step in numbers: what is found there, if it is wanted, is counted.
+# One value after another, wherever they lie (a mapped file may have them at odd addresses): its number is
+# counted if it is wanted.
 _TEXT = """
 define void @kernel(ptr %values, ptr %counts, i64 %size, i64 %wanted) {{
 entry:
@@ -32,7 +33,7 @@ head:
   br i1 %more, label %body, label %end
 body:
   %from = getelementptr {kind}, ptr %values, i64 %index
-  %value = load {kind}, ptr %from, align {align}
+  %value = load {kind}, ptr %from, align 1
 {pick}
   br i1 %here, label %count, label %done
 count:
@@ -52,11 +53,10 @@ end:
 # What a value's number is, and whether it is wanted.
 _UPPER = "  %top = lshr i32 %value, 16\n  %upper = trunc i32 %top to i16\n"
 _KINDS = {
-    "whole": ("i16", 2, "  %half = or i16 %value, 0\n  %here = icmp eq i64 0, 0"),
-    "upper": ("i32", 4, _UPPER + "  %half = or i16 %upper, 0\n  %here = icmp eq i64 0, 0"),
+    "whole": ("i16", "  %half = or i16 %value, 0\n  %here = icmp eq i64 0, 0"),
+    "upper": ("i32", _UPPER + "  %half = or i16 %upper, 0\n  %here = icmp eq i64 0, 0"),
     "lower": (
         "i32",
-        4,
         _UPPER
         + "  %half = trunc i32 %value to i16\n  %sought = trunc i64 %wanted to i16\n"
         + "  %here = icmp eq i16 %upper, %sought",
@@ -116,7 +116,7 @@ def _by_compiled(kind: str, counts: npt.NDArray[np.int64], values: npt.NDArray[A
 @functools.cache
 def _compiled(kind: str) -> Any:
     """A function, tried; None where there is none to be relied on."""
-    element, align, pick = _KINDS[kind]
+    element, pick = _KINDS[kind]
     values = np.linspace(-2, 3, 1000, dtype=np.float32)
     upper, lower = halves(values)
     number = int(upper[700])
@@ -128,7 +128,7 @@ def _compiled(kind: str) -> Any:
     tried, expected = cases[kind]
     counts = np.zeros(NUMBERS, dtype=np.int64)
     try:
-        function = processor.function(_TEXT.format(kind=element, align=align, pick=pick), _PROTOTYPE)
+        function = processor.function(_TEXT.format(kind=element, pick=pick), _PROTOTYPE)
         function(tried.ctypes.data, counts.ctypes.data, tried.size, number)
     # Not installed, or whatever else: there is numpy.
     except Exception:
