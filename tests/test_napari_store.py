@@ -9,6 +9,8 @@ pytest.importorskip("napari")
 
 from napari_lucyd._napari.growing import Growing, Level
 from napari_lucyd._napari.layers import METADATA_KEY
+from napari_lucyd._napari.store_run import of_all
+from napari_lucyd._napari.worker import Advanced
 from napari_lucyd.io import read_image
 from napari_lucyd.io import zarr as zarr_io
 from napari_lucyd.stores import partial_path
@@ -283,6 +285,14 @@ def test_finished_results_are_never_overwritten(panel, series, begin, end, ready
     assert panel.form.run.enabled
 
 
+def test_progress_is_that_of_all_images():
+    first, last = Advanced(1, 4, 30.0, "first"), Advanced(3, 4, 10.0, "last")
+    assert of_all(first, 0, 1) == first
+    assert of_all(first, 0, 2) == Advanced(1, 8, 70.0, "first")
+    assert of_all(last, 1, 2) == Advanced(7, 8, 10.0, "last")
+    assert of_all(Advanced(4, 4, 0.0, "first"), 0, 2) == Advanced(4, 8, None, "first")
+
+
 def test_two_layers_have_files_of_their_own(panel, series, add_image, begin, end, ready, gate, tmp_path):
     second = add_image(SHAPE[1:], seed=1, name="image:0")
     panel.viewer.layers.selection = {series, second}
@@ -290,8 +300,13 @@ def test_two_layers_have_files_of_their_own(panel, series, add_image, begin, end
     assert "image_0_output.ome.zarr (and 5 more)" in panel.form.files.text()
     assert "on disk" in panel.form.estimate.text()
     gate.let_all()
+    shares = []
+    panel.form.progress.native.valueChanged.connect(
+        lambda value: shares.append(value / panel.form.progress.max)
+    )
     begin()
     end()
+    assert shares == sorted(shares) and shares[-1] == 1
     assert len(list(tmp_path.glob("*.ome.zarr"))) == len(panel.session.results) == 6
     for name, shape in (("image_0", SHAPE), ("image_0_2", SHAPE[1:])):
         assert read_image(tmp_path / f"{name}_output.ome.zarr").data.shape == shape

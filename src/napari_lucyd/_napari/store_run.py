@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -155,7 +155,8 @@ def _run(tasks: Sequence[Task], should_stop: Callable[[], bool]) -> Iterator[Any
             yield Failed(task, explain(error))
             continue
         try:
-            yield from image.run(should_stop, where)
+            for event in image.run(should_stop, where):
+                yield of_all(event, number, len(tasks)) if isinstance(event, Advanced) else event
             complete += 1
         except Cancelled:
             halted = image.halted()
@@ -169,6 +170,26 @@ def _run(tasks: Sequence[Task], should_stop: Callable[[], bool]) -> Iterator[Any
             yield halted
         finally:
             store.close()
+
+
+def of_all(event: Advanced, number: int, images: int) -> Advanced:
+    """How far a run over several images is, each counted alike: those to come are not planned yet.
+
+    Parameters
+    ----------
+    event
+        Of one of them.
+    number
+        How many came before it.
+    images
+        How many there are.
+    """
+    left, own = event.seconds_left, event.total - event.done
+    later = event.total * (images - number - 1)
+    if left is not None and later:
+        left = left * (own + later) / own if own else None
+    done, total = number * event.total + event.done, images * event.total
+    return replace(event, done=done, total=total, seconds_left=left)
 
 
 class _Image:
