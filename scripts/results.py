@@ -300,7 +300,7 @@ def main(names: list[str], checkpoint: str | None) -> None:
             print(made[future], flush=True)
     if not names or {"trust", "page"} & set(names):
         trust.write()
-    # The other page needs tables that take two hours, and of the trust suite no number.
+    # The other page needs tables that take most of an hour, and of the trust suite no number.
     missing = [name for name in ALL if name != "trust" and not (FILES / f"{name}.json").exists()]
     if missing:
         print(f"{PAGE.name} is left as it is: it wants {', '.join(missing)} as well.")
