@@ -11,7 +11,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from napari_lucyd.deconvolution import DeconvolutionError, deconvolve, inference, options_from_recipe, plan
@@ -50,13 +50,16 @@ def image(*shape, seed=0, dtype=np.float32):
 
 
 def reference(volume, model, lo, s):
-    """The whole volume through the network as it is (nothing folded, no tiles), continued by reflection."""
+    """The whole volume through the network as it is (nothing folded, no tiles), continued by reflection.
+
+    In double precision: a random network may stretch what float32 rounds to half the tolerance.
+    """
     pads = [(24, 24 + size % 2) for size in volume.shape]
     y = (np.pad(volume.astype(np.float64), pads, mode="reflect") - lo) / s
     with torch.inference_mode():
-        raw = model.network(torch.from_numpy(y.astype(np.float32))[None, None])
+        raw = copy.deepcopy(model.network).double()(torch.from_numpy(y)[None, None])
     crop = (0, 0, *(slice(24, 24 + size) for size in volume.shape))
-    output, _, update, intermediate = (part[crop].numpy().astype(np.float64) for part in raw)
+    output, _, update, intermediate = (part[crop].numpy() for part in raw)
     gain, _ = model.network.output_gain()
     inside = (volume - lo) / s
     return {
@@ -84,6 +87,7 @@ def test_the_3d_result_is_the_networks_own(model, shape):
 
 @settings(max_examples=15)
 @given(st.tuples(st.integers(1, 70), st.integers(2, 41)))
+@example((3, 20))
 def test_the_2d_result_is_the_networks_own_for_every_shape(model_2d, shape):
     plane = image(*shape)
     result = deconvolve(plane, model_2d, outputs=ALL)
