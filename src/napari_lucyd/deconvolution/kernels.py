@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from napari_lucyd.deconvolution import processor
+from napari_lucyd.deconvolution.assembly import Writer
 from napari_lucyd.deconvolution.processor import Host
 
 # Floats: rows begin at multiples of a cache line.
@@ -86,126 +85,8 @@ def compiled(kernel: Kernel) -> Any:
     return processor.function(text, _PROTOTYPE)
 
 
-class _Writer:
-    """LLVM's assembly, instruction by instruction."""
-
-    def __init__(self, lanes: int) -> None:
-        self.lanes = lanes
-        self.vector = f"<{lanes} x float>"
-        self.lines: list[str] = []
-        self._count = 0
-        self._block = "entry"
-
-    def _fresh(self, prefix: str) -> str:
-        self._count += 1
-        return f"{prefix}{self._count}"
-
-    def do(self, text: str) -> None:
-        self.lines.append("  " + text)
-
-    def value(self, text: str) -> str:
-        name = self._fresh("%v")
-        self.do(f"{name} = {text}")
-        return name
-
-    def label(self, name: str) -> None:
-        self.lines.append(f"{name}:")
-        self._block = name
-
-    @contextmanager
-    def loop(
-        self, start: str, stop: str, step: int, carried: list[str] | None = None
-    ) -> Iterator[tuple[str, list[str]]]:
-        """Index from ``start`` while below ``stop``; the body overwrites the list of carried vectors."""
-        head, body, end = (self._fresh(name) for name in ("head", "body", "end"))
-        before, carried = self._block, carried if carried is not None else []
-        first = list(carried)
-        self.do(f"br label %{head}")
-        self.label(head)
-        index, follow = self._fresh("%i"), self._fresh("%n")
-        phis = [self._fresh("%c") for _ in carried]
-        where = len(self.lines)
-        self.lines += [""] * (1 + len(phis))
-        more = self.value(f"icmp slt i64 {index}, {stop}")
-        self.do(f"br i1 {more}, label %{body}, label %{end}")
-        self.label(body)
-        carried[:] = phis
-        yield index, carried
-        self.do(f"{follow} = add i64 {index}, {step}")
-        self.do(f"br label %{head}")
-        self.lines[where] = f"  {index} = phi i64 [{start}, %{before}], [{follow}, %{self._block}]"
-        for k, (phi, old, new) in enumerate(zip(phis, first, carried, strict=True), where + 1):
-            self.lines[k] = f"  {phi} = phi {self.vector} [{old}, %{before}], [{new}, %{self._block}]"
-        carried[:] = phis
-        self.label(end)
-
-    def integer(self, operation: str, a: str | int, b: str | int) -> str:
-        return self.value(f"{operation} i64 {a}, {b}")
-
-    def at(self, pointer: str, index: str | int, kind: str = "float") -> str:
-        return self.value(f"getelementptr {kind}, ptr {pointer}, i64 {index}")
-
-    def load(self, pointer: str, index: str | int, lanes: int = 0) -> str:
-        kind = f"<{lanes or self.lanes} x float>"
-        return self.value(f"load {kind}, ptr {self.at(pointer, index)}, align 4")
-
-    def pointer(self, table: str, index: str) -> str:
-        return self.value(f"load ptr, ptr {self.at(table, index, 'ptr')}, align 8")
-
-    def splat(self, pointer: str, index: str | int) -> str:
-        one = self.value(f"load float, ptr {self.at(pointer, index)}, align 4")
-        low = self.value(f"insertelement {self.vector} poison, float {one}, i64 0")
-        return self.shuffle(low, [0] * self.lanes, self.lanes)
-
-    def shuffle(self, a: str, order: list[int], lanes: int, b: str = "poison") -> str:
-        kind, mask = f"<{lanes} x float>", ", ".join(f"i32 {k}" for k in order)
-        return self.value(f"shufflevector {kind} {a}, {kind} {b}, <{len(order)} x i32> <{mask}>")
-
-    def fma(self, a: str, b: str, c: str) -> str:
-        v = self.vector
-        return self.value(f"call {v} @llvm.fma.v{self.lanes}f32({v} {a}, {v} {b}, {v} {c})")
-
-    def op(self, operation: str, a: str, b: str) -> str:
-        return self.value(f"{operation} {self.vector} {a}, {b}")
-
-    def constant(self, number: float) -> str:
-        return "<" + ", ".join([f"float {number:e}"] * self.lanes) + ">"
-
-    def relu(self, a: str) -> str:
-        # Written so that a NaN stays one.
-        below = self.value(f"fcmp olt {self.vector} {a}, zeroinitializer")
-        return self.value(
-            f"select <{self.lanes} x i1> {below}, {self.vector} zeroinitializer, {self.vector} {a}"
-        )
-
-    def inside(self, x: str, width: str) -> str:
-        """Which lanes from x on are below the width."""
-        kind = f"<{self.lanes} x i64>"
-        steps = ", ".join(f"i64 {k}" for k in range(self.lanes))
-        room = self.integer("sub", width, x)
-        low = self.value(f"insertelement {kind} poison, i64 {room}, i64 0")
-        mask = ", ".join(["i32 0"] * self.lanes)
-        spread = self.value(f"shufflevector {kind} {low}, {kind} poison, <{self.lanes} x i32> <{mask}>")
-        return self.value(f"icmp slt {kind} <{steps}>, {spread}")
-
-    def masked(self, mask: str, a: str) -> str:
-        return self.value(
-            f"select <{self.lanes} x i1> {mask}, {self.vector} {a}, {self.vector} zeroinitializer"
-        )
-
-    def store(self, a: str, pointer: str, index: str, lanes: int = 0) -> None:
-        self.do(f"store <{lanes or self.lanes} x float> {a}, ptr {self.at(pointer, index)}, align 4")
-
-    def finished(self) -> str:
-        body = "\n".join(self.lines)
-        return (
-            f"declare {self.vector} @llvm.fma.v{self.lanes}f32({', '.join([self.vector] * 3)})\n"
-            f"define void @kernel({_ARGUMENTS}) {{\nentry:\n{body}\n  ret void\n}}\n"
-        )
-
-
 def _convolution(kernel: Kernel, host: Host) -> str:
-    code = _Writer(host.lanes)
+    code = Writer(host.lanes)
     # Accumulators, the vectors that are read, and a weight have to fit into the registers.
     wide = 4 if host.registers >= 32 else 2
     kept = 1 if kernel.reduce else kernel.outputs
@@ -234,14 +115,14 @@ def _convolution(kernel: Kernel, host: Host) -> str:
             # `x` dominates what follows: it is the first that the tiles did not reach.
             with code.loop(x, "%x1", host.lanes) as (rest, _):
                 row.tile(rest, 1, masked=True)
-    return code.finished()
+    return code.finished(_ARGUMENTS)
 
 
 @dataclass(frozen=True)
 class _Row:
     """One row of the output, of one block of channels."""
 
-    code: _Writer
+    code: Writer
     kernel: Kernel
     inputs: str
     weights: str
@@ -320,7 +201,7 @@ class _Row:
 
 def _transposed(host: Host) -> str:
     """Output 2i takes inputs i - 1 and i, output 2i + 1 takes i and i + 1; see `compiled` for the weights."""
-    code = _Writer(host.lanes)
+    code = Writer(host.lanes)
     lanes = host.lanes
     half_width = code.integer("lshr", "%width", 1)
     start, size = code.integer("lshr", "%x0", 1), code.integer("mul", "%entries", 4 * BLOCK)
@@ -360,4 +241,4 @@ def _transposed(host: Host) -> str:
                     order = [k // 2 + lanes * (k % 2) for k in range(2 * lanes)]
                     woven = code.shuffle(even, order, lanes, odd)
                     code.store(woven, code.pointer(outputs, str(c)), place, 2 * lanes)
-    return code.finished()
+    return code.finished(_ARGUMENTS)

@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader
 from napari_lucyd.models.store import save_model
 from napari_lucyd.networks import LUCYD, Network, network_class
 from napari_lucyd.training.config import TrainingConfig, load_config, parse_config
+from napari_lucyd.training.convolutions import use_few_channels
 from napari_lucyd.training.coverage import trained_for
 from napari_lucyd.training.data import VALIDATION_PHANTOMS, Patch, Patches
 from napari_lucyd.training.finish import finish
@@ -157,6 +158,8 @@ class _Run:
         self.network: Network = network.to(device).to(memory_format=self.layout)  # type: ignore[call-overload]
         # Averaging the batch norms' running statistics too keeps them those of the averaged weights.
         self.averaged = AveragedModel(self.network, use_buffers=True)
+        if device.type == "cpu":
+            use_few_channels(self.network)
         self.loss = loss_of(network.name, schedule.loss)
         self.optimizer = torch.optim.Adam(self.network.parameters(), betas=(0.9, 0.999))
         self.schedule = self.cycle()

@@ -1,0 +1,204 @@
+"""Convolutions of few channels, for training on the processor: by our kernels where those are sooner.
+
+They are operations of torch's, so autograd and the compiler know them; they give what torch's own give, but
+for rounding, and the same for any number of threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.grad import conv3d_weight
+
+from napari_lucyd.deconvolution.processor import lanes
+from napari_lucyd.training import kernels
+from napari_lucyd.training.threads import run_on_all
+
+# Of inputs and of outputs.
+_CHANNELS = (1, 4, 8)
+
+
+class FewChannels(nn.Module):
+    """A convolution of three taps along each axis, zeros beyond the border, no bias.
+
+    Parameters
+    ----------
+    weight
+        (outputs, inputs, [3,] 3, 3), which it takes as its own.
+    """
+
+    def __init__(self, weight: nn.Parameter) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The convolution."""
+        result: Tensor = few_channels(x, self.weight)
+        return result
+
+
+def use_few_channels(network: nn.Module) -> int:
+    """Replace the convolutions of a network that `FewChannels` can stand for; its parameters stay the same.
+
+    Parameters
+    ----------
+    network
+        On the processor, float32.
+
+    Returns
+    -------
+    int
+        How many: none where llvmlite is missing, or does not give what torch gives.
+    """
+    count = 0
+    if not _agree():
+        return count
+    for parent in list(network.modules()):
+        for name, module in list(parent.named_children()):
+            if _is_one(module):
+                setattr(parent, name, FewChannels(module.weight))  # type: ignore[arg-type]
+                count += 1
+    return count
+
+
+def _is_one(module: nn.Module) -> bool:
+    if not isinstance(module, nn.Conv2d | nn.Conv3d) or module.bias is not None or module.groups != 1:
+        return False
+    ones = (1,) * len(module.kernel_size)
+    return (
+        all(taps == kernels.TAPS for taps in module.kernel_size)
+        and module.stride == module.dilation == module.padding == ones
+        and module.padding_mode == "zeros"
+        and module.in_channels in _CHANNELS
+        and module.out_channels in _CHANNELS
+    )
+
+
+@torch.library.custom_op("napari_lucyd::few_channels", mutates_args=())
+def few_channels(x: Tensor, weight: Tensor) -> Tensor:
+    """A convolution of three taps along each axis, zeros beyond the border.
+
+    Parameters
+    ----------
+    x
+        (N, inputs, [Z,] Y, X), on the processor.
+    weight
+        (outputs, inputs, [3,] 3, 3).
+
+    Returns
+    -------
+    Tensor
+        (N, outputs, [Z,] Y, X), channels last.
+    """
+    outputs, inputs = weight.shape[:2]
+    values, factors = _as_volume(x), weight
+    if x.ndim == 4:  # a volume of one plane, which meets the middle taps only
+        factors = functional.pad(weight.unsqueeze(2), (0, 0, 0, 0, 1, 1))
+    vectors = kernels.tile(x.shape[-1], outputs) if x.dtype == torch.float32 else None
+    if vectors is None:
+        result = _as_volume(functional.conv3d(values, factors, padding=1))
+    else:
+        size = (len(x), outputs, *values.shape[2:])
+        result = torch.empty(size, memory_format=torch.channels_last_3d)
+        repeated = factors.permute(2, 3, 1, 4, 0).repeat(1, 1, 1, 1, lanes() // outputs).contiguous()
+        _run(kernels.convolution(inputs, outputs, vectors), values, repeated, result)
+    return result.squeeze(2) if x.ndim == 4 else result
+
+
+@torch.library.custom_op("napari_lucyd::few_channels_gradient", mutates_args=())
+def few_channels_gradient(x: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient of `few_channels` by its weight.
+
+    Parameters
+    ----------
+    x
+        As of `few_channels`.
+    gradient
+        By its result.
+
+    Returns
+    -------
+    Tensor
+        (outputs, inputs, [3,] 3, 3).
+    """
+    inputs, outputs = x.shape[1], gradient.shape[1]
+    values, gradients = _as_volume(x), _as_volume(gradient)
+    if x.dtype == torch.float32 and kernels.summable(x.shape[-1], inputs):
+        planes = len(values) * values.shape[2]
+        sums = torch.empty((planes, *[kernels.TAPS] * 3, outputs, lanes() // inputs, inputs))
+        _run(kernels.weight_gradient(inputs, outputs), values, gradients, sums)
+        result = sums.sum((0, 5)).permute(3, 4, 0, 1, 2)
+    else:
+        size = (outputs, inputs, *[kernels.TAPS] * 3)
+        result = conv3d_weight(values, size, gradients, padding=1)  # type: ignore[no-untyped-call]
+    return (result[:, :, 1] if x.ndim == 4 else result).contiguous()
+
+
+def _run(function: Any, values: Tensor, others: Tensor, result: Tensor) -> None:
+    """Call a kernel; the tensors are as it wants them."""
+    taken = np.zeros(1, dtype=np.int64)
+    depth, height, width = values.shape[2:]
+    addresses = values.data_ptr(), others.data_ptr(), result.data_ptr(), taken.ctypes.data
+    arguments = np.array([*addresses, len(values) * depth, depth, height, width], dtype=np.int64)
+    run_on_all(function, arguments.ctypes.data)
+
+
+def _as_volume(x: Tensor) -> Tensor:
+    """The same with an axis Z of one plane if there is none, channels last in memory."""
+    volume = x.unsqueeze(2) if x.ndim == 4 else x
+    return volume.contiguous(memory_format=torch.channels_last_3d)
+
+
+@few_channels.register_fake
+def _(x: Tensor, weight: Tensor) -> Tensor:
+    layout = torch.channels_last if x.ndim == 4 else torch.channels_last_3d
+    return x.new_empty((len(x), len(weight), *x.shape[2:])).to(memory_format=layout)
+
+
+@few_channels_gradient.register_fake
+def _(x: Tensor, gradient: Tensor) -> Tensor:
+    return x.new_empty((gradient.shape[1], x.shape[1], *[kernels.TAPS] * (x.ndim - 2)))
+
+
+def _keep(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    x, weight = context.saved_tensors
+    wanted = context.needs_input_grad
+    # By x it is a convolution again, with inputs and outputs, left and right changed over.
+    turned = weight.transpose(0, 1).flip(tuple(range(2, x.ndim)))
+    return (
+        few_channels(gradient, turned) if wanted[0] else None,
+        few_channels_gradient(x, gradient) if wanted[1] else None,
+    )
+
+
+few_channels.register_autograd(_backward, setup_context=_keep)
+
+
+@functools.cache
+def _agree() -> bool:
+    """Whether there are kernels, and they give what torch gives."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        weight = torch.randn(4, 4, 3, 3, 3, requires_grad=True)
+    try:
+        shape = (2, 4, 3, 4, 2 * lanes())
+        x = torch.linspace(-20, 20, math.prod(shape)).reshape(shape).sin().requires_grad_()
+        results = []
+        for convolve in (few_channels, functools.partial(functional.conv3d, padding=1)):
+            result = convolve(x, weight)
+            results.append((result, *torch.autograd.grad(result.square().sum(), (x, weight))))
+    # Not installed, or whatever else: there is torch.
+    except Exception:
+        return False
+    # Rounding is a hundredth of this.
+    return all((a - b).abs().max() <= 1e-4 * b.abs().max() for a, b in zip(*results, strict=True))
