@@ -439,7 +439,8 @@ def training(records: Records, options: argparse.Namespace) -> list[str]:
     """The training step."""
     text = (
         "A step of `lucyd train configs/mixture.toml`, and of one with the smaller batch of `configs/nuclei.toml`, against the same "
-        "step in plain PyTorch: eager, contiguous, Adam, clipped gradients. Ours averages the weights besides."
+        "step in plain PyTorch: eager, contiguous, Adam, clipped gradients. Ours averages the weights besides; its convolutions "
+        "are compiled for the processor ([decision 0013](decisions/0013-training-kernels.md))."
     )
     lines = section(records, "training_step", "Training step", text)
     if "training_step" not in records:
@@ -454,7 +455,17 @@ def training(records: Records, options: argparse.Namespace) -> list[str]:
         ]
         where = f"batch of {size(measured['batch'])}, {found['threads']} threads"
         lines += table((where, "time", "times as fast"), rows)
-    return lines
+    kinds = ("forward", "gradient by the input", "gradient by the weights")
+    pairs = [(kind, whose) for kind in kinds for whose in ("torch", "ours")]
+    rows = [
+        (
+            f"{layer['inputs']} → {layer['outputs']}, {size(layer['shape'])}",
+            *(duration(layer[kind][whose]) for kind, whose in pairs),
+        )
+        for layer in found["convolutions"]
+    ]
+    head = ("channels, voxels", *(f"{kind}: {whose}" for kind, whose in pairs))
+    return lines + table(head, rows) if rows else lines
 
 
 def startup(records: Records, options: argparse.Namespace) -> list[str]:

@@ -4,7 +4,8 @@
 
 Same network, loss, batch, gradient clipping and Adam: *plain* is eager and contiguous; ours keeps channels
 last and, where configs/mixture.toml asks for it and a C++ compiler is there, is compiled by torch. Ours also
-averages the weights. Medians of interleaved steps; patches are made beforehand and cost nothing here.
+averages the weights. Medians of interleaved steps; patches are made beforehand and cost nothing here. Then
+the convolutions of three taps by themselves, torch's and those compiled for this processor.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import record
 CONFIG = record.ROOT / "configs" / "mixture.toml"
 # Beside the configuration's own: that of the models of one specimen.
 SMALL_BATCH = 2
+# Inputs and outputs of LUCYD's, and by how much their tensors are smaller along each axis.
+CONVOLUTIONS = ((1, 4, 1), (4, 4, 1), (8, 4, 1), (4, 1, 1), (8, 8, 2))
 
 
 def plain_step(config: Any, device: str = "cpu") -> Callable[[Any], object]:
@@ -67,6 +70,53 @@ def random_batch(config: Any) -> Any:
     return Patch(torch.rand(size), torch.rand(size), weight)
 
 
+def convolutions(shape: Sequence[int], repeats: int) -> list[dict[str, Any]]:
+    """Forward pass and both gradients of single layers, channels last; none where there are no kernels."""
+    import torch
+
+    from napari_lucyd.training.convolutions import few_channels, few_channels_gradient, reliable
+
+    if not reliable():
+        return []
+
+    def tensor(*size: int) -> Any:
+        return torch.rand(size).contiguous(memory_format=torch.channels_last_3d)
+
+    found = []
+    for inputs, outputs, smaller in CONVOLUTIONS:
+        space = [extent // smaller for extent in shape]
+        x, gradient = tensor(SMALL_BATCH, inputs, *space), tensor(SMALL_BATCH, outputs, *space)
+        weight = tensor(outputs, inputs, 3, 3, 3)
+
+        def backward(*wanted: bool, x: Any = x, gradient: Any = gradient, weight: Any = weight) -> object:
+            ones = [1, 1, 1]
+            return torch.ops.aten.convolution_backward(
+                gradient, x, weight, None, ones, ones, ones, False, [0, 0, 0], 1, [*wanted, False]
+            )
+
+        turned = weight.transpose(0, 1).flip((2, 3, 4))
+        pairs: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
+            "forward": (
+                lambda x=x, weight=weight: torch.nn.functional.conv3d(x, weight, padding=1),
+                lambda x=x, weight=weight: few_channels(x, weight),
+            ),
+            "gradient by the input": (
+                lambda backward=backward: backward(True, False),
+                lambda gradient=gradient, turned=turned: few_channels(gradient, turned),
+            ),
+            "gradient by the weights": (
+                lambda backward=backward: backward(False, True),
+                lambda x=x, gradient=gradient: few_channels_gradient(x, gradient),
+            ),
+        }
+        row: dict[str, Any] = {"inputs": inputs, "outputs": outputs, "shape": (SMALL_BATCH, *space)}
+        for name, (torchs, ours) in pairs.items():
+            seconds = record.interleaved({"torch": torchs, "ours": ours}, repeats)
+            row[name] = {kind: statistics.median(times) for kind, times in seconds.items()}
+        found.append(row)
+    return found
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and write the record."""
     options = record.parser(__doc__).parse_args(arguments)
@@ -77,6 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config = load_config(CONFIG)
     if options.quick:
         config = replace(config, data=replace(config.data, patch_shape=(8, 16, 16)))
+    layers = convolutions(config.data.patch_shape, 1 if options.quick else 15)
     not_compiled, batches = "a smoke run" if options.quick else "", []
     for batch_size in (config.schedule.batch_size, SMALL_BATCH):
         chosen = replace(config, schedule=replace(config.schedule, batch_size=batch_size))
@@ -102,7 +153,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     record.save(
         options,
         "training_step",
-        {"threads": torch.get_num_threads(), "batches": batches, "not_compiled": not_compiled},
+        {
+            "threads": torch.get_num_threads(),
+            "batches": batches,
+            "not_compiled": not_compiled,
+            "convolutions": layers,
+        },
     )
 
 

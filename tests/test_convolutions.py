@@ -1,6 +1,7 @@
 """Convolutions of few channels for training: what torch gives, whatever the processor, threads and sizes."""
 
 import csv
+import functools
 import itertools
 from dataclasses import replace
 
@@ -38,13 +39,13 @@ RUN = TrainingConfig(
 @pytest.fixture(autouse=True)
 def kernels_are_there():
     pytest.importorskip("llvmlite")
-    assert convolutions._agree()
+    assert convolutions.reliable()
 
 
 @pytest.fixture
 def compiled_anew(monkeypatch):
     """For a processor of other registers, or with kernels that are put in the place of these."""
-    caches = kernels.convolution, kernels.weight_gradient, convolutions._agree
+    caches = kernels.convolution, kernels.weight_gradient, convolutions.reliable
     for cache in caches:
         cache.cache_clear()
     yield monkeypatch
@@ -104,7 +105,8 @@ def test_the_kernels_are_what_runs(compiled_anew):
     compiled_anew.setattr(functional, "conv3d", None)
     compiled_anew.setattr(convolutions, "conv3d_weight", None)
     for inputs, outputs in CHANNELS:
-        results(few_channels, *tensors(inputs, outputs, (3, 4, 64)))
+        if processor.lanes() >= max(inputs, outputs):
+            results(few_channels, *tensors(inputs, outputs, (3, 4, 64)))
 
 
 def test_doubles_are_left_to_torch():
@@ -160,19 +162,19 @@ def test_torch_knows_the_operations(shape):
 
 
 @pytest.mark.parametrize(
-    ("network", "count"),
+    ("make", "count"),
     [
         # All but the halving ones, that of the bottleneck with its 16 inputs, and those of other taps.
-        (LUCYD(LucydConfig(dimension=2, epsilon=0.1)), 23),
-        (LUCYD(LucydConfig(dimension=3, epsilon=0.1)), 23),
-        (RLN(), 11),
-        (CARE(), 0),
+        (functools.partial(LUCYD, LucydConfig(dimension=2, epsilon=0.1)), 23),
+        (functools.partial(LUCYD, LucydConfig(dimension=3, epsilon=0.1)), 23),
+        (RLN, 11),
+        (CARE, 0),
     ],
     ids=["lucyd-2d", "lucyd", "rln", "care"],
 )
-def test_a_network_gives_and_keeps_what_it_did(network, count):
+def test_a_network_gives_and_keeps_what_it_did(make, count):
     torch.manual_seed(0)
-    network.train()
+    network = make().train()
     y = torch.rand(2, 1, *(8, 16, 64)[-network.config.dimension :])
     names, parameters = list(network.state_dict()), list(network.parameters())
 
@@ -187,7 +189,8 @@ def test_a_network_gives_and_keeps_what_it_did(network, count):
     ours = output_and_gradients()
     largest = max(gradient.abs().max() for gradient in plain[1:])
     assert (ours[0] - plain[0]).abs().max() <= 1e-4 * plain[0].abs().max()
-    assert all((a - b).abs().max() <= 1e-3 * largest for a, b in zip(ours[1:], plain[1:], strict=True))
+    # Where a ReLU is at 0, rounding decides whether a voxel's share is in a gradient.
+    assert all((a - b).abs().max() <= 5e-3 * largest for a, b in zip(ours[1:], plain[1:], strict=True))
 
 
 def test_convolutions_of_other_kinds_are_left_alone():

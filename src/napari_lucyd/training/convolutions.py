@@ -57,7 +57,7 @@ def use_few_channels(network: nn.Module) -> int:
         How many: none where llvmlite is missing, or does not give what torch gives.
     """
     count = 0
-    if not _agree():
+    if not reliable():
         return count
     for parent in list(network.modules()):
         for name, module in list(parent.named_children()):
@@ -185,7 +185,7 @@ few_channels.register_autograd(_backward, setup_context=_keep)
 
 
 @functools.cache
-def _agree() -> bool:
+def reliable() -> bool:
     """Whether there are kernels, and they give what torch gives."""
     with torch.random.fork_rng([]):
         torch.manual_seed(0)

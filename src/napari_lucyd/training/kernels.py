@@ -43,7 +43,7 @@ def tile(width: int, outputs: int) -> int | None:
     vectors = width * outputs // host.lanes
     # Beside the sums, the registers hold three weights and some values.
     most = host.registers // 2
-    fitting = [k for k in range(4, most + 1) if vectors % k == 0 and vectors >= 2 * k]
+    fitting = [k for k in range(2, most + 1) if vectors % k == 0 and vectors >= 2 * k]
     return max(fitting, default=None)
 
 
