@@ -31,7 +31,7 @@ RUN = TrainingConfig(
         phantom_shape=(24, 40, 40), alive=2, patches_per_phantom=8, gain=(0.7, 1.4), offset=(0.0, 0.1),
     ),
     schedule=ScheduleConfig(
-        patches=48, batch_size=4, learning_rate=3e-4, validate_every=12, validation_patches=2
+        patches=96, batch_size=4, learning_rate=3e-4, validate_every=24, validation_patches=2
     ),
 )  # fmt: skip
 
@@ -240,7 +240,8 @@ def test_the_loss_goes_the_same_way_as_by_torch(tmp_path, compiled, monkeypatch)
         patch.setattr("napari_lucyd.training.loop.use_few_channels", lambda network: 0)
         train(RUN, tmp_path / "torch", device="cpu")
     ours, plain = losses(tmp_path / "ours"), losses(tmp_path / "torch")
-    assert len(ours) == 12 and ours[-1] < ours[0]
-    # Rounding grows from step to step, as it does between torch's own ways to lay out memory.
-    assert ours == pytest.approx(plain, rel=2e-3)
-    assert ours[:5] == pytest.approx(plain[:5], rel=1e-4)
+    assert len(ours) == 24 and ours[-1] < ours[0]
+    # Rounding grows from step to step, to 2e-3 here (with other threads, torch's own as well). Gradients
+    # without the first tap along X are off by 5e-4 in the second loss, 5e-3 in the fourth, 0.1 in the last.
+    assert ours[:4] == pytest.approx(plain[:4], rel=2e-4)
+    assert ours == pytest.approx(plain, rel=1e-2)

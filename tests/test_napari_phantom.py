@@ -22,7 +22,7 @@ from napari_lucyd._napari.phantom_task import PhantomTask
 from napari_lucyd._napari.phantom_worker import Made, RunError, make
 from napari_lucyd._napari.psf_source import MICROSCOPES, OpticsPsf
 from napari_lucyd._napari.simulated import COUNTS
-from napari_lucyd._napari.worker import Note
+from napari_lucyd._napari.task import Note
 from napari_lucyd.evaluation import psnr
 from napari_lucyd.simulation import repeat_simulation, simulated_psf
 

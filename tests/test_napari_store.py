@@ -10,7 +10,7 @@ pytest.importorskip("napari")
 from napari_lucyd._napari.growing import Growing, Level
 from napari_lucyd._napari.layers import METADATA_KEY
 from napari_lucyd._napari.store_run import of_all
-from napari_lucyd._napari.worker import Advanced
+from napari_lucyd._napari.task import Advanced
 from napari_lucyd.io import read_image
 from napari_lucyd.io import zarr as zarr_io
 from napari_lucyd.stores import partial_path

@@ -15,17 +15,8 @@ from napari.layers import Image
 from napari_lucyd._napari import engine, worker
 from napari_lucyd._napari.layers import Source
 from napari_lucyd._napari.parameters import Parameters
-from napari_lucyd._napari.worker import (
-    Advanced,
-    Failed,
-    Finished,
-    RunError,
-    Stop,
-    Stopped,
-    Task,
-    estimate,
-    run,
-)
+from napari_lucyd._napari.task import Advanced, Failed, Finished, RunError, Stop, Stopped, Task
+from napari_lucyd._napari.worker import estimate, run
 
 
 def never() -> bool:

@@ -8,8 +8,9 @@ from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 from superqt.utils import create_worker
 
 from napari_lucyd._napari.store_plan import disk_line
+from napari_lucyd._napari.task import Estimate, Stop, Task
 from napari_lucyd._napari.text import bytes_text, duration_text
-from napari_lucyd._napari.worker import Estimate, Stop, Task, estimate, explain
+from napari_lucyd._napari.worker import estimate, explain
 
 # So that dragging a slider does not start an estimate a step.
 SETTLE_MS = 250

@@ -19,7 +19,7 @@ from napari_lucyd._napari.text import steps_text
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-    from napari_lucyd._napari.worker import Estimate
+    from napari_lucyd._napari.task import Estimate
 
 # Where a layer lies and what it holds decide what a run takes and what its axes are.
 _RELEVANT = ("data", "scale", "rotate", "shear", "affine", "units", "axis_labels")

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 from superqt.utils import create_worker
 
-from napari_lucyd._napari.worker import Stop, explain
+from napari_lucyd._napari.task import Stop
+from napari_lucyd._napari.worker import explain
 
 
 class Request(Protocol):

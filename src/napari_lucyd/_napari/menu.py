@@ -10,8 +10,8 @@ from napari.utils.notifications import show_error, show_info, show_warning
 from napari_lucyd._napari.layers import Source
 from napari_lucyd._napari.parameters import Parameters, default_model
 from napari_lucyd._napari.session import Session, unwrapped
+from napari_lucyd._napari.task import Failed, Finished, Task
 from napari_lucyd._napari.text import duration_text
-from napari_lucyd._napari.worker import Failed, Finished, Task
 
 if TYPE_CHECKING:
     import napari.viewer

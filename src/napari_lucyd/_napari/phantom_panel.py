@@ -20,8 +20,8 @@ from napari_lucyd._napari.phantom_worker import Made
 from napari_lucyd._napari.psf_choice import PsfChoice
 from napari_lucyd._napari.session import unwrapped
 from napari_lucyd._napari.subscriptions import Subscriptions
+from napari_lucyd._napari.task import Advanced
 from napari_lucyd._napari.text import duration_text
-from napari_lucyd._napari.worker import Advanced
 
 if TYPE_CHECKING:
     import napari.viewer

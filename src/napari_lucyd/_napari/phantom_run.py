@@ -12,7 +12,8 @@ from napari_lucyd._napari import collector
 from napari_lucyd._napari.layers import unique_names
 from napari_lucyd._napari.phantom_task import PhantomTask
 from napari_lucyd._napari.phantom_worker import Event, Made, make
-from napari_lucyd._napari.worker import Advanced, Note, Stop, explain
+from napari_lucyd._napari.task import Advanced, Note, Stop
+from napari_lucyd._napari.worker import explain
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

@@ -19,7 +19,8 @@ from napari_lucyd._napari.phantom_parameters import BLUR, OPTICS, PhantomParamet
 from napari_lucyd._napari.phantom_task import PhantomTask
 from napari_lucyd._napari.psf_source import OpticsPsf, Psf, check_steps
 from napari_lucyd._napari.simulated import COUNTS, LayerData, pair
-from napari_lucyd._napari.worker import Advanced, Note, RunError, explain
+from napari_lucyd._napari.task import Advanced, Note, RunError
+from napari_lucyd._napari.worker import explain
 from napari_lucyd.simulation import (
     Degraded,
     Phantom,

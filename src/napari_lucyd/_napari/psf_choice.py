@@ -22,7 +22,8 @@ from napari_lucyd._napari.psf_form import FILE, LAYER, PsfForm
 from napari_lucyd._napari.psf_source import FilePsf, LayerPsf, OpticsPsf, Psf, PsfSource
 from napari_lucyd._napari.session import add_image
 from napari_lucyd._napari.subscriptions import Subscriptions
-from napari_lucyd._napari.worker import Estimate, Stop, explain
+from napari_lucyd._napari.task import Estimate, Stop
+from napari_lucyd._napari.worker import explain
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

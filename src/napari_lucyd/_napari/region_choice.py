@@ -10,8 +10,8 @@ from napari_lucyd._napari.form import Form
 from napari_lucyd._napari.layout import say
 from napari_lucyd._napari.parameters import RECTANGLE, SCREEN, WHOLE
 from napari_lucyd._napari.subscriptions import Subscriptions
+from napari_lucyd._napari.task import Estimate
 from napari_lucyd._napari.view import drawn_rectangle, on_screen, start_drawing
-from napari_lucyd._napari.worker import Estimate
 
 if TYPE_CHECKING:
     from napari.layers import Image

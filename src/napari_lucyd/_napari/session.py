@@ -13,7 +13,8 @@ from napari_lucyd._napari import collector, store_run
 from napari_lucyd._napari.layers import RANGE_KEY, unique_names
 from napari_lucyd._napari.store_layers import StoreLayers
 from napari_lucyd._napari.store_run import Begun, Grown, Halted, Stored
-from napari_lucyd._napari.worker import Advanced, Event, Failed, Finished, Note, Stop, Stopped, Task, run
+from napari_lucyd._napari.task import Advanced, Event, Failed, Finished, Note, Stop, Stopped, Task
+from napari_lucyd._napari.worker import run
 
 if TYPE_CHECKING:
     from napari.layers import Image

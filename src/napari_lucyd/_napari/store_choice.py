@@ -13,7 +13,7 @@ from napari_lucyd._napari.form import Form
 from napari_lucyd._napari.layout import say
 from napari_lucyd._napari.parameters import IN_FOLDER, IN_MEMORY
 from napari_lucyd._napari.store_plan import files_text
-from napari_lucyd._napari.worker import Estimate
+from napari_lucyd._napari.task import Estimate
 
 
 class StoreChoice(QObject):

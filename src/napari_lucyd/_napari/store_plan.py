@@ -12,7 +12,7 @@ from napari_lucyd._napari.save import file_name
 from napari_lucyd._napari.text import bytes_text
 
 if TYPE_CHECKING:
-    from napari_lucyd._napari.worker import Estimate, Task
+    from napari_lucyd._napari.task import Estimate, Task
     from napari_lucyd.stores import StoreJob
 
 SUFFIX = ".ome.zarr"

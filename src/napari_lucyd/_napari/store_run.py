@@ -23,20 +23,9 @@ from napari_lucyd._napari.layers import (
 )
 from napari_lucyd._napari.psf_source import Psf
 from napari_lucyd._napari.store_plan import files_text
+from napari_lucyd._napari.task import Advanced, Event, Failed, Note, RunError, Stopped, Task
 from napari_lucyd._napari.text import duration_text
-from napari_lucyd._napari.worker import (
-    Advanced,
-    Event,
-    Failed,
-    Note,
-    RunError,
-    Stopped,
-    Task,
-    choose_method,
-    explain,
-    make_store,
-    stopped_text,
-)
+from napari_lucyd._napari.worker import choose_method, explain, make_store, stopped_text
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Progress

@@ -30,9 +30,10 @@ from napari_lucyd._napari.session import Session, unwrapped
 from napari_lucyd._napari.store_choice import StoreChoice
 from napari_lucyd._napari.store_plan import stems
 from napari_lucyd._napari.subscriptions import Subscriptions
+from napari_lucyd._napari.task import Advanced, Estimate, Failed, Finished, Task
 from napari_lucyd._napari.text import duration_text
 from napari_lucyd._napari.view import SideBySide, put_back
-from napari_lucyd._napari.worker import Advanced, Estimate, Failed, Finished, Task, explain
+from napari_lucyd._napari.worker import explain
 
 if TYPE_CHECKING:
     import napari.viewer

@@ -23,59 +23,10 @@ from ._image import (
     check_voxel_size,
     unreadable,
 )
-
-SUFFIXES = (".ome.tiff", ".ome.tif", ".tiff", ".tif", ".ome.zarr", ".zarr")
-"""The suffixes of image files that are read and written, the longer ones first."""
+from ._names import SUFFIXES, is_zarr_folder, known_suffix, stem
 
 EAGER_BYTES = 256 * 2**20
 """Images up to this size are read at once unless asked otherwise: quicker than chunk by chunk."""
-
-
-def _suffix(path: Path) -> str | None:
-    name = path.name.lower()
-    return next((suffix for suffix in SUFFIXES if name.endswith(suffix) and name != suffix), None)
-
-
-def is_image_path(path: str | os.PathLike[str]) -> bool:
-    """Tell by its name whether `path` is of a format that :func:`read_image` reads."""
-    return _suffix(Path(path)) is not None
-
-
-def is_zarr_folder(path: str | os.PathLike[str]) -> bool:
-    """Tell whether `path` is a folder of Zarr, whatever its name, such as one image of a plate.
-
-    Examples
-    --------
-    >>> is_zarr_folder("plate.ome.zarr/A/1/0")
-    False
-    """
-    return any((Path(path) / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
-
-
-def stem(path: str | os.PathLike[str]) -> str:
-    """Return the file's name without folder and suffix; inside of a Zarr folder, with the way from there.
-
-    Examples
-    --------
-    >>> stem("folder/cells.ome.tif"), stem("folder/plate.ome.zarr/A/1/0")
-    ('cells', 'plate_A_1_0')
-    """
-    path = Path(path)
-    suffix = _suffix(path)
-    if suffix:
-        return path.name[: -len(suffix)]
-    path = Path(os.path.abspath(path))  # also "." has a name
-    for parent in path.parents:
-        if (_suffix(parent) or "").endswith("zarr"):
-            return "_".join((stem(parent), *path.relative_to(parent).parts))
-    return path.name if is_zarr_folder(path) else path.stem
-
-
-def default_suffix(path: str | os.PathLike[str]) -> str:
-    """Return the suffix for a result made from `path`: OME-Zarr for Zarr, OME-TIFF for all else."""
-    suffix = _suffix(Path(path))
-    zarr = is_zarr_folder(path) if suffix is None else suffix.endswith("zarr")
-    return ".ome.zarr" if zarr else ".ome.tif"
 
 
 def read_image(path: str | os.PathLike[str], *, lazy: bool | None = None) -> Image:
@@ -109,7 +60,7 @@ def read_image(path: str | os.PathLike[str], *, lazy: bool | None = None) -> Ima
     ('ZYX', (0.3, 0.1625, 0.1625), 'micrometer')
     """
     path = Path(path)
-    suffix = _suffix(path) or (".zarr" if is_zarr_folder(path) else None)
+    suffix = known_suffix(path) or (".zarr" if is_zarr_folder(path) else None)
     if suffix is None:
         raise ImageFileError(_unknown_suffix(path))
     if not path.exists():
@@ -144,7 +95,7 @@ def files_of_image(path: str | os.PathLike[str]) -> set[Path]:
     ['alone.tif']
     """
     path = Path(path)
-    if _suffix(path) not in (".ome.tif", ".ome.tiff"):
+    if known_suffix(path) not in (".ome.tif", ".ome.tiff"):
         return {path}
     from .tiff import files_of
 
@@ -243,7 +194,7 @@ def write_image(
     ((0.3, 0.1, 0.1), {'n': 1})
     """
     path = Path(path)
-    suffix = _suffix(path)
+    suffix = known_suffix(path)
     if suffix is None:
         raise ImageFileError(_unknown_suffix(path))
     # What a link points to is replaced where it lies, and the link stays.
@@ -300,7 +251,7 @@ def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> 
     >>> check_writable("new.ome.tif")
     """
     path = Path(path)
-    if _suffix(path) is None:
+    if known_suffix(path) is None:
         raise ImageFileError(_unknown_suffix(path))
     _check_destination(path, overwrite)
     try:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import zarr
 
-from ._files import is_zarr_folder
 from ._image import (
     Image,
     ImageFileError,
@@ -22,6 +21,7 @@ from ._image import (
     resolve_axes,
     spatial,
 )
+from ._names import is_zarr_folder
 
 NAMESPACE = "napari-lucyd"
 """Key of our metadata among the group's attributes."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from .cluster import workers_for
 from .errors import StoreError
-from .job import StoreJob, deconvolve_to_zarr, plan_to_zarr
+from .job import StoreJob
 from .ledger import PARTIAL, partial_path
+from .run import deconvolve_to_zarr, plan_to_zarr
 from .workers import Here, Workers
 
 __all__ = [
