@@ -220,20 +220,20 @@ def _add_products(
     """Add to the sums of three taps the products of a row of inputs and one of the results' gradients."""
     lanes = code.lanes
     voxels = lanes // inputs
+    # Channel by channel, tap by tap.
     places = [(dx * outputs + channel) * lanes for channel in block for dx in range(TAPS)]
     sums = [code.load(place, k) for k in places]
 
     def step(x: str, first: bool = False, last: bool = False) -> None:
         here = code.integer("mul", x, inputs)
-        values: list[str | None] = [code.load(row, here)] * TAPS
-        values[0] = _shifted(code, values[1], -inputs) if first else _moved(code, row, here, -inputs)
-        values[2] = _shifted(code, values[1], inputs) if last else _moved(code, row, here, inputs)
+        middle = code.load(row, here)
+        left = _shifted(code, middle, -inputs) if first else _moved(code, row, here, -inputs)
+        right = _shifted(code, middle, inputs) if last else _moved(code, row, here, inputs)
         there = code.at(gradients, code.integer("mul", x, outputs))
-        for channel in block:
+        for n, channel in enumerate(block):
             factor = _spread(code, there, voxels, outputs, channel, last)
-            for dx, value in enumerate(values):
+            for k, value in enumerate((left, middle, right), n * TAPS):
                 if value is not None:
-                    k = places.index((dx * outputs + channel) * lanes)
                     sums[k] = code.fma(factor, value, sums[k])
 
     step("0", first=True)
@@ -249,13 +249,13 @@ def _moved(code: Writer, row: str, index: str, by: int) -> str:
     return code.load(row, code.integer("add", index, by))
 
 
-def _shifted(code: Writer, vector: str | None, by: int) -> str | None:
+def _shifted(code: Writer, vector: str, by: int) -> str | None:
     """What `_moved` would read beyond the end of a row: zeros; None if there is nothing else."""
     lanes = code.lanes
     if abs(by) == lanes:
         return None
     order = [lane + by if 0 <= lane + by < lanes else lanes for lane in range(lanes)]
-    return code.shuffle(str(vector), order, lanes, "zeroinitializer")
+    return code.shuffle(vector, order, lanes, "zeroinitializer")
 
 
 def _spread(code: Writer, pointer: str, voxels: int, outputs: int, channel: int, last: bool) -> str:
