@@ -57,7 +57,6 @@ def latencies(
         # Other places each time, as when a person pans and goes through the planes.
         left = (2 * number) % (shape[2] - patch)
         return View(
-            generation=number,
             volume=volume,
             model=model,
             options={"axes": None, "device": device},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -424,12 +425,29 @@ def test_a_run_does_not_wait_and_the_preview_goes_on_after_it(qtbot, viewer, pre
     made.live.set_enabled(True)
     qtbot.waitUntil(lambda: made.live._worker.busy, timeout=20_000)
     made.live.pause()
-    assert not made.live._worker._shared.wanted
+    assert not made.live._worker.busy
     viewer.scene.camera.zoom *= 1.1
     qtbot.wait(300)
     assert not made.live._worker.busy
     made.live.resume()
     made.settle()
+
+
+def test_a_run_that_begins_before_a_piece_is_fetched_does_not_end_the_preview(
+    qtbot, viewer, preview, random_model_2d
+):
+    layer = viewer.add_image(speckles((300, 400)), contrast_limits=LIMITS)
+    made = preview(layer, random_model_2d)
+    made.live.set_enabled(True)
+    qtbot.waitUntil(lambda: made.live._worker.busy, timeout=20_000)
+    end = time.monotonic() + 20  # without the window's loop, so that nothing is fetched
+    while made.live._worker._updates.empty() and time.monotonic() < end:
+        time.sleep(0.005)
+    assert not made.live._worker._updates.empty()
+    made.live.pause()
+    made.live.resume()
+    made.settle()
+    made.assert_as_run(slice(None), least=0.9)
 
 
 def test_closing_the_viewer_during_a_preview_ends_its_thread(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import time
 import weakref
 from dataclasses import replace
@@ -31,7 +32,6 @@ def image(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 
 def view(volume, model, visible: Rectangle, **changes) -> View:
     made = View(
-        generation=1,
         volume=volume,
         model=model,
         options={"axes": None, "device": "cpu"},
@@ -200,9 +200,7 @@ def test_statistics_are_measured_once_for_all_views_of_an_image(worker, random_m
     assert volume.read >= volume.array.size
 
     volume.read = 0
-    worker.submit(
-        view(volume, random_model_2d, visible, options=options, index=(2, 0, 0), generation=2), (8, 8)
-    )
+    worker.submit(view(volume, random_model_2d, visible, options=options, index=(2, 0, 0)), (8, 8))
     settled(worker, visible)
     assert volume.read < 0.1 * volume.array.size
 
@@ -218,12 +216,12 @@ class Gate:
     """Lets a test see, and hold up, the thread within a pass."""
 
     def __init__(self, monkeypatch) -> None:
-        self.passes: list[int] = []
+        self.passes: list[View] = []
         self.dropped = 0
         original = Passes.restore
 
         def restore(passes, rectangle, statistics, halo):
-            self.passes.append(passes.view.generation)
+            self.passes.append(passes.view)
             end = time.monotonic() + 0.5
             while time.monotonic() < end:
                 if passes._dropped():
@@ -244,14 +242,16 @@ class Gate:
 def test_a_new_view_takes_the_place_of_the_old_one_at_once(worker, random_model_2d, monkeypatch):
     gate = Gate(monkeypatch)
     volume, visible = image((64, 64)), Rectangle(0, 0, 64, 64)
-    worker.submit(view(volume, random_model_2d, visible), (8, 8))
+    worker.submit(view(image((64, 64), seed=1), random_model_2d, visible, image="old"), (8, 8))
     gate.wait()
-    worker.submit(view(volume, random_model_2d, visible, generation=2), (8, 8))
+    worker.submit(view(volume, random_model_2d, visible), (8, 8))
 
-    found = updates(worker)
+    values, times = settled(worker, visible)
 
     assert gate.dropped == 1
-    assert {u.generation for u in found if isinstance(u, Piece)} == {2}
+    assert (times == 1).all()
+    run = deconvolve(volume, random_model_2d, device="cpu", outputs=("output",)).output
+    assert_as_run(values, run, volume)
 
 
 def test_a_cancelled_view_leaves_nothing_behind(worker, random_model_2d, monkeypatch):
@@ -259,12 +259,32 @@ def test_a_cancelled_view_leaves_nothing_behind(worker, random_model_2d, monkeyp
     visible = Rectangle(0, 0, 64, 64)
     worker.submit(view(image((64, 64)), random_model_2d, visible), (8, 8))
     gate.wait()
-    worker.fetch()
+    # What it has told of the image's range waits to be fetched.
+    assert not worker._updates.empty()
     worker.cancel()
+    assert not worker.busy
     time.sleep(0.1)
     assert gate.dropped == 1
     assert worker.fetch() == []
     assert not worker.busy
+
+
+def test_a_pass_that_ends_as_its_view_is_dropped_is_not_told(worker, random_model_2d, monkeypatch):
+    ended = threading.Event()
+    original = Passes.restore
+
+    def restore(passes, rectangle, statistics, halo):
+        values = original(passes, rectangle, statistics, halo)
+        worker.cancel()
+        ended.set()
+        return values
+
+    monkeypatch.setattr(Passes, "restore", restore)
+    worker.submit(view(image((16, 16)), random_model_2d, Rectangle(0, 0, 16, 16)), (8, 8))
+    assert ended.wait(20)
+    time.sleep(0.1)
+    assert not worker.busy
+    assert worker.fetch() == []
 
 
 def test_closing_ends_the_thread_within_a_pass(random_model_2d, monkeypatch):

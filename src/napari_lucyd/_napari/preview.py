@@ -80,7 +80,6 @@ class LivePreview(QObject):
         self._viewer = getattr(viewer, "__wrapped__", viewer)
         self._request = request
         self._enabled = self._paused = self._closed = False
-        self._generation = 0
         self._told = ""
         self._key: Any = None
         self._at: Shown | None = None
@@ -219,7 +218,6 @@ class LivePreview(QObject):
 
     def _drop(self) -> None:
         """Stop the thread's work, and let nothing through that it has sent already."""
-        self._generation += 1
         self._worker.cancel()
         self._debounce.stop()
         self._fetch.stop()
@@ -264,7 +262,6 @@ class LivePreview(QObject):
             self._tell("Preview: exact in the whole view.")
             return
         view = View(
-            self._generation,
             layer.data[0] if layer.multiscale else layer.data,
             request.model,
             options,
@@ -291,7 +288,7 @@ class LivePreview(QObject):
 
     def _take_updates(self) -> None:
         busy = self._worker.busy
-        updates = [u for u in self._worker.fetch() if u.generation == self._generation]
+        updates = self._worker.fetch()
         pieces = [u for u in updates if isinstance(u, Piece)]
         notes = [u for u in updates if isinstance(u, Note)]
         if pieces:

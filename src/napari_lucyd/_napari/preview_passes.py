@@ -18,8 +18,6 @@ class View:
 
     Parameters
     ----------
-    generation
-        Number that every piece of this view carries.
     volume
         The whole image at full resolution, all axes: numpy, dask, zarr or xarray.
     model
@@ -38,7 +36,6 @@ class View:
         Which of them are there already, a bool for each pixel of ``visible``.
     """
 
-    generation: int
     volume: Any
     model: Any
     options: Mapping[str, Any]

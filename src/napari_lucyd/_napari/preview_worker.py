@@ -34,7 +34,6 @@ _REMEMBERED = 32
 class Piece(NamedTuple):
     """Restored pixels of a view: float32 (height, width), in the units of the image."""
 
-    generation: int
     rectangle: Rectangle
     values: np.ndarray
     exact: bool
@@ -43,7 +42,6 @@ class Piece(NamedTuple):
 class Note(NamedTuple):
     """What to tell the user of a view; ``settled`` when no more pieces will come of it."""
 
-    generation: int
     text: str
     settled: bool = False
 
@@ -92,6 +90,7 @@ class PreviewWorker:
         with shared.changed:
             if shared.closed:
                 return
+            self._drop()
             shared.wanted, shared.focus = view, focus
             shared.changed.notify_all()
             if self._thread is None:
@@ -105,13 +104,14 @@ class PreviewWorker:
     def cancel(self) -> None:
         """Drop whatever is worked on; the network stops within one of its layers."""
         with self._shared.changed:
-            self._shared.wanted = None
+            self._drop()
 
     def close(self, timeout: float = 5.0) -> None:
         """End the thread for good, and wait for that."""
         shared = self._shared
         with shared.changed:
-            shared.wanted, shared.closed = None, True
+            self._drop()
+            shared.closed = True
             shared.changed.notify_all()
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
@@ -125,6 +125,17 @@ class PreviewWorker:
                 found.append(self._updates.get_nowait())
             except Empty:
                 return found
+
+    def _drop(self) -> None:
+        """Under the lock: no update of the present view will be fetched, also of those that wait."""
+        self._shared.wanted = None
+        self.fetch()
+
+    def _tell(self, view: View, update: Piece | Note) -> None:
+        """Put an update in the queue, unless its view has been dropped meanwhile."""
+        with self._shared.changed:
+            if self._shared.wanted is view:
+                self._updates.put(update)
 
     def _run(self) -> None:
         shared = self._shared
@@ -147,7 +158,7 @@ class PreviewWorker:
                 except Dropped:
                     pass
                 except Exception as error:  # told in a line: a preview must never bring a window down
-                    self._updates.put(Note(view.generation, in_words(error), settled=True))
+                    self._tell(view, Note(in_words(error), settled=True))
                 with shared.changed:
                     if shared.wanted is view:
                         shared.wanted = None
@@ -173,14 +184,14 @@ class PreviewWorker:
             begin = time.perf_counter()
             values = passes.restore(rectangle, statistics, halo)
             speed.measured(passes.cost(rectangle, halo), time.perf_counter() - begin)
-            self._updates.put(Piece(view.generation, rectangle, values, exact=halo is None))
+            self._tell(view, Piece(rectangle, values, exact=halo is None))
 
         cells = cut(FIRST_SECONDS)
         if len(cells) > 1:
             look = passes.patch(visible, shared.focus, speed.budget(FIRST_SECONDS), QUICK_HALO)
             if covered[look.slices_in(visible)].mean() < 0.5:
                 restore(look, QUICK_HALO)
-                self._updates.put(Note(view.generation, "Preview: a first look; the exact one follows."))
+                self._tell(view, Note("Preview: a first look; the exact one follows."))
                 cells = cut(FIRST_SECONDS)
         known = 0.0
         while cells:
@@ -190,7 +201,7 @@ class PreviewWorker:
             covered[cell.slices_in(visible)] = True
             settled = bool(covered.all())
             share = "the whole view" if settled else f"{100 * covered.mean():.0f} % of the view"
-            self._updates.put(Note(view.generation, f"Preview: exact in {share}.", settled))
+            self._tell(view, Note(f"Preview: exact in {share}.", settled))
             # The rest is cut once the first cell has shown what the device does in the time, and anew
             # when that turns out otherwise.
             if cells and not 0.5 * known < speed.voxels_per_second < 2 * known:
@@ -201,7 +212,7 @@ class PreviewWorker:
         """The numbers that Run would scale the image by, measured over all of it, once."""
         key = view.statistics_key
         if key not in self._statistics:
-            self._updates.put(Note(view.generation, "Preview: reading the image's range of intensities…"))
+            self._tell(view, Note("Preview: reading the image's range of intensities…"))
 
             def should_stop() -> bool:
                 # The next view of the same image goes on with it, or panning would begin it for ever.
