@@ -246,9 +246,7 @@ def test_seconds_are_estimated_within_reason(random_model_2d):
     began = time.perf_counter()
     list(job.steps())
     assert estimate / 4 < time.perf_counter() - began < estimate * 4
-    began = time.perf_counter()
-    job.estimate_seconds()  # remembered
-    assert time.perf_counter() - began < 0.1
+    assert job.estimate_seconds() == estimate  # remembered: measured again it would differ
 
 
 def test_results_too_large_for_memory_are_warned_of(random_model):
@@ -256,9 +254,9 @@ def test_results_too_large_for_memory_are_warned_of(random_model):
     job = plan(huge, random_model)
     assert "GiB of memory" in job.warnings[0]
     assert min(job.tile_shape) > 32  # and do not drive the tiles to nothing
-    began = time.perf_counter()
+    began = time.thread_time()
     assert job.tiles > 10_000 and job.memory_bytes > 10**12 and len(job.description) < 60
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5
 
 
 @pytest.mark.parametrize("method", ["network", "classical"])

@@ -256,9 +256,7 @@ def test_a_plan_says_what_a_run_will_take(case):
     assert job.device.torch == "cpu" and job.warnings == []
     estimate = job.estimate_seconds()
     assert 0 < estimate < 60
-    began = time.perf_counter()
-    job.estimate_seconds()  # remembered
-    assert time.perf_counter() - began < 0.1
+    assert job.estimate_seconds() == estimate  # remembered: measured again it would differ
 
 
 def test_a_cancel_is_heard_and_what_was_finished_is_kept(case):
