@@ -19,6 +19,8 @@ import record
 
 LUCYD, RICHARDSON_LUCY = "LUCYD", "Richardson-Lucy, 10 iterations"
 CASES = (
+    (LUCYD, (16, 64, 64)),
+    (LUCYD, (32, 96, 96)),
     (LUCYD, (32, 128, 128)),
     (LUCYD, (64, 256, 256)),
     (LUCYD, (128, 256, 256)),

@@ -49,8 +49,9 @@ _APPETITES = {
 # Where blocks are launched ahead, for each voxel: the input of the next one, and the four parts of the last.
 _AHEAD_BYTES = {"cuda": 20}
 
-# torch's own buffers and code, whatever the block.
-_FIXED_BYTES = 64 * 2**20
+# Whatever the block: torch's own buffers and code, and some planes of each layer that compiled kernels keep,
+# which together are no smaller for a small block. benchmarks/estimates.py: at most 122 MiB.
+_FIXED_BYTES = 2**27
 
 # Of the memory that is free, what a run may take: the rest is for whatever else starts meanwhile.
 _SHARE = 0.6
