@@ -13,9 +13,10 @@ pytest.importorskip("napari")
 from napari.layers import Image
 
 from napari_lucyd._napari import engine, worker
+from napari_lucyd._napari.estimator import estimate_lines
 from napari_lucyd._napari.layers import Source
 from napari_lucyd._napari.parameters import Parameters
-from napari_lucyd._napari.task import Advanced, Failed, Finished, RunError, Stop, Stopped, Task
+from napari_lucyd._napari.task import Advanced, Estimate, Failed, Finished, RunError, Stop, Stopped, Task
 from napari_lucyd._napari.worker import estimate, run
 
 
@@ -289,3 +290,11 @@ def test_what_fits_into_memory_stays_there():
     assert not storage.belongs_on_disk(1000)
     # More than any disk holds: better an error of the engine's than a full disk.
     assert not storage.belongs_on_disk(10**18)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "begin"), [(0.4, "Under a second and 5.0 MB of"), (42.0, "About 42 s and")]
+)
+def test_an_estimate_in_words(seconds, begin):
+    job = SimpleNamespace(work="1 tile", memory_bytes=5e6, device=SimpleNamespace(name="CPU"), warnings=[])
+    assert estimate_lines([Estimate(None, job, seconds=seconds)])[0].startswith(begin)

@@ -107,8 +107,9 @@ def estimate_lines(estimates: list[Estimate]) -> list[str]:
         memory = max((entry.store or entry.job).memory_bytes for entry in estimates if entry.job)
         work = {job.work for job in jobs}
         each = f"{len(jobs)} images, {work.pop()} each" if len(work) == 1 else f"{len(jobs)} images"
+        time = duration_text(seconds)
         lines.append(
-            f"About {duration_text(seconds)} and {bytes_text(memory)} of memory: "
+            f"{time.capitalize() if seconds < 1 else f'About {time}'} and {bytes_text(memory)} of memory: "
             f"{each if len(jobs) > 1 else jobs[0].work} on {jobs[0].device.name}."
         )
         stores = [entry.store for entry in estimates if entry.store is not None]
