@@ -1,4 +1,6 @@
-"""Memory that the network takes for each voxel of a block: run it, then see deconvolution/memory.py.
+"""Measure the memory that the network takes for each voxel of a block.
+
+The numbers are kept in deconvolution/learned/block_memory.py.
 
     python benchmarks/block_memory.py [cpu | torch | cuda:0] [2 | 3] [lucyd | rln | care]
 
@@ -22,8 +24,8 @@ def measure(device: str, name: str, shape: tuple[int, ...]) -> int:
     """Peak bytes of one pass in this process."""
     import torch
 
-    from napari_lucyd.deconvolution.device import choose_device
-    from napari_lucyd.deconvolution.inference import compile_where_possible, prepare, run_network
+    from napari_lucyd.compute.device import choose_device
+    from napari_lucyd.inference.forward import compile_where_possible, prepare, run_network
     from napari_lucyd.networks import config_class, network_class
 
     chosen = choose_device("cpu" if device == "torch" else device)

@@ -1,4 +1,6 @@
-"""Memory that the classical methods take for each voxel of their grid, as deconvolution/memory.py has it.
+"""Measure the memory that the classical methods take for each voxel of their grid.
+
+The numbers are kept in deconvolution/classical/job.py.
 
     python benchmarks/classical_memory.py [cpu | cuda:0]
 
@@ -20,9 +22,9 @@ def measure(device: str, name: str, shape: tuple[int, ...]) -> float:
     import numpy as np
     import torch
 
-    from napari_lucyd.deconvolution.device import choose_device
-    from napari_lucyd.deconvolution.iterations import grid_shape, start
-    from napari_lucyd.deconvolution.methods import RichardsonLucy, Wiener
+    from napari_lucyd.compute.device import choose_device
+    from napari_lucyd.deconvolution.classical.methods import RichardsonLucy, Wiener
+    from napari_lucyd.deconvolution.classical.solvers import grid_shape, start
 
     sizes = shape
     psf = np.ones([3] * len(sizes))

@@ -34,8 +34,8 @@ def candidates(shape: tuple[int, ...], threads: int) -> dict[str, Callable[[], A
     import torch
 
     from napari_lucyd import deconvolve, load_model
-    from napari_lucyd.deconvolution.compiled import CompiledLucyd, why_not
-    from napari_lucyd.deconvolution.folding import fold
+    from napari_lucyd.inference.fusion import fold
+    from napari_lucyd.inference.lucyd.cpu import CompiledLucyd, unsupported_reason
 
     torch.set_num_threads(threads)
     model = load_model(record.MODEL)
@@ -53,7 +53,7 @@ def candidates(shape: tuple[int, ...], threads: int) -> dict[str, Callable[[], A
         found["OpenVINO"] = openvino(folded, y, threads)
     if importlib.util.find_spec("onnxruntime") and importlib.util.find_spec("onnx"):
         found["ONNX Runtime"] = onnx_runtime(folded, y, threads)
-    if not why_not():
+    if not unsupported_reason():
         compiled = CompiledLucyd(network, threads)
         found["compiled kernels"] = lambda: compiled(y).output
     volume = y[0, 0].numpy()

@@ -70,9 +70,9 @@ def passes(model: Any, device: str, shape: tuple[int, ...], repeats: int) -> dic
     """One pass of the network in several precisions, and how far each is from the exact one."""
     import torch
 
-    from napari_lucyd.deconvolution.cuda_lucyd import CudaLucyd, why_not
-    from napari_lucyd.deconvolution.folding import fold
-    from napari_lucyd.deconvolution.half import in_half_precision
+    from napari_lucyd.inference.fusion import fold
+    from napari_lucyd.inference.half_precision import in_half_precision
+    from napari_lucyd.inference.lucyd.cuda import CudaLucyd, unsupported_reason
 
     plain, folded = model.network.to(device), fold(model.network).to(device)
     half = in_half_precision(model.network).to(device)
@@ -99,8 +99,8 @@ def passes(model: Any, device: str, shape: tuple[int, ...], repeats: int) -> dic
             "batch norms folded, float32, CUDA graph": captured(folded, y),
             "half precision, channels last, CUDA graph": captured(half, y),
         }
-        if why_not(device):
-            print(f"gpu: our kernels are left out: {why_not(device)}")
+        if unsupported_reason(device):
+            print(f"gpu: our kernels are left out: {unsupported_reason(device)}")
         else:
             others["our kernels, float32"] = CudaLucyd(model.network, torch.device(device))
         choices |= {name: (network, precision(False)) for name, network in others.items()}
@@ -129,7 +129,7 @@ def over_size(
 
     The first run of a size asks for memory that the next ones find there.
     """
-    from napari_lucyd.deconvolution.engine import DEFAULT_OUTPUTS
+    from napari_lucyd.deconvolution.api import DEFAULT_OUTPUTS
 
     found = []
     for shape in sizes:
@@ -180,7 +180,8 @@ def launching(
     """`deconvolve` in some dozen tiles: each block waited for, and given to the device before the last is."""
     from unittest.mock import patch
 
-    from napari_lucyd.deconvolution import deconvolve, pipeline
+    from napari_lucyd.deconvolution import deconvolve
+    from napari_lucyd.deconvolution.learned import pipeline
 
     volume = record.stack(shape)
     tile = tuple(max(2, n // 4 if axis else n // 2) for axis, n in enumerate(shape))
@@ -251,7 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import torch
 
     from napari_lucyd import load_model
-    from napari_lucyd.deconvolution.device import choose_device, why_no_cuda
+    from napari_lucyd.compute.device import choose_device, why_no_cuda
 
     if options.device != "cpu" and not torch.cuda.is_available():
         print(f"gpu: nothing is measured, for {why_no_cuda()}.")

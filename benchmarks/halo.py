@@ -25,7 +25,7 @@ LIMIT = 2 * 2**30
 
 def work_ratio(job: Any) -> float:
     """The network's work for the planned blocks over that for the volume without halos."""
-    from napari_lucyd.deconvolution.layers import equivalent_voxels
+    from napari_lucyd.inference.lucyd.schedule import equivalent_voxels
 
     if job.device.compiled:
         voxels = equivalent_voxels(job._blocks())
@@ -36,14 +36,15 @@ def work_ratio(job: Any) -> float:
 
 def largest_tile(volume: Any, model: Any) -> tuple[int, ...] | None:
     """The automatic tile shape that the engine takes where no more than the limit is free."""
-    from napari_lucyd.deconvolution import network_job, plan
+    from napari_lucyd.deconvolution import plan
+    from napari_lucyd.deconvolution.learned import job
 
-    free = network_job.free_memory
-    network_job.free_memory = lambda device: LIMIT
+    free = job.free_memory
+    job.free_memory = lambda device: LIMIT
     try:
         return tuple(plan(volume, model, device="cpu", outputs=("output",)).tile_shape)
     finally:
-        network_job.free_memory = free
+        job.free_memory = free
 
 
 def measure(shape: tuple[int, ...], limited: bool) -> dict[str, Any]:

@@ -46,10 +46,12 @@ def measuring(model: Any, volume: Any, repeats: int) -> dict[str, dict[str, floa
 
 def reading(volume: Any, tile_shape: tuple[int, ...], repeats: int) -> dict[str, float]:
     """Seconds to read all blocks of a volume."""
-    from napari_lucyd.deconvolution.blocks import Geometry, read_block
-    from napari_lucyd.deconvolution.normalization import Group
-    from napari_lucyd.deconvolution.source import Source
-    from napari_lucyd.deconvolution.tiling import Span, cut
+    from napari_lucyd.deconvolution.blocks import read_block
+    from napari_lucyd.deconvolution.image.source import Source
+    from napari_lucyd.deconvolution.statistics.scaling import Group
+    from napari_lucyd.deconvolution.tiling.geometry import Geometry
+    from napari_lucyd.deconvolution.tiling.tiles import cut
+    from napari_lucyd.spans import Span
 
     source, geometry = Source(volume, 3), Geometry(volume.shape, HALO)
     group = Group((), 0.0, 1.0, 0.0, 1.0, volume.size, 0, 0)
@@ -73,7 +75,7 @@ def reading(volume: Any, tile_shape: tuple[int, ...], repeats: int) -> dict[str,
 
 def storing(volume: Any, repeats: int) -> dict[str, float]:
     """Seconds to make an array for an output and to fill it."""
-    from napari_lucyd.deconvolution.copying import copy_into
+    from napari_lucyd.compute.threads import copy_into
 
     def ours() -> None:
         copy_into(np.empty(volume.shape, dtype=np.float32), volume)

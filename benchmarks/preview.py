@@ -24,7 +24,7 @@ SECONDS = 300.0
 
 def one_view(worker: Any, view: Any) -> dict[str, float]:
     """Seconds from the request to the first pixels, and to the last exact ones."""
-    from napari_lucyd._napari.preview_worker import Note, Piece
+    from napari_lucyd._napari.preview.worker import Piece, Status
 
     visible = view.visible
     began = time.perf_counter()
@@ -35,7 +35,7 @@ def one_view(worker: Any, view: Any) -> dict[str, float]:
             now = time.perf_counter() - began
             if isinstance(update, Piece) and not first:
                 first = now
-            if isinstance(update, Note) and update.settled:
+            if isinstance(update, Status) and update.settled:
                 if not first:
                     raise RuntimeError(update.text)
                 return {"first": first, "exact": now}
@@ -47,16 +47,16 @@ def latencies(
     model: Any, device: str, shape: tuple[int, ...], patch: int, repeats: int
 ) -> dict[str, dict[str, float]]:
     """Medians over views of a known and of a new image; and the very first view."""
-    from napari_lucyd._napari.preview_passes import View
-    from napari_lucyd._napari.preview_patch import Rectangle
-    from napari_lucyd._napari.preview_worker import PreviewWorker
+    from napari_lucyd._napari.preview.passes import ViewRequest
+    from napari_lucyd._napari.preview.rectangles import Rectangle
+    from napari_lucyd._napari.preview.worker import PreviewWorker
 
     volume = record.stack(shape)
 
     def view(number: int, image: int) -> Any:
         # Other places each time, as when a person pans and goes through the planes.
         left = (2 * number) % (shape[2] - patch)
-        return View(
+        return ViewRequest(
             volume=volume,
             model=model,
             options={"axes": None, "device": device},

@@ -87,9 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import torch
 
     from napari_lucyd import load_model
-    from napari_lucyd.deconvolution.device import cpu
-    from napari_lucyd.deconvolution.folding import fold
-    from napari_lucyd.deconvolution.inference import compile_where_possible, prepare, run_network
+    from napari_lucyd.compute.device import cpu
+    from napari_lucyd.inference.forward import compile_where_possible, prepare, run_network
+    from napari_lucyd.inference.fusion import fold
 
     shape = (8, 16, 16) if options.quick else (64, 256, 256)
     repeats = 1 if options.quick else 5

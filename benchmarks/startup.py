@@ -54,7 +54,7 @@ def open_panel() -> dict[str, float]:
     viewer.add_image(record.stack((16, 64, 64)))
     QApplication.processEvents()
     began = time.perf_counter()
-    from napari_lucyd._napari.widget import DeconvolveWidget
+    from napari_lucyd._napari.deconvolve.panel import DeconvolveWidget
 
     panel = DeconvolveWidget(viewer)
     viewer.window.add_dock_widget(panel, name="Deconvolve")

@@ -92,9 +92,9 @@ def over_precision(model: Any, shape: tuple[int, ...], repeats: int) -> dict[str
     """One pass of the network in other precisions by torch, beside the kernels that `deconvolve` uses."""
     import torch
 
-    from napari_lucyd.deconvolution.device import cpu
-    from napari_lucyd.deconvolution.folding import fold
-    from napari_lucyd.deconvolution.inference import compile_where_possible, prepare, run_network
+    from napari_lucyd.compute.device import cpu
+    from napari_lucyd.inference.forward import compile_where_possible, prepare, run_network
+    from napari_lucyd.inference.fusion import fold
 
     y = torch.rand(1, 1, *shape)
     outputs: dict[str, Any] = {}
@@ -141,17 +141,17 @@ def over_device(model: Any, volume: Any, repeats: int) -> dict[str, dict[str, An
     import torch
 
     from napari_lucyd import deconvolve
-    from napari_lucyd.deconvolution import network_job
-    from napari_lucyd.deconvolution.device import choose_device
+    from napari_lucyd.compute.device import choose_device
+    from napari_lucyd.deconvolution.learned import job
 
-    compile_where_possible = network_job.compile_where_possible
+    compile_where_possible = job.compile_where_possible
 
     def by_torch() -> None:
-        network_job.compile_where_possible = lambda network, device: device
+        job.compile_where_possible = lambda network, device: device
         try:
             deconvolve(volume, model, device="cpu")
         finally:
-            network_job.compile_where_possible = compile_where_possible
+            job.compile_where_possible = compile_where_possible
 
     calls: dict[str, Callable[[], object]] = {}
     if compile_where_possible(model.network, choose_device("cpu")).compiled:

@@ -17,8 +17,8 @@ import torch
 
 import napari_lucyd as nl
 from napari_lucyd.deconvolution import plan
-from napari_lucyd.deconvolution.half import HARMLESS, half_precision_error
 from napari_lucyd.evaluation import open_protocol, surrogate_protocol
+from napari_lucyd.inference.half_precision import HARMLESS, half_precision_error
 from napari_lucyd.models import Model
 
 CARDS = Path(__file__).parents[1] / "src" / "napari_lucyd" / "models"

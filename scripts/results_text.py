@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import napari_lucyd as nl
-from napari_lucyd.evaluation.competitors import INPUT
+from napari_lucyd.evaluation.compared_methods import INPUT
 from napari_lucyd.evaluation.protocols import SPECIMENS
 from napari_lucyd.evaluation.tables import Table
 

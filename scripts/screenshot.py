@@ -17,8 +17,8 @@ import numpy as np
 from PIL import Image
 
 from napari_lucyd._napari import demo
-from napari_lucyd._napari.layers import METADATA_KEY
-from napari_lucyd._napari.view import SideBySide
+from napari_lucyd._napari.layers.side_by_side import SideBySide
+from napari_lucyd._napari.layers.viewer import METADATA_KEY
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 WINDOW = (1500, 920)
@@ -130,8 +130,8 @@ def phantom(folder: Path) -> None:
 
 def comparison(folder: Path, model: str | None) -> None:
     """Take the picture of the Compare panel with a run's image, output and truth, and a line."""
-    from napari_lucyd._napari.compare import CompareWidget
-    from napari_lucyd._napari.view import LINE_LAYER
+    from napari_lucyd._napari.compare.panel import CompareWidget
+    from napari_lucyd._napari.layers.drawing import LINE_LAYER
 
     viewer, panel = opened("phantom", "phantom")
     if model:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import napari_lucyd as nl
 from napari_lucyd.evaluation import load_competitor
-from napari_lucyd.evaluation.probes import BEAD_WIDTH, FIELD_START, RAYLEIGH_DIP
-from napari_lucyd.evaluation.questions import PROBES, Probe
-from napari_lucyd.evaluation.scenes import BACKGROUND, SIGNAL
-from napari_lucyd.evaluation.trust import TrustTable, is_reference, measure_trust, show
+from napari_lucyd.evaluation.trust.images import BACKGROUND, SIGNAL
+from napari_lucyd.evaluation.trust.limits import PROBES, Probe
+from napari_lucyd.evaluation.trust.probes import BEAD_WIDTH, FIELD_START, RAYLEIGH_DIP
+from napari_lucyd.evaluation.trust.suite import TrustTable, is_reference, measure_trust, show
 
 ROOT = Path(__file__).parents[1]
 FILES = ROOT / "docs" / "results"

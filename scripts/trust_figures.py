@@ -10,10 +10,10 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 
-from napari_lucyd.evaluation.probes import BEAD_REACH, FIELD_START, object_fluxes, pair_positions
 from napari_lucyd.evaluation.protocols import Sample
-from napari_lucyd.evaluation.scenes import BACKGROUND, NOISE, SIGNAL, field_of_balls
-from napari_lucyd.evaluation.trust import TRUTH, is_reference
+from napari_lucyd.evaluation.trust.images import BACKGROUND, NOISE, SIGNAL, field_of_balls
+from napari_lucyd.evaluation.trust.probes import BEAD_REACH, FIELD_START, object_fluxes, pair_positions
+from napari_lucyd.evaluation.trust.suite import TRUTH, is_reference
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

@@ -10,17 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_lucyd.deconvolution import (
-        Result,
-        RichardsonLucy,
-        Wiener,
-        deconvolve,
-        richardson_lucy,
-        wiener,
-    )
+    from napari_lucyd.deconvolution import Result, RichardsonLucy, Wiener, deconvolve, richardson_lucy, wiener
     from napari_lucyd.models import Model, list_models, load_model, save_model
+    from napari_lucyd.out_of_core import deconvolve_to_zarr
     from napari_lucyd.simulation import degrade, make_phantom, make_psf, make_surrogate
-    from napari_lucyd.stores import deconvolve_to_zarr
 
 # On Linux torch then takes its large buffers in huge pages: faulting them in by 4 KiB costs a third of the
 # time of a run on the CPU. Torch reads it once, when it first allocates; so it is set before anything can.
@@ -32,7 +25,7 @@ _HOMES = {
     "RichardsonLucy": "deconvolution",
     "Wiener": "deconvolution",
     "deconvolve": "deconvolution",
-    "deconvolve_to_zarr": "stores",
+    "deconvolve_to_zarr": "out_of_core",
     "degrade": "simulation",
     "list_models": "models",
     "load_model": "models",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
 
-    from napari_lucyd._napari.widget import DeconvolveWidget
+    from napari_lucyd._napari.deconvolve.panel import DeconvolveWidget
 
 WINDOW = (1720, 1040)
 PANEL = "Deconvolve"
@@ -103,7 +103,7 @@ def wait(condition: Callable[[], bool], seconds: float) -> bool:
 
 def write(viewer: Viewer, panel: DeconvolveWidget, folder: Path) -> list[Path]:
     """Write a screenshot of the window and the layers that it shows; older files of a demo are replaced."""
-    from napari_lucyd._napari.save import SUFFIX, File, write_one
+    from napari_lucyd._napari.layers.saving import SUFFIX, File, write_one
 
     folder.mkdir(parents=True, exist_ok=True)
     _settle(1.0)

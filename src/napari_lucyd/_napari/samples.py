@@ -6,7 +6,7 @@ second, or about one through the optics of a surrogate.
 
 from __future__ import annotations
 
-from napari_lucyd._napari.simulated import COUNTS, LayerData, image_layer, pair
+from napari_lucyd._napari.phantom.layers import COUNTS, LayerData, image_layer, pair
 from napari_lucyd.simulation import degrade, make_phantom, make_surrogate
 from napari_lucyd.simulation.surrogates import VOXEL_UM as SURROGATE_VOXEL_UM
 from napari_lucyd.simulation.surrogates import SpecimenKind

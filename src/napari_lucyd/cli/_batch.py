@@ -1,224 +1,234 @@
-"""Which files are read, and under which names their results are written.
-
-Opens no image but the heads of OME-TIFFs, several of which may hold one.
-"""
+"""One call of ``lucyd deconvolve``: each input read, deconvolved and written, whatever the others do."""
 
 from __future__ import annotations
 
-import glob
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+import math
+import traceback
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from napari_lucyd.cli._options import Part
+from napari_lucyd.cli._chosen_method import Chosen
+from napari_lucyd.cli._console import Console
+from napari_lucyd.cli._paths import BatchItem
+from napari_lucyd.deconvolution import DeconvolutionError, OutOfMemory, plan
+from napari_lucyd.deconvolution.scratch import room_for
+from napari_lucyd.io import (
+    Image,
+    ImageFileError,
+    check_axes,
+    check_writable,
+    contains,
+    read_image,
+    write_image,
+)
+from napari_lucyd.models import Model, list_models
+from napari_lucyd.out_of_core import Executor, LocalExecutor, plan_to_zarr
+from napari_lucyd.text import seconds_in_words
 
+if TYPE_CHECKING:
+    from napari_lucyd.deconvolution import Job, Result
 
-@dataclass(frozen=True)
-class Task:
-    """One image and where its results go."""
-
-    source: Path
-    destinations: dict[Part, Path]
-
-    def of(self, parts: Sequence[Part]) -> Task:
-        """The same for no more than these parts."""
-        return Task(self.source, {part: path for part, path in self.destinations.items() if part in parts})
-
-    def in_parts(self, dtype: str) -> bool:
-        """Whether the results are written as they are computed; uint16 is scaled by all of a result."""
-        zarr = all(path.name.lower().endswith("zarr") for path in self.destinations.values())
-        return zarr and dtype == "float32"
+# What a file or an option may bring about; all else is a bug of ours.
+_FORESEEN = (ImageFileError, ValueError, TypeError, OSError, OutOfMemory, DeconvolutionError, MemoryError)
 
 
 @dataclass
-class Found:
-    """The images behind the paths that the user gave.
+class Batch:
+    """What the inputs of one call have in common.
 
     Attributes
     ----------
-    images
-        Each once, in the order given.
-    refused
-        Paths named by the user that are no image, with the reason.
-    passed_over
-        Files in a folder named by the user that are no image by their suffix.
-    parts
-        Files whose image is that of another input, which is named with them: it is read once.
-    several
-        The user meant several (a folder, or more than one path), even if one image was found.
+    talk
+        Where messages go.
+    chosen
+        The model or the classical method.
+    options
+        Keywords of `napari_lucyd.deconvolution.plan`.
+    axes, voxel_size
+        What the user knows better than the files; the size in micrometers.
+    overwrite, dtype
+        Of `napari_lucyd.io.write_image`.
+    dry_run
+        Tell, and neither compute nor write.
+    workers
+        Who does the work on results that go to OME-Zarr, which is done in parts.
     """
 
-    images: list[Path] = field(default_factory=list)
-    refused: list[tuple[Path, str]] = field(default_factory=list)
-    passed_over: list[Path] = field(default_factory=list)
-    parts: list[tuple[Path, Path]] = field(default_factory=list)
-    several: bool = False
+    talk: Console
+    chosen: Chosen
+    options: dict[str, Any]
+    axes: str | None
+    voxel_size: tuple[float, ...] | None
+    overwrite: bool
+    dtype: str
+    dry_run: bool
+    workers: Executor
 
-
-def find_images(paths: Sequence[Path]) -> Found:
-    """Expand folders (one level) and patterns; tell images from other files by their suffix, or as Zarr."""
-    from napari_lucyd.io import SUFFIXES, is_image_path, is_zarr_folder
-
-    def is_image(path: Path) -> bool:
-        return is_image_path(path) or is_zarr_folder(path)
-
-    expanded = [path for given in paths for path in _expand(given)]
-    found = Found(several=len(expanded) > 1)
-    for path in expanded:
-        if path.is_dir() and not is_image(path):
-            found.several = True
+    def all(self, tasks: list[BatchItem]) -> int:
+        """Deconvolve one input after the other; return how many failed."""
+        failed = 0
+        skipped = "; skipped" if len(tasks) > 1 else ""
+        for number, task in enumerate(tasks, 1):
+            self.talk.say(f"{task.source}" + (f" ({number} of {len(tasks)})" if len(tasks) > 1 else ""))
             try:
-                inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
-            except OSError as error:
-                found.refused.append((path, f"cannot be opened ({error.strerror})"))
-                continue
-            found.images += [entry for entry in inside if is_image(entry)]
-            found.passed_over += [entry for entry in inside if not is_image(entry)]
-        elif not path.exists():
-            found.refused.append((path, "no such file or folder"))
-        elif not is_image(path):
-            found.refused.append((path, f"not an image file ({', '.join(SUFFIXES)})"))
-        else:
-            found.images.append(path)
-    once = {os.path.realpath(path): path for path in reversed(found.images)}
-    found.images = [path for path in found.images if once[os.path.realpath(path)] is path]
-    if len(found.images) > 1:
-        found.images, found.parts = _once_an_image(found.images)
-    return found
+                self._one(task)
+            except _FORESEEN as error:
+                failed += 1
+                where = "" if str(task.source) in str(error) else f"{task.source}: "
+                self.talk.error(f"{where}{error or type(error).__name__}{skipped}")
+            # One file must not cost a night's batch; what nobody foresaw is shown whole, to be reported.
+            except Exception as error:
+                failed += 1
+                self.talk.error(f"{task.source}: {error!r}{skipped}. Please report this:")
+                self.talk.console.print(traceback.format_exc(), markup=False)
+        return failed
 
+    def _one(self, task: BatchItem) -> None:
+        self._check_destinations(task)
+        image = self._corrected(read_image(task.source))
+        for warning in image.warnings:
+            self.talk.warn(warning)
+        method = self.chosen.method
+        planes = "Z" not in image.axes or image.data.shape[image.axes.index("Z")] == 1
+        if planes and isinstance(method, Model) and method.dimension == 3:
+            self.talk.warn(f"planes, but {method.name!r} is made for volumes; for planes: {_for_planes()}")
+        elif image.voxel_size is None and not planes and isinstance(method, Model):
+            self.talk.say("  voxel size not stated: taken for isotropic; --voxel-size Z,Y,X says it, in µm")
+        self.chosen.check(image)
+        if task.in_parts(self.dtype):
+            self._to_zarr(image, task)
+            return
+        results = 4 * math.prod(image.data.shape) * len(task.destinations)
+        folder = next(iter(task.destinations.values())).parent
+        with nullcontext() if self.dry_run else room_for(results, folder) as allocate:
+            job = plan(
+                image.data,
+                method,
+                axes=image.axes,
+                voxel_size=image.voxel_size,
+                allocate=allocate,
+                **self.options,
+            )
+            self.talk.say(f"  {job.description}; {job.device}; {job.memory_bytes / 2**30:.2g} GiB")
+            for warning in job.warnings:
+                self.talk.warn(warning)
+            if self.dry_run:
+                self._tell(job, task)
+            else:
+                self._prepare(task)
+                self._write(self._result(job), image, task)
 
-def _once_an_image(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, Path]]]:
-    """Tell inputs from the further files of their images, each with the input that it belongs to."""
-    from napari_lucyd.io import files_of_image
-
-    first: dict[str, Path] = {}
-    for path in paths:
-        # Of a set of thousands, one file names all others.
-        if os.path.realpath(path) not in first:
-            for file in files_of_image(path):
-                first.setdefault(os.path.realpath(file), path)
-    own = [(path, first[os.path.realpath(path)]) for path in paths]
-    return [path for path, whole in own if path == whole], [pair for pair in own if pair[0] != pair[1]]
-
-
-def _expand(path: Path) -> list[Path]:
-    # Windows' shells leave patterns to the program; elsewhere only a quoted one arrives here.
-    if not path.exists() and glob.has_magic(str(path)):
-        return [Path(match) for match in sorted(glob.glob(str(path)))] or [path]
-    return [path]
-
-
-def plan_destinations(found: Found, out: Path, parts: Sequence[Part], suffix: str | None) -> list[Task]:
-    """Name the results: OUT is a file for one input, a folder for several.
-
-    For one input, OUT is a folder where it is one already or has no suffix.
-
-    Parameters
-    ----------
-    found
-        The inputs.
-    out
-        As the user gave it.
-    parts
-        What is written of each input.
-    suffix
-        Of files in a folder, with its dot; None: that of the input's kind.
-
-    Raises
-    ------
-    typer.BadParameter
-        OUT does not fit the inputs.
-    """
-    from napari_lucyd.io import SUFFIXES, default_suffix, is_image_path, stem
-
-    is_file = is_image_path(out)
-    if found.several and is_file:
-        raise typer.BadParameter(f"{out} names one file, but there are several inputs: name a folder")
-    if not found.several and is_file:
-        # A file of this name inside of which Zarr is not, but a folder is, is for write_image to refuse.
-        ending = out.name[len(stem(out)) :]
-        return [Task(path, _named(out.parent, stem(out), ending, parts)) for path in found.images]
-    if looks_like_a_file(out) and not out.is_dir():
-        raise typer.BadParameter(
-            f"{out}: {out.suffix!r} is not a kind of file that can be written "
-            f"({', '.join(SUFFIXES)}), nor is it there as a folder; make it first if you mean one"
+    def _to_zarr(self, image: Image, task: BatchItem) -> None:
+        options = {key: value for key, value in self.options.items() if key != "outputs"}
+        stored = plan_to_zarr(
+            # Other processes open the file themselves.
+            image.data if isinstance(self.workers, LocalExecutor) else task.source,
+            self.chosen.method,
+            {str(part): path for part, path in task.destinations.items()},
+            axes=image.axes,
+            voxel_size=image.voxel_size,
+            unit=image.unit,
+            overwrite=self.overwrite,
+            processes=self.workers.processes,
+            **options,
         )
-    if out.exists() and not out.is_dir():
-        raise typer.BadParameter(f"{out} is a file; expected a folder")
-    names = distinct_names(found.images)
-    tasks = [
-        Task(path, _named(out, name, suffix or default_suffix(path), parts))
-        for path, name in zip(found.images, names, strict=True)
-    ]
-    _refuse_meetings(tasks)
-    return tasks
-
-
-def looks_like_a_file(out: Path) -> bool:
-    """Tell a name like ``x.png`` from that of a folder, which may well be ``run_v1.2``.
-
-    A path does not keep the slash that a shell puts after a folder's name.
-    """
-    return out.suffix[1:2].isalpha()
-
-
-def _refuse_meetings(tasks: Sequence[Task]) -> None:
-    """Raise where a result would replace another one, or an input that is not its own."""
-    written: set[str] = set()
-    read = {os.path.realpath(task.source): task for task in tasks}
-    for task in tasks:
+        job = stored.job
+        self.talk.say(f"  {job.description}; {job.device}; {stored.memory_bytes / 2**30:.2g} GiB")
+        for warning in job.warnings:
+            self.talk.warn(warning)
+        if self.dry_run:
+            self._tell(job, task)
+            return
+        self._prepare(task)
+        told = set(job.warnings)
+        with self.talk.progress() as progress:
+            bar = progress.add_task("  Deconvolving", total=None)
+            for number, step in enumerate(stored.steps(workers=self.workers)):
+                if number == 0 and stored.resumed:
+                    self.talk.say(f"  going on: {stored.resumed} of {step.total} parts were done before")
+                progress.update(bar, completed=step.done, total=step.total)
+        for warning in job.warnings:
+            if warning not in told:
+                self.talk.warn(warning)
         for path in task.destinations.values():
-            real = os.path.realpath(path)
-            if real in written or read.get(real, task) is not task:
-                raise typer.BadParameter(
-                    f"{path} would be written for {task.source}, but is another input or its result: "
-                    "choose another OUT, or deconvolve them one by one"
+            typer.echo(path)
+
+    def _tell(self, job: Job, task: BatchItem) -> None:
+        self.talk.say(f"  {job.work}, about {seconds_in_words(job.estimate_seconds())}")
+        for path in task.destinations.values():
+            typer.echo(path)
+
+    def _result(self, job: Job) -> Result:
+        told = set(job.warnings)
+        with self.talk.progress() as progress:
+            bar = progress.add_task("  Deconvolving", total=job.tiles)
+            for step in job.steps():
+                progress.update(bar, completed=step.done, total=step.total)
+        result = job.result()
+        for warning in result.warnings:
+            if warning not in told:
+                self.talk.warn(warning)
+        return result
+
+    def _write(self, result: Result, image: Image, task: BatchItem) -> None:
+        for part, path in task.destinations.items():
+            write_image(
+                path,
+                getattr(result, part),
+                axes=image.axes,
+                voxel_size=image.voxel_size,
+                unit=image.unit,
+                metadata={"shows": str(part), "recipe": result.recipe},
+                overwrite=self.overwrite,
+                dtype=self.dtype,
+            )
+            typer.echo(path)
+
+    def _check_destinations(self, task: BatchItem) -> None:
+        """Find out before the work, not after it, that a result cannot be written."""
+        for path in task.destinations.values():
+            for read in (task.source, self.chosen.psf_path):
+                if read is not None and contains(path, read):
+                    raise ValueError(f"{read}: a result, {path}, would replace it; choose another OUT")
+            if path.exists() and not self.overwrite:
+                raise ValueError(
+                    f"{task.source}: {path} exists already; choose another OUT or add --overwrite"
                 )
-            written.add(real)
+
+    def _prepare(self, task: BatchItem) -> None:
+        """Make the folders for results, and find out whether they can be written, before hours of work."""
+        for path in task.destinations.values():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise ValueError(
+                    f"{path}: the folder {path.parent} cannot be made ({error.strerror}); choose another OUT"
+                ) from error
+            check_writable(path, overwrite=self.overwrite)
+
+    def _corrected(self, image: Image) -> Image:
+        """Put in what the user knows better than the file."""
+        if self.axes is not None:
+            image = replace(image, axes=check_axes(self.axes, image.data.shape))
+            steps = image.voxel_size
+            # A movie that is a stack after all states no step along Z, and any other would be a guess.
+            if "Z" in image.axes and steps is not None and len(steps) < 3:
+                known = " × ".join(f"{step:.4g}" for step in steps)
+                told = (
+                    f"the file's voxel size, {known} {image.unit or 'pixels'}, has no step along Z and is "
+                    "left out; --voxel-size Z,Y,X says it, in µm"
+                )
+                warnings = image.warnings if self.voxel_size else (*image.warnings, told)
+                image = replace(image, voxel_size=None, unit=None, warnings=warnings)
+        if self.voxel_size is not None:
+            image = replace(image, voxel_size=self.voxel_size, unit="micrometer")
+        return image
 
 
-def _named(folder: Path, name: str, ending: str, parts: Sequence[Part]) -> dict[Part, Path]:
-    return {
-        part: folder / (f"{name}{ending}" if part is Part.output else f"{name}_{part}{ending}")
-        for part in parts
-    }
-
-
-def distinct_names(paths: Sequence[Path]) -> list[str]:
-    """Name each path by its stem, with as many of its folders in front as it takes to tell it from others.
-
-    Files of one name in one folder are told apart by their suffix, what is still alike by a number.
-
-    Examples
-    --------
-    >>> distinct_names([Path("a/cell.tif"), Path("b/cell.tif"), Path("b/dish.tif")])
-    ['a_cell', 'b_cell', 'dish']
-    """
-    from napari_lucyd.io import stem
-
-    names = [stem(path) for path in paths]
-    folders = [Path(os.path.realpath(path)).parent.parts for path in paths]
-    for depth in range(1, max((len(parts) for parts in folders), default=0) + 1):
-        for group in _alike(names):
-            # Files that share a folder are not told apart by it; their suffix does that below.
-            if len({folders[index] for index in group}) > 1:
-                for index in group:
-                    names[index] = "_".join((*folders[index][-depth:], stem(paths[index])))
-    for group in _alike(names):
-        for index in group:
-            names[index] += paths[index].name[len(stem(paths[index])) :].replace(".", "_")
-    while alike := _alike(names):  # again, for a numbered name may be another's own
-        for number, index in enumerate(alike[0][1:], 2):
-            names[index] += f"_{number}"
-    return names
-
-
-def _alike(names: Sequence[str]) -> list[list[int]]:
-    """Group the indices of names that are the same to a file system that ignores case, as many do."""
-    groups: dict[str, list[int]] = {}
-    for index, name in enumerate(names):
-        groups.setdefault(name.casefold(), []).append(index)
-    return [group for group in groups.values() if len(group) > 1]
+def _for_planes() -> str:
+    """Say how to choose a shipped model for planes."""
+    names = [card["name"] for card in list_models() if card.get("network", {}).get("dimension") == 2]
+    return " or ".join(f"--model {name}" for name in names) or "a file of a 2D model"

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich import console as rich_console
     from rich.progress import Progress
 
 
-class Talk:
+class Console:
     """Messages, warnings and progress bars for a person at a terminal; plain lines where there is none.
 
     Parameters
@@ -25,10 +25,12 @@ class Talk:
     """
 
     def __init__(self, quiet: bool = False) -> None:
-        from rich.console import Console
+        from rich import console as rich_console
 
         self.quiet = quiet
-        self.console: Console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console: rich_console.Console = rich_console.Console(
+            stderr=True, highlight=False, soft_wrap=True
+        )
 
     def say(self, text: str) -> None:
         """Print a line unless quiet."""
@@ -81,16 +83,3 @@ def interruptible() -> Iterator[None]:
         )
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def seconds_in_words(seconds: float) -> str:
-    """Say a duration roughly.
-
-    Examples
-    --------
-    >>> seconds_in_words(42), seconds_in_words(600)
-    ('42 s', '10 min')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

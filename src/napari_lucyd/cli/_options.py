@@ -171,7 +171,7 @@ def fitting_memory(shape: Sequence[int]) -> Iterator[None]:
     shape
         Of the image, from ``--shape``.
     """
-    from napari_lucyd.deconvolution.host_memory import free_host_memory
+    from napari_lucyd.compute.host_memory import free_host_memory
 
     sizes = " × ".join(map(str, shape))
     remedy = "take a smaller --shape"

@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_lucyd.cli._batch import find_images, plan_destinations
-from napari_lucyd.cli._console import Talk, fail, interruptible
-from napari_lucyd.cli._methods import CLASSICAL, Chosen, classical_method, load_network, refuse_options
+from napari_lucyd.cli._chosen_method import CLASSICAL, Chosen, classical_method, load_network, refuse_options
+from napari_lucyd.cli._console import Console, fail, interruptible
 from napari_lucyd.cli._options import (
     FileFormat,
     Method,
@@ -22,6 +21,7 @@ from napari_lucyd.cli._options import (
     parts,
     whole_numbers,
 )
+from napari_lucyd.cli._paths import find_images, plan_destinations
 
 _FILES, _METHOD, _NETWORK, _CLASSICAL, _OPTIONAL, _IMAGE, _COMPUTER = (
     "Files",
@@ -281,7 +281,7 @@ def deconvolve(
       lucyd deconvolve series.ome.zarr -o restored.ome.zarr --axes TZYX
       lucyd deconvolve huge.tif -o restored.ome.zarr --jobs 8
     """
-    talk = Talk(quiet)
+    talk = Console(quiet)
     wanted = tuple(Part) if intermediates else parts(outputs, "--outputs")
     refuse_options(context, method, wanted)
     if flips and wanted != (Part.output,):
@@ -325,8 +325,8 @@ def deconvolve(
         }
     sizes = numbers(voxel_size, "--voxel-size") if voxel_size else None
     with interruptible():
-        from napari_lucyd.cli._run import Run
-        from napari_lucyd.stores import StoreError, workers_for
+        from napari_lucyd.cli._batch import Batch
+        from napari_lucyd.out_of_core import StoreError, workers_for
 
         if method is None or method not in CLASSICAL:
             loaded = load_network(method, model)
@@ -340,7 +340,7 @@ def deconvolve(
         options["outputs"] = tuple(str(part) for part in wanted)
         try:
             with workers_for(jobs, scheduler) as workers:
-                run = Run(talk, chosen, options, axes, sizes, overwrite, str(dtype), dry_run, workers)
+                run = Batch(talk, chosen, options, axes, sizes, overwrite, str(dtype), dry_run, workers)
                 failed = len(found.refused) + run.all(tasks)
         except StoreError as error:
             fail(error)

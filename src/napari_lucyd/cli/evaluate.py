@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from napari_lucyd.cli._console import Talk, fail
+from napari_lucyd.cli._console import Console, fail
 
 
 class TableName(StrEnum):
@@ -88,7 +88,7 @@ def evaluate(
       lucyd evaluate table2 --methods mixture,authors/lucyd-mixture.pth
       lucyd evaluate open -o results/
     """
-    talk = Talk()
+    talk = Console()
     try:
         numbers = _numbers(seeds)
         if table is TableName.table1:
@@ -110,7 +110,7 @@ def evaluate(
         fail(error)
 
 
-def _print_cost(out: Path | None, talk: Talk) -> None:
+def _print_cost(out: Path | None, talk: Console) -> None:
     from napari_lucyd.evaluation.cost import measure_cost
 
     with talk.progress() as bar:
@@ -121,7 +121,7 @@ def _print_cost(out: Path | None, talk: Talk) -> None:
         talk.say(f"Wrote {path}")
 
 
-def _print_trust(names: list[str], out: Path | None, talk: Talk) -> None:
+def _print_trust(names: list[str], out: Path | None, talk: Console) -> None:
     from napari_lucyd.evaluation import load_competitor, measure_trust
 
     with talk.progress() as bar:
@@ -144,7 +144,7 @@ def _print_table(
     patches: int,
     out: Path | None,
     record: bool,
-    talk: Talk,
+    talk: Console,
 ) -> None:
     from napari_lucyd.evaluation import (
         Protocol,

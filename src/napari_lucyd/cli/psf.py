@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from napari_lucyd.cli._console import Talk, fail, interruptible
+from napari_lucyd.cli._console import Console, fail, interruptible
 from napari_lucyd.cli._options import Microscope, fitting_memory, numbers, whole_numbers
 
 _OPTIONS = {
@@ -106,7 +106,7 @@ def psf(
             fail(_in_options(str(error)))
     edge = light_at_the_edge(image)
     if edge is not None:
-        Talk().say(f"The outermost plane holds {edge:.0%} of the light of the plane in focus")
+        Console().say(f"The outermost plane holds {edge:.0%} of the light of the plane in focus")
 
 
 def _in_options(message: str) -> str:

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from napari_lucyd.cli._batch import looks_like_a_file
-from napari_lucyd.cli._console import Talk, fail, interruptible
+from napari_lucyd.cli._console import Console, fail, interruptible
 from napari_lucyd.cli._options import Specimen, fitting_memory, number, numbers, refuse_given, whole_numbers
+from napari_lucyd.cli._paths import looks_like_a_file
 
 _OWN_DEGRADATION = ("blur_sigma", "noise_sigma", "photons", "photometric")
 _SURROGATE = ("voxel_size", "sheet_fwhm")
@@ -125,6 +125,6 @@ def simulate(
         except (ImageFileError, OSError, ValueError) as error:
             fail(str(error).replace("sheet_fwhm_um", "--sheet-fwhm"))
     if surrogate:
-        Talk().say(f"Surrogate of {surrogate.value}, voxels of {voxel_size} µm, seed {seed}")
+        Console().say(f"Surrogate of {surrogate.value}, voxels of {voxel_size} µm, seed {seed}")
     else:
-        Talk().say(f"Blur σ {blur_sigma} voxels, noise σ {noise:.3g} of the range, seed {seed}")
+        Console().say(f"Blur σ {blur_sigma} voxels, noise σ {noise:.3g} of the range, seed {seed}")

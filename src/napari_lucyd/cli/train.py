@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from napari_lucyd.cli._console import Talk, fail, seconds_in_words
+from napari_lucyd.cli._console import Console, fail
+from napari_lucyd.text import seconds_in_words
 
 
 def train(
@@ -46,7 +47,7 @@ def train(
     from napari_lucyd.training import TrainingProgress, load_config
     from napari_lucyd.training import train as run
 
-    talk = Talk()
+    talk = Console()
     try:
         loaded = load_config(config)
     except (OSError, ValueError) as error:

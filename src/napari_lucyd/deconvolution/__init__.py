@@ -6,13 +6,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_lucyd.deconvolution.axes import Axes, name_axes
-    from napari_lucyd.deconvolution.classical import richardson_lucy, wiener
-    from napari_lucyd.deconvolution.device import Device, choose_device
-    from napari_lucyd.deconvolution.engine import deconvolve, plan
-    from napari_lucyd.deconvolution.errors import Cancelled, DeconvolutionError, OutOfMemory
-    from napari_lucyd.deconvolution.job import Job
-    from napari_lucyd.deconvolution.methods import (
+    from napari_lucyd.compute.device import Device, choose_device
+    from napari_lucyd.deconvolution.api import deconvolve, plan
+    from napari_lucyd.deconvolution.classical.functions import richardson_lucy, wiener
+    from napari_lucyd.deconvolution.classical.methods import (
         CLASSICAL_METHODS,
         ClassicalMethod,
         RichardsonLucy,
@@ -21,36 +18,39 @@ if TYPE_CHECKING:
         make_method,
         method_from_recipe,
     )
-    from napari_lucyd.deconvolution.normalization import Statistics
+    from napari_lucyd.deconvolution.image.axes import Axes, name_axes
+    from napari_lucyd.deconvolution.job import Job
     from napari_lucyd.deconvolution.recipe import model_from_recipe, options_from_recipe
     from napari_lucyd.deconvolution.result import Progress, Result
+    from napari_lucyd.deconvolution.statistics.scaling import Statistics
+    from napari_lucyd.errors import Cancelled, DeconvolutionError, OutOfMemory
 
 # Loaded when used: naming axes and catching errors needs no torch.
 _HOMES = {
-    "Axes": "axes",
-    "CLASSICAL_METHODS": "methods",
+    "Axes": "deconvolution.image.axes",
+    "CLASSICAL_METHODS": "deconvolution.classical.methods",
     "Cancelled": "errors",
-    "ClassicalMethod": "methods",
+    "ClassicalMethod": "deconvolution.classical.methods",
     "DeconvolutionError": "errors",
-    "Device": "device",
-    "Job": "job",
+    "Device": "compute.device",
+    "Job": "deconvolution.job",
     "OutOfMemory": "errors",
-    "Progress": "result",
-    "Result": "result",
-    "RichardsonLucy": "methods",
-    "Statistics": "normalization",
-    "Wiener": "methods",
-    "check_psf_steps": "methods",
-    "choose_device": "device",
-    "deconvolve": "engine",
-    "make_method": "methods",
-    "method_from_recipe": "methods",
-    "model_from_recipe": "recipe",
-    "name_axes": "axes",
-    "options_from_recipe": "recipe",
-    "plan": "engine",
-    "richardson_lucy": "classical",
-    "wiener": "classical",
+    "Progress": "deconvolution.result",
+    "Result": "deconvolution.result",
+    "RichardsonLucy": "deconvolution.classical.methods",
+    "Statistics": "deconvolution.statistics.scaling",
+    "Wiener": "deconvolution.classical.methods",
+    "check_psf_steps": "deconvolution.classical.methods",
+    "choose_device": "compute.device",
+    "deconvolve": "deconvolution.api",
+    "make_method": "deconvolution.classical.methods",
+    "method_from_recipe": "deconvolution.classical.methods",
+    "model_from_recipe": "deconvolution.recipe",
+    "name_axes": "deconvolution.image.axes",
+    "options_from_recipe": "deconvolution.recipe",
+    "plan": "deconvolution.api",
+    "richardson_lucy": "deconvolution.classical.functions",
+    "wiener": "deconvolution.classical.functions",
 }
 
 __all__ = [
@@ -84,4 +84,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"napari_lucyd.{_HOMES[name]}"), name)

@@ -8,16 +8,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from napari_lucyd.deconvolution.blocks import OUTPUTS
-from napari_lucyd.deconvolution.checks import check_statistics
-from napari_lucyd.deconvolution.choices import Choices
-from napari_lucyd.deconvolution.copying import copy_into
-from napari_lucyd.deconvolution.device import Device, cpu, free_memory
-from napari_lucyd.deconvolution.measuring import CountPrepared, measure_prepared
-from napari_lucyd.deconvolution.normalization import Statistics
-from napari_lucyd.deconvolution.result import Progress, Result
-from napari_lucyd.deconvolution.source import Source
-from napari_lucyd.deconvolution.tiling import Tile
+from napari_lucyd.compute.device import Device, cpu, free_memory
+from napari_lucyd.compute.threads import copy_into
+from napari_lucyd.deconvolution.arguments import RunArguments, check_statistics
+from napari_lucyd.deconvolution.image.source import Source
+from napari_lucyd.deconvolution.result import OUTPUTS, Progress, Result
+from napari_lucyd.deconvolution.statistics.measurement import CountPrepared, measure_prepared
+from napari_lucyd.deconvolution.statistics.scaling import Statistics
+from napari_lucyd.deconvolution.tiling.tiles import Tile
 
 
 class Run(Protocol):
@@ -51,7 +49,7 @@ class Job(ABC):
         In words; grows with what the run finds.
     """
 
-    def __init__(self, source: Source, device: Device, choices: Choices, warnings: list[str]) -> None:
+    def __init__(self, source: Source, device: Device, choices: RunArguments, warnings: list[str]) -> None:
         self._source = source
         self._choices = choices
         self._statistics: Statistics | None = None

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_lucyd.deconvolution.choices import Choices
-from napari_lucyd.deconvolution.device import Device
-from napari_lucyd.deconvolution.methods import ClassicalMethod
-from napari_lucyd.deconvolution.normalization import Statistics
+from napari_lucyd.compute.device import Device
+from napari_lucyd.deconvolution.arguments import RunArguments
+from napari_lucyd.deconvolution.classical.methods import ClassicalMethod
+from napari_lucyd.deconvolution.statistics.scaling import Statistics
 
 
 def software_version() -> str:
@@ -26,7 +26,7 @@ def software_version() -> str:
 
 
 def write_recipe(
-    choices: Choices,
+    choices: RunArguments,
     model: Any,
     device: Device,
     dtype: np.dtype[Any],
@@ -78,7 +78,7 @@ def write_recipe(
 
 
 def write_classical_recipe(
-    choices: Choices,
+    choices: RunArguments,
     method: ClassicalMethod,
     device: Device,
     dtype: np.dtype[Any],
@@ -108,7 +108,7 @@ def write_classical_recipe(
     }
 
 
-def _preparation(choices: Choices, statistics: Statistics | None) -> dict[str, Any]:
+def _preparation(choices: RunArguments, statistics: Statistics | None) -> dict[str, Any]:
     """What was done to the image beforehand, with the numbers found, and whether flips were averaged.
 
     ``sigma`` of the prefilter, in voxels of Y and X, and the estimated ``noise`` as a share of the contrast
@@ -133,7 +133,7 @@ def _preparation(choices: Choices, statistics: Statistics | None) -> dict[str, A
     return {"prefilter": prefilter, "subtract_background": background, "flips": choices.flips}
 
 
-def _setting(choices: Choices, device: Device, dtype: np.dtype[Any]) -> dict[str, Any]:
+def _setting(choices: RunArguments, device: Device, dtype: np.dtype[Any]) -> dict[str, Any]:
     """What any method's recipe says of where it ran and on what."""
     spans = dict(zip(choices.axes.leading, choices.lead_spans, strict=True))
     spans |= dict(zip(choices.letters, choices.spans, strict=True))

@@ -58,3 +58,7 @@ class Result:
     intermediate: npt.NDArray[np.float32] | None
     recipe: dict[str, Any]
     warnings: tuple[str, ...] = ()
+
+
+# All that any method may give, in the order in which it is listed.
+OUTPUTS = ("output", "correction_mask", "update_term", "intermediate")

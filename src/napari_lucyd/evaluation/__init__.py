@@ -1,6 +1,6 @@
 """Measuring what methods do: metrics, the paper's tables, the trust suite; cost is in a module of its own."""
 
-from napari_lucyd.evaluation.competitors import load_competitor, with_options
+from napari_lucyd.evaluation.compared_methods import load_competitor, with_options
 from napari_lucyd.evaluation.metrics import full_width, psnr, ssim_global, ssim_windowed
 from napari_lucyd.evaluation.protocols import (
     TEST_SEEDS,
@@ -11,7 +11,7 @@ from napari_lucyd.evaluation.protocols import (
     surrogate_protocol,
 )
 from napari_lucyd.evaluation.tables import Table, evaluate
-from napari_lucyd.evaluation.trust import TrustTable, measure_trust
+from napari_lucyd.evaluation.trust.suite import TrustTable, measure_trust
 
 __all__ = [
     "TEST_SEEDS",

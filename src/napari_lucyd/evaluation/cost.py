@@ -18,8 +18,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from napari_lucyd.deconvolution import richardson_lucy, wiener
-from napari_lucyd.evaluation.environment import describe_environment
-from napari_lucyd.evaluation.files import write_files
+from napari_lucyd.evaluation.records import describe_environment, write_files
 from napari_lucyd.networks import CARE, LUCYD, RLN, LucydConfig, RlnConfig
 
 SHAPE = (128, 128, 128)

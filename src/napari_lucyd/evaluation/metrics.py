@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from napari_lucyd.training.loss import MEAN_CONSTANT, VARIANCE_CONSTANT
-
 # Of the windowed SSIM, in voxels: scikit-image's own.
 WINDOW = 7
 
@@ -145,3 +143,10 @@ def _pair(
     if a.shape != b.shape:
         raise ValueError(f"The image has shape {a.shape} and the truth {b.shape}; they have to agree.")
     return a, b
+
+
+# The authors' constants, on the means and on the variances: (0.01)^2 and (0.03)^2 for a range of 1.
+MEAN_CONSTANT = 1e-4
+
+
+VARIANCE_CONSTANT = 9e-4

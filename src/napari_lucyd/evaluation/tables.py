@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_lucyd.evaluation.competitors import (
+from napari_lucyd.evaluation.compared_methods import (
     INPUT,
     Classical,
     Competitor,
@@ -19,10 +19,9 @@ from napari_lucyd.evaluation.competitors import (
     check_dimensions,
     is_tunable,
 )
-from napari_lucyd.evaluation.environment import describe_environment
-from napari_lucyd.evaluation.files import write_files
 from napari_lucyd.evaluation.metrics import psnr, ssim_global, ssim_windowed
 from napari_lucyd.evaluation.protocols import TEST_SEEDS, TUNING_SEED, Protocol, Sample
+from napari_lucyd.evaluation.records import describe_environment, write_files
 
 _METRICS = {"psnr": psnr, "ssim_global": ssim_global, "ssim_windowed": ssim_windowed}
 

@@ -11,9 +11,9 @@ writers were left out: ``ome-zarr`` (BSD-2-Clause) pulls in scikit-image and the
 
 from __future__ import annotations
 
-from ._files import check_writable, contains, files_of_image, read_image, read_psf, write_image
-from ._image import Image, ImageFileError, canonical_unit, check_axes, common_unit
-from ._names import SUFFIXES, default_suffix, is_image_path, is_zarr_folder, stem
+from .files import check_writable, contains, files_of_image, read_image, read_psf, write_image
+from .image import Image, ImageFileError, canonical_unit, check_axes, common_unit
+from .suffixes import SUFFIXES, default_suffix, is_image_path, is_zarr_folder, stem
 
 __all__ = [
     "SUFFIXES",

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 import tifffile
 
-from ._image import (
+from .image import (
     Image,
     ImageFileError,
     Stored,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from ._image import (
+from .image import (
     Image,
     ImageFileError,
     Stored,
@@ -21,7 +21,7 @@ from ._image import (
     resolve_axes,
     spatial,
 )
-from ._names import is_zarr_folder
+from .suffixes import is_zarr_folder
 
 NAMESPACE = "napari-lucyd"
 """Key of our metadata among the group's attributes."""

@@ -8,7 +8,7 @@ from napari_lucyd.models.catalogue import DEFAULT_MODEL, list_models
 from napari_lucyd.models.normalization import Normalization
 
 if TYPE_CHECKING:
-    from napari_lucyd.models.store import Model, load_model, save_model
+    from napari_lucyd.models.model import Model, load_model, save_model
 
 __all__ = ["DEFAULT_MODEL", "Model", "Normalization", "list_models", "load_model", "save_model"]
 
@@ -16,7 +16,7 @@ __all__ = ["DEFAULT_MODEL", "Model", "Normalization", "list_models", "load_model
 def __getattr__(name: str) -> Any:
     # The store needs torch, which takes a second or more to load; the catalogue does not.
     if name in {"Model", "load_model", "save_model"}:
-        from napari_lucyd.models import store
+        from napari_lucyd.models import model
 
-        return getattr(store, name)
+        return getattr(model, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,7 +3,7 @@
 from napari_lucyd.simulation.degradation import Degraded, blur_psf, degrade
 from napari_lucyd.simulation.phantoms import Phantom, make_phantom
 from napari_lucyd.simulation.psf import make_psf
-from napari_lucyd.simulation.repetition import repeat_simulation, simulated_psf
+from napari_lucyd.simulation.reproduce import repeat_simulation, simulated_psf
 from napari_lucyd.simulation.surrogates import acquire, make_surrogate
 
 __all__ = [

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.grad import conv3d_weight
 
-from napari_lucyd.deconvolution.processor import lanes
-from napari_lucyd.training import kernels
-from napari_lucyd.training.threads import run_on_all
+from napari_lucyd.compute.llvm import lanes
+from napari_lucyd.compute.threads import run_on_all
+from napari_lucyd.training import convolution_kernels
 
 # Of inputs and of outputs.
 _CHANNELS = (1, 4, 8)
@@ -70,7 +70,7 @@ def _is_one(module: nn.Module) -> bool:
         return False
     ones = (1,) * len(module.kernel_size)
     return (
-        all(taps == kernels.TAPS for taps in module.kernel_size)
+        all(taps == convolution_kernels.TAPS for taps in module.kernel_size)
         and module.stride == module.dilation == module.padding == ones
         and module.padding_mode == "zeros"
         and module.in_channels in _CHANNELS
@@ -98,14 +98,14 @@ def few_channels(x: Tensor, weight: Tensor) -> Tensor:
     values, factors = _as_volume(x), weight
     if x.ndim == 4:  # a volume of one plane, which meets the middle taps only
         factors = functional.pad(weight.unsqueeze(2), (0, 0, 0, 0, 1, 1))
-    vectors = kernels.tile(x.shape[-1], outputs) if x.dtype == torch.float32 else None
+    vectors = convolution_kernels.tile(x.shape[-1], outputs) if x.dtype == torch.float32 else None
     if vectors is None:
         result = _as_volume(functional.conv3d(values, factors, padding=1))
     else:
         size = (len(x), outputs, *values.shape[2:])
         result = torch.empty(size, memory_format=torch.channels_last_3d)
         repeated = factors.permute(2, 3, 1, 4, 0).repeat(1, 1, 1, 1, lanes() // outputs).contiguous()
-        _run(kernels.convolution(inputs, outputs, vectors), values, repeated, result)
+        _run(convolution_kernels.convolution(inputs, outputs, vectors), values, repeated, result)
     return result.squeeze(2) if x.ndim == 4 else result
 
 
@@ -127,13 +127,13 @@ def few_channels_gradient(x: Tensor, gradient: Tensor) -> Tensor:
     """
     inputs, outputs = x.shape[1], gradient.shape[1]
     values, gradients = _as_volume(x), _as_volume(gradient)
-    if x.dtype == torch.float32 and kernels.summable(x.shape[-1], inputs):
+    if x.dtype == torch.float32 and convolution_kernels.summable(x.shape[-1], inputs):
         planes = len(values) * values.shape[2]
-        sums = torch.empty((planes, *[kernels.TAPS] * 3, outputs, lanes() // inputs, inputs))
-        _run(kernels.weight_gradient(inputs, outputs), values, gradients, sums)
+        sums = torch.empty((planes, *[convolution_kernels.TAPS] * 3, outputs, lanes() // inputs, inputs))
+        _run(convolution_kernels.weight_gradient(inputs, outputs), values, gradients, sums)
         result = sums.sum((0, 5)).permute(3, 4, 0, 1, 2)
     else:
-        size = (outputs, inputs, *[kernels.TAPS] * 3)
+        size = (outputs, inputs, *[convolution_kernels.TAPS] * 3)
         result = conv3d_weight(values, size, gradients, padding=1)  # type: ignore[no-untyped-call]
     return (result[:, :, 1] if x.ndim == 4 else result).contiguous()
 
@@ -161,7 +161,7 @@ def _(x: Tensor, weight: Tensor) -> Tensor:
 
 @few_channels_gradient.register_fake
 def _(x: Tensor, gradient: Tensor) -> Tensor:
-    return x.new_empty((gradient.shape[1], x.shape[1], *[kernels.TAPS] * (x.ndim - 2)))
+    return x.new_empty((gradient.shape[1], x.shape[1], *[convolution_kernels.TAPS] * (x.ndim - 2)))
 
 
 def _keep(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:

@@ -22,15 +22,14 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from napari_lucyd.models.store import save_model
+from napari_lucyd.models.model import save_model
 from napari_lucyd.networks import LUCYD, Network, network_class
+from napari_lucyd.training.card import finish, trained_for
 from napari_lucyd.training.config import TrainingConfig, load_config, parse_config
 from napari_lucyd.training.convolutions import use_few_channels
-from napari_lucyd.training.coverage import trained_for
 from napari_lucyd.training.data import VALIDATION_PHANTOMS, Patch, Patches
-from napari_lucyd.training.finish import finish
+from napari_lucyd.training.initialization import start_from, start_near_identity
 from napari_lucyd.training.loss import local_flux_error, loss_of, ssim_global
-from napari_lucyd.training.start import start_from, start_near_identity
 
 LOG_COLUMNS = ("step", "patches", "learning_rate", "loss", "validation_psnr", "validation_ssim_global")
 # Seconds between checkpoints: what a crash can cost.

@@ -12,12 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from napari_lucyd.evaluation.metrics import MEAN_CONSTANT, VARIANCE_CONSTANT
 from napari_lucyd.networks import CareOutput, LucydOutput, RlnOutput
 from napari_lucyd.training.data import Patch
 
-# The authors' constants, on the means and on the variances: (0.01)^2 and (0.03)^2 for a range of 1.
-MEAN_CONSTANT = 1e-4
-VARIANCE_CONSTANT = 9e-4
 # Wide enough for most of a blur's light to stay inside, small enough to follow uneven backgrounds.
 FLUX_CUBE = 8
 # RLN: how much its half-resolution estimate T counts, and the share of the truth in what T is to be.

@@ -1,0 +1,184 @@
+"""How the Compare panel looks; what it does is in `compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from magicgui.widgets import ComboBox, PushButton
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QFrame,
+    QGroupBox,
+    QHeaderView,
+    QScrollArea,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_lucyd._napari.compare.export import row_values
+from napari_lucyd._napari.compare.layer_list import LayerList, swatch
+from napari_lucyd._napari.compare.painting import PlotStyle
+from napari_lucyd._napari.compare.profile_plot import ProfilePlot
+from napari_lucyd._napari.compare.projections_view import ProjectionsView
+from napari_lucyd._napari.compare.worker import Metrics
+from napari_lucyd._napari.widgets.layout import add, form, narrow, note, row
+
+_MARGIN = 8
+_ROW_HEIGHT = 22
+# Two lines each: the layers' names want the room.
+_COLUMNS = ("Layer", "PSNR\n(dB)", "SSIM\nglobal", "SSIM\nwindowed")
+_NUMBER_WIDTH = 68
+_FORMATS = (".2f", ".4f", ".4f")
+_TOOLTIPS = (
+    "",
+    "Peak signal-to-noise ratio; the range is that of the truth, with 0 in it.",
+    "Structural similarity with one mean, variance and covariance over the whole volume, as the LUCYD paper "
+    "reports it.",
+    "Structural similarity as it is usually reported, in windows of 7 voxels; needs scikit-image.",
+)
+
+
+class CompareForm(QWidget):
+    """The panel's controls, tables and pictures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("lucyd-compare")
+        self.layers = LayerList()
+        self.truth = ComboBox(
+            choices=[],
+            nullable=True,
+            tooltip="A layer that holds what the image should be, such as the truth of a simulation.",
+        )
+        self.picked_note = note("lucyd-picked")
+        self.side_by_side = PushButton(
+            text="Show side by side",
+            tooltip="The ticked layers in a grid, with their names; again to go back.",
+        )
+        self.metrics = _table()
+        self.metrics_note = note("lucyd-metrics-note")
+        self.profile = ProfilePlot()
+        self.profile_note = note("lucyd-profile-note")
+        self.draw = PushButton(
+            text="Draw line…", tooltip="Adds a shapes layer and lets you draw the line on the image."
+        )
+        self.projections = ProjectionsView()
+        self.projections_note = note("lucyd-projections-note")
+        self.export = PushButton(
+            text="Export CSV and PNG…",
+            tooltip="Write the metrics and the profile as tables, and projections, profile and, where it is "
+            "shown, the side-by-side view as a figure into a folder.",
+        )
+        self.status = note("lucyd-compare-status")
+        self.side_by_side.native.setCheckable(True)
+        narrow(self.truth.native)
+        body = QWidget()
+        sections = QVBoxLayout(body)
+        sections.setContentsMargins(_MARGIN, _MARGIN, _MARGIN, 0)
+        sections.setSpacing(10)
+        sections.addWidget(self._layers())
+        sections.addWidget(_section("Metrics", self.metrics, self.metrics_note))
+        sections.addWidget(_section("Line profile", self.profile, row(self.draw.native, self.profile_note)))
+        sections.addWidget(_section("Maximum projections", self.projections, self.projections_note))
+        sections.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(body)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(scroll, 1)
+        column.addWidget(self._footer())
+        self.setMinimumWidth(440)
+
+    def _layers(self) -> QGroupBox:
+        group = QGroupBox("Layers")
+        rows = form(group)
+        rows.addRow(self.layers)
+        add(rows, "Truth", self.truth.native)
+        rows.addRow(self.picked_note)
+        return group
+
+    def _footer(self) -> QWidget:
+        footer = QFrame()
+        footer.setObjectName("lucyd-footer")
+        column = QVBoxLayout(footer)
+        column.setContentsMargins(_MARGIN + 2, _MARGIN, _MARGIN + 2, _MARGIN)
+        column.setSpacing(6)
+        column.addWidget(row(self.side_by_side.native, self.export.native, stretch=(1, 1)))
+        column.addWidget(self.status)
+        return footer
+
+    def show_metrics(self, metrics: Metrics | None, numbers: Mapping[str, int]) -> None:
+        """Fill the table, with the colours of the layers' numbers; it goes away where there is none."""
+        table = self.metrics
+        table.setVisible(metrics is not None)
+        rows = metrics.rows if metrics else ()
+        table.setRowCount(len(rows))
+        for index, entry in enumerate(rows):
+            name = QTableWidgetItem(entry.name)
+            name.setToolTip(entry.name)
+            name.setIcon(swatch(numbers.get(entry.name)))
+            table.setItem(index, 0, name)
+            for column, (value, shape) in enumerate(zip(row_values(entry.scores), _FORMATS, strict=True), 1):
+                cell = QTableWidgetItem("–" if value is None else format(value, shape))
+                cell.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+                cell.setToolTip("\n".join(entry.scores.remarks) if value is None else "")
+                table.setItem(index, column, cell)
+        height = _headers(table)[1].sizeHint().height() + sum(
+            table.rowHeight(index) for index in range(len(rows))
+        )
+        table.setFixedHeight(height + 4)
+
+    def colour(self, paper: str, text: str, line: str) -> None:
+        """Take the theme's colours."""
+        for drawing in (self.profile, self.projections):
+            drawing.use(PlotStyle(paper, text, line))
+        self.setStyleSheet(
+            f"QLabel[note='true'] {{ color: {text}; font-size: 11px; }}"
+            "QLabel[problem='true'] { color: #e8853d; font-size: 11px; }"
+            f"QFrame#lucyd-footer {{ border-top: 1px solid {line}; }}"
+            "QTableWidget, QHeaderView::section { font-size: 11px; }"
+            "QGroupBox { font-weight: bold; } QGroupBox QWidget { font-weight: normal; }"
+        )
+
+
+def _section(title: str, *widgets: QWidget) -> QGroupBox:
+    group = QGroupBox(title)
+    column = QVBoxLayout(group)
+    column.setContentsMargins(10, 8, 10, 8)
+    column.setSpacing(6)
+    for widget in widgets:
+        column.addWidget(widget)
+    return group
+
+
+def _headers(table: QTableWidget) -> tuple[Any, Any]:
+    return table.verticalHeader(), table.horizontalHeader()
+
+
+def _table() -> QTableWidget:
+    table = QTableWidget(0, len(_COLUMNS))
+    table.setObjectName("lucyd-metrics")
+    for index, (title, tip) in enumerate(zip(_COLUMNS, _TOOLTIPS, strict=True)):
+        item = QTableWidgetItem(title)
+        item.setToolTip(tip)
+        table.setHorizontalHeaderItem(index, item)
+    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    table.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    table.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+    table.setWordWrap(False)
+    rows, head = _headers(table)
+    rows.hide()
+    head.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+    for index in range(1, len(_COLUMNS)):
+        table.setColumnWidth(index, _NUMBER_WIDTH)
+    rows.setDefaultSectionSize(_ROW_HEIGHT)
+    return table

@@ -1,0 +1,270 @@
+"""A comparison's work, for worker threads: metrics, profile, projections. Nothing here touches the window."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_lucyd._napari.compare.snapshot import LayerSnapshot, Line
+from napari_lucyd._napari.workers import garbage_collection, torch_loading
+from napari_lucyd._napari.workers.events import explain
+from napari_lucyd.text import bytes_text
+
+if TYPE_CHECKING:
+    from napari_lucyd.evaluation.comparison import Scores
+    from napari_lucyd.evaluation.projections import Projections
+
+# Of both images, in float64, and what the windowed SSIM keeps of them at its peak.
+_BYTES_A_VOXEL = 136
+# More of a picture are seen neither in the panel nor in a column of the figure, and take time to draw.
+_PIXELS = 640
+_UNSEEN = 127
+
+
+@dataclass(frozen=True, eq=False)
+class MetricsRequest:
+    """Images to compare with a truth."""
+
+    truth: LayerSnapshot
+    images: tuple[LayerSnapshot, ...]
+
+    @property
+    def key(self) -> Any:
+        """To be compared."""
+        return [(one.values_key, one.place) for one in (self.truth, *self.images)]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of one layer."""
+
+    name: str
+    scores: Scores
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """A table, of one position."""
+
+    truth: str
+    position: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ProfileRequest:
+    """Layers to sample along a line; `truth` says whether the first of them is the truth."""
+
+    line: Line
+    images: tuple[LayerSnapshot, ...]
+    truth: bool
+
+    @property
+    def key(self) -> Any:
+        """To be compared."""
+        return self.truth, self.line.key, [one.values_key for one in self.images]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Values of one layer along a line; NaN where it has none."""
+
+    name: str
+    values: np.ndarray
+    is_truth: bool
+    is_factor: bool
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Curves over the distance from the line's start, in `unit`; `points` has the places, (n, axes)."""
+
+    unit: str
+    axes: str
+    distance: np.ndarray
+    points: np.ndarray
+    curves: tuple[Curve, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ProjectionsRequest:
+    """Layers to project."""
+
+    images: tuple[LayerSnapshot, ...]
+
+    @property
+    def key(self) -> Any:
+        """To be compared."""
+        return [one.look_key for one in self.images]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Pixels (height, width, 4) uint8, and the size that they have in the world."""
+
+    pixels: np.ndarray
+    height: float
+    width: float
+
+
+@dataclass(frozen=True)
+class LayerProjections:
+    """The projections of one layer, in its colours; or why there are none."""
+
+    name: str
+    lateral: Picture | None = None
+    axial: Picture | None = None
+    problem: str = ""
+
+
+def measure(request: MetricsRequest, should_stop: Callable[[], bool]) -> Metrics:
+    """Compare images with their truth."""
+    with garbage_collection.held():
+        torch_loading.load()
+        truth: np.ndarray | None = None
+        rows = []
+        for image in request.images:
+            if should_stop():
+                break
+            remark = _why_not(image, request.truth)
+            if not remark and truth is None:
+                truth = _read(request.truth)
+            rows.append(_row(image, request.truth, truth, remark, should_stop))
+        return Metrics(request.truth.name, request.truth.position, tuple(rows))
+
+
+def _row(
+    image: LayerSnapshot,
+    of: LayerSnapshot,
+    truth: np.ndarray | None,
+    remark: str,
+    should_stop: Callable[[], bool],
+) -> Row:
+    from napari_lucyd.evaluation.comparison import Scores, score
+
+    if remark or truth is None:
+        return Row(image.name, Scores(remarks=(remark,)))
+    try:
+        scores = score(_read(image), truth, should_stop)
+    except Exception as error:  # told of in the table, whatever it is; the others go on
+        return Row(image.name, Scores(remarks=(explain(error),)))
+    if image.place != of.place:
+        elsewhere = "it lies elsewhere than the truth: voxels are compared by their index"
+        scores = Scores(scores.psnr, scores.ssim_global, scores.ssim_windowed, (*scores.remarks, elsewhere))
+    return Row(image.name, scores)
+
+
+def _why_not(image: LayerSnapshot, truth: LayerSnapshot) -> str:
+    from napari_lucyd.compute.device import cpu, free_memory
+
+    if not image.is_image:
+        what = image.quantity.replace("_", " ")
+        return f"{'an' if what[0] in 'aeiou' else 'a'} {what} is no image of the truth"
+    shapes = _volume_shape(image), _volume_shape(truth)
+    if shapes[0] != shapes[1]:
+        own, wanted = (" × ".join(f"{name} {size}" for name, size in shape) for shape in shapes)
+        return f"its shape is {own} and the truth’s {wanted}: they have to agree"
+    size = _BYTES_A_VOXEL * int(np.prod([size for _, size in shapes[0]], dtype=object))
+    free = free_memory(cpu())
+    if size > free:
+        return f"its metrics take {bytes_text(size)} of memory, and {bytes_text(free)} are free"
+    return ""
+
+
+def _volume_shape(image: LayerSnapshot) -> list[tuple[str, int]]:
+    return [(name, n) for name, n in zip(image.axes, image.source.shape, strict=True) if name in "ZYX"]
+
+
+def _read(image: LayerSnapshot) -> np.ndarray:
+    at = iter(image.lead)
+    index = tuple(slice(None) if name in "ZYX" else next(at) for name in image.axes)
+    return np.asarray(image.source.data[index])
+
+
+def trace(request: ProfileRequest, should_stop: Callable[[], bool]) -> Profile:
+    """Sample layers along a line."""
+    with garbage_collection.held():
+        # Beside the sampling stands what needs torch; the first import of it must not stop the window.
+        torch_loading.load()
+        from napari_lucyd.evaluation.line_profile import points_along, sample_line
+
+        line = request.line
+        count = points_along([np.linalg.norm(ends[1] - ends[0]) for ends in line.ends])
+        curves = []
+        for number, (image, ends) in enumerate(zip(request.images, line.ends, strict=True)):
+            if should_stop():
+                break
+            values = sample_line(image.source.data, ends[0], ends[1], count)
+            curves.append(Curve(image.name, values, request.truth and number == 0, image.is_factor))
+        return Profile(
+            line.unit,
+            line.axes,
+            np.linspace(0, line.length, count),
+            np.linspace(line.start, line.stop, count),
+            tuple(curves),
+        )
+
+
+@dataclass
+class Projector:
+    """Projects layers, and remembers what came of it: for other contrast limits nothing is read again."""
+
+    _known: OrderedDict[Any, tuple[LayerSnapshot, Projections]] = field(default_factory=OrderedDict)
+
+    def project(self, request: ProjectionsRequest, should_stop: Callable[[], bool]) -> list[LayerProjections]:
+        """Project layers along Z and Y; one call at a time."""
+        wanted = {one.values_key for one in request.images}
+        for key in [key for key in self._known if key not in wanted]:
+            del self._known[key]
+        with garbage_collection.held():
+            torch_loading.load()
+            views = []
+            for image in request.images:
+                if should_stop():
+                    break
+                views.append(self._view(image, should_stop))
+            return views
+
+    def _view(self, image: LayerSnapshot, should_stop: Callable[[], bool]) -> LayerProjections:
+        from napari_lucyd.evaluation.projections import project_maximum
+
+        key = image.values_key
+        if key not in self._known:
+            try:
+                found = project_maximum(image.source.data, image.axes, image.lead, should_stop)
+            except Exception as error:  # told of in its place; the others go on
+                return LayerProjections(image.name, problem=explain(error))
+            if found is None:
+                return LayerProjections(image.name)
+            # The layer is kept with it: a new array must not come to have the number of one that is gone.
+            self._known[key] = image, found
+        lateral, axial = self._known[key][1]
+        steps = dict(zip(image.axes, image.source.steps, strict=True))
+        z, y, x = (_step(steps.get(name, 1.0)) for name in "ZYX")
+        return LayerProjections(
+            image.name,
+            _picture(lateral, (y, x), image),
+            None if axial is None else _picture(axial, (z, x), image),
+        )
+
+
+def _step(step: float) -> float:
+    return step if np.isfinite(step) and step > 0 else 1.0
+
+
+def _picture(values: np.ndarray, steps: Sequence[float], image: LayerSnapshot) -> Picture:
+    height, width = (n * step for n, step in zip(values.shape, steps, strict=True))
+    for axis in (0, 1):
+        times = -(-values.shape[axis] // _PIXELS)
+        if times > 1:
+            values = np.fmax.reduceat(values, range(0, values.shape[axis], times), axis=axis)
+    low, high = image.source.display["contrast_limits"]
+    last = len(image.lut) - 1
+    levels = np.nan_to_num((values - low) * (last / ((high - low) or 1)), nan=0, posinf=last, neginf=0)
+    pixels = image.lut[np.clip(np.rint(levels), 0, last).astype(int)]
+    pixels[np.isnan(values)] = (_UNSEEN, _UNSEEN, _UNSEEN, 255)
+    return Picture(np.ascontiguousarray(pixels), height, width)

@@ -1,0 +1,1 @@
+"""The sections of the Deconvolve panel in which a person chooses."""

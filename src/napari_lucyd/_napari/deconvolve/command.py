@@ -1,0 +1,73 @@
+"""Layers ▸ Filter ▸ Deconvolve (LUCYD): the default run on the active layer, without the panel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.layers import Image
+from napari.utils.notifications import show_error, show_info, show_warning
+
+from napari_lucyd._napari.deconvolve.parameters import Parameters, default_model
+from napari_lucyd._napari.deconvolve.session import Session
+from napari_lucyd._napari.deconvolve.task import Failed, Finished, ImageTask
+from napari_lucyd._napari.layers.source_layer import SourceLayer
+from napari_lucyd._napari.layers.viewer import unwrapped
+from napari_lucyd.text import duration_text
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+# A session has to outlive the command that began it.
+_sessions: set[Session] = set()
+
+
+def deconvolve_active(viewer: napari.viewer.Viewer) -> None:
+    """Deconvolve the active image layer with the default model and default choices.
+
+    Parameters
+    ----------
+    viewer
+        Gets the result layers; progress shows in napari's activity dock.
+    """
+    viewer = unwrapped(viewer)
+    layer = viewer.layers.selection.active
+    if not isinstance(layer, Image):
+        show_warning("Deconvolve (LUCYD): make an image layer the active one first.")
+        return
+    if any(session.is_running and session.viewer is viewer for session in _sessions):
+        show_warning("Deconvolve (LUCYD): a run is on already.")
+        return
+    try:
+        source = SourceLayer.from_layer(layer)
+    except ValueError as error:
+        show_error(str(error))
+        return
+    # The window's child: a run that is on when napari is closed goes with it.
+    session = Session(viewer, viewer.window._qt_window, activity=True)
+    _sessions.add(session)
+    session.destroyed.connect(lambda *_: _sessions.discard(session))
+    session.failed.connect(_on_failed)
+    session.finished.connect(_on_finished)
+    session.ended.connect(lambda: _on_ended(session))
+    show_info(f"Deconvolving “{source.name}”…")
+    session.start([ImageTask(source, Parameters(model=default_model(layer.ndim)))])
+
+
+def _on_failed(event: Failed) -> None:
+    show_error(f"“{event.task.source.name}” was not deconvolved: {event.text}")
+
+
+def _on_finished(event: Finished) -> None:
+    show_info(
+        "\n".join(
+            [
+                f"“{event.task.source.name}” done in {duration_text(event.seconds)} on {event.device}.",
+                *event.warnings,
+            ]
+        )
+    )
+
+
+def _on_ended(session: Session) -> None:
+    _sessions.discard(session)
+    session.deleteLater()

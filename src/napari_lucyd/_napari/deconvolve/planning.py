@@ -1,0 +1,193 @@
+"""Plans and estimates of a run, made from the panel's parameters."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from napari_lucyd._napari.deconvolve.parameters import NUMBERS, STEPS, Parameters
+from napari_lucyd._napari.deconvolve.task import Estimate, ImageTask
+from napari_lucyd._napari.deconvolve.zarr_plan import check_room, plan_store
+from napari_lucyd._napari.psf.origins import Psf, check_steps
+from napari_lucyd._napari.widgets.fields import in_labels
+from napari_lucyd._napari.workers import garbage_collection, torch_loading
+from napari_lucyd._napari.workers.events import explain
+from napari_lucyd.deconvolution import scratch
+from napari_lucyd.text import bytes_text
+
+if TYPE_CHECKING:
+    from napari_lucyd.deconvolution import Job
+    from napari_lucyd.out_of_core import StoreJob
+
+
+def choose_method(task: ImageTask, should_stop: Callable[[], bool] | None = None) -> tuple[Any, Psf | None]:
+    """What `plan` is given for one image: a model, or a classical method; and the PSF of that.
+
+    Raises
+    ------
+    OSError, TypeError, ValueError
+        If it cannot be had; the message says why.
+    Cancelled
+        If ``should_stop`` says so while the PSF is computed.
+    """
+    from napari_lucyd.deconvolution import make_method
+
+    parameters = task.parameters
+    if not parameters.classical:
+        return torch_loading.get_model(parameters.model), None
+    axes = task.source.likely_axes(parameters.axes)
+    psf = parameters.psf.load(task.source, axes, should_stop)
+    check_steps(psf, task.source, axes)
+    try:
+        return make_method(parameters.method, psf.values, parameters.numbers), psf
+    except (TypeError, ValueError) as error:
+        where = f"PSF “{psf.name}”: " if "psf" in str(error) else ""
+        raise ValueError(where + in_labels(str(error), NUMBERS, Parameters)) from error
+
+
+def make_options(task: ImageTask, method: Any) -> dict[str, Any]:
+    """Keyword arguments of `napari_lucyd.deconvolution.plan` for one image.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `napari_lucyd.deconvolution.plan` does.
+    """
+    from napari_lucyd.deconvolution import plan
+
+    source, parameters = task.source, task.parameters
+    axes = parameters.axes or source.axes
+    if axes is None:
+        # A first look tells what the engine takes the axes for; it reads no voxel.
+        axes = plan(source.data, method, device="cpu", axes=None).axes
+    region = spatial_region(task.view, axes, parameters.z_range, source.shape)
+    options = parameters.options(source.voxel_size(axes), axes, region)
+    if not parameters.classical:
+        # A layer that the model has nothing for is not made; with none left, the engine says what there is.
+        parts = [name for name in parameters.parts if name in method.network.parts]
+        options["outputs"] = parts or parameters.parts
+    return options
+
+
+def make_job(
+    task: ImageTask, method: Any, should_stop: Callable[[], bool] | None = None
+) -> tuple[Job, tuple[slice, ...] | None]:
+    """Plan one image; results that would fill the memory go to temporary files.
+
+    Returns
+    -------
+    job, region
+        The plan, and the region it covers, over the spatial axes; None for the whole.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `napari_lucyd.deconvolution.plan` does.
+    """
+    from napari_lucyd.deconvolution import plan
+
+    options = make_options(task, method)
+    try:
+        job = plan(task.source.data, method, **options)
+    except ValueError as error:
+        raise ValueError(in_labels(str(error), STEPS, Parameters)) from error
+    size = scratch.result_bytes(job, len(options["outputs"]))
+    results = f"The results ({bytes_text(size)})"
+    if scratch.belongs_on_disk(size):
+        job = plan(task.source.data, method, **options, allocate=scratch.on_disk(should_stop))
+        job.warnings.append(f"{results} are kept on disk while their layers are there. {scratch.ADVICE}")
+    elif scratch.fills_memory(size):
+        job.warnings.append(f"{results} would fill the memory. {scratch.ADVICE}")
+    return job, options["region"]
+
+
+def make_store(task: ImageTask, method: Any) -> tuple[StoreJob, tuple[slice, ...] | None]:
+    """Plan one image whose results go to files; see `make_job`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Also where the files cannot be written.
+    """
+    options = make_options(task, method)
+    try:
+        return plan_store(task, method, options), options["region"]
+    except ValueError as error:
+        raise ValueError(in_labels(str(error), STEPS, Parameters)) from error
+
+
+def estimate(tasks: Sequence[ImageTask], should_stop: Callable[[], bool] | None = None) -> list[Estimate]:
+    """Memory and time of each image, for the line above Run; call it off the window's thread.
+
+    Nothing comes of it where ``should_stop``, which is asked while a PSF is computed, says so.
+    """
+    from napari_lucyd.deconvolution import Cancelled
+
+    with garbage_collection.held(), contextlib.suppress(Cancelled):
+        torch_loading.load()
+        return check_room([_estimate_one(task, should_stop) for task in tasks])
+    return []
+
+
+def _estimate_one(task: ImageTask, should_stop: Callable[[], bool] | None) -> Estimate:
+    from napari_lucyd.deconvolution import Cancelled
+
+    text = ""
+    try:
+        method, psf = choose_method(task, should_stop)
+        text = psf.describe() if psf else ""
+        if task.stem is not None:
+            store, region = make_store(task, method)
+            job = store.job
+        else:
+            store, (job, region) = None, make_job(task, method)
+        seconds = job.estimate_seconds()
+        return Estimate(task, job, method, seconds, region=region, psf_text=text, store=store)
+    except Cancelled:
+        raise
+    except Exception as error:  # told of in the panel, whatever it is
+        return Estimate(task, None, error=explain(error), psf_text=text)
+
+
+def spatial_region(
+    region: tuple[slice, ...] | None, axes: str, z_range: tuple[int, int] | None, shape: Sequence[int]
+) -> tuple[slice, ...] | None:
+    """Keep the spatial part of a region and cut it to a range of planes.
+
+    Parameters
+    ----------
+    region
+        One slice an axis of the image, or None for all of it.
+    axes
+        What each axis of the image is.
+    z_range
+        First and last plane, both included, or None for all.
+    shape
+        Of the image.
+
+    Returns
+    -------
+    tuple of slice or None
+        Over Z (where the image has it), Y, X; None if that is everything.
+
+    Raises
+    ------
+    ValueError
+        If the range of planes lies outside the region.
+    """
+    parts = list(region) if region is not None else [slice(0, size) for size in shape]
+    if z_range is not None and "Z" in axes:
+        axis = axes.index("Z")
+        first, last = sorted(z_range)
+        start, stop = max(parts[axis].start, first), min(parts[axis].stop, last + 1)
+        if start >= stop:
+            raise ValueError(
+                f"The Z range {first} to {last} and what is on screen (planes {parts[axis].start} to "
+                f"{parts[axis].stop - 1}) do not overlap; change the Z range."
+            )
+        parts[axis] = slice(start, stop)
+    spatial = tuple(parts[axes.index(name)] for name in "ZYX" if name in axes)
+    sizes = tuple(shape[axes.index(name)] for name in "ZYX" if name in axes)
+    whole = all(part.start == 0 and part.stop == size for part, size in zip(spatial, sizes, strict=True))
+    return None if whole else spatial

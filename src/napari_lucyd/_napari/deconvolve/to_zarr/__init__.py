@@ -1,0 +1,1 @@
+"""Runs whose results go to OME-Zarr files."""

@@ -1,0 +1,217 @@
+"""The layers of a run whose results go to files: there from the start, and filled as it goes."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
+
+from napari_lucyd._napari.deconvolve.to_zarr.growing_array import GrowingLevel
+from napari_lucyd._napari.deconvolve.to_zarr.worker import Begun, Grown, Halted, Range, Stored
+from napari_lucyd._napari.layers.viewer import unique_names
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+    from napari.viewer import Viewer
+
+# Between two looks at what has come: as often as one can follow, and never more than a small share of the
+# window's time.
+_PAUSE_SECONDS = 0.3
+_SHARE = 0.1
+# Between two layers that are added: the window draws what has come.
+_STEP_MS = 100
+_NOTHING = Range(None, None)
+
+
+class StoreLayers(QObject):
+    """Adds, refreshes and finishes the layers, one step a turn of the event loop.
+
+    Parameters
+    ----------
+    viewer
+        Gets the layers.
+    add
+        Called with data and keywords of a layer to add; returns it.
+    renewed
+        Called with a layer that was there, and is gone on with.
+    parent
+        Qt's owner.
+    """
+
+    idled = Signal()
+    """Nothing is left to do but refreshing."""
+
+    def __init__(
+        self,
+        viewer: Viewer,
+        add: Callable[[Any, dict[str, Any]], Image],
+        renewed: Callable[[Image], object],
+        parent: QObject,
+    ) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        self._add_image = add
+        self._renewed = renewed
+        # By where its store will be in the end; for as long as that is not finished.
+        self._layers: dict[Path, weakref.ref[Image]] = {}
+        self._levels: dict[Path, GrowingLevel] = {}
+        # What is known of the values, and what of it the layers show.
+        self._known: dict[Path, Range] = {}
+        self._ranges: dict[Path, Range] = {}
+        self._added: set[Path] = set()
+        self._changed: set[Path] = set()
+        self._steps: deque[Callable[[], object]] = deque()
+        self._worker = QTimer(self)
+        self._worker.setInterval(_STEP_MS)
+        self._worker.timeout.connect(self._next)
+        self._refresher = QTimer(self)
+        self._refresher.setSingleShot(True)
+        self._refresher.timeout.connect(self._refresh_next)
+
+    @property
+    def idle(self) -> bool:
+        """Whether all layers are there, and finished where their stores are."""
+        return not self._steps
+
+    def begun(self, event: Begun) -> None:
+        """Add the layers of an image; those that an earlier run left unfinished are gone on with."""
+        self._added = set()
+        new = [path for path, (levels, keywords) in event.layers.items() if not self._is_same(path, keywords)]
+        names = unique_names(
+            [event.layers[path][1]["name"] for path in new], {layer.name for layer in self.viewer.layers}
+        )
+        named = dict(zip(new, names, strict=True))
+        for path, (levels, keywords) in event.layers.items():
+            if path in named:
+                keywords = {**keywords, "name": named[path]}
+                self._do(partial(self._add, path, levels, keywords))
+            else:
+                self._do(partial(self._renew, path, levels, keywords))
+        self._do(event.added.set)
+
+    def grown(self, event: Grown) -> None:
+        """More of some layers is finished."""
+        self._known.update(event.ranges)
+        self._changed.update(event.seen)
+        self._schedule()
+
+    def stored(self, event: Stored) -> None:
+        """The layers of an image show the finished files from now on."""
+        for path, (levels, metadata) in event.layers.items():
+            self._do(partial(self._finish, path, levels, metadata))
+
+    def halted(self, event: Halted) -> None:
+        """Take empty layers away again; others stay as they are."""
+        for path in event.paths if not event.done else ():
+            if path in self._added:
+                self._do(partial(self._remove, path))
+
+    def _do(self, step: Callable[[], object]) -> None:
+        self._steps.append(step)
+        if not self._worker.isActive():
+            self._worker.start()
+
+    def _next(self) -> None:
+        if self._steps:
+            self._steps.popleft()()
+        if not self._steps:
+            self._worker.stop()
+            self.idled.emit()
+
+    # Steps
+
+    def _layer(self, path: Path) -> Image | None:
+        """The layer of an unfinished store, if the user has left it there."""
+        reference = self._layers.get(path)
+        layer = reference() if reference is not None else None
+        return layer if layer is not None and layer in self.viewer.layers else None
+
+    def _is_same(self, path: Path, keywords: dict[str, Any]) -> bool:
+        layer = self._layer(path)
+        return layer is not None and np.allclose(layer.translate, keywords["translate"])
+
+    def _add(self, path: Path, levels: list[GrowingLevel], keywords: dict[str, Any]) -> None:
+        # Of one resolution napari would show all of a volume in 3D; of several the lowest. But a plane that
+        # has several it would read once, and never again.
+        data: Any = levels if levels[0].ndim > 2 else levels[0]
+        layer = self._add_image(data, {**keywords, "multiscale": levels[0].ndim > 2, "cache": False})
+        self._layers[path], self._levels[path] = weakref.ref(layer), levels[0]
+        self._added.add(path)
+        low, high = keywords["contrast_limits"]
+        self._ranges[path] = Range((low, high), None)
+        self._changed.add(path)
+        self._schedule()
+
+    def _renew(self, path: Path, levels: list[GrowingLevel], keywords: dict[str, Any]) -> None:
+        layer = self._layer(path)
+        if layer is not None:
+            layer.data = levels if layer.multiscale else levels[0]
+            layer.metadata = {**layer.metadata, **keywords["metadata"]}
+            self._levels[path] = levels[0]
+            self._renewed(layer)
+            self._changed.add(path)
+            self._schedule()
+
+    def _adapt(self, path: Path, layer: Image) -> None:
+        """Follow the values that have come, unless the user has set the limits."""
+        known, before = self._known.pop(path, None), self._ranges.get(path, _NOTHING)
+        if known is None or known == before:
+            return
+        shown = tuple(layer.contrast_limits)
+        low, high = layer.contrast_limits_range
+        reach = (*(known.reach or ()), *(known.limits or ()), low, high)
+        layer.contrast_limits_range = (min(reach), max(reach))
+        if known.limits is not None and before.limits is not None and np.allclose(shown, before.limits):
+            layer.contrast_limits = known.limits
+        self._ranges[path] = replace(known, limits=known.limits or before.limits)
+
+    def _finish(self, path: Path, levels: list[Any], metadata: dict[str, Any]) -> None:
+        layer = self._layer(path)
+        if layer is not None:
+            self._adapt(path, layer)
+            layer.data = levels if layer.multiscale else levels[0]
+            layer.metadata = {**layer.metadata, **metadata}
+        self._forget(path)
+
+    def _remove(self, path: Path) -> None:
+        layer = self._layer(path)
+        if layer is not None:
+            self.viewer.layers.remove(layer)
+        self._forget(path)
+
+    def _forget(self, path: Path) -> None:
+        for known in (self._layers, self._levels, self._known, self._ranges):
+            known.pop(path, None)
+        self._changed.discard(path)
+
+    # What is shown
+
+    def _schedule(self, seconds: float = _PAUSE_SECONDS) -> None:
+        if not self._refresher.isActive():
+            self._refresher.start(int(1000 * seconds))
+
+    def _refresh_next(self) -> None:
+        """Show what has come of one layer."""
+        began = time.monotonic()
+        for path in list(self._known):
+            if (layer := self._layer(path)) is not None:
+                self._adapt(path, layer)
+        if not self._changed:
+            return
+        path = self._changed.pop()
+        layer, level = self._layer(path), self._levels.get(path)
+        if layer is not None and level is not None and layer.visible:
+            layer.refresh(extent=False, highlight=False)
+            if level.behind:
+                self._changed.add(path)
+        if self._changed:
+            taken = time.monotonic() - began
+            self._schedule(max(_PAUSE_SECONDS / len(self._changed), taken / _SHARE))

@@ -1,0 +1,325 @@
+"""A run whose results go to files, as a generator of events, for a worker thread; see `worker.run`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_lucyd._napari.deconvolve.planning import choose_method, make_store
+from napari_lucyd._napari.deconvolve.task import Event, Failed, ImageTask, Stopped, stopped_text
+from napari_lucyd._napari.deconvolve.to_zarr.growing_array import GrowingArray, GrowingLevel
+from napari_lucyd._napari.deconvolve.zarr_plan import files_text
+from napari_lucyd._napari.layers.results import (
+    DIVERGING,
+    deviation,
+    layer_keywords,
+    layer_metadata,
+    with_psf_origin,
+)
+from napari_lucyd._napari.layers.source_layer import SourceLayer
+from napari_lucyd._napari.psf.origins import Psf
+from napari_lucyd._napari.workers import torch_loading
+from napari_lucyd._napari.workers.events import Advanced, Note, RunError, explain
+from napari_lucyd.text import duration_text
+
+if TYPE_CHECKING:
+    from napari_lucyd.deconvolution import Progress
+    from napari_lucyd.out_of_core import StoreJob
+
+_PATIENCE_SECONDS = 2
+# Of what another run had finished, so many parts are looked at for the range of values.
+_LOOKED_AT = 8
+_CENTRES = {"correction_mask": 0.0, "update_term": 1.0}
+# Until there is something to go by: of the image's contrast range, and of 1.
+_FIRST_REACH = {"correction_mask": 0.25, "update_term": 0.5}
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values of a part, as far as they are known.
+
+    Parameters
+    ----------
+    limits
+        To show it by; None where those of the image serve.
+    reach
+        Lowest and highest value.
+    """
+
+    limits: tuple[float, float] | None
+    reach: tuple[float, float] | None
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The stores of an image are there: by the place where each will be in the end, what to show.
+
+    Whoever hears it says so by setting ``added``: the run waits a little, to let the window add its layers.
+    """
+
+    layers: dict[Path, tuple[list[GrowingLevel], dict[str, Any]]]
+    added: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True)
+class Grown:
+    """More is finished: the range of each store's values, and the stores where it would be seen."""
+
+    ranges: dict[Path, Range]
+    seen: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An image is done: of each store the resolutions and the layer's metadata; and what to tell."""
+
+    layers: dict[Path, tuple[list[Any], dict[str, Any]]]
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Halted:
+    """An image was not finished, for a cancel or an error; what is, is kept in the stores.
+
+    The text says so, and is empty where nothing is. It is told with what stopped the image.
+    """
+
+    paths: tuple[Path, ...]
+    done: int
+    text: str
+
+
+def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator[Any]:
+    """Deconvolve images into files, one after another.
+
+    Parameters
+    ----------
+    tasks
+        The images, each with a stem.
+    should_stop
+        As of `worker.run`.
+
+    Yields
+    ------
+    Event, Begun, Grown, Stored or Halted
+        At least one a part.
+
+    Raises
+    ------
+    RunError
+        In place of any RuntimeError that is not tied to one image.
+    EngineError
+        If torch cannot be loaded.
+    """
+    try:
+        yield from _run(tasks, should_stop)
+    except RuntimeError as error:
+        raise RunError(explain(error)) from error
+
+
+def _run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator[Any]:
+    if not torch_loading.is_loaded():
+        yield Note("Loading PyTorch…")
+    torch_loading.load()
+    _prepare_dask()
+    from napari_lucyd.deconvolution import Cancelled
+
+    complete = 0
+    for number, task in enumerate(tasks):
+        where = f"“{task.source.name}”" + (f" ({number + 1} of {len(tasks)})" if len(tasks) > 1 else "")
+        yield Note(f"Preparing {where}…")
+        try:
+            method, psf = choose_method(task, should_stop)
+            store, region = make_store(task, method)
+            image = _Image(task, store, method.name, psf, region, number > 0)
+        except Cancelled:
+            yield Stopped(stopped_text(tasks[number:], anything=complete > 0))
+            return
+        except Exception as error:
+            yield Failed(task, explain(error))
+            continue
+        try:
+            for event in image.run(should_stop, where):
+                yield of_all(event, number, len(tasks)) if isinstance(event, Advanced) else event
+            complete += 1
+        except Cancelled:
+            halted = image.halted()
+            yield halted
+            left = tasks[number + 1 :] if halted.text else tasks[number:]
+            yield Stopped(stopped_text(left, anything=complete > 0, kept=halted.text))
+            return
+        except Exception as error:
+            halted = image.halted()
+            yield Failed(task, "\n".join(text for text in (explain(error), halted.text) if text))
+            yield halted
+        finally:
+            store.close()
+
+
+def of_all(event: Advanced, number: int, images: int) -> Advanced:
+    """How far a run over several images is, each counted alike: those to come are not planned yet.
+
+    Parameters
+    ----------
+    event
+        Of one of them.
+    number
+        How many came before it.
+    images
+        How many there are.
+    """
+    left, own = event.seconds_left, event.total - event.done
+    later = event.total * (images - number - 1)
+    if left is not None and later:
+        left = left * (own + later) / own if own else None
+    done, total = number * event.total + event.done, images * event.total
+    return replace(event, done=done, total=total, seconds_left=left)
+
+
+class _Image:
+    """One image of a run."""
+
+    def __init__(
+        self,
+        task: ImageTask,
+        store: StoreJob,
+        method: str,
+        psf: Psf | None,
+        region: tuple[slice, ...] | None,
+        follows: bool,
+    ) -> None:
+        self._task, self._store = task, store
+        self._method, self._psf, self._region = method, psf, region
+        self._follows = follows
+        self._growing: dict[str, GrowingArray] = {}
+        self._ranges: dict[str, Range] = {}
+        self._done = self._total = 0
+
+    def run(self, should_stop: Callable[[], bool], where: str) -> Iterator[Event | Begun | Grown | Stored]:
+        """Begin, or go on; the errors are those of `StoreJob.steps`, and Cancelled."""
+        began = time.monotonic()
+        store, device = self._store, self._store.job.device.name
+        finished = store.begin()
+        self._done = len(finished)
+        self._growing = {part: GrowingArray(path, finished) for part, path in store.partial.items()}
+        for region in finished[:: max(1, len(finished) // _LOOKED_AT)]:
+            self._look(region)
+        begun = Begun({store.destinations[part]: self._shown(part) for part in self._growing})
+        yield begun
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while not (begun.added.wait(0.02) or should_stop() or time.monotonic() > end):
+            pass
+        goes_on = f", going on after {len(finished)} finished parts" if finished else ""
+        yield Note(f"Deconvolving {where} on {device}{goes_on}…")
+        for step in store.steps(should_stop):
+            self._done, self._total = step.done, step.total
+            yield from self._advance(step, where)
+        yield self._stored(began, len(finished))
+
+    def halted(self) -> Halted:
+        """What there is after a cancel or an error."""
+        name = self._task.source.name
+        paths = tuple(self._store.destinations.values()) if self._growing else ()
+        if not self._done:
+            return Halted(paths, 0, "")
+        share = f"{self._done} of {self._total} parts" if self._total else f"{self._done} parts"
+        kept = next(iter(self._store.partial.values()))
+        text = (
+            f"Stopped after {share} of “{name}”, which are kept in {kept}. Run with the same choices goes on "
+            "from there."
+        )
+        return Halted(paths, self._done, text)
+
+    def _advance(self, step: Progress, where: str) -> Iterator[Event | Grown]:
+        if any(part.stop > part.start for part in step.region):
+            self._look(step.region)
+            paths = self._store.destinations
+            seen = tuple(paths[part] for part, store in self._growing.items() if store.add(step.region))
+            yield Grown({paths[part]: known for part, known in self._ranges.items()}, seen)
+        else:
+            yield Note(f"Finishing {where}: {step.message}…")
+        yield Advanced(step.done, step.total, step.seconds_left, where)
+
+    def _look(self, region: tuple[slice, ...]) -> None:
+        """Take the range of what a region holds into account."""
+        for part, store in self._growing.items():
+            values = store.sample(region)
+            values = values[np.isfinite(values)]
+            if not values.size:
+                continue
+            known = self._ranges.get(part)
+            centre = _CENTRES.get(part)
+            low, high = float(values.min()), float(values.max())
+            before = known.limits if known is not None and known.reach is not None else None
+            if known is not None and known.reach is not None:
+                low, high = min(low, known.reach[0]), max(high, known.reach[1])
+            limits = None
+            if centre is not None:
+                reach = max(deviation(values, centre), before[1] - centre if before else 0.0)
+                limits = (centre - reach, centre + reach)
+            self._ranges[part] = Range(limits, (low, high))
+
+    def _shown(self, part: str) -> tuple[list[GrowingLevel], dict[str, Any]]:
+        """The resolutions of an unfinished store, and its layer's keywords."""
+        from napari_lucyd.io.zarr import pyramid
+
+        source, job = self._task.source, self._store.job
+        factors = pyramid(job.output_shape, job.axes, source.voxel_size(job.axes))
+        known = self._ranges.setdefault(part, Range(_first_limits(part, source), None))
+        keywords = {
+            **layer_keywords(
+                source,
+                part,
+                self._method,
+                axes=job.axes,
+                region=self._region,
+                additive=self._follows and source.blending == "additive",
+            ),
+            **source.display,
+            "metadata": self._metadata(part, job.result().recipe),
+        }
+        if known.limits is not None:
+            keywords |= {"contrast_limits": list(known.limits), "colormap": DIVERGING, "gamma": 1.0}
+        return [GrowingLevel(self._growing[part], each) for each in factors], keywords
+
+    def _stored(self, began: float, resumed: int) -> Stored:
+        from napari_lucyd.io.zarr import open_levels
+
+        store, name = self._store, self._task.source.name
+        recipe = store.recipe()
+        layers = {
+            path: (open_levels(path), self._metadata(part, recipe))
+            for part, path in store.destinations.items()
+        }
+        paths = list(store.destinations.values())
+        before = f", {resumed} of {self._total} parts before" if resumed else ""
+        text = (
+            f"“{name}” done in {duration_text(time.monotonic() - began)} on {store.job.device.name}{before}: "
+            f"{files_text([path.name for path in paths])} in {paths[0].parent}."
+        )
+        return Stored(layers, (text, *recipe["warnings"]))
+
+    def _metadata(self, part: str, recipe: dict[str, Any]) -> dict[str, Any]:
+        origin = self._psf.origin if self._psf else None
+        return layer_metadata(with_psf_origin(recipe, origin), part, self._task.source)
+
+
+def _prepare_dask() -> None:
+    """Let dask import what it does at its first look, before the window is busy with layers, or does it."""
+    import dask.array
+
+    dask.array.zeros(1).compute()  # type: ignore[no-untyped-call]
+
+
+def _first_limits(part: str, source: SourceLayer) -> tuple[float, float] | None:
+    if part not in _CENTRES:
+        return None
+    low, high = source.display["contrast_limits"]
+    reach = _FIRST_REACH[part] * ((high - low) if part == "correction_mask" else 1.0) or 1.0
+    return _CENTRES[part] - reach, _CENTRES[part] + reach

@@ -1,0 +1,162 @@
+"""A run over one or more images as a generator of events, for a worker thread.
+
+Nothing here touches the window. Errors end up as events, one bad image does not stop the others, and no
+`RuntimeError` leaves the generator: superqt's worker would swallow it and neither report it nor finish.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from napari_lucyd._napari.deconvolve.planning import choose_method, make_job
+from napari_lucyd._napari.deconvolve.task import (
+    Event,
+    Failed,
+    Finished,
+    ImageTask,
+    Stopped,
+    stopped_text,
+)
+from napari_lucyd._napari.layers.results import result_layers
+from napari_lucyd._napari.psf.origins import Psf
+from napari_lucyd._napari.workers import torch_loading
+from napari_lucyd._napari.workers.events import Advanced, Note, RunError, explain
+
+if TYPE_CHECKING:
+    from napari_lucyd.deconvolution import Job
+
+
+def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator[Event]:
+    """Deconvolve images one after another.
+
+    Parameters
+    ----------
+    tasks
+        The images.
+    should_stop
+        Asked between tiles or iterations and, by the engine, within them; and while a PSF is computed.
+
+    Yields
+    ------
+    Event
+        At least one a tile, or iteration.
+
+    Raises
+    ------
+    RunError
+        In place of any RuntimeError that is not tied to one image.
+    EngineError
+        If torch cannot be loaded.
+    """
+    try:
+        yield from _run(tasks, should_stop)
+    except RuntimeError as error:
+        raise RunError(explain(error)) from error
+
+
+def _run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator[Event]:
+    if not torch_loading.is_loaded():
+        yield Note("Loading PyTorch…")
+    torch_loading.load()
+    from napari_lucyd.compute.device import keeping_memory
+
+    with keeping_memory():
+        yield from _run_loaded(tasks, should_stop)
+
+
+def _run_loaded(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator[Event]:
+    from napari_lucyd.deconvolution import Cancelled
+
+    if any(task.parameters.classical for task in tasks):
+        yield Note("Preparing the PSF…")
+    planned = []
+    for task in tasks:
+        try:
+            method, psf = choose_method(task, should_stop)
+            planned.append((task, psf, method, *make_job(task, method, should_stop)))
+        except Cancelled:
+            yield Stopped(stopped_text([], anything=False))
+            return
+        except Exception as error:
+            yield Failed(task, explain(error))
+    before, complete = 0, 0
+    for number, (task, psf, method, job, region) in enumerate(planned):
+        where = f"“{task.source.name}”" + (f" ({number + 1} of {len(planned)})" if len(planned) > 1 else "")
+        yield Note(f"Deconvolving {where} on {job.device.name}…")
+        began = time.monotonic()
+        finished, stopped = 0, False
+        try:
+            for step in job.steps(should_stop):
+                finished += math.prod(part.stop - part.start for part in step.region)
+                # Both change in a run: tiles are cut for want of memory, iterations end early.
+                total = before + sum(later.tiles for _, _, _, later, _ in planned[number:])
+                yield Advanced(before + step.done, total, _remaining(step, job, total, before), where)
+        except Cancelled:
+            stopped = True
+        except Exception as error:
+            yield Failed(task, explain(error))
+            before += job.tiles
+            continue
+        before += job.tiles
+        left = [later for later, *_ in planned[number:]]
+        if stopped and not finished:
+            yield Stopped(stopped_text(left, anything=complete > 0))
+            return
+        share = finished / math.prod(job.output_shape)
+        kept = f"Stopped after {share:.0%} of “{task.source.name}”."
+        try:
+            yield _finish(task, method.name, psf, job, region, began, not stopped, share, number)
+            complete += 1
+        except Exception as error:
+            yield Failed(task, explain(error))
+            kept = ""
+        if stopped:
+            yield Stopped(stopped_text(left[1:], anything=complete > 0, kept=kept))
+            return
+
+
+def _finish(
+    task: ImageTask,
+    method: str,
+    psf: Psf | None,
+    job: Job,
+    region: tuple[slice, ...] | None,
+    began: float,
+    complete: bool,
+    share: float,
+    number: int,
+) -> Finished:
+    result = job.result()
+    layers = result_layers(
+        task.source,
+        result,
+        method,
+        axes=job.axes,
+        region=region,
+        # Channels shown by addition: the first output covers what is below, the others add to it.
+        additive=number > 0 and task.source.blending == "additive",
+        psf_origin=psf.origin if psf else None,
+    )
+    return Finished(
+        task,
+        result,
+        layers,
+        time.monotonic() - began,
+        complete,
+        share,
+        job.device.name,
+        tuple(str(warning) for warning in getattr(result, "warnings", ()) or ()),
+    )
+
+
+def _remaining(step: Any, job: Job, total: int, before: int) -> float | None:
+    if step.seconds_left is None or step.done == 0:
+        return step.seconds_left
+    tiles_left = total - before - step.done
+    own_left = job.tiles - step.done
+    if own_left <= 0:
+        return step.seconds_left if tiles_left == 0 else None
+    return float(step.seconds_left) * tiles_left / own_left

@@ -1,0 +1,123 @@
+"""Where results go that are written to files: names, what is in the way, room on the disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_lucyd._napari.layers.saving import file_name
+from napari_lucyd.text import bytes_text
+
+if TYPE_CHECKING:
+    from napari_lucyd._napari.deconvolve.task import Estimate, ImageTask
+    from napari_lucyd.out_of_core import StoreJob
+
+SUFFIX = ".ome.zarr"
+
+
+def stems(folder: Path, names: Sequence[str]) -> list[Path]:
+    """What the files of each layer begin with: its name, with a number where two would have the same.
+
+    Examples
+    --------
+    >>> [path.name for path in stems(Path("results"), ["a/b", "a:b", "c"])]
+    ['a_b', 'a_b_2', 'c']
+    """
+    found: list[str] = []
+    for name in names:
+        stem, number = file_name(name), 1
+        candidate = stem
+        # Some disks take capitals and small letters for the same.
+        while candidate.lower() in [other.lower() for other in found]:
+            number += 1
+            candidate = f"{stem}_{number}"
+        found.append(candidate)
+    return [folder / name for name in found]
+
+
+def plan_store(task: ImageTask, method: Any, options: dict[str, Any]) -> StoreJob:
+    """Plan the run of one image into files beside each other.
+
+    Parameters
+    ----------
+    task
+        With a stem.
+    method
+        Model, or classical method.
+    options
+        Of `napari_lucyd.deconvolution.plan`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        See `napari_lucyd.out_of_core.plan_to_zarr`; or if a finished result exists, or the disk is full.
+    """
+    from napari_lucyd.out_of_core import plan_to_zarr
+
+    stem = task.stem
+    if stem is None:
+        raise ValueError("Choose a folder for the results.")
+    if not stem.parent.is_dir():
+        raise ValueError(f"The folder {stem.parent} is not there any more; choose another for the results.")
+    out = {part: stem.with_name(f"{stem.name}_{part}{SUFFIX}") for part in options["outputs"]}
+    job = plan_to_zarr(task.source.data, method, out, unit=task.source.unit, **options)
+    there = [path.name for path in job.destinations.values() if path.exists()]
+    if there:
+        raise ValueError(
+            f"{files_text(there)} is in the folder already. Nothing is overwritten: choose another folder, "
+            "or rename the layer."
+        )
+    job.check()
+    return job
+
+
+def check_room(estimates: Sequence[Estimate]) -> list[Estimate]:
+    """Refuse images for whose results the disk has no room beside those of the others."""
+    stores = [entry.store for entry in estimates if entry.store is not None]
+    if len(stores) < 2:  # each by itself was checked when it was planned
+        return list(estimates)
+    free = _free(stores)
+    checked, taken = [], 0
+    for entry in estimates:
+        taken += entry.store.bytes if entry.store is not None else 0
+        if entry.store is not None and taken > free:
+            text = (
+                f"All results together may take {bytes_text(taken)}, and the disk has {bytes_text(free)}: "
+                "make room, or choose fewer images or layers."
+            )
+            entry = replace(entry, job=None, store=None, error=text)
+        checked.append(entry)
+    return checked
+
+
+def files_text(names: Sequence[str]) -> str:
+    """Names of files, shortened.
+
+    Examples
+    --------
+    >>> files_text(["a.ome.zarr", "b.ome.zarr", "c.ome.zarr"])
+    'a.ome.zarr (and 2 more)'
+    """
+    return names[0] + (f" (and {len(names) - 1} more)" if len(names) > 1 else "")
+
+
+def disk_line(stores: Sequence[StoreJob]) -> str:
+    """What the results take on disk, in words."""
+    size = sum(store.bytes for store in stores)
+    text = f"Up to {bytes_text(size)} on disk."
+    if any(path.exists() for store in stores for path in store.partial.values()):
+        text += (
+            " An unfinished result is there: with the choices that it was begun with, Run goes on with it."
+        )
+    return text
+
+
+def _free(stores: Sequence[StoreJob]) -> int:
+    """What the disk has, with what unfinished results take of it already."""
+    partial = [path for store in stores for path in store.partial.values()]
+    files = (file for path in partial if path.exists() for file in path.rglob("*"))
+    there = sum(file.stat().st_size for file in files if file.is_file())
+    return shutil.disk_usage(partial[0].parent).free + there

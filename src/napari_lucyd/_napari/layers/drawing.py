@@ -1,0 +1,185 @@
+"""What the user sees and draws, read from the viewer; and the side-by-side view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from napari.layers import Shapes
+
+from napari_lucyd._napari.layers.coordinates import linear_matrix, to_data, to_world
+from napari_lucyd._napari.layers.source_layer import SPATIAL
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+    from napari.viewer import Viewer
+
+RECTANGLE_LAYER = "LUCYD region"
+LINE_LAYER = "LUCYD line"
+
+
+def on_screen(layer: Image, viewer: Viewer) -> tuple[slice, ...] | None:
+    """The part of a layer that lies within the canvas, one slice an axis; None if all of it may.
+
+    In 3D nothing is cut off along the view, so that the whole is returned.
+    """
+    if viewer.dims.ndisplay != 2:
+        return None
+    shape = layer.data[0].shape if layer.multiscale else layer.data.shape
+    displayed = _layer_axes(viewer.dims.displayed, viewer.dims.ndim, layer.ndim)
+    factors = layer.downsample_factors[layer.data_level] if layer.multiscale else np.ones(layer.ndim)
+    return bounding_slices(np.asarray(layer.corner_pixels) * factors, shape[: layer.ndim], displayed)
+
+
+def rectangle_layer(viewer: Viewer) -> Shapes | None:
+    """The shapes layer that holds the rectangle: the active one, else ours, else the topmost with a shape."""
+    active = viewer.layers.selection.active
+    drawn = [layer for layer in _shapes(viewer) if any(kind != "line" for kind in layer.shape_type)]
+    if active in drawn:
+        return active
+    ours = [layer for layer in drawn if layer.name.startswith(RECTANGLE_LAYER)]
+    return (ours or drawn or [None])[-1]
+
+
+def line_layer(viewer: Viewer) -> Shapes | None:
+    """The shapes layer that holds the line: the active one, else ours, else the topmost with a line."""
+    active = viewer.layers.selection.active
+    drawn = [layer for layer in _shapes(viewer) if "line" in layer.shape_type]
+    if active in drawn:
+        return active
+    ours = [layer for layer in drawn if layer.name.startswith(LINE_LAYER)]
+    return (ours or drawn or [None])[-1]
+
+
+def drawn_line(viewer: Viewer) -> np.ndarray | None:
+    """The ends of the drawn line in the world, (2, ndim of the viewer): the selected line, else the last.
+
+    The line counts along the axes on display and those that it was drawn along. Along all others the current
+    position does: the line goes with the sliders.
+    """
+    shapes = line_layer(viewer)
+    if shapes is None:
+        return None
+    lines = [index for index, kind in enumerate(shapes.shape_type) if kind == "line"]
+    index = max(shapes.selected_data & set(lines), default=lines[-1])
+    drawn = to_world(shapes, shapes.data[index], viewer)
+    ends = np.tile(np.asarray(viewer.dims.point, float), (2, 1))
+    # Shapes have the last axes.
+    offset = ends.shape[1] - drawn.shape[1]
+    displayed = viewer.dims.displayed if viewer.dims.ndisplay == 2 else ()
+    for axis in range(drawn.shape[1]):
+        if np.ptp(drawn[:, axis]) > 0 or axis + offset in displayed:
+            ends[:, axis + offset] = drawn[:, axis]
+    return ends
+
+
+def drawn_rectangle(layer: Image, viewer: Viewer) -> tuple[slice, ...]:
+    """The part of a layer within the drawn shape: the selected one, else the last.
+
+    Raises
+    ------
+    ValueError
+        If nothing is drawn, or not over this image.
+    """
+    shapes = rectangle_layer(viewer)
+    if shapes is None:
+        raise ValueError("There is no rectangle yet: press Draw and draw one on the image.")
+    index = max(shapes.selected_data) if shapes.selected_data else len(shapes.data) - 1
+    world = to_world(shapes, shapes.data[index], viewer)
+    if world.shape[1] < layer.ndim:
+        # Shapes drawn before the image was there have fewer axes: they count at every step of the others.
+        point = np.asarray(viewer.dims.point)[-layer.ndim :]
+        leading = np.broadcast_to(
+            point[: layer.ndim - world.shape[1]], (len(world), layer.ndim - world.shape[1])
+        )
+        world = np.hstack([leading, world])
+    points = to_data(layer, world[:, -layer.ndim :], viewer)
+    spanned = [axis for axis in range(layer.ndim) if np.ptp(points[:, axis]) > 0]
+    shape = layer.data[0].shape if layer.multiscale else layer.data.shape
+    region = bounding_slices(points, shape[: layer.ndim], spanned or (layer.ndim - 2, layer.ndim - 1))
+    if region is None:
+        raise ValueError(f"The rectangle in “{shapes.name}” lies outside “{layer.name}”.")
+    return region
+
+
+def start_drawing(viewer: Viewer, layer: Image, name: str = RECTANGLE_LAYER) -> Shapes:
+    """Add a shapes layer of ours, or take it up again, with the tool in hand for what it holds."""
+    ours = [other for other in _shapes(viewer) if other.name.startswith(name)]
+    shapes = ours[-1] if ours else viewer.add_shapes(**_shapes_keywords(viewer, layer, name))
+    viewer.layers.selection.active = shapes
+    shapes.visible = True
+    shapes.mode = "add_line" if name == LINE_LAYER else "add_rectangle"
+    return shapes
+
+
+def _shapes(viewer: Viewer) -> list[Shapes]:
+    return [layer for layer in viewer.layers if isinstance(layer, Shapes)]
+
+
+def _shapes_keywords(viewer: Viewer, layer: Image, name: str) -> dict[str, Any]:
+    state = layer.as_layer_data_tuple()[1]
+    keywords = {key: state[key] for key in SPATIAL}
+    shape = layer.data[0].shape if layer.multiscale else layer.data.shape
+    ndim = layer.ndim
+    lying = tuple(viewer.dims.displayed) == (viewer.dims.ndim - 2, viewer.dims.ndim - 1)
+    plain = np.allclose(linear_matrix(state), np.diag(layer.scale)) and np.allclose(
+        state["affine"], np.eye(ndim + 1)
+    )
+    if lying and plain:
+        # A rectangle of two axes shows on every plane.
+        ndim = 2
+        keywords = {key: keywords[key][-2:] for key in ("scale", "translate", "units", "axis_labels")}
+    return {
+        **keywords,
+        "name": name,
+        "ndim": ndim,
+        "face_color": "transparent",
+        "edge_color": "#ffcc33",
+        "edge_width": max(0.5, max(shape[-2:]) / 250),
+    }
+
+
+def _layer_axes(displayed: Sequence[int], viewer_ndim: int, layer_ndim: int) -> tuple[int, ...]:
+    # A layer with fewer axes than the viewer has the last ones.
+    offset = viewer_ndim - layer_ndim
+    return tuple(axis - offset for axis in displayed if axis >= offset)
+
+
+def bounding_slices(
+    points: npt.ArrayLike, shape: Sequence[int], displayed: Sequence[int]
+) -> tuple[slice, ...] | None:
+    """The smallest block of voxels that holds some points, along the axes on display.
+
+    Parameters
+    ----------
+    points
+        (N, ndim) in voxels of the image; a voxel reaches half a step about its index.
+    shape
+        Of the image.
+    displayed
+        The axes that the points span; along all others the block is as long as the image.
+
+    Returns
+    -------
+    tuple of slice or None
+        One an axis, with whole bounds within the image; None if no voxel is inside.
+
+    Examples
+    --------
+    >>> bounding_slices([[1.6, 2.0], [3.4, 9.0]], (5, 5), (0, 1))
+    (slice(2, 4, None), slice(2, 5, None))
+    """
+    points = np.atleast_2d(np.asarray(points, float))
+    region = []
+    for axis, size in enumerate(shape):
+        start, stop = 0, int(size)
+        if axis in displayed:
+            low, high = points[:, axis].min(), points[:, axis].max()
+            start = max(0, int(np.floor(low + 0.5)))
+            stop = min(stop, int(np.floor(high + 0.5)) + 1)
+        if start >= stop:
+            return None
+        region.append(slice(start, stop))
+    return tuple(region)

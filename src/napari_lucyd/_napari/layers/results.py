@@ -1,0 +1,189 @@
+"""Result layers: their names, places, colours and metadata."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.utils import Colormap
+
+from napari_lucyd._napari.layers.coordinates import linear_matrix
+from napari_lucyd._napari.layers.source_layer import SourceLayer
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, RANGE_KEY
+
+if TYPE_CHECKING:
+    from napari_lucyd.deconvolution import Result
+
+
+# Limits come from at most this many voxels: enough for the percentiles below, and quick on any volume.
+_SAMPLE = 1_000_000
+
+
+_PLANES = 64
+
+
+# The share of voxels beyond the limits of a diverging map; a single hot voxel must not flatten it.
+_BEYOND = 0.1
+
+
+# Black in the middle: what the network left alone stays dark on napari's black canvas.
+_COLD_TO_WARM = [
+    [0.62, 0.93, 1.00],
+    [0.16, 0.56, 0.95],
+    [0.05, 0.20, 0.50],
+    [0.02, 0.02, 0.03],
+    [0.50, 0.12, 0.05],
+    [0.93, 0.42, 0.13],
+    [1.00, 0.91, 0.56],
+]
+
+
+DIVERGING = Colormap(_COLD_TO_WARM, name="lucyd diverging", display_name="LUCYD diverging")
+
+
+def place_region(spatial: dict[str, Any], start: Sequence[int]) -> dict[str, Any]:
+    """The spatial keywords of a part of a layer that begins at voxel `start`.
+
+    Parameters
+    ----------
+    spatial
+        Of the whole layer.
+    start
+        First voxel of the part, one an axis.
+    """
+    offset = linear_matrix(spatial) @ np.asarray(start, float)
+    return {**spatial, "translate": np.asarray(spatial["translate"], float) + offset}
+
+
+def starts(axes: str, region: tuple[slice, ...] | None) -> tuple[int, ...]:
+    """First voxel of a spatial region along every axis of the image."""
+    if region is None:
+        return (0,) * len(axes)
+    spatial = [name for name in "ZYX" if name in axes]
+    first = dict(zip(spatial, (part.start or 0 for part in region), strict=True))
+    return tuple(first.get(name, 0) for name in axes)
+
+
+def result_layers(
+    source: SourceLayer,
+    result: Result,
+    method: str,
+    *,
+    axes: str,
+    region: tuple[slice, ...] | None,
+    additive: bool = False,
+    psf_origin: dict[str, Any] | None = None,
+) -> list[tuple[np.ndarray, dict[str, Any], str]]:
+    """The layers of one result, lowest first.
+
+    Parameters
+    ----------
+    source
+        The layer that was deconvolved.
+    result
+        What the engine returned.
+    method
+        Name of the model, or of the classical method, for the layers' names.
+    axes
+        What each axis of the source is.
+    region
+        The part that was computed, over the spatial axes.
+    additive
+        Whether the output is added to what is shown below it (the second and further channels of a run).
+    psf_origin
+        Where a classical method's PSF came from; goes into the recipe.
+
+    Returns
+    -------
+    list of LayerData
+        (data, keywords, "image"). The output is visible; the others lie hidden above it, so that showing
+        one of them covers the output without hiding it.
+    """
+    recipe = with_psf_origin(result.recipe, psf_origin)
+    layers = []
+    for quantity in PARTS:
+        data = getattr(result, quantity)
+        if data is None:
+            continue
+        keywords = layer_keywords(source, quantity, method, axes=axes, region=region, additive=additive)
+        appearance = _appearance(quantity, data, source)
+        layers.append(
+            (data, {**keywords, **appearance, "metadata": layer_metadata(recipe, quantity, source)}, "image")
+        )
+    if layers and not any(keywords["visible"] for _, keywords, _ in layers):
+        layers[0][1]["visible"] = True
+    return layers
+
+
+def layer_keywords(
+    source: SourceLayer,
+    quantity: str,
+    method: str,
+    *,
+    axes: str,
+    region: tuple[slice, ...] | None,
+    additive: bool,
+) -> dict[str, Any]:
+    """What a result's layer is called and where it lies; parameters as of `result_layers`."""
+    return {
+        "name": f"{source.name} – {PART_NAMES[quantity]} ({method})",
+        **place_region(source.spatial, starts(axes, region)),
+        "blending": "additive" if additive and quantity == "output" else "translucent_no_depth",
+        "visible": quantity == "output",
+    }
+
+
+def layer_metadata(recipe: dict[str, Any], quantity: str, source: SourceLayer) -> dict[str, Any]:
+    """The metadata of a result's layer."""
+    return {METADATA_KEY: {**recipe, "quantity": quantity, "source": source.name}}
+
+
+def with_psf_origin(recipe: dict[str, Any], origin: dict[str, Any] | None) -> dict[str, Any]:
+    """A recipe that says where the PSF of a classical method came from."""
+    return recipe if origin is None else {**recipe, "psf": {**recipe["psf"], "origin": origin}}
+
+
+def _appearance(quantity: str, data: np.ndarray, source: SourceLayer) -> dict[str, Any]:
+    if quantity in ("output", "intermediate"):
+        # The slider has to reach what is new in the result as well.
+        limits = source.display["contrast_limits"]
+        values = sampled(data)
+        values = values[np.isfinite(values)]
+        reach = [min(limits[0], values.min()), max(limits[1], values.max())] if values.size else limits
+        return {**source.display, RANGE_KEY: [float(limit) for limit in reach]}
+    centre = 1.0 if quantity == "update_term" else 0.0
+    reach = deviation(data, centre)
+    return {"contrast_limits": [centre - reach, centre + reach], "colormap": DIVERGING}
+
+
+def deviation(data: np.ndarray, centre: float) -> float:
+    """How far a quantity strays from its centre, but for the most extreme voxels; never 0."""
+    sample = np.abs(sampled(data) - centre)
+    sample = sample[np.isfinite(sample)]
+    reach = float(np.percentile(sample, 100 - _BEYOND)) if sample.size else 0.0
+    return reach or (float(sample.max()) if sample.size else 0.0) or 1.0
+
+
+def sampled(data: np.ndarray) -> np.ndarray:
+    """About a million values; of large data from some planes alone, for a file is read in pages."""
+    if data.size <= _SAMPLE:
+        return np.asarray(data)
+    planes = data.reshape(-1, *data.shape[-2:])
+    count = min(len(planes), _PLANES)
+    # The middle of each of as many stretches.
+    chosen = ((np.arange(count) + 0.5) * len(planes) / count).astype(int)
+    step = max(1, math.isqrt(count * planes.shape[1] * planes.shape[2] // _SAMPLE))
+    return np.asarray(planes[chosen, ::step, ::step])
+
+
+PARTS = ("output", "correction_mask", "update_term", "intermediate")
+
+
+PART_NAMES = {
+    "output": "output",
+    "correction_mask": "correction mask",
+    "update_term": "update term",
+    "intermediate": "intermediate",
+}

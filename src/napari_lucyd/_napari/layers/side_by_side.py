@@ -1,0 +1,81 @@
+"""The side-by-side view of an image and its results."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+from weakref import WeakKeyDictionary
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+    from napari.viewer import Viewer
+
+
+class SideBySide:
+    """Layers in the grid, with names; puts everything back when it is turned off.
+
+    A viewer has one view: where several panels offer to show layers so, the one that shows takes it from the
+    one that did.
+
+    Parameters
+    ----------
+    viewer
+        Whose view it is.
+    taken
+        Called when another takes the view, after it was put back.
+    """
+
+    _showing: ClassVar[WeakKeyDictionary[Viewer, SideBySide]] = WeakKeyDictionary()
+
+    def __init__(self, viewer: Viewer, taken: Callable[[], object] = lambda: None) -> None:
+        self.viewer = viewer
+        self._taken = taken
+        self._before: dict[str, Any] | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the view is ours to put back."""
+        return self._before is not None
+
+    def show(self, layers: Sequence[Layer]) -> None:
+        """Show these layers next to each other."""
+        other = self._showing.get(self.viewer)
+        if other is not None:
+            other.hide()
+            if other is not self:
+                other._taken()
+        self._showing[self.viewer] = self
+        grid, camera = self.viewer.canvas.grid, self.viewer.scene.camera
+        self._before = {
+            "grid": (grid.enabled, grid.stride, grid.shape, grid.spacing),
+            "camera": (camera.center, camera.zoom, camera.angles),
+            "layers": [(layer, layer.visible, layer.name_overlay.visible) for layer in self.viewer.layers],
+        }
+        for layer in self.viewer.layers:
+            layer.visible = layer in layers
+            layer.name_overlay.visible = layer in layers
+        # The lowest layer comes first: the input, then what came out of it.
+        grid.stride, grid.shape, grid.spacing = 1, (-1, -1), 0.02
+        grid.enabled = True
+        self.viewer.reset_view()
+
+    def hide(self) -> None:
+        """Back to the view as it was."""
+        if self._before is None:
+            return
+        before, self._before = self._before, None
+        self._showing.pop(self.viewer, None)
+        grid, camera = self.viewer.canvas.grid, self.viewer.scene.camera
+        grid.enabled, grid.stride, grid.shape, grid.spacing = before["grid"]
+        for layer, visible, named in before["layers"]:
+            if layer in self.viewer.layers:
+                layer.visible, layer.name_overlay.visible = visible, named
+        camera.center, camera.zoom, camera.angles = before["camera"]
+
+
+def put_back(grid: SideBySide, *_: Any) -> None:
+    """Put the view back when its panel goes."""
+    # The window may be going as well, and its canvas with it.
+    with contextlib.suppress(RuntimeError):
+        grid.hide()

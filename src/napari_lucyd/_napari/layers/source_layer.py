@@ -1,0 +1,141 @@
+"""What is taken from a source layer when Run is pressed, and the layers that come out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_lucyd._napari.layers.coordinates import voxel_steps
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+SPATIAL = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+# As the axis may be called in a layer's axis_labels, in OME metadata or by other plugins.
+_AXIS_NAMES = {
+    "t": "T",
+    "time": "T",
+    "c": "C",
+    "ch": "C",
+    "channel": "C",
+    "channels": "C",
+    "z": "Z",
+    "plane": "Z",
+    "y": "Y",
+    "x": "X",
+}
+
+
+@dataclass(frozen=True)
+class SourceLayer:
+    """A layer as it was when Run was pressed; renaming or removing it afterwards changes nothing.
+
+    Parameters
+    ----------
+    name
+        Of the layer.
+    data
+        Full resolution, not copied: numpy, dask, zarr or xarray.
+    spatial
+        Keywords that place the layer in the world: scale, translate, rotate, shear, affine, units,
+        axis_labels.
+    display
+        Keywords that say how it looks: contrast_limits, colormap, gamma.
+    axes
+        What the layer's own axis labels say, or None.
+    steps
+        Length of a voxel along each axis in the world, in the unit of the last axis; NaN where an
+        axis has a unit of another kind.
+    unit
+        That of the last axis, as one writes it.
+    unit_um
+        How many micrometres that is; None where it is no length.
+    blending
+        Of the layer.
+    """
+
+    name: str
+    data: Any
+    spatial: dict[str, Any]
+    display: dict[str, Any]
+    axes: str | None = None
+    steps: tuple[float, ...] = ()
+    unit: str = "pixel"
+    unit_um: float | None = None
+    blending: str = "translucent_no_depth"
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the data at full resolution."""
+        return tuple(int(n) for n in self.data.shape)
+
+    @classmethod
+    def from_layer(cls, layer: Image) -> SourceLayer:
+        """Take what a run needs from an image layer.
+
+        Raises
+        ------
+        ValueError
+            If the layer is RGB.
+        """
+        if layer.rgb:
+            raise ValueError(
+                f"“{layer.name}” is a colour (RGB) image; deconvolution works on one intensity a voxel. "
+                "Right-click the layer, choose “Split RGB”, and deconvolve the channels."
+            )
+        state = layer.as_layer_data_tuple()[1]
+        return cls(
+            name=layer.name,
+            data=layer.data[0] if layer.multiscale else layer.data,
+            spatial={key: state[key] for key in SPATIAL},
+            display={
+                "contrast_limits": [float(limit) for limit in layer.contrast_limits],
+                "colormap": state["colormap"],
+                "gamma": float(layer.gamma),
+            },
+            axes=axes_from_labels(layer.axis_labels),
+            steps=voxel_steps(state),
+            unit=f"{layer.units[-1]:~P}",
+            unit_um=_micrometres(layer.units[-1]),
+            blending=str(layer.blending),
+            metadata=dict(layer.metadata),
+        )
+
+    def likely_axes(self, given: str | None = None) -> str:
+        """What a person or the layer says the axes are; otherwise the last of TCZYX."""
+        return given or self.axes or "TCZYX"[-len(self.shape) :]
+
+    def voxel_size(self, axes: str) -> tuple[float, ...] | None:
+        """Voxel lengths along the spatial axes, (Z, Y, X) or (Y, X); None where they cannot be compared."""
+        steps = tuple(self.steps[axes.index(name)] for name in "ZYX" if name in axes)
+        return steps if np.all(np.isfinite(steps)) and min(steps) > 0 else None
+
+    def voxel_size_um(self, axes: str) -> tuple[float, ...] | None:
+        """The same in micrometres; None where the layer's unit is no length."""
+        steps = self.voxel_size(axes)
+        if steps is None or self.unit_um is None:
+            return None
+        return tuple(float(f"{step * self.unit_um:.9g}") for step in steps)  # 0.1, not 0.10000000000000002
+
+
+def axes_from_labels(labels: Sequence[str]) -> str | None:
+    """Axes from a layer's axis labels, where every label is a known one.
+
+    Examples
+    --------
+    >>> axes_from_labels(("time", "z", "y", "x"))
+    'TZYX'
+    >>> axes_from_labels(("axis -2", "axis -1")) is None
+    True
+    """
+    axes = "".join(_AXIS_NAMES.get(str(name).strip().lower(), "?") for name in labels)
+    return axes if "?" not in axes and len(set(axes)) == len(axes) and axes.endswith("YX") else None
+
+
+def _micrometres(unit: Any) -> float | None:
+    one = 1 * unit
+    return float(one.to("micrometer").magnitude) if one.check("[length]") else None

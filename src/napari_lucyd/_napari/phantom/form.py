@@ -1,0 +1,195 @@
+"""How the Phantom panel looks: its controls, grouped and labelled; what they do is in `phantom_panel`."""
+
+from __future__ import annotations
+
+from magicgui.widgets import CheckBox, ComboBox, LineEdit, ProgressBar, PushButton, SpinBox
+from qtpy.QtWidgets import QFrame, QGroupBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
+
+from napari_lucyd._napari.phantom.parameters import BLUR, DEGRADATIONS, NOISE_STEPS, OPTICS, PhantomParameters
+from napari_lucyd._napari.psf.form import PsfForm
+from napari_lucyd._napari.widgets import layout
+from napari_lucyd._napari.widgets.fields import label, tooltip
+
+SCALES = [("One for image and truth", True), ("As the paper, each its own", False)]
+# Optics to begin with: those of the surrogates.
+_OPTICS = {
+    "numerical_aperture": "0.8",
+    "emission_um": "0.525",
+    "excitation_um": "0.488",
+    "sheet_fwhm_um": "3.5",
+}
+# Lines of the degradations: unit, and the degradations that have them.
+_LINES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "blur_sigma": ("voxels", (BLUR,)),
+    "noise_sigma": (f"of {NOISE_STEPS}", (BLUR,)),
+    "photons": ("at peak", (BLUR,)),
+    "photons_per_unit": ("a unit", (OPTICS,)),
+    "read_noise": ("photons", (OPTICS,)),
+    "sheet_fwhm_um": ("µm", ("light_sheet",)),
+}
+_ABOUT = {
+    BLUR: "As in the LUCYD paper, for comparisons with it and for quick trials.",
+    OPTICS: "The PSF below, then photons and a camera; image and truth in the same units.",
+    "nuclei": "Widefield, NA 0.8 in water, 525 nm, 5 photons a unit: with haze, and little noise.",
+    "membranes": "Widefield, NA 0.8 in water, 607 nm, 1 photon a unit: with haze, and more noise.",
+    "light_sheet": "As the nuclei, lit by a sheet: with little haze.",
+}
+_COUNTS = ("spheres", "ellipsoids", "boxes")
+_MARGIN = 8
+# More would not fit into any memory, or be seen for all the others.
+_LARGEST = 100_000
+_LARGEST_SEED = 2**31 - 1
+
+
+class PhantomForm(QWidget):
+    """The panel's controls. Magicgui widgets hold the values; Qt lays them out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setObjectName("lucyd-phantom-form")
+        self._make_controls()
+        body = QWidget()
+        sections = QVBoxLayout(body)
+        sections.setContentsMargins(_MARGIN, _MARGIN, _MARGIN, 0)
+        sections.setSpacing(10)
+        self.psf = PsfForm(voxel_size=False)
+        for name, text in _OPTICS.items():
+            self.psf.lines[name].value = text
+        for section in (self._phantom(), self._degradation(), self.psf, self._layers()):
+            sections.addWidget(section)
+        sections.addStretch(1)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(layout.scrolled(body), 1)
+        column.addWidget(self._footer())
+        self.setMinimumWidth(380)
+        self.show_rows()
+
+    def _make_controls(self) -> None:
+        defaults = PhantomParameters()
+        self.shape = {
+            name: _whole("shape", size, 1) for name, size in zip("ZYX", defaults.shape, strict=True)
+        }
+        self.z_step, self.pixel = (
+            LineEdit(value=f"{defaults.voxel_size_um[axis]:g}", tooltip=_tooltip("voxel_size_um"))
+            for axis in (0, 1)
+        )
+        self.counts = {name: _whole(name, getattr(defaults, name), 0) for name in _COUNTS}
+        self.seed = _whole("rng", defaults.rng, 0, _LARGEST_SEED)
+        self.degradation = ComboBox(
+            choices=[(title, name) for name, title in DEGRADATIONS.items()],
+            value=defaults.degradation,
+            tooltip=_tooltip("degradation"),
+        )
+        self.about = layout.note("lucyd-degradation")
+        self.lines = {name: LineEdit(tooltip=_tooltip(name)) for name in _LINES}
+        self.lines["blur_sigma"].value = f"{defaults.blur_sigma[0]:g}"
+        self.lines["noise_sigma"].value = f"{NOISE_STEPS * defaults.noise_sigma:g}"
+        for name in ("photons_per_unit", "read_noise", "sheet_fwhm_um"):
+            self.lines[name].value = f"{getattr(defaults, name):g}"
+        for name in ("photons", "photons_per_unit"):
+            self.lines[name].native.setPlaceholderText("no photon noise")
+        self.photometric = ComboBox(
+            choices=SCALES, value=defaults.photometric, tooltip=_tooltip("photometric")
+        )
+        self.outputs = {
+            name: CheckBox(text=text, value=name in defaults.outputs, tooltip=_tooltip("outputs"))
+            for name, text in (("truth", "Truth"), ("psf", "PSF"))
+        }
+        self.estimate = layout.note("lucyd-estimate")
+        self.make = PushButton(text="Make", tooltip="Make the sample and add it as new layers.")
+        self.cancel = PushButton(text="Cancel", enabled=False, tooltip="Stop; no layer is added.")
+        self.progress = ProgressBar(min=0, max=1, value=0)
+        self.status = layout.note("lucyd-status")
+        # The style sheet knows the button that begins the work by this name.
+        self.make.native.setObjectName("lucyd-run")
+        for combo in (self.degradation, self.photometric):
+            layout.narrow(combo.native)
+
+    def _phantom(self) -> QGroupBox:
+        group = QGroupBox("Phantom")
+        rows = layout.form(group)
+        layout.add(rows, _label("shape"), _named({name: box.native for name, box in self.shape.items()}))
+        steps = _named({"Z": self.z_step.native, "YX": self.pixel.native})
+        layout.add(rows, _label("voxel_size_um"), layout.with_unit(steps, "µm"))
+        for name, box in self.counts.items():
+            layout.add(rows, _label(name), layout.with_unit(box.native, "in 128³"))
+        layout.add(rows, _label("rng"), self.seed.native)
+        return group
+
+    def _degradation(self) -> QGroupBox:
+        group = QGroupBox("Degradation")
+        self._rows = layout.form(group)
+        layout.add(self._rows, _label("degradation"), self.degradation.native)
+        layout.add(self._rows, "", self.about)
+        self._lines: dict[str, QWidget] = {}
+        for name, (unit, _) in _LINES.items():
+            self._lines[name] = layout.with_unit(self.lines[name].native, unit)
+            layout.add(self._rows, _label(name), self._lines[name])
+        layout.add(self._rows, _label("photometric"), self.photometric.native)
+        return group
+
+    def _layers(self) -> QGroupBox:
+        group = QGroupBox("Layers beside the image")
+        column = QVBoxLayout(group)
+        column.setContentsMargins(10, 8, 10, 8)
+        column.addWidget(layout.row(*(box.native for box in self.outputs.values()), stretch=(1, 1)))
+        return group
+
+    def _footer(self) -> QWidget:
+        footer = QFrame()
+        footer.setObjectName("lucyd-footer")
+        column = QVBoxLayout(footer)
+        column.setContentsMargins(_MARGIN + 2, _MARGIN, _MARGIN + 2, _MARGIN)
+        column.setSpacing(6)
+        column.addWidget(self.estimate)
+        column.addWidget(layout.row(self.make.native, self.cancel.native, stretch=(2, 1)))
+        column.addWidget(self.progress.native)
+        column.addWidget(self.status)
+        bar = self.progress.native
+        bar.setTextVisible(True)
+        bar.setFormat("")
+        return footer
+
+    def show_rows(self) -> None:
+        """Show the controls that the choices leave a use for."""
+        kind, shown = self.degradation.value, self.shown_lines()
+        layout.set_note(self.about, _ABOUT[kind])
+        for name, line in self._lines.items():
+            layout.show_row(self._rows, line, name in shown)
+        layout.show_row(self._rows, self.photometric.native, kind == BLUR)
+        self.psf.setVisible(kind == OPTICS)
+        self.z_step.enabled = self.shape["Z"].value != 1
+
+    def shown_lines(self) -> list[str]:
+        """The numbers that the chosen degradation has."""
+        return [name for name, (_, kinds) in _LINES.items() if self.degradation.value in kinds]
+
+    def colour(self, accent: str, text: str, line: str) -> None:
+        """Take the theme's colours: `accent` for Make, `text` dimmed for notes, `line` above the footer."""
+        self.setStyleSheet(layout.style_sheet(accent, text, line))
+
+
+def _label(name: str) -> str:
+    return label(PhantomParameters, name)
+
+
+def _tooltip(name: str) -> str:
+    return tooltip(PhantomParameters, name)
+
+
+def _whole(name: str, value: int, least: int, most: int = _LARGEST) -> SpinBox:
+    return SpinBox(min=least, max=most, value=value, tooltip=_tooltip(name))
+
+
+def _named(controls: dict[str, QWidget]) -> QWidget:
+    """Controls in a row, each after its axes."""
+    parts: list[QWidget] = []
+    for name, control in controls.items():
+        axes = QLabel(name)
+        axes.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
+        # napari's style sheet asks for more, which three in a row do not have.
+        control.setStyleSheet("min-width: 40px;")
+        parts += [axes, control]
+    return layout.row(*parts, stretch=(0, 1) * len(controls))

@@ -1,0 +1,218 @@
+"""The Phantom panel: a synthetic sample with its truth, as layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.theme import get_theme
+from qtpy.QtWidgets import QVBoxLayout
+
+from napari_lucyd._napari.layers.source_layer import SourceLayer
+from napari_lucyd._napari.layers.viewer import unwrapped
+from napari_lucyd._napari.phantom.form import PhantomForm
+from napari_lucyd._napari.phantom.parameters import NOISE_STEPS, OPTICS, PhantomParameters
+from napari_lucyd._napari.phantom.session import PhantomRun
+from napari_lucyd._napari.phantom.task import PhantomTask, expected_image
+from napari_lucyd._napari.phantom.worker import Made
+from napari_lucyd._napari.psf.choice import PsfChoice
+from napari_lucyd._napari.widgets.fields import label, parse_number, parse_numbers
+from napari_lucyd._napari.widgets.layout import set_note
+from napari_lucyd._napari.widgets.panel import Panel, Subscriptions
+from napari_lucyd._napari.workers.events import Advanced
+from napari_lucyd.text import duration_text
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+
+class PhantomWidget(Panel):
+    """Make phantoms and degrade them.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer that the panel is docked in.
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self.viewer = unwrapped(napari_viewer)
+        self.form = PhantomForm()
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.form)
+        self.psf = PsfChoice(self.viewer, self.form.psf, self._image)
+        self.session = PhantomRun(self.viewer, self)
+        self._connect()
+        self._colour()
+        self.refresh()
+
+    def _connect(self) -> None:
+        form, session = self.form, self.session
+        form.degradation.changed.connect(self._on_degradation)
+        form.shape["Z"].changed.connect(self._on_degradation)
+        controls: list[Any] = [form.z_step, form.pixel, form.seed, form.photometric]
+        for group in (form.shape, form.counts, form.lines, form.outputs):
+            controls += group.values()
+        for control in controls:
+            control.changed.connect(self._on_choice)
+        self.psf.changed.connect(self._on_choice)
+        self.psf.told.connect(self._tell)
+        self.psf.failed.connect(self._complain)
+        form.make.changed.connect(self.make)
+        form.cancel.changed.connect(session.cancel)
+        session.told.connect(self._tell)
+        session.advanced.connect(self._on_advanced)
+        session.failed.connect(self._complain)
+        session.finished.connect(self._on_finished)
+        session.ended.connect(self._on_ended)
+        self.subscriptions = Subscriptions(self)
+        self.subscriptions.add(self._colour, self.viewer.events.theme)
+
+    # What Make would do
+
+    def parameters(self) -> PhantomParameters:
+        """The panel's choices as they stand.
+
+        Raises
+        ------
+        ValueError
+            If one of them cannot be read; the message says which.
+        """
+        form = self.form
+        pixel = _length("voxel_size_um", form.pixel.value)
+        # A plane has no step to the next.
+        z_step = _length("voxel_size_um", form.z_step.value) if form.z_step.enabled else pixel
+        numbers: dict[str, Any] = {name: int(box.value) for name, box in form.counts.items()}
+        # What is hidden is not looked at.
+        for name in form.shown_lines():
+            numbers[name] = _READERS[name](name, form.lines[name].value)
+        return PhantomParameters(
+            shape=tuple(int(box.value) for box in form.shape.values()),
+            voxel_size_um=(z_step, pixel, pixel),
+            rng=int(form.seed.value),
+            degradation=form.degradation.value,
+            photometric=form.photometric.value,
+            outputs=tuple(name for name, box in form.outputs.items() if box.value),
+            **numbers,
+        )
+
+    def task(self) -> PhantomTask:
+        """What Make would do now.
+
+        Raises
+        ------
+        ValueError
+            If a choice cannot be carried out; the message says why.
+        """
+        parameters = self.parameters()
+        parameters.check()
+        task = PhantomTask(parameters, self.psf.source() if parameters.degradation == OPTICS else None)
+        task.check()
+        return task
+
+    def refresh(self, *_: Any) -> None:
+        """Say what Make would do, or why it cannot."""
+        form = self.form
+        try:
+            set_note(form.estimate, self.task().describe())
+            form.make.enabled = not self.session.is_running
+        except ValueError as error:
+            set_note(form.estimate, str(error), problem=True)
+            form.make.enabled = False
+
+    def _image(self) -> tuple[SourceLayer, str]:
+        """The image that the PSF is for, and its axes."""
+        parameters = self.parameters()
+        parameters.check()
+        return expected_image(parameters), parameters.axes
+
+    def _on_degradation(self, *_: Any) -> None:
+        self.form.show_rows()
+        self._on_choice()
+
+    def _on_choice(self, *_: Any) -> None:
+        # What was said of the PSF may be of another.
+        self.form.psf.describe("")
+        self.refresh()
+
+    # The sample
+
+    def make(self, *_: Any) -> None:
+        """Make the sample with the choices as they stand."""
+        try:
+            self.session.start(self.task())
+        except ValueError as error:
+            self._complain(str(error))
+            return
+        self._tell("")
+        self.form.make.enabled, self.form.cancel.enabled = False, True
+
+    def _on_advanced(self, event: Advanced) -> None:
+        bar = self.form.progress
+        bar.max, bar.value = event.total, event.done
+        bar.native.setFormat(event.text)
+
+    def _on_finished(self, event: Made) -> None:
+        names = ", ".join(f"“{layer.name}”" for layer in self.session.layers)
+        self._tell(f"Made in {duration_text(event.seconds)}: {names}.")
+        if event.psf_text:
+            self.form.psf.describe(event.psf_text)
+
+    def _on_ended(self) -> None:
+        form = self.form
+        form.cancel.enabled = False
+        form.progress.max, form.progress.value = 1, 1 if self.session.layers else 0
+        form.progress.native.setFormat("")
+        self.refresh()
+
+    # What is said
+
+    def _tell(self, text: str) -> None:
+        set_note(self.form.status, text)
+
+    def _complain(self, text: str) -> None:
+        set_note(self.form.status, text, problem=True)
+
+    def _colour(self, event: Any = None) -> None:
+        theme = get_theme(self.viewer.theme)
+        self.form.colour(theme.current.as_hex(), theme.text.as_hex(), theme.foreground.as_hex())
+
+
+def _label(name: str) -> str:
+    return label(PhantomParameters, name)
+
+
+def _length(name: str, text: str) -> float:
+    number = parse_number(_label(name), text)
+    if number is None:
+        raise ValueError(f"{_label(name)}: write a number in µm.")
+    return number
+
+
+def _none_if_empty(name: str, text: str) -> float | None:
+    return parse_number(_label(name), text)
+
+
+def _zero_if_empty(name: str, text: str) -> float:
+    return parse_number(_label(name), text) or 0.0
+
+
+def _noise(name: str, text: str) -> float:
+    return _zero_if_empty(name, text) / NOISE_STEPS
+
+
+def _blur(name: str, text: str) -> tuple[float, ...]:
+    meant = "one number, or Z, Y, X as in 2, 1.2, 1.2"
+    return parse_numbers(_label(name), text, meant) or (0.0,)
+
+
+_READERS: dict[str, Callable[[str, str], Any]] = {
+    "blur_sigma": _blur,
+    "noise_sigma": _noise,
+    "photons": _none_if_empty,
+    "photons_per_unit": _none_if_empty,
+    "read_noise": _zero_if_empty,
+    "sheet_fwhm_um": _length,
+}

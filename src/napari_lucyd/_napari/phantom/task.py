@@ -1,0 +1,129 @@
+"""What Make would do: the sample that is asked for, and the memory that it takes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from napari_lucyd._napari.layers.source_layer import SourceLayer
+from napari_lucyd._napari.phantom.parameters import BLUR, OPTICS, PhantomParameters
+from napari_lucyd._napari.psf.origins import LayerPsf, OpticsPsf, PsfSource, automatic_shape
+from napari_lucyd.compute.host_memory import free_host_memory
+from napari_lucyd.simulation.degradation import REACH
+from napari_lucyd.simulation.phantoms import count_objects, volume_shape
+from napari_lucyd.simulation.surrogates import padded_shape, psf_shape
+from napari_lucyd.text import bytes_text, shape_text
+
+# Bytes a voxel that numpy holds at most, as tests measure them. While objects are drawn: the volume and a
+# smoothed copy. Blur: the scaled truth, the image and float64 noise, beside the phantom.
+_DRAWING = 8
+_BLURRING = 24
+_BLURRING_PHOTONS = 32
+# Optics: two images, their spectra and the product, a voxel of the padded FFT; or, where nothing is padded,
+# counts and noise in 64 bits. A PSF is computed in float64, plane by plane and then mirrored.
+_IMAGING = 15
+_CAMERA = 24
+_COMPUTING_PSF = 20
+_FLOAT32 = 4
+
+
+@dataclass(frozen=True)
+class PhantomTask:
+    """One sample to make.
+
+    Parameters
+    ----------
+    parameters
+        The panel's choices.
+    psf
+        Where the PSF comes from, if the degradation is by optics.
+    """
+
+    parameters: PhantomParameters
+    psf: PsfSource | None = None
+
+    @property
+    def image(self) -> SourceLayer:
+        """The image that the PSF is for, before it is there; its voxels take no memory."""
+        return expected_image(self.parameters)
+
+    @property
+    def psf_shape(self) -> tuple[int, ...]:
+        """Of the PSF, as far as it is known: a file is not read for this."""
+        made = self.parameters
+        if made.degradation == BLUR:
+            sigmas = made.blur_sigma * (len(made.sizes) if len(made.blur_sigma) == 1 else 1)
+            return tuple(2 * round(REACH * sigma) + 1 for sigma in sigmas)
+        if made.degradation != OPTICS:
+            return psf_shape(made.steps)
+        if isinstance(self.psf, LayerPsf):
+            return self.psf.layer.shape
+        given = self.psf.shape if isinstance(self.psf, OpticsPsf) else None
+        if given is None:
+            return automatic_shape(made.sizes, len(made.sizes))
+        return given * len(made.sizes) if len(given) == 1 else given[-len(made.sizes) :]
+
+    @property
+    def memory_bytes(self) -> int:
+        """About the most that is held at once, the layers included."""
+        made = self.parameters
+        voxels, psf_voxels = math.prod(made.sizes), math.prod(self.psf_shape)
+        drawing = _DRAWING * math.prod(volume_shape(made.sizes))
+        if made.degradation == BLUR:
+            imaging = (_BLURRING if made.photons is None else _BLURRING_PHOTONS) * voxels
+            # Its point, that blurred along an axis, and scaled in float64.
+            psf = 4 * _FLOAT32 * psf_voxels if "psf" in made.outputs else 0
+            return max(drawing, imaging, psf + 5 * _FLOAT32 * voxels)
+        computing = _COMPUTING_PSF * psf_voxels + _FLOAT32 * voxels
+        # A PSF of other axes is refused later, in words.
+        fits = len(self.psf_shape) == len(made.sizes)
+        padded = math.prod(padded_shape(made.sizes, self.psf_shape)) if fits else voxels
+        imaging = max(_IMAGING * padded, _CAMERA * voxels) + _FLOAT32 * (voxels + psf_voxels)
+        return max(drawing, computing, imaging)
+
+    def describe(self) -> str:
+        """What will be made, and what it takes, in a line or two."""
+        made = self.parameters
+        counts = count_objects(made.sizes, **made.objects)
+        objects = f"{counts['spheres']} spheres, {counts['ellipsoids']} ellipsoids, {counts['boxes']} boxes"
+        if len(made.sizes) == 2:
+            objects = f"from a volume of {objects}"
+        layers = 1 + ("truth" in made.outputs)
+        size = bytes_text(_FLOAT32 * math.prod(made.sizes))
+        return (
+            f"{shape_text(made.sizes)} voxels, {objects}; {layers} layer{'s of' if layers > 1 else ' of'} "
+            f"{size}, {bytes_text(self.memory_bytes)} of memory while it is made."
+        )
+
+    def check(self) -> None:
+        """Refuse what cannot be made.
+
+        Raises
+        ------
+        ValueError
+            If a number is out of its range, or more memory is needed than is free.
+        """
+        self.parameters.check()
+        needed, free = self.memory_bytes, free_host_memory()
+        if needed > free:
+            raise ValueError(
+                f"{shape_text(self.parameters.sizes)} voxels need about {bytes_text(needed)} of memory, and "
+                f"{bytes_text(free)} are free: make the shape or the PSF smaller."
+            )
+
+
+def expected_image(parameters: PhantomParameters) -> SourceLayer:
+    """The degraded image of these choices, as a PSF needs to know it: its shape and its voxels."""
+    return SourceLayer(
+        name=parameters.layer_name,
+        # One zero, seen everywhere.
+        data=np.broadcast_to(np.float32(0), parameters.sizes),
+        spatial={},
+        display={},
+        axes=parameters.axes,
+        steps=parameters.steps,
+        unit="µm",
+        unit_um=1.0,
+    )

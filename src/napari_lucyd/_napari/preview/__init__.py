@@ -1,0 +1,1 @@
+"""The live preview of what is on screen."""

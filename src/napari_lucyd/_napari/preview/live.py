@@ -1,0 +1,335 @@
+"""The live preview: what Run would give, in the view that the user is looking at."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from napari.layers import Image
+from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
+
+from napari_lucyd._napari.layers.viewer import is_preview
+from napari_lucyd._napari.preview.overlay import LOOK, PLACE, Overlay
+from napari_lucyd._napari.preview.passes import ViewRequest
+from napari_lucyd._napari.preview.viewport import Unavailable, Viewport, look
+from napari_lucyd._napari.preview.worker import Piece, PreviewWorker, Status, in_words
+
+__all__ = ["LivePreview", "PreviewRequest", "is_preview"]
+
+# Long enough to let a drag or a wheel's turn come to rest, short enough to seem immediate.
+DEBOUNCE_MS = 120
+# How often finished pieces are fetched while the thread works: each shows within two frames of a film.
+FETCH_MS = 40
+# The preview decides on these itself.
+_OURS = ("region", "outputs", "tile_shape", "halo", "statistics", "progress")
+
+
+@dataclass(frozen=True)
+class PreviewRequest:
+    """What the panel wants previewed.
+
+    Parameters
+    ----------
+    layer
+        The image layer.
+    axes
+        What its axes are taken for, e.g. ``"TCZYX"``; None lets the engine decide.
+    model
+        What `napari_lucyd.load_model` gives.
+    options
+        Keyword arguments for `napari_lucyd.deconvolution.plan`, as Run would give them. Region, outputs,
+        tile and halo are not used: the preview takes its own.
+    """
+
+    layer: Image
+    axes: str | None
+    model: Any
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class LivePreview(QObject):
+    """Deconvolves what the user is looking at and lays it over the image, while switched on.
+
+    A patch round the cursor, or round the view's centre, comes first, with a quick look before its exact
+    result; it grows until the whole visible part of the slice is covered. Everything is computed at full
+    resolution and with the intensity statistics of the whole image, so settled pixels are those of a run.
+
+    All methods are for the window's thread. The network runs in a thread of the preview's own, which touches
+    neither Qt nor napari.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer, or the proxy of it that plugins get.
+    request
+        Called, in the window's thread, whenever the preview starts anew; has to be quick. Returns what to
+        preview with the present choices, or None for nothing (for example while no model is loaded yet).
+    parent
+        Qt's owner of this object.
+    """
+
+    status = Signal(str)
+    """One line for the user: what the preview is doing, or why there is none."""
+
+    def __init__(
+        self, viewer: Any, request: Callable[[], PreviewRequest | None], parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        # Behind the proxy that plugins get, because its layers are never `is` those of a list.
+        self._viewer = getattr(viewer, "__wrapped__", viewer)
+        self._request = request
+        self._enabled = self._paused = self._closed = False
+        self._told = ""
+        self._key: Any = None
+        self._at: Viewport | None = None
+        self._source: Image | None = None
+        self._versions: weakref.WeakKeyDictionary[Image, object] = weakref.WeakKeyDictionary()
+        self._overlay = Overlay(self._viewer)
+        self._worker = PreviewWorker()
+        # Also when nobody calls close(): at the end of this object, or of the interpreter.
+        weakref.finalize(self, self._worker.close)
+        self._debounce = QTimer(self)
+        self._debounce.setSingleShot(True)
+        self._debounce.setInterval(DEBOUNCE_MS)
+        self._debounce.timeout.connect(self._restart)
+        self._fetch = QTimer(self)
+        self._fetch.setInterval(FETCH_MS)
+        self._fetch.timeout.connect(self._take_updates)
+        self._ordering = QTimer(self)
+        self._ordering.setSingleShot(True)
+        self._ordering.setInterval(0)
+        self._ordering.timeout.connect(self._keep_order)
+
+    # What the panel calls
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the switch is on."""
+        return self._enabled
+
+    @property
+    def settled(self) -> bool:
+        """Whether the whole view is covered exactly, and nothing is under way."""
+        resting = not (self._debounce.isActive() or self._fetch.isActive() or self._worker.busy)
+        return self._enabled and resting and self._key is not None and self._overlay.complete
+
+    def set_enabled(self, enabled: bool) -> None:
+        """Switch the preview on, or off, which removes its layer."""
+        if enabled == self._enabled or self._closed:
+            return
+        self._enabled = enabled
+        for emitter, callback in self._emitters():
+            (emitter.connect if enabled else emitter.disconnect)(callback)
+        if enabled:
+            if self._paused:
+                self._tell("Preview: waits for the run to end.")
+            self.refresh()
+        else:
+            self._drop()
+            self._forget_source()
+            self._overlay.remove()
+            self._tell("")
+
+    def refresh(self) -> None:
+        """Look at the panel's choices again; what is under way goes on where they are the same."""
+        if self._enabled and not (self._paused or self._closed):
+            self._debounce.start()
+
+    def pause(self) -> None:
+        """Give the device to a run at once; what is shown stays."""
+        self._paused = True
+        self._drop()
+
+    def resume(self) -> None:
+        """Go on after a run."""
+        self._paused = False
+        self._restart_soon()
+
+    def close(self) -> None:
+        """Switch off for good and end the thread."""
+        self.set_enabled(False)
+        self._closed = True
+        self._debounce.stop()
+        self._worker.close()
+
+    # What the viewer tells
+
+    def _emitters(self) -> list[tuple[Any, Callable[..., None]]]:
+        viewer = self._viewer
+        camera, dims = viewer.scene.camera.events, viewer.dims.events
+        changes = (
+            *(camera.center, camera.zoom, viewer.canvas.events.size),
+            *(dims.point, dims.order, dims.ndisplay),
+        )
+        return [
+            *((emitter, self._view_changed) for emitter in changes),
+            (viewer.layers.events.removed, self._layer_removed),
+            (viewer.layers.events.reordered, self._reordered),
+            (viewer.cursor.events.position, self._cursor_moved),
+        ]
+
+    def _view_changed(self, event: Any = None) -> None:
+        self._restart_soon()
+
+    def _layer_removed(self, event: Any) -> None:
+        if event.value is self._source or self._overlay.is_layer(event.value):
+            # Not now: the list is in the middle of a change, perhaps of being cleared.
+            self._overlay.let_go(event.value)
+            self._key = None
+            self._drop()
+            if event.value is self._source:
+                self._forget_source()
+                self._restart_soon()
+            else:
+                self._tell("Preview: its layer was deleted; it comes back when the view changes.")
+
+    def _reordered(self, event: Any = None) -> None:
+        # Not now: the list is in the middle of a change.
+        self._ordering.start()
+
+    def _keep_order(self) -> None:
+        if self._source is not None:
+            self._overlay.stay_above(self._source)
+
+    def _cursor_moved(self, event: Any = None) -> None:
+        if self._at is not None and self._worker.busy and self._viewer.mouse_over_canvas:
+            self._worker.look_at(self._at.under_cursor(self._viewer))
+
+    def _source_changed(self, event: Any = None) -> None:
+        self._restart_soon()
+
+    def _data_changed(self, event: Any) -> None:
+        self._versions[event.source] = object()
+        if event.source is self._source:
+            self._restart_soon()
+
+    def _look_changed(self, event: Any = None) -> None:
+        if self._source is not None:
+            self._overlay.copy_look(self._source)
+
+    # Starting and stopping
+
+    def _restart_soon(self) -> None:
+        if self._enabled and not self._closed:
+            self._drop()
+            if not self._paused:
+                self._debounce.start()
+
+    def _drop(self) -> None:
+        """Stop the thread's work, and let nothing through that it has sent already."""
+        self._worker.cancel()
+        self._debounce.stop()
+        self._fetch.stop()
+
+    def _restart(self) -> None:
+        if not self._enabled or self._paused or self._closed:
+            return
+        try:
+            self._start()
+        except Unavailable as reason:
+            self._nothing(str(reason))
+        except Exception as error:  # a line in the panel, not a dialog for each movement of the mouse
+            self._nothing(in_words(error))
+
+    def _nothing(self, why: str) -> None:
+        self._drop()
+        self._key = None
+        self._overlay.remove()
+        self._tell(why)
+
+    def _start(self) -> None:
+        request = self._ask()
+        layer = getattr(request.layer, "__wrapped__", request.layer)
+        self._follow(layer)
+        shown = self._at = look(self._viewer, layer)
+        options = {name: value for name, value in request.options.items() if name not in _OURS}
+        options["axes"] = request.axes
+        key = (
+            self._version(layer),
+            request.model.sha256,
+            sorted((name, repr(value)) for name, value in options.items()),
+            shown.displayed,
+            shown.index,
+        )
+        keep = key == self._key
+        if keep and self._worker.busy and shown.visible == self._overlay.visible:
+            return
+        self._drop()
+        self._key = key
+        self._overlay.show(layer, shown, keep)
+        if self._overlay.complete:
+            self._tell("Preview: exact in the whole view.")
+            return
+        view = ViewRequest(
+            layer.data[0] if layer.multiscale else layer.data,
+            request.model,
+            options,
+            self._version(layer),
+            (min(shown.displayed), max(shown.displayed)),
+            shown.index,
+            shown.visible,
+            self._overlay.covered.copy(),
+        )
+        self._tell("Preview: working…")
+        self._worker.submit(view, shown.focus)
+        self._fetch.start()
+
+    def _ask(self) -> PreviewRequest:
+        request = self._request()
+        if request is None:
+            raise Unavailable("")
+        layer = getattr(request.layer, "__wrapped__", request.layer)
+        if not any(layer is other for other in self._viewer.layers) or is_preview(layer):
+            raise Unavailable("")
+        if layer.rgb:
+            raise Unavailable("Preview: RGB images cannot be deconvolved; split the layer's channels first.")
+        return request
+
+    def _take_updates(self) -> None:
+        busy = self._worker.busy
+        updates = self._worker.fetch()
+        pieces = [u for u in updates if isinstance(u, Piece)]
+        notes = [u for u in updates if isinstance(u, Status)]
+        if pieces:
+            self._overlay.put(pieces)
+        if notes:
+            self._tell(notes[-1].text)
+        if not busy:
+            self._fetch.stop()
+
+    def _tell(self, text: str) -> None:
+        if text != self._told:
+            self._told = text
+            self.status.emit(text)
+
+    # The layer that is previewed
+
+    def _follow(self, layer: Image) -> None:
+        if layer is self._source:
+            return
+        self._forget_source()
+        self._source = layer
+        self._overlay.remove()
+        self._key = None
+        for name in PLACE:
+            getattr(layer.events, name).connect(self._source_changed)
+        for name in LOOK:
+            getattr(layer.events, name).connect(self._look_changed)
+
+    def _forget_source(self) -> None:
+        layer, self._source, self._key = self._source, None, None
+        if layer is not None:
+            for name in PLACE:
+                getattr(layer.events, name).disconnect(self._source_changed)
+            for name in LOOK:
+                getattr(layer.events, name).disconnect(self._look_changed)
+
+    def _version(self, layer: Image) -> object:
+        """Stands for a layer's present data; another object as soon as it is given other data."""
+        if layer not in self._versions:
+            # Stays connected while another layer is previewed: its statistics are remembered.
+            layer.events.data.connect(self._data_changed)
+            self._versions[layer] = object()
+        return self._versions[layer]

@@ -1,0 +1,161 @@
+"""The layer that the live preview is shown in, laid over its source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from napari.layers import Image
+
+from napari_lucyd._napari.layers.source_layer import SPATIAL
+from napari_lucyd._napari.layers.viewer import METADATA_KEY
+from napari_lucyd._napari.preview.rectangles import Rectangle
+from napari_lucyd._napari.preview.viewport import Viewport
+from napari_lucyd._napari.preview.worker import Piece
+
+# What is copied from the source as soon as it changes there, and what moves the preview with it.
+LOOK = ("contrast_limits", "colormap", "gamma", "interpolation2d", "name")
+PLACE = ("scale", "translate", "rotate", "shear", "affine", "units")
+
+
+class Overlay:
+    """An image layer that holds the visible part of one slice; NaN, and so transparent, where nothing is yet.
+
+    It has as many axes as its source, one voxel thick across the slice: on another slice napari shows
+    nothing of it, so a stale preview is never seen.
+
+    Parameters
+    ----------
+    viewer
+        The napari viewer itself, not its proxy.
+    """
+
+    def __init__(self, viewer: Any) -> None:
+        self._viewer = viewer
+        self._layer: Image | None = None
+        self.visible = Rectangle(0, 0, 0, 0)
+        """The pixels that there is room for."""
+        self._plane = np.empty((0, 0), dtype=np.float32)  # a view of the layer's data
+        self.covered = np.empty((0, 0), dtype=bool)
+        """Which pixels of the visible rectangle are exact."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every visible pixel is exact."""
+        return bool(self.covered.all())
+
+    def is_layer(self, layer: Any) -> bool:
+        return layer is not None and layer is self._layer
+
+    def let_go(self, layer: Any) -> None:
+        """Note that the user has deleted the layer."""
+        if self.is_layer(layer):
+            self._layer = None
+
+    def stay_above(self, source: Image) -> None:
+        """Move the layer above its source again, where the user has moved the source above it."""
+        layers = self._viewer.layers
+        if self._layer is None or self._layer not in layers or source not in layers:
+            return
+        here, there = layers.index(self._layer), layers.index(source)
+        if here < there:
+            layers.move(here, there + 1)
+
+    def remove(self) -> None:
+        """Take the layer out of the viewer."""
+        layer, self._layer = self._layer, None
+        layers = self._viewer.layers
+        if layer is not None and any(layer is other for other in layers):
+            layers.remove(layer)
+
+    def show(self, source: Image, shown: Viewport, keep: bool) -> None:
+        """Make room for a view of the source.
+
+        ``keep`` says whether pixels that are there already are still right: same slice, same choices.
+        """
+        keep = keep and self._layer is not None
+        if not (keep and shown.visible == self.visible):
+            self._make_room(shown.visible, keep)
+        first, second = sorted(shown.displayed)
+        shape, origin = [1] * source.ndim, list(shown.index)
+        shape[first], shape[second] = self._plane.shape
+        origin[first], origin[second] = shown.visible.top, shown.visible.left
+        shift = shown.transform.shift(origin, shown.displayed) / np.asarray(shown.unit_scale)
+        linear = np.asarray(source.affine.linear_matrix)[-source.ndim :, -source.ndim :]
+        spatial = {name: getattr(source, name) for name in SPATIAL}
+        spatial["translate"] = np.asarray(source.translate) + np.linalg.solve(linear, shift)
+        # The same memory: what is put into the plane is in the layer.
+        data = self._plane.reshape(shape)
+        if self._layer is None:
+            self._add(source, data, spatial)
+        else:
+            self._move(self._layer, data, spatial)
+
+    def _make_room(self, visible: Rectangle, keep: bool) -> None:
+        plane = np.full((visible.height, visible.width), np.nan, dtype=np.float32)
+        covered = np.zeros(plane.shape, dtype=bool)
+        common = visible.intersection(self.visible)
+        if keep and common.area:
+            here, there = common.slices_in(visible), common.slices_in(self.visible)
+            plane[here], covered[here] = self._plane[there], self.covered[there]
+        self.visible, self._plane, self.covered = visible, plane, covered
+
+    @staticmethod
+    def _move(layer: Image, data: np.ndarray, spatial: dict[str, Any]) -> None:
+        for name, value in spatial.items():
+            # Each of these makes napari look through all layers: only where there is something new.
+            if not np.array_equal(np.asarray(getattr(layer, name)), np.asarray(value)):
+                setattr(layer, name, value)
+        if layer.data.base is not data.base or layer.data.shape != data.shape:
+            layer.data = data
+
+    def put(self, pieces: Sequence[Piece]) -> None:
+        """Show pieces of the view; a first look never replaces what is exact already."""
+        for piece in pieces:
+            where = piece.rectangle.slices_in(self.visible)
+            fresh = np.ones(piece.values.shape, dtype=bool) if piece.exact else ~self.covered[where]
+            np.copyto(self._plane[where], piece.values, where=fresh)
+            if piece.exact:
+                self.covered[where] = True
+        if self._layer is not None:
+            self._layer.refresh(extent=False, highlight=False, thumbnail=self.complete)
+
+    def copy_look(self, source: Image) -> None:
+        """Take over colours, contrast and name from the source."""
+        if self._layer is not None:
+            self._layer.contrast_limits_range = source.contrast_limits_range
+            for name, value in _look(source).items():
+                setattr(self._layer, name, value)
+
+    def _add(self, source: Image, data: np.ndarray, spatial: dict[str, Any]) -> None:
+        layer = Image(
+            data,
+            **spatial,
+            **_look(source),
+            # Where it is NaN the source shows through; elsewhere it hides the source.
+            blending="translucent_no_depth",
+            metadata={METADATA_KEY: {"preview": True, "source": source.name}},
+        )
+        layer.contrast_limits_range = source.contrast_limits_range
+        layers = self._viewer.layers
+        selection = layers.selection
+        selected, active = set(selection), selection.active
+        self._layer = layer
+        # napari makes a new layer the active one. The user's stays it, and nobody hears otherwise.
+        with selection.events.blocker_all():
+            layers.insert(layers.index(source) + 1, layer)
+            selection.clear()
+            selection.update(selected)
+            if active is not None:
+                selection.active = active
+
+
+def _look(source: Image) -> dict[str, Any]:
+    return {
+        "contrast_limits": source.contrast_limits,
+        "colormap": source.colormap,
+        "gamma": source.gamma,
+        "interpolation2d": source.interpolation2d,
+        "name": f"{source.name} preview",
+    }

@@ -1,0 +1,239 @@
+"""The panel's choice of a PSF: from the optics, a layer or a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from napari.layers import Image
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QFileDialog
+from superqt.utils import create_worker
+
+from napari_lucyd._napari.layers.source_layer import SourceLayer
+from napari_lucyd._napari.layers.viewer import add_image, is_preview, unique_names
+from napari_lucyd._napari.psf.form import FILE, LAYER, PsfForm
+from napari_lucyd._napari.psf.origins import FilePsf, LayerPsf, OpticsPsf, Psf, PsfSource
+from napari_lucyd._napari.widgets.fields import label, parse_number, parse_sizes, parse_steps
+from napari_lucyd._napari.widgets.panel import Subscriptions
+from napari_lucyd._napari.workers import garbage_collection
+from napari_lucyd._napari.workers.events import Stop, explain
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+# What of a layer makes it another PSF.
+_RELEVANT = ("data", "scale", "units")
+_NEEDED = ("numerical_aperture", "refractive_index", "emission_um")
+
+
+class PsfChoice(QObject):
+    """Says which PSF a classical method takes, and shows or saves it.
+
+    Parameters
+    ----------
+    viewer
+        Whose layers are offered.
+    form
+        Holds the controls.
+    image
+        Gives the image that a PSF is for and its axes, or None.
+    """
+
+    changed = Signal()
+    told = Signal(str)
+    failed = Signal(str)
+
+    def __init__(
+        self, viewer: Viewer, form: PsfForm, image: Callable[[], tuple[SourceLayer, str] | None]
+    ) -> None:
+        super().__init__(form)
+        self.viewer = viewer
+        self.form = form
+        self._filling = False
+        self._watched: set[int] = set()
+        self._image = image
+        self._stop = Stop()
+        form.kind.changed.connect(self._on_kind)
+        form.microscope.changed.connect(self._on_kind)
+        for control in (form.layer, form.path, *form.lines.values()):
+            control.changed.connect(self._on_changed)
+        form.browse.changed.connect(self.ask)
+        form.show_layer.changed.connect(self.show_as_layer)
+        form.save.changed.connect(self.ask_and_save)
+        # A PSF that is being computed for a panel that is gone.
+        self.destroyed.connect(self._stop.set)
+        events = viewer.layers.events
+        self.subscriptions = Subscriptions(form)
+        self.subscriptions.add(self._on_layers, events.inserted, events.removed, events.reordered)
+        self._on_layers()
+
+    @property
+    def layer(self) -> Image | None:
+        """The layer that is chosen, whether or not the PSF is taken from a layer."""
+        return self.form.layer.value
+
+    def is_layer(self, layer: Image) -> bool:
+        """Whether the PSF is taken from this layer."""
+        return self.form.kind.value == LAYER and layer is self.layer
+
+    def source(self) -> PsfSource:
+        """The choice as it stands.
+
+        Raises
+        ------
+        ValueError
+            If something is missing or cannot be read; the message says what.
+        """
+        if self.form.kind.value == LAYER:
+            return self._from_layer()
+        if self.form.kind.value == FILE:
+            if not self.form.path.value.strip():
+                raise ValueError("There is no PSF yet: choose its file.")
+            return FilePsf(self.form.path.value.strip())
+        return self._from_optics()
+
+    def show_estimate(self, text: str, voxel_size_um: Sequence[float] | None) -> None:
+        """Show the PSF of the image in words, and the image's voxel size in µm where it is known."""
+        self.form.describe(text)
+        sizes = (
+            ", ".join(f"{step:.4g}" for step in voxel_size_um)
+            if voxel_size_um
+            else "for example 0.3, 0.1, 0.1"
+        )
+        self.form.lines["voxel_size_um"].native.setPlaceholderText(sizes)
+
+    def ask(self, *_: Any) -> None:
+        """Ask for the PSF's file."""
+        path, _kind = QFileDialog.getOpenFileName(
+            self.form, "Choose a PSF", "", "Images (*.tif *.tiff);;All files (*)"
+        )
+        if path:
+            self.form.path.value = path
+
+    def show_as_layer(self, *_: Any) -> None:
+        """Add the PSF as an image layer, once it is computed or read."""
+        self._load(_copied, self._add_layer)
+
+    def ask_and_save(self, *_: Any) -> None:
+        """Ask for a file, and write the PSF into it."""
+        path, _kind = QFileDialog.getSaveFileName(self.form, "Save the PSF", "psf.ome.tif", "Images (*.tif)")
+        if path:
+            self.save(Path(path))
+
+    def save(self, path: Path) -> None:
+        """Write the PSF into a file, in the background, as ``lucyd psf`` does."""
+        self._load(partial(_write, path), self._on_saved)
+
+    def _load(self, work: Callable[[Psf], Any], then: Callable[[Any], object]) -> None:
+        """Have the PSF made, and something done with it, in the background; `then` gets what comes of it."""
+        try:
+            source, image = self.source(), self._image()
+        except ValueError as error:
+            self.failed.emit(str(error))
+            return
+        self.told.emit("Computing the PSF…" if isinstance(source, OpticsPsf) else "Reading the PSF…")
+        worker = create_worker(
+            _made, source, image, work, self._stop, _start_thread=False, _ignore_errors=True
+        )
+        worker.returned.connect(then)
+        worker.errored.connect(self._on_error)
+        worker.start()
+
+    def _on_saved(self, path: Path) -> None:
+        self.told.emit(f"Saved {path.name} in {path.parent}.")
+
+    def _add_layer(self, psf: Psf) -> None:
+        (name,) = unique_names([f"PSF {psf.name}"], {layer.name for layer in self.viewer.layers})
+        add_image(self.viewer, psf.values, psf.keywords(name))
+        self.told.emit(f"Added the layer “{name}”.")
+
+    def _on_error(self, error: Exception) -> None:
+        self.failed.emit(explain(error))
+
+    def _from_layer(self) -> LayerPsf:
+        layer = self.layer
+        if layer is None:
+            raise ValueError("There is no PSF yet: choose its layer.")
+        if layer.rgb:
+            raise ValueError(
+                f"The PSF “{layer.name}” is a colour (RGB) image; one intensity a voxel is needed. "
+                "Right-click the layer, choose “Split RGB”, and take a channel."
+            )
+        return LayerPsf(SourceLayer.from_layer(layer))
+
+    def _from_optics(self) -> OpticsPsf:
+        lines = {name: self.form.lines[name].value for name in self.form.shown_lines()}
+        numbers: dict[str, Any] = {
+            "voxel_size_um": parse_steps(lines.pop("voxel_size_um", "")),
+            "shape": parse_sizes(label(OpticsPsf, "shape"), lines.pop("shape")),
+        }
+        for name, text in lines.items():
+            title = label(OpticsPsf, name)
+            numbers[name] = parse_number(title, text)
+            if numbers[name] is None and name in _NEEDED:
+                raise ValueError(f"PSF from the optics: write {title}, or choose a layer or a file.")
+        return OpticsPsf(self.form.microscope.value, **numbers)
+
+    def _on_layers(self, event: Any = None) -> None:
+        for layer in self.viewer.layers:
+            if isinstance(layer, Image) and id(layer) not in self._watched:
+                self._watched.add(id(layer))
+                self.subscriptions.add(self._fill, layer.events.name)
+                events = (getattr(layer.events, name) for name in _RELEVANT)
+                self.subscriptions.add(self._on_layer_changed, *events)
+        self._fill()
+
+    def _fill(self, event: Any = None) -> None:
+        before = self.layer
+        images = [layer for layer in self.viewer.layers if isinstance(layer, Image) and not is_preview(layer)]
+        self._filling = True
+        self.form.layer.choices = [(layer.name, layer) for layer in images]
+        self.form.layer.value = before if before in images else None
+        self._filling = False
+        if before is not None:  # removed, or renamed
+            self.changed.emit()
+
+    def _on_layer_changed(self, event: Any) -> None:
+        if event.source is self.layer:
+            self.changed.emit()
+
+    def _on_kind(self, *_: Any) -> None:
+        self.form.show_rows()
+        self.changed.emit()
+
+    def _on_changed(self, *_: Any) -> None:
+        if not self._filling:
+            self.changed.emit()
+
+
+def _made(
+    source: PsfSource, image: tuple[SourceLayer, str] | None, work: Callable[[Psf], Any], stop: Stop
+) -> Any:
+    layer, axes = image or (None, "ZYX")
+    with garbage_collection.held():
+        return work(source.load(layer, axes, stop))
+
+
+def _copied(psf: Psf) -> Psf:
+    # A layer is the user's to change.
+    return replace(psf, values=np.array(psf.values))
+
+
+def _write(path: Path, psf: Psf) -> Path:
+    from napari_lucyd.io import write_image
+
+    return write_image(
+        path,
+        psf.values,
+        axes="ZYX"[-psf.values.ndim :],
+        voxel_size=psf.steps,
+        unit="micrometer" if psf.unit == "µm" else None,
+        metadata={"shows": "psf", **psf.origin},
+        # The dialog has asked.
+        overwrite=True,
+    )

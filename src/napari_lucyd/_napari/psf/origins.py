@@ -1,0 +1,320 @@
+"""Where a classical method's PSF comes from: a layer, a file or the optics, as it was when Run was pressed.
+
+Nothing here touches the window: a PSF is read or computed in a worker's thread.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_lucyd._napari.layers.source_layer import SourceLayer
+from napari_lucyd._napari.layers.viewer import METADATA_KEY
+from napari_lucyd._napari.widgets.fields import choice, in_labels
+from napari_lucyd.text import shape_text, steps_text
+
+Stop = Callable[[], bool] | None
+
+# By the names that `make_psf` has for them.
+MICROSCOPES = {
+    "widefield": "Widefield",
+    "confocal": "Confocal",
+    "light_sheet": "Light sheet",
+    "gaussian": "Gaussian (no haze)",
+}
+# Of each axis, where nothing else is said and the image is no smaller; as `lucyd psf` has it.
+SIZE = 63
+# Estimate, run and layer want the same one; a few are remembered, as one can take tens of megabytes.
+_REMEMBERED = 4
+_made: OrderedDict[Any, np.ndarray] = OrderedDict()
+
+
+@dataclass(frozen=True, eq=False)
+class Psf:
+    """A PSF in memory.
+
+    Attributes
+    ----------
+    values
+        (Z, Y, X) or (Y, X), or whatever else a layer holds; the method looks at that.
+    name
+        What it is called in messages and layers.
+    steps, unit
+        Its voxel size; None where that is not known.
+    origin
+        Where it comes from, for the recipe: plain JSON.
+    """
+
+    values: Any
+    name: str
+    steps: tuple[float, ...] | None
+    unit: str
+    origin: dict[str, Any]
+
+    def keywords(self, name: str) -> dict[str, Any]:
+        """Of the layer that shows it."""
+        ndim = self.values.ndim
+        keywords: dict[str, Any] = {
+            "name": name,
+            "axis_labels": tuple("zyx"[-ndim:]),
+            # Over the image, without hiding it.
+            "blending": "additive",
+            "contrast_limits": (0.0, float(self.values.max()) or 1.0),
+            "metadata": {METADATA_KEY: {"shows": "psf", **self.origin}},
+        }
+        if self.steps is not None:
+            keywords |= {"scale": self.steps, "units": (self.unit,) * ndim}
+        return keywords
+
+    def describe(self) -> str:
+        """Its shape, its voxels, and whether it was cut off where there is light left."""
+        from napari_lucyd.simulation.psf import light_at_the_edge
+
+        text = f"{shape_text(self.values.shape)} voxels"
+        if self.steps is not None:
+            text += f" of {steps_text(self.steps)} {self.unit}"
+        edge = light_at_the_edge(self.values)
+        if edge is not None:
+            text += f"; the outermost plane holds {edge:.0%} of the light of the plane in focus"
+        return f"{text}."
+
+
+@dataclass(frozen=True)
+class LayerPsf:
+    """The PSF is a layer.
+
+    Attributes
+    ----------
+    layer
+        As it was.
+    """
+
+    layer: SourceLayer
+
+    def load(self, source: SourceLayer | None, axes: str, should_stop: Stop = None) -> Psf:
+        """Read the layer; see `OpticsPsf.load`."""
+        steps, unit = _stated(self.layer, "ZYX"[-len(self.layer.shape) :])
+        entry = self.layer.metadata.get(METADATA_KEY)
+        made = {key: entry[key] for key in ("optics", "voxel_size_um") if key in entry} if entry else {}
+        origin = {"layer": self.layer.name, **made}
+        return Psf(np.asarray(self.layer.data), self.layer.name, steps, unit, origin)
+
+
+@dataclass(frozen=True)
+class FilePsf:
+    """The PSF is in a file.
+
+    Attributes
+    ----------
+    path
+        TIFF, OME-TIFF or OME-Zarr.
+    """
+
+    path: str
+
+    def load(self, source: SourceLayer | None, axes: str, should_stop: Stop = None) -> Psf:
+        """Read the file; see `OpticsPsf.load`.
+
+        Raises
+        ------
+        ImageFileError
+            If it cannot be read, or holds more than one PSF.
+        """
+        from napari_lucyd.io import read_psf
+
+        image = read_psf(self.path)
+        steps, unit = image.voxel_size, image.unit or "pixel"
+        if steps is not None and image.unit is not None:
+            steps, unit = _in_um(steps, image.unit), "µm"
+        origin = {"file": Path(self.path).name}
+        if "optics" in image.metadata:
+            origin["optics"] = image.metadata["optics"]
+        return Psf(image.data, image.name, steps, unit, origin)
+
+
+@dataclass(frozen=True)
+class OpticsPsf:
+    """The PSF is computed from the optics: defaults, labels and tool-tips of what is asked for."""
+
+    kind: str = choice(
+        "widefield",
+        "Microscope",
+        "What took the image. Gaussian has a widefield's widths and none of its haze.",
+    )
+    numerical_aperture: float = choice(0.0, "NA", "Numerical aperture of the objective, as it says on it.")
+    refractive_index: float = choice(
+        1.33, "Index", "Refractive index of immersion and specimen: 1.0 air, 1.33 water, 1.515 oil."
+    )
+    emission_um: float = choice(0.0, "Emission", "Wavelength of the detected light in µm: 0.525 for GFP.")
+    excitation_um: float | None = choice(None, "Excitation", "Confocal: wavelength of the laser in µm.")
+    pinhole_airy: float | None = choice(
+        None, "Pinhole", "Confocal: diameter of the pinhole in Airy units; 1 if it is left empty."
+    )
+    sheet_fwhm_um: float | None = choice(
+        None, "Sheet", "Light sheet: its thickness in µm, full width at half maximum."
+    )
+    voxel_size_um: tuple[float, ...] | None = choice(
+        None,
+        "Voxel size",
+        "Z, Y, X in µm, of the image, for the PSF has to be sampled on its voxels. Empty: from the scale of "
+        "each layer, where that has a unit of length.",
+    )
+    shape: tuple[int, ...] | None = choice(
+        None,
+        "PSF size",
+        "Z, Y, X in voxels, odd numbers. Empty: 63, or as many as the image has. A widefield's light goes on "
+        "beyond any size; what is cut off is not deconvolved.",
+    )
+
+    @property
+    def title(self) -> str:
+        """In a layer's name."""
+        return f"{MICROSCOPES[self.kind]} NA {self.numerical_aperture:g}"
+
+    def load(self, source: SourceLayer | None, axes: str, should_stop: Stop = None) -> Psf:
+        """Compute the PSF, or take it from those computed before.
+
+        Parameters
+        ----------
+        source
+            The image that it is for, or None.
+        axes
+            Of the image.
+        should_stop
+            Asked after each plane.
+
+        Raises
+        ------
+        ValueError
+            If something is missing or impossible.
+        Cancelled
+            If ``should_stop`` says so.
+        """
+        letters = [name for name in "ZYX" if name in axes]
+        sizes = None if source is None else [source.shape[axes.index(name)] for name in letters]
+        steps = self.voxel_size_um
+        if steps is None and source is not None:
+            steps = source.voxel_size_um(axes)
+        if steps is None:
+            which = "There is no image" if source is None else f"“{source.name}” has no unit of length"
+            raise ValueError(f"{which} to take the voxel size from: write it under Voxel size, in µm.")
+        steps = _for_axes(steps, len(letters))
+        shape = _for_axes(self.shape or automatic_shape(sizes, len(letters)), len(letters))
+        values = _make(replace(self, voxel_size_um=steps, shape=shape), should_stop)
+        return Psf(values, self.title, steps, "µm", {"optics": self.record(), "voxel_size_um": list(steps)})
+
+    def optics(self) -> dict[str, float | None]:
+        """Keywords of `make_psf`, but for the shape and the voxel size."""
+        return {
+            "numerical_aperture": self.numerical_aperture,
+            "refractive_index": self.refractive_index,
+            "emission_um": self.emission_um,
+            "excitation_um": self.excitation_um,
+            "pinhole_airy": self.pinhole_airy,
+            "sheet_fwhm_um": self.sheet_fwhm_um,
+        }
+
+    def arguments(self, psf: Psf) -> dict[str, Any]:
+        """What `make_psf` was told for a PSF that was made from these optics: plain JSON."""
+        return {
+            "kind": self.kind,
+            "shape": list(psf.values.shape),
+            **{name: value for name, value in self.optics().items() if value is not None},
+            "voxel_size_um": list(psf.steps or ()),
+        }
+
+    def record(self) -> dict[str, Any]:
+        """As files and recipes hold it."""
+        from napari_lucyd.simulation.psf import optics_record
+
+        return optics_record(self.kind, **self.optics())  # type: ignore[arg-type]
+
+
+PsfSource = LayerPsf | FilePsf | OpticsPsf
+
+
+def automatic_shape(sizes: Sequence[int] | None, ndim: int) -> tuple[int, ...]:
+    """The shape of a PSF for an image of these sizes: odd, no larger than the image.
+
+    Examples
+    --------
+    >>> automatic_shape((12, 200, 201), 3), automatic_shape(None, 2)
+    ((11, 63, 63), (63, 63))
+    """
+    if sizes is None:
+        return (SIZE,) * ndim
+    return tuple(min(SIZE, size - 1 + size % 2) for size in sizes)
+
+
+def check_steps(psf: Psf, source: SourceLayer, axes: str) -> None:
+    """Refuse an image whose voxels are not the PSF's, where both say what theirs are.
+
+    Raises
+    ------
+    ValueError
+        If the steps differ.
+    """
+    from napari_lucyd.deconvolution import check_psf_steps
+
+    steps, unit = _stated(source, axes)
+    if unit == psf.unit:
+        remedy = "make it from the optics, or correct the layer's scale."
+        check_psf_steps(f"“{psf.name}”", psf.steps, steps, unit, remedy)
+
+
+def _stated(source: SourceLayer, axes: str) -> tuple[tuple[float, ...] | None, str]:
+    """The voxel size that a layer states and its unit; None for napari's default of 1 pixel."""
+    if len(axes) != len(source.shape):
+        return None, source.unit
+    steps = source.voxel_size_um(axes)
+    if steps is not None:
+        return steps, "µm"
+    steps = source.voxel_size(axes)
+    return (None if steps is not None and set(steps) == {1.0} else steps), source.unit
+
+
+def _in_um(steps: Sequence[float], unit: str) -> tuple[float, ...]:
+    import pint
+
+    factor = pint.get_application_registry()(unit).to("micrometer").magnitude
+    return tuple(float(step * factor) for step in steps)
+
+
+def _for_axes(numbers: Sequence[Any], ndim: int) -> tuple[Any, ...]:
+    """One number an axis, from one for all, or from those of more axes."""
+    return tuple(numbers) * ndim if len(numbers) == 1 else tuple(numbers[-ndim:])
+
+
+def _make(optics: OpticsPsf, should_stop: Stop) -> np.ndarray:
+    from napari_lucyd.deconvolution import Cancelled
+    from napari_lucyd.simulation import make_psf
+
+    def ask(*_: int) -> None:
+        if should_stop is not None and should_stop():
+            raise Cancelled("Stopped while the PSF was computed.")
+
+    known = _made.get(optics)
+    if known is not None:
+        return known
+    ask()
+    arguments = optics.optics()
+    try:
+        values = make_psf(
+            optics.kind,  # type: ignore[arg-type]
+            optics.shape or (),
+            voxel_size_um=optics.voxel_size_um or (),
+            progress=ask,
+            **arguments,  # type: ignore[arg-type]
+        )
+    except ValueError as error:
+        raise ValueError(in_labels(str(error), arguments, OpticsPsf)) from error
+    values.flags.writeable = False
+    _made[optics] = values
+    while len(_made) > _REMEMBERED:
+        _made.popitem(last=False)
+    return values

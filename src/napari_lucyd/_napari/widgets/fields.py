@@ -1,0 +1,202 @@
+"""Fields of the panels: labels, tooltips, and texts read as numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import field, fields
+from typing import Any
+
+AXES = "TCZYX"
+
+
+# Numbers of several axes are told apart by any of these.
+_BETWEEN = r"[\s,;x×]+"
+
+
+def choice(default: Any, label: str, tooltip: str) -> Any:
+    """A field that a person chooses in the panel."""
+    return field(default=default, metadata={"label": label, "tooltip": tooltip})
+
+
+def label(parameters: Any, name: str) -> str:
+    """What a choice is called in the panel."""
+    return str(_metadata(parameters, name)["label"])
+
+
+def tooltip(parameters: Any, name: str) -> str:
+    """What the panel says of a choice when the pointer rests on it."""
+    return str(_metadata(parameters, name)["tooltip"])
+
+
+def in_labels(message: str, names: Iterable[str], parameters: Any) -> str:
+    """Name choices as the panel does where an error of the core names arguments.
+
+    Examples
+    --------
+    >>> @dataclass
+    ... class Parameters:
+    ...     num_iter: int = choice(20, "Iterations", "The number of iterations.")
+    >>> in_labels("num_iter is 0; at least one iteration is needed.", ["num_iter"], Parameters)
+    'Iterations is 0; at least one iteration is needed.'
+    """
+    for name in names:
+        message = re.sub(rf"\b{name}\b", label(parameters, name), message)
+    return message
+
+
+def _metadata(parameters: Any, name: str) -> Any:
+    return next(entry.metadata for entry in fields(parameters) if entry.name == name)
+
+
+def parse_axes(text: str, ndim: int) -> str | None:
+    """Read the axes line.
+
+    Returns
+    -------
+    str or None
+        Upper-case axes, or None where the line is empty (the engine decides).
+
+    Raises
+    ------
+    ValueError
+        If there are unknown, doubled or too few or too many letters, or the last two are not YX.
+
+    Examples
+    --------
+    >>> parse_axes("t z y x", 4)
+    'TZYX'
+    """
+    axes = re.sub(r"[\s,;×]+", "", text).upper()
+    if not axes:
+        return None
+    unknown = sorted(set(axes) - set(AXES))
+    if unknown:
+        raise ValueError(f"Axes: {', '.join(unknown)} is not known; use the letters T, C, Z, Y, X.")
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"Axes: {axes} names an axis twice.")
+    if len(axes) != ndim:
+        raise ValueError(f"Axes: the image has {ndim} axes and {axes} names {len(axes)}.")
+    if not axes.endswith("YX"):
+        raise ValueError(f"Axes: the last two have to be Y and X; {axes} ends in {axes[-2:]}.")
+    return axes
+
+
+def parse_halo(text: str) -> int | None:
+    """Read the halo line: empty or "automatic", or a number of voxels.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+
+    Examples
+    --------
+    >>> parse_halo("12"), parse_halo("") is None
+    (12, True)
+    """
+    text = text.strip().lower()
+    if text in ("", "auto", "automatic"):
+        return None
+    if not text.isdigit():
+        raise ValueError(f"Halo: {text!r} is not understood; write a number of voxels, or leave it empty.")
+    return int(text)
+
+
+def parse_step(name: str, text: str) -> str | float | None:
+    """Read the line of an optional step: empty or "off", "auto", or a number of pixels.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+
+    Examples
+    --------
+    >>> parse_step("Prefilter", "Auto"), parse_step("Prefilter", "1,2"), parse_step("Prefilter", "")
+    ('auto', 1.2, None)
+    """
+    text = text.strip().lower()
+    if text in ("", "off"):
+        return None
+    if text in ("auto", "automatic"):
+        return "auto"
+    try:
+        return parse_number(name, text)
+    except ValueError:
+        raise ValueError(
+            f"{name}: {text!r} is not understood; write auto or a number of pixels, or leave it empty."
+        ) from None
+
+
+def parse_tile(text: str) -> tuple[int, ...] | None:
+    """Read the tile line: empty or "automatic", one number for all axes, or one number an axis.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+
+    Examples
+    --------
+    >>> parse_tile("64, 128 128")
+    (64, 128, 128)
+    """
+    return parse_sizes("Tile", text)
+
+
+def parse_sizes(name: str, text: str) -> tuple[int, ...] | None:
+    """Read sizes in voxels, as `parse_tile` does, for the line of this name."""
+    text = text.strip().lower()
+    if text in ("", "auto", "automatic"):
+        return None
+    parts = [part for part in re.split(_BETWEEN, text) if part]
+    if not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise ValueError(
+            f"{name}: {text!r} is not understood; write three sizes in voxels, as in 63, 127, 127."
+        )
+    return tuple(int(part) for part in parts)
+
+
+def parse_steps(text: str) -> tuple[float, ...] | None:
+    """Read the voxel size: empty, one number for all axes, or one number an axis.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+
+    Examples
+    --------
+    >>> parse_steps("0.3, 0.1 0.1"), parse_steps(" ") is None
+    ((0.3, 0.1, 0.1), True)
+    """
+    return parse_numbers("Voxel size", text, "Z, Y, X in µm, as in 0.3, 0.1, 0.1")
+
+
+def parse_numbers(name: str, text: str, meant: str) -> tuple[float, ...] | None:
+    """Read one or more numbers, as `parse_steps` does, for the line of this name; `meant` says which."""
+    parts = [part for part in re.split(_BETWEEN, text.strip().lower()) if part]
+    try:
+        return tuple(float(part) for part in parts) or None
+    except ValueError:
+        raise ValueError(f"{name}: {text!r} is not understood; write {meant}.") from None
+
+
+def parse_number(name: str, text: str) -> float | None:
+    """Read one number, with a point or a comma; None where the line is empty.
+
+    Raises
+    ------
+    ValueError
+        If it is anything else.
+
+    Examples
+    --------
+    >>> parse_number("NA", " 1,4 ")
+    1.4
+    """
+    try:
+        return float(text.replace(",", ".")) if text.strip() else None
+    except ValueError:
+        raise ValueError(f"{name}: {text!r} is not understood; write a number, as in 1.4.") from None

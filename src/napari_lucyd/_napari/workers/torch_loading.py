@@ -1,0 +1,134 @@
+"""Bringing torch and the engine into the process without stopping the window.
+
+Importing torch takes seconds. Most of the pure Python in it shares the interpreter with the window's thread,
+but loading its largest library is one call into the dynamic linker that holds the interpreter's lock
+throughout. Called through ctypes the same call lets the lock go, and the import that follows finds the
+library in place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.util
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_lucyd._napari.workers import garbage_collection
+
+if TYPE_CHECKING:
+    from napari_lucyd.models import Model
+
+# In the order of their dependencies; a CPU build has only the first, second and last.
+_LIBRARIES = ("c10", "torch_cpu", "c10_cuda", "torch_cuda", "torch")
+_lock = threading.RLock()
+_loaded = threading.Event()
+_models: dict[tuple[str, float], Model] = {}
+
+
+class TorchLoadingError(Exception):
+    """PyTorch or the engine cannot be loaded; the message says why and what to do."""
+
+
+def is_loaded() -> bool:
+    """Whether the engine can be used without waiting for imports."""
+    return _loaded.is_set()
+
+
+def load() -> None:
+    """Import torch and the engine; call it off the window's thread.
+
+    Raises
+    ------
+    TorchLoadingError
+        If that fails.
+    """
+    with _lock, garbage_collection.held():
+        try:
+            if "torch" not in sys.modules:
+                _preload_libraries()
+            import torch
+
+            from napari_lucyd.deconvolution import Cancelled, plan  # noqa: F401  (loaded when named)
+            from napari_lucyd.models import load_model  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise TorchLoadingError(
+                f"{error.name} is not installed; run: pip install {error.name}"
+            ) from error
+        except OSError as error:
+            raise TorchLoadingError(_explain(error)) from error
+        # One processor stays with the window. OpenMP keeps the number for each thread that asks, so it
+        # is set by whichever thread is about to compute.
+        torch.set_num_threads(max(1, min(torch.get_num_threads(), _processors() - 1)))
+        _loaded.set()
+
+
+def get_model(name: str) -> Model:
+    """Load a model by its shipped name or its path; a second call returns the same object.
+
+    A file that was written again since is read again. Call it off the window's thread.
+    """
+    from napari_lucyd.models import load_model
+
+    path = Path(name)
+    key = (name, path.stat().st_mtime if path.is_file() else 0.0)
+    with _lock:
+        if key not in _models:
+            _models[key] = load_model(name)
+        return _models[key]
+
+
+def loaded_model(name: str) -> Model | None:
+    """The model, if it is in memory; never waits."""
+    return next((model for (known, _), model in reversed(_models.items()) if known == name), None)
+
+
+def list_devices() -> list[tuple[str, str]]:
+    """What can be chosen as device: (label, name), the automatic choice first. Call after `load`."""
+    import torch
+
+    devices = [("Automatic", "auto"), ("CPU", "cpu")]
+    for index in range(torch.cuda.device_count()):
+        devices.append((torch.cuda.get_device_name(index), f"cuda:{index}"))
+    if torch.backends.mps.is_available():
+        devices.append(("Apple GPU (MPS)", "mps"))
+    return devices
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _preload_libraries() -> None:
+    # Windows: torch itself loads its libraries through ctypes, which lets the lock go.
+    spec = importlib.util.find_spec("torch")
+    if os.name == "nt" or spec is None or not spec.origin:
+        return
+    folder = Path(spec.origin).parent / "lib"
+    suffix = "dylib" if sys.platform == "darwin" else "so"
+    with contextlib.suppress(AttributeError, OSError):
+        dlopen: Any = ctypes.CDLL(None).dlopen
+        dlopen.restype, dlopen.argtypes = ctypes.c_void_p, [ctypes.c_char_p, ctypes.c_int]
+        # As torch does first: its math libraries have to be seen by the others.
+        order = [("torch_global_deps", os.RTLD_GLOBAL), *((name, os.RTLD_LOCAL) for name in _LIBRARIES)]
+        for name, visibility in order:
+            library = folder / f"lib{name}.{suffix}"
+            if library.is_file():
+                # What fails here fails again in the import, which says why.
+                dlopen(os.fsencode(library), os.RTLD_NOW | visibility)
+
+
+def _explain(error: OSError) -> str:
+    if os.name == "nt":
+        return (
+            f"PyTorch cannot be loaded ({error}). On Windows its libraries can clash with those that Qt has "
+            "loaded before. Install the Microsoft Visual C++ Redistributable (x64) and the newest torch; if "
+            "that does not help, import torch first and start napari from Python: "
+            'python -c "import torch, napari; napari.Viewer(); napari.run()"'
+        )
+    return f"PyTorch cannot be loaded: {error}. Reinstall it with: pip install --force-reinstall torch"

@@ -1,0 +1,1 @@
+"""The machine: devices, memory, threads, and code compiled while the program runs."""

@@ -1,0 +1,1 @@
+"""Richardson-Lucy and Wiener: methods that need a point-spread function."""

@@ -1,0 +1,253 @@
+"""A planned run of a classical method, on whole volumes."""
+
+from __future__ import annotations
+
+import math
+import time
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from napari_lucyd.compute.device import Device, free_memory, working_device
+from napari_lucyd.deconvolution.arguments import RunArguments, check_outputs
+from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy
+from napari_lucyd.deconvolution.classical.run import ClassicalRun
+from napari_lucyd.deconvolution.classical.solvers import grid_shape, start
+from napari_lucyd.deconvolution.image.source import Source
+from napari_lucyd.deconvolution.job import Job
+from napari_lucyd.deconvolution.learned.block_memory import _FIXED_BYTES
+from napari_lucyd.deconvolution.recipe import write_classical_recipe
+from napari_lucyd.deconvolution.statistics.scaling import Statistics
+from napari_lucyd.errors import OutOfMemory
+
+# The volume that is timed: half a second on two cores. A smaller one would be quicker for each of its voxels,
+# as its buffers stay in the caches and are not fetched from the system again and again.
+_TIMED = {3: (94, 158, 158), 2: (1600, 1600)}
+
+_known: dict[tuple[str, int, str, bool, int], float] = {}
+
+NEGATIVE_VOXELS = (
+    " voxels were negative, which Richardson-Lucy does not allow, and set to 0. If an offset was subtracted "
+    "from the image, add it again and give it as the background."
+)
+"""Goes on from their number."""
+
+
+class ClassicalJob(Job):
+    """One run of a classical method; see `Job`.
+
+    Each volume is computed whole, also where only a region of it is asked for: every voxel of an FFT depends
+    on all others, and so the region is just what a run of the whole gives there.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        method: ClassicalMethod,
+        device: Device,
+        choices: RunArguments,
+        statistics: Statistics | None,
+        warnings: list[str],
+    ) -> None:
+        super().__init__(source, device, choices, warnings)
+        self._method = method
+        self._statistics = statistics
+        self._run: ClassicalRun | None = None
+        self._told = ""
+        shortage = self._shortage()
+        if self._results_fit() and shortage:
+            self._warn(shortage)
+
+    @property
+    def description(self) -> str:
+        """The axes with their sizes, and the method, in one line."""
+        psf = " × ".join(str(size) for size in self._method.psf.shape)
+        return f"{self._choices.axes.describe()}, {self._method.title} with a PSF of {psf}"
+
+    @property
+    def work(self) -> str:
+        """Volumes and iterations, in words."""
+        size = " × ".join(str(size) for size in self._choices.axes.volume_shape[-self._method.dimension :])
+        number, each = self._choices.volumes, self._method.iterations
+        iterations = f", {each} iterations" if each > 1 else ""
+        return f"{number} whole volume{'s' if number > 1 else ''} of {size}{iterations}"
+
+    @property
+    def tile_shape(self) -> tuple[int, ...]:
+        """A whole volume."""
+        return self._choices.axes.volume_shape
+
+    @property
+    def halo(self) -> int:
+        """None is needed around a whole volume."""
+        return 0
+
+    @property
+    def tiles(self) -> int:
+        """Iterations over all volumes; shrinks where a volume takes fewer than it may."""
+        if self._run is not None:
+            return self._run.total
+        return self._choices.volumes * self._method.iterations
+
+    @property
+    def memory_bytes(self) -> int:
+        """Peak working memory, results included; the input is not."""
+        return self._choices.result_bytes + self._working_bytes
+
+    def estimate_seconds(self) -> float:
+        """See `Job.estimate_seconds`."""
+        method = self._method
+        total_variation = isinstance(method, RichardsonLucy) and method.total_variation > 0
+        key = (self.device.torch, method.dimension, method.name, total_variation, torch.get_num_threads())
+        if key not in _known:
+            _known[key] = self._measure_pace()
+        grid = math.prod(grid_shape(method, self._choices.axes.volume_shape))
+        # What comes before the first of several iterations takes as many transforms as one of them.
+        steps = method.iterations + (method.iterations > 1)
+        return _known[key] * grid * math.log2(grid) * steps * self._choices.volumes
+
+    def _measure_pace(self) -> float:
+        """Seconds of one iteration for each voxel of the grid and each binary digit of their number."""
+        shape = _TIMED[self._method.dimension]
+        method = self._method.with_psf(np.ones([3] * len(shape)))
+        volume = np.random.default_rng(0).random(shape, dtype=np.float32)
+        start(method, volume[tuple(slice(0, 16) for _ in shape)].copy(), self.device).advance()  # set-up
+        began = time.perf_counter()
+        work = start(method, volume, self.device)
+        work.advance()
+        work.restored()  # waits for the device
+        grid = math.prod(grid_shape(method, shape))
+        return (time.perf_counter() - began) / (grid * math.log2(grid) * (1 + (method.iterations > 1)))
+
+    def _running(self) -> ClassicalRun:
+        if self._run is None:
+            this = weakref.ref(self)  # or each would keep the other, and the results, in memory
+
+            def count(negative: int) -> None:
+                if (job := this()) is not None:
+                    job._count(negative)
+
+            self._run = ClassicalRun(self._method, self.device, self._choices, count)
+        return self._run
+
+    def _prepare(self) -> None:
+        if self._run is None:
+            method = self._method.with_psf(np.ones([1] * self._method.dimension))
+            volume = np.ones([8] * method.dimension, dtype=np.float32)
+            device = working_device(
+                self.device, lambda: start(method, volume, self.device).advance(), f"run {method.title}"
+            )
+            if device != self.device:
+                self._warn(f"{device.name} is used: {device.reason}.")
+                self.device = device
+        # A GPU says so itself; the system kills a process that takes more than there is.
+        if self.device.kind == "cpu" and (shortage := self._shortage()):
+            raise OutOfMemory(shortage)
+
+    def _recipe(self) -> dict[str, Any]:
+        running = self._running()
+        found: dict[str, Any] = {"iterations": list(running.iterations)}
+        if isinstance(self._method, RichardsonLucy):
+            found |= {"negative": "set to 0", "negative_voxels": running.negative_voxels}
+        return write_classical_recipe(
+            self._choices,
+            self._method,
+            self.device,
+            self._source.dtype,
+            statistics=self._statistics,
+            found=found,
+            complete=running.finished,
+            warnings=self.warnings,
+        )
+
+    def _input_warnings(self, statistics: Statistics) -> list[str]:
+        method = self._method
+        if not isinstance(method, RichardsonLucy) or not method.background:
+            return []
+        return [
+            f"The background of {method.background:g} is not below the largest voxel"
+            f"{' of ' + group.label if group.index else ''}, {group.maximum:g}: nothing is left to restore."
+            for group in statistics.groups
+            if method.background >= group.maximum
+        ]
+
+    def _count(self, negative: int) -> None:
+        """Say how many voxels were negative so far, in one sentence."""
+        text = f"{negative:,}{NEGATIVE_VOXELS}"
+        if self._told in self.warnings:
+            self.warnings.remove(self._told)
+        self._told = text
+        self._warn(text)
+
+    @property
+    def _working_bytes(self) -> int:
+        shape = self._choices.axes.volume_shape
+        return classical_bytes(self._method, math.prod(grid_shape(self._method, shape)))
+
+    def _shortage(self) -> str:
+        """What to say where the device has too little memory free for a volume; empty where it has enough."""
+        free = free_memory(self.device)
+        if self._working_bytes <= free:
+            return ""
+        size = " × ".join(str(size) for size in self._choices.axes.volume_shape)
+        grid = " × ".join(str(size) for size in grid_shape(self._method, self._choices.axes.volume_shape))
+        return (
+            f"{self._method.title} needs about {self._working_bytes / 2**30:.3g} GiB of memory for a whole "
+            f"volume of {size} (a grid of {grid} with the psf around it), but {free / 2**30:.3g} are free on "
+            f"{self.device.name}: crop the image or the psf, or choose another device."
+        )
+
+
+# Peak working memory of the classical methods for each voxel of their grid, in bytes.
+# benchmarks/classical_memory.py with torch 2.13 on the CPU: 44 and 32, with total variation 60; the volume as
+# it was read and as it is stored, up to 8 bytes a voxel, come to that.
+_BYTES_PER_GRID_VOXEL = {"richardson-lucy": 52, "wiener": 40}
+
+
+_BYTES_FOR_TOTAL_VARIATION = 16
+
+
+def classical_bytes(method: ClassicalMethod, grid_voxels: int) -> int:
+    """Memory that a classical method takes for a volume, by the voxels of its periodic grid."""
+    each = _BYTES_PER_GRID_VOXEL[method.name]
+    if isinstance(method, RichardsonLucy) and method.total_variation:
+        each += _BYTES_FOR_TOTAL_VARIATION
+    return _FIXED_BYTES + each * grid_voxels
+
+
+def check_classical_outputs(outputs: Sequence[str] | None, method: ClassicalMethod) -> tuple[str, ...]:
+    """The one part that a classical method has; an error where others are asked for."""
+    names = ("output",) if outputs is None else check_outputs(outputs)
+    others = [name for name in names if name != "output"]
+    if others:
+        raise ValueError(
+            f"{method.title} gives an output only; {', '.join(others)} can be had from a network alone. "
+            "Leave that out of outputs."
+        )
+    return names
+
+
+def check_whole_volumes(
+    method: ClassicalMethod,
+    tile_shape: Any,
+    halo: Any,
+    normalization: Any,
+    isotropic: bool | None,
+    precision: str,
+) -> None:
+    """Refuse what only networks take, rather than let it seem to have an effect."""
+    reasons = {
+        "tile_shape": "it works on whole volumes" if tile_shape is not None else "",
+        "halo": "it works on whole volumes" if halo is not None else "",
+        "normalization": "" if normalization in ("model", "none") else "it works in the image's own units",
+        "isotropic": "it works on the image's own voxels, and the psf has to be sampled on those"
+        if isotropic
+        else "",
+        "precision": "" if precision == "float32" else "it is computed in float32",
+    }
+    for name, reason in reasons.items():
+        if reason:
+            raise ValueError(f"{method.title} takes no {name}: {reason}. Leave it out.")

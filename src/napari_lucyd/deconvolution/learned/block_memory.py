@@ -1,0 +1,123 @@
+"""How much of a device's memory a block takes, and so how large tiles may be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from napari_lucyd.compute.device import Device
+from napari_lucyd.deconvolution.tiling.geometry import Geometry
+from napari_lucyd.deconvolution.tiling.tiles import choose_tile_shape
+from napari_lucyd.networks.network import Network
+from napari_lucyd.spans import Span
+
+
+class _MemoryCost(NamedTuple):
+    """What a network takes for a block.
+
+    Attributes
+    ----------
+    voxel_bytes
+        Peak working memory for each voxel. benchmarks/block_memory.py with torch 2.13 on two CPU threads:
+        LUCYD 222 (3D) and 232 (2D), RLN 340, CARE 769, the slope from its smallest to its largest block. By
+        compiled kernels, which keep but some planes of each layer, 36 in 3D, and what reads the block 16;
+        in 2D 292. On CUDA they keep all planes, in buffers of 90 with zeros around each; the rest is for the
+        block, for what comes of it, and for buffers that are small against their zeros.
+    cpu_voxels
+        Of the largest block on the CPU. Larger ones save little halo, and cost memory (LUCYD with torch: 1.5
+        GB, by compiled kernels up to 1.8, CARE 2.6) and patience: a Cancel is heard between layers, and a
+        tile takes some seconds (CARE: some six times as long for each voxel).
+    gpu_voxels
+        Of the largest block on a GPU: its widest layer at full size (12, 16 and 64 channels) must be indexed
+        with 31 bits. By compiled kernels halos cost little, and one block is read while another is computed.
+    """
+
+    voxel_bytes: int
+    cpu_voxels: int
+    gpu_voxels: int = 0
+
+
+_MEMORY_COSTS = {
+    "lucyd": _MemoryCost(240, 3 * 2**21, 2**27),
+    "lucyd, compiled": _MemoryCost(52, 2**25),
+    "lucyd, compiled, planes": _MemoryCost(310, 2**23),
+    "lucyd, compiled, CUDA": _MemoryCost(150, 0, 2**25),
+    "rln": _MemoryCost(370, 3 * 2**21, 2**26),
+    "care": _MemoryCost(830, 3 * 2**20, 2**24),
+}
+
+# Where blocks are launched ahead, for each voxel: the input of the next one, and the four parts of the last.
+_AHEAD_BYTES = {"cuda": 20}
+
+# Whatever the block: torch's own buffers and code, and some planes of each layer that compiled kernels keep,
+# which together are no smaller for a small block. benchmarks/estimates.py: at most 122 MiB.
+_FIXED_BYTES = 2**27
+
+# Of the memory that is free, what a run may take: the rest is for whatever else starts meanwhile.
+_SHARE = 0.6
+
+
+def memory_cost(network: Network, device: Device) -> str:
+    """What tells how much memory a network takes on a device: its name, and how it is computed there."""
+    if not device.compiled:
+        return network.name
+    if device.kind == "cuda":
+        return f"{network.name}, compiled, CUDA"
+    return f"{network.name}, compiled{', planes' if network.config.dimension == 2 else ''}"
+
+
+def working_bytes(block_voxels: int, network: str, kind: str) -> int:
+    """Memory that a network, as `appetite` has it, takes for blocks of a size on a device of ``kind``."""
+    return _FIXED_BYTES + _voxel_bytes(network, kind) * block_voxels
+
+
+def _voxel_bytes(network: str, kind: str) -> int:
+    return _MEMORY_COSTS[network].voxel_bytes + _AHEAD_BYTES.get(kind, 0)
+
+
+def largest_block(free_bytes: int, kind: str, network: str) -> int:
+    """Voxels of its largest block on a device of ``kind`` with ``free_bytes`` of memory free."""
+    found = _MEMORY_COSTS[network]
+    fits = int((_SHARE * free_bytes - _FIXED_BYTES) / _voxel_bytes(network, kind))
+    return max(0, min(fits, found.cpu_voxels if kind == "cpu" else found.gpu_voxels))
+
+
+def automatic_tile_shape(
+    geometry: Geometry, spans: Sequence[Span], free_bytes: int, kind: str, network: str
+) -> tuple[int, ...]:
+    """The tile shape for a region: a pure function of its arguments.
+
+    Parameters
+    ----------
+    geometry
+        Halo, resampling and multiple.
+    spans
+        The region, in voxels of the source.
+    free_bytes
+        Free on the device, less what the results will take there.
+    kind
+        Of device: ``"cpu"``, ``"cuda"``, ``"mps"``.
+    network
+        As `appetite` has it: ``"lucyd"``, ``"lucyd, compiled"``, ``"rln"`` and so on.
+
+    Returns
+    -------
+    tuple of int
+        In voxels of the source.
+
+    Examples
+    --------
+    >>> geometry = Geometry((64, 256, 256), halo=24)
+    >>> automatic_tile_shape(geometry, [Span(0, n) for n in geometry.shape], 8 * 2**30, "cpu", "lucyd")
+    (64, 256, 128)
+    """
+    most = largest_block(free_bytes, kind, network)
+    resampling = geometry.resampling
+    if resampling is None:
+        return choose_tile_shape([span.size for span in spans], geometry.halo, most, geometry.multiple)
+    planes = resampling.needed_planes(spans[0]).size
+    sizes = [planes, *(span.size for span in spans[1:])]
+    tile = choose_tile_shape(sizes, geometry.halo, most, geometry.multiple)
+    # Back to planes of the source; one tile along Z stays one tile.
+    kept = spans[0].size if tile[0] >= planes else max(1, int(tile[0] / resampling.factor))
+    return (kept, *tile[1:])

@@ -1,0 +1,165 @@
+"""A planned run of a network, tile by tile."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from napari_lucyd.compute.device import Device, free_memory
+from napari_lucyd.deconvolution.arguments import RunArguments
+from napari_lucyd.deconvolution.image.source import Source
+from napari_lucyd.deconvolution.job import Job, add_once
+from napari_lucyd.deconvolution.learned import run
+from napari_lucyd.deconvolution.learned.block_memory import automatic_tile_shape, memory_cost, working_bytes
+from napari_lucyd.deconvolution.recipe import write_recipe
+from napari_lucyd.deconvolution.statistics.noise import noise_warnings
+from napari_lucyd.deconvolution.statistics.scaling import Statistics
+from napari_lucyd.deconvolution.tiling.tiles import cut_axis
+from napari_lucyd.inference import half_precision
+from napari_lucyd.inference.forward import compile_where_possible
+from napari_lucyd.inference.lucyd.schedule import equivalent_voxels
+from napari_lucyd.inference.throughput import seconds_per_voxel
+from napari_lucyd.spans import Span
+
+
+class NetworkJob(Job):
+    """One run of a network; see `Job`."""
+
+    def __init__(
+        self,
+        source: Source,
+        model: Any,
+        device: Device,
+        choices: RunArguments,
+        tile_shape: tuple[int, ...] | None,
+        statistics: Statistics | None,
+        warnings: list[str],
+        processes: int = 1,
+    ) -> None:
+        super().__init__(source, device, choices, warnings)
+        self._processes = processes
+        self._model = model
+        self.device = self._settle(device)
+        self._statistics = statistics
+        self._run: run.Run | None = None
+        self._tile_shape = tile_shape or self._automatic_tile_shape()
+
+    @property
+    def description(self) -> str:
+        """The axes with their sizes, and the resampling, in one line."""
+        resampling = self._choices.geometry.resampling
+        extra = "" if resampling is None else f", Z resampled ×{resampling.factor:.3g}"
+        return self._choices.axes.describe() + extra
+
+    @property
+    def work(self) -> str:
+        """Tiles and their shape, in words."""
+        tile = " × ".join(str(size) for size in self.tile_shape)
+        return f"{self.tiles} tile{'s' if self.tiles > 1 else ''} of {tile}"
+
+    @property
+    def tile_shape(self) -> tuple[int, ...]:
+        """In voxels of the input; made smaller in a run that runs out of memory."""
+        return self._tile_shape if self._run is None else self._run.tile_shape
+
+    @property
+    def halo(self) -> int:
+        """Margin in voxels of the network's grid."""
+        return self._choices.geometry.halo
+
+    @property
+    def tiles(self) -> int:
+        """Tiles over all volumes; grows where they have to be cut for want of memory."""
+        if self._run is not None:
+            return self._run.queue.total
+        return self._choices.volumes * math.prod(len(sizes) for sizes in self._block_sizes())
+
+    @property
+    def memory_bytes(self) -> int:
+        """Peak working memory, results included; the input is not."""
+        largest = math.prod(max(sizes) for sizes in self._block_sizes())
+        network = memory_cost(self._model.network, self.device)
+        return self._choices.result_bytes + working_bytes(largest, network, self.device.kind)
+
+    def estimate_seconds(self) -> float:
+        """See `Job.estimate_seconds`."""
+        pace = seconds_per_voxel(self._model.network, self.device)
+        # The blocks form a grid, so their voxels add up axis by axis.
+        voxels: float = math.prod(sum(sizes) for sizes in self._block_sizes())
+        if self.device.compiled:
+            voxels = equivalent_voxels(self._blocks())
+        passes = 2 ** len(self._choices.spans) if self._choices.flips else 1
+        return pace * voxels * passes * self._choices.volumes
+
+    def _running(self) -> run.Run:
+        if self._run is None:
+            warn = partial(add_once, self.warnings)
+            self._run = run.Run(self._model, self.device, self._choices, self._tile_shape, warn)
+        return self._run
+
+    def _recipe(self) -> dict[str, Any]:
+        running = self._running()
+        return write_recipe(
+            self._choices,
+            self._model,
+            self.device,
+            self._source.dtype,
+            statistics=self._statistics,
+            tile_shape=self.tile_shape,
+            deviation=running.deviation,
+            complete=running.finished,
+            warnings=self.warnings,
+        )
+
+    def _input_warnings(self, statistics: Statistics) -> list[str]:
+        return noise_warnings(statistics.prepared.applied(self._source), statistics, self._model.card)
+
+    def _prepare(self) -> None:
+        if self._run is not None:
+            return
+        device = run.check_device(self._model.network, self.device)
+        if device != self.device:
+            self._warn(f"{device.name} is used: {device.reason}.")
+            self.device = self._settle(device)
+            if not self._choices.tile_shape_given:
+                self._tile_shape = self._automatic_tile_shape()
+
+    def _settle(self, device: Device) -> Device:
+        """The device with the way in which it computes the network."""
+        if self._choices.precision == "float16":
+            reason = half_precision.unsupported_reason(self._model, device)
+            if not reason:
+                return replace(device, name=f"{device.name} (half precision)", half=True)
+            add_once(self.warnings, f"float32 is used instead of half precision: {reason}.")
+        return compile_where_possible(self._model.network, device)
+
+    def _automatic_tile_shape(self) -> tuple[int, ...]:
+        choices = self._choices
+        free = free_memory(self.device)
+        if self._results_fit() and self.device.kind != "cuda":  # the results lie in the same memory
+            free -= choices.result_bytes
+        return automatic_tile_shape(
+            choices.geometry,
+            choices.spans,
+            free // self._processes,
+            self.device.kind,
+            memory_cost(self._model.network, self.device),
+        )
+
+    def _block_sizes(self) -> list[list[int]]:
+        """Sizes of the blocks along each axis: all combinations of them are the blocks of a volume."""
+        return [[size for size, _ in blocks] for blocks in self._blocks()]
+
+    def _blocks(self) -> list[list[tuple[int, Span]]]:
+        """Along each axis, the blocks' sizes and what of them is wanted."""
+        geometry = self._choices.geometry
+        found = []
+        for axis, (span, size) in enumerate(zip(self._choices.spans, self.tile_shape, strict=True)):
+            blocks = []
+            for kept in cut_axis(span, size, geometry.multiple):
+                block, needed = geometry.block_along(axis, kept), geometry.needed_along(axis, kept)
+                blocks.append((block.size, Span(needed.start - block.start, needed.stop - block.start)))
+            found.append(blocks)
+        return found

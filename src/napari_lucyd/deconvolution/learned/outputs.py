@@ -1,0 +1,130 @@
+"""Parts of a result, made from what the network returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_lucyd.deconvolution.statistics.scaling import Group
+from napari_lucyd.deconvolution.tiling.geometry import Geometry
+from napari_lucyd.deconvolution.tiling.tiles import Tile
+from napari_lucyd.networks.network import Network
+
+
+class TileOutput(NamedTuple):
+    """What a tile contributes.
+
+    Attributes
+    ----------
+    parts
+        In the units a person is shown.
+    broken
+        Those of them with values that are not finite.
+    deviation
+        Largest difference between x' and max(0, (y + M') u + o), as a share of the range; None for networks
+        that have no such formula.
+    bright
+        Whether any voxel of x' is other than 0.
+    low, high
+        What the block's own values reach over, in units of the image.
+    """
+
+    parts: dict[str, npt.NDArray[np.float32]]
+    broken: tuple[str, ...]
+    deviation: float | None
+    bright: bool
+    low: float
+    high: float
+
+
+# Come back with the parts.
+_FACTS = "facts"
+
+
+def normalized(values: Tensor, group: Group) -> tuple[Tensor, Tensor]:
+    """A block's values, which are overwritten, as the network takes them; and what they reached over."""
+    reach = torch.stack(torch.aminmax(values))
+    return values.sub_(float(np.float32(group.lo))).div_(float(np.float32(group.s))), reach
+
+
+def parts_on_device(
+    y: Tensor,
+    reach: Tensor,
+    raw: Any,
+    network: Network,
+    tile: Tile,
+    geometry: Geometry,
+    group: Group,
+    outputs: Sequence[str],
+) -> dict[str, Tensor]:
+    """A network's parts in units of the image, where they were computed; `shown_parts` reads them.
+
+    Nothing here waits for the device. Where the network's last batch norm has a gain, that is folded into
+    the correction mask: M' = g (y + M) - y, so that x' = max(0, (y + M') u + o) agrees with Eq. 5 of the
+    paper and u is neutral at 1.
+
+    Parameters
+    ----------
+    y, raw
+        (1, 1, …): the network's input, and what it gave for it (all parts, or the output alone), of that part
+        of the block that the tile is made from.
+    reach
+        Of the whole block, from `normalized`.
+    network
+        Says what there is.
+    """
+    needed, inside = geometry.needed(tile), y[0, 0]
+    with torch.inference_mode():
+        available = {name: getattr(raw, name)[0, 0] for name in network.parts if hasattr(raw, name)}
+        output = available["output"]
+        # Not by the largest value: one NaN would hide all the others.
+        facts = [*reach, (output.abs() > 0).any().float()]
+        gain = network.output_gain()
+        if gain is not None and "intermediate" in available:
+            g, offset = gain
+            intermediate = available["intermediate"] = g * available["intermediate"]
+            mask = available["correction_mask"] = intermediate - inside
+            formula = torch.relu((inside + mask) * available["update_term"] + offset)
+            facts += [(formula - output).abs().max(), output.max()]
+        parts: dict[str, Tensor] = {}
+        for name in outputs:
+            part = available[name]
+            if geometry.resampling is not None:
+                back = torch.from_numpy(geometry.resampling.back(tile.spans[0], needed[0])).to(part.device)
+                part = torch.tensordot(back, part, dims=1)
+                if name in network.non_negative:  # a cubic can undershoot
+                    part = part.clamp(min=0)
+            if name != "update_term":
+                part = part * group.s
+            if name in ("output", "intermediate"):
+                part = part + group.lo
+            parts[name] = part
+        finite = [part.isfinite().all().float() for part in parts.values()]
+        return {**parts, _FACTS: torch.stack([*finite, *facts])}
+
+
+def shown_parts(arrived: Mapping[str, npt.NDArray[np.float32]]) -> TileOutput:
+    """What `parts_on_device` gave, back from there."""
+    parts = dict(arrived)
+    facts = parts.pop(_FACTS).tolist()
+    broken = tuple(name for name, finite in zip(parts, facts, strict=False) if not finite)
+    low, high, bright, *formula = facts[len(parts) :]
+    deviation = formula[0] / max(1.0, formula[1]) if formula else None
+    return TileOutput(parts, broken, deviation, bright > 0, low, high)
+
+
+def constant_parts(tile: Tile, group: Group, outputs: Sequence[str]) -> TileOutput:
+    """What a constant image gives: itself, with nothing corrected."""
+    values = {
+        "output": group.minimum,
+        "correction_mask": 0.0,
+        "update_term": 1.0,
+        "intermediate": group.minimum,
+    }
+    parts = {name: np.full(tile.shape, values[name], dtype=np.float32) for name in outputs}
+    return TileOutput(parts, (), None, True, group.minimum, group.minimum)

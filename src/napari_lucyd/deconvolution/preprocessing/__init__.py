@@ -1,0 +1,1 @@
+"""Steps before any method: background, noise filter, missing voxels."""

@@ -1,0 +1,208 @@
+"""What may be done to an image before any method: a background subtracted, noise smoothed.
+
+Both are done as the image is read, part by part, and each voxel's result depends on the whole image alone. So
+everything after (the scaling numbers, tiles, regions, resampling) is as if the image had been prepared
+beforehand and stored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_lucyd.deconvolution.image.source import Source, to_float32
+from napari_lucyd.deconvolution.preprocessing.background import Background
+from napari_lucyd.deconvolution.preprocessing.prefilter import smoothed
+from napari_lucyd.deconvolution.tiling.tiles import Tile, cut
+from napari_lucyd.spans import Span
+
+AUTO = "auto"
+# A chosen prefilter brings noise down to this share of the most that a model was trained for (`lucyd evaluate
+# options` shows what that gains), or to this share of the contrast where nothing is said of that.
+_OF_TRAINED_NOISE, _USUAL_NOISE = 1 / 3, 0.04
+_SMALLEST_BACKGROUND, _LARGEST_SIGMA = 16, 10
+# The background's box unless its size is given: this share of the shorter of Y and X, but not below a number
+# of voxels that most structures fit into.
+_BACKGROUND_SHARE, _USUAL_BACKGROUND = 0.25, 64
+# A prepared part needs voxels around it: parts that are thin along an axis would read most of them twice.
+_PART = (32, 256, 1024)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What was asked for.
+
+    Attributes
+    ----------
+    prefilter
+        None, ``"auto"``, or the standard deviation of a Gaussian in voxels of Y and X.
+    subtract_background
+        None, ``"auto"``, or the size in voxels of Y and X above which structure is taken for background.
+    z_factor
+        Z step over the lateral step: both lengths are divided by it along Z.
+    noise_left
+        What ``"auto"`` brings the noise down to, as a share of the image's contrast.
+    """
+
+    prefilter: str | float | None = None
+    subtract_background: str | float | None = None
+    z_factor: float = 1.0
+    noise_left: float = _USUAL_NOISE
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is to be done."""
+        return self.prefilter is not None or self.subtract_background is not None
+
+    def sigmas(self, sigma: float, shape: Sequence[int]) -> tuple[float, ...]:
+        """The Gaussian's standard deviation along each axis of a volume; 0 where there is one voxel."""
+        lengths = self._along(sigma, shape)
+        return tuple(0.0 if n == 1 else length for n, length in zip(shape, lengths, strict=True))
+
+    def background_size(self, shape: Sequence[int]) -> tuple[float, ...] | None:
+        """The size of the background's box along each axis of a volume."""
+        size = self.subtract_background
+        if size is None:
+            return None
+        if size == AUTO:
+            size = max(_USUAL_BACKGROUND, _BACKGROUND_SHARE * min(shape[-2:]))
+        return self._along(float(size), shape)
+
+    def _along(self, length: float, shape: Sequence[int]) -> tuple[float, ...]:
+        return (length / self.z_factor, length, length)[-len(shape) :]
+
+
+NOTHING = Preparation()
+
+
+def check_preparation(
+    prefilter: Any,
+    subtract_background: Any,
+    steps: Sequence[float] | None,
+    card: Mapping[str, Any],
+) -> Preparation:
+    """The preparation that is meant by arguments of a run.
+
+    Parameters
+    ----------
+    prefilter, subtract_background
+        As the user gave them.
+    steps
+        (Z, Y, X) or (Y, X), or None.
+    card
+        Of the model, whose ``noise_sigma`` says what noise it was trained for; empty for classical methods.
+
+    Raises
+    ------
+    ValueError
+        If one of them is neither None, ``"auto"`` nor a number that can be used.
+    """
+    wish = Preparation(
+        _length("prefilter", prefilter, 0, _LARGEST_SIGMA),
+        _length("subtract_background", subtract_background, _SMALLEST_BACKGROUND, math.inf),
+    )
+    # Only what counts is set: statistics serve every run whose preparation is equal.
+    if wish.wanted and steps is not None and len(steps) == 3:
+        wish = replace(wish, z_factor=steps[0] / math.sqrt(steps[1] * steps[2]))
+    limits = card.get("noise_sigma")
+    if wish.prefilter == AUTO and isinstance(limits, Sequence) and len(limits) == 2 and limits[1] > 0:
+        wish = replace(wish, noise_left=_OF_TRAINED_NOISE * float(limits[1]))
+    return wish
+
+
+def _length(name: str, value: Any, least: float, most: float) -> str | float | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and value == AUTO:
+        return AUTO
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (least <= number <= most and 0 < number < math.inf):
+        limits = f"above 0 and up to {most:g}" if not least else f"from {least:g} on"
+        raise ValueError(f"{name} is {value!r}; it can be None, 'auto' or a number of voxels {limits}.")
+    return number
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What was found for a preparation, of a whole input.
+
+    Attributes
+    ----------
+    wish
+        The preparation.
+    size
+        Of the background's box along each axis, in voxels; None where none is subtracted.
+    backgrounds
+        One for each volume, by its leading indices.
+    noise
+        Estimated for each group of the statistics, as a share of the contrast; empty unless the prefilter is
+        chosen by it.
+    sigma
+        Of the prefilter for each group, in voxels of Y and X; empty without one.
+    members
+        Which group each volume belongs to.
+    """
+
+    wish: Preparation = NOTHING
+    size: tuple[float, ...] | None = None
+    backgrounds: Mapping[tuple[int, ...], Background] = field(default_factory=dict)
+    noise: tuple[float, ...] = ()
+    sigma: tuple[float, ...] = ()
+    members: Mapping[tuple[int, ...], int] = field(default_factory=dict)
+
+    def applied(self, source: Source) -> Source:
+        """The image as any method gets it."""
+        return PreparedSource(source, self) if self.wish.wanted else source
+
+
+UNPREPARED = Prepared()
+
+
+class PreparedSource(Source):
+    """A source whose voxels are prepared as they are read: float32, NaN where the source has it.
+
+    Parameters
+    ----------
+    source
+        The image as it is.
+    prepared
+        What was found for it.
+    """
+
+    def __init__(self, source: Source, prepared: Prepared) -> None:
+        self.axes, self.dtype = source.axes, np.dtype(np.float32)
+        self._source, self._prepared = source, prepared
+
+    @property
+    def in_memory(self) -> bool:
+        """See `Source.in_memory`."""
+        return self._source.in_memory
+
+    def read(self, lead: Sequence[int], spans: Sequence[Span]) -> npt.NDArray[np.float32]:
+        """See `Source.read`."""
+        prepared, lead = self._prepared, tuple(lead)
+        background = prepared.backgrounds.get(lead)
+
+        def subtracted(needed: Sequence[Span]) -> npt.NDArray[np.float32]:
+            values = to_float32(self._source.read(lead, needed))
+            return values if background is None else values - background.at(needed)
+
+        sigma = prepared.sigma[prepared.members[lead]] if prepared.sigma else 0.0
+        if not sigma:
+            return subtracted(spans)
+        shape = self.axes.volume_shape
+        return smoothed(subtracted, spans, shape, prepared.wish.sigmas(sigma, shape))
+
+    def parts(self) -> list[Tile]:
+        """Parts that cover a volume once."""
+        shape = self.axes.volume_shape
+        size = [min(most, n) for most, n in zip(_PART[-len(shape) :], shape, strict=True)]
+        return list(cut([Span(0, n) for n in shape], size))

@@ -1,0 +1,1 @@
+"""Numbers of the whole image: percentiles, intensity scaling, noise."""

@@ -1,0 +1,210 @@
+"""Exact minimum, maximum and percentiles of a stream of values, in a bounded amount of memory.
+
+The bits of a float, read as an integer, sort as positive values do, and against the order of negative ones.
+A first pass counts the values by their upper 16 bits; a second one counts, within the few bins that hold the
+wanted ranks, by the lower 16: two tables of 65,536 counts give any order statistic exactly, whatever the
+number of values and however they are cut into parts. Integers of up to 16 bits need the first pass only.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_lucyd.deconvolution.image.source import to_float32
+from napari_lucyd.deconvolution.statistics.histogram import NUMBERS, count_lower, count_numbers, count_upper
+from napari_lucyd.spans import Span
+
+_SIGN = 2**15  # the bit of the upper half that says a float is negative
+# Values counted at once: few enough to stay in a core's cache from one look at them to the next.
+_PIECE = 2**19
+
+
+def from_sort_key(key: int) -> float:
+    """The float32 at a place in the order of all of them.
+
+    ``key`` has 32 bits: those of the float, with the sign bit flipped for a positive one, and every bit for a
+    negative one.
+    """
+    bits = key & 0x7FFFFFFF if key >> 31 else ~key & 0xFFFFFFFF
+    return float(np.array(bits, dtype=np.uint32).view(np.float32))
+
+
+class StreamingPercentiles:
+    """Counts that a stream of parts leaves behind.
+
+    Parameters
+    ----------
+    dtype
+        Of the parts.
+    percentages
+        The percentiles wanted, 0 to 100; none for just the extremes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> selection = StreamingPercentiles(np.dtype("float32"), (50.0,))
+    >>> part = np.array([3, 1, 2, 5], dtype=np.float32)
+    >>> selection.add(part)
+    >>> if selection.needs_second_pass:
+    ...     selection.begin_second_pass()
+    ...     selection.add(part)
+    >>> selection.percentile(50.0)
+    2.5
+    """
+
+    def __init__(self, dtype: np.dtype[Any], percentages: tuple[float, ...] = ()) -> None:
+        self.percentages = percentages
+        self._small = dtype.kind in "biu" and dtype.itemsize <= 2
+        self._offset = -_SIGN if self._small and dtype.kind == "i" else 0
+        self._upper = np.zeros(NUMBERS, dtype=np.int64)
+        self._lower: dict[int, npt.NDArray[np.int64]] | None = None  # in the second pass
+        self.finite = 0
+        self.nans = 0
+        self.infinities = 0
+        self.minimum = np.inf
+        self.maximum = -np.inf
+        self.at_maximum = 0
+        # Of the values as they came, where float32 cannot tell all of them apart.
+        self._wide = dtype.kind in "iuf" and dtype.itemsize > (4 if dtype.kind == "f" else 2)
+        self._lowest, self._highest = np.inf, -np.inf
+
+    @property
+    def merged(self) -> bool:
+        """Whether the values differ, but are one as float32."""
+        return self.minimum == self.maximum and self._lowest < self._highest
+
+    @property
+    def needs_second_pass(self) -> bool:
+        """Whether the parts have to be gone through again for the percentiles."""
+        return bool(self.percentages) and not self._small and self.minimum < self.maximum
+
+    def add(self, values: npt.NDArray[Any], spans: Sequence[Span] = ()) -> None:
+        """Count one part of the pass that is under way; where it lies makes no difference."""
+        flat = values.ravel()
+        if self._small:
+            self._count_integers(flat)
+            return
+        count = self._count if self._lower is None else self._count_again
+        for start in range(0, flat.size, _PIECE):
+            count(flat[start : start + _PIECE])
+
+    def _count_integers(self, values: npt.NDArray[Any]) -> None:
+        if self._offset:
+            numbers = values.astype(np.int16).view(np.uint16) ^ np.uint16(_SIGN)
+        else:
+            numbers = np.ascontiguousarray(values, dtype=np.uint16)
+        counts = np.zeros(NUMBERS, dtype=np.int64)
+        count_numbers(counts, numbers)
+        self._upper += counts
+        self.finite += int(values.size)
+        there = np.flatnonzero(counts)
+        if there.size:
+            low, high = (float(number + self._offset) for number in there[[0, -1]])
+            self._reaches(low, high, int(counts[there[-1]]))
+
+    def _count(self, piece: npt.NDArray[Any]) -> None:
+        if self._wide:
+            # In their own type: a float holds no more of an integer than 53 bits. NaN are passed over.
+            low, high = np.fmin.reduce(piece), np.fmax.reduce(piece)
+            self._lowest, self._highest = min(self._lowest, low), max(self._highest, high)
+        values = to_float32(piece)
+        low, high = values.min(), values.max()
+        # NaN and infinities show in the extremes, so that an image without them is not searched for them.
+        if not (math.isfinite(low) and math.isfinite(high)):
+            finite, nans = np.isfinite(values), int(np.count_nonzero(np.isnan(values)))
+            self.nans += nans
+            self.infinities += values.size - int(np.count_nonzero(finite)) - nans
+            values = values[finite]
+            if not values.size:
+                return
+            low, high = values.min(), values.max()
+        self.finite += int(values.size)
+        at_high = int(np.count_nonzero(values == high)) if high >= self.maximum else 0
+        self._reaches(float(low), float(high), at_high)
+        if self.percentages:
+            count_upper(self._upper, values)
+
+    def _reaches(self, low: float, high: float, at_high: int) -> None:
+        """Values from ``low`` to ``high`` were found, ``at_high`` of them as large as that."""
+        self.minimum = min(self.minimum, low)
+        if high >= self.maximum:
+            kept = self.at_maximum if high == self.maximum else 0
+            self.maximum, self.at_maximum = high, kept + at_high
+
+    def _in_order(self) -> npt.NDArray[np.int64]:
+        """The counts of the first pass, in the order of the values."""
+        if self._small:
+            return self._upper
+        return np.concatenate([self._upper[: _SIGN - 1 : -1], self._upper[:_SIGN]])
+
+    def begin_second_pass(self) -> None:
+        """Say which bins of the first pass have to be looked into; all parts are to be added once more."""
+        ranks = {rank for percentage in self.percentages for rank in self._ranks(percentage)[:2]}
+        self._lower = {self._bin(rank)[0]: np.zeros(NUMBERS, dtype=np.int64) for rank in ranks}
+
+    def _count_again(self, piece: npt.NDArray[Any]) -> None:
+        assert self._lower is not None
+        values = to_float32(piece)
+        for number, counts in self._lower.items():
+            count_lower(counts, values, number - _SIGN if number >= _SIGN else NUMBERS - 1 - number)
+
+    def fresh(self) -> StreamingPercentiles:
+        """A copy that has counted nothing, for the pass that comes next: what it counts can be merged."""
+        other = copy.copy(self)
+        other._upper = np.zeros_like(self._upper)
+        if self._lower is not None:
+            other._lower = {number: np.zeros_like(counts) for number, counts in self._lower.items()}
+        other.finite = other.nans = other.infinities = other.at_maximum = 0
+        other.minimum, other.maximum = np.inf, -np.inf
+        other._lowest, other._highest = np.inf, -np.inf
+        return other
+
+    def merge(self, other: StreamingPercentiles) -> None:
+        """Add what another, begun as a copy of this one, has counted in one pass."""
+        self._upper += other._upper
+        for number, counts in (other._lower or {}).items():
+            assert self._lower is not None
+            self._lower[number] += counts
+        self.finite += other.finite
+        self.nans += other.nans
+        self.infinities += other.infinities
+        self._reaches(other.minimum, other.maximum, other.at_maximum)
+        self._lowest = min(self._lowest, other._lowest)
+        self._highest = max(self._highest, other._highest)
+
+    def percentile(self, percentage: float) -> float:
+        """The percentile, interpolated linearly between ranks as ``numpy.percentile`` has it."""
+        if self.minimum == self.maximum:
+            return self.minimum
+        low, high, fraction = self._ranks(percentage)
+        below, above = self._value(low), self._value(high)
+        return below + (above - below) * fraction
+
+    def _ranks(self, percentage: float) -> tuple[int, int, float]:
+        position = percentage / 100 * (self.finite - 1)
+        low = min(int(position), self.finite - 1)
+        return low, min(low + 1, self.finite - 1), position - low
+
+    def _bin(self, rank: int) -> tuple[int, int]:
+        """The bin that holds a rank, and the rank within it."""
+        counts = self._in_order()
+        cumulated = np.cumsum(counts)
+        number = int(np.searchsorted(cumulated, rank, side="right"))
+        return number, rank - int(cumulated[number] - counts[number])
+
+    def _value(self, rank: int) -> float:
+        number, within = self._bin(rank)
+        if self._small:
+            return float(number + self._offset)
+        assert self._lower is not None
+        counts = self._lower[number]
+        # Of negative values the larger one has the smaller bits.
+        in_order = counts if number >= _SIGN else counts[::-1]
+        lower = int(np.searchsorted(np.cumsum(in_order), within, side="right"))
+        return from_sort_key(number << 16 | lower)

@@ -1,0 +1,305 @@
+"""How an image's units are brought to the network's, and the numbers for it.
+
+The network sees y = (image - lo) / s. lo and s come from all voxels that are to be scaled alike: by default
+the time points of a series together (so that it does not flicker) and each channel by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from napari_lucyd.deconvolution.image.scan import Count, count_parts
+from napari_lucyd.deconvolution.image.source import Source
+from napari_lucyd.deconvolution.preprocessing.preparation import UNPREPARED, Prepared
+from napari_lucyd.deconvolution.statistics.percentiles import StreamingPercentiles
+from napari_lucyd.models.normalization import METHODS, Normalization
+
+# A detector's full scale: 8, 10, 12, 14, 15 and 16 bits.
+_FULL_SCALES = frozenset(2.0**bits - 1 for bits in (8, 10, 12, 14, 15, 16))
+
+
+def resolve_normalization(wanted: Any, own: Normalization | Mapping[str, Any]) -> Normalization:
+    """What is meant by the argument ``normalization`` of a run.
+
+    Parameters
+    ----------
+    wanted
+        ``"model"``, a method's name, or anything with ``method``, ``low``, ``high`` and ``pedestal``
+        (attributes or keys).
+    own
+        The model's; its percentiles serve ``"percentile"`` as well, if it has any, and its pedestal all.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these.
+
+    Examples
+    --------
+    >>> resolve_normalization("model", {"method": "percentile", "low": 1, "high": 99})
+    Normalization(method='percentile', low=1.0, high=99.0, pedestal=0.0)
+    """
+    if not isinstance(wanted, str):
+        return _from_fields(wanted)
+    models = _from_fields(own)
+    if wanted == "model" or wanted == models.method == "percentile":
+        return models
+    if wanted not in METHODS:
+        raise ValueError(f"normalization is {wanted!r}; it can be 'model', {', '.join(map(repr, METHODS))}.")
+    return Normalization(wanted, pedestal=models.pedestal)
+
+
+# What a recipe has besides; it can be given as a whole.
+_IN_RECIPES = ("separate", "groups", "lo", "s")
+
+
+def _from_fields(value: Any) -> Normalization:
+    names = ("method", "low", "high", "pedestal")
+    if isinstance(value, Mapping):
+        unknown = [str(name) for name in value if name not in (*names, *_IN_RECIPES)]
+        if unknown:
+            raise ValueError(
+                f"normalization has no {', '.join(map(repr, unknown))}; it takes "
+                f"{', '.join(map(repr, names))}."
+            )
+        fields = {name: value[name] for name in names if value.get(name) is not None}
+    else:
+        found = {name: getattr(value, name, None) for name in names}
+        fields = {name: entry for name, entry in found.items() if entry is not None}
+    if not isinstance(fields.get("method"), str):
+        raise ValueError(
+            f"normalization is {value!r}; it can be 'model', {', '.join(map(repr, METHODS))}, or have a "
+            "method, a low and a high percentage."
+        )
+    fields |= {name: float(fields[name]) for name in names[1:] if name in fields}
+    return Normalization(**fields)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The numbers of all volumes that are scaled alike.
+
+    Attributes
+    ----------
+    index
+        Which ones: for example ``{"C": 0}`` as pairs; empty for the whole input.
+    lo, s
+        y = (image - lo) / s; s > 0. In units of the image.
+    minimum, maximum
+        Of the finite voxels, in units of the image.
+    voxels, nan_voxels, saturated_voxels
+        Counts.
+    fell_back
+        The percentiles were one number though the image is not constant, so its extremes are used.
+    """
+
+    index: tuple[tuple[str, int], ...]
+    lo: float
+    s: float
+    minimum: float
+    maximum: float
+    voxels: int
+    nan_voxels: int
+    saturated_voxels: int
+    fell_back: bool = False
+
+    @property
+    def constant(self) -> bool:
+        """Whether all finite voxels have one value."""
+        return self.minimum == self.maximum
+
+    @property
+    def label(self) -> str:
+        """Which volumes these are, for a message; empty for the whole input."""
+        return ", ".join(f"{name} {number}" for name, number in self.index)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Normalisation numbers of a whole input: measured once, usable for any number of runs on it.
+
+    Attributes
+    ----------
+    normalization
+        What they were taken by.
+    separate
+        The leading axes whose indices were measured by themselves, for example ``"C"``.
+    groups
+        One for each combination of indices along ``separate``, in reading order.
+    warnings
+        What a person should know about the input, in words.
+    prepared
+        What was done to the input before they were taken.
+    """
+
+    normalization: Normalization
+    separate: str
+    groups: tuple[Group, ...]
+    warnings: tuple[str, ...] = ()
+    prepared: Prepared = UNPREPARED
+
+    def group(self, lead: Mapping[str, int]) -> Group:
+        """The numbers for the volume at these leading indices."""
+        if len(self.groups) == 1:
+            return self.groups[0]
+        for group in self.groups:
+            if all(lead.get(name) == number for name, number in group.index):
+                return group
+        raise KeyError(f"No statistics for {dict(lead)}.")
+
+
+def separate_axes(separate: str, leading: str) -> str:
+    """Those of the leading axes that are to be measured by themselves."""
+    if not isinstance(separate, str):
+        raise TypeError(f"separate is {separate!r}; it has to be a text, e.g. 'C', 'TC' or ''.")
+    if separate and not separate.isalpha():
+        raise ValueError(f"separate is {separate!r}; give letters of leading axes, e.g. 'C', 'TC' or ''.")
+    return "".join(name for name in leading if name in separate.upper())
+
+
+def _percentages(normalization: Normalization) -> tuple[float, ...]:
+    return (normalization.low, normalization.high) if normalization.method == "percentile" else ()
+
+
+def measure(
+    source: Source,
+    normalization: Normalization,
+    separate: str,
+    should_stop: Callable[[], bool] | None = None,
+    count: Count | None = None,
+) -> Statistics:
+    """Take the statistics of a whole input, part by part; exact, and the same however it is stored.
+
+    Parameters
+    ----------
+    source
+        The input.
+    normalization
+        What to take.
+    separate
+        Leading axes with numbers of their own.
+    should_stop
+        Asked between parts.
+    count
+        Has parts counted elsewhere; by default they are read here, one after the other.
+
+    Raises
+    ------
+    ValueError
+        If there are infinities, or nothing but NaN.
+    Cancelled
+        If ``should_stop`` says so.
+    """
+    leading = source.axes.leading
+    groups: dict[tuple[int, ...], StreamingPercentiles] = {}
+    members: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
+    for lead in source.volumes():
+        key = tuple(number for name, number in zip(leading, lead, strict=True) if name in separate)
+        members.setdefault(key, []).append(lead)
+    parts = source.parts()
+    counted = count or partial(count_parts, source, should_stop=should_stop)
+
+    def go_through(key: tuple[int, ...], selection: StreamingPercentiles) -> None:
+        counted(selection, [(lead, part) for lead in members[key] for part in parts])
+
+    measured = []
+    for key in members:
+        selection = groups[key] = StreamingPercentiles(source.dtype, _percentages(normalization))
+        go_through(key, selection)
+        index = tuple(zip((name for name in leading if name in separate), key, strict=True))
+        _refuse_unusable(selection, index)
+        if selection.needs_second_pass:
+            selection.begin_second_pass()
+            go_through(key, selection)
+        measured.append(_group(selection, normalization, index, source.dtype))
+    return Statistics(normalization, separate, tuple(measured), tuple(_warnings(measured, normalization)))
+
+
+def _refuse_unusable(selection: StreamingPercentiles, index: Sequence[tuple[str, int]]) -> None:
+    where = " of " + ", ".join(f"{name} {number}" for name, number in index) if index else ""
+    if selection.infinities:
+        raise ValueError(
+            f"{selection.infinities} voxels{where} are infinite (or beyond what float32 can hold); replace "
+            "them, for example by NaN: those are restored around and returned as NaN."
+        )
+    if selection.merged:
+        raise ValueError(
+            f"The values{where} differ by too little to be told apart as float32, in which all is computed: "
+            f"all become {selection.minimum:g}. Subtract an offset from the image first."
+        )
+    if not selection.finite:
+        raise ValueError(f"Every voxel{where} is NaN; there is nothing to deconvolve.")
+
+
+def _group(
+    selection: StreamingPercentiles,
+    normalization: Normalization,
+    index: tuple[tuple[str, int], ...],
+    dtype: np.dtype[Any],
+) -> Group:
+    minimum, maximum = selection.minimum, selection.maximum
+    lo, hi = minimum, maximum
+    fell_back = False
+    if normalization.method == "percentile":
+        lo, hi = (selection.percentile(p) for p in _percentages(normalization))
+        if not lo < hi:
+            lo, hi = minimum, maximum
+            fell_back = minimum < maximum
+    if hi - lo > float(np.finfo(np.float32).max):
+        raise ValueError(
+            f"The image's values reach from {lo:g} to {hi:g}: more than float32 can hold. Scale it down."
+        )
+    # Rounded to what is computed with, so that the recipe holds the very numbers.
+    lo, s = float(np.float32(lo - normalization.pedestal * (hi - lo))), float(np.float32(hi - lo))
+    if normalization.method == "none":
+        lo, s = 0.0, 1.0
+    if not s > 0:  # constant: any scale will do
+        s = 1.0
+    return Group(
+        index,
+        lo,
+        s,
+        minimum,
+        maximum,
+        selection.finite + selection.nans,
+        selection.nans,
+        selection.at_maximum if _is_saturated(selection, dtype) else 0,
+        fell_back,
+    )
+
+
+def _is_saturated(selection: StreamingPercentiles, dtype: np.dtype[Any]) -> bool:
+    """Whether voxels pile up at a full scale: at least ten, and one in a hundred thousand."""
+    if dtype.kind == "b" or selection.minimum == selection.maximum:
+        return False
+    enough = selection.at_maximum >= 10 and selection.at_maximum >= 1e-5 * selection.finite
+    full = _FULL_SCALES | ({float(np.iinfo(dtype).max)} if dtype.kind in "iu" else {1.0})
+    return enough and selection.maximum in full
+
+
+def _warnings(groups: Sequence[Group], normalization: Normalization) -> list[str]:
+    found = []
+    for group in groups:
+        where = f" in {group.label}" if group.index else ""
+        if group.nan_voxels:
+            found.append(
+                f"{group.nan_voxels:,} of {group.voxels:,} voxels{where} are NaN: they were filled from "
+                "their surroundings for the network and are NaN in the result."
+            )
+        if group.saturated_voxels:
+            found.append(
+                f"{group.saturated_voxels:,} voxels{where} are at the full scale of {group.maximum:g}: the "
+                "image is saturated there, and its true intensities cannot be restored."
+            )
+        if group.fell_back:
+            found.append(
+                f"The percentiles {normalization.low:g} and {normalization.high:g}{where} are one number, "
+                "so the minimum and the "
+                "maximum are used instead."
+            )
+    return found

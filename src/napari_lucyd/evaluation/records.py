@@ -1,0 +1,59 @@
+"""The three files of a table."""
+
+from __future__ import annotations
+
+import csv
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def write_files(
+    folder: str | Path,
+    name: str,
+    *,
+    markdown: str,
+    rows: Sequence[Mapping[str, Any]],
+    record: Mapping[str, Any],
+) -> list[Path]:
+    """Write ``NAME.md``, ``.csv`` and ``.json``; returns the paths.
+
+    Parameters
+    ----------
+    folder
+        Made where there is none.
+    name
+        Of the table.
+    markdown
+        For people.
+    rows
+        For spreadsheets; all with the keys of the first.
+    record
+        Everything, as plain JSON data.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.{suffix}" for suffix in ("md", "csv", "json")]
+    paths[0].write_text(markdown + "\n", "utf-8")
+    with paths[1].open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    paths[2].write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+    return paths
+
+
+def describe_environment() -> dict[str, str]:
+    """Versions and machine, as plain JSON data."""
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "torch": torch.__version__.split("+")[0],
+        "numpy": version("numpy"),
+        "napari-lucyd": version("napari-lucyd"),
+    }

@@ -1,0 +1,284 @@
+"""The trust suite: what methods do to empty fields, beads, pairs, levels and light, beside the tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+
+from napari_lucyd.deconvolution import DeconvolutionError, plan
+from napari_lucyd.evaluation.compared_methods import INPUT, Classical, Competitor, Input, Trained
+from napari_lucyd.evaluation.protocols import TEST_SEEDS, TUNING_SEED, Sample, gaussian_psf
+from napari_lucyd.evaluation.records import describe_environment, write_files
+from napari_lucyd.evaluation.trust.images import BLUR, NOISE, SHAPE
+from napari_lucyd.evaluation.trust.limits import PROBES, Probe, Quantity
+from napari_lucyd.evaluation.trust.probes import Numbers
+from napari_lucyd.networks import LUCYD, division_share
+from napari_lucyd.simulation.degradation import REACH, degrade
+from napari_lucyd.simulation.phantoms import FloatImage, make_phantom
+
+TRUTH = "truth"
+# Called with a method's name, a probe's, and each of the probe's samples with its output.
+Keep = Callable[[str, str, Sample, FloatImage], object]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One number of one method.
+
+    Parameters
+    ----------
+    method, sha256, setting
+        Whose; as in the tables.
+    probe, quantity, unit
+        What; see `PROBES`.
+    low, high
+        Its limits; None where there is none.
+    value
+        None where the output has no such number.
+    """
+
+    method: str
+    sha256: str
+    setting: str
+    probe: str
+    quantity: str
+    unit: str
+    low: float | None
+    high: float | None
+    value: float | None
+
+    @property
+    def within(self) -> bool:
+        """Whether it is inside its limits; what has limits and no value is not."""
+        if self.low is None and self.high is None:
+            return True
+        if self.value is None:
+            return False
+        low = -float("inf") if self.low is None else self.low
+        high = float("inf") if self.high is None else self.high
+        return low <= self.value <= high
+
+
+@dataclass(frozen=True)
+class TrustTable:
+    """The readings of all methods, with what is needed to repeat them.
+
+    Parameters
+    ----------
+    shape
+        Of the volumes; planes are its last two.
+    blur, noise
+        Standard deviations: of the Gaussian PSF in voxels, of the noise as a share of the brightest voxel.
+    failures
+        In words, which runs ended in an error; their readings have no value.
+    """
+
+    shape: tuple[int, ...]
+    blur: float
+    noise: float
+    environment: dict[str, str]
+    readings: list[Reading] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    name = "trust"
+
+    @property
+    def methods(self) -> list[str]:
+        """Names in the order of the rows, truth and input first."""
+        return list(dict.fromkeys(reading.method for reading in self.readings))
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The numbers that classical methods were given."""
+        return {reading.method: reading.setting for reading in self.readings if reading.setting}
+
+    def row(self, probe: str, method: str) -> list[Reading]:
+        """A method's readings in the order of a probe's quantities."""
+        return [entry for entry in self.readings if (entry.probe, entry.method) == (probe, method)]
+
+    def outside(self, probe: str) -> dict[str, list[Reading]]:
+        """The methods with readings outside their limits, and these; not truth and input."""
+        found: dict[str, list[Reading]] = {}
+        for entry in self.readings:
+            if entry.probe == probe and not entry.within and not is_reference(entry.method):
+                found.setdefault(entry.method, []).append(entry)
+        return found
+
+    def markdown(self) -> str:
+        """A table for each probe; what is outside its limits is bold."""
+        return "\n\n".join(f"### {probe.title}\n\n{self.grid(probe)}" for probe in PROBES if self._has(probe))
+
+    def grid(self, probe: Probe) -> str:
+        """One probe: rows are methods, columns its quantities, the first row their limits."""
+        quantities = probe.quantities
+        heads = [f"{entry.heading}{f', {entry.unit}' if entry.unit else ''}" for entry in quantities]
+        lines = [["", *heads], ["---"] * (len(heads) + 1), ["*limits*", *map(_limits, quantities)]]
+        for method in self.methods:
+            entries = [_cell(entry) for entry in self.row(probe.name, method)]
+            if entries:
+                lines.append([method, *entries])
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+    def _has(self, probe: Probe) -> bool:
+        return any(entry.probe == probe.name for entry in self.readings)
+
+    @classmethod
+    def load(cls, path: str | Path) -> TrustTable:
+        """Read a ``.json`` file that `save` has written."""
+        entries = json.loads(Path(path).read_text("utf-8"))
+        readings = [Reading(**reading) for reading in entries.pop("readings")]
+        return cls(**entries | {"shape": tuple(entries["shape"])}, readings=readings)
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write ``trust.md``, ``.csv`` and ``.json``; returns the paths."""
+        rows = [asdict(entry) | {"within": entry.within} for entry in self.readings]
+        return write_files(folder, self.name, markdown=self.markdown(), rows=rows, record=asdict(self))
+
+
+def measure_trust(
+    competitors: Sequence[Competitor],
+    *,
+    probes: Sequence[Probe] = PROBES,
+    keep: Keep | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> TrustTable:
+    """Put every probe to every method, as `deconvolve` runs it with its defaults.
+
+    Parameters
+    ----------
+    competitors
+        From `load_competitor`. 2D models are given single planes. Classical methods get the true PSF, and
+        the number of iterations or the balance that is best on an ordinary phantom with the same blur and
+        noise.
+    probes
+        Of `PROBES`.
+    keep
+        Called with a method's name, a probe's, and each sample with its output, to draw them.
+    progress
+        Called with probes done and probes to do.
+
+    Returns
+    -------
+    TrustTable
+        Rows for the truth (what a perfect method would have) and the image as it is, then one a method.
+
+    Raises
+    ------
+    ValueError
+        If two methods have one name.
+    """
+    table = TrustTable(SHAPE, BLUR, NOISE, describe_environment())
+    rows = _rows(competitors)
+    names = [name for name, _, _ in rows]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"Two methods are called {name!r}; rename one of the files.")
+    done, total = 0, len(rows) * len(probes)
+    for name, entry, dimension in rows:
+        for probe in probes:
+            table.readings.extend(_put(probe, name, entry, dimension, keep, table.failures))
+            done += 1
+            if progress:
+                progress(done, total)
+    return table
+
+
+def is_reference(method: str) -> bool:
+    """Whether this is the truth or the input, not a method."""
+    return method.split(",")[0] in (TRUTH, INPUT)
+
+
+def _rows(competitors: Sequence[Competitor]) -> list[tuple[str, Competitor | None, int]]:
+    """Names, methods (None for the truth) and numbers of axes; 2D ones say so where there are volumes too."""
+    models = {entry.model.dimension for entry in competitors if isinstance(entry, Trained)}
+    most = max(models, default=3)
+    rows: list[tuple[str, Competitor | None, int]] = []
+    for dimension in sorted(models or {3}, reverse=True):
+        label = ", 2D" if dimension < most else ""
+        members = [entry for entry in competitors if _axes(entry, most) == dimension]
+        references: list[tuple[str, Competitor | None]] = [(TRUTH, None), (INPUT, Input())]
+        named = [*references, *((entry.name, _tuned(entry, dimension)) for entry in members)]
+        rows.extend((name + label, entry, dimension) for name, entry in named)
+    return rows
+
+
+def _axes(entry: Competitor, default: int) -> int:
+    return entry.model.dimension if isinstance(entry, Trained) else default
+
+
+def _tuned(entry: Competitor, dimension: int) -> Competitor:
+    return entry.tuned([_phantom(dimension, TUNING_SEED)]) if isinstance(entry, Classical) else entry
+
+
+def _phantom(dimension: int, seed: int) -> Sample:
+    """An ordinary phantom with the probes' blur and noise."""
+    phantom = make_phantom(SHAPE[-dimension:], rng=seed)
+    taken = degrade(phantom, blur_sigma=BLUR, noise_sigma=NOISE, photometric=True, rng=seed)
+    return Sample(taken.image, taken.truth, gaussian_psf(BLUR, 2 * round(REACH * BLUR) + 1, dimension))
+
+
+def _put(
+    probe: Probe,
+    name: str,
+    entry: Competitor | None,
+    dimension: int,
+    keep: Keep | None,
+    failures: list[str],
+) -> list[Reading]:
+    if probe.measure is None:
+        if not (isinstance(entry, Trained) and isinstance(entry.model.network, LUCYD)):
+            return []
+        return _readings(probe, name, entry, {"share": _division(entry, dimension)})
+
+    def restore(sample: Sample) -> FloatImage:
+        output = sample.truth if entry is None else entry.restore(sample, bare=False)
+        if keep:
+            keep(name, probe.name, sample, output)
+        return output
+
+    try:
+        numbers = probe.measure(restore, dimension)
+    except DeconvolutionError as error:
+        failures.append(f"{name}, {probe.title.lower()}: {error}")
+        numbers = {}
+    return _readings(probe, name, entry, numbers)
+
+
+def _readings(probe: Probe, name: str, entry: Competitor | None, numbers: Numbers) -> list[Reading]:
+    whose = (name, entry.sha256, entry.setting) if entry else (name, "", "")
+    return [
+        Reading(*whose, probe.name, asked.name, asked.unit, asked.low, asked.high, numbers.get(asked.name))
+        for asked in probe.quantities
+    ]
+
+
+def _division(entry: Trained, dimension: int) -> float:
+    """The share of x' that goes with the division, on a phantom scaled as the model asks for."""
+    image = _phantom(dimension, TEST_SEEDS[0]).image
+    (group,) = plan(image, entry.model, device="cpu").measure().groups
+    y = torch.from_numpy((image - group.lo) / group.s)[None, None]
+    network = entry.model.network
+    assert isinstance(network, LUCYD)
+    return division_share(network, y)
+
+
+def _limits(quantity: Quantity) -> str:
+    low, high = (None if n is None else f"{n:.3g}" for n in (quantity.low, quantity.high))
+    if low is None:
+        return "" if high is None else f"≤ {high}"
+    return f"≥ {low}" if high is None else f"{low} to {high}"
+
+
+def _cell(entry: Reading) -> str:
+    text = "none" if entry.value is None else show(entry.value)
+    return text if entry.within or is_reference(entry.method) else f"**{text}**"
+
+
+def show(value: float) -> str:
+    """A number as a person reads it: three digits, no more than three decimals, whole numbers in full."""
+    # Adding 0 turns -0 into 0.
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{round(value, 3) + 0.0:.3g}"

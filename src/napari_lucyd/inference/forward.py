@@ -1,0 +1,140 @@
+"""One block through the network: where torch is called, its errors are understood, and Cancel is heard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from itertools import product
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from napari_lucyd.compute.device import Device, is_out_of_memory
+from napari_lucyd.errors import BlockTooLarge, Cancelled, DeconvolutionError
+from napari_lucyd.inference.fusion import fold
+from napari_lucyd.inference.half_precision import in_half_precision
+from napari_lucyd.inference.lucyd import cuda
+from napari_lucyd.inference.lucyd.cpu import CompiledLucyd, unsupported_reason
+from napari_lucyd.networks.lucyd import LUCYD
+from napari_lucyd.networks.network import Network
+
+
+def compile_where_possible(network: Network, device: Device) -> Device:
+    """The device as one that runs the network by compiled kernels, if it can; others as they are."""
+    if device.compiled or not isinstance(network, LUCYD):
+        return device
+    if device.kind not in ("cpu", "cuda") or (
+        unsupported_reason() if device.kind == "cpu" else cuda.unsupported_reason(device.torch)
+    ):
+        return device
+    return replace(device, name=f"{device.name} (compiled kernels)", compiled=True)
+
+
+def prepare(network: Network, device: Device, should_stop: Callable[[], bool] | None = None) -> Any:
+    """The network ready to be given to `run_network`; it asks ``should_stop`` before each of its layers.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode; it is copied.
+    device
+        Where it is to run, and whether by compiled kernels or in half precision.
+
+    Raises
+    ------
+    Cancelled
+        When it is run and ``should_stop`` says so.
+    """
+    if device.compiled:
+        assert isinstance(network, LUCYD)
+        if device.kind == "cuda":
+            return cuda.CudaLucyd(network, torch.device(device.torch), should_stop)
+        return CompiledLucyd(network, torch.get_num_threads(), should_stop)
+    if device.half:
+        assert isinstance(network, LUCYD)
+        ready: Network = in_half_precision(network)
+    else:
+        ready = fold(network)
+    ready = ready.to(torch.device(device.torch))
+
+    def ask(*_: Any) -> None:
+        if should_stop is not None and should_stop():
+            raise Cancelled("Stopped.")
+
+    for layer in ready.modules():
+        if not list(layer.children()):
+            layer.register_forward_pre_hook(ask)
+    return ready
+
+
+def run_network(network: Any, y: Tensor, inside: Sequence[slice] | None = None) -> Any:
+    """The one place where the network is called for a block.
+
+    Parameters
+    ----------
+    network
+        From `prepare`.
+    y
+        (1, 1, [Z,] Y, X), float32, sizes that the network can take, on its device.
+    inside
+        The part of the block, along its spatial axes, that is wanted; all of it by default.
+
+    Returns
+    -------
+    NamedTuple
+        The network's parts, of what is wanted.
+
+    Raises
+    ------
+    BlockTooLarge
+        If memory runs out.
+    DeconvolutionError
+        If torch reports any other error.
+    """
+    try:
+        with torch.inference_mode(), _full_precision(y):
+            if isinstance(network, (CompiledLucyd, cuda.CudaLucyd)):
+                return network(y, inside)
+            parts = network(y)
+            crop = (0, 0) if inside is None else (0, 0, *inside)
+            return type(parts)(*(part[crop][None, None] for part in parts))
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise BlockTooLarge(str(error)) from None
+        raise DeconvolutionError(f"torch could not run the network: {error}") from error
+
+
+class FlipMean(NamedTuple):
+    """What `run_flipped` gives: (1, 1, [Z,] Y, X)."""
+
+    output: Tensor
+
+
+def run_flipped(network: Any, y: Tensor, inside: Sequence[slice] | None = None) -> FlipMean:
+    """The mean of the outputs for all 2ⁿ mirror images along the n spatial axes, each mirrored back.
+
+    Only of the outputs: their mean is no product of a mean mask and a mean update term. Parameters and errors
+    are those of `run_network`.
+    """
+    sizes = y.shape[2:]
+    wanted = [slice(0, size) for size in sizes] if inside is None else list(inside)
+    total = y.new_zeros((1, 1, *(part.stop - part.start for part in wanted)))
+    choices = list(product((False, True), repeat=len(sizes)))
+    with torch.inference_mode():
+        for chosen in choices:
+            axes = [2 + axis for axis, flipped in enumerate(chosen) if flipped]
+            mirrored = [
+                slice(size - part.stop, size - part.start) if flipped else part
+                for size, part, flipped in zip(sizes, wanted, chosen, strict=True)
+            ]
+            total += run_network(network, y.flip(axes), mirrored).output.flip(axes)
+        return FlipMean(total / len(choices))
+
+
+def _full_precision(y: Tensor) -> AbstractContextManager[Any]:
+    # TensorFloat-32 keeps ten bits: results would differ between devices by a thousandth of the range.
+    if y.is_cuda:
+        return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+    return nullcontext()

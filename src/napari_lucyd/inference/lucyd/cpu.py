@@ -1,0 +1,283 @@
+"""LUCYD on the processor, by kernels that are compiled for it: see `kernels` and `streaming`.
+
+It computes what the network's own forward pass computes, zeros around the block included, but only where the
+result is wanted, and keeps just the planes of each layer that the next ones still need.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import importlib.util
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_lucyd.compute.llvm import lanes
+from napari_lucyd.compute.threads import ThreadTeam
+from napari_lucyd.errors import Cancelled
+from napari_lucyd.inference.lucyd.cpu_kernels import PAD, compiled
+from napari_lucyd.inference.lucyd.graph import (
+    LAYERS,
+    RESULTS,
+    Layer,
+    agrees_with_torch,
+    parameters,
+    requested_spans,
+)
+from napari_lucyd.inference.lucyd.schedule import Step, needed, ring_sizes, schedule
+from napari_lucyd.networks.lucyd import LUCYD, LucydOutput
+from napari_lucyd.spans import Span, ceil_to, floor_to
+
+# Planes of the result at a time are so many that a step has about this many voxels: enough to be worth the
+# while of several threads, few enough to be found in the processor's caches again.
+_STEP_VOXELS = 2**19
+# Parts of a step for each thread: one that other programs hold up leaves its parts to the others.
+_SHARES = 2
+
+
+def planes_at_once(shape: Sequence[int]) -> int:
+    """How many planes of the result are computed at a time, for a block of (Z, Y, X)."""
+    return max(2, ceil_to(_STEP_VOXELS // (shape[1] * shape[2]), 2))
+
+
+def _row(width: int) -> int:
+    """Floats from one row to the next."""
+    return ceil_to(width, PAD) + PAD
+
+
+class _Tensor:
+    """Planes of some channels, kept in a ring, with zeros around each.
+
+    Parameters
+    ----------
+    channels
+        How many.
+    ring
+        Planes that are kept.
+    shape
+        (Y, X) of a plane.
+    """
+
+    def __init__(self, channels: int, ring: int, shape: tuple[int, int]) -> None:
+        self.channels, self._ring, self.row = channels, ring, _row(shape[1])
+        rows = shape[0] + 2
+        self._plane = rows * self.row
+        # A kernel may read a register beyond the last row.
+        self._memory = np.zeros(channels * ring * self._plane + 2 * PAD, dtype=np.float32)
+        whole = self._memory[: channels * ring * self._plane].reshape(channels, ring, rows, self.row)
+        self.values = whole[:, :, 1:-1, PAD : PAD + shape[1]]
+
+    def addresses(self, planes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Where voxel (0, 0) of each channel of each plane lies: (planes, channels)."""
+        places = np.arange(self.channels) * self._ring + (planes % self._ring)[:, None]
+        return int(self._memory.ctypes.data) + 4 * (places * self._plane + self.row + PAD)
+
+
+class _Part:
+    """The wanted part of a result: no zeros around it, but rows as long as a kernel writes them."""
+
+    def __init__(self, width: int, inside: Sequence[Span]) -> None:
+        z, y, x = inside
+        self.channels, self.row = 1, _row(width)
+        self._start, self._rows = z.start, y
+        self._memory = np.empty(z.size * y.size * self.row + 2 * PAD, dtype=np.float32)
+        whole = self._memory[: z.size * y.size * self.row].reshape(z.size, y.size, self.row)
+        self.values = whole[:, :, x.slice]
+
+    def addresses(self, planes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Where voxel (0, 0) of each plane would lie: (planes, 1)."""
+        rows = (planes - self._start) * self._rows.size - self._rows.start
+        return int(self._memory.ctypes.data) + 4 * self.row * rows[:, None]
+
+
+class _Work(NamedTuple):
+    """A layer with all that its kernel is called with, for one block.
+
+    ``tables`` and ``rest`` are the arguments before and behind the ranges of planes and rows; ``keep`` has
+    all that they point into, and what is pointed into from there: as long as a thread is at work, it must be.
+    """
+
+    function: Any
+    tables: tuple[int, ...]
+    rows: Span
+    rest: tuple[int, ...]
+    keep: tuple[Any, ...]
+
+
+@functools.cache
+def unsupported_reason() -> str:
+    """In words, why the network can't be run here in this way; empty where it can.
+
+    Found out by trying: what was compiled has to agree with torch.
+    """
+    if importlib.util.find_spec("llvmlite") is None:
+        return "llvmlite is not installed (pip install napari-lucyd[cpu])"
+    try:
+        agrees = agrees_with_torch(lambda network, y: CompiledLucyd(network, 1)(y))
+    # Whatever an unknown version of llvmlite or an unknown processor makes of it: there is torch.
+    except Exception as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        return f"llvmlite could not compile for this processor: {first}"
+    return "" if agrees else "what llvmlite compiled for this processor does not agree with torch"
+
+
+class CompiledLucyd:
+    """LUCYD as a function of a block.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode; it is left alone.
+    threads
+        How many to use.
+    should_stop
+        Asked before every step.
+    """
+
+    def __init__(self, network: LUCYD, threads: int, should_stop: Callable[[], bool] | None = None) -> None:
+        self.config = network.config
+        self._threads = max(1, threads)
+        self._should_stop = should_stop
+        self._rescale = copy.deepcopy(network.rescale)
+        self._parameters = {layer.name: parameters(network, layer) for layer in LAYERS}
+        self._functions = {layer.kernel: compiled(layer.kernel) for layer in LAYERS}
+        self._team = ThreadTeam(self._threads) if self._threads > 1 else None
+        self._buffers: tuple[Any, dict[str, _Tensor]] | None = None
+
+    def __call__(self, y: Tensor, inside: Sequence[slice] | None = None) -> LucydOutput:
+        """Run a block.
+
+        Parameters
+        ----------
+        y
+            As `LUCYD.forward` has it, of one image, on the CPU.
+        inside
+            Along the spatial axes, what of the results is wanted; by default all.
+
+        Returns
+        -------
+        LucydOutput
+            Of that part.
+
+        Raises
+        ------
+        Cancelled
+            When ``should_stop`` says so.
+        """
+        dimension = self.config.dimension
+        flat = dimension == 2
+        sizes, spans = requested_spans(dimension, y.shape, inside)
+        block = y.detach().numpy().reshape(sizes)
+        kept = {name: _Part(sizes[2], spans) for name in RESULTS}
+        self._run(block, spans, kept, flat)
+        crop: tuple[Any, ...] = (0, 0, *(span.slice for span in spans[3 - dimension :]))
+        shape = (1, 1, *(span.size for span in spans[3 - dimension :]))
+        mask, update = (torch.from_numpy(kept[name].values).reshape(shape) for name in RESULTS)
+        intermediate = y[crop] + mask
+        output = torch.relu_(self._rescale(intermediate * update))
+        return LucydOutput(output, mask, update, intermediate)
+
+    def _run(
+        self, block: npt.NDArray[np.float32], inside: list[Span], kept: dict[str, _Part], flat: bool
+    ) -> None:
+        sizes = block.shape
+        steps = schedule(LAYERS, RESULTS, inside[0], sizes[0], planes_at_once(sizes), flat)
+        tensors = self._tensors(sizes, steps, flat)
+        tensors["y"].values[0] = block
+        rows, columns = (needed(LAYERS, dict.fromkeys(RESULTS, inside[k]), sizes[k]) for k in (1, 2))
+        homes: dict[str, Any] = {**tensors, **kept}
+        works = {
+            layer.name: self._work(layer, sizes, homes, rows[layer.name], columns[layer.name], flat)
+            for layer in LAYERS
+        }
+        for layer, planes in steps:
+            if self._should_stop is not None and self._should_stop():
+                raise Cancelled("Stopped.")
+            self._do(works[layer.name], planes)
+
+    def _tensors(self, sizes: tuple[int, ...], steps: list[Step], flat: bool) -> dict[str, _Tensor]:
+        """The buffers, by the names of all tensors; those of the last block if its shape was the same."""
+        found = ring_sizes(steps, flat)
+        key = (sizes, tuple(sorted(found.items())))
+        if self._buffers is None or self._buffers[0] != key:
+            self._buffers = None  # first let go of the old ones
+            full, half = (sizes[1], sizes[2]), (sizes[1] // 2, sizes[2] // 2)
+            tensors = {"y": _Tensor(1, sizes[0], full), "": _Tensor(1, 1, full)}
+            for layer in LAYERS:
+                if layer.name in RESULTS:
+                    continue
+                home = layer.kept_in
+                if home not in tensors:
+                    tensors[home] = _Tensor(layer.channels, found[home], half if layer.half else full)
+                tensors[layer.name] = tensors[home]
+            self._buffers = (key, tensors)
+        return self._buffers[1]
+
+    def _work(
+        self,
+        layer: Layer,
+        sizes: tuple[int, ...],
+        homes: dict[str, Any],
+        rows: Span,
+        columns: Span,
+        flat: bool,
+    ) -> _Work:
+        kernel, halves = layer.kernel, {other.name for other in LAYERS if other.half}
+        count = sizes[0] // 2 if layer.half and not flat else sizes[0]
+        planes = np.arange(count)
+        if flat:
+            reached = planes[:, None]
+        elif kernel.transposed:
+            reached = (planes // 2 - 1 + planes % 2)[:, None] + np.arange(2)
+        else:
+            reached = kernel.stride * planes[:, None] + np.arange(kernel.taps) - kernel.taps // 2
+        zeros = homes[""].addresses(np.zeros(1, dtype=np.int64)).item()
+        tables = []
+        for name in layer.inputs:
+            end = sizes[0] // 2 if name in halves and not flat else sizes[0]
+            tensor = homes[name]
+            found = tensor.addresses(reached.ravel()).reshape(*reached.shape, tensor.channels)
+            found[(reached < 0) | (reached >= end)] = zeros
+            tables.append(found.transpose(0, 2, 1).reshape(count, -1))
+        inputs = np.ascontiguousarray(np.concatenate(tables, axis=1))
+        output, parameters = homes[layer.name], self._parameters[layer.name]
+        outputs = np.ascontiguousarray(output.addresses(planes))
+        residual = homes[layer.residual] if layer.residual else output
+        doubled = kernel.residual == "doubled" and not flat
+        residuals = np.ascontiguousarray(residual.addresses(planes // 2 if doubled else planes))
+        arrays = (inputs, residuals, outputs, *parameters)
+        step = lanes() * (2 if kernel.transposed else 1)
+        width = sizes[2] // 2 if layer.half else sizes[2]
+        return _Work(
+            function=self._functions[kernel],
+            tables=(*(array.ctypes.data for array in arrays), inputs.shape[1], parameters.weights.shape[0]),
+            rows=rows,
+            rest=(
+                floor_to(columns.start, step),
+                columns.stop,
+                width,
+                homes[layer.inputs[0]].row,
+                residual.row,
+                output.row,
+            ),
+            keep=(arrays, homes),
+        )
+
+    def _do(self, work: _Work, planes: Span) -> None:
+        """Some planes of a layer, rows shared out among the threads."""
+
+        def part(start: int, stop: int) -> None:
+            work.function(*work.tables, *planes, start, stop, *work.rest)
+
+        if self._team is None:
+            part(*work.rows)
+            return
+        shares = _SHARES * self._threads
+        borders = [work.rows.start + work.rows.size * k // shares for k in range(shares + 1)]
+        self._team.run(part, pairwise(borders))

@@ -1,0 +1,209 @@
+"""Convolutions compiled for this very processor, by LLVM, when they are first needed.
+
+LUCYD has four channels at full size. Libraries for deep learning put channels into the lanes of a vector
+register, sixteen in AVX-512, and so leave most of them empty; here the lanes hold voxels along X, and one
+register tile is four output channels of a few vectors. What LLVM has to be told is small: a loop over planes,
+rows and tiles, with the multiplications of one input row unrolled in it.
+
+A tensor is a table of plane pointers: ``table[z][entry]`` points at voxel (y, x) = (0, 0) of a plane. Which
+planes a kernel reads for plane z of its output, zeros beyond the border included, is thus no matter of the
+kernel's. Around each plane there are a row of zeros on either side, ``PAD`` zeros to the left, and as many
+behind the row's last whole `PAD`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+from napari_lucyd.compute import llvm
+from napari_lucyd.compute.llvm import Host, Writer
+from napari_lucyd.inference.lucyd.graph import BLOCK, Kernel
+
+# Floats: rows begin at multiples of a cache line.
+PAD = 16
+
+_ARGUMENTS = (
+    "ptr %inputs, ptr %residuals, ptr %outputs, ptr %weights, ptr %bias, i64 %entries, i64 %blocks, "
+    "i64 %z0, i64 %z1, i64 %y0, i64 %y1, i64 %x0, i64 %x1, i64 %width, "
+    "i64 %input_row, i64 %residual_row, i64 %output_row"
+)
+_PROTOTYPE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 12)
+
+
+@functools.cache
+def compiled(kernel: Kernel) -> Any:
+    """The kernel as a function of the arguments listed above; it runs without Python's lock.
+
+    Parameters
+    ----------
+    kernel
+        Which. ``inputs`` is a table of ``entries`` planes a row, ``outputs`` and ``residuals`` of
+        ``blocks * kernel.outputs`` (one where channels are reduced). ``weights`` is (blocks, entries, taps,
+        taps, outputs), of a transposed one (2, 2, 2, entries, 2, 2, 4): first the output's index modulo two
+        along Z, Y, X. Strides of rows are in floats.
+    """
+    host = llvm.host()
+    text = _transposed(host) if kernel.transposed else _convolution(kernel, host)
+    return llvm.function(text, _PROTOTYPE)
+
+
+def _convolution(kernel: Kernel, host: Host) -> str:
+    code = Writer(host.lanes)
+    # Accumulators, the vectors that are read, and a weight have to fit into the registers.
+    wide = 4 if host.registers >= 32 else 2
+    kept = 1 if kernel.reduce else kernel.outputs
+    size = kernel.taps**2 * kernel.outputs
+    below = code.value("icmp slt i64 %x1, %width")
+    limit = code.value(f"select i1 {below}, i64 %x1, i64 %width")
+    all_outputs = code.integer("mul", "%blocks", kept)
+    block_weights = code.integer("mul", "%entries", size)
+    tiled = code.integer("sub", limit, host.lanes * wide - 1)
+    with code.loop("%z0", "%z1", 1) as (z, _):
+        inputs = code.at("%inputs", code.integer("mul", z, "%entries"), "ptr")
+        first = code.integer("mul", z, all_outputs)
+        with code.loop("%y0", "%y1", 1) as (y, _), code.loop("0", "%blocks", 1) as (block, _):
+            row = _Row(
+                code,
+                kernel,
+                inputs,
+                weights=code.at("%weights", code.integer("mul", block, block_weights)),
+                bias=code.at("%bias", code.integer("mul", block, kernel.outputs)),
+                y=y,
+                channel=code.integer("add", first, code.integer("mul", block, kept)),
+            )
+            # Whole tiles, then single vectors; behind the last voxel these leave zeros.
+            with code.loop("%x0", tiled, host.lanes * wide) as (x, _):
+                row.tile(x, wide, masked=False)
+            # `x` dominates what follows: it is the first that the tiles did not reach.
+            with code.loop(x, "%x1", host.lanes) as (rest, _):
+                row.tile(rest, 1, masked=True)
+    return code.finished(_ARGUMENTS)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row of the output, of one block of channels."""
+
+    code: Writer
+    kernel: Kernel
+    inputs: str
+    weights: str
+    bias: str
+    y: str
+    channel: str
+
+    def tile(self, x: str, vectors: int, masked: bool) -> None:
+        """``vectors`` of voxels from x on."""
+        code, kernel, lanes = self.code, self.kernel, self.code.lanes
+        count = kernel.outputs
+        starts = [code.integer("add", x, k * lanes) for k in range(vectors)]
+        before = kernel.residual in ("before", "doubled")
+        sums = []
+        for c in range(count):
+            bias = code.splat(self.bias, c)
+            for start in starts:
+                sums.append(code.op("fadd", bias, self._residual(c, start)) if before else bias)
+        shift = kernel.taps // 2
+        top = code.integer("sub", code.integer("mul", self.y, kernel.stride), shift)
+        corner = code.integer("mul", top, "%input_row")
+        left = code.integer("sub", code.integer("mul", x, kernel.stride), shift)
+        offset = code.integer("add", corner, left)
+        with code.loop("0", "%entries", 1, sums) as (entry, _):
+            plane = code.at(code.pointer(self.inputs, entry), offset)
+            weights = code.at(self.weights, code.integer("mul", entry, kernel.taps**2 * count))
+            for dy in range(kernel.taps):
+                row = code.at(plane, code.integer("mul", "%input_row", dy))
+                for dx in range(kernel.taps):
+                    values = [self._values(row, dx, k) for k in range(vectors)]
+                    for c in range(count):
+                        weight = code.splat(weights, (dy * kernel.taps + dx) * count + c)
+                        for k, value in enumerate(values):
+                            sums[c * vectors + k] = code.fma(weight, value, sums[c * vectors + k])
+        self._finish(sums, starts, masked)
+
+    def _values(self, row: str, dx: int, k: int) -> str:
+        code, lanes = self.code, self.code.lanes
+        if self.kernel.stride == 1:
+            return code.load(row, dx + k * lanes)
+        both = code.load(row, dx + 2 * k * lanes, 2 * lanes)
+        return code.shuffle(both, list(range(0, 2 * lanes, 2)), 2 * lanes)
+
+    def _residual(self, c: int, x: str) -> str:
+        code, lanes = self.code, self.code.lanes
+        plane = code.pointer("%residuals", code.integer("add", self.channel, c))
+        if self.kernel.residual != "doubled":
+            return code.load(plane, code.integer("add", code.integer("mul", self.y, "%residual_row"), x))
+        row = code.integer("mul", code.integer("lshr", self.y, 1), "%residual_row")
+        half = code.load(plane, code.integer("add", row, code.integer("lshr", x, 1)), lanes // 2)
+        return code.shuffle(half, [k // 2 for k in range(lanes)], lanes // 2)
+
+    def _finish(self, sums: list[str], starts: list[str], masked: bool) -> None:
+        code, kernel = self.code, self.kernel
+        if kernel.relu:
+            sums = [code.relu(value) for value in sums]
+        columns = len(starts)
+        for k, x in enumerate(starts):
+            results = sums[k::columns]
+            if kernel.residual == "after" and not kernel.reduce:
+                results = [code.op("fadd", value, self._residual(c, x)) for c, value in enumerate(results)]
+            if kernel.reduce:
+                total = functools.reduce(lambda a, b: code.op("fadd", a, b), results)
+                results = [code.op("fmul", total, code.constant(1 / kernel.outputs))]
+            if kernel.reduce == "quotient":
+                floor = code.op("fadd", results[0], code.splat("%bias", kernel.outputs))
+                results = [code.op("fdiv", self._residual(0, x), floor)]
+            if masked:
+                mask = code.inside(x, "%width")
+                results = [code.masked(mask, value) for value in results]
+            place = code.integer("add", code.integer("mul", self.y, "%output_row"), x)
+            for c, value in enumerate(results):
+                plane = code.pointer("%outputs", code.integer("add", self.channel, c))
+                code.store(value, plane, place)
+
+
+def _transposed(host: Host) -> str:
+    """Output 2i takes inputs i - 1 and i, output 2i + 1 takes i and i + 1; see `compiled` for the weights."""
+    code = Writer(host.lanes)
+    lanes = host.lanes
+    half_width = code.integer("lshr", "%width", 1)
+    start, size = code.integer("lshr", "%x0", 1), code.integer("mul", "%entries", 4 * BLOCK)
+    stop = code.integer("lshr", code.integer("add", "%x1", 1), 1)
+    with code.loop("%z0", "%z1", 1) as (z, _):
+        inputs = code.at("%inputs", code.integer("mul", z, "%entries"), "ptr")
+        outputs = code.at("%outputs", code.integer("mul", z, BLOCK), "ptr")
+        odd_z = code.integer("shl", code.integer("and", z, 1), 1)
+        with code.loop("%y0", "%y1", 1) as (y, _):
+            odd_y = code.integer("and", y, 1)
+            phase = code.integer("shl", code.integer("add", odd_z, odd_y), 1)
+            phases = [code.integer("add", phase, odd_x) for odd_x in (0, 1)]
+            weights = [code.at("%weights", code.integer("mul", k, size)) for k in phases]
+            top = code.integer("sub", code.integer("add", code.integer("lshr", y, 1), odd_y), 1)
+            corner = code.integer("mul", top, "%input_row")
+            with code.loop(start, stop, lanes) as (x, _):
+                # Four channels at even places, then four at odd ones.
+                sums = [code.splat("%bias", c) for _ in (0, 1) for c in range(BLOCK)]
+                offset = code.integer("sub", code.integer("add", corner, x), 1)
+                with code.loop("0", "%entries", 1, sums) as (entry, _):
+                    plane = code.at(code.pointer(inputs, entry), offset)
+                    begin = code.integer("mul", entry, 4 * BLOCK)
+                    taps = [code.at(w, begin) for w in weights]
+                    for ty in (0, 1):
+                        row = code.at(plane, code.integer("mul", "%input_row", ty))
+                        values = [code.load(row, k) for k in range(3)]
+                        for odd_x in (0, 1):
+                            for tx in (0, 1):
+                                for c in range(BLOCK):
+                                    weight = code.splat(taps[odd_x], (ty * 2 + tx) * BLOCK + c)
+                                    k = odd_x * BLOCK + c
+                                    sums[k] = code.fma(weight, values[odd_x + tx], sums[k])
+                mask = code.inside(x, half_width)
+                place = code.integer("add", code.integer("mul", y, "%output_row"), code.integer("shl", x, 1))
+                for c in range(BLOCK):
+                    even, odd = (code.masked(mask, code.relu(sums[k])) for k in (c, c + BLOCK))
+                    order = [k // 2 + lanes * (k % 2) for k in range(2 * lanes)]
+                    woven = code.shuffle(even, order, lanes, odd)
+                    code.store(woven, code.pointer(outputs, str(c)), place, 2 * lanes)
+    return code.finished(_ARGUMENTS)

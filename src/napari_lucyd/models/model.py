@@ -1,0 +1,287 @@
+"""Loading and saving models: safetensors with a JSON card, and the authors' checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from napari_lucyd.models.authors_checkpoint import convert
+from napari_lucyd.models.catalogue import list_models
+from napari_lucyd.models.normalization import Normalization
+from napari_lucyd.networks import Network, config_class, describe, network_class
+
+_PICKLES = (".pth", ".pt")
+# The entry of a safetensors file's metadata that makes it load alone, and what of the card it repeats.
+_ENTRY = "napari-lucyd"
+_DESCRIBED = ("network", "normalization")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with all that is known about it.
+
+    Parameters
+    ----------
+    name
+        Short name; goes into layer and file names.
+    network
+        In evaluation mode, on the CPU, float32.
+    card
+        What the model was trained for and on, as plain JSON data.
+    sha256
+        Of the file that it was loaded from, or of its weights.
+    """
+
+    name: str
+    network: Network
+    card: dict[str, Any]
+    sha256: str
+
+    @property
+    def dimension(self) -> int:
+        """2 for planes, 3 for volumes."""
+        return self.network.config.dimension
+
+    @property
+    def normalization(self) -> Normalization:
+        """How this model wants its input scaled."""
+        return Normalization(**self.card.get("normalization", {"method": "percentile"}))
+
+    @classmethod
+    def from_network(
+        cls,
+        network: Network,
+        *,
+        name: str,
+        normalization: Mapping[str, Any] | None = None,
+        card: Mapping[str, Any] | None = None,
+    ) -> Model:
+        """Wrap a network that is in memory, for example one just trained.
+
+        Parameters
+        ----------
+        network
+            Is put into evaluation mode and moved to the CPU.
+        name
+            What to call it.
+        normalization
+            Keywords of `Normalization`; where not given the card's, else percentiles 0.1 and 99.9.
+        card
+            Further entries of the card.
+        """
+        network = network.cpu().float().eval()
+        entries = dict(card or {})
+        scaling = entries.get("normalization") if normalization is None else normalization
+        complete = {
+            **entries,
+            "name": name,
+            "network": describe(network.config),
+            "normalization": asdict(Normalization(**(scaling or {}))),
+        }
+        return cls(name, network, complete, hashlib.sha256(_serialise(network, complete)).hexdigest())
+
+
+def load_model(model: str | Path = "general") -> Model:
+    """Load a shipped model by its name, or a file by its path.
+
+    Parameters
+    ----------
+    model
+        A name that `list_models` gives, or the path of a ``.safetensors`` file of ours or of a
+        ``.pth`` file as LUCYD's authors publish them (2D or 3D). No code in a file is ever run.
+
+    Returns
+    -------
+    Model
+        On the CPU, in evaluation mode.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is neither a model nor a file of that name.
+    ValueError
+        If the file is not a model; the message says what is missing or odd.
+
+    Examples
+    --------
+    >>> import napari_lucyd as nl
+    >>> nl.load_model("general").dimension
+    3
+    """
+    shipped = {str(card["name"]): card for card in list_models()}
+    if str(model) in shipped:
+        file = resources.files("napari_lucyd.models").joinpath(f"{model}.safetensors")
+        return _from_safetensors(file.read_bytes(), str(model), shipped[str(model)])
+    path = Path(model)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no model {str(model)!r}: it is neither a file nor one of the shipped models "
+            f"({', '.join(shipped)})."
+        )
+    if path.suffix in _PICKLES:
+        return _from_checkpoint(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path.name} is no model file: expected .safetensors, or the authors' .pth.")
+    side = path.with_suffix(".json")
+    return _from_safetensors(path.read_bytes(), path.stem, _read_card(side) if side.is_file() else None)
+
+
+def save_model(
+    path: str | Path,
+    network: Network,
+    *,
+    normalization: Mapping[str, Any] | None = None,
+    card: Mapping[str, Any] | None = None,
+    half_precision: bool = False,
+    overwrite: bool = False,
+) -> Path:
+    """Write a network as ``.safetensors``, with its card as ``.json`` beside it.
+
+    Configuration and normalisation are in the safetensors file as well, which therefore loads alone.
+
+    Parameters
+    ----------
+    path
+        Ends in ``.safetensors``; the model takes its name.
+    network
+        What to save.
+    normalization, card
+        As in `Model.from_network`.
+    half_precision
+        Whether to round the weights to float16: half the size, and an output that differs by about 1e-3 of
+        the range. Loaded, they are float32 as all others.
+    overwrite
+        Whether to replace files that are there.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    ValueError
+        If the path has another suffix.
+    TypeError
+        If the card holds what JSON does not.
+    FileExistsError
+        If it, or a card, is there and `overwrite` is false.
+
+    Examples
+    --------
+    >>> import napari_lucyd as nl
+    >>> model = nl.load_model("general")
+    >>> nl.save_model("copy.safetensors", model.network, card=model.card).name
+    'copy.safetensors'
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"{path.name}: models are saved as .safetensors.")
+    side = path.with_suffix(".json")
+    for file in () if overwrite else (path, side):
+        if file.exists():
+            raise FileExistsError(f"{file} is there already; choose another name or allow overwriting.")
+    model = Model.from_network(network, name=path.stem, normalization=normalization, card=card)
+    data = _serialise(model.network, model.card, half_precision)
+    text = json.dumps({**model.card, "sha256": hashlib.sha256(data).hexdigest()}, indent=2)
+    path.write_bytes(data)
+    side.write_text(text + "\n", "utf-8")
+    return path
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    try:
+        card = json.loads(path.read_text("utf-8"))
+    except ValueError as error:  # also of what is no text
+        raise ValueError(
+            f"{path.name}, the card beside the weights, is no JSON ({error}); remove or restore it."
+        ) from error
+    if not isinstance(card, dict):
+        raise ValueError(f"{path.name} holds no card, but {card!r:.40}; remove or restore it.")
+    return card
+
+
+def _serialise(network: Network, card: Mapping[str, Any], half_precision: bool = False) -> bytes:
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    if half_precision:
+        state = {name: t.half() if t.is_floating_point() else t for name, t in state.items()}
+    # One entry: safetensors writes several in an order that changes, and the file's hash with it.
+    return save(state, metadata={_ENTRY: json.dumps({key: card[key] for key in _DESCRIBED})})
+
+
+def _from_safetensors(data: bytes, name: str, card: dict[str, Any] | None) -> Model:
+    try:
+        state = load(data)
+        length = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"{name}: the file is damaged or no safetensors file ({error}).") from error
+    if _ENTRY not in metadata:
+        raise ValueError(
+            f"{name}: these weights carry no configuration of napari-lucyd, so they are not a model that "
+            "it saved. Save the network with napari_lucyd.models.save_model."
+        )
+    try:
+        described = {key: dict(json.loads(metadata[_ENTRY])[key]) for key in _DESCRIBED}
+        entries = dict(described["network"])
+        config = config_class(entries.pop("type", None))(**entries)
+        Normalization(**described["normalization"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name}: this version cannot build the network from what the file says of it "
+            f"({type(error).__name__}: {error})."
+        ) from error
+    network = network_class(config)(config)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{name}: the weights do not fit the network: {error}") from error
+    digest = hashlib.sha256(data).hexdigest()
+    if card and card.get("sha256", digest) != digest:
+        raise ValueError(
+            f"{name}: the card beside the file belongs to other weights (its SHA-256 is "
+            f"{card['sha256']!s:.12}…, the file's {digest[:12]}…). Remove the card or restore the file."
+        )
+    complete = {**(card or {}), "name": name, **described}
+    return Model(name, network.eval(), complete, digest)
+
+
+def _from_checkpoint(path: Path) -> Model:
+    data = path.read_bytes()
+    try:
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    # What is damaged makes torch raise nearly anything; its words on a pickle say how to run the code in it.
+    except Exception as error:
+        raise ValueError(
+            f"{path.name} cannot be read as plain weights: it is damaged, or holds other objects, and code "
+            f"in a file is never run ({type(error).__name__}). Save `network.state_dict()`."
+        ) from error
+    plain = isinstance(state, dict) and all(isinstance(value, torch.Tensor) for value in state.values())
+    if not plain or not all(isinstance(key, str) for key in state):
+        raise ValueError(
+            f"{path.name} holds {type(state).__name__}, not the plain table of weights that LUCYD's "
+            "authors publish. Save `network.state_dict()`."
+        )
+    network = convert(state)
+    digest = hashlib.sha256(data).hexdigest()
+    card = {
+        "name": path.stem,
+        "title": "Imported checkpoint",
+        "description": "Weights in the authors' format; how they were trained is not known to this software.",
+        "network": describe(network.config),
+        # Their test inputs are scaled by their own extremes.
+        "normalization": asdict(Normalization("minmax")),
+    }
+    return Model(path.stem, network, card, digest)

@@ -1,0 +1,240 @@
+"""Who does the tasks: this process, one after the other; `cluster` has the other answer."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any, Protocol
+
+from napari_lucyd.compute.device import keeping_memory
+from napari_lucyd.deconvolution import Cancelled, Statistics
+from napari_lucyd.deconvolution.image.scan import Accumulator, Part
+from napari_lucyd.deconvolution.preprocessing.preparation import Prepared
+from napari_lucyd.deconvolution.statistics.measurement import CountPrepared
+from napari_lucyd.errors import StoreError
+
+from .regions import Region
+from .task import TaskContext, TaskResult, compute, count
+
+
+class Executor(Protocol):
+    """What a store's run asks of those who do its tasks."""
+
+    processes: int
+
+    def counting(self, setting: TaskContext, should_stop: Callable[[], bool] | None) -> CountPrepared | None:
+        """What has parts of the image counted for the statistics; None: the run itself reads them."""
+
+    def run(
+        self,
+        setting: TaskContext,
+        statistics: Statistics,
+        tasks: Sequence[tuple[int, Region]],
+        should_stop: Callable[[], bool] | None,
+    ) -> Iterator[TaskResult]:
+        """Do tasks, in any order; what is yielded is in the store."""
+
+
+class LocalExecutor:
+    """The process itself; the engine uses all cores, or the GPU, for one task at a time."""
+
+    processes = 1
+
+    def counting(self, setting: TaskContext, should_stop: Callable[[], bool] | None) -> CountPrepared | None:
+        """See `Executor`."""
+        return None
+
+    def run(
+        self,
+        setting: TaskContext,
+        statistics: Statistics,
+        tasks: Sequence[tuple[int, Region]],
+        should_stop: Callable[[], bool] | None,
+    ) -> Iterator[TaskResult]:
+        """See `Executor`."""
+        with keeping_memory():
+            for number, region in tasks:
+                if should_stop is not None and should_stop():
+                    raise Cancelled("Stopped; what is finished is kept.")
+                yield compute(setting, statistics, number, region, should_stop)
+
+
+GPU = "GPU"
+"""Name of the resource that workers with a GPU of their own are started with: ``--resources GPU=1``."""
+
+
+# Tasks that wait at the scheduler for each worker: enough that none runs dry, few enough for any scheduler.
+_AHEAD = 2
+
+
+_POLL_SECONDS = 0.2
+
+
+# How long the first worker may take to come, for instance out of a queue.
+_PATIENCE_SECONDS = 600
+
+
+@contextmanager
+def workers_for(jobs: int | None, scheduler: str | None) -> Iterator[Executor]:
+    """Who does the tasks, for as long as they are needed.
+
+    Parameters
+    ----------
+    jobs
+        Start so many processes on this machine, which share its cores.
+    scheduler
+        Use the workers of the dask.distributed scheduler at this address.
+
+    Raises
+    ------
+    StoreError
+        If dask.distributed is not installed, or there is no scheduler.
+    """
+    if scheduler is None and (jobs is None or jobs == 1):
+        yield LocalExecutor()
+        return
+    try:
+        import dask
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise StoreError(
+            "Work in several processes needs dask.distributed: pip install 'napari-lucyd[cluster]'"
+        ) from None
+    with ExitStack() as stack:
+        if scheduler is None:
+            threads = max(1, (os.cpu_count() or 1) // (jobs or 1))
+            variable = "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS"
+            stack.enter_context(dask.config.set({variable: threads}))
+            # The engine sizes its tiles by the memory that is free: no worker has to be watched for it.
+            scheduler = stack.enter_context(
+                LocalCluster(  # type: ignore[no-untyped-call]
+                    n_workers=jobs,
+                    threads_per_worker=1,
+                    memory_limit=None,
+                    dashboard_address=":0",
+                    silence_logs=logging.ERROR,
+                )
+            ).scheduler_address
+        try:
+            client = stack.enter_context(Client(scheduler, timeout=10))  # type: ignore[no-untyped-call]
+        except (OSError, ValueError) as error:
+            raise StoreError(f"There is no scheduler at {scheduler} that answers ({error}).") from error
+        yield DaskExecutor(client)
+
+
+class DaskExecutor:
+    """The workers of a client; see `workers.Workers`.
+
+    Parameters
+    ----------
+    client
+        A ``dask.distributed.Client``. If any of its workers has the resource ``GPU``, tasks go only to such,
+        each taking one.
+
+    Attributes
+    ----------
+    processes
+        The most tasks at once on one machine, by what can be seen now.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        threads = Counter[str]()
+        for worker in workers:
+            threads[worker["host"]] += worker["nthreads"]
+        self.processes = max(threads.values(), default=1)
+        self._resources = {GPU: 1} if any(GPU in worker["resources"] for worker in workers) else None
+
+    def counting(self, setting: TaskContext, should_stop: Callable[[], bool] | None) -> CountPrepared | None:
+        """Have parts of the image counted by the workers."""
+
+        def on_workers(prepared: Prepared, tally: Accumulator, parts: Sequence[Part]) -> None:
+            share = max(1, -(-len(parts) // (8 * max(1, self._count()))))
+            batches = [list(parts[start : start + share]) for start in range(0, len(parts), share)]
+            calls = [(tally.fresh(), batch) for batch in batches]
+            for counted in self._each(partial(count, setting, prepared), calls, should_stop):
+                tally.merge(counted)
+
+        return on_workers
+
+    def run(
+        self,
+        setting: TaskContext,
+        statistics: Statistics,
+        tasks: Sequence[tuple[int, Region]],
+        should_stop: Callable[[], bool] | None,
+    ) -> Iterator[TaskResult]:
+        """Do tasks on the workers; yields each as it is done, in any order."""
+        yield from self._each(partial(compute, setting, statistics), tasks, should_stop)
+
+    def _each(
+        self,
+        function: Callable[..., Any],
+        calls: Sequence[tuple[Any, ...]],
+        should_stop: Callable[[], bool] | None,
+    ) -> Iterator[Any]:
+        """Call a function with each of these arguments; yields what it returns, in any order."""
+        from distributed import KilledWorker
+
+        self._wait_for_workers(should_stop)
+        # Sent once, and kept by the scheduler: a worker that is lost does not take it along.
+        shared = self._client.submit(_same, function, pure=False)
+        waiting = list(reversed(calls))
+        running: set[Any] = set()
+        try:
+            while waiting or running:
+                while waiting and len(running) < _AHEAD * max(1, self._count()):
+                    arguments = waiting.pop()
+                    running.add(
+                        self._client.submit(
+                            _call, shared, *arguments, pure=False, resources=self._resources, retries=1
+                        )
+                    )
+                done = {future for future in running if future.done()}
+                if not done:
+                    if should_stop is not None and should_stop():
+                        raise Cancelled("Stopped; what is finished is kept.")
+                    time.sleep(_POLL_SECONDS / 10)
+                    continue
+                running -= done
+                for future in done:
+                    try:
+                        found = future.result()
+                    except KilledWorker as error:
+                        raise StoreError(
+                            "Every worker that took one part of the work was lost with it: for want of "
+                            "memory (give workers more, or smaller tiles), or ended by what had started it "
+                            f"({error}). What is finished is kept."
+                        ) from error
+                    yield found
+        finally:
+            self._client.cancel(list(running))
+
+    def _count(self) -> int:
+        return len(self._client.scheduler_info(n_workers=-1)["workers"])
+
+    def _wait_for_workers(self, should_stop: Callable[[], bool] | None) -> None:
+        began = time.monotonic()
+        while not self._count():
+            if should_stop is not None and should_stop():
+                raise Cancelled("Stopped before any worker came.")
+            if time.monotonic() - began > _PATIENCE_SECONDS:
+                raise StoreError(
+                    f"The scheduler at {self._client.scheduler.address} had no worker for "
+                    f"{_PATIENCE_SECONDS // 60} minutes; start some (dask worker ADDRESS), and run again."
+                )
+            time.sleep(_POLL_SECONDS)
+
+
+def _same(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
+
+
+def _call(function: Callable[..., Any], *arguments: Any) -> Any:
+    return function(*arguments)

@@ -1,0 +1,205 @@
+"""One task: a region of the image, deconvolved and written; the same in this process and on a cluster."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from napari_lucyd.deconvolution import Result, Statistics, plan
+from napari_lucyd.deconvolution.classical.job import NEGATIVE_VOXELS
+from napari_lucyd.deconvolution.image.scan import Accumulator, Part, count_parts
+from napari_lucyd.deconvolution.image.source import Source
+from napari_lucyd.deconvolution.learned.run import NOTHING_BUT_ZEROS
+from napari_lucyd.deconvolution.preprocessing.preparation import Prepared
+from napari_lucyd.io import read_image
+from napari_lucyd.io.zarr import open_zarr
+
+from .regions import Region, shifted
+
+T = TypeVar("T", bound=Accumulator)
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """What all tasks of a run have in common; it can be sent to another process.
+
+    Attributes
+    ----------
+    volume
+        The image: an array, or the path of its file, which every worker has to see under this name.
+    model
+        A model or a classical method.
+    options
+        Keywords of `napari_lucyd.deconvolution.plan`, without the region and the statistics.
+    folders
+        Where each part is written.
+    origin
+        First voxel of the results in the image, along all axes.
+    """
+
+    volume: Any
+    model: Any
+    options: Mapping[str, Any]
+    folders: Mapping[str, Path]
+    origin: tuple[int, ...]
+
+    def array(self) -> Any:
+        """The image, to be read part by part."""
+        if isinstance(self.volume, (str, os.PathLike)):
+            return _opened(os.fspath(self.volume))
+        return self.volume
+
+    def source(self) -> Source:
+        """The image with its axes."""
+        return Source(self.array(), self.model.dimension, self.options.get("axes"))
+
+
+@lru_cache(maxsize=4)
+def _opened(path: str) -> Any:
+    return read_image(path, lazy=True).data
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What came of a task.
+
+    Attributes
+    ----------
+    task
+        Its number.
+    deviation
+        See `napari_lucyd.deconvolution.recipe.write_recipe`; None for methods without one.
+    bright
+        Whether any voxel of the output is above the lowest that the method can give, or nothing can be said.
+    warnings
+        In words.
+    iterations
+        That a classical method took for each volume.
+    negative_voxels
+        That Richardson-Lucy set to 0.
+    """
+
+    task: int
+    deviation: float | None = None
+    bright: bool = True
+    warnings: tuple[str, ...] = ()
+    iterations: tuple[int, ...] = ()
+    negative_voxels: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """For the ledger."""
+        found = asdict(self)
+        del found["task"]
+        return found
+
+
+def compute(
+    setting: TaskContext,
+    statistics: Statistics,
+    task: int,
+    region: Region,
+    should_stop: Callable[[], bool] | None = None,
+) -> TaskResult:
+    """Deconvolve a region and write it to the store.
+
+    Parameters
+    ----------
+    setting, statistics
+        Of the run.
+    task
+        The number of the region.
+    region
+        Of the results, along all axes; whole chunks or shards.
+    should_stop
+        See `napari_lucyd.deconvolution.Job.steps`.
+
+    Raises
+    ------
+    OSError
+        If the disk is full, or cannot be written to.
+    Cancelled, DeconvolutionError, OutOfMemory
+        See `napari_lucyd.deconvolution.deconvolve`.
+    """
+    with own_threads():
+        job = plan(
+            setting.array(),
+            setting.model,
+            region=shifted(region, setting.origin),
+            statistics=statistics,
+            **setting.options,
+        )
+        for _ in job.steps(should_stop):
+            pass
+        result = job.result()
+    for part, folder in setting.folders.items():
+        open_zarr(folder)[region] = getattr(result, part)
+    method = result.recipe.get("method", {})
+    return TaskResult(
+        task,
+        result.recipe.get("identity_deviation"),
+        _bright(result, setting, statistics, region),
+        # What is said of all tasks together.
+        tuple(
+            text
+            for text in result.warnings
+            if not (text.startswith(NOTHING_BUT_ZEROS) or text.endswith(NEGATIVE_VOXELS))
+        ),
+        tuple(method.get("iterations", ())),
+        method.get("negative_voxels", 0),
+    )
+
+
+def _bright(result: Result, setting: TaskContext, statistics: Statistics, region: Region) -> bool:
+    if result.output is None:
+        return True
+    axes = setting.source().axes
+    starts = {
+        name: part.start + first
+        for name, part, first in zip(axes.names, region, setting.origin, strict=True)
+        if name in axes.leading
+    }
+    lowest = statistics.group(starts).lo
+    return bool((result.output > np.float32(lowest)).any())
+
+
+def count(
+    setting: TaskContext,
+    prepared: Prepared,
+    tally: T,
+    parts: Sequence[Part],
+) -> T:
+    """Count some parts of the image, for the statistics or a background.
+
+    Parameters
+    ----------
+    setting
+        Of the run.
+    prepared
+        How the image is prepared before it is counted.
+    tally
+        An empty one; see `Accumulator.emptied`.
+    parts
+        Each once.
+    """
+    with own_threads():
+        count_parts(prepared.applied(setting.source()), tally, parts)
+    return tally
+
+
+def own_threads() -> Any:
+    """A context in which dask arrays are read by this process, not by the cluster that it may belong to."""
+    import dask
+
+    return dask.config.set(scheduler="threads")
+
+
+def voxels(region: Region) -> int:
+    """How many there are."""
+    return math.prod(part.stop - part.start for part in region)

@@ -1,0 +1,81 @@
+"""Numbers in words, for the panel's lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
+
+def bytes_text(count: float) -> str:
+    """A size in memory.
+
+    Examples
+    --------
+    >>> bytes_text(3_400_000_000)
+    '3.4 GB'
+    """
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            value = count / size
+            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{count / 1e3:.0f} kB"
+
+
+def duration_text(seconds: float) -> str:
+    """A time.
+
+    Examples
+    --------
+    >>> duration_text(0.4), duration_text(42), duration_text(200), duration_text(7000)
+    ('under a second', '42 s', '3 min 20 s', '1 h 57 min')
+    """
+    if seconds < 1:
+        return "under a second"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 600:
+        minutes, rest = divmod(whole, 60)
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(round(whole / 60), 60)
+    if not hours:
+        return f"{minutes} min"
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """A shape.
+
+    Examples
+    --------
+    >>> shape_text((64, 128, 128))
+    '64 × 128 × 128'
+    """
+    return " × ".join(str(int(n)) for n in shape)
+
+
+def steps_text(steps: Sequence[float]) -> str:
+    """A voxel size, without its unit.
+
+    Examples
+    --------
+    >>> steps_text((0.3, 0.1625, 0.1625))
+    '0.3 × 0.163 × 0.163'
+    """
+    return " × ".join(f"{step:.3g}" for step in steps)
+
+
+def seconds_in_words(seconds: float) -> str:
+    """Say a duration roughly.
+
+    Examples
+    --------
+    >>> seconds_in_words(42), seconds_in_words(600)
+    ('42 s', '10 min')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

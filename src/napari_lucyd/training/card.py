@@ -1,0 +1,75 @@
+"""Which blur and noise a model was trained for, as its card says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from napari_lucyd.deconvolution.statistics.noise import estimate_noise
+from napari_lucyd.networks import LUCYD, Network, centre_update_term, division_share
+from napari_lucyd.simulation import make_psf, make_surrogate
+from napari_lucyd.training.config import DataConfig
+
+# Full width at half maximum of a Gaussian, in sigmas.
+_FWHM = 2 * np.sqrt(2 * np.log(2))
+
+
+def trained_for(data: DataConfig, images: Tensor) -> dict[str, Any]:
+    """Return the card's entries on blur (sigma in voxels) and noise (sigma as a share of the range).
+
+    Parameters
+    ----------
+    data
+        Of the training. A surrogate's blur is that of a Gaussian as wide at half maximum as its PSF.
+    images
+        Normalised patches (N, 1, [Z,] Y, X) of it, on which a surrogate's noise is estimated.
+    """
+    if data.specimen is None:
+        return {
+            "blur_sigma_voxels": [min(data.blur_sigma), max(data.blur_sigma)],
+            "noise_sigma": [min(data.noise_sigma) / 255, max(data.noise_sigma) / 255],
+            "axial_ratio": list(data.axial_ratio),
+        }
+    optics = make_surrogate(np.zeros((2, 2, 2)), data.specimen).parameters["psf"]
+    psf = make_psf(**optics)
+    axial, lateral = (round(_width(psf, axis) / float(_FWHM), 2) for axis in (0, 2))
+    noise = [estimate_noise(plane) for plane in images[:, 0, images.shape[2] // 2].cpu().numpy()]
+    return {
+        "specimen": data.specimen,
+        "blur_sigma_voxels": [lateral, lateral],
+        "noise_sigma": [round(min(noise), 4), round(max(noise), 4)],
+        "axial_ratio": [round(axial / lateral, 1)] * 2,
+    }
+
+
+def _width(psf: npt.NDArray[np.floating[Any]], axis: int) -> float:
+    """Full width at half maximum in voxels, of the profile through the centre, which has an odd length."""
+    centre = tuple(n // 2 for n in psf.shape)
+    line = psf[(*centre[:axis], slice(centre[axis], None), *centre[axis + 1 :])]
+    below = int(np.argmax(line < line[0] / 2))
+    inner, outer = line[below - 1], line[below]
+    return float(2 * (below - 1 + (inner - line[0] / 2) / (inner - outer)))
+
+
+def finish(network: Network, images: Tensor) -> dict[str, float]:
+    """Centre LUCYD's update term and measure its division; the others are left as they are.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode; changed in place.
+    images
+        Normalised images (N, 1, [Z,] Y, X) of the kind that it was trained on.
+
+    Returns
+    -------
+    dict
+        Entries for the card's metrics.
+    """
+    if not isinstance(network, LUCYD):
+        return {}
+    centre_update_term(network, images)
+    return {"division_share": round(division_share(network, images), 3)}

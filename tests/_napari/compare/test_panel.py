@@ -1,0 +1,413 @@
+"""The Compare panel in a real window: layers, metrics, profile, projections, side by side, export."""
+
+import csv
+
+import dask.array as da
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from PIL import Image as Picture
+
+from napari_lucyd._napari.compare.panel import NO_TRUTH, CompareWidget
+from napari_lucyd._napari.compare.profile_plot import ticks
+from napari_lucyd._napari.layers.drawing import LINE_LAYER, drawn_line, rectangle_layer
+from napari_lucyd._napari.layers.viewer import METADATA_KEY
+from napari_lucyd.evaluation import psnr, ssim_global, ssim_windowed
+
+pytestmark = pytest.mark.napari
+
+SHAPE = (8, 20, 24)
+TRUTH = np.random.default_rng(0).random(SHAPE)
+NOISY = TRUTH + np.random.default_rng(1).normal(0, 0.1, SHAPE)
+PLACE = {"scale": (0.3, 0.1, 0.1), "units": ("µm",) * 3, "axis_labels": ("z", "y", "x")}
+
+
+@pytest.fixture
+def viewer(make_napari_viewer, kept_programs):
+    return make_napari_viewer(show=True)
+
+
+@pytest.fixture
+def opened(viewer, qtbot, monkeypatch):
+    """Dock the panel, and wait until it has come to rest."""
+    monkeypatch.setattr("napari_lucyd._napari.compare.panel.SLOW_MS", 40)
+
+    def dock():
+        panel = CompareWidget(viewer)
+        viewer.window.add_dock_widget(panel, name="Compare")
+        rest(panel)
+        return panel
+
+    def rest(panel):
+        # Its timers have to have been started: napari tells of some changes a turn later.
+        qtbot.wait(30)
+        qtbot.waitUntil(lambda: panel.settled, timeout=60_000)
+
+    dock.rest = rest
+    return dock
+
+
+def add(viewer, data, name, quantity=None, **keywords):
+    if quantity:
+        keywords["metadata"] = {METADATA_KEY: {"quantity": quantity, "source": "sample"}}
+    return viewer.add_image(data, name=name, **keywords)
+
+
+def draw(panel, start, stop):
+    panel.form.draw.native.click()
+    line = panel.viewer.layers.selection.active
+    line.add_lines(np.array([start, stop], float))
+    return line
+
+
+def cells(panel):
+    table = panel.form.metrics
+    return [
+        [table.item(row, column).text() for column in range(table.columnCount())]
+        for row in range(table.rowCount())
+    ]
+
+
+def table(path):
+    return list(csv.DictReader(path.read_text("utf-8").splitlines()))
+
+
+def test_the_last_run_its_image_and_its_truth_are_chosen(viewer, opened):
+    truth = add(viewer, TRUTH, "sample truth", visible=False)
+    image = add(viewer, NOISY, "sample")
+    add(viewer, TRUTH[0], "other")
+    output = add(viewer, TRUTH, "sample – output", "output")
+    add(viewer, TRUTH, "sample – update term", "update_term", visible=False)
+    panel = opened()
+    assert panel.truth is truth and panel.ticked() == [image, output]
+    later = add(viewer, TRUTH, "sample – output 2", "output")
+    assert panel.ticked() == [image, output, later]
+
+
+def test_layers_opened_later_are_chosen_until_a_person_chooses(viewer, opened):
+    panel = opened()
+    assert panel.form.projections_note.text().startswith("Tick")
+    truth = add(viewer, TRUTH, "sample truth", visible=False)
+    image = add(viewer, NOISY, "sample")
+    assert panel.ticked() == [image] and panel.truth is truth
+    panel.form.layers.item(0).setCheckState(panel.form.layers.item(0).checkState().Unchecked)
+    assert panel.ticked() == []
+    add(viewer, NOISY, "another")
+    assert panel.ticked() == []
+
+
+def test_metrics_are_those_of_the_truth_under_their_names(viewer, opened):
+    add(viewer, TRUTH, "sample truth", visible=False)
+    add(viewer, NOISY, "sample")
+    panel = opened()
+    span = TRUTH.max()
+    values = psnr(NOISY, TRUTH), ssim_global(NOISY / span, TRUTH / span), ssim_windowed(NOISY, TRUTH)
+    assert cells(panel) == [["sample", f"{values[0]:.2f}", f"{values[1]:.4f}", f"{values[2]:.4f}"]]
+    heads = [panel.form.metrics.horizontalHeaderItem(i).text().split() for i in (1, 2, 3)]
+    assert heads == [["PSNR", "(dB)"], ["SSIM", "global"], ["SSIM", "windowed"]]
+
+
+def test_without_a_truth_there_is_no_number(viewer, opened):
+    first, second = add(viewer, NOISY, "sample"), add(viewer, TRUTH, "second")
+    panel = opened()
+    assert panel.shown_metrics is None and not panel.form.metrics.isVisible()
+    assert panel.form.metrics_note.text() == NO_TRUTH
+    assert len(panel.shown_views) == 2
+    panel.tick([first], second)
+    # Neither a line nor another image changes what a person has chosen.
+    panel.draw()
+    add(viewer, TRUTH, "third")
+    opened.rest(panel)
+    assert panel.ticked() == [first] and panel.truth is second
+    assert panel.shown_metrics is not None and panel.form.metrics.isVisible()
+
+
+def test_what_cannot_be_measured_is_told_of(viewer, opened):
+    truth = add(viewer, TRUTH, "sample truth")
+    images = [
+        add(viewer, TRUTH[:, :10], "cut"),
+        add(viewer, TRUTH, "sample – update term", "update_term"),
+        add(viewer, NOISY, "moved", translate=(0, 5, 0)),
+    ]
+    panel = opened()
+    panel.tick(images, truth)
+    opened.rest(panel)
+    assert [row[1] for row in cells(panel)] == ["–", "–", f"{psnr(NOISY, TRUTH):.2f}"]
+    text = panel.form.metrics_note.text()
+    for words in ("Z 8 × Y 10 × X 24", "an update term is no image", "it lies elsewhere"):
+        assert words in text
+
+
+def test_colours_are_refused_in_words(viewer, opened):
+    photo = viewer.add_image(np.zeros((20, 20, 3), np.uint8), rgb=True, name="photo")
+    panel = opened()
+    panel.tick([photo])
+    opened.rest(panel)
+    assert "Split RGB" in panel.form.picked_note.text()
+    assert panel.shown_views == []
+
+
+def test_the_profile_is_that_of_the_current_slice_along_the_line(viewer, opened):
+    add(viewer, TRUTH, "sample truth", **PLACE)
+    add(viewer, da.from_array(NOISY, chunks=(2, 20, 24)), "sample", **PLACE)
+    panel = opened()
+    viewer.dims.set_current_step(0, 3)
+    line = draw(panel, (4, 2), (4, 20))
+    assert line.name == LINE_LAYER and line.mode == "add_line"
+    opened.rest(panel)
+    truth, image = panel.shown_profile.curves
+    assert truth.is_truth and not image.is_truth
+    np.testing.assert_allclose(truth.values, TRUTH[3, 4, 2:21])
+    np.testing.assert_allclose(image.values, NOISY[3, 4, 2:21])
+    assert panel.shown_profile.unit == "µm"
+    np.testing.assert_allclose(panel.shown_profile.distance, np.arange(19) * 0.1)
+    viewer.dims.set_current_step(0, 5)
+    opened.rest(panel)
+    np.testing.assert_allclose(panel.shown_profile.curves[1].values, NOISY[5, 4, 2:21])
+    # Another line, by moving the first.
+    line.data = [np.array([[0, 1], [10, 1]], float)]
+    opened.rest(panel)
+    np.testing.assert_allclose(panel.shown_profile.curves[1].values, NOISY[5, 0:11, 1])
+
+
+def test_the_profile_goes_through_the_world(viewer, opened):
+    # Twice as fine along X, turned by a right angle, and a layer that the line does not meet.
+    plain = np.add.outer(np.arange(20.0), np.zeros(24))
+    add(viewer, plain, "plain")
+    add(viewer, np.repeat(plain, 2, axis=1), "fine", scale=(1, 0.5), translate=(0, -0.25))
+    add(viewer, plain.T[:, ::-1], "turned", rotate=90, translate=(19, 0))
+    add(viewer, plain, "far", translate=(100, 0))
+    panel = opened()
+    viewer.add_shapes([[[3, 5], [12, 9]]], shape_type="line")
+    opened.rest(panel)
+    curves = {curve.name: curve.values for curve in panel.shown_profile.curves}
+    np.testing.assert_allclose(curves["plain"], np.linspace(3, 12, len(curves["plain"])))
+    np.testing.assert_allclose(curves["fine"], curves["plain"])
+    np.testing.assert_allclose(curves["turned"], curves["plain"])
+    assert np.isnan(curves["far"]).all()
+    assert "does not meet “far”" in panel.form.profile_note.text()
+
+
+def test_layers_in_other_units_of_length_lie_where_they_are_shown(viewer, opened):
+    add(viewer, NOISY, "in µm", **PLACE)
+    nanometres = {"scale": (300, 100, 100), "units": ("nm",) * 3}
+    truth = add(viewer, TRUTH, "truth", **{**PLACE, **nanometres})
+    panel = opened()
+    viewer.dims.set_current_step(0, 3)
+    for first, second in (("in µm", "truth"), ("truth", "in µm")):
+        # The line is in the units of the last.
+        panel.tick([viewer.layers[first], viewer.layers[second]])
+        panel.draw()
+        line = viewer.layers.selection.active
+        line.add_lines(np.array([[4, 2], [4, 20]], float))
+        opened.rest(panel)
+        for curve in panel.shown_profile.curves:
+            data = viewer.layers[curve.name].data[3, 4]
+            at = np.linspace(2, 20, len(curve.values))
+            np.testing.assert_allclose(curve.values, np.interp(at, np.arange(24), data))
+        length = {"µm": 1.8, "nm": 1800}[panel.shown_profile.unit]
+        assert panel.shown_profile.distance[-1] == pytest.approx(length)
+        viewer.layers.remove(line)
+    panel.tick([viewer.layers["in µm"]], truth)
+    opened.rest(panel)
+    assert float(cells(panel)[0][1]) == pytest.approx(psnr(NOISY, TRUTH), abs=0.01)
+
+
+def test_a_line_in_another_orientation(viewer, opened):
+    add(viewer, NOISY, "sample")
+    panel = opened()
+    viewer.dims.order = (1, 0, 2)
+    viewer.dims.set_current_step(1, 6)
+    panel.draw()
+    shapes = viewer.layers.selection.active
+    shapes.add_lines(np.array([[1, 6, 2], [1, 6, 20]], float))
+    opened.rest(panel)
+    np.testing.assert_allclose(panel.shown_profile.curves[0].values, NOISY[1, 6, 2:21])
+    viewer.dims.set_current_step(1, 9)
+    opened.rest(panel)
+    np.testing.assert_allclose(panel.shown_profile.curves[0].values, NOISY[1, 9, 2:21])
+
+
+def test_the_current_time_point_and_channel_are_compared(viewer, opened):
+    truth = np.random.default_rng(2).random((3, 2, 9, 10))
+    image = truth + np.random.default_rng(3).normal(0, 0.1, truth.shape)
+    labels = {"axis_labels": ("t", "c", "y", "x")}
+    add(viewer, truth, "sample truth", **labels)
+    add(viewer, da.from_array(image), "sample", **labels)
+    panel = opened()
+    viewer.dims.current_step = (2, 1, 0, 0)
+    opened.rest(panel)
+    assert cells(panel)[0][1] == f"{psnr(image[2, 1], truth[2, 1]):.2f}"
+    assert "T 2, C 1" in panel.form.metrics_note.text()
+    assert panel.shown_metrics.position == "T 2, C 1"
+    assert [view.axial for view in panel.shown_views] == [None, None]
+    before = panel.shown_metrics
+    add(viewer, truth[:2], "short", **labels)
+    panel.tick([viewer.layers["short"], viewer.layers["sample"]], viewer.layers["sample truth"])
+    opened.rest(panel)
+    assert "nothing at the current position: T ends at 1" in panel.form.picked_note.text()
+    assert panel.shown_metrics == before
+
+
+def test_projections_have_the_layers_colours_and_the_sizes_of_the_world(viewer, opened):
+    volume = np.zeros(SHAPE)
+    volume[2, 5, 7] = 1
+    layer = add(viewer, volume, "sample", **PLACE, colormap="green", contrast_limits=(0, 1))
+    panel = opened()
+    (view,) = panel.shown_views
+    assert view.lateral.pixels[5, 7].tolist() == view.axial.pixels[2, 7].tolist() == [0, 255, 0, 255]
+    assert (view.lateral.pixels[..., 1] > 0).sum() == 1
+    assert (view.lateral.height, view.lateral.width) == pytest.approx((2.0, 2.4))
+    assert (view.axial.height, view.axial.width) == pytest.approx((2.4, 2.4))
+    layer.contrast_limits = (0, 2)
+    opened.rest(panel)
+    assert panel.shown_views[0].lateral.pixels[5, 7, 1] == pytest.approx(128, abs=1)
+
+
+def test_large_projections_keep_single_bright_voxels(viewer, opened):
+    plane = np.zeros((1500, 20))
+    plane[1001, 13] = 1
+    add(viewer, plane, "sample", contrast_limits=(0, 1))
+    pixels = opened().shown_views[0].lateral.pixels
+    assert pixels.shape[0] <= 640 and pixels[1001 // 3, 13].tolist() == [255] * 4
+
+
+def test_layers_may_go_change_and_be_renamed(viewer, opened):
+    truth = add(viewer, TRUTH, "sample truth")
+    image, other = add(viewer, NOISY, "sample"), add(viewer, TRUTH, "other")
+    panel = opened()
+    panel.tick([image, other], truth)
+    line = draw(panel, (1, 1), (8, 9))
+    opened.rest(panel)
+    image.name = "renamed"
+    opened.rest(panel)
+    assert [row[0] for row in cells(panel)] == ["renamed", "other"]
+    image.data = TRUTH
+    opened.rest(panel)
+    assert cells(panel)[0][1] == "inf"
+    viewer.layers.remove(line)
+    viewer.layers.remove(image)
+    viewer.layers.remove(truth)
+    opened.rest(panel)
+    assert panel.ticked() == [other] and panel.truth is None
+    assert panel.shown_metrics is None and panel.shown_profile is None
+    viewer.layers.clear()
+    opened.rest(panel)
+    assert panel.shown_views == [] and panel.form.layers.count() == 0
+
+
+def test_side_by_side_shows_the_ticked_layers_and_puts_the_view_back(viewer, opened, qtbot):
+    truth = add(viewer, TRUTH, "sample truth", visible=False)
+    image, other = add(viewer, NOISY, "sample"), add(viewer, TRUTH, "other")
+    panel = opened()
+    panel.tick([image], truth)
+    viewer.scene.camera.zoom = 3.21
+    before = viewer.screenshot(canvas_only=True, flash=False)
+    panel.form.side_by_side.native.click()
+    assert [layer.visible for layer in viewer.layers] == [True, True, False]
+    qtbot.wait(100)
+    assert np.abs(viewer.screenshot(canvas_only=True, flash=False).astype(int) - before).max() > 40
+    panel.form.layers.item(1).setCheckState(panel.form.layers.item(0).checkState())
+    assert [layer.visible for layer in viewer.layers] == [True, True, True] and other.name_overlay.visible
+    panel.form.side_by_side.native.click()
+    assert not viewer.canvas.grid.enabled and viewer.scene.camera.zoom == pytest.approx(3.21)
+    assert [layer.visible for layer in viewer.layers] == [False, True, True]
+    assert not any(layer.name_overlay.visible for layer in viewer.layers)
+
+
+def test_two_panels_share_one_side_by_side_view(viewer, opened):
+    add(viewer, NOISY, "sample")
+    hidden = add(viewer, TRUTH, "hidden", visible=False)
+    first, second = opened(), opened()
+    second.tick([hidden])
+    first.form.side_by_side.native.click()
+    second.form.side_by_side.native.click()
+    assert not first.form.side_by_side.native.isChecked() and hidden.visible
+    second.form.side_by_side.native.click()
+    assert not viewer.canvas.grid.enabled and not hidden.visible and viewer.layers["sample"].visible
+
+
+def test_export_writes_tables_and_a_figure_and_overwrites_nothing(viewer, opened, qtbot, tmp_path):
+    add(viewer, TRUTH, "sample truth", **PLACE)
+    add(viewer, NOISY, "sample", **PLACE)
+    panel = opened()
+    draw(panel, (4, 2), (4, 20))
+    opened.rest(panel)
+    for _ in range(2):
+        panel._tell("")
+        panel.export(tmp_path)
+        qtbot.waitUntil(lambda: "Saved" in panel.form.status.text(), timeout=20_000)
+    names = {path.name for path in tmp_path.iterdir()}
+    ends = ("_metrics.csv", "_profile.csv", ".png")
+    assert names == {stem + end for stem in ("comparison", "comparison_2") for end in ends}
+    (row,) = table(tmp_path / "comparison_metrics.csv")
+    assert (row["layer"], row["truth"]) == ("sample", "sample truth")
+    assert float(row["PSNR (dB)"]) == psnr(NOISY, TRUTH)
+    rows = table(tmp_path / "comparison_profile.csv")
+    assert list(rows[0]) == ["distance (µm)", "z (µm)", "y (µm)", "x (µm)", "sample truth (truth)", "sample"]
+    assert float(rows[-1]["distance (µm)"]) == pytest.approx(1.8)
+    assert float(rows[-1]["x (µm)"]) == pytest.approx(2.0)
+    assert float(rows[5]["sample"]) == pytest.approx(NOISY[viewer.dims.current_step[0], 4, 7])
+    picture = np.asarray(Picture.open(tmp_path / "comparison.png"))
+    assert picture.shape[1] == 1600 and picture.std() > 20
+
+
+def test_an_export_that_fails_is_told_of(viewer, opened, qtbot, tmp_path):
+    add(viewer, NOISY, "sample")
+    panel = opened()
+    panel.export(tmp_path / "missing")
+    qtbot.waitUntil(lambda: "Not exported" in panel.form.status.text(), timeout=20_000)
+
+
+def test_errors_in_reading_are_told_of_and_the_others_go_on(viewer, opened):
+    def broken(block):
+        raise OSError("the disk is gone")
+
+    truth, image = add(viewer, TRUTH, "sample truth"), add(viewer, NOISY, "sample")
+    panel = opened()
+    panel.tick([image], truth)
+    opened.rest(panel)
+    # napari itself does not get to read it.
+    viewer.dims.set_current_step(0, 0)
+    bad = da.from_array(NOISY, chunks=(1, 20, 24))
+    bad = da.concatenate([bad[:5], bad[5:].map_blocks(broken, dtype=float, meta=np.zeros((0, 0, 0)))])
+    layer = add(viewer, bad, "broken", contrast_limits=(0, 1))
+    panel.tick([layer, image], truth)
+    opened.rest(panel)
+    assert "the disk is gone" in panel.form.metrics_note.text()
+    assert [row[1] == "–" for row in cells(panel)] == [False, True]
+    assert [bool(view.problem) for view in panel.shown_views] == [False, False, True]
+
+
+def test_a_line_is_no_region_and_a_rectangle_is_no_line(viewer, opened):
+    add(viewer, NOISY, "sample")
+    panel = opened()
+    draw(panel, (1, 1), (8, 9))
+    assert rectangle_layer(viewer) is None
+    viewer.layers.remove(LINE_LAYER)
+    viewer.add_shapes([[1, 1], [1, 5], [5, 5], [5, 1]], shape_type="rectangle")
+    assert drawn_line(viewer) is None
+
+
+def test_closing_the_panel_lets_go_of_the_viewer(viewer, opened, qtbot):
+    image = add(viewer, NOISY, "sample")
+    panel = opened()
+    panel.form.side_by_side.native.click()
+    panel.refresh()
+    with qtbot.waitSignal(panel.destroyed):
+        viewer.window.remove_dock_widget(panel)
+    assert not viewer.canvas.grid.enabled
+    # Any callback left over would raise: the Qt objects under it are gone.
+    image.name = "other"
+    viewer.dims.set_current_step(0, 2)
+    add(viewer, TRUTH, "new")
+    viewer.layers.clear()
+    qtbot.wait(100)
+
+
+def test_ticks_are_round_numbers_within_the_range():
+    assert ticks(-0.31, 1.02) == [0.0, 0.5, 1.0]
+    assert ticks(1e-7, 9e-7) == [2e-7, 4e-7, 6e-7, 8e-7]
+    assert ticks(3, 3) == []

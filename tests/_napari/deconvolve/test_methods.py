@@ -1,0 +1,397 @@
+"""Classical methods in the Deconvolve panel, in a real window: what comes out, and where PSFs come from."""
+
+import time
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from qtpy.QtCore import QTimer
+
+import napari_lucyd as nl
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_psf
+from napari_lucyd._napari.psf.origins import MICROSCOPES
+from napari_lucyd.io import read_image, write_image
+
+pytestmark = pytest.mark.napari
+
+OPTICS = {"numerical_aperture": 0.8, "refractive_index": 1.33, "emission_um": 0.525}
+STEPS = (0.3, 0.1, 0.1)
+SPOT = np.multiply.outer([1, 2, 1], np.multiply.outer([1, 3, 1], [1, 2, 1])).astype(np.float32)
+
+
+@pytest.fixture
+def classical(panel):
+    """The panel with Richardson-Lucy chosen; gives a function that chooses the PSF."""
+
+    def choose(psf, method="richardson-lucy"):
+        panel.form.method.value = method
+        form = panel.form.psf
+        if isinstance(psf, dict):
+            for name, value in {**OPTICS, **psf}.items():
+                form.lines[name].value = str(value)
+        elif hasattr(psf, "data"):
+            form.kind.value, form.layer.value = "layer", psf
+        else:
+            form.kind.value, form.path.value = "file", str(psf)
+        return panel
+
+    panel.form.device.value = "cpu"
+    return choose
+
+
+@pytest.fixture
+def spot(panel):
+    """A PSF as a layer."""
+
+    def add(data=SPOT, **keywords):
+        active = panel.viewer.layers.selection.active
+        layer = panel.viewer.add_image(data, **{"name": "bead", "contrast_limits": (0, 10), **keywords})
+        panel.viewer.layers.selection.active = active or layer
+        return layer
+
+    return add
+
+
+def volume(add_image, shape=(7, 16, 18), **keywords):
+    return add_image(shape, **{"scale": STEPS, "units": ("µm",) * 3, **keywords})
+
+
+def test_richardson_lucy_with_a_psf_from_the_optics_equals_deconvolve(panel, add_image, classical, run):
+    layer = volume(add_image, colormap="green")
+    classical({})
+    panel.form.num_iter.value = 4
+    panel.form.numbers["background"].value = "20"
+    panel.form.numbers["total_variation"].value = "0,002"
+    results = run()
+    assert list(results) == ["output"]
+    output = results["output"]
+    psf = nl.make_psf("widefield", (7, 15, 17), voxel_size_um=STEPS, **OPTICS)
+    method = nl.RichardsonLucy(psf, num_iter=4, background=20, total_variation=0.002)
+    np.testing.assert_array_equal(output.data, nl.deconvolve(layer.data, method, device="cpu").output)
+    assert output.name == "image 0 – output (richardson-lucy)"
+    np.testing.assert_allclose(output.scale, STEPS)
+    assert (output.units, output.colormap.name) == (layer.units, "green")
+    recipe = output.metadata[METADATA_KEY]
+    assert recipe["method"]["iterations"] == [4]
+    assert recipe["psf"]["origin"]["optics"]["numerical_aperture"] == 0.8
+    assert recipe["psf"]["origin"]["voxel_size_um"] == list(STEPS)
+    assert panel.form.progress.max == panel.form.progress.value == 1
+    assert "7 × 15 × 17 voxels of 0.3 × 0.1 × 0.1 µm" in panel.form.psf.about.text()
+
+
+def test_wiener_with_a_psf_from_a_file_equals_deconvolve(panel, add_image, classical, run, tmp_path):
+    layer = volume(add_image)
+    path = write_image(tmp_path / "p.ome.tif", SPOT, axes="ZYX", voxel_size=(300, 100, 100), unit="nanometer")
+    classical(path, "wiener")
+    panel.form.numbers["balance"].value = "0.4"
+    output = run()["output"]
+    expected = nl.deconvolve(layer.data, nl.Wiener(SPOT, balance=0.4), device="cpu").output
+    np.testing.assert_array_equal(output.data, expected)
+    assert output.name == "image 0 – output (wiener)"
+    assert output.metadata[METADATA_KEY]["psf"]["origin"] == {"file": "p.ome.tif"}
+
+
+def test_several_series_in_one_run_with_a_psf_from_a_layer(panel, add_image, classical, run, spot, ready):
+    layers = [add_image((2, 2, 4, 9, 8), seed=n) for n in range(2)]
+    psf = spot()
+    classical(psf)
+    panel.form.num_iter.value = 2
+    # The PSF is not taken as an image, also where it is selected with them.
+    panel.viewer.layers.selection = {*layers, psf}
+    panel.viewer.layers.selection.active = layers[0]
+    panel.viewer.layers.selection = {*layers, psf}
+    ready()
+    assert "all 2 selected images: “image 0”, “image 1”" in panel.form.also.text()
+    assert "2 images, 4 whole volumes of 4 × 9 × 8, 2 iterations each" in panel.form.estimate.text()
+    seen = []
+    panel.session.advanced.connect(lambda event: seen.append((event.done, event.total)))
+    run()
+    assert seen == [(n, 16) for n in range(1, 17)]
+    for layer, output in zip(layers, panel.session.results, strict=True):
+        expected = nl.deconvolve(layer.data, nl.RichardsonLucy(SPOT, num_iter=2), device="cpu").output
+        np.testing.assert_array_equal(output.data, expected)
+        assert output.metadata[METADATA_KEY]["psf"]["origin"] == {"layer": "bead"}
+
+
+def test_a_plane_gets_the_plane_in_focus(panel, add_image, classical, run):
+    layer = add_image((30, 32), scale=(100, 100), units=("nm", "nm"))
+    classical({"shape": "9"})
+    psf = nl.make_psf("widefield", (9, 9), voxel_size_um=0.1, **OPTICS)
+    expected = nl.deconvolve(layer.data, nl.RichardsonLucy(psf), device="cpu").output
+    np.testing.assert_array_equal(run()["output"].data, expected)
+    # So does a film of planes, once its axes are corrected.
+    film = add_image((3, 30, 32), scale=(1, 100, 100), units=("s", "nm", "nm"))
+    panel.form.axes.native.setText("TYX")
+    panel.form.axes.native.editingFinished.emit()
+    expected = nl.deconvolve(film.data, nl.RichardsonLucy(psf), axes="TYX", device="cpu").output
+    np.testing.assert_array_equal(run()["output"].data, expected)
+
+
+def test_a_region_is_what_the_whole_run_gives_there(panel, add_image, classical, run, spot, ready):
+    layer = volume(add_image)
+    classical(spot())
+    whole = run()["output"].data
+    panel.form.region.value = "rectangle"
+    panel.form.draw.native.click()
+    shapes = panel.viewer.layers["LUCYD region"]
+    corners = [layer.data_to_world((0, y, x))[-2:] for y, x in ((4, 5), (4, 12), (11, 12), (11, 5))]
+    shapes.add_rectangles(np.asarray([shapes.world_to_data(corner) for corner in corners]))
+    ready()
+    panel.form.z_range.value = (2, 4)
+    output = run()["output"]
+    np.testing.assert_array_equal(output.data, whole[2:5, 4:12, 5:13])
+    np.testing.assert_allclose(output.data_to_world((0, 0, 0)), layer.data_to_world((2, 4, 5)))
+
+
+def test_only_the_controls_that_a_method_has_are_shown(panel, add_image, classical, ready):
+    add_image()
+    form = panel.form
+    form.advanced.expand(animate=False)
+    network = [form.model, form.normalization, form.isotropic, *form.outputs.values(), form.tile, form.halo]
+    network.append(form.flips)
+    own = {
+        "lucyd": network,
+        "richardson-lucy": [
+            form.num_iter,
+            form.numbers["background"],
+            form.numbers["tolerance"],
+            form.psf.kind,
+        ],
+        "wiener": [form.numbers["balance"], form.psf.kind],
+    }
+    common = [form.image, form.axes, form.method, form.device, form.region, *form.steps.values()]
+    for method in ("richardson-lucy", "wiener", "lucyd"):
+        form.method.value = method
+        for control in (*common, *own[method]):
+            assert control.native.isVisible(), (method, control)
+        for other in {
+            id(c): c for controls in own.values() for c in controls if c not in own[method]
+        }.values():
+            assert not other.native.isVisible(), (method, other)
+    classical({})
+    lines, microscope = form.psf.lines, form.psf.microscope
+    for kind, shown in (("widefield", []), ("confocal", ["excitation_um", "pinhole_airy"])):
+        microscope.value = kind
+        assert lines["numerical_aperture"].native.isVisible()
+        for name in ("excitation_um", "pinhole_airy", "sheet_fwhm_um"):
+            assert lines[name].native.isVisible() == (name in shown)
+    form.psf.kind.value = "file"
+    assert form.psf.path.native.isVisible() and not microscope.native.isVisible()
+
+
+def test_the_live_preview_is_off_for_classical_methods_and_says_why(
+    panel, add_image, classical, ready, qtbot
+):
+    from napari_lucyd._napari.preview.live import is_preview
+
+    add_image((40, 40))
+    ready()
+    panel.form.preview.setChecked(True)
+    qtbot.waitUntil(lambda: any(is_preview(entry) for entry in panel.viewer.layers), timeout=20_000)
+    classical({"voxel_size_um": 0.1})
+    assert not any(is_preview(entry) for entry in panel.viewer.layers)
+    assert not panel.form.preview.isEnabled()
+    assert "Richardson-Lucy each voxel depends on all" in panel.form.preview_note.text()
+    panel.form.method.value = "lucyd"
+    qtbot.waitUntil(lambda: any(is_preview(entry) for entry in panel.viewer.layers), timeout=20_000)
+    assert "depends on all" not in panel.form.preview_note.text()
+
+
+def test_a_cancel_in_the_first_volume_leaves_no_layer(
+    panel, add_image, classical, ready, qtbot, slow_tiles, spot
+):
+    layer, psf = volume(add_image), spot()
+    classical(psf)
+    panel.form.num_iter.value = 500
+    ready()
+    panel.form.run.native.click()
+    qtbot.waitUntil(lambda: panel.form.progress.value >= 2, timeout=30_000)
+    panel.form.cancel.native.click()
+    qtbot.waitUntil(lambda: not panel.session.is_running, timeout=2_000)
+    assert panel.session.partial is None
+    assert not panel.form.keep.native.isVisible()
+    assert list(panel.viewer.layers) == [layer, psf]
+    assert "nothing was finished" in panel.form.status.text()
+
+
+def test_a_cancel_in_the_second_volume_keeps_the_first(
+    panel, add_image, classical, ready, qtbot, slow_tiles, spot
+):
+    volume(add_image, (3, 4, 9, 8), scale=(1, *STEPS), units=("s", "µm", "µm", "µm"))
+    classical(spot())
+    panel.form.num_iter.value = 5
+    ready()
+    panel.form.run.native.click()
+    qtbot.waitUntil(lambda: panel.form.progress.value >= 6, timeout=30_000)
+    panel.form.cancel.native.click()
+    qtbot.waitUntil(lambda: not panel.session.is_running, timeout=2_000)
+    assert "Stopped after 33%" in panel.form.status.text()
+    panel.form.keep.native.click()
+    qtbot.waitUntil(lambda: not panel.session.is_running, timeout=10_000)
+    assert np.isfinite(panel.session.results[0].data[0]).all()
+    assert np.isnan(panel.session.results[0].data[1:]).all()
+
+
+def test_a_layer_that_cannot_be_the_psf_is_refused_in_words(panel, add_image, classical, ready, spot):
+    volume(add_image)
+    ones, other = np.ones((2, 3, 5, 5), np.float32), {"scale": (0.3, 0.2, 0.2), "units": ("µm",) * 3}
+    for data, keywords, words in (
+        (np.ones((9, 5, 5)), {}, "(9, 5, 5) is larger than the image of shape (7, 16, 18)"),
+        (ones, {}, "PSF “bead”: The psf has shape (2, 3, 5, 5)"),
+        (np.ones((5, 5, 3), np.uint8), {"rgb": True}, "The PSF “bead” is a colour (RGB) image"),
+        (np.zeros((3, 5, 5)), {}, "PSF “bead”: The psf sums to 0"),
+        (SPOT - 2, {}, "PSF “bead”: The psf has negative voxels"),
+        (SPOT, other, "its voxels are 0.3 × 0.1 × 0.1 µm, those of the PSF “bead” 0.3 × 0.2 × 0.2 µm"),
+    ):
+        psf = spot(data, **keywords)
+        classical(psf)
+        ready()
+        assert words in panel.form.estimate.text()
+        assert panel.form.estimate.property("problem")
+        assert not panel.form.run.enabled
+        panel.viewer.layers.remove(psf)
+
+
+def test_what_is_missing_or_wrong_is_told_before_run(panel, add_image, classical, ready, spot, tmp_path):
+    form = panel.form
+
+    def says(words):
+        ready()
+        assert words in form.estimate.text(), form.estimate.text()
+        assert not form.run.enabled
+
+    layer = add_image((7, 16, 18))
+    form.method.value = "wiener"
+    says("PSF from the optics: write NA")
+    classical({}, "wiener")
+    says("“image 0” has no unit of length")
+    form.psf.lines["voxel_size_um"].value = "0.3, wide"
+    says("'0.3, wide' is not understood")
+    form.psf.lines["voxel_size_um"].value = "0.3, 0.1"
+    says("3 of them")
+    form.psf.lines["voxel_size_um"].value = "0.3, 0.1, 0.1"
+    ready()
+    assert form.run.enabled
+    form.psf.microscope.value = "confocal"
+    says("A confocal PSF needs Excitation")
+    form.psf.microscope.value = "gaussian"
+    form.numbers["balance"].value = "0"
+    says("Balance is 0.0")
+    form.numbers["balance"].value = "0.1"
+    form.psf.lines["emission_um"].value = "525"
+    says("0.525 for 525 nm")
+    form.psf.kind.value = "layer"
+    says("choose its layer")
+    form.psf.layer.value = layer
+    says("both the image and the PSF")
+    form.psf.kind.value = "file"
+    says("choose its file")
+    form.psf.path.value = str(tmp_path / "none.tif")
+    says("no such file")
+    broken = tmp_path / "broken.tif"
+    broken.write_bytes(b"no image")
+    form.psf.path.value = str(broken)
+    says("broken.tif: cannot be read")
+
+
+def test_the_psf_choice_follows_the_layers(panel, add_image, classical, ready, spot):
+    image, psf = volume(add_image), spot()
+    classical(psf)
+    ready()
+    assert panel.form.run.enabled
+    psf.name = "renamed"
+    assert panel.form.psf.layer.native.currentText() == "renamed"
+    # The image is not left for the PSF when that is looked at.
+    panel.viewer.layers.selection.active = psf
+    assert panel.image.layer is image
+    psf.data = np.zeros_like(SPOT)
+    ready()
+    assert "sums to 0" in panel.form.estimate.text()
+    panel.viewer.layers.remove(psf)
+    ready()
+    assert "choose its layer" in panel.form.estimate.text()
+    assert [entry for entry in panel.form.psf.layer.choices if entry is not None] == [image]
+
+
+def test_a_psf_from_the_optics_can_be_seen_and_saved(panel, add_image, classical, qtbot, tmp_path):
+    image = volume(add_image)
+    special = {
+        "confocal": {"excitation_um": 0.488, "pinhole_airy": 1.0},
+        "light_sheet": {"sheet_fwhm_um": 2.0},
+    }
+    assert tuple(MICROSCOPES) == ("widefield", "confocal", "light_sheet", "gaussian")
+    for number, microscope in enumerate(MICROSCOPES, 1):
+        own = special.get(microscope, {})
+        classical({**own, "shape": "5, 7, 7"})
+        panel.form.psf.microscope.value = microscope
+        panel.form.psf.show_layer.native.click()
+        qtbot.waitUntil(lambda n=number: sum(map(is_psf, panel.viewer.layers)) == n, timeout=20_000)
+        layer = panel.viewer.layers[-1]
+        expected = nl.make_psf(microscope, (5, 7, 7), voxel_size_um=STEPS, **OPTICS, **own)
+        np.testing.assert_array_equal(layer.data, expected)
+        np.testing.assert_allclose(layer.scale, STEPS)
+        assert [str(unit) for unit in layer.units] == ["micrometer"] * 3
+        assert panel.viewer.layers.selection.active is image
+        path = tmp_path / f"{microscope}.ome.tif"
+        panel.psf.save(path)
+        qtbot.waitUntil(lambda p=path: f"Saved {p.name}" in panel.form.status.text(), timeout=20_000)
+        saved = read_image(path)
+        np.testing.assert_array_equal(saved.data, expected)
+        assert saved.voxel_size == pytest.approx(STEPS)
+        assert saved.metadata["optics"] == {"microscope": microscope, **OPTICS, **own}
+
+
+def test_a_psf_needs_no_image(panel, classical, qtbot):
+    classical({"voxel_size_um": "0.1", "shape": "9"})
+    panel.form.psf.show_layer.native.click()
+    qtbot.waitUntil(lambda: len(panel.viewer.layers) == 1, timeout=20_000)
+    assert panel.viewer.layers[0].data.shape == (9, 9, 9)
+    # As a layer it is a PSF of known origin.
+    psf = panel.viewer.layers[0]
+    classical(psf)
+    origin = panel.psf.source().load(None, "ZYX").origin
+    assert origin["layer"] == "PSF Widefield NA 0.8"
+    assert origin["optics"] == {"microscope": "widefield", **OPTICS}
+    assert origin["voxel_size_um"] == [0.1, 0.1, 0.1]
+    panel.form.psf.kind.value = "optics"
+    panel.viewer.layers.clear()
+    panel.form.psf.lines["voxel_size_um"].value = ""
+    panel.form.psf.show_layer.native.click()
+    qtbot.waitUntil(
+        lambda: "no image to take the voxel size from" in panel.form.status.text(), timeout=20_000
+    )
+
+
+def test_a_large_psf_is_computed_beside_the_window_and_dropped_when_not_wanted(
+    panel, add_image, classical, ready, qtbot, monkeypatch
+):
+    from napari_lucyd.simulation import diffraction
+
+    intensity = diffraction._intensity
+
+    def slow(*arguments):
+        time.sleep(0.2)
+        return intensity(*arguments)
+
+    volume(add_image, (63, 16, 18))
+    classical({"shape": "3"})
+    ready()
+    monkeypatch.setattr(diffraction, "_intensity", slow)
+    ticks = []
+    timer = QTimer()
+    timer.timeout.connect(lambda: ticks.append(time.monotonic()))
+    timer.start(20)
+    panel.form.psf.lines["shape"].value = "63, 15, 15"
+    qtbot.wait(1000)
+    assert not panel.estimator.settled
+    begin = time.monotonic()
+    panel.form.psf.lines["shape"].value = "3"
+    ready()
+    # All 32 planes take more than six seconds: they were left, and the window never waited for one.
+    assert time.monotonic() - begin < 5
+    assert "3 × 3 × 3" in panel.form.psf.about.text()
+    timer.stop()
+    assert max(b - a for a, b in pairwise(ticks)) < 2

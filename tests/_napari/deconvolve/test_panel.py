@@ -1,0 +1,189 @@
+"""The Deconvolve panel in a real window: its choices, and what it says of them."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari.layers import Image
+
+from napari_lucyd._napari.layers.viewer import METADATA_KEY
+
+pytestmark = pytest.mark.napari
+
+
+def speckles(shape, seed=0):
+    return (1000 * np.random.default_rng(seed).random(shape)).astype(np.uint16)
+
+
+def test_the_image_follows_the_active_image_layer_only(panel, add_image):
+    first, second = add_image(), add_image(seed=1)
+    assert panel.image.layer is second
+    panel.viewer.layers.selection.active = first
+    assert panel.image.layer is first
+    panel.viewer.layers.selection.active = panel.viewer.add_labels(np.zeros((8, 8), int))
+    assert panel.image.layer is first
+    assert [layer for layer in panel.form.image.choices if layer is not None] == [first, second]
+    first.name = "renamed"
+    assert panel.form.image.native.currentText() == "renamed"
+    panel.viewer.layers.remove(first)
+    assert panel.image.layer is second
+
+
+def test_an_image_that_is_gone_is_followed_by_an_image_not_by_what_came_of_it(panel, add_image, run):
+    first, second = add_image(), add_image(seed=1)
+    panel.viewer.layers.selection.active = first
+    results = run()
+    panel.viewer.layers.remove(first)
+    assert panel.image.layer is second
+    panel.viewer.layers.remove(second)
+    assert panel.image.layer is results["output"]
+
+
+def test_a_new_name_of_the_image_is_heard_of(panel, add_image, ready, tmp_path):
+    first, second = add_image(), add_image(seed=1)
+    panel.viewer.layers.selection = {first, second}
+    panel.store.take(tmp_path)
+    ready()
+    first.name = "cells"
+    assert "“cells”" in panel.form.also.text()
+    ready()
+    assert "cells_output.ome.zarr" in panel.form.files.text()
+    assert panel.estimates[0].task.source.name == "cells"
+
+
+def test_axes_are_shown_and_can_be_corrected(panel, add_image, ready, run):
+    add_image((6, 20, 22))
+    ready()
+    assert panel.form.axes.value == "ZYX"
+    assert "Z 6 × Y 20 × X 22" in panel.form.understood.text()
+    panel.form.axes.native.setText("cyx")
+    panel.form.axes.native.editingFinished.emit()
+    ready()
+    assert "C 6 × Y 20 × X 22" in panel.form.understood.text()
+    recipe = run()["output"].metadata[METADATA_KEY]
+    assert recipe["axes"] == "CYX"
+    assert len(recipe["normalization"]["lo"]) == 6
+    panel.form.axes.native.setText("QYX")
+    panel.form.axes.native.editingFinished.emit()
+    assert "not known" in panel.form.understood.text()
+    ready()
+    assert not panel.form.run.enabled and "not known" in panel.form.estimate.text()
+    panel.form.axes.native.setText("CYX")
+    panel.form.axes.native.editingFinished.emit()
+    ready()
+    assert "C 6 × Y 20 × X 22" in panel.form.understood.text()
+    assert panel.form.run.enabled and not panel.form.understood.property("problem")
+
+
+def test_rgb_is_refused_before_the_run(panel, add_image, ready):
+    panel.viewer.add_image(np.zeros((20, 20, 3), np.uint8), rgb=True, name="photo")
+    ready()
+    assert "Split RGB" in panel.form.estimate.text()
+    assert not panel.form.run.enabled
+    add_image()
+    ready()
+    assert panel.form.run.enabled
+
+
+def test_wrong_choices_are_told_of_before_run(panel, add_image, ready):
+    add_image()
+    panel.form.tile.value = "huge"
+    ready()
+    assert "not understood" in panel.form.estimate.text()
+    assert not panel.form.run.enabled
+    panel.form.tile.value = ""
+    for box in panel.form.outputs.values():
+        box.value = False
+    ready()
+    assert "at least one" in panel.form.estimate.text()
+
+
+def test_the_estimate_is_shown_and_follows_the_choices(panel, add_image, ready):
+    add_image((64, 64))
+    ready()
+    assert "of memory" in panel.form.estimate.text()
+    assert "1 tile of 64 × 64" in panel.form.estimate.text()
+    assert "CPU" in panel.form.estimate.text()
+    panel.form.tile.value = "32"
+    panel.form.tile.value = "32, 32"
+    ready()
+    assert "4 tiles of 32 × 32" in panel.form.estimate.text()
+
+
+def test_a_file_that_is_no_model_is_not_listed(panel, qtbot, tmp_path):
+    path = tmp_path / "notes.safetensors"
+    path.write_text("no weights")
+    before = panel.form.model.choices
+    panel.model.load(path)
+    qtbot.waitUntil(lambda: bool(panel.form.status.property("problem")), timeout=20_000)
+    assert "notes" in panel.form.status.text()
+    assert panel.form.model.choices == before
+
+
+def test_the_authors_files_can_be_chosen(panel, add_image, qtbot, shared, run):
+    path = shared / "reference" / "lucyd2d.pth"
+    panel.model.load(path)
+    qtbot.waitUntil(lambda: panel.model.name == str(path), timeout=20_000)
+    add_image()
+    output = run()["output"]
+    assert output.name == "image 0 – output (lucyd2d)"
+
+
+def test_a_file_of_another_network_makes_that_the_method(panel, qtbot, tmp_path, random_rln):
+    from napari_lucyd import save_model
+
+    path = str(
+        save_model(tmp_path / "mine.safetensors", random_rln.network, normalization={"method": "minmax"})
+    )
+    panel.model.load(path)
+    qtbot.waitUntil(lambda: panel.model.name == path, timeout=20_000)
+    assert panel.method.name == "rln" and not panel.method.classical
+    assert path in panel.form.model.choices and "general" not in panel.form.model.choices
+    panel.form.method.value = "lucyd"
+    assert "general" in panel.form.model.choices and path not in panel.form.model.choices
+    panel.form.method.value = "rln"
+    assert panel.model.name == path
+
+
+def test_the_live_preview_is_driven_by_the_switch(panel, add_image, ready, qtbot, run):
+    from napari_lucyd._napari.preview.live import is_preview
+
+    layer = add_image((64, 64))
+    ready()
+    panel.form.preview.setChecked(True)
+    qtbot.waitUntil(lambda: any(is_preview(entry) for entry in panel.viewer.layers), timeout=20_000)
+    assert panel.image.layer is layer
+    assert len([entry for entry in panel.form.image.choices if entry is not None]) == 1
+    run()
+    assert len(panel.session.results) == 3
+    panel.form.preview.setChecked(False)
+    qtbot.waitUntil(lambda: not any(is_preview(entry) for entry in panel.viewer.layers), timeout=20_000)
+
+
+@pytest.mark.parametrize("preview", [False, True])
+def test_closing_the_panel_lets_go_of_the_viewer(panel, add_image, ready, qtbot, preview):
+    viewer = panel.viewer
+    layer = add_image((64, 64))
+    ready()
+    panel.form.preview.setChecked(preview)
+    qtbot.wait(500)
+    with qtbot.waitSignal(panel.destroyed):
+        viewer.window.remove_dock_widget(panel)
+    # Any callback left over would raise: the Qt objects under it are gone.
+    layer.name = "other"
+    viewer.scene.camera.zoom = 2
+    viewer.add_image(np.zeros((8, 8)))
+    viewer.layers.clear()
+    qtbot.wait(500)
+
+
+def test_two_panels_do_not_disturb_each_other(panel, add_image, qtbot, run):
+    from napari_lucyd._napari.deconvolve.panel import DeconvolveWidget
+
+    other = DeconvolveWidget(panel.viewer)
+    panel.viewer.window.add_dock_widget(other, name="Second")
+    add_image()
+    run()
+    qtbot.waitUntil(lambda: other.estimator.settled, timeout=30_000)
+    assert isinstance(other.image.layer, Image)

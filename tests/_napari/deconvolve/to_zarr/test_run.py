@@ -1,0 +1,477 @@
+"""Runs from the panel into files, in a real window: shown as they come, stopped, gone on with."""
+
+import threading
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari_lucyd._napari.deconvolve.to_zarr.growing_array import GrowingArray, GrowingLevel
+from napari_lucyd._napari.deconvolve.to_zarr.worker import of_all
+from napari_lucyd._napari.layers.viewer import METADATA_KEY
+from napari_lucyd._napari.workers.events import Advanced
+from napari_lucyd.io import read_image
+from napari_lucyd.io import zarr as zarr_io
+from napari_lucyd.out_of_core import partial_path
+from napari_lucyd.out_of_core.journal import Journal
+
+pytestmark = pytest.mark.napari
+
+SHAPE = (6, 30, 34)
+"""Six planes of a series: as many parts, for a chunk holds one."""
+
+
+class Gate:
+    """Lets as many parts of a run through as a test says."""
+
+    def __init__(self):
+        self._open = threading.Semaphore(0)
+        self.free = False
+
+    def wait(self, should_stop):
+        while not (self.free or self._open.acquire(timeout=0.02) or should_stop()):
+            pass
+
+    def let(self, parts):
+        for _ in range(parts):
+            self._open.release()
+
+    def let_all(self):
+        self.free = True
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    from napari_lucyd.out_of_core import executors
+
+    gate, compute = Gate(), executors.compute
+
+    def gated(setting, statistics, task, region, should_stop=None):
+        gate.wait(should_stop or bool)
+        return compute(setting, statistics, task, region, should_stop)
+
+    monkeypatch.setattr(executors, "compute", gated)
+    yield gate
+    gate.let_all()
+
+
+@pytest.fixture
+def series(panel, add_image, tmp_path):
+    """A series in the panel, whose results go to files."""
+    layer = add_image(SHAPE, axis_labels=("t", "y", "x"), contrast_limits=(0, 1000))
+    panel.viewer.dims.set_current_step(0, 0)
+    panel.store.take(tmp_path)
+    return layer
+
+
+@pytest.fixture
+def begin(panel, ready, qtbot):
+    """Press Run, and wait for the layers."""
+
+    def press():
+        ready()
+        assert panel.form.run.enabled, panel.form.estimate.text()
+        panel.form.run.native.click()
+        qtbot.waitUntil(lambda: len(results(panel)) == 3, timeout=30_000)
+        return results(panel)
+
+    return press
+
+
+@pytest.fixture
+def finished(panel, qtbot):
+    """Wait until so many parts are done."""
+    done = []
+    panel.session.advanced.connect(lambda event: done.append(event.done))
+
+    def wait(parts):
+        qtbot.waitUntil(lambda: parts in done, timeout=10_000)
+
+    return wait
+
+
+@pytest.fixture
+def end(panel, qtbot):
+    """Wait for the end of the run."""
+
+    def wait():
+        qtbot.waitUntil(lambda: not panel.session.is_running, timeout=30_000)
+
+    return wait
+
+
+def results(panel):
+    return {
+        layer.metadata[METADATA_KEY]["quantity"]: layer
+        for layer in panel.viewer.layers
+        if METADATA_KEY in layer.metadata
+    }
+
+
+def expected(layer, model):
+    from napari_lucyd.deconvolution import deconvolve
+
+    return deconvolve(layer.data, model, device="cpu", axes="TYX", outputs=("output", "update_term"))
+
+
+def full(layer):
+    return np.asarray(layer.data[0])
+
+
+def shown(layer):
+    return np.asarray(layer._data_view)
+
+
+def pixels(viewer, qtbot):
+    qtbot.wait(150)
+    return viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(int)
+
+
+def test_parts_appear_as_they_are_finished(panel, series, begin, end, gate, qtbot, random_model_2d, tmp_path):
+    viewer = panel.viewer
+    series.visible = False
+    layers = begin()
+    assert (tmp_path / "image_0_output.ome.zarr.partial").is_dir()
+    output, term = layers["output"], layers["update_term"]
+    assert np.isnan(shown(output)).all()
+    empty = pixels(viewer, qtbot)
+    first_limits = term.contrast_limits
+    gate.let(1)
+    qtbot.waitUntil(lambda: np.isfinite(shown(output)).all(), timeout=10_000)
+    one = pixels(viewer, qtbot)
+    assert np.abs(one - empty).max() > 40
+    np.testing.assert_allclose(
+        shown(output), expected(series, random_model_2d).output[0], rtol=0, atol=1e-2
+    )  # 1e-5 of 1000
+    # A plane that is looked at before it is finished.
+    viewer.dims.set_current_step(0, 2)
+    assert np.isnan(shown(output)).all()
+    assert np.abs(pixels(viewer, qtbot) - empty).max() < 10
+    gate.let(2)
+    qtbot.waitUntil(lambda: np.isfinite(shown(output)).all(), timeout=10_000)
+    assert np.abs(pixels(viewer, qtbot) - empty).max() > 40
+    # One that was hidden, and its limits, which follow the values.
+    term.visible = True
+    np.testing.assert_allclose(
+        shown(term), expected(series, random_model_2d).update_term[2], rtol=0, atol=1e-4
+    )
+    assert term.contrast_limits != first_limits and np.mean(term.contrast_limits) == pytest.approx(1)
+    assert np.isnan(full(output)[3:]).all()
+    viewer.dims.ndisplay = 3
+    assert np.isfinite(shown(output)[:3]).all() and np.isnan(shown(output)[3:]).all()
+    viewer.dims.ndisplay = 2
+    gate.let_all()
+    end()
+
+
+def test_the_end_is_the_finished_files_and_equals_the_engine(
+    panel, series, begin, end, gate, qtbot, random_model_2d, tmp_path
+):
+    series.scale, series.translate, series.units = (1, 0.2, 0.1), (0, 5, 6), ("pixel", "µm", "µm")
+    other = panel.viewer.add_points([[0, 3, 3]])
+    panel.viewer.layers.selection.active = series
+    states = [{k: v for k, v in layer._get_state().items() if k != "data"} for layer in (series, other)]
+    layers = begin()
+    layers["output"].colormap, layers["output"].opacity = "magma", 0.5
+    layers["update_term"].contrast_limits = (0.8, 1.3)
+    gate.let_all()
+    end()
+    result = expected(series, random_model_2d)
+    for quantity, values in (("output", result.output), ("update_term", result.update_term)):
+        path = tmp_path / f"image_0_{quantity}.ome.zarr"
+        stored = read_image(path)
+        np.testing.assert_array_equal(full(layers[quantity]), stored.data)
+        np.testing.assert_allclose(stored.data, values, rtol=0, atol=1e-5 * np.ptp(values))
+        assert (stored.axes, stored.voxel_size, stored.unit) == ("TYX", (0.2, 0.1), "micrometer")
+        recipe = layers[quantity].metadata[METADATA_KEY]
+        assert recipe["complete"] and recipe["quantity"] == quantity
+    assert len(list(tmp_path.iterdir())) == 3
+    output = layers["output"]
+    np.testing.assert_allclose((output.scale, output.translate), (series.scale, series.translate))
+    assert output.units == series.units
+    assert (output.colormap.name, output.opacity) == ("magma", 0.5)
+    assert tuple(layers["update_term"].contrast_limits) == (0.8, 1.3)
+    assert panel.session.results == list(layers.values())
+    after = [{k: v for k, v in layer._get_state().items() if k != "data"} for layer in (series, other)]
+    assert repr(after) == repr(states) and panel.viewer.layers.selection.active is series
+    assert "“image 0” done in" in panel.form.status.text()
+    assert str(tmp_path) in panel.form.status.text()
+
+
+def test_cancel_keeps_what_is_finished_and_run_goes_on_in_the_same_layers(
+    panel, series, begin, end, finished, ready, gate, qtbot, random_model_2d, tmp_path
+):
+    layers = begin()
+    gate.let(2)
+    finished(2)
+    panel.form.cancel.native.click()
+    qtbot.waitUntil(lambda: not panel.session.is_running, timeout=2_000)
+    said = panel.form.status.text()
+    assert "Stopped after 2 of 6 parts" in said and "goes on" in said
+    assert str(tmp_path / "image_0_output.ome.zarr.partial") in said
+    assert panel.form.progress.value == 0 and not panel.form.keep.native.isVisible()
+    output = full(layers["output"])
+    assert np.isfinite(output[:2]).all() and np.isnan(output[2:]).all()
+    ready()
+    assert "unfinished result is there" in panel.form.estimate.text()
+    panel.form.halo.value = "4"
+    ready()
+    panel.run()
+    end()
+    assert "unfinished result of another run: halo" in panel.form.status.text()
+    np.testing.assert_array_equal(full(layers["output"]), output)
+    panel.form.halo.value = ""
+    ready()
+    layers["output"].colormap = "magma"
+    notes = []
+    panel.session.told.connect(notes.append)
+    panel.form.run.native.click()
+    gate.let_all()
+    end()
+    assert any("after 2 finished parts" in text for text in notes)
+    assert "2 of 6 parts before" in panel.form.status.text()
+    assert results(panel) == layers and len(panel.viewer.layers) == 4
+    assert panel.session.results == list(layers.values()) and panel.form.progress.value == 1
+    assert layers["output"].colormap.name == "magma"
+    values = expected(series, random_model_2d).output
+    np.testing.assert_allclose(full(layers["output"]), values, rtol=0, atol=1e-5 * np.ptp(values))
+    np.testing.assert_allclose(shown(layers["output"]), values[0], rtol=0, atol=1e-2)
+
+
+def test_layers_that_are_gone_are_added_again_with_what_is_there(panel, series, begin, end, finished, gate):
+    begin()
+    panel.form.cancel.native.click()
+    end()
+    assert list(panel.viewer.layers) == [series]
+    assert "nothing was finished" in panel.form.status.text()
+    begin()
+    gate.let(1)
+    finished(1)
+    panel.form.cancel.native.click()
+    end()
+    for layer in results(panel).values():
+        panel.viewer.layers.remove(layer)
+    layers = begin()
+    assert np.isfinite(shown(layers["output"])).all()
+    limits = layers["correction_mask"].contrast_limits
+    assert limits[0] == -limits[1]
+    # The image may go now.
+    series.name = "something else"
+    panel.viewer.layers.remove(series)
+    gate.let_all()
+    end()
+    assert np.isfinite(full(layers["output"])).all()
+
+
+def test_finished_results_are_never_overwritten(panel, series, begin, end, ready, gate, tmp_path):
+    gate.let_all()
+    begin()
+    end()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    ready()
+    assert "image_0_output.ome.zarr" in panel.form.estimate.text()
+    assert "Nothing is overwritten" in panel.form.estimate.text()
+    assert not panel.form.run.enabled
+    panel.run()
+    end()
+    assert "Nothing is overwritten" in panel.form.status.text()
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert len(panel.viewer.layers) == 4
+    other = tmp_path / "other"
+    other.mkdir()
+    panel.store.take(other)
+    ready()
+    assert panel.form.run.enabled
+
+
+def test_progress_is_that_of_all_images():
+    first, last = Advanced(1, 4, 30.0, "first"), Advanced(3, 4, 10.0, "last")
+    assert of_all(first, 0, 1) == first
+    assert of_all(first, 0, 2) == Advanced(1, 8, 70.0, "first")
+    assert of_all(last, 1, 2) == Advanced(7, 8, 10.0, "last")
+    assert of_all(Advanced(4, 4, 0.0, "first"), 0, 2) == Advanced(4, 8, None, "first")
+
+
+def test_two_layers_have_files_of_their_own(panel, series, add_image, begin, end, ready, gate, tmp_path):
+    second = add_image(SHAPE[1:], seed=1, name="image:0")
+    panel.viewer.layers.selection = {series, second}
+    ready()
+    assert "image_0_output.ome.zarr (and 5 more)" in panel.form.files.text()
+    assert "on disk" in panel.form.estimate.text()
+    gate.let_all()
+    shares = []
+    panel.form.progress.native.valueChanged.connect(
+        lambda value: shares.append(value / panel.form.progress.max)
+    )
+    begin()
+    end()
+    assert shares == sorted(shares) and shares[-1] == 1
+    assert len(list(tmp_path.glob("*.ome.zarr"))) == len(panel.session.results) == 6
+    for name, shape in (("image_0", SHAPE), ("image_0_2", SHAPE[1:])):
+        assert read_image(tmp_path / f"{name}_output.ome.zarr").data.shape == shape
+    plane = panel.viewer.layers["image:0 – output (random-2d)"]
+    np.testing.assert_array_equal(plane.data, read_image(tmp_path / "image_0_2_output.ome.zarr").data)
+    np.testing.assert_array_equal(shown(plane), np.asarray(plane.data))
+
+
+def test_a_cancel_within_the_second_layer_tells_of_both(
+    panel, series, add_image, begin, end, ready, gate, finished, qtbot
+):
+    second = add_image(SHAPE, seed=1, axis_labels=("t", "y", "x"))
+    third = add_image(SHAPE, seed=2, axis_labels=("t", "y", "x"))
+    panel.viewer.layers.selection = {series, second, third}
+    begin()
+    gate.let(6)
+    qtbot.waitUntil(lambda: len(panel.session.results) == 6, timeout=30_000)
+    panel.form.cancel.native.click()
+    end()
+    said = panel.form.status.text()
+    assert "“image 0” done" in said and "nothing was finished" not in said
+    assert "Not done: “image 1”, “image 2”." in said
+
+
+def test_an_error_is_told_of_and_keeps_what_is_finished(
+    panel, series, begin, end, finished, gate, monkeypatch
+):
+    import errno
+    import os
+
+    from napari_lucyd.out_of_core import task
+
+    layers = begin()
+    gate.let(1)
+    finished(1)
+
+    def full_disk(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(task, "open_zarr", full_disk)
+    gate.let_all()
+    end()
+    said = panel.form.status.text()
+    assert "disk is full" in said and "Stopped after 1 of 6 parts" in said
+    assert panel.form.status.property("problem") and panel.form.run.enabled
+    assert np.isfinite(full(layers["output"])[0]).all()
+
+
+def test_a_folder_that_goes_away_is_told_of(panel, series, begin, end, ready, gate, tmp_path):
+    import shutil
+
+    begin()
+    for path in tmp_path.iterdir():
+        shutil.rmtree(path)
+    gate.let_all()
+    end()
+    assert "was not deconvolved" in panel.form.status.text()
+    shutil.rmtree(tmp_path)
+    panel.estimator.refresh()
+    ready()
+    assert "is not there any more" in panel.form.estimate.text() and not panel.form.run.enabled
+
+
+def test_a_memory_or_a_disk_too_small_is_told_of_before_the_run(panel, series, ready, monkeypatch, tmp_path):
+    from types import SimpleNamespace
+
+    from napari_lucyd.deconvolution import scratch
+    from napari_lucyd.out_of_core import job
+
+    panel.store.take(None)
+    monkeypatch.setattr(scratch, "fills_memory", lambda size: True)
+    ready()
+    assert "Keep in ▸ OME-Zarr files" in panel.form.estimate.text() and panel.form.run.enabled
+    panel.store.take(tmp_path)
+
+    monkeypatch.setattr(job.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    ready()
+    assert "disk are free" in panel.form.estimate.text() and not panel.form.run.enabled
+
+
+def test_closing_napari_during_a_run_ends_cleanly_and_keeps_what_is_finished(
+    panel, series, begin, finished, gate, qtbot, tmp_path, random_model_2d
+):
+    from qtpy.QtCore import QThreadPool
+
+    begin()
+    gate.let(2)
+    finished(2)
+    panel.viewer.window.close()
+    assert QThreadPool.globalInstance().waitForDone(2_000)
+    qtbot.wait(100)
+    out = tmp_path / "image_0_output.ome.zarr"
+    left = np.asarray(zarr_io.open_zarr(partial_path(out)))
+    assert np.isfinite(left[:2]).all() and np.isnan(left[2:]).all()
+    # Nothing holds it any more.
+    Journal([partial_path(out)]).close()
+
+
+def test_a_folder_is_asked_for_and_may_be_declined(panel, series, ready, monkeypatch, tmp_path):
+    from qtpy.QtWidgets import QFileDialog
+
+    form = panel.form
+    assert form.folder.native.isVisible()
+    panel.store.take(None)
+    assert not form.folder.native.isVisible() and not form.files.isVisible()
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "")
+    form.store.value = "folder"
+    assert form.store.value == "memory" and panel.store.folder is None
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
+    form.store.value = "folder"
+    assert panel.store.folder == tmp_path
+    ready()
+    assert form.files.text() == f"In “{tmp_path.name}”: image_0_output.ome.zarr (and 2 more)"
+
+
+@pytest.fixture
+def growing(monkeypatch, tmp_path):
+    monkeypatch.setattr(zarr_io, "_CHUNK", {"T": 1, "C": 1, "Z": 4, "Y": 8, "X": 8})
+    shape = (3, 9, 21, 18)
+    path = tmp_path / "a.zarr"
+    array = zarr_io.create_zarr(path, shape, "float32", axes="TZYX", voxel_size=None, unit=None, name="a")
+    values = np.random.default_rng(0).random(shape, dtype=np.float32)
+    return path, array, values
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        (1,),
+        (0, 4),
+        (..., 3),
+        (slice(None), 2, slice(3, 17), slice(1, 16, 3)),
+        (1, slice(None, None, -2), slice(5, 5)),
+        (slice(0, 2), 8, 20, 17),
+        (np.int64(2), slice(None)),
+        ([0, 2], slice(2, 4)),
+    ],
+)
+def test_a_growing_store_is_indexed_as_an_array(growing, index):
+    path, array, values = growing
+    array[:2] = values[:2]
+    store = GrowingArray(path, [(slice(0, 2), slice(0, 9), slice(0, 21), slice(0, 18))])
+    level = GrowingLevel(store, (1, 1, 1, 1))
+    truth = values.copy()
+    truth[2] = np.nan
+    for _ in range(2):
+        np.testing.assert_array_equal(np.asarray(level[index]), truth[index])
+    np.testing.assert_array_equal(np.asarray(level[0:2][1][2:5]), truth[0:2][1][2:5])
+
+
+def test_resolutions_of_a_growing_store_are_those_of_the_finished_one(growing):
+    path, array, values = growing
+    factors = list(zarr_io.pyramid(values.shape, "TZYX", None))
+    assert len(factors) > 1
+    store = GrowingArray(path, [])
+    levels = [GrowingLevel(store, each) for each in factors]
+    assert all(np.isnan(level[2, 1]).all() for level in levels)
+    region = (slice(2, 3), slice(0, 9), slice(8, 21), slice(0, 18))
+    array[region] = values[region]
+    assert store.add(region)
+    for level, (_, z, y, x) in zip(levels, factors, strict=True):
+        shown = np.asarray(level[2, 1])
+        truth = np.full_like(values[2, z], np.nan)
+        truth[8:] = values[2, z, 8:]
+        np.testing.assert_array_equal(shown, truth[::y, ::x][: shown.shape[0], : shown.shape[1]])
+    zarr_io.finish_zarr(path, {})
+    assert [level.shape for level in levels] == [level.shape for level in zarr_io.open_levels(path)]
+    assert not store.add((slice(0, 1), slice(0, 9), slice(0, 21), slice(0, 18)))

@@ -1,0 +1,108 @@
+"""The samples: quick, placed in the world, and carrying the parameters that made them."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari.layers import Image
+
+from napari_lucyd._napari import samples
+from napari_lucyd._napari.layers.viewer import METADATA_KEY
+from napari_lucyd.simulation import degrade, make_phantom, make_surrogate, repeat_simulation
+
+SURROGATES = [samples.nuclei, samples.membranes, samples.light_sheet]
+SAMPLES = [
+    samples.phantom,
+    samples.unseen,
+    samples.sharp,
+    samples.anisotropic,
+    samples.plane,
+    *SURROGATES,
+]
+
+
+def parameters(entry):
+    return entry[1]["metadata"][METADATA_KEY]["simulation"]
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_samples_are_layers_with_scale_units_and_parameters(sample):
+    for data, keywords, kind in sample():
+        layer = Image(data, **keywords)
+        assert kind == "image"
+        assert data.dtype == np.float32
+        assert np.isfinite(data).all()
+        assert {str(unit) for unit in layer.units} == {"micrometer"}
+        assert layer.axis_labels == tuple("zyx"[-data.ndim :])
+        assert min(layer.scale) == pytest.approx(0.1625 if sample in SURROGATES else 0.1)
+        assert json.loads(json.dumps(parameters((data, keywords, kind))))
+
+
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_samples_are_quick(sample):
+    # They run on the window's thread; the best of three, for other work may have the processors.
+    def seconds():
+        begin = time.process_time()
+        sample()
+        return time.process_time() - begin
+
+    # Surrogates have a PSF of 127 planes to compute; a second or two is what opening a file takes.
+    assert min(seconds() for _ in range(3)) < (2 if sample in SURROGATES else 1)
+
+
+@pytest.mark.parametrize(
+    ("sample", "blur", "noise"), [(samples.phantom, 1.2, 15 / 255), (samples.unseen, 2.0, 50 / 255)]
+)
+def test_pairs_are_the_protocols_degradation(sample, blur, noise):
+    truth, image = sample()
+    made = parameters(image)
+    assert made["blur_sigma"] == [blur] * 3
+    assert made["noise_sigma"] == pytest.approx(noise)
+    again = degrade(make_phantom(**made["phantom"]), blur_sigma=blur, noise_sigma=noise, rng=made["rng"])
+    np.testing.assert_allclose(image[0], samples.COUNTS * again.image, rtol=1e-6)
+    np.testing.assert_allclose(truth[0], samples.COUNTS * again.truth, rtol=1e-6)
+    assert not truth[1]["visible"]
+
+
+@pytest.mark.parametrize("sample", SURROGATES)
+def test_surrogates_are_the_public_ones_with_truth_in_the_same_units(sample):
+    truth, image = sample()
+    made = parameters(image)
+    assert made == parameters(truth)
+    assert made["surrogate"] == sample.__name__
+    again = make_surrogate(make_phantom(**made["phantom"]), made["surrogate"], rng=made["rng"])
+    np.testing.assert_array_equal(image[0], again.image)
+    np.testing.assert_array_equal(truth[0], again.truth)
+    assert "surrogate" in image[1]["name"] and truth[1]["name"] == f"{image[1]['name']} truth"
+    assert image[1]["visible"] and not truth[1]["visible"]
+    # Haze leaves the volume at its top and bottom; no light is made.
+    assert 0.5 * truth[0].sum() < image[0].sum() < 1.01 * truth[0].sum()
+
+
+@pytest.mark.parametrize("sample", [samples.unseen, samples.anisotropic, samples.plane])
+def test_recipes_make_the_samples_again(sample):
+    truth, image = sample()
+    again = repeat_simulation(json.loads(json.dumps(parameters(image))))
+    np.testing.assert_array_equal(image[0], again.image)
+    np.testing.assert_array_equal(truth[0], again.truth)
+
+
+def test_sharp_is_alone():
+    (only,) = samples.sharp()
+    np.testing.assert_array_equal(only[0], make_phantom(**parameters(only)).image)
+
+
+def test_anisotropic_planes_are_three_pixels_apart():
+    truth, image = samples.anisotropic()
+    assert truth[0].shape == image[0].shape
+    np.testing.assert_allclose(image[1]["scale"], (0.3, 0.1, 0.1))
+    blur = parameters(image)["blur_sigma"]
+    assert blur[0] > blur[1] == blur[2]
+
+
+def test_plane_is_two_dimensional():
+    assert [entry[0].ndim for entry in samples.plane()] == [2, 2]

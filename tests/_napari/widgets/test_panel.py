@@ -1,0 +1,120 @@
+"""Panels in a real window whose docks are closed, hidden, moved: what goes, and what stays."""
+
+import gc
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from qtpy.QtCore import Qt
+
+from napari_lucyd._napari.compare.panel import CompareWidget
+from napari_lucyd._napari.deconvolve.panel import DeconvolveWidget
+from napari_lucyd._napari.layers.viewer import METADATA_KEY
+from napari_lucyd._napari.phantom.panel import PhantomWidget
+from napari_lucyd._napari.preview.live import is_preview
+
+pytestmark = pytest.mark.napari
+
+
+def cross(panel, qtbot):
+    """Click the cross of the panel's dock."""
+    with qtbot.waitSignal(panel.destroyed, timeout=2_000):
+        panel.parent().title.close_button.click()
+
+
+@pytest.fixture
+def viewer(make_napari_viewer, kept_programs):
+    return make_napari_viewer(show=True)
+
+
+@pytest.mark.parametrize("kind", [DeconvolveWidget, CompareWidget, PhantomWidget])
+def test_a_panel_goes_with_the_cross_of_its_dock(viewer, qtbot, kind):
+    layer = viewer.add_image(np.random.default_rng(0).random((6, 20, 24)), name="A")
+    panel = kind(viewer)
+    viewer.window.add_dock_widget(panel, name="A panel")
+    qtbot.wait(500)
+    cross(panel, qtbot)
+    del panel
+    gc.collect()
+    # Any callback left over would raise: the Qt objects under it are gone.
+    layer.name = "other"
+    viewer.dims.set_current_step(0, 2)
+    viewer.add_image(np.zeros((8, 8)))
+    viewer.layers.clear()
+    qtbot.wait(500)
+
+
+def test_a_dock_that_is_hidden_or_moved_keeps_its_panel(viewer, qtbot):
+    gone = []
+    panel = PhantomWidget(viewer)
+    panel.destroyed.connect(gone.append)
+    dock = viewer.window.add_dock_widget(panel, name="Phantom")
+    other = viewer.window.add_dock_widget(CompareWidget(viewer), name="Compare")
+    window = viewer.window._qt_window
+    qtbot.waitUntil(panel.isVisible)
+    dock.title.hide_button.click()
+    qtbot.waitUntil(lambda: not panel.isVisible())
+    dock.show()
+    dock.setFloating(True)
+    qtbot.wait(50)
+    dock.setFloating(False)
+    window.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, dock)
+    window.tabifyDockWidget(other, dock)
+    qtbot.wait(50)
+    # From one dock to another, as a script may.
+    viewer.window.remove_dock_widget(panel)
+    viewer.window.add_dock_widget(panel, name="Phantom again")
+    qtbot.wait(50)
+    assert not gone and panel.isVisible()
+
+
+def test_the_live_preview_goes_with_the_cross(panel, add_image, ready, qtbot):
+    viewer = panel.viewer
+    layer = add_image((6, 64, 64))
+    ready()
+    panel.form.preview.setChecked(True)
+    qtbot.waitUntil(lambda: any(is_preview(entry) for entry in viewer.layers), timeout=20_000)
+    cross(panel, qtbot)
+    assert list(viewer.layers) == [layer]
+    viewer.dims.set_current_step(0, 3)
+    qtbot.wait(400)
+    assert list(viewer.layers) == [layer]
+
+
+@pytest.mark.parametrize("kind", [DeconvolveWidget, CompareWidget])
+def test_the_grid_is_put_back_with_the_cross_and_a_new_panel_can_show_it_again(viewer, qtbot, kind):
+    viewer.add_image(np.zeros((20, 24)), name="A")
+    for _ in range(2):
+        panel = kind(viewer)
+        viewer.window.add_dock_widget(panel, name="A panel")
+        assert not panel.form.side_by_side.native.isChecked()
+        panel.form.side_by_side.native.setChecked(True)
+        assert viewer.canvas.grid.enabled
+        cross(panel, qtbot)
+        assert not viewer.canvas.grid.enabled
+
+
+def test_the_cross_cancels_a_run_and_keeps_what_is_finished(panel, add_image, ready, qtbot, slow_tiles):
+    from qtpy.QtCore import QThreadPool
+
+    viewer = panel.viewer
+    # The first takes one tile, the second eighty.
+    add_image((12, 20), seed=0)
+    add_image((960, 20), seed=1)
+    viewer.layers.selection = set(viewer.layers)
+    panel.form.tile.value = "12, 20"
+    ready()
+    panel.form.run.native.click()
+    qtbot.waitUntil(lambda: len(panel.session.results) == 3, timeout=30_000)
+    cross(panel, qtbot)
+    assert QThreadPool.globalInstance().waitForDone(2_000)
+    qtbot.wait(100)
+    results = [layer for layer in viewer.layers if METADATA_KEY in layer.metadata]
+    assert {layer.metadata[METADATA_KEY]["source"] for layer in results} == {"image 0"}
+    assert len(results) == 3
+    again = DeconvolveWidget(viewer)
+    viewer.window.add_dock_widget(again, name="Deconvolve")
+    qtbot.waitUntil(lambda: again.estimator.settled, timeout=60_000)
+    assert again.form.run.enabled and not again.form.cancel.enabled

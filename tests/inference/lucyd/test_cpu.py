@@ -1,0 +1,164 @@
+"""LUCYD by compiled kernels gives what the network does, whatever the block and the processor."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from napari_lucyd import load_model
+from napari_lucyd.compute import llvm
+from napari_lucyd.errors import Cancelled
+from napari_lucyd.inference.lucyd import cpu as compiled_module
+from napari_lucyd.inference.lucyd import cpu_kernels, graph
+from napari_lucyd.inference.lucyd.cpu import CompiledLucyd, unsupported_reason
+
+# The acceptance tolerance, as a share of the range.
+TOLERANCE = 1e-5
+
+
+def calm(model):
+    """Its network, with a division that does not amplify rounding (see test_engine.py)."""
+    network = copy.deepcopy(model.network)
+    network.division.epsilon = 1.0
+    return network
+
+
+@pytest.fixture(scope="module")
+def network(random_model):
+    return calm(random_model)
+
+
+@pytest.fixture(scope="module")
+def network_2d(random_model_2d):
+    return calm(random_model_2d)
+
+
+def block(*shape, seed=0):
+    return torch.rand((1, 1, *shape), generator=torch.Generator().manual_seed(seed))
+
+
+@torch.inference_mode()
+def check(network, run, y, inside=None):
+    """All four parts of what is wanted."""
+    crop = (..., *inside) if inside else ...
+    for name, expected, found in zip(network.parts, network(y), run(y, inside), strict=True):
+        wanted = expected[crop]
+        assert found.shape == wanted.shape
+        # Of a few voxels a part may have hardly any range of its own; what counts then is the input's.
+        span = max(float(expected.max() - expected.min()), 0.1 * float(y.max() - y.min()))
+        assert float((found - wanted).abs().max()) <= TOLERANCE * span, name
+
+
+def test_it_can_be_used_here():
+    assert unsupported_reason() == ""
+
+
+@pytest.mark.parametrize(
+    "shape", [(2, 2, 2), (2, 4, 70), (6, 34, 16), (4, 18, 130), (30, 10, 18), (50, 52, 54)], ids=str
+)
+def test_blocks_of_any_even_shape_give_what_the_network_gives(network, shape):
+    check(network, CompiledLucyd(network, 2), block(*shape))
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (2, 66), (34, 16), (100, 130)], ids=str)
+def test_planes_give_what_the_network_gives(network_2d, shape):
+    check(network_2d, CompiledLucyd(network_2d, 2), block(*shape))
+
+
+@pytest.mark.parametrize("name", ["general", "mixture", "planes"])
+def test_the_shipped_weights_give_what_the_network_gives(name):
+    model = load_model(name)
+    check(model.network, CompiledLucyd(model.network, 2), block(*(20, 30, 40)[-model.dimension :]))
+
+
+def test_only_what_is_wanted_is_computed_and_that_is_exact(network, network_2d):
+    run, run_2d = CompiledLucyd(network, 2), CompiledLucyd(network_2d, 2)
+    y = block(20, 40, 90)
+    for inside in (
+        (slice(7, 12), slice(3, 38), slice(41, 50)),
+        (slice(0, 1), slice(39, 40), slice(0, 90)),
+        (slice(19, 20), slice(0, 1), slice(89, 90)),
+    ):
+        check(network, run, y, inside)
+        check(network_2d, run_2d, y[:, :, 0], inside[1:])
+
+
+def test_one_block_after_another_gives_the_same_bits_whatever_the_threads(network):
+    run = CompiledLucyd(network, 2)
+    first, other = block(12, 20, 36), block(16, 20, 34, seed=1)
+    with torch.inference_mode():
+        before, between, again = run(first), run(other), run(first)
+        alone = CompiledLucyd(network, 1)(first)
+    for a, b, c in zip(before, again, alone, strict=True):
+        assert torch.equal(a, b) and torch.equal(a, c)
+    check(network, run, other)
+    assert between.output.shape == other.shape
+
+
+@pytest.mark.parametrize(("lanes", "registers"), [(8, 16), (4, 32)])
+def test_processors_with_narrower_registers_give_the_same(network, network_2d, monkeypatch, lanes, registers):
+    """Code for AVX2, and with the tiles of NEON, run here."""
+    own = llvm.host()
+    host = llvm.Host(own.name, own.features, lanes, registers)
+    monkeypatch.setattr(llvm, "host", lambda: host)
+    cpu_kernels.compiled.cache_clear()
+    try:
+        check(network, CompiledLucyd(network, 2), block(8, 12, 70), (slice(1, 6), slice(2, 9), slice(21, 60)))
+        check(network_2d, CompiledLucyd(network_2d, 2), block(12, 70))
+    finally:
+        cpu_kernels.compiled.cache_clear()
+
+
+def test_the_network_is_left_alone_and_stays_usable(network):
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    CompiledLucyd(network, 1)(block(4, 4, 4))
+    after = network.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_cancel_is_heard_between_the_steps(network):
+    asked = 0
+
+    def should_stop():
+        nonlocal asked
+        asked += 1
+        return asked > 5
+
+    with pytest.raises(Cancelled):
+        CompiledLucyd(network, 2, should_stop)(block(8, 8, 8))
+    assert asked == 6
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3, 4, 4), (1, 1, 4, 4), (2, 1, 4, 4, 4), (1, 2, 4, 4, 4)], ids=str)
+def test_what_it_cannot_take_is_refused_in_words(network, shape):
+    with pytest.raises(ValueError, match="even sizes"):
+        CompiledLucyd(network, 1)(torch.rand(shape))
+
+
+@pytest.fixture
+def forgotten():
+    """Nothing known of this processor, before and after."""
+    unsupported_reason.cache_clear()
+    yield
+    unsupported_reason.cache_clear()
+
+
+def test_where_there_is_no_compiler_the_reason_is_told(forgotten, monkeypatch):
+    monkeypatch.setattr(compiled_module.importlib.util, "find_spec", lambda name: None)
+    assert "napari-lucyd[cpu]" in unsupported_reason()
+
+
+def test_a_processor_that_nothing_can_be_compiled_for_is_told(forgotten, monkeypatch):
+    def fail(kernel):
+        raise RuntimeError("LLVM ERROR: no such instruction\nmore")
+
+    monkeypatch.setattr(compiled_module, "compiled", fail)
+    assert unsupported_reason().endswith("processor: LLVM ERROR: no such instruction")
+
+
+def test_kernels_that_do_not_agree_with_torch_are_not_used(forgotten, monkeypatch):
+    real = graph._by_phase
+    monkeypatch.setattr(graph, "_by_phase", lambda weight: real(weight) * 1.01)
+    assert "does not agree" in unsupported_reason()

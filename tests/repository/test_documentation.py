@@ -1,0 +1,143 @@
+"""The README and docs/ are true: links lead somewhere, Python runs, and commands exist with their options."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+LABELS = [page.relative_to(ROOT).as_posix() for page in PAGES]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The page's fenced blocks in `language`."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """What the page's headings are linked by."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The page's `lucyd` commands, as lists of words."""
+    lines = "\n".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("lucyd ")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=LABELS)
+def test_links_lead_to_files_and_headings_that_exist(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"https?://", target):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), target
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch) -> Path:
+    """The current folder, with the files that the pages speak of."""
+    from napari_lucyd import make_phantom
+    from napari_lucyd.io import write_image
+
+    monkeypatch.chdir(tmp_path)
+    image = (
+        make_phantom((20, 40, 44), spheres=5, ellipsoids=2, boxes=8, rng=2).image.round().astype(np.uint16)
+    )
+    for name in ("stack.tif", "first.tif", "second.tif"):
+        write_image(name, image, axes="ZYX", voxel_size=(0.3, 0.1, 0.1), unit="micrometer")
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda p: p.stem)
+def test_python_in_the_pages_runs(page, workplace):
+    # The blocks of a page belong together, as for somebody who reads from its top.
+    exec(compile("\n".join(blocks(page, "python")), str(page), "exec"), {"__name__": "__page__"})
+
+
+def test_readme_and_guide_show_python_and_commands():
+    assert blocks(ROOT / "README.md", "python")
+    assert commands(ROOT / "README.md")
+    assert blocks(ROOT / "docs" / "guide.md", "python")
+    assert commands(ROOT / "docs" / "cli.md")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda p: p.stem)
+def test_commands_in_the_pages_parse(page):
+    import typer
+
+    from napari_lucyd.cli import app
+
+    group = typer.main.get_command(app)
+    for _, name, *arguments in commands(page):
+        if name.startswith("-"):
+            continue
+        command = group.get_command(None, name)
+        assert command is not None, f"lucyd has no command {name}"
+        options = {flag for option in command.params for flag in (*option.opts, *option.secondary_opts)} | {
+            "--help"
+        }
+        for argument in arguments:
+            assert not re.match(r"-{1,2}[a-zA-Z]", argument) or argument.split("=")[0] in options, (
+                f"lucyd {name} has no option {argument}"
+            )
+
+
+def test_the_readmes_deconvolve_command_runs_as_it_stands(workplace):
+    from typer.testing import CliRunner
+
+    from napari_lucyd.cli import app
+
+    ran = [words for words in commands(ROOT / "README.md") if words[1] == "deconvolve"]
+    assert ran
+    for _, *arguments in ran:
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+    assert list(workplace.rglob("*.ome.tif"))
+
+
+def assert_guide_names(kind):
+    from dataclasses import fields
+
+    # Knows neither napari nor Qt.
+    from napari_lucyd._napari.widgets.fields import label
+
+    guide = (ROOT / "docs" / "guide.md").read_text("utf-8")
+    # "Layers" heads the four boxes, each of which the guide names.
+    for name in {field.name for field in fields(kind)} - {"outputs"}:
+        assert re.search(rf"\*\*{label(name, kind)}\b", guide), label(name, kind)
+
+
+def test_guide_speaks_of_every_choice_by_the_name_it_has_in_the_panel():
+    from napari_lucyd._napari.deconvolve.parameters import Parameters
+
+    assert_guide_names(Parameters)
+
+
+def test_guide_speaks_of_the_optics_by_the_names_they_have_in_the_panel():
+    pytest.importorskip("napari")
+    from napari_lucyd._napari.psf.origins import OpticsPsf
+
+    assert_guide_names(OpticsPsf)
+
+
+def test_guide_speaks_of_the_phantoms_choices_by_the_names_they_have_in_the_panel():
+    # Knows neither napari nor Qt.
+    from napari_lucyd._napari.phantom.parameters import PhantomParameters
+
+    assert_guide_names(PhantomParameters)
+
+
+def test_pages_name_no_machine():
+    for page in PAGES:
+        assert not re.search(r"(?<!\w)/(work|root|tmp|home)/", page.read_text("utf-8")), page

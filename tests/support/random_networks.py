@@ -1,0 +1,20 @@
+"""Networks with random weights, for tests."""
+
+from __future__ import annotations
+
+
+def randomised(dimension: int, seed: int = 0):
+    """A seeded LUCYD whose batch norms hold statistics of its own features, so that outputs are O(1)."""
+    import torch
+
+    from napari_lucyd.networks import LUCYD, LucydConfig
+
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = LUCYD(LucydConfig(dimension=dimension, epsilon=1e-2))
+        shape = (2, 1, *[16] * dimension)
+        network.train()
+        for _ in range(50):
+            network(torch.rand(shape, generator=generator))
+    return network.eval()
