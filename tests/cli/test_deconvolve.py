@@ -642,7 +642,7 @@ def test_simulate_takes_a_file_and_planes(tmp_path):
     ("options", "keywords", "voxel"),
     [
         (["nuclei"], {}, (0.1625,) * 3),
-        (["membranes", "--voxel-size", "0.6,0.3,0.3"], {"voxel_size_um": (0.6, 0.3, 0.3)}, (0.6, 0.3, 0.3)),
+        (["membranes", "--voxel-size", "0.6,0.3,0.3"], {"voxel_size": (0.6, 0.3, 0.3)}, (0.6, 0.3, 0.3)),
         (["light_sheet", "--sheet-fwhm", "2"], {"sheet_fwhm_um": 2.0}, (0.1625,) * 3),
     ],
 )

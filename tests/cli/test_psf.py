@@ -26,7 +26,7 @@ def test_the_file_holds_the_psf_its_voxel_size_and_its_optics(tmp_path):
     assert done.stdout.split() == [str(out)]
     assert "the plane in focus" in done.stderr
     image = read_image(out)
-    expected = nl.make_psf("widefield", (7, 15, 13), **OPTICS, voxel_size_um=(0.3, 0.15, 0.15))
+    expected = nl.make_psf("widefield", (7, 15, 13), **OPTICS, voxel_size=(0.3, 0.15, 0.15))
     np.testing.assert_array_equal(image.data, expected)
     assert (image.axes, image.unit) == ("ZYX", "micrometer")
     assert image.voxel_size == pytest.approx((0.3, 0.15, 0.15))
@@ -49,7 +49,7 @@ def test_each_microscope_has_its_options(tmp_path, options, keywords):
     assert done.exit_code == 0, done.output
     optics = OPTICS | {"refractive_index": 1.4} | keywords
     np.testing.assert_array_equal(
-        read_image(out).data, nl.make_psf(kind, (5, 9, 9), voxel_size_um=0.1, **optics)
+        read_image(out).data, nl.make_psf(kind, (5, 9, 9), voxel_size=0.1, **optics)
     )
     assert read_image(out).metadata["optics"] == {"microscope": kind} | optics
 

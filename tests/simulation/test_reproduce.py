@@ -18,7 +18,7 @@ OPTICS = {
     "numerical_aperture": 0.8,
     "refractive_index": 1.33,
     "emission_um": 0.525,
-    "voxel_size_um": [0.3, 0.1625, 0.1625],
+    "voxel_size": [0.3, 0.1625, 0.1625],
 }
 
 
@@ -44,9 +44,9 @@ SAMPLES = {
     "a blur an axis, counts": lambda: nl.degrade(phantom(), blur_sigma=(2, 1, 1), rng=1).in_counts(850),
     "every third plane": lambda: nl.degrade(phantom(), rng=1).with_z_step(3).in_counts(2.5),
     "a plane": lambda: nl.degrade(phantom((32, 40), spheres=90, ellipsoids=10, boxes=80), rng=1),
-    "surrogate": lambda: nl.make_surrogate(phantom(), "membranes", voxel_size_um=0.6, rng=2),
+    "surrogate": lambda: nl.make_surrogate(phantom(), "membranes", voxel_size=0.6, rng=2),
     "light sheet": lambda: nl.make_surrogate(
-        phantom(), "light_sheet", voxel_size_um=0.6, sheet_fwhm_um=2, rng=2
+        phantom(), "light_sheet", voxel_size=0.6, sheet_fwhm_um=2, rng=2
     ),
     "optics": acquired,
 }
@@ -60,6 +60,12 @@ def test_the_parameters_make_the_sample_again(name):
     np.testing.assert_array_equal(again.image, sample.image)
     np.testing.assert_array_equal(again.truth, sample.truth)
     assert again.parameters == sample.parameters
+
+
+def test_optics_recorded_by_version_0_1_make_the_same_psf():
+    optics = {"voxel_size_um" if name == "voxel_size" else name: value for name, value in OPTICS.items()}
+    again = simulated_psf({**acquired().parameters, "psf": optics})
+    np.testing.assert_array_equal(again, nl.make_psf(**OPTICS))
 
 
 def test_counts_and_z_step_are_what_they_say():
@@ -138,7 +144,7 @@ def test_the_psf_of_a_blur_is_what_blurs(sigmas, photometric):
 
 
 def test_the_psf_of_a_surrogate_is_that_of_its_optics():
-    sample = nl.make_surrogate(phantom(), "nuclei", voxel_size_um=0.6)
+    sample = nl.make_surrogate(phantom(), "nuclei", voxel_size=0.6)
     seen = []
     psf = simulated_psf(sample.parameters, progress=lambda *step: seen.append(step))
     np.testing.assert_array_equal(psf, nl.make_psf(**sample.parameters["psf"]))
@@ -164,7 +170,7 @@ def test_drawing_reports_each_object_and_can_be_stopped():
     with pytest.raises(Enough):
         phantom(shape, progress=stop)
     with pytest.raises(Enough):
-        nl.make_surrogate(phantom(), voxel_size_um=0.6, progress=stop)
+        nl.make_surrogate(phantom(), voxel_size=0.6, progress=stop)
 
 
 def test_negative_numbers_of_objects_are_refused():

@@ -12,7 +12,7 @@ import napari_lucyd as nl
 from napari_lucyd.simulation import acquire
 from napari_lucyd.simulation.surrogates import _PRESETS
 
-OPTICS = {"numerical_aperture": 0.8, "refractive_index": 1.33, "emission_um": 0.525, "voxel_size_um": 0.1625}
+OPTICS = {"numerical_aperture": 0.8, "refractive_index": 1.33, "emission_um": 0.525, "voxel_size": 0.1625}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_presets_have_the_numbers_of_the_protocol(specimen, emission, photons, s
         "numerical_aperture": 0.8,
         "refractive_index": 1.33,
         "emission_um": emission,
-        "voxel_size_um": [0.1625] * 3,
+        "voxel_size": [0.1625] * 3,
         "sheet_fwhm_um": sheet,
     }
     assert (made["rng"], made["phantom"]) == (4, phantom.parameters)
@@ -66,10 +66,10 @@ def test_a_light_sheet_takes_haze_away_and_membranes_are_noisier():
 
 def test_the_field_of_the_psf_is_the_same_at_any_voxel_size():
     phantom = nl.make_phantom((20, 20, 20))
-    made = nl.make_surrogate(phantom, voxel_size_um=(1.0, 0.325, 0.65)).parameters["psf"]
+    made = nl.make_surrogate(phantom, voxel_size=(1.0, 0.325, 0.65)).parameters["psf"]
     # 10.24 µm to each side, in whole voxels.
     assert made["shape"] == [21, 65, 33]
-    assert made["voxel_size_um"] == [1.0, 0.325, 0.65]
+    assert made["voxel_size"] == [1.0, 0.325, 0.65]
 
 
 def test_the_convolution_is_the_plain_one_without_wrapping(psf):
@@ -162,7 +162,7 @@ def test_acquire_refuses_in_words(psf, changes, said):
         (np.ones((8, 8, 8)), {"specimen": "actin"}, "nuclei, membranes, light_sheet"),
         (np.ones((8, 8, 8)), {"sheet_fwhm_um": 2.0}, "no sheet"),
         (np.ones((8, 8, 8)), {"specimen": "light_sheet", "sheet_fwhm_um": 0.0}, "above 0"),
-        (np.ones((8, 8, 8)), {"voxel_size_um": -0.1}, "above 0"),
+        (np.ones((8, 8, 8)), {"voxel_size": -0.1}, "above 0"),
     ],
 )
 def test_surrogates_refuse_in_words(truth, options, said):

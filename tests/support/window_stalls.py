@@ -115,7 +115,7 @@ def measure(model: str) -> dict[str, float]:
     begin = time.monotonic()
     panel.form.method.value = "richardson-lucy"
     # Fine pixels and a wide cone: seconds of Fourier transforms.
-    optics = {"numerical_aperture": "1.2", "emission_um": "0.525", "voxel_size_um": "0.3, 0.02, 0.02"}
+    optics = {"numerical_aperture": "1.2", "emission_um": "0.525", "voxel_size": "0.3, 0.02, 0.02"}
     for name, text in {**optics, "shape": "23, 63, 63"}.items():
         panel.form.psf.lines[name].value = text
     settle(0.5)

@@ -90,7 +90,7 @@ def psf(
     }
     with interruptible(), fitting_memory(sizes):
         try:
-            image = make_psf(microscope.value, sizes, voxel_size_um=steps, **optics)  # type: ignore[arg-type]
+            image = make_psf(microscope.value, sizes, voxel_size=steps, **optics)  # type: ignore[arg-type]
             out.parent.mkdir(parents=True, exist_ok=True)
             write_image(
                 out,

@@ -98,7 +98,7 @@ def simulate(
             phantom = make_phantom(sizes, rng=seed)
             if surrogate:
                 sample = make_surrogate(
-                    phantom, surrogate.value, voxel_size_um=steps, sheet_fwhm_um=sheet_fwhm, rng=seed
+                    phantom, surrogate.value, voxel_size=steps, sheet_fwhm_um=sheet_fwhm, rng=seed
                 )
             else:
                 sample = degrade(

@@ -13,6 +13,10 @@ import torch
 from napari_lucyd.compute.host_memory import free_host_memory
 from napari_lucyd.errors import BlockTooLarge, DeconvolutionError, OutOfMemory
 
+# Memory of a run whatever its blocks' size: torch's own buffers and code, and some planes of each layer that
+# compiled kernels keep. benchmarks/estimates.py: at most 122 MiB.
+FIXED_BYTES = 2**27
+
 
 @dataclass(frozen=True)
 class Device:

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
         method_from_recipe,
     )
     from napari_lucyd.deconvolution.image.axes import Axes, name_axes
+    from napari_lucyd.deconvolution.image.source import Source
     from napari_lucyd.deconvolution.job import Job
     from napari_lucyd.deconvolution.recipe import model_from_recipe, options_from_recipe
     from napari_lucyd.deconvolution.result import Progress, Result
+    from napari_lucyd.deconvolution.statistics.noise import estimate_noise
     from napari_lucyd.deconvolution.statistics.scaling import Statistics
     from napari_lucyd.errors import Cancelled, DeconvolutionError, OutOfMemory
 
@@ -38,11 +40,13 @@ _HOMES = {
     "Progress": "deconvolution.result",
     "Result": "deconvolution.result",
     "RichardsonLucy": "deconvolution.classical.methods",
+    "Source": "deconvolution.image.source",
     "Statistics": "deconvolution.statistics.scaling",
     "Wiener": "deconvolution.classical.methods",
     "check_psf_steps": "deconvolution.classical.methods",
     "choose_device": "compute.device",
     "deconvolve": "deconvolution.api",
+    "estimate_noise": "deconvolution.statistics.noise",
     "make_method": "deconvolution.classical.methods",
     "method_from_recipe": "deconvolution.classical.methods",
     "model_from_recipe": "deconvolution.recipe",
@@ -65,11 +69,13 @@ __all__ = [
     "Progress",
     "Result",
     "RichardsonLucy",
+    "Source",
     "Statistics",
     "Wiener",
     "check_psf_steps",
     "choose_device",
     "deconvolve",
+    "estimate_noise",
     "make_method",
     "method_from_recipe",
     "model_from_recipe",

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from napari_lucyd.deconvolution.image.source import Source
+from napari_lucyd.deconvolution import Source
 
 
 class Projections(NamedTuple):

@@ -32,7 +32,7 @@ def make_psf(
     numerical_aperture: float,
     refractive_index: float,
     emission_um: float,
-    voxel_size_um: float | Sequence[float],
+    voxel_size: float | Sequence[float],
     excitation_um: float | None = None,
     pinhole_airy: float | None = None,
     sheet_fwhm_um: float | None = None,
@@ -58,7 +58,7 @@ def make_psf(
         n of immersion and specimen: 1.0 air, 1.33 water, 1.515 oil.
     emission_um
         Wavelength λ of the detected light in vacuum, in µm.
-    voxel_size_um
+    voxel_size
         Along (Z, Y, X), or (Y, X), in µm; one number for all.
     excitation_um
         Confocal, needed there: wavelength of the laser in vacuum, in µm.
@@ -85,7 +85,7 @@ def make_psf(
     --------
     >>> import napari_lucyd as nl
     >>> psf = nl.make_psf("widefield", (31, 31, 31), numerical_aperture=0.8, refractive_index=1.33,
-    ...                   emission_um=0.525, voxel_size_um=0.1625)
+    ...                   emission_um=0.525, voxel_size=0.1625)
     >>> psf.shape, round(float(psf.sum()), 4)
     ((31, 31, 31), 1.0)
     """
@@ -94,7 +94,7 @@ def make_psf(
     sizes = tuple(int(n) for n in shape)
     if len(sizes) not in (2, 3) or any(n < 1 or n % 2 == 0 for n in sizes):
         raise ValueError(f"The shape is {tuple(shape)}; a PSF has (Z, Y, X) or (Y, X), odd numbers all.")
-    voxel = voxel_sizes(voxel_size_um, len(sizes))
+    voxel = voxel_sizes(voxel_size, len(sizes))
     _check_optics(numerical_aperture, refractive_index, emission_um)
     _check_kind(kind, excitation_um=excitation_um, pinhole_airy=pinhole_airy, sheet_fwhm_um=sheet_fwhm_um)
 
@@ -150,13 +150,13 @@ def light_at_the_edge(psf: npt.ArrayLike) -> float | None:
     return float(psf[0].sum()) / focus if focus > 0 else None
 
 
-def voxel_sizes(voxel_size_um: float | Sequence[float], ndim: int) -> tuple[float, ...]:
+def voxel_sizes(voxel_size: float | Sequence[float], ndim: int) -> tuple[float, ...]:
     """One size in µm for each axis, from one number or one an axis."""
-    given = np.atleast_1d(np.asarray(voxel_size_um, np.float64)).tolist()
+    given = np.atleast_1d(np.asarray(voxel_size, np.float64)).tolist()
     sizes = tuple(given * ndim if len(given) == 1 else given)
     if len(sizes) != ndim or not all(0 < size < math.inf for size in sizes):
         raise ValueError(
-            f"The voxel size is {voxel_size_um} µm; it has to be one number above 0, or {ndim} of them."
+            f"The voxel size is {voxel_size} µm; it has to be one number above 0, or {ndim} of them."
         )
     return sizes
 

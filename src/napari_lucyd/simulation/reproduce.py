@@ -109,4 +109,5 @@ def _optics(record: Mapping[str, Any]) -> dict[str, Any]:
         name = record.get("layer") or record.get("file")
         where = f"was “{name}”" if name else "is not recorded"
         raise ValueError(f"The PSF {where} and cannot be computed from the optics: give it as psf.")
-    return dict(record)
+    # Files of version 0.1 call the voxel size by its unit.
+    return {"voxel_size" if name == "voxel_size_um" else name: value for name, value in record.items()}

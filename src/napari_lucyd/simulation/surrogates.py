@@ -49,7 +49,7 @@ def make_surrogate(
     truth: npt.ArrayLike,
     specimen: SpecimenKind = "nuclei",
     *,
-    voxel_size_um: float | Sequence[float] = VOXEL_UM,
+    voxel_size: float | Sequence[float] = VOXEL_UM,
     sheet_fwhm_um: float | None = None,
     rng: int = 0,
     progress: Callable[[int, int], object] | None = None,
@@ -67,7 +67,7 @@ def make_surrogate(
     specimen
         ``"nuclei"``: emission 525 nm, 5 photons a unit of intensity. ``"membranes"``: 607 nm, 1 photon a
         unit. ``"light_sheet"``: nuclei lit by a Gaussian sheet that moves with the focus.
-    voxel_size_um
+    voxel_size
         Of the truth along (Z, Y, X), in µm; one number for all.
     sheet_fwhm_um
         Light sheet: its thickness, full width at half maximum, in µm; 3.5 where None (the paper's other
@@ -92,7 +92,7 @@ def make_surrogate(
     --------
     >>> import napari_lucyd as nl
     >>> phantom = nl.make_phantom((20, 32, 32), rng=1)
-    >>> sample = nl.make_surrogate(phantom, "membranes", voxel_size_um=(0.6, 0.3, 0.3), rng=1)
+    >>> sample = nl.make_surrogate(phantom, "membranes", voxel_size=(0.6, 0.3, 0.3), rng=1)
     >>> sample.image.shape, sample.parameters["psf"]["emission_um"]
     ((20, 32, 32), 0.607)
     """
@@ -108,7 +108,7 @@ def make_surrogate(
     if sheet_fwhm_um is not None and specimen != "light_sheet":
         raise ValueError(f"sheet_fwhm_um is {sheet_fwhm_um}, but {specimen} have no sheet: leave it out.")
     sheet = (SHEET_FWHM_UM if sheet_fwhm_um is None else sheet_fwhm_um) if specimen == "light_sheet" else None
-    voxel = voxel_sizes(voxel_size_um, 3)
+    voxel = voxel_sizes(voxel_size, 3)
     preset = _PRESETS[specimen]
     optics: dict[str, Any] = {
         "kind": "light_sheet" if specimen == "light_sheet" else "widefield",
@@ -116,7 +116,7 @@ def make_surrogate(
         "numerical_aperture": NUMERICAL_APERTURE,
         "refractive_index": REFRACTIVE_INDEX,
         "emission_um": preset.emission_um,
-        "voxel_size_um": list(voxel),
+        "voxel_size": list(voxel),
         "sheet_fwhm_um": None if sheet is None else float(sheet),
     }
     sample = acquire(
@@ -131,7 +131,7 @@ def make_surrogate(
     return Degraded(sample.image, sample.truth, {"surrogate": specimen, **sample.parameters})
 
 
-def psf_shape(voxel_size_um: Sequence[float]) -> tuple[int, ...]:
+def psf_shape(voxel_size: Sequence[float]) -> tuple[int, ...]:
     """Of a surrogate's PSF, in voxels.
 
     Examples
@@ -139,7 +139,7 @@ def psf_shape(voxel_size_um: Sequence[float]) -> tuple[int, ...]:
     >>> psf_shape((0.325, 0.1625, 0.1625))
     (65, 127, 127)
     """
-    return tuple(2 * round(PSF_REACH_UM / step) + 1 for step in voxel_size_um)
+    return tuple(2 * round(PSF_REACH_UM / step) + 1 for step in voxel_size)
 
 
 def acquire(
@@ -187,7 +187,7 @@ def acquire(
     >>> import napari_lucyd as nl
     >>> from napari_lucyd.simulation import acquire
     >>> psf = nl.make_psf("gaussian", (9, 9), numerical_aperture=0.8, refractive_index=1.33,
-    ...                   emission_um=0.525, voxel_size_um=0.1625)
+    ...                   emission_um=0.525, voxel_size=0.1625)
     >>> sample = acquire(nl.make_phantom((32, 32)), psf, background=30, photons_per_unit=5, read_noise=0.5)
     >>> sample.image.shape
     (32, 32)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from napari_lucyd.deconvolution.statistics.noise import estimate_noise
+from napari_lucyd.deconvolution import estimate_noise
 from napari_lucyd.networks import LUCYD, Network, centre_update_term, division_share
 from napari_lucyd.simulation import make_psf, make_surrogate
 from napari_lucyd.training.config import DataConfig

@@ -68,7 +68,7 @@ def test_richardson_lucy_with_a_psf_from_the_optics_equals_deconvolve(panel, add
     results = run()
     assert list(results) == ["output"]
     output = results["output"]
-    psf = nl.make_psf("widefield", (7, 15, 17), voxel_size_um=STEPS, **OPTICS)
+    psf = nl.make_psf("widefield", (7, 15, 17), voxel_size=STEPS, **OPTICS)
     method = nl.RichardsonLucy(psf, num_iter=4, background=20, total_variation=0.002)
     np.testing.assert_array_equal(output.data, nl.deconvolve(layer.data, method, device="cpu").output)
     assert output.name == "image 0 – output (richardson-lucy)"
@@ -77,7 +77,7 @@ def test_richardson_lucy_with_a_psf_from_the_optics_equals_deconvolve(panel, add
     recipe = output.metadata[METADATA_KEY]
     assert recipe["method"]["iterations"] == [4]
     assert recipe["psf"]["origin"]["optics"]["numerical_aperture"] == 0.8
-    assert recipe["psf"]["origin"]["voxel_size_um"] == list(STEPS)
+    assert recipe["psf"]["origin"]["voxel_size"] == list(STEPS)
     assert panel.form.progress.max == panel.form.progress.value == 1
     assert "7 × 15 × 17 voxels of 0.3 × 0.1 × 0.1 µm" in panel.form.psf.about.text()
 
@@ -119,7 +119,7 @@ def test_several_series_in_one_run_with_a_psf_from_a_layer(panel, add_image, cla
 def test_a_plane_gets_the_plane_in_focus(panel, add_image, classical, run):
     layer = add_image((30, 32), scale=(100, 100), units=("nm", "nm"))
     classical({"shape": "9"})
-    psf = nl.make_psf("widefield", (9, 9), voxel_size_um=0.1, **OPTICS)
+    psf = nl.make_psf("widefield", (9, 9), voxel_size=0.1, **OPTICS)
     expected = nl.deconvolve(layer.data, nl.RichardsonLucy(psf), device="cpu").output
     np.testing.assert_array_equal(run()["output"].data, expected)
     # So does a film of planes, once its axes are corrected.
@@ -191,7 +191,7 @@ def test_the_live_preview_is_off_for_classical_methods_and_says_why(
     ready()
     panel.form.preview.setChecked(True)
     qtbot.waitUntil(lambda: any(is_preview(entry) for entry in panel.viewer.layers), timeout=20_000)
-    classical({"voxel_size_um": 0.1})
+    classical({"voxel_size": 0.1})
     assert not any(is_preview(entry) for entry in panel.viewer.layers)
     assert not panel.form.preview.isEnabled()
     assert "Richardson-Lucy each voxel depends on all" in panel.form.preview_note.text()
@@ -268,11 +268,11 @@ def test_what_is_missing_or_wrong_is_told_before_run(panel, add_image, classical
     says("PSF from the optics: write NA")
     classical({}, "wiener")
     says("“image 0” has no unit of length")
-    form.psf.lines["voxel_size_um"].value = "0.3, wide"
+    form.psf.lines["voxel_size"].value = "0.3, wide"
     says("'0.3, wide' is not understood")
-    form.psf.lines["voxel_size_um"].value = "0.3, 0.1"
+    form.psf.lines["voxel_size"].value = "0.3, 0.1"
     says("3 of them")
-    form.psf.lines["voxel_size_um"].value = "0.3, 0.1, 0.1"
+    form.psf.lines["voxel_size"].value = "0.3, 0.1, 0.1"
     ready()
     assert form.run.enabled
     form.psf.microscope.value = "confocal"
@@ -330,7 +330,7 @@ def test_a_psf_from_the_optics_can_be_seen_and_saved(panel, add_image, classical
         panel.form.psf.show_layer.native.click()
         qtbot.waitUntil(lambda n=number: sum(map(is_psf, panel.viewer.layers)) == n, timeout=20_000)
         layer = panel.viewer.layers[-1]
-        expected = nl.make_psf(microscope, (5, 7, 7), voxel_size_um=STEPS, **OPTICS, **own)
+        expected = nl.make_psf(microscope, (5, 7, 7), voxel_size=STEPS, **OPTICS, **own)
         np.testing.assert_array_equal(layer.data, expected)
         np.testing.assert_allclose(layer.scale, STEPS)
         assert [str(unit) for unit in layer.units] == ["micrometer"] * 3
@@ -345,7 +345,7 @@ def test_a_psf_from_the_optics_can_be_seen_and_saved(panel, add_image, classical
 
 
 def test_a_psf_needs_no_image(panel, classical, qtbot):
-    classical({"voxel_size_um": "0.1", "shape": "9"})
+    classical({"voxel_size": "0.1", "shape": "9"})
     panel.form.psf.show_layer.native.click()
     qtbot.waitUntil(lambda: len(panel.viewer.layers) == 1, timeout=20_000)
     assert panel.viewer.layers[0].data.shape == (9, 9, 9)
@@ -355,10 +355,10 @@ def test_a_psf_needs_no_image(panel, classical, qtbot):
     origin = panel.psf.source().load(None, "ZYX").origin
     assert origin["layer"] == "PSF Widefield NA 0.8"
     assert origin["optics"] == {"microscope": "widefield", **OPTICS}
-    assert origin["voxel_size_um"] == [0.1, 0.1, 0.1]
+    assert origin["voxel_size"] == [0.1, 0.1, 0.1]
     panel.form.psf.kind.value = "optics"
     panel.viewer.layers.clear()
-    panel.form.psf.lines["voxel_size_um"].value = ""
+    panel.form.psf.lines["voxel_size"].value = ""
     panel.form.psf.show_layer.native.click()
     qtbot.waitUntil(
         lambda: "no image to take the voxel size from" in panel.form.status.text(), timeout=20_000

@@ -158,12 +158,12 @@ def test_optics_and_surrogates_can_be_repeated(phantom, made):
     form.lines["photons"].value = "not looked at, as it is hidden"
     form.lines["photons_per_unit"].value = "2"
     form.z_step.value = form.pixel.value = "0.6"
-    assert form.psf.isVisible() and not form.psf.lines["voxel_size_um"].native.isVisible()
+    assert form.psf.isVisible() and not form.psf.lines["voxel_size"].native.isVisible()
     form.psf.microscope.value = "confocal"
     layers = made()
     parameters = recipe(layers["image"])
     assert (parameters["psf"]["kind"], parameters["psf"]["excitation_um"]) == ("confocal", 0.488)
-    assert parameters["psf"]["voxel_size_um"] == [0.6] * 3
+    assert parameters["psf"]["voxel_size"] == [0.6] * 3
     assert (parameters["photons_per_unit"], parameters["read_noise"]) == (2, 0.5)
     assert_repeatable(layers)
     assert_fits(layers["psf"], layers["image"])
@@ -198,7 +198,7 @@ def test_an_empty_field_is_background_and_noise():
 )
 def test_what_the_thread_makes_can_be_repeated(degradation, kind):
     own = {"confocal": {"excitation_um": 0.488}, "light_sheet": {"sheet_fwhm_um": 3.0}}.get(kind, {})
-    parameters = PhantomParameters(shape=SHAPE, voxel_size_um=(0.9, 0.6, 0.6), degradation=degradation)
+    parameters = PhantomParameters(shape=SHAPE, voxel_size=(0.9, 0.6, 0.6), degradation=degradation)
     *_, event = make(PhantomTask(parameters, replace(OPTICS, kind=kind, **own)), lambda: False)
     (image, keywords, _), (truth, _, _) = event.layers
     again = repeat_simulation(json.loads(json.dumps(keywords["metadata"][METADATA_KEY]["simulation"])))
@@ -290,7 +290,7 @@ def test_the_panel_opens_from_the_plugin_menu_and_says_what_make_would_do(make_n
         ({"shape": (10, 64, 64)}, "Shape: Z is 10; it has to be 20 or more, or 1 for a plane."),
         ({"shape": (1, 64, 8)}, "Shape: X is 8; it has to be 20 or more."),
         ({"shape": (1, 64, 64), "degradation": "nuclei"}, "A surrogate is a volume"),
-        ({"voxel_size_um": (0.1, 0.0, 0.0)}, "Voxel size: 0; it has to be above 0."),
+        ({"voxel_size": (0.1, 0.0, 0.0)}, "Voxel size: 0; it has to be above 0."),
         ({"spheres": 0, "ellipsoids": 0, "boxes": 0}, "“Optics and camera” makes an empty field."),
         ({"degradation": "optics", "read_noise": -1.0}, "Read noise: -1; it has to be 0 or more."),
         ({"degradation": "optics", "photons_per_unit": float("nan")}, "Photons: nan"),
@@ -318,8 +318,8 @@ def test_more_than_the_free_memory_is_refused(monkeypatch):
         {"photons": 100.0, "outputs": ("truth", "psf")},
         {"shape": (1, 256, 256)},
         {"degradation": "optics"},
-        {"degradation": "nuclei", "voxel_size_um": (0.4,) * 3, "outputs": ("truth", "psf")},
-        {"degradation": "light_sheet", "shape": (32, 40, 40), "voxel_size_um": (0.25,) * 3},
+        {"degradation": "nuclei", "voxel_size": (0.4,) * 3, "outputs": ("truth", "psf")},
+        {"degradation": "light_sheet", "shape": (32, 40, 40), "voxel_size": (0.25,) * 3},
     ],
     ids=str,
 )
@@ -337,9 +337,7 @@ def test_the_memory_is_what_was_said(choices):
 
 @pytest.mark.parametrize("degradation", DEGRADATIONS)
 def test_a_stop_ends_it_wherever_it_is(degradation):
-    task = PhantomTask(
-        PhantomParameters(shape=SHAPE, degradation=degradation, voxel_size_um=(1.0,) * 3), OPTICS
-    )
+    task = PhantomTask(PhantomParameters(shape=SHAPE, degradation=degradation, voxel_size=(1.0,) * 3), OPTICS)
     origins._made.clear()  # a PSF that is known is not computed again
     asked = []
     *_, last = make(task, lambda: bool(asked.append(1)))

@@ -72,7 +72,7 @@ class PhantomForm(QWidget):
             name: _whole("shape", size, 1) for name, size in zip("ZYX", defaults.shape, strict=True)
         }
         self.z_step, self.pixel = (
-            LineEdit(value=f"{defaults.voxel_size_um[axis]:g}", tooltip=_tooltip("voxel_size_um"))
+            LineEdit(value=f"{defaults.voxel_size[axis]:g}", tooltip=_tooltip("voxel_size"))
             for axis in (0, 1)
         )
         self.counts = {name: _whole(name, getattr(defaults, name), 0) for name in _COUNTS}
@@ -112,7 +112,7 @@ class PhantomForm(QWidget):
         rows = layout.form(group)
         layout.add(rows, _label("shape"), _named({name: box.native for name, box in self.shape.items()}))
         steps = _named({"Z": self.z_step.native, "YX": self.pixel.native})
-        layout.add(rows, _label("voxel_size_um"), layout.with_unit(steps, "µm"))
+        layout.add(rows, _label("voxel_size"), layout.with_unit(steps, "µm"))
         for name, box in self.counts.items():
             layout.add(rows, _label(name), layout.with_unit(box.native, "in 128³"))
         layout.add(rows, _label("rng"), self.seed.native)

@@ -81,16 +81,16 @@ class PhantomWidget(Panel):
             If one of them cannot be read; the message says which.
         """
         form = self.form
-        pixel = _length("voxel_size_um", form.pixel.value)
+        pixel = _length("voxel_size", form.pixel.value)
         # A plane has no step to the next.
-        z_step = _length("voxel_size_um", form.z_step.value) if form.z_step.enabled else pixel
+        z_step = _length("voxel_size", form.z_step.value) if form.z_step.enabled else pixel
         numbers: dict[str, Any] = {name: int(box.value) for name, box in form.counts.items()}
         # What is hidden is not looked at.
         for name in form.shown_lines():
             numbers[name] = _READERS[name](name, form.lines[name].value)
         return PhantomParameters(
             shape=tuple(int(box.value) for box in form.shape.values()),
-            voxel_size_um=(z_step, pixel, pixel),
+            voxel_size=(z_step, pixel, pixel),
             rng=int(form.seed.value),
             degradation=form.degradation.value,
             photometric=form.photometric.value,

@@ -35,7 +35,7 @@ class PhantomParameters:
         "Shape",
         f"Voxels along Z, Y and X, at least {SMALLEST}. A Z of 1 makes a plane, the middle one of a volume.",
     )
-    voxel_size_um: tuple[float, ...] = choice(
+    voxel_size: tuple[float, ...] = choice(
         (VOXEL_UM,) * 3,
         "Voxel size",
         "Z step and pixel size in µm: the layers' scale, and what optics are sampled on.",
@@ -104,7 +104,7 @@ class PhantomParameters:
     @property
     def steps(self) -> tuple[float, ...]:
         """The voxel size along the image's axes, in µm."""
-        return self.voxel_size_um[-len(self.sizes) :]
+        return self.voxel_size[-len(self.sizes) :]
 
     @property
     def axes(self) -> str:
@@ -140,7 +140,7 @@ class PhantomParameters:
                 f"A surrogate is a volume, as its haze comes from other planes: make Z {SMALLEST} or more, "
                 "or choose another degradation."
             )
-        self._above_zero("voxel_size_um", self.steps)
+        self._above_zero("voxel_size", self.steps)
         if self.degradation == BLUR:
             if not any(count_objects(self.sizes, **self.objects).values()):
                 raise ValueError(

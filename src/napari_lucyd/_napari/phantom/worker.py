@@ -140,7 +140,7 @@ def image(task: PhantomTask, truth: Phantom, ask: Ask) -> tuple[Degraded, Psf | 
         sample = make_surrogate(
             truth,
             made.degradation,  # type: ignore[arg-type]
-            voxel_size_um=made.steps,
+            voxel_size=made.steps,
             sheet_fwhm_um=sheet,
             rng=made.rng,
             progress=ask,
@@ -192,8 +192,8 @@ def psf_of(sample: Degraded, steps: tuple[float, ...], ask: Ask) -> Psf:
     if "blur_sigma" in made:
         origin = {"blur_sigma_voxels": made["blur_sigma"], "photometric": made["photometric"]}
         return Psf(values, "Gaussian", steps, "µm", origin)
-    optics = {name: value for name, value in made["psf"].items() if name not in ("shape", "voxel_size_um")}
-    origin = {"optics": optics_record(optics.pop("kind"), **optics), "voxel_size_um": list(steps)}
+    optics = {name: value for name, value in made["psf"].items() if name not in ("shape", "voxel_size")}
+    origin = {"optics": optics_record(optics.pop("kind"), **optics), "voxel_size": list(steps)}
     return Psf(values, made["surrogate"], steps, "µm", origin)
 
 

@@ -97,15 +97,11 @@ class PsfChoice(QObject):
             return FilePsf(self.form.path.value.strip())
         return self._from_optics()
 
-    def show_estimate(self, text: str, voxel_size_um: Sequence[float] | None) -> None:
+    def show_estimate(self, text: str, voxel_size: Sequence[float] | None) -> None:
         """Show the PSF of the image in words, and the image's voxel size in µm where it is known."""
         self.form.describe(text)
-        sizes = (
-            ", ".join(f"{step:.4g}" for step in voxel_size_um)
-            if voxel_size_um
-            else "for example 0.3, 0.1, 0.1"
-        )
-        self.form.lines["voxel_size_um"].native.setPlaceholderText(sizes)
+        sizes = ", ".join(f"{step:.4g}" for step in voxel_size) if voxel_size else "for example 0.3, 0.1, 0.1"
+        self.form.lines["voxel_size"].native.setPlaceholderText(sizes)
 
     def ask(self, *_: Any) -> None:
         """Ask for the PSF's file."""
@@ -169,7 +165,7 @@ class PsfChoice(QObject):
     def _from_optics(self) -> OpticsPsf:
         lines = {name: self.form.lines[name].value for name in self.form.shown_lines()}
         numbers: dict[str, Any] = {
-            "voxel_size_um": parse_steps(lines.pop("voxel_size_um", "")),
+            "voxel_size": parse_steps(lines.pop("voxel_size", "")),
             "shape": parse_sizes(label(OpticsPsf, "shape"), lines.pop("shape")),
         }
         for name, text in lines.items():

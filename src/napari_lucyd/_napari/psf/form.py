@@ -19,7 +19,7 @@ _LINES = {
     "excitation_um": ("for example 0.488", "µm", ("confocal",)),
     "pinhole_airy": ("1", "Airy", ("confocal",)),
     "sheet_fwhm_um": ("for example 2", "µm", ("light_sheet",)),
-    "voxel_size_um": ("", "µm", ()),
+    "voxel_size": ("", "µm", ()),
     "shape": ("automatic", "voxels", ()),
 }
 
@@ -109,4 +109,4 @@ class PsfForm(QGroupBox):
         """The numbers that the chosen microscope has."""
         microscope = self.microscope.value
         shown = [name for name, (_, _, own) in _LINES.items() if not own or microscope in own]
-        return [name for name in shown if name != "voxel_size_um" or self._asks_voxel_size]
+        return [name for name in shown if name != "voxel_size" or self._asks_voxel_size]

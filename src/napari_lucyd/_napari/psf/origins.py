@@ -100,7 +100,7 @@ class LayerPsf:
         """Read the layer; see `OpticsPsf.load`."""
         steps, unit = _stated(self.layer, "ZYX"[-len(self.layer.shape) :])
         entry = self.layer.metadata.get(METADATA_KEY)
-        made = {key: entry[key] for key in ("optics", "voxel_size_um") if key in entry} if entry else {}
+        made = {key: entry[key] for key in ("optics", "voxel_size") if key in entry} if entry else {}
         origin = {"layer": self.layer.name, **made}
         return Psf(np.asarray(self.layer.data), self.layer.name, steps, unit, origin)
 
@@ -158,7 +158,7 @@ class OpticsPsf:
     sheet_fwhm_um: float | None = choice(
         None, "Sheet", "Light sheet: its thickness in µm, full width at half maximum."
     )
-    voxel_size_um: tuple[float, ...] | None = choice(
+    voxel_size: tuple[float, ...] | None = choice(
         None,
         "Voxel size",
         "Z, Y, X in µm, of the image, for the PSF has to be sampled on its voxels. Empty: from the scale of "
@@ -197,7 +197,7 @@ class OpticsPsf:
         """
         letters = [name for name in "ZYX" if name in axes]
         sizes = None if source is None else [source.shape[axes.index(name)] for name in letters]
-        steps = self.voxel_size_um
+        steps = self.voxel_size
         if steps is None and source is not None:
             steps = source.voxel_size_um(axes)
         if steps is None:
@@ -205,8 +205,8 @@ class OpticsPsf:
             raise ValueError(f"{which} to take the voxel size from: write it under Voxel size, in µm.")
         steps = _for_axes(steps, len(letters))
         shape = _for_axes(self.shape or automatic_shape(sizes, len(letters)), len(letters))
-        values = _make(replace(self, voxel_size_um=steps, shape=shape), should_stop)
-        return Psf(values, self.title, steps, "µm", {"optics": self.record(), "voxel_size_um": list(steps)})
+        values = _make(replace(self, voxel_size=steps, shape=shape), should_stop)
+        return Psf(values, self.title, steps, "µm", {"optics": self.record(), "voxel_size": list(steps)})
 
     def optics(self) -> dict[str, float | None]:
         """Keywords of `make_psf`, but for the shape and the voxel size."""
@@ -225,7 +225,7 @@ class OpticsPsf:
             "kind": self.kind,
             "shape": list(psf.values.shape),
             **{name: value for name, value in self.optics().items() if value is not None},
-            "voxel_size_um": list(psf.steps or ()),
+            "voxel_size": list(psf.steps or ()),
         }
 
     def record(self) -> dict[str, Any]:
@@ -307,7 +307,7 @@ def _make(optics: OpticsPsf, should_stop: Stop) -> np.ndarray:
         values = make_psf(
             optics.kind,  # type: ignore[arg-type]
             optics.shape or (),
-            voxel_size_um=optics.voxel_size_um or (),
+            voxel_size=optics.voxel_size or (),
             progress=ask,
             **arguments,  # type: ignore[arg-type]
         )

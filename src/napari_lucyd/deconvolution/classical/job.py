@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_lucyd.compute.device import Device, free_memory, working_device
+from napari_lucyd.compute.device import FIXED_BYTES, Device, free_memory, working_device
 from napari_lucyd.deconvolution.arguments import RunArguments, check_outputs
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy
 from napari_lucyd.deconvolution.classical.run import ClassicalRun
 from napari_lucyd.deconvolution.classical.solvers import grid_shape, start
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.job import Job
-from napari_lucyd.deconvolution.learned.block_memory import _FIXED_BYTES
 from napari_lucyd.deconvolution.recipe import write_classical_recipe
 from napari_lucyd.deconvolution.statistics.scaling import Statistics
 from napari_lucyd.errors import OutOfMemory
@@ -215,7 +214,7 @@ def classical_bytes(method: ClassicalMethod, grid_voxels: int) -> int:
     each = _BYTES_PER_GRID_VOXEL[method.name]
     if isinstance(method, RichardsonLucy) and method.total_variation:
         each += _BYTES_FOR_TOTAL_VARIATION
-    return _FIXED_BYTES + each * grid_voxels
+    return FIXED_BYTES + each * grid_voxels
 
 
 def check_classical_outputs(outputs: Sequence[str] | None, method: ClassicalMethod) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from napari_lucyd.compute.device import Device
+from napari_lucyd.compute.device import FIXED_BYTES, Device
 from napari_lucyd.deconvolution.tiling.geometry import Geometry
 from napari_lucyd.deconvolution.tiling.tiles import choose_tile_shape
 from napari_lucyd.networks.network import Network
@@ -49,10 +49,6 @@ _MEMORY_COSTS = {
 # Where blocks are launched ahead, for each voxel: the input of the next one, and the four parts of the last.
 _AHEAD_BYTES = {"cuda": 20}
 
-# Whatever the block: torch's own buffers and code, and some planes of each layer that compiled kernels keep,
-# which together are no smaller for a small block. benchmarks/estimates.py: at most 122 MiB.
-_FIXED_BYTES = 2**27
-
 # Of the memory that is free, what a run may take: the rest is for whatever else starts meanwhile.
 _SHARE = 0.6
 
@@ -68,7 +64,7 @@ def memory_cost(network: Network, device: Device) -> str:
 
 def working_bytes(block_voxels: int, network: str, kind: str) -> int:
     """Memory that a network, as `appetite` has it, takes for blocks of a size on a device of ``kind``."""
-    return _FIXED_BYTES + _voxel_bytes(network, kind) * block_voxels
+    return FIXED_BYTES + _voxel_bytes(network, kind) * block_voxels
 
 
 def _voxel_bytes(network: str, kind: str) -> int:
@@ -78,7 +74,7 @@ def _voxel_bytes(network: str, kind: str) -> int:
 def largest_block(free_bytes: int, kind: str, network: str) -> int:
     """Voxels of its largest block on a device of ``kind`` with ``free_bytes`` of memory free."""
     found = _MEMORY_COSTS[network]
-    fits = int((_SHARE * free_bytes - _FIXED_BYTES) / _voxel_bytes(network, kind))
+    fits = int((_SHARE * free_bytes - FIXED_BYTES) / _voxel_bytes(network, kind))
     return max(0, min(fits, found.cpu_voxels if kind == "cpu" else found.gpu_voxels))
 
 
