@@ -13,13 +13,20 @@ if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Result, RichardsonLucy, Wiener, deconvolve, richardson_lucy, wiener
     from napari_lucyd.models import Model, list_models, load_model, save_model
     from napari_lucyd.out_of_core import deconvolve_to_zarr
-    from napari_lucyd.simulation import degrade, make_phantom, make_psf, make_surrogate
+    from napari_lucyd.simulation import (
+        Microscope,
+        degrade,
+        make_phantom,
+        make_psf,
+        make_surrogate,
+    )
 
 # On Linux torch then takes its large buffers in huge pages: faulting them in by 4 KiB costs a third of the
 # time of a run on the CPU. Torch reads it once, when it first allocates; so it is set before anything can.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 _HOMES = {
+    "Microscope": "simulation",
     "Model": "models",
     "Result": "deconvolution",
     "RichardsonLucy": "deconvolution",
@@ -38,6 +45,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Microscope",
     "Model",
     "Result",
     "RichardsonLucy",

@@ -1,6 +1,7 @@
 """Synthetic samples with a known truth: phantoms, PSFs, and what a microscope does to a sharp image."""
 
 from napari_lucyd.simulation.degradation import Degraded, blur_psf, degrade
+from napari_lucyd.simulation.microscope import Microscope
 from napari_lucyd.simulation.phantoms import Phantom, make_phantom
 from napari_lucyd.simulation.psf import make_psf
 from napari_lucyd.simulation.reproduce import repeat_simulation, simulated_psf
@@ -8,6 +9,7 @@ from napari_lucyd.simulation.surrogates import acquire, make_surrogate
 
 __all__ = [
     "Degraded",
+    "Microscope",
     "Phantom",
     "acquire",
     "blur_psf",

@@ -1,8 +1,8 @@
 """The light of a point through a microscope, by the Fourier transform of its pupil.
 
 Scalar theory [1]_: the field of a point at defocus z is the Fourier transform of an evenly filled pupil of
-radius NA/λ with the phase 2πz·sqrt((n/λ)² − f²). No aberrations, no polarisation, no difference in
-refractive index between specimen and immersion.
+radius NA/λ with the phase 2πz·sqrt((n/λ)² − f²). No polarisation; of the aberrations, those that are
+symmetric about the axis.
 
 References
 ----------
@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import fft, special
 
-FloatArray = npt.NDArray[np.float64]
+from napari_lucyd.simulation.aberration import Aberration, FloatArray, centre_of_light
 
 # The FFT repeats the field sideways. Its period is longer than the PSF by this many λ/NA, which keeps the
 # copies' rings out, and gives a pupil of at least this radius in samples, so that its steps are not seen.
@@ -30,10 +31,11 @@ MOST_SAMPLES = 2**24
 
 @dataclass(frozen=True)
 class Optics:
-    """An objective: its numerical aperture, and the refractive index of immersion and specimen."""
+    """An objective with the refractive index of its immersion, and the aberrations of the specimen."""
 
     numerical_aperture: float
     refractive_index: float
+    aberration: Aberration = field(default_factory=Aberration)
 
     @property
     def cosine(self) -> float:
@@ -50,11 +52,17 @@ def diffracted_light(
     pinhole_um: float,
     progress: Callable[[int, int], object] | None = None,
 ) -> FloatArray:
-    """Plane by plane: the emission's intensity, times that of the excitation where there is one."""
+    """Compute plane by plane the emission's intensity, times that of the excitation where there is one."""
     wavelengths = [emission_um] if excitation_um is None else [emission_um, excitation_um]
     coarse = coarseness(steps, optics, min(wavelengths))
     # The light of a point at this defocus fills a cone, geometrically.
     cone_um = shape[0] // 2 * steps[0] * optics.numerical_aperture / optics.cosine
+    focus_um = 0.0
+    if optics.aberration:
+        aperture, index = optics.numerical_aperture, optics.refractive_index
+        focus_um = centre_of_light(aperture, index, optics.aberration, tuple(wavelengths))
+        ends = (focus_um - shape[0] // 2 * steps[0], focus_um + shape[0] // 2 * steps[0])
+        cone_um = optics.aberration.spread(ends, aperture, index, max(wavelengths))
     margin_um = MARGIN * max(wavelengths) / optics.numerical_aperture + pinhole_um
     frequencies, window = [], []
     for size, step, over in zip(shape[1:], steps[1:], coarse, strict=True):
@@ -77,25 +85,46 @@ def diffracted_light(
     )
     pixel = y_pixel[:, None] * x_pixel
 
+    pupils = [_pupil(squared, optics, wavelength) for wavelength in wavelengths]
+
     planes: list[FloatArray] = []
-    number = shape[0] // 2 + 1
-    for index in range(number):
-        plane = _intensity(index * steps[0], squared, optics, emission_um)
+    # Without aberration, defocus up and down differ in the sign of the phase alone, which an intensity does
+    # not show.
+    first = -(shape[0] // 2) if optics.aberration else 0
+    number = shape[0] // 2 + 1 - first
+    for index in range(first, shape[0] // 2 + 1):
+        z_um = focus_um + index * steps[0]
+        plane = _intensity(z_um, squared, optics, emission_um, pupils[0])
         if excitation_um is not None:
-            plane = _filtered(plane, pinhole) * _intensity(index * steps[0], squared, optics, excitation_um)
+            excited = _intensity(z_um, squared, optics, excitation_um, pupils[1])
+            plane = _filtered(plane, pinhole) * excited
         if max(coarse) > 1:
             plane = _filtered(plane, pixel)
         planes.append(plane[np.ix_(*window)])
         if progress is not None:
             progress(len(planes), number)
-    # Defocus up and down differ in the sign of the phase alone, which an intensity does not show.
-    return np.stack([*planes[:0:-1], *planes])
+    return np.stack(planes if optics.aberration else [*planes[:0:-1], *planes])
 
 
-def _intensity(z_um: float, squared: FloatArray, optics: Optics, wavelength: float) -> FloatArray:
+def _pupil(squared: FloatArray, optics: Optics, wavelength: float) -> npt.NDArray[Any]:
+    """Return the light in the pupil: even, with the phase of the aberrations."""
+    aperture, aberration = optics.numerical_aperture, optics.aberration
+    if not aberration:
+        return np.asarray(squared <= (aperture / wavelength) ** 2)
+    inside = squared <= (aberration.cut_off(aperture) / wavelength) ** 2
+    path = aberration.path(np.sqrt(squared[inside]) * wavelength, aperture, wavelength)
+    pupil = np.zeros(squared.shape, np.complex128)
+    # The sign is that of a point below the cover glass: the objective's way to it is taken off.
+    pupil[inside] = np.exp(-2j * np.pi / wavelength * path)
+    return pupil
+
+
+def _intensity(
+    z_um: float, squared: FloatArray, optics: Optics, wavelength: float, pupil: npt.NDArray[Any]
+) -> FloatArray:
     inside = squared <= (optics.numerical_aperture / wavelength) ** 2
     axial = np.sqrt(np.where(inside, (optics.refractive_index / wavelength) ** 2 - squared, 0))
-    field = fft.ifft2(inside * np.exp(2j * np.pi * z_um * axial))
+    field = fft.ifft2(pupil * np.exp(2j * np.pi * z_um * axial))
     return np.asarray(field.real**2 + field.imag**2)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from napari_lucyd.simulation.diffraction import FloatArray, Optics, centred, coarseness, diffracted_light
+from napari_lucyd.simulation.aberration import Aberration, FloatArray
+from napari_lucyd.simulation.diffraction import Optics, centred, coarseness, diffracted_light
 from napari_lucyd.simulation.phantoms import FloatImage
 
 PsfKind = Literal["gaussian", "widefield", "confocal", "light_sheet"]
@@ -22,6 +23,8 @@ AXIAL_FWHM = 0.88
 AIRY_DIAMETER = 1.22
 # Of a confocal's pinhole where nothing is said.
 PINHOLE_AIRY = 1.0
+# Wavelengths RMS; an objective is called free of aberrations below 0.07, and has no focus left long before.
+MOST_SPHERICAL = 2.0
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 
 
@@ -36,11 +39,14 @@ def make_psf(
     excitation_um: float | None = None,
     pinhole_airy: float | None = None,
     sheet_fwhm_um: float | None = None,
+    sample_index: float | None = None,
+    depth_um: float | None = None,
+    spherical_aberration: float = 0.0,
     progress: Callable[[int, int], object] | None = None,
 ) -> FloatImage:
     """Compute a point-spread function from the optics.
 
-    Scalar theory without aberrations. Values are those at the voxels' centres; where pixels are coarser
+    Scalar theory. Values are those at the voxels' centres; where pixels are coarser
     than λ/(4 NA), so that samples would miss details, they are means over each pixel's area.
 
     Parameters
@@ -55,7 +61,8 @@ def make_psf(
     numerical_aperture
         NA of the objective, below the refractive index.
     refractive_index
-        n of immersion and specimen: 1.0 air, 1.33 water, 1.515 oil.
+        n of the immersion, and of the specimen unless `sample_index` is given: 1.0 air, 1.33 water, 1.515
+        oil.
     emission_um
         Wavelength λ of the detected light in vacuum, in µm.
     voxel_size
@@ -66,6 +73,14 @@ def make_psf(
         Confocal: diameter of the pinhole in Airy units of the emission, 1.22 λ/NA; 1 where None.
     sheet_fwhm_um
         Light sheet, needed there: thickness of the sheet, full width at half maximum, in µm.
+    sample_index
+        Refractive index of the specimen where it is another than the immersion's; needs `depth_um`. The
+        light of a point then has spherical aberration (Gibson and Lanni's phase), and what is steeper in
+        the immersion than total reflection allows is lost.
+    depth_um
+        How far below the cover glass the point lies, in µm; needs `sample_index`.
+    spherical_aberration
+        Primary spherical aberration besides, in wavelengths RMS (Noll's 11th Zernike polynomial).
     progress
         Called after each plane with the number done and that of all; not for a Gaussian, which takes no
         time. What it raises ends the computation.
@@ -73,8 +88,10 @@ def make_psf(
     Returns
     -------
     numpy.ndarray
-        Of `shape`, float32, not negative, sum 1, its maximum in the middle. What lies beyond the
-        shape is lost: a widefield PSF holds the same energy in every plane, however far from focus.
+        Of `shape`, float32, not negative, sum 1, its maximum in the middle. With an aberration it is not
+        symmetric along Z: its centre of mass above a tenth of its peak is in the middle, planes go deeper
+        into the specimen with their number, and the shift of the focus is left out. What lies beyond
+        the shape is lost: a widefield PSF holds the same energy in every plane, however far from focus.
 
     Raises
     ------
@@ -95,12 +112,15 @@ def make_psf(
     if len(sizes) not in (2, 3) or any(n < 1 or n % 2 == 0 for n in sizes):
         raise ValueError(f"The shape is {tuple(shape)}; a PSF has (Z, Y, X) or (Y, X), odd numbers all.")
     voxel = voxel_sizes(voxel_size, len(sizes))
-    _check_optics(numerical_aperture, refractive_index, emission_um)
-    _check_kind(kind, excitation_um=excitation_um, pinhole_airy=pinhole_airy, sheet_fwhm_um=sheet_fwhm_um)
+    check_optics(numerical_aperture, refractive_index, emission_um)
+    check_kind(kind, excitation_um=excitation_um, pinhole_airy=pinhole_airy, sheet_fwhm_um=sheet_fwhm_um)
+    aberration = checked_aberration(refractive_index, sample_index, depth_um, spherical_aberration)
+    if kind == "gaussian" and aberration:
+        raise ValueError("A gaussian PSF has no aberration: choose another kind, or leave it out.")
 
     # A plane is a volume of one Z, in focus, whatever its step.
     volume_shape, steps = (1, *sizes)[-3:], (1.0, *voxel)[-3:]
-    optics = Optics(numerical_aperture, refractive_index)
+    optics = Optics(numerical_aperture, refractive_index, aberration)
     if kind == "gaussian":
         psf = _gaussian(volume_shape, steps, optics, emission_um)
     else:
@@ -179,7 +199,33 @@ def _gaussian(
     return np.asarray(z[:, None, None] * y[:, None] * x)
 
 
-def _check_optics(numerical_aperture: float, refractive_index: float, emission_um: float) -> None:
+def checked_aberration(
+    refractive_index: float,
+    sample_index: float | None,
+    depth_um: float | None,
+    spherical_aberration: float = 0.0,
+) -> Aberration:
+    """Refuse numbers that cannot be; return the aberration that they make."""
+    if (sample_index is None) != (depth_um is None):
+        missing, given = ("depth_um", "sample_index") if depth_um is None else ("sample_index", "depth_um")
+        raise ValueError(f"{given} is given without {missing}: an index mismatch needs both.")
+    if sample_index is not None and not 1 <= sample_index < math.inf:
+        raise ValueError(
+            f"sample_index is {sample_index}; it has to be 1 or more (1.33 water, 1.45 glycerol)."
+        )
+    if depth_um is not None and not 0 <= depth_um < math.inf:
+        raise ValueError(f"depth_um is {depth_um}; it has to be 0 or more, in µm.")
+    if not abs(spherical_aberration) <= MOST_SPHERICAL:
+        raise ValueError(
+            f"spherical_aberration is {spherical_aberration}; it has to be between -{MOST_SPHERICAL:g} and "
+            f"{MOST_SPHERICAL:g} wavelengths."
+        )
+    index = None if sample_index == refractive_index else sample_index
+    return Aberration(index, depth_um or 0.0, float(spherical_aberration))
+
+
+def check_optics(numerical_aperture: float, refractive_index: float, emission_um: float) -> None:
+    """Refuse an objective or a wavelength that cannot be."""
     if not 0 < numerical_aperture < refractive_index < math.inf:
         raise ValueError(
             f"The numerical aperture is {numerical_aperture} and the refractive index {refractive_index}; "
@@ -188,7 +234,8 @@ def _check_optics(numerical_aperture: float, refractive_index: float, emission_u
     _check_length("emission_um", emission_um)
 
 
-def _check_kind(kind: PsfKind, **given: float | None) -> None:
+def check_kind(kind: PsfKind, **given: float | None) -> None:
+    """Refuse what a kind of PSF needs and lacks, or has no use for."""
     uses = {"confocal": ("excitation_um", "pinhole_airy"), "light_sheet": ("sheet_fwhm_um",)}
     for name, value in given.items():
         if name in uses.get(kind, ()):

@@ -1,0 +1,239 @@
+"""A microscope as a value: its PSF on any voxels, and its optical units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from napari_lucyd.simulation.diffraction import Optics
+from napari_lucyd.simulation.phantoms import FloatImage
+from napari_lucyd.simulation.psf import (
+    FWHM_PER_SIGMA,
+    PINHOLE_AIRY,
+    PsfKind,
+    check_kind,
+    check_optics,
+    checked_aberration,
+    make_psf,
+    voxel_sizes,
+)
+
+Modality = Literal["widefield", "confocal", "light-sheet"]
+
+_KINDS: dict[str, PsfKind] = {
+    "widefield": "widefield",
+    "confocal": "confocal",
+    "light-sheet": "light_sheet",
+    "light_sheet": "light_sheet",
+}
+# Axial reach of a PSF in units of λ/(n − sqrt(n² − NA²)). On the axis, light falls as 1/(πz)²: here to 1/400.
+_WIDEFIELD_REACH = 6.4
+# The excitation falls likewise, and a confocal's PSF is the product: here to 1/8,000.
+_CONFOCAL_REACH = 3.0
+# A Gaussian sheet holds 99.7 % of its light within three standard deviations.
+_SHEET_REACH = 3.0
+# Lateral reach beyond the cone of light, in λ/NA: three dark rings of an Airy disc, with 94 % of its light.
+_RINGS = 1.62
+
+
+@dataclass(frozen=True)
+class Microscope:
+    """A microscope, and how deep it looks into what.
+
+    Parameters
+    ----------
+    modality
+        ``"widefield"``, ``"confocal"`` or ``"light-sheet"``.
+    numerical_aperture
+        NA of the objective, below the refractive index.
+    refractive_index
+        n of the immersion, and of the specimen unless `sample_index` is given: 1.0 air, 1.33 water, 1.515
+        oil.
+    emission_um
+        Wavelength λ of the detected light in vacuum, in µm.
+    excitation_um
+        Confocal, needed there: wavelength of the laser in vacuum, in µm.
+    pinhole_airy
+        Confocal: diameter of the pinhole in Airy units of the emission, 1.22 λ/NA; 1 where None.
+    sheet_fwhm_um
+        Light sheet, needed there: thickness of the sheet, full width at half maximum, in µm.
+    sample_index
+        Refractive index of the specimen where it is another than the immersion's; needs `depth_um`.
+    depth_um
+        How far below the cover glass the specimen is looked at, in µm; needs `sample_index`.
+
+    Raises
+    ------
+    ValueError
+        If a number is not possible, missing for this modality, or given though it has no use for it.
+
+    Examples
+    --------
+    >>> import napari_lucyd as nl
+    >>> microscope = nl.Microscope("widefield", numerical_aperture=1.4, refractive_index=1.515,
+    ...                            emission_um=0.525)
+    >>> microscope.psf((0.2, 0.1, 0.1), shape=(15, 31, 31)).shape
+    (15, 31, 31)
+    >>> [round(unit, 3) for unit in microscope.optical_units]
+    [0.561, 0.375, 0.375]
+    """
+
+    modality: Modality
+    _: KW_ONLY
+    numerical_aperture: float
+    refractive_index: float
+    emission_um: float
+    excitation_um: float | None = None
+    pinhole_airy: float | None = None
+    sheet_fwhm_um: float | None = None
+    sample_index: float | None = None
+    depth_um: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.modality not in _KINDS:
+            raise ValueError(
+                f"The microscope is {self.modality!r}; use one of {', '.join(get_args(Modality))}."
+            )
+        object.__setattr__(self, "modality", self.modality.replace("_", "-"))
+        check_optics(self.numerical_aperture, self.refractive_index, self.emission_um)
+        check_kind(
+            self._kind,
+            excitation_um=self.excitation_um,
+            pinhole_airy=self.pinhole_airy,
+            sheet_fwhm_um=self.sheet_fwhm_um,
+        )
+        checked_aberration(self.refractive_index, self.sample_index, self.depth_um)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Plain JSON data that makes it again: ``Microscope(**parameters)``."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def optical_units(self) -> tuple[float, float, float]:
+        """Lengths along (Z, Y, X) in µm, λ/(n − sqrt(n² − NA²)) and λ/NA, in which all objectives are alike.
+
+        With voxels of the same size in these units, the PSF hardly depends on NA, index and wavelength.
+        """
+        lateral = self.emission_um / self.numerical_aperture
+        return (self.emission_um / (self.refractive_index - self._optics.cosine), lateral, lateral)
+
+    def in_optical_units(self, voxel_size: float | Sequence[float]) -> tuple[float, ...]:
+        """Convert a voxel size to optical units.
+
+        Parameters
+        ----------
+        voxel_size
+            Along (Z, Y, X), or (Y, X), in µm; one number for all of three axes.
+
+        Returns
+        -------
+        tuple of float
+            As many numbers, without a unit. An image is sampled finely enough where Y and X are below 0.25
+            and Z is below 0.5.
+        """
+        voxel = _voxels(voxel_size)
+        return tuple(size / unit for size, unit in zip(voxel, self.optical_units[-len(voxel) :], strict=True))
+
+    def psf_shape(self, voxel_size: float | Sequence[float]) -> tuple[int, ...]:
+        """Choose the shape of a PSF that leaves little of its light out.
+
+        Along Z it reaches to where the light on the axis is 1/400 of that in focus (widefield), the PSF of
+        a confocal 1/8,000, or a sheet three standard deviations away. A widefield's planes all hold the same
+        light, however far away; what is further out is so even that a background describes it. Along Y and X
+        the cone of light fits in, and three dark rings of the Airy disc around it.
+
+        Parameters
+        ----------
+        voxel_size
+            Along (Z, Y, X), or (Y, X) for the plane in focus alone, in µm; one number for all of three axes.
+
+        Returns
+        -------
+        tuple of int
+            Odd numbers, as many as sizes.
+        """
+        voxel = _voxels(voxel_size)
+        axial, lateral, _ = self.optical_units
+        if self.modality == "confocal":
+            open_pinhole = max(1.0, self.pinhole_airy or PINHOLE_AIRY)
+            reach = min(_WIDEFIELD_REACH, _CONFOCAL_REACH * open_pinhole) * axial
+        elif self.sheet_fwhm_um is not None:
+            reach = min(_WIDEFIELD_REACH * axial, _SHEET_REACH * self.sheet_fwhm_um / FWHM_PER_SIGMA)
+        else:
+            reach = _WIDEFIELD_REACH * axial
+        reach += self._focal_spread()
+        cone = reach * self.numerical_aperture / self._optics.cosine if len(voxel) == 3 else 0.0
+        around = cone + _RINGS * lateral
+        return tuple(
+            2 * math.ceil(length / size) + 1
+            for length, size in zip((reach, around, around)[-len(voxel) :], voxel, strict=True)
+        )
+
+    def psf(
+        self,
+        voxel_size: float | Sequence[float],
+        shape: Sequence[int] | None = None,
+        *,
+        progress: Callable[[int, int], object] | None = None,
+    ) -> FloatImage:
+        """Compute the point-spread function on an image's voxels.
+
+        Parameters
+        ----------
+        voxel_size
+            Along (Z, Y, X), or (Y, X) for the plane in focus alone, in µm; one number for all of three axes.
+        shape
+            As many odd numbers; that of `psf_shape` where None.
+        progress
+            As `make_psf` takes it.
+
+        Returns
+        -------
+        numpy.ndarray
+            (Z, Y, X) or (Y, X), float32, not negative, sum 1; see `make_psf`.
+
+        Raises
+        ------
+        ValueError
+            If the voxel size or the shape is not possible.
+        """
+        voxel = _voxels(voxel_size)
+        optics = self.parameters
+        del optics["modality"]
+        sizes = self.psf_shape(voxel) if shape is None else shape
+        if len(sizes) != len(voxel):
+            raise ValueError(
+                f"The shape is {tuple(sizes)} and the voxel size {voxel} µm; give as many numbers for both."
+            )
+        return make_psf(self._kind, sizes, voxel_size=voxel, progress=progress, **optics)
+
+    def _focal_spread(self) -> float:
+        """Return how far apart in µm rays from a specimen of another index come to a focus."""
+        if self.sample_index is None or self.depth_um is None:
+            return 0.0
+        # Of four fifths of the light; the focus of the steepest rays may be infinitely far away.
+        steep = 0.9 * min(self.numerical_aperture, self.sample_index)
+        ratios = [
+            math.sqrt((self.refractive_index**2 - r**2) / (self.sample_index**2 - r**2)) for r in (0.0, steep)
+        ]
+        return self.depth_um * abs(ratios[1] - ratios[0])
+
+    @property
+    def _kind(self) -> PsfKind:
+        return _KINDS[self.modality]
+
+    @property
+    def _optics(self) -> Optics:
+        return Optics(self.numerical_aperture, self.refractive_index)
+
+
+def _voxels(voxel_size: float | Sequence[float]) -> tuple[float, ...]:
+    """Return two or three sizes in µm; three where one number is given."""
+    given = np.size(voxel_size)
+    return voxel_sizes(voxel_size, 2 if given == 2 else 3)
