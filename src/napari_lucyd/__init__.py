@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         degrade,
         make_phantom,
         make_psf,
+        make_structures,
         make_surrogate,
     )
 
@@ -38,6 +39,7 @@ _HOMES = {
     "load_model": "models",
     "make_phantom": "simulation",
     "make_psf": "simulation",
+    "make_structures": "simulation",
     "make_surrogate": "simulation",
     "richardson_lucy": "deconvolution",
     "save_model": "models",
@@ -57,6 +59,7 @@ __all__ = [
     "load_model",
     "make_phantom",
     "make_psf",
+    "make_structures",
     "make_surrogate",
     "richardson_lucy",
     "save_model",

@@ -1,11 +1,13 @@
 """Synthetic samples with a known truth: phantoms, PSFs, and what a microscope does to a sharp image."""
 
+from napari_lucyd.simulation.acquisition import acquire
 from napari_lucyd.simulation.degradation import Degraded, blur_psf, degrade
 from napari_lucyd.simulation.microscope import Microscope
 from napari_lucyd.simulation.phantoms import Phantom, make_phantom
 from napari_lucyd.simulation.psf import make_psf
 from napari_lucyd.simulation.reproduce import repeat_simulation, simulated_psf
-from napari_lucyd.simulation.surrogates import acquire, make_surrogate
+from napari_lucyd.simulation.structures import make_structures
+from napari_lucyd.simulation.surrogates import make_surrogate
 
 __all__ = [
     "Degraded",
@@ -16,6 +18,7 @@ __all__ = [
     "degrade",
     "make_phantom",
     "make_psf",
+    "make_structures",
     "make_surrogate",
     "repeat_simulation",
     "simulated_psf",

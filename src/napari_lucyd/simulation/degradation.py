@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,10 @@ from napari_lucyd.simulation.phantoms import FloatImage, gaussian_kernel
 # The authors' blur: a 7x7x7 kernel whatever its sigma, so that the effective sigma is 0.46, 1.00, 1.18,
 # 1.41 and 1.64 for a nominal 0.5, 1.0, 1.2, 1.5 and 2.0.
 KERNEL_SIZE = 7
+NoiseReference = Literal["truth", "image"]
+# Of a hot pixel, over the range of the blurred image; and what sets its generator apart from the noise's.
+_HEAT = (0.2, 2.0)
+_HOT_PIXELS = 1
 # Beyond four sigma a Gaussian holds 6e-5 of its weight.
 REACH = 4.0
 
@@ -96,6 +100,8 @@ def degrade(
     noise_sigma: float = 15 / 255,
     photons: float | None = None,
     photometric: bool = False,
+    noise_reference: NoiseReference = "truth",
+    hot_pixels: int = 0,
     rng: int = 0,
 ) -> Degraded:
     """Blur an image and add noise.
@@ -111,14 +117,22 @@ def degrade(
     blur_sigma
         Standard deviation of the Gaussian in voxels; one number, or one an axis.
     noise_sigma
-        Standard deviation of the normal (read) noise, as a share of the blurred image's range.
+        Standard deviation of the normal (read) noise, as a share of the range: see `noise_reference`.
     photons
         Expected photons at the brightest voxel of the blurred image: adds Poisson noise before the normal
-        noise. None adds none.
+        noise. None adds none. Live imaging has some tens, fixed specimens hundreds to thousands; the read
+        noise of a camera is 1 to 2 photoelectrons (sCMOS) or 5 to 10 (CCD), which over the photons is
+        `noise_sigma`.
     photometric
         Off, truth and image are each scaled by themselves, as the authors did. On, one scale, that
         of the truth, serves both, the kernel is not cut at 7 voxels and the border is reflected: flux
         is kept.
+    noise_reference
+        Whose range `noise_sigma` is a share of where `photometric` is on: ``"truth"``, or ``"image"``, the
+        blurred one, whose range is much smaller where objects are few and thin.
+    hot_pixels
+        Number of camera pixels that are too bright, in all planes of a volume, by 0.2 to 2 times the range
+        of the blurred image.
     rng
         Seed of the noise.
 
@@ -156,6 +170,13 @@ def degrade(
         "photometric": bool(photometric),
         "rng": int(rng),
     }
+    if noise_reference not in get_args(NoiseReference):
+        raise ValueError(f"noise_reference is {noise_reference!r}; use 'truth' or 'image'.")
+    # Records of samples made before these were there stay as they are.
+    if noise_reference != "truth":
+        parameters["noise_reference"] = noise_reference
+    if checked_hot_pixels(hot_pixels, sharp.shape):
+        parameters["hot_pixels"] = operator.index(hot_pixels)
     made_by = getattr(truth, "parameters", None)
     if made_by:
         parameters["phantom"] = dict(made_by)
@@ -163,13 +184,47 @@ def degrade(
     sharp = scale_to_unit(sharp)
     image = blur(sharp, sigmas) if photometric else scale_to_unit(blur_truncated(sharp, sigmas))
     generator = np.random.default_rng(rng)
+    blurred_range = float(image.max() - image.min())
+    if photometric and noise_reference == "image":
+        noise_sigma *= blurred_range
     if photons is not None:
         # A voxel's expectation cannot be negative, which rounding in the blur may make of a zero.
         expected = np.maximum(image, 0) * (photons / float(image.max()))
         image = (generator.poisson(expected) * (float(image.max()) / photons)).astype(np.float32)
     if noise_sigma > 0:
         image = image + generator.normal(0, noise_sigma, image.shape).astype(np.float32)
-    return Degraded(image, sharp, parameters)
+    return Degraded(add_hot_pixels(image, hot_pixels, blurred_range, rng), sharp, parameters)
+
+
+def add_hot_pixels(image: FloatImage, count: int, brightness_range: float, seed: int) -> FloatImage:
+    """Brighten some pixels of the camera, which are the same in all planes.
+
+    Parameters
+    ----------
+    image
+        (Z, Y, X) or (Y, X).
+    count
+        Number of pixels; 0 returns the image as it is.
+    brightness_range
+        Hot pixels are brighter by 0.2 to 2 times this, evenly by the logarithm.
+    seed
+        Of the pixels; they leave the other noise of the same seed as it is.
+    """
+    if count == 0:
+        return image
+    generator = np.random.default_rng([seed, _HOT_PIXELS])
+    pixels = generator.choice(math.prod(image.shape[-2:]), count, replace=False)
+    flat = image.copy().reshape(*image.shape[:-2], -1)
+    flat[..., pixels] += (brightness_range * np.geomspace(*_HEAT, count)).astype(np.float32)
+    return flat.reshape(image.shape)
+
+
+def checked_hot_pixels(count: int, shape: Sequence[int]) -> int:
+    """Refuse a number of hot pixels that a camera of this shape cannot have."""
+    pixels = math.prod(shape[-2:])
+    if not 0 <= operator.index(count) <= pixels:
+        raise ValueError(f"hot_pixels is {count}; the camera has {pixels} pixels, so give 0 to {pixels}.")
+    return operator.index(count)
 
 
 def scale_to_unit(image: FloatImage) -> FloatImage:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy.typing as npt
 
+from napari_lucyd.simulation.acquisition import acquire
 from napari_lucyd.simulation.degradation import Degraded, blur_psf, degrade
-from napari_lucyd.simulation.phantoms import FloatImage, make_phantom
+from napari_lucyd.simulation.phantoms import FloatImage, Phantom, make_phantom
 from napari_lucyd.simulation.psf import make_psf
-from napari_lucyd.simulation.surrogates import acquire
+from napari_lucyd.simulation.structures import make_structures
 
 
 def repeat_simulation(parameters: Mapping[str, Any], *, psf: npt.ArrayLike | None = None) -> Degraded:
@@ -46,18 +47,20 @@ def repeat_simulation(parameters: Mapping[str, Any], *, psf: npt.ArrayLike | Non
     made = dict(parameters)
     if "phantom" not in made:
         reason = "are those of a sharp phantom, which make_phantom(**parameters) makes"
-        if "spheres" not in made:
+        if "kind" in made:
+            reason = "are those of a sharp specimen, which make_structures(**parameters) makes"
+        elif "spheres" not in made:
             reason = "name no phantom, so that the truth is not known"
         raise ValueError(f"The parameters {reason}; those of a degraded phantom are needed.")
     phantom, counts, z_step = made.pop("phantom"), made.pop("counts", None), made.pop("z_step", None)
     made.pop("surrogate", None)  # its numbers are all there
     if "blur_sigma" in made:
-        sample = degrade(make_phantom(**phantom), **made)
+        sample = degrade(_specimen(phantom), **made)
     else:
         record = made.pop("psf", {})
         if psf is None:
             psf = make_psf(**_optics(record))
-        sample = acquire(make_phantom(**phantom), psf, psf_parameters=record, **made)
+        sample = acquire(_specimen(phantom), psf, psf_parameters=record, **made)
     if counts is not None:
         sample = sample.in_counts(counts)
     if z_step is not None:
@@ -101,6 +104,11 @@ def simulated_psf(
     if "blur_sigma" in parameters:
         return blur_psf(parameters["blur_sigma"], photometric=parameters["photometric"])
     return make_psf(**_optics(parameters.get("psf", {})), progress=progress)
+
+
+def _specimen(parameters: Mapping[str, Any]) -> Phantom:
+    """Draw the truth again."""
+    return make_structures(**parameters) if "kind" in parameters else make_phantom(**parameters)
 
 
 def _optics(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,17 +7,16 @@ water, with the haze and the low noise that the batch statistics of the authors'
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft
 
+from napari_lucyd.simulation.acquisition import acquire
 from napari_lucyd.simulation.degradation import Degraded
-from napari_lucyd.simulation.phantoms import BACKGROUND, FloatImage
+from napari_lucyd.simulation.phantoms import BACKGROUND
 from napari_lucyd.simulation.psf import make_psf, voxel_sizes
 
 SpecimenKind = Literal["nuclei", "membranes", "light_sheet"]
@@ -51,6 +50,7 @@ def make_surrogate(
     *,
     voxel_size: float | Sequence[float] = VOXEL_UM,
     sheet_fwhm_um: float | None = None,
+    field_shape: Sequence[int] | None = None,
     rng: int = 0,
     progress: Callable[[int, int], object] | None = None,
 ) -> Degraded:
@@ -72,6 +72,9 @@ def make_surrogate(
     sheet_fwhm_um
         Light sheet: its thickness, full width at half maximum, in µm; 3.5 where None (the paper's other
         sheet is taken to be 2).
+    field_shape
+        The camera's field, in the middle of a truth that reaches beyond it, so that haze comes in from
+        outside; None is all of the truth. (Z, Y, X), or (Y, X) for a plane.
     rng
         Seed of the noise.
     progress
@@ -126,6 +129,7 @@ def make_surrogate(
         background=BACKGROUND,
         photons_per_unit=preset.photons_per_unit,
         read_noise=READ_NOISE,
+        field_shape=field_shape,
         rng=rng,
     )
     return Degraded(sample.image, sample.truth, {"surrogate": specimen, **sample.parameters})
@@ -140,125 +144,3 @@ def psf_shape(voxel_size: Sequence[float]) -> tuple[int, ...]:
     (65, 127, 127)
     """
     return tuple(2 * round(PSF_REACH_UM / step) + 1 for step in voxel_size)
-
-
-def acquire(
-    truth: npt.ArrayLike,
-    psf: npt.ArrayLike,
-    *,
-    background: float = 0.0,
-    photons_per_unit: float | None = None,
-    read_noise: float = 0.0,
-    rng: int = 0,
-    psf_parameters: Mapping[str, Any] | None = None,
-) -> Degraded:
-    """Image a sharp specimen through a PSF onto a camera, in the specimen's units.
-
-    Parameters
-    ----------
-    truth
-        (Z, Y, X) or (Y, X), not negative, the background included.
-    psf
-        With as many axes, odd sizes, centre in the middle, not negative; scaled to sum 1.
-    background
-        Intensity that goes on evenly beyond the borders, in the truth's units: nothing wraps around.
-    photons_per_unit
-        Expected photons for an intensity of 1: adds Poisson noise. None adds none.
-    read_noise
-        Standard deviation of the camera's normal noise: in photons, or in the truth's units without them.
-    rng
-        Seed of the noise.
-    psf_parameters
-        What made the PSF, as plain JSON data, for the parameters: keywords of `make_psf` make the sample
-        repeatable by `repeat_simulation`.
-
-    Returns
-    -------
-    Degraded
-        Image and truth, float32, in the truth's units; noise is not clipped.
-
-    Raises
-    ------
-    ValueError
-        If an image or a number is not possible.
-
-    Examples
-    --------
-    >>> import napari_lucyd as nl
-    >>> from napari_lucyd.simulation import acquire
-    >>> psf = nl.make_psf("gaussian", (9, 9), numerical_aperture=0.8, refractive_index=1.33,
-    ...                   emission_um=0.525, voxel_size=0.1625)
-    >>> sample = acquire(nl.make_phantom((32, 32)), psf, background=30, photons_per_unit=5, read_noise=0.5)
-    >>> sample.image.shape
-    (32, 32)
-    """
-    sharp, kernel = np.asarray(truth, np.float32), np.asarray(psf, np.float32)
-    for name, array in (("truth", sharp), ("psf", kernel)):
-        # Not a number fails the comparison, too.
-        if not (array.size and array.min() >= 0 and np.isfinite(array.max())):
-            raise ValueError(f"The {name} has to hold finite numbers that are not negative.")
-    if sharp.ndim not in (2, 3) or kernel.ndim != sharp.ndim or any(n % 2 == 0 for n in kernel.shape):
-        raise ValueError(
-            f"The truth has shape {sharp.shape} and the psf {kernel.shape}; both have to have (Z, Y, X) or "
-            "both (Y, X), and the psf odd sizes, for its middle voxel is its centre."
-        )
-    if kernel.max() == 0:
-        raise ValueError("The psf is zero everywhere; it has to have a sum to be scaled by.")
-    photons_fit = photons_per_unit is None or 0 < photons_per_unit < math.inf
-    if not (0 <= background < math.inf and 0 <= read_noise < math.inf and photons_fit):
-        raise ValueError(
-            f"background is {background}, photons_per_unit {photons_per_unit} and read_noise {read_noise}; "
-            "none can be negative, and photons have to be above 0 or None."
-        )
-    parameters: dict[str, Any] = {
-        "background": float(background),
-        "photons_per_unit": None if photons_per_unit is None else float(photons_per_unit),
-        "read_noise": float(read_noise),
-        "rng": int(rng),
-    }
-    made_by = getattr(truth, "parameters", None)
-    if made_by:
-        parameters["phantom"] = dict(made_by)
-    if psf_parameters is not None:
-        parameters["psf"] = dict(psf_parameters)
-
-    level = np.float32(background)
-    # An expectation cannot be negative, which rounding may make of a zero.
-    expected = np.maximum(_convolve(sharp - level, kernel / kernel.sum(dtype=np.float64)) + level, 0)
-    generator = np.random.default_rng(rng)
-    gain = photons_per_unit or 1.0
-    if photons_per_unit is not None:
-        expected = generator.poisson(expected * gain).astype(np.float32)
-    if read_noise > 0:
-        expected = expected + generator.normal(0, read_noise, sharp.shape).astype(np.float32)
-    return Degraded(expected / np.float32(gain), sharp, parameters)
-
-
-def padded_shape(shape: Sequence[int], psf_shape: Sequence[int]) -> tuple[int, ...]:
-    """Of the FFT that convolves an image of this shape with a PSF of that one, for an estimate of memory.
-
-    Examples
-    --------
-    >>> padded_shape((64, 128, 128), (63, 63, 63))
-    (96, 160, 160)
-    """
-    # Long enough that what the FFT wraps around lands beyond the image.
-    reach = _reach(shape, psf_shape)
-    return tuple(fft.next_fast_len(n + r, real=True) for n, r in zip(shape, reach, strict=True))
-
-
-def _reach(shape: Sequence[int], psf_shape: Sequence[int]) -> list[int]:
-    # What lies further from the middle than the image is long never meets it.
-    return [min(k // 2, n - 1) for k, n in zip(psf_shape, shape, strict=True)]
-
-
-def _convolve(image: FloatImage, kernel: npt.NDArray[Any]) -> FloatImage:
-    """Convolution with zeros beyond the border, of the image's shape."""
-    reach = _reach(image.shape, kernel.shape)
-    window = tuple(slice(k // 2 - r, k // 2 + r + 1) for k, r in zip(kernel.shape, reach, strict=True))
-    padded = padded_shape(image.shape, kernel.shape)
-    corner = np.zeros(padded, np.float32)
-    corner[tuple(slice(0, 2 * r + 1) for r in reach)] = kernel[window]
-    corner = np.roll(corner, [-r for r in reach], axis=tuple(range(image.ndim)))
-    product = fft.irfftn(fft.rfftn(image, padded) * fft.rfftn(corner), padded)
-    return np.asarray(product[tuple(slice(0, n) for n in image.shape)], np.float32)

@@ -11,9 +11,10 @@ from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.phantom.parameters import BLUR, OPTICS, PhantomParameters
 from napari_lucyd._napari.psf.origins import LayerPsf, OpticsPsf, PsfSource, automatic_shape
 from napari_lucyd.compute.host_memory import free_host_memory
+from napari_lucyd.simulation.acquisition import padded_shape
 from napari_lucyd.simulation.degradation import REACH
 from napari_lucyd.simulation.phantoms import count_objects, volume_shape
-from napari_lucyd.simulation.surrogates import padded_shape, psf_shape
+from napari_lucyd.simulation.surrogates import psf_shape
 from napari_lucyd.text import bytes_text, shape_text
 
 # Bytes a voxel that numpy holds at most, as tests measure them. While objects are drawn: the volume and a

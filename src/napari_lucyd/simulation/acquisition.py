@@ -1,0 +1,196 @@
+"""The image of a specimen through a PSF on a camera: what it convolves with, and the light from outside."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import fft
+
+from napari_lucyd.simulation.degradation import Degraded, add_hot_pixels, checked_hot_pixels
+from napari_lucyd.simulation.phantoms import FloatImage
+
+
+def acquire(
+    truth: npt.ArrayLike,
+    psf: npt.ArrayLike,
+    *,
+    background: float = 0.0,
+    photons_per_unit: float | None = None,
+    read_noise: float = 0.0,
+    rng: int = 0,
+    field_shape: Sequence[int] | None = None,
+    hot_pixels: int = 0,
+    psf_parameters: Mapping[str, Any] | None = None,
+) -> Degraded:
+    """Image a sharp specimen through a PSF onto a camera, in the specimen's units.
+
+    Parameters
+    ----------
+    truth
+        (Z, Y, X) or (Y, X), not negative, the background included.
+    psf
+        With as many axes, odd sizes, centre in the middle, not negative; scaled to sum 1.
+    background
+        Intensity that goes on evenly beyond the borders, in the truth's units: nothing wraps around.
+    photons_per_unit
+        Expected photons for an intensity of 1: adds Poisson noise. None adds none.
+    read_noise
+        Standard deviation of the camera's normal noise: in photons, or in the truth's units without them.
+        1 to 2 photoelectrons are usual for sCMOS cameras, 5 to 10 for CCDs.
+    rng
+        Seed of the noise.
+    field_shape
+        The camera's field, in the middle of the truth, where that reaches beyond it: light from outside
+        comes in, as out-of-focus light does in a microscope. Image and truth are of this shape. (Y, X) of a
+        truth with three axes is its middle plane. None is all of the truth.
+    hot_pixels
+        Number of camera pixels that are too bright, in all planes of a volume, by 0.2 to 2 times the range
+        of the blurred image.
+    psf_parameters
+        What made the PSF, as plain JSON data, for the parameters: keywords of `make_psf` make the sample
+        repeatable by `repeat_simulation`.
+
+    Returns
+    -------
+    Degraded
+        Image and truth, float32, in the truth's units; noise is not clipped.
+
+    Raises
+    ------
+    ValueError
+        If an image or a number is not possible.
+
+    Examples
+    --------
+    >>> import napari_lucyd as nl
+    >>> from napari_lucyd.simulation import acquire
+    >>> psf = nl.make_psf("gaussian", (9, 9), numerical_aperture=0.8, refractive_index=1.33,
+    ...                   emission_um=0.525, voxel_size=0.1625)
+    >>> sample = acquire(nl.make_phantom((32, 32)), psf, background=30, photons_per_unit=5, read_noise=0.5)
+    >>> sample.image.shape
+    (32, 32)
+    """
+    sharp, kernel = np.asarray(truth, np.float32), np.asarray(psf, np.float32)
+    for name, array in (("truth", sharp), ("psf", kernel)):
+        # Not a number fails the comparison, too.
+        if not (array.size and array.min() >= 0 and np.isfinite(array.max())):
+            raise ValueError(f"The {name} has to hold finite numbers that are not negative.")
+    if sharp.ndim not in (2, 3) or kernel.ndim != sharp.ndim or any(n % 2 == 0 for n in kernel.shape):
+        raise ValueError(
+            f"The truth has shape {sharp.shape} and the psf {kernel.shape}; both have to have (Z, Y, X) or "
+            "both (Y, X), and the psf odd sizes, for its middle voxel is its centre."
+        )
+    if kernel.max() == 0:
+        raise ValueError("The psf is zero everywhere; it has to have a sum to be scaled by.")
+    photons_fit = photons_per_unit is None or 0 < photons_per_unit < math.inf
+    if not (0 <= background < math.inf and 0 <= read_noise < math.inf and photons_fit):
+        raise ValueError(
+            f"background is {background}, photons_per_unit {photons_per_unit} and read_noise {read_noise}; "
+            "none can be negative, and photons have to be above 0 or None."
+        )
+    field = _field(sharp.shape, field_shape)
+    parameters: dict[str, Any] = {
+        "background": float(background),
+        "photons_per_unit": None if photons_per_unit is None else float(photons_per_unit),
+        "read_noise": float(read_noise),
+        "rng": int(rng),
+    }
+    made_by = getattr(truth, "parameters", None)
+    if made_by:
+        parameters["phantom"] = dict(made_by)
+    if psf_parameters is not None:
+        parameters["psf"] = dict(psf_parameters)
+
+    if field_shape is not None:
+        parameters["field_shape"] = [int(n) for n in field_shape]
+    if checked_hot_pixels(hot_pixels, parameters.get("field_shape", sharp.shape)):
+        parameters["hot_pixels"] = operator.index(hot_pixels)
+
+    level = np.float32(background)
+    blurred = _convolve(sharp - level, kernel / kernel.sum(dtype=np.float64), field)
+    sharp = sharp[field]
+    if field_shape is not None:
+        sharp = np.ascontiguousarray(sharp.reshape(tuple(field_shape)))
+        blurred = blurred.reshape(sharp.shape)
+    # An expectation cannot be negative, which rounding may make of a zero.
+    expected = np.maximum(blurred + level, 0)
+    brightness_range = float(expected.max() - expected.min())
+    generator = np.random.default_rng(rng)
+    gain = photons_per_unit or 1.0
+    if photons_per_unit is not None:
+        expected = generator.poisson(expected * gain).astype(np.float32)
+    if read_noise > 0:
+        expected = expected + generator.normal(0, read_noise, sharp.shape).astype(np.float32)
+    image = add_hot_pixels(expected / np.float32(gain), hot_pixels, brightness_range, rng)
+    return Degraded(image, sharp, parameters)
+
+
+def padded_shape(
+    shape: Sequence[int], psf_shape: Sequence[int], field_shape: Sequence[int] | None = None
+) -> tuple[int, ...]:
+    """Return the shape of the FFT that convolves an image with a PSF, for an estimate of memory.
+
+    Parameters
+    ----------
+    shape, psf_shape
+        Of the image, and of the PSF.
+    field_shape
+        As given to `acquire`.
+
+    Examples
+    --------
+    >>> padded_shape((64, 128, 128), (63, 63, 63))
+    (96, 160, 160)
+    >>> padded_shape((64, 128, 128), (63, 63, 63), (32, 64, 64))
+    (80, 128, 128)
+    """
+    margins = _margins(shape, _field(shape, field_shape))
+    reach = _reach(shape, psf_shape, margins)
+    # Long enough that what the FFT wraps around lands beyond the field.
+    return tuple(
+        fft.next_fast_len(n + max(r - margin, 0), real=True)
+        for n, r, margin in zip(shape, reach, margins, strict=True)
+    )
+
+
+def _field(shape: Sequence[int], field_shape: Sequence[int] | None) -> tuple[slice, ...]:
+    """Return the part of the truth that the camera sees."""
+    given = tuple(shape if field_shape is None else map(operator.index, field_shape))
+    sizes = (1, *given) if len(given) == 2 and len(shape) == 3 else given
+    if len(sizes) != len(shape) or not all(1 <= n <= have for n, have in zip(sizes, shape, strict=True)):
+        raise ValueError(
+            f"field_shape is {field_shape} and the truth has shape {tuple(shape)}; the field has to fit in."
+        )
+    starts = [(have - n) // 2 for n, have in zip(sizes, shape, strict=True)]
+    return tuple(slice(start, start + n) for start, n in zip(starts, sizes, strict=True))
+
+
+def _margins(shape: Sequence[int], field: Sequence[slice]) -> list[int]:
+    """Return how far the truth reaches beyond the field, on the side where that is least."""
+    return [min(cut.start, n - cut.stop) for cut, n in zip(field, shape, strict=True)]
+
+
+def _reach(shape: Sequence[int], psf_shape: Sequence[int], margins: Sequence[int]) -> list[int]:
+    # What lies further from the middle than a voxel of the field from the truth's border never meets it.
+    return [min(k // 2, n - 1 - margin) for k, n, margin in zip(psf_shape, shape, margins, strict=True)]
+
+
+def _convolve(image: FloatImage, kernel: npt.NDArray[Any], field: tuple[slice, ...]) -> FloatImage:
+    """Convolve with zeros beyond the border, and keep the field."""
+    reach = _reach(image.shape, kernel.shape, _margins(image.shape, field))
+    window = tuple(slice(k // 2 - r, k // 2 + r + 1) for k, r in zip(kernel.shape, reach, strict=True))
+    padded = padded_shape(image.shape, kernel.shape, [cut.stop - cut.start for cut in field])
+    corner = np.zeros(padded, np.float32)
+    corner[tuple(slice(0, 2 * r + 1) for r in reach)] = kernel[window]
+    corner = np.roll(corner, [-r for r in reach], axis=tuple(range(image.ndim)))
+    product = fft.rfftn(image, padded) * fft.rfftn(corner)
+    # Axis by axis, as no more than the field is wanted.
+    for axis in range(image.ndim - 1):
+        product = fft.ifft(product, axis=axis, norm="forward")[(slice(None),) * axis + (field[axis],)]
+    lines = fft.irfft(product, padded[-1], norm="forward")[..., field[-1]]
+    return np.asarray(lines * np.float32(1 / math.prod(padded)), np.float32)
