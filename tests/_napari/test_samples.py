@@ -15,6 +15,7 @@ from napari_lucyd._napari.layers.viewer import METADATA_KEY
 from napari_lucyd.simulation import degrade, make_phantom, make_surrogate, repeat_simulation
 
 SURROGATES = [samples.nuclei, samples.membranes, samples.light_sheet]
+STRUCTURES = [samples.filaments, samples.puncta, samples.cells, samples.tubules]
 SAMPLES = [
     samples.phantom,
     samples.unseen,
@@ -22,6 +23,7 @@ SAMPLES = [
     samples.anisotropic,
     samples.plane,
     *SURROGATES,
+    *STRUCTURES,
 ]
 
 
@@ -38,7 +40,9 @@ def test_samples_are_layers_with_scale_units_and_parameters(sample):
         assert np.isfinite(data).all()
         assert {str(unit) for unit in layer.units} == {"micrometer"}
         assert layer.axis_labels == tuple("zyx"[-data.ndim :])
-        assert min(layer.scale) == pytest.approx(0.1625 if sample in SURROGATES else 0.1)
+        assert min(layer.scale) == pytest.approx(
+            0.1625 if sample in SURROGATES else 0.16 if sample is samples.cells else 0.1
+        )
         assert json.loads(json.dumps(parameters((data, keywords, kind))))
 
 
@@ -50,8 +54,8 @@ def test_samples_are_quick(sample):
         sample()
         return time.process_time() - begin
 
-    # Surrogates have a PSF of 127 planes to compute; a second or two is what opening a file takes.
-    assert min(seconds() for _ in range(3)) < (2 if sample in SURROGATES else 1)
+    # Optics have a PSF to compute, surrogates of 127 planes; a second or two is what opening a file takes.
+    assert min(seconds() for _ in range(3)) < (2 if sample in (*SURROGATES, *STRUCTURES) else 1)
 
 
 @pytest.mark.parametrize(
@@ -83,12 +87,23 @@ def test_surrogates_are_the_public_ones_with_truth_in_the_same_units(sample):
     assert 0.5 * truth[0].sum() < image[0].sum() < 1.01 * truth[0].sum()
 
 
-@pytest.mark.parametrize("sample", [samples.unseen, samples.anisotropic, samples.plane])
+@pytest.mark.parametrize("sample", [samples.unseen, samples.anisotropic, samples.plane, *STRUCTURES])
 def test_recipes_make_the_samples_again(sample):
     truth, image = sample()
     again = repeat_simulation(json.loads(json.dumps(parameters(image))))
     np.testing.assert_array_equal(image[0], again.image)
     np.testing.assert_array_equal(truth[0], again.truth)
+
+
+@pytest.mark.parametrize("sample", STRUCTURES)
+def test_structures_stand_out_of_their_background_and_noise(sample):
+    truth, image = sample()
+    assert image[0].shape == truth[0].shape and image[0].ndim == (2 if sample is samples.tubules else 3)
+    assert not truth[1]["visible"] and truth[1]["name"] == f"{image[1]['name']} truth"
+    low, high = np.percentile(image[0], (1, 99.9))
+    assert high - low > 500  # the noise is about 20 there
+    made = parameters(image)
+    assert made["phantom"]["shape"] != made["field_shape"]
 
 
 def test_sharp_is_alone():

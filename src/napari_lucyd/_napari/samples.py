@@ -6,14 +6,23 @@ second, or about one through the optics of a surrogate.
 
 from __future__ import annotations
 
+from typing import Any
+
 from napari_lucyd._napari.phantom.layers import COUNTS, LayerData, image_layer, pair
-from napari_lucyd.simulation import degrade, make_phantom, make_surrogate
+from napari_lucyd.simulation import acquire, degrade, make_phantom, make_psf, make_structures, make_surrogate
+from napari_lucyd.simulation.structures import BACKGROUND_LEVEL, StructureKind
 from napari_lucyd.simulation.surrogates import VOXEL_UM as SURROGATE_VOXEL_UM
 from napari_lucyd.simulation.surrogates import SpecimenKind
 
 VOXEL_UM = 0.1
 SHAPE = (64, 128, 128)
 SEED = 2022
+STRUCTURES_SHAPE = (48, 128, 128)
+# A camera with 2 counts a photoelectron, and the read noise of an sCMOS.
+PHOTONS_PER_UNIT = 0.5
+READ_NOISE = 1.5
+_OIL: dict[str, Any] = {"numerical_aperture": 1.4, "refractive_index": 1.515, "emission_um": 0.525}
+_WATER: dict[str, Any] = {"numerical_aperture": 1.0, "refractive_index": 1.33, "emission_um": 0.525}
 
 
 def phantom() -> list[LayerData]:
@@ -58,6 +67,57 @@ def membranes() -> list[LayerData]:
 def light_sheet() -> list[LayerData]:
     """A surrogate of nuclei in a light sheet with its truth: haze only from within the sheet."""
     return _surrogate("light_sheet")
+
+
+def filaments() -> list[LayerData]:
+    """Filaments under a widefield microscope with their truth: haze comes in from beyond the volume."""
+    optics = {"kind": "widefield", "shape": [31, 63, 63], **_OIL, "voxel_size": [0.2, VOXEL_UM, VOXEL_UM]}
+    return _structures("filaments", STRUCTURES_SHAPE, optics, density=0.85)
+
+
+def puncta() -> list[LayerData]:
+    """Puncta under a confocal microscope with their truth: brightness spans three decades."""
+    optics = {"kind": "confocal", "shape": [15, 41, 41], **_OIL, "voxel_size": [0.3, VOXEL_UM, VOXEL_UM]}
+    return _structures("puncta", STRUCTURES_SHAPE, {**optics, "excitation_um": 0.488}, density=0.75)
+
+
+def cells() -> list[LayerData]:
+    """Textured cells in a light sheet with their truth."""
+    optics = {"kind": "light_sheet", "shape": [17, 41, 41], **_WATER, "voxel_size": [0.4, 0.16, 0.16]}
+    return _structures(
+        "bodies", STRUCTURES_SHAPE, {**optics, "sheet_fwhm_um": 2.5}, density=0.8, name="cells"
+    )
+
+
+def tubules() -> list[LayerData]:
+    """A plane of tubules under a widefield microscope with its truth: haze comes in from other planes."""
+    optics = {"kind": "widefield", "shape": [31, 63, 63], **_OIL, "voxel_size": [0.2, VOXEL_UM, VOXEL_UM]}
+    return _structures("tubules", (256, 256), optics, density=0.9, name="tubules 2D")
+
+
+def _structures(
+    kind: StructureKind,
+    field_shape: tuple[int, ...],
+    optics: dict[str, Any],
+    *,
+    density: float,
+    name: str | None = None,
+) -> list[LayerData]:
+    """Image a specimen that reaches half a PSF beyond the camera's field."""
+    psf = make_psf(**optics)
+    sizes = tuple(n + k - 1 for n, k in zip((1, *field_shape)[-3:], psf.shape, strict=True))
+    z_step, pixel, _ = optics["voxel_size"]
+    sample = acquire(
+        make_structures(kind, sizes, seed=SEED, density=density, anisotropy=z_step / pixel),
+        psf,
+        background=BACKGROUND_LEVEL,
+        photons_per_unit=PHOTONS_PER_UNIT,
+        read_noise=READ_NOISE,
+        field_shape=field_shape,
+        psf_parameters=optics,
+        rng=SEED,
+    )
+    return pair(name or kind, sample, tuple(optics["voxel_size"][-len(field_shape) :]))
 
 
 def _surrogate(specimen: SpecimenKind) -> list[LayerData]:
