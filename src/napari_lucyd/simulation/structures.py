@@ -20,6 +20,8 @@ StructureKind = Literal["mixture", "puncta", "filaments", "sheets", "bodies", "t
 # Of the blurred image, in the units of the phantoms, where objects reach 850.
 CONTRAST = 1000.0
 BACKGROUND_LEVEL = 100.0
+# In voxels: about that of a sampled microscope.
+BLUR_SIGMA = 1.5
 # A class of a mixture has at least this share of the brightest one's contrast.
 FAINTEST_CLASS = 0.03
 # Planes, in pixels, around the plane that a 2D specimen is.
@@ -33,7 +35,7 @@ def make_structures(
     *,
     seed: int = 0,
     density: float | None = None,
-    blur_sigma: float | Sequence[float] = 1.5,
+    blur_sigma: float | Sequence[float] = BLUR_SIGMA,
     contrast: float = CONTRAST,
     background: float = BACKGROUND_LEVEL,
     anisotropy: float = 1.0,

@@ -18,7 +18,7 @@ from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_psf
 from napari_lucyd._napari.phantom import worker
 from napari_lucyd._napari.phantom.layers import COUNTS
 from napari_lucyd._napari.phantom.panel import PhantomWidget
-from napari_lucyd._napari.phantom.parameters import DEGRADATIONS, SURROGATES, PhantomParameters
+from napari_lucyd._napari.phantom.parameters import DEGRADATIONS, SPECIMENS, SURROGATES, PhantomParameters
 from napari_lucyd._napari.phantom.task import PhantomTask
 from napari_lucyd._napari.phantom.worker import Made, RunError, make
 from napari_lucyd._napari.psf import origins
@@ -251,6 +251,44 @@ def test_richardson_lucy_takes_the_psf_layer_as_it_is(panel, ready, run, qtbot):
     assert psnr(output, truth.data) > psnr(image.data, truth.data) + 1
 
 
+@pytest.mark.parametrize("specimen", [name for name in SPECIMENS if name != "phantom"])
+@pytest.mark.parametrize(
+    "choices",
+    [
+        {"blur_sigma": (2.0, 1.2, 1.2), "voxel_size": (0.2, 0.1, 0.1)},
+        {"photometric": False, "photons": 200.0},
+        {"shape": (1, 40, 44)},
+        {"degradation": "optics", "outputs": ("truth", "psf")},
+        {"degradation": "membranes", "voxel_size": (0.6,) * 3},
+    ],
+    ids=str,
+)
+def test_structures_can_be_repeated(specimen, choices):
+    parameters = PhantomParameters(**{"shape": SHAPE, "specimen": specimen, "rng": 3, **choices})
+    *_, event = make(PhantomTask(parameters, OPTICS), lambda: False)
+    (image, keywords, _), (truth, _, _), *_ = event.layers
+    record = json.loads(json.dumps(keywords["metadata"][METADATA_KEY]["simulation"]))
+    assert record["phantom"]["kind"] == specimen
+    again = repeat_simulation(record)
+    np.testing.assert_array_equal(image, again.image)
+    np.testing.assert_array_equal(truth, again.truth)
+    if parameters.photometric:  # in the specimen's units
+        assert np.ptp(truth) == pytest.approx(np.ptp(nl.make_structures(**record["phantom"]).image), rel=1e-5)
+
+
+def test_structures_are_chosen_in_the_panel_and_hide_the_numbers_of_the_phantom(phantom, made):
+    form = phantom.form
+    assert form.counts["spheres"].native.isVisible()
+    form.specimen.value = "filaments"
+    assert not any(box.native.isVisible() for box in form.counts.values())
+    assert "24 × 36 × 33 voxels, filaments; 2 layers" in form.estimate.text()
+    layers = made()
+    assert layers["image"].name == "filaments" and recipe(layers["image"])["phantom"]["kind"] == "filaments"
+    assert_repeatable(layers)
+    form.specimen.value = "phantom"
+    assert form.counts["spheres"].native.isVisible() and "spheres" in form.estimate.text()
+
+
 def test_the_panel_opens_from_the_plugin_menu_and_says_what_make_would_do(make_napari_viewer):
     viewer = make_napari_viewer()
     _, widget = viewer.window.add_plugin_dock_widget("napari-lucyd", "Phantom")
@@ -333,6 +371,20 @@ def test_the_memory_is_what_was_said(choices):
     finally:
         tracemalloc.stop()
     assert 0.75 * peak < task.memory_bytes < 1.5 * peak
+
+
+@pytest.mark.parametrize("specimen", [name for name in SPECIMENS if name != "phantom"])
+def test_the_memory_that_is_said_suffices_for_structures_however_crowded(specimen):
+    peaks = []
+    for seed in (1, 2, 3):
+        task = PhantomTask(PhantomParameters(shape=(56, 64, 72), specimen=specimen, rng=seed))
+        tracemalloc.start()
+        try:
+            list(make(task, lambda: False))
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert max(peaks) < task.memory_bytes < 50 * min(peaks)
 
 
 @pytest.mark.parametrize("degradation", DEGRADATIONS)

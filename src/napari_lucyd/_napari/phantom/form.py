@@ -5,7 +5,15 @@ from __future__ import annotations
 from magicgui.widgets import CheckBox, ComboBox, LineEdit, ProgressBar, PushButton, SpinBox
 from qtpy.QtWidgets import QFrame, QGroupBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_lucyd._napari.phantom.parameters import BLUR, DEGRADATIONS, NOISE_STEPS, OPTICS, PhantomParameters
+from napari_lucyd._napari.phantom.parameters import (
+    BLUR,
+    DEGRADATIONS,
+    NOISE_STEPS,
+    OPTICS,
+    PHANTOM,
+    SPECIMENS,
+    PhantomParameters,
+)
 from napari_lucyd._napari.psf.form import PsfForm
 from napari_lucyd._napari.widgets import layout
 from napari_lucyd._napari.widgets.fields import label, tooltip
@@ -75,6 +83,11 @@ class PhantomForm(QWidget):
             LineEdit(value=f"{defaults.voxel_size[axis]:g}", tooltip=_tooltip("voxel_size"))
             for axis in (0, 1)
         )
+        self.specimen = ComboBox(
+            choices=[(title, name) for name, title in SPECIMENS.items()],
+            value=defaults.specimen,
+            tooltip=_tooltip("specimen"),
+        )
         self.counts = {name: _whole(name, getattr(defaults, name), 0) for name in _COUNTS}
         self.seed = _whole("rng", defaults.rng, 0, _LARGEST_SEED)
         self.degradation = ComboBox(
@@ -104,17 +117,19 @@ class PhantomForm(QWidget):
         self.status = layout.note("lucyd-status")
         # The style sheet knows the button that begins the work by this name.
         self.make.native.setObjectName("lucyd-run")
-        for combo in (self.degradation, self.photometric):
+        for combo in (self.specimen, self.degradation, self.photometric):
             layout.narrow(combo.native)
 
     def _phantom(self) -> QGroupBox:
-        group = QGroupBox("Phantom")
-        rows = layout.form(group)
+        group = QGroupBox("Specimen")
+        rows = self._specimen_rows = layout.form(group)
+        layout.add(rows, _label("specimen"), self.specimen.native)
         layout.add(rows, _label("shape"), _named({name: box.native for name, box in self.shape.items()}))
         steps = _named({"Z": self.z_step.native, "YX": self.pixel.native})
         layout.add(rows, _label("voxel_size"), layout.with_unit(steps, "µm"))
-        for name, box in self.counts.items():
-            layout.add(rows, _label(name), layout.with_unit(box.native, "in 128³"))
+        self._counts = {name: layout.with_unit(box.native, "in 128³") for name, box in self.counts.items()}
+        for name, control in self._counts.items():
+            layout.add(rows, _label(name), control)
         layout.add(rows, _label("rng"), self.seed.native)
         return group
 
@@ -155,6 +170,8 @@ class PhantomForm(QWidget):
     def show_rows(self) -> None:
         """Show the controls that the choices leave a use for."""
         kind, shown = self.degradation.value, self.shown_lines()
+        for control in self._counts.values():
+            layout.show_row(self._specimen_rows, control, self.specimen.value == PHANTOM)
         layout.set_note(self.about, _ABOUT[kind])
         for name, line in self._lines.items():
             layout.show_row(self._rows, line, name in shown)

@@ -51,6 +51,7 @@ class PhantomWidget(Panel):
     def _connect(self) -> None:
         form, session = self.form, self.session
         form.degradation.changed.connect(self._on_degradation)
+        form.specimen.changed.connect(self._on_degradation)
         form.shape["Z"].changed.connect(self._on_degradation)
         controls: list[Any] = [form.z_step, form.pixel, form.seed, form.photometric]
         for group in (form.shape, form.counts, form.lines, form.outputs):
@@ -91,6 +92,7 @@ class PhantomWidget(Panel):
         return PhantomParameters(
             shape=tuple(int(box.value) for box in form.shape.values()),
             voxel_size=(z_step, pixel, pixel),
+            specimen=form.specimen.value,
             rng=int(form.seed.value),
             degradation=form.degradation.value,
             photometric=form.photometric.value,

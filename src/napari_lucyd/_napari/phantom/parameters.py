@@ -20,6 +20,18 @@ DEGRADATIONS = {
     "membranes": "Membranes surrogate",
     "light_sheet": "Light-sheet surrogate",
 }
+PHANTOM = "phantom"
+SPECIMENS = {
+    PHANTOM: "Phantom",
+    "mixture": "Mixture of structures",
+    "puncta": "Puncta",
+    "filaments": "Filaments",
+    "sheets": "Membranes",
+    "bodies": "Cells",
+    "tubules": "Tubules",
+}
+# Of structures, as bright under their blur as the objects of a phantom.
+CONTRAST = 500.0
 # The authors' noise is said in steps of an 8-bit image.
 NOISE_STEPS = 255
 SMALLEST = 2 * MARGIN + 2
@@ -39,6 +51,12 @@ class PhantomParameters:
         (VOXEL_UM,) * 3,
         "Voxel size",
         "Z step and pixel size in µm: the layers' scale, and what optics are sampled on.",
+    )
+    specimen: str = choice(
+        PHANTOM,
+        "Specimen",
+        "What is drawn: spheres, shells and boxes as in the LUCYD paper, or structures like those of cells, "
+        "from sparse to crowded as the seed has it.",
     )
     spheres: int = choice(
         150,
@@ -121,7 +139,7 @@ class PhantomParameters:
         """Of the degraded image."""
         if self.degradation in SURROGATES:
             return f"{self.degradation.replace('_', ' ')} surrogate"
-        return "phantom" if len(self.sizes) == 3 else "phantom 2D"
+        return self.specimen if len(self.sizes) == 3 else f"{self.specimen} 2D"
 
     def check(self) -> None:
         """Refuse what cannot be made, in the panel's words.
@@ -142,7 +160,7 @@ class PhantomParameters:
             )
         self._above_zero("voxel_size", self.steps)
         if self.degradation == BLUR:
-            if not any(count_objects(self.sizes, **self.objects).values()):
+            if self.specimen == PHANTOM and not any(count_objects(self.sizes, **self.objects).values()):
                 raise ValueError(
                     "There are no objects, whose range the noise is a part of: write how many spheres, "
                     f"ellipsoids or boxes. “{DEGRADATIONS[OPTICS]}” makes an empty field."

@@ -8,18 +8,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_lucyd._napari.layers.source_layer import SourceLayer
-from napari_lucyd._napari.phantom.parameters import BLUR, OPTICS, PhantomParameters
+from napari_lucyd._napari.phantom.parameters import BLUR, OPTICS, PHANTOM, SPECIMENS, PhantomParameters
 from napari_lucyd._napari.psf.origins import LayerPsf, OpticsPsf, PsfSource, automatic_shape
 from napari_lucyd.compute.host_memory import free_host_memory
 from napari_lucyd.simulation.acquisition import padded_shape
 from napari_lucyd.simulation.degradation import REACH
 from napari_lucyd.simulation.phantoms import count_objects, volume_shape
+from napari_lucyd.simulation.structures import THICKNESS_PIXELS
 from napari_lucyd.simulation.surrogates import psf_shape
 from napari_lucyd.text import bytes_text, shape_text
 
 # Bytes a voxel that numpy holds at most, as tests measure them. While objects are drawn: the volume and a
 # smoothed copy. Blur: the scaled truth, the image and float64 noise, beside the phantom.
 _DRAWING = 8
+# Structures: points and their voxels, at the most; and the windows of spots that are drawn together.
+_DRAWING_STRUCTURES = 50
+_SPOTS = 2**26
 _BLURRING = 24
 _BLURRING_PHOTONS = 32
 # Optics: two images, their spectra and the product, a voxel of the padded FFT; or, where nothing is padded,
@@ -72,6 +76,8 @@ class PhantomTask:
         made = self.parameters
         voxels, psf_voxels = math.prod(made.sizes), math.prod(self.psf_shape)
         drawing = _DRAWING * math.prod(volume_shape(made.sizes))
+        if made.specimen != PHANTOM:
+            drawing = _DRAWING_STRUCTURES * math.prod(drawn_shape(made)) + _SPOTS
         if made.degradation == BLUR:
             imaging = (_BLURRING if made.photons is None else _BLURRING_PHOTONS) * voxels
             # Its point, that blurred along an axis, and scaled in float64.
@@ -87,10 +93,15 @@ class PhantomTask:
     def describe(self) -> str:
         """What will be made, and what it takes, in a line or two."""
         made = self.parameters
-        counts = count_objects(made.sizes, **made.objects)
-        objects = f"{counts['spheres']} spheres, {counts['ellipsoids']} ellipsoids, {counts['boxes']} boxes"
-        if len(made.sizes) == 2:
-            objects = f"from a volume of {objects}"
+        if made.specimen == PHANTOM:
+            counts = count_objects(made.sizes, **made.objects)
+            objects = (
+                f"{counts['spheres']} spheres, {counts['ellipsoids']} ellipsoids, {counts['boxes']} boxes"
+            )
+            if len(made.sizes) == 2:
+                objects = f"from a volume of {objects}"
+        else:
+            objects = SPECIMENS[made.specimen].lower()
         layers = 1 + ("truth" in made.outputs)
         size = bytes_text(_FLOAT32 * math.prod(made.sizes))
         return (
@@ -113,6 +124,12 @@ class PhantomTask:
                 f"{shape_text(self.parameters.sizes)} voxels need about {bytes_text(needed)} of memory, and "
                 f"{bytes_text(free)} are free: make the shape or the PSF smaller."
             )
+
+
+def drawn_shape(parameters: PhantomParameters) -> tuple[int, ...]:
+    """Return the voxels that structures are drawn on: of a plane, some planes around it."""
+    sizes = parameters.sizes
+    return sizes if len(sizes) == 3 else (THICKNESS_PIXELS, *sizes)
 
 
 def expected_image(parameters: PhantomParameters) -> SourceLayer:

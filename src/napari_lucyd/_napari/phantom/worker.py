@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from napari_lucyd._napari.phantom.layers import COUNTS, LayerData, pair
-from napari_lucyd._napari.phantom.parameters import BLUR, OPTICS, PhantomParameters
+from napari_lucyd._napari.phantom.parameters import BLUR, CONTRAST, OPTICS, PHANTOM, PhantomParameters
 from napari_lucyd._napari.phantom.task import PhantomTask
 from napari_lucyd._napari.psf.origins import OpticsPsf, Psf, check_steps
 from napari_lucyd._napari.widgets.fields import in_labels
@@ -26,11 +26,13 @@ from napari_lucyd.simulation import (
     acquire,
     degrade,
     make_phantom,
+    make_structures,
     make_surrogate,
     simulated_psf,
 )
 from napari_lucyd.simulation.phantoms import BACKGROUND
 from napari_lucyd.simulation.psf import optics_record
+from napari_lucyd.simulation.structures import BLUR_SIGMA
 
 CANCELLED = "Cancelled; no layer was made."
 # What errors of the core may name.
@@ -116,8 +118,23 @@ def _make(task: PhantomTask, should_stop: Callable[[], bool]) -> Iterator[Event]
 
 
 def draw(parameters: PhantomParameters, ask: Ask) -> Phantom:
-    """The sharp objects."""
-    return make_phantom(parameters.sizes, **parameters.objects, rng=parameters.rng, progress=ask)
+    """Draw the sharp objects."""
+    if parameters.specimen == PHANTOM:
+        return make_phantom(parameters.sizes, **parameters.objects, rng=parameters.rng, progress=ask)
+    ask()
+    return make_structures(
+        parameters.specimen,  # type: ignore[arg-type]
+        parameters.sizes,
+        seed=parameters.rng,
+        contrast=CONTRAST,
+        background=BACKGROUND,
+        anisotropy=parameters.steps[0] / parameters.steps[-1],
+        blur_sigma=_blur(parameters) if parameters.degradation == BLUR else BLUR_SIGMA,
+    )
+
+
+def _blur(parameters: PhantomParameters) -> float | tuple[float, ...]:
+    return parameters.blur_sigma[0] if len(parameters.blur_sigma) == 1 else parameters.blur_sigma
 
 
 def image(task: PhantomTask, truth: Phantom, ask: Ask) -> tuple[Degraded, Psf | None]:
@@ -125,16 +142,19 @@ def image(task: PhantomTask, truth: Phantom, ask: Ask) -> tuple[Degraded, Psf | 
     made = task.parameters
     ask()
     if made.degradation == BLUR:
-        blur = made.blur_sigma[0] if len(made.blur_sigma) == 1 else made.blur_sigma
+        structures = made.specimen != PHANTOM
         sample = degrade(
             truth,
-            blur_sigma=blur,
+            blur_sigma=_blur(made),
             noise_sigma=made.noise_sigma,
             photons=made.photons,
             photometric=made.photometric,
+            # Thin structures keep little of their brightness under the blur: noise is a share of that.
+            noise_reference="image" if structures else "truth",
             rng=made.rng,
         )
-        return sample.in_counts(COUNTS), None
+        units = float(np.ptp(truth.image)) if structures and made.photometric else COUNTS
+        return sample.in_counts(units), None
     if made.degradation != OPTICS:
         sheet = made.sheet_fwhm_um if made.degradation == "light_sheet" else None
         sample = make_surrogate(
