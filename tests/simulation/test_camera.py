@@ -13,14 +13,14 @@ PSF |= {"emission_um": 0.525, "voxel_size": [0.4, 0.16, 0.16]}
 
 
 def degraded(shape, **options):
-    specimen = nl.make_structures("bodies", shape, seed=1)
+    specimen = nl.make_structures("bodies", shape, rng=1)
     return nl.degrade(specimen, noise_sigma=0.02, photons=200, photometric=True, rng=3, **options)
 
 
 def acquired(shape, **options):
     if len(shape) == 2:  # a plane of a volume
         options, shape = {**options, "field_shape": shape}, (9, *shape)
-    specimen = nl.make_structures("bodies", shape, seed=1)
+    specimen = nl.make_structures("bodies", shape, rng=1)
     psf = nl.make_psf(**PSF)
     return acquire(specimen, psf, background=100, photons_per_unit=1, psf_parameters=PSF, rng=3, **options)
 

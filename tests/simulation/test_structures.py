@@ -32,18 +32,18 @@ def weighted_mean(image: np.ndarray) -> float:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", [SHAPE, (48, 96), (1, 7, 9), (5, 1)])
 def test_a_specimen_has_its_shape_is_not_negative_and_repeats_by_its_parameters(kind, shape):
-    specimen = nl.make_structures(kind, shape, seed=4)
+    specimen = nl.make_structures(kind, shape, rng=4)
     assert (specimen.image.shape, specimen.image.dtype) == (shape, np.float32)
     assert specimen.image.min() >= 0 and np.isfinite(specimen.image).all()
     np.testing.assert_array_equal(nl.make_structures(**specimen.parameters).image, specimen.image)
-    assert np.any(nl.make_structures(kind, shape, seed=5).image != specimen.image)
+    assert np.any(nl.make_structures(kind, shape, rng=5).image != specimen.image)
 
 
 @pytest.mark.parametrize("kind", CLASSES)
 @pytest.mark.parametrize("density", [0.1, 0.9])
 @pytest.mark.parametrize("blur", [0.8, (2.5, 1.5, 1.5)])
 def test_contrast_is_that_of_the_blurred_image_from_sparse_to_crowded(kind, density, blur):
-    specimen = nl.make_structures(kind, SHAPE, seed=2, density=density, blur_sigma=blur, contrast=500)
+    specimen = nl.make_structures(kind, SHAPE, rng=2, density=density, blur_sigma=blur, contrast=500)
     blurred = ndimage.gaussian_filter(np.maximum(light(specimen), 0), blur, mode="constant")
     # The Gaussian is cut off at three sigma while a specimen is made, which keeps 99 % of it.
     assert weighted_mean(blurred) == pytest.approx(500, rel=0.02)
@@ -52,14 +52,14 @@ def test_contrast_is_that_of_the_blurred_image_from_sparse_to_crowded(kind, dens
 def test_a_mixture_has_about_the_contrast_of_its_brightest_class():
     brightness = []
     for seed in range(12):
-        blurred = ndimage.gaussian_filter(light(nl.make_structures(shape=SHAPE, seed=seed)), 1.5)
+        blurred = ndimage.gaussian_filter(light(nl.make_structures(shape=SHAPE, rng=seed)), 1.5)
         brightness.append(weighted_mean(np.maximum(blurred, 0)))
     # Where classes overlap the sum is brighter; where a faint one fills the volume the mean is lower.
     assert min(brightness) > 300 and max(brightness) < 3000
 
 
 def test_puncta_span_three_decades_of_brightness_under_the_blur():
-    specimen = nl.make_structures("puncta", (64, 160, 160), seed=1, density=0.6)
+    specimen = nl.make_structures("puncta", (64, 160, 160), rng=1, density=0.6)
     blurred = ndimage.gaussian_filter(light(specimen), 1.5)
     peaks = blurred[(ndimage.maximum_filter(blurred, 9) == blurred) & (blurred > 1)]
     assert peaks.size > 50
@@ -70,16 +70,14 @@ def test_puncta_span_three_decades_of_brightness_under_the_blur():
 def test_density_goes_from_sparse_to_crowded(kind):
     covered = []
     for density in (0.05, 0.5, 1.0):
-        blurred = ndimage.gaussian_filter(
-            light(nl.make_structures(kind, SHAPE, seed=3, density=density)), 1.5
-        )
+        blurred = ndimage.gaussian_filter(light(nl.make_structures(kind, SHAPE, rng=3, density=density)), 1.5)
         covered.append(float((blurred > 50).mean()))
     assert covered[0] < covered[1] < covered[2]
     assert covered[0] < 0.15 and covered[2] > 0.25
 
 
 def test_a_density_of_zero_is_an_uneven_background_of_the_level():
-    images = [nl.make_structures(shape=SHAPE, seed=s, density=0, background=40).image for s in range(30)]
+    images = [nl.make_structures(shape=SHAPE, rng=s, density=0, background=40).image for s in range(30)]
     assert np.mean(images) == pytest.approx(40, rel=0.15)
     assert np.mean([image.std() / image.mean() for image in images]) > 0.02
     # Uneven on the scale of the field alone: neighbours are alike.
@@ -87,8 +85,8 @@ def test_a_density_of_zero_is_an_uneven_background_of_the_level():
 
 
 def test_objects_are_as_large_along_a_coarse_z_as_across():
-    isotropic = nl.make_structures("bodies", (72, 64, 64), seed=1, density=0.5)
-    coarse = nl.make_structures("bodies", (24, 64, 64), seed=1, density=0.5, anisotropy=3)
+    isotropic = nl.make_structures("bodies", (72, 64, 64), rng=1, density=0.5)
+    coarse = nl.make_structures("bodies", (24, 64, 64), rng=1, density=0.5, anisotropy=3)
 
     def length(image: np.ndarray, axis: int) -> float:
         """Lag at which the autocorrelation along an axis falls to half."""
@@ -111,14 +109,14 @@ def test_a_specimen_of_64_160_160_takes_under_a_second_of_the_processor(kind):
         best = np.inf
         for _ in range(4):
             start = time.thread_time()
-            nl.make_structures(kind, (64, 160, 160), seed=1, density=density)
+            nl.make_structures(kind, (64, 160, 160), rng=1, density=density)
             best = min(best, time.thread_time() - start)
         spent.append(best)
     assert max(spent) < 1
 
 
 def test_a_degraded_specimen_is_made_again_by_its_record():
-    specimen = nl.make_structures("sheets", (16, 32, 32), seed=6)
+    specimen = nl.make_structures("sheets", (16, 32, 32), rng=6)
     sample = nl.degrade(specimen, blur_sigma=1.5, noise_sigma=0.02, photons=300, photometric=True)
     np.testing.assert_array_equal(repeat_simulation(sample.parameters).image, sample.image)
     with pytest.raises(ValueError, match=r"make_structures\(\*\*parameters\)"):
@@ -177,7 +175,7 @@ def test_a_field_of_a_specimen_is_made_again_by_its_record():
     optics = {"kind": "gaussian", "shape": [5, 9, 9], "numerical_aperture": 0.8, "refractive_index": 1.33}
     optics |= {"emission_um": 0.525, "voxel_size": [0.3, 0.16, 0.16]}
     sample = acquire(
-        nl.make_structures("tubules", (12, 40, 40), seed=3),
+        nl.make_structures("tubules", (12, 40, 40), rng=3),
         nl.make_psf(**optics),
         background=100,
         photons_per_unit=0.5,

@@ -108,7 +108,7 @@ def _structures(
     sizes = tuple(n + k - 1 for n, k in zip((1, *field_shape)[-3:], psf.shape, strict=True))
     z_step, pixel, _ = optics["voxel_size"]
     sample = acquire(
-        make_structures(kind, sizes, seed=SEED, density=density, anisotropy=z_step / pixel),
+        make_structures(kind, sizes, rng=SEED, density=density, anisotropy=z_step / pixel),
         psf,
         background=BACKGROUND_LEVEL,
         photons_per_unit=PHOTONS_PER_UNIT,

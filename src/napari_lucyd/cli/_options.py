@@ -68,6 +68,17 @@ class Specimen(StrEnum):
     light_sheet = "light_sheet"
 
 
+class Structures(StrEnum):
+    """A kind of simulated structures."""
+
+    mixture = "mixture"
+    puncta = "puncta"
+    filaments = "filaments"
+    sheets = "sheets"
+    bodies = "bodies"
+    tubules = "tubules"
+
+
 class FileFormat(StrEnum):
     """Formats of files made in a folder; each value is the suffix without its dot."""
 

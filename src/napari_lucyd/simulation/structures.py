@@ -33,7 +33,7 @@ def make_structures(
     kind: StructureKind = "mixture",
     shape: tuple[int, ...] = (64, 160, 160),
     *,
-    seed: int = 0,
+    rng: int = 0,
     density: float | None = None,
     blur_sigma: float | Sequence[float] = BLUR_SIGMA,
     contrast: float = CONTRAST,
@@ -58,8 +58,8 @@ def make_structures(
         three of these together.
     shape
         (Z, Y, X), or (Y, X) for the middle plane of a volume 16 pixels thick.
-    seed
-        The same seed makes the same specimen.
+    rng
+        Seed: the same one makes the same specimen.
     density
         From 0, no objects at all, to 1, crowded. Drawn from the seed, for each class, where None.
     blur_sigma
@@ -85,7 +85,7 @@ def make_structures(
     Examples
     --------
     >>> import napari_lucyd as nl
-    >>> specimen = nl.make_structures("filaments", (16, 64, 64), seed=1)
+    >>> specimen = nl.make_structures("filaments", (16, 64, 64), rng=1)
     >>> specimen.image.shape, specimen.parameters["kind"]
     ((16, 64, 64), 'filaments')
     >>> sample = nl.degrade(specimen, blur_sigma=1.5, noise_sigma=0.03, photometric=True)
@@ -95,7 +95,7 @@ def make_structures(
     parameters: dict[str, Any] = {
         "kind": kind,
         "shape": list(sizes),
-        "seed": operator.index(seed),
+        "rng": operator.index(rng),
         "density": None if density is None else float(density),
         "blur_sigma": list(sigmas),
         "contrast": float(contrast),
@@ -106,7 +106,7 @@ def make_structures(
     grid = Grid((planes, sizes[-2], sizes[-1]), anisotropy)
     if len(sigmas) == 2:  # a plane is blurred along Z as it is across, in pixels
         sigmas = (sigmas[0] / anisotropy, *sigmas)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(rng)
     image = _background(grid, background, generator)
     if density != 0:
         for drawn, share in _classes(kind, generator):

@@ -30,8 +30,6 @@ SPECIMENS = {
     "bodies": "Cells",
     "tubules": "Tubules",
 }
-# Of structures, as bright under their blur as the objects of a phantom.
-CONTRAST = 500.0
 # The authors' noise is said in steps of an 8-bit image.
 NOISE_STEPS = 255
 SMALLEST = 2 * MARGIN + 2

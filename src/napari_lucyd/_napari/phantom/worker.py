@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from napari_lucyd._napari.phantom.layers import COUNTS, LayerData, pair
-from napari_lucyd._napari.phantom.parameters import BLUR, CONTRAST, OPTICS, PHANTOM, PhantomParameters
+from napari_lucyd._napari.phantom.parameters import BLUR, OPTICS, PHANTOM, PhantomParameters
 from napari_lucyd._napari.phantom.task import PhantomTask
 from napari_lucyd._napari.psf.origins import OpticsPsf, Psf, check_steps
 from napari_lucyd._napari.widgets.fields import in_labels
@@ -125,8 +125,7 @@ def draw(parameters: PhantomParameters, ask: Ask) -> Phantom:
     return make_structures(
         parameters.specimen,  # type: ignore[arg-type]
         parameters.sizes,
-        seed=parameters.rng,
-        contrast=CONTRAST,
+        rng=parameters.rng,
         background=BACKGROUND,
         anisotropy=parameters.steps[0] / parameters.steps[-1],
         blur_sigma=_blur(parameters) if parameters.degradation == BLUR else BLUR_SIGMA,
