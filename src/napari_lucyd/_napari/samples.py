@@ -18,6 +18,7 @@ VOXEL_UM = 0.1
 SHAPE = (64, 128, 128)
 SEED = 2022
 STRUCTURES_SHAPE = (48, 128, 128)
+STRUCTURES_SEED = 1
 # A camera with 2 counts a photoelectron, and the read noise of an sCMOS.
 PHOTONS_PER_UNIT = 0.5
 READ_NOISE = 1.5
@@ -108,14 +109,14 @@ def _structures(
     sizes = tuple(n + k - 1 for n, k in zip((1, *field_shape)[-3:], psf.shape, strict=True))
     z_step, pixel, _ = optics["voxel_size"]
     sample = acquire(
-        make_structures(kind, sizes, rng=SEED, density=density, anisotropy=z_step / pixel),
+        make_structures(kind, sizes, rng=STRUCTURES_SEED, density=density, anisotropy=z_step / pixel),
         psf,
         background=BACKGROUND_LEVEL,
         photons_per_unit=PHOTONS_PER_UNIT,
         read_noise=READ_NOISE,
         field_shape=field_shape,
         psf_parameters=optics,
-        rng=SEED,
+        rng=STRUCTURES_SEED,
     )
     return pair(name or kind, sample, tuple(optics["voxel_size"][-len(field_shape) :]))
 

@@ -1,4 +1,4 @@
-"""Synthetic samples with a known truth: phantoms, PSFs, and what a microscope does to a sharp image."""
+"""Synthetic samples with a known truth: phantoms, structures, PSFs, and the images of microscopes."""
 
 from napari_lucyd.simulation.acquisition import acquire
 from napari_lucyd.simulation.degradation import Degraded, blur_psf, degrade

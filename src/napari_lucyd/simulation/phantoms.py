@@ -47,9 +47,10 @@ class Phantom:
     Parameters
     ----------
     image
-        (Z, Y, X) or (Y, X), float32, intensities of about 14 to 880.
+        (Z, Y, X) or (Y, X), float32; of `make_phantom`, intensities of about 14 to 880.
     parameters
-        What made it, as plain JSON data: ``make_phantom(**parameters)`` makes it again.
+        What made it, as plain JSON data: ``make_phantom(**parameters)`` makes it again, or
+        ``make_structures(**parameters)`` where they have a kind.
     """
 
     image: FloatImage

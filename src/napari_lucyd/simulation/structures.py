@@ -88,7 +88,17 @@ def make_structures(
     >>> specimen = nl.make_structures("filaments", (16, 64, 64), rng=1)
     >>> specimen.image.shape, specimen.parameters["kind"]
     ((16, 64, 64), 'filaments')
-    >>> sample = nl.degrade(specimen, blur_sigma=1.5, noise_sigma=0.03, photometric=True)
+    >>> sample = nl.degrade(specimen, noise_sigma=0.03, photometric=True, noise_reference="image")
+
+    Under a microscope, with the light of a specimen that is larger than the camera's field:
+
+    >>> from napari_lucyd.simulation import acquire
+    >>> microscope = nl.Microscope("widefield", numerical_aperture=0.8, refractive_index=1.33,
+    ...                            emission_um=0.525)
+    >>> sample = acquire(nl.make_structures("bodies", (32, 64, 64)), microscope.psf(0.2, (17, 33, 33)),
+    ...                  background=100, photons_per_unit=0.5, read_noise=1.5, field_shape=(16, 32, 32))
+    >>> sample.image.shape, sample.truth.shape
+    ((16, 32, 32), (16, 32, 32))
     """
     sizes = tuple(operator.index(n) for n in shape)
     sigmas = _checked(kind, sizes, density, blur_sigma, contrast, background, anisotropy)
