@@ -129,16 +129,23 @@ def open_protocol(dimension: int = 3) -> Protocol:
     )
 
 
-def surrogate_protocol() -> Protocol:
-    """The paper's Table 3 on surrogates of its nuclei and membranes (`make_surrogate`)."""
+def surrogate_protocol(beyond: int = 0) -> Protocol:
+    """Test on surrogates of the nuclei and membranes of the paper's Table 3 (`make_surrogate`).
+
+    Parameters
+    ----------
+    beyond
+        Voxels by which the specimen reaches beyond the volume on each side: their haze comes in.
+    """
     return Protocol(
-        "table3",
-        "surrogates of the paper's specimens, widefield, as a user runs it",
+        "table3-beyond" if beyond else "table3",
+        "surrogates of the paper's specimens, widefield, as a user runs it"
+        + (f", with {beyond} voxels of specimen beyond the volume" if beyond else ""),
         SPECIMENS,
         dimension=3,
         bare=False,
         photometric=True,
-        samples=_surrogate,
+        samples=partial(_surrogate, beyond),
     )
 
 
@@ -175,8 +182,13 @@ def _open(dimension: int, column: int, seed: int) -> list[Sample]:
     return [Sample(image, truth, gaussian_psf(blur, 2 * round(REACH * blur) + 1, dimension))]
 
 
-def _surrogate(column: int, seed: int) -> list[Sample]:
-    volume = make_surrogate(_phantom(OPEN_PHANTOM, seed), SPECIMENS[column], rng=seed)  # type: ignore[arg-type]
+def _surrogate(beyond: int, column: int, seed: int) -> list[Sample]:
+    volume = make_surrogate(
+        _phantom(tuple(n + 2 * beyond for n in OPEN_PHANTOM), seed),
+        SPECIMENS[column],  # type: ignore[arg-type]
+        field_shape=OPEN_PHANTOM if beyond else None,
+        rng=seed,
+    )
     optics = dict(volume.parameters["psf"])
     # Of the PSF's 127 voxels along each axis, those that fit into the image; the size has to be odd.
     optics["shape"] = [
