@@ -164,7 +164,7 @@ def test_only_the_wanted_parts_are_written(stack, weights, tmp_path):
 def test_options_reach_the_engine(stack, weights, tmp_path):
     out = tmp_path / "o.ome.tif"
     options = [
-        "--tile",
+        "--tile-shape",
         "4,6,6",
         "--halo",
         "8",
@@ -217,7 +217,7 @@ def test_a_movie_that_is_a_stack_after_all_loses_its_voxel_size_unless_it_is_giv
     out = tmp_path / "o.ome.tif"
     done = restore(weights, path, "-o", out, "--axes", "ZYX")
     assert done.exit_code == 0, done.output
-    assert "voxel size, 0.1 × 0.1 micrometer, has no step along Z and is left out" in done.stderr
+    assert "voxel size, 0.1 × 0.1 micrometer, has none along Z and is not used" in done.stderr
     assert "--voxel-size Z,Y,X" in done.stderr
     assert (read_image(out).axes, read_image(out).voxel_size) == ("ZYX", None)
     done = restore(weights, path, "-o", out, "--axes", "ZYX", "--voxel-size", "0.11,0.1,0.1", "--overwrite")
@@ -229,12 +229,15 @@ def test_a_plane_and_a_whole_series(weights, tmp_path, volume):
     plane = write_image(tmp_path / "plane.tif", volume[0], axes="YX", voxel_size=(0.1, 0.1), unit="µm")
     done = restore(weights, plane, "-o", tmp_path / "p.ome.tif")
     assert done.exit_code == 0, done.output
-    assert "planes, but 'random' is made for volumes" in done.stderr
+    assert "the image is a plane, but 'random' was trained on volumes" in done.stderr
     image = read_image(tmp_path / "p.ome.tif")
     assert (image.axes, image.voxel_size, image.data.shape) == ("YX", (0.1, 0.1), SHAPE[1:])
     path = write_image(tmp_path / "p.ome.zarr", volume[None, :1], axes="TZYX", voxel_size=None, unit=None)
     done = restore(weights, path, "-o", tmp_path / "p2.tif", "--dry-run")
-    assert "planes, but 'random' is made for volumes" in done.stderr and "not stated" not in done.stderr
+    assert (
+        "the image is a plane, but 'random' was trained on volumes" in done.stderr
+        and "not stated" not in done.stderr
+    )
     series = np.stack([np.stack([volume, volume[::-1]])] * 2)
     path = write_image(tmp_path / "s.ome.zarr", series, axes="TCZYX", voxel_size=None, unit=None)
     assert restore(weights, path, "-o", tmp_path / "r.ome.zarr").exit_code == 0
@@ -277,7 +280,7 @@ def test_results_that_crowd_the_memory_go_through_the_disk(stack, weights, tmp_p
 
 
 def test_a_dry_run_tells_and_writes_nothing(stack, weights, tmp_path):
-    done = restore(weights, stack, "-o", tmp_path / "new" / "o.tif", "--dry-run", "--tile", "6,6,6")
+    done = restore(weights, stack, "-o", tmp_path / "new" / "o.tif", "--dry-run", "--tile-shape", "6,6,6")
     assert done.exit_code == 0, done.output
     assert "Z 6 × Y 12 × X 14" in done.stderr
     assert "6 tiles of 6 × 6 × 6" in done.stderr
@@ -288,7 +291,7 @@ def test_a_dry_run_tells_and_writes_nothing(stack, weights, tmp_path):
 @pytest.mark.parametrize(
     ("out", "words"),
     [
-        ("file.tif/o", "the folder {}/file.tif cannot be made"),
+        ("file.tif/o", "{}/file.tif/o"),
         ("folder", "is a folder that is not Zarr"),
         ("locked/o", "cannot be written"),
     ],
@@ -321,7 +324,7 @@ def test_a_file_that_states_no_voxel_size_is_told_of(volume, weights, tmp_path):
     source = tmp_path / "plain.tif"
     tifffile.imwrite(source, volume, metadata={"axes": "ZYX"})
     told = restore(weights, source, "-o", tmp_path / "o.tif", "--dry-run").stderr
-    assert "voxel size not stated: taken for isotropic" in told
+    assert "voxel size unknown: voxels are assumed to be cubes" in told
     for more in (["--voxel-size", "0.3,0.1,0.1"], ["--axes", "TYX", "--model", "planes"]):
         done = restore(weights, source, "-o", tmp_path / "o.tif", "--dry-run", *more)
         assert done.exit_code == 0 and "not stated" not in done.stderr
@@ -361,7 +364,7 @@ def test_folders_are_searched_and_stray_files_passed_over(stack, weights, tmp_pa
     (stack.parent / "deeper").mkdir()
     done = restore(weights, stack.parent, "-o", tmp_path / "out")
     assert done.exit_code == 0, done.output
-    assert "Passed over 2 other files: deeper, notes.txt" in done.stderr
+    assert "Ignored 2 files that are no images: deeper, notes.txt" in done.stderr
     assert os.listdir(tmp_path / "out") == ["stack.ome.tif"]
 
 
@@ -397,7 +400,7 @@ def test_names_are_made_distinct(tmp_path, paths, names):
 
 
 def test_an_input_named_twice_is_done_once(stack, weights, tmp_path):
-    done = restore(weights, stack, stack.parent, "-o", tmp_path / "out", "--dry-run", "--tile", "6,6,6")
+    done = restore(weights, stack, stack.parent, "-o", tmp_path / "out", "--dry-run", "--tile-shape", "6,6,6")
     assert done.stdout.split() == [str(tmp_path / "out" / "stack.ome.tif")]
 
 
@@ -456,7 +459,9 @@ def test_an_image_in_several_files_is_done_once(weights, tmp_path, volume):
     assert sorted(os.listdir(tmp_path / "out")) == ["s0_T0.ome.tif", "s1_T0.ome.tif"]
     assert read_image(tmp_path / "out" / "s0_T0.ome.tif").data.shape == series.shape
     assert read_image(tmp_path / "out" / "s1_T0.ome.tif").data.shape == volume.shape
-    assert "2 files hold parts of the image of another, read with it: s0_T0.ome.tif" in done.stderr
+    assert (
+        "2 files hold parts of the image of another file and are read with it: s0_T0.ome.tif" in done.stderr
+    )
 
 
 def test_an_empty_folder_is_an_error(weights, tmp_path):
@@ -520,7 +525,7 @@ def test_what_nobody_foresaw_costs_one_file_only(stack, weights, tmp_path, volum
     [
         (["--device", "tpu"], 1, "device is 'tpu'"),
         (["--normalization", "zscore"], 2, "zscore"),
-        (["--tile", "big"], 2, "whole numbers"),
+        (["--tile-shape", "big"], 2, "whole numbers"),
         (["--voxel-size", "0.1um"], 2, "numbers with commas"),
         (["--voxel-size", "0,1,1"], 1, "positive"),
         (["--outputs", "mask"], 2, "correction_mask"),
@@ -549,7 +554,7 @@ def test_an_interrupted_run_leaves_no_partial_file(stack, weights, tmp_path, num
     # Runners in the background start their children with Ctrl-C ignored.
     code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     code += "from napari_lucyd.cli import app; app()"
-    options = ["-m", weights, "--tile", "16,16,16", "--intermediates", "--device", "cpu"]
+    options = ["-m", weights, "--tile-shape", "16,16,16", "--intermediates", "--device", "cpu"]
     command = [sys.executable, "-c", code, "deconvolve", big, "-o", out, *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         heard = []
@@ -643,7 +648,7 @@ def test_simulate_takes_a_file_and_planes(tmp_path):
     [
         (["nuclei"], {}, (0.1625,) * 3),
         (["membranes", "--voxel-size", "0.6,0.3,0.3"], {"voxel_size": (0.6, 0.3, 0.3)}, (0.6, 0.3, 0.3)),
-        (["light_sheet", "--sheet-fwhm", "2"], {"sheet_fwhm_um": 2.0}, (0.1625,) * 3),
+        (["light_sheet", "--sheet-fwhm-um", "2"], {"sheet_fwhm_um": 2.0}, (0.1625,) * 3),
     ],
 )
 def test_simulate_makes_surrogates_in_micrometres(tmp_path, options, keywords, voxel):
@@ -676,7 +681,7 @@ def test_every_surrogate_is_a_choice():
         (["--noise-sigma", "1e400"], 2),
         (["--surrogate", "actin"], 2),
         (["--surrogate", "nuclei", "--shape", "30,40"], 1),
-        (["--surrogate", "nuclei", "--sheet-fwhm", "2"], 1),
+        (["--surrogate", "nuclei", "--sheet-fwhm-um", "2"], 1),
         (["--surrogate", "nuclei", "--photons", "100"], 2),
         (["--voxel-size", "0.1"], 2),
         (["--blur-sigma", "1,2"], 1),

@@ -39,14 +39,14 @@ def stack(tmp_path, volume):
 def psf(tmp_path):
     """A PSF made by ``lucyd psf``."""
     path = tmp_path / "psf.ome.tif"
-    options = ["--na", "0.8", "--emission", "0.525", "--voxel-size", "0.3,0.1,0.1", "--shape", "5,7,7"]
+    options = ["--na", "0.8", "--emission-um", "0.525", "--voxel-size", "0.3,0.1,0.1", "--shape", "5,7,7"]
     assert lucyd("psf", "-o", path, *options).exit_code == 0
     return path
 
 
 def test_richardson_lucy_writes_what_python_gives_and_its_recipe_repeats_it(stack, psf, tmp_path, volume):
     out = tmp_path / "rl.ome.tif"
-    numbers = ["--iterations", 4, "--total-variation", 0.002, "--background", 90, "--device", "cpu"]
+    numbers = ["--num-iter", 4, "--total-variation", 0.002, "--background", 90, "--device", "cpu"]
     done = lucyd("deconvolve", stack, "-o", out, "--method", "richardson-lucy", "--psf", psf, *numbers)
     assert done.exit_code == 0, done.output
     assert done.stdout.split() == [str(out)]
@@ -107,7 +107,7 @@ def test_a_network_without_a_shipped_model_asks_for_a_file(stack, tmp_path, monk
     monkeypatch.setattr("napari_lucyd.models.catalogue.list_models", lambda: cards)
     done = lucyd("deconvolve", stack, "-o", tmp_path / "a.tif", "--method", "care")
     assert done.exit_code == 2
-    assert "no model of care is shipped" in said(done)
+    assert "there is no shipped model of care" in said(done)
 
 
 def test_negative_voxels_are_warned_of(stack, psf, tmp_path, volume):
@@ -123,7 +123,7 @@ def test_a_dry_run_tells_volumes_and_iterations(stack, psf, tmp_path):
     done = lucyd(
         "deconvolve",
         stack,
-        *("-o", tmp_path / "o.tif", "--method", "richardson-lucy", "--psf", psf, "--iterations", 30),
+        *("-o", tmp_path / "o.tif", "--method", "richardson-lucy", "--psf", psf, "--num-iter", 30),
         "--dry-run",
     )
     assert done.exit_code == 0, done.output
@@ -134,18 +134,26 @@ def test_a_dry_run_tells_volumes_and_iterations(stack, psf, tmp_path):
 @pytest.mark.parametrize(
     ("options", "status", "words"),
     [
-        (["--method", "richardson-lucy"], 2, "needs the PSF: an image file on the voxels of the input"),
-        (["--psf", "psf.ome.tif"], 2, "--method lucyd takes no such option; leave it out"),
-        (["--iterations", "5"], 2, "--method lucyd takes no such option"),
+        (["--method", "richardson-lucy"], 2, "needs a PSF: an image file with the voxel size of the input"),
+        (["--psf", "psf.ome.tif"], 2, "--method lucyd does not use it; leave it out"),
+        (["--num-iter", "5"], 2, "--method lucyd does not use it"),
         (["--method", "guess"], 2, "guess"),
-        (["--flips", "--intermediates"], 2, "a mean over flips is an output only"),
+        (["--flips", "--intermediates"], 2, "the mean over flips has an output only"),
         (["--prefilter", "much"], 2, "'much': expected auto, or a number of voxels"),
         (["--method", "wiener", "--psf", "psf.ome.tif", "--prefilter", "99"], 1, "prefilter is 99.0"),
-        (["--method", "wiener", "--psf", "psf.ome.tif", "--iterations", "5"], 2, "--method wiener takes no"),
-        (["--method", "wiener", "--psf", "psf.ome.tif", "-m", "general"], 2, "--method wiener takes no"),
-        (["--method", "wiener", "--psf", "psf.ome.tif", "--tile", "8,8,8"], 2, "takes no such option"),
-        (["--method", "wiener", "--psf", "psf.ome.tif", "--intermediates"], 2, "takes no such option"),
-        (["--method", "wiener", "--psf", "psf.ome.tif", "--outputs", "update_term"], 2, "an output only"),
+        (
+            ["--method", "wiener", "--psf", "psf.ome.tif", "--num-iter", "5"],
+            2,
+            "--method wiener does not use it",
+        ),
+        (
+            ["--method", "wiener", "--psf", "psf.ome.tif", "-m", "general"],
+            2,
+            "--method wiener does not use it",
+        ),
+        (["--method", "wiener", "--psf", "psf.ome.tif", "--tile-shape", "8,8,8"], 2, "does not use it"),
+        (["--method", "wiener", "--psf", "psf.ome.tif", "--intermediates"], 2, "does not use it"),
+        (["--method", "wiener", "--psf", "psf.ome.tif", "--outputs", "update_term"], 2, "only an output"),
         (["--method", "wiener", "--psf", "psf.ome.tif", "--balance", "0"], 1, "balance is 0"),
         (["--method", "wiener", "--psf", "none.tif"], 1, "none.tif"),
         (["--method", "wiener", "--psf", "series.tif"], 1, "it holds T 2 × Z 3 × Y 5 × X 5; one PSF"),

@@ -11,7 +11,7 @@ from napari_lucyd.cli import app
 from napari_lucyd.cli._options import Microscope
 from napari_lucyd.io import read_image
 
-WIDEFIELD = ["--na", "0.8", "--emission", "0.525"]
+WIDEFIELD = ["--na", "0.8", "--emission-um", "0.525"]
 OPTICS = {"numerical_aperture": 0.8, "refractive_index": 1.33, "emission_um": 0.525}
 
 
@@ -24,7 +24,7 @@ def test_the_file_holds_the_psf_its_voxel_size_and_its_optics(tmp_path):
     done = lucyd("psf", "-o", out, *WIDEFIELD, "--voxel-size", "0.3,0.15,0.15", "--shape", "7,15,13")
     assert done.exit_code == 0, done.output
     assert done.stdout.split() == [str(out)]
-    assert "the plane in focus" in done.stderr
+    assert "of the in-focus light reaches the edge planes" in done.stderr
     image = read_image(out)
     expected = nl.make_psf("widefield", (7, 15, 13), **OPTICS, voxel_size=(0.3, 0.15, 0.15))
     np.testing.assert_array_equal(image.data, expected)
@@ -36,9 +36,12 @@ def test_the_file_holds_the_psf_its_voxel_size_and_its_optics(tmp_path):
 @pytest.mark.parametrize(
     ("options", "keywords"),
     [
-        (["--excitation", "0.488"], {"excitation_um": 0.488, "pinhole_airy": 1.0}),
-        (["--excitation", "0.488", "--pinhole", "0.5"], {"excitation_um": 0.488, "pinhole_airy": 0.5}),
-        (["--sheet-fwhm", "2"], {"sheet_fwhm_um": 2.0}),
+        (["--excitation-um", "0.488"], {"excitation_um": 0.488, "pinhole_airy": 1.0}),
+        (
+            ["--excitation-um", "0.488", "--pinhole-airy", "0.5"],
+            {"excitation_um": 0.488, "pinhole_airy": 0.5},
+        ),
+        (["--sheet-fwhm-um", "2"], {"sheet_fwhm_um": 2.0}),
     ],
 )
 def test_each_microscope_has_its_options(tmp_path, options, keywords):
@@ -81,14 +84,14 @@ def test_a_plane_has_two_axes_and_nothing_is_replaced_unasked(tmp_path):
     [
         (["--shape", "8,9,9"], 1, "odd"),
         (["--na", "1.4"], 1, "below the index"),
-        (["--emission", "525"], 1, "--emission is 525.0; it has to be in µm: 0.525"),
-        (["-m", "confocal"], 1, "needs --excitation"),
-        (["-m", "light_sheet"], 1, "needs --sheet-fwhm"),
-        (["--pinhole", "1"], 1, "--pinhole is 1.0, but a widefield PSF has none"),
+        (["--emission-um", "525"], 1, "--emission-um is 525.0; it has to be in µm: 0.525"),
+        (["-m", "confocal"], 1, "needs --excitation-um"),
+        (["-m", "light_sheet"], 1, "needs --sheet-fwhm-um"),
+        (["--pinhole-airy", "1"], 1, "--pinhole-airy is 1.0, but a widefield PSF has none"),
         (["--voxel-size", "0.1,0.1"], 1, "or 3 of them"),
         (["--voxel-size", "small"], 2, "numbers with commas"),
         (["--voxel-size", "1e400,1,1"], 2, "'1e400,1,1': expected numbers with commas"),
-        (["--shape", "9999,9999,9999"], 1, "9999 × 9999 × 9999 voxels take 7.45e+03 GiB or more"),
+        (["--shape", "9999,9999,9999"], 1, "9999 × 9999 × 9999 voxels need at least 8e+03 GB"),
         (["-m", "telescope"], 2, "telescope"),
         (["-o", "psf.png"], 2, "psf.ome.tif"),
     ],
@@ -109,7 +112,7 @@ def test_memory_that_runs_out_on_the_way_is_told_in_words(tmp_path, monkeypatch)
     monkeypatch.setattr("napari_lucyd.simulation.make_psf", run_out)
     done = lucyd("psf", "-o", tmp_path / "p.tif", *WIDEFIELD, "--voxel-size", "0.1", "--shape", "9,9,9")
     assert done.exit_code == 1
-    assert "9 × 9 × 9 voxels do not fit into memory: take a smaller --shape" in done.stderr
+    assert "9 × 9 × 9 voxels do not fit into memory: choose a smaller --shape" in done.stderr
 
 
 def test_every_kind_of_psf_is_a_choice():

@@ -1,7 +1,7 @@
-"""The ``lucyd`` command: parse, import late, call, print.
+"""The ``lucyd`` command.
 
-One module a command; :data:`app` gathers them. Importing this package loads neither torch nor numpy, so
-that ``lucyd --help`` answers at once; each command imports what it needs when it runs.
+Each command has its own module; :data:`app` collects them. Importing this package loads neither torch nor
+numpy, so that ``lucyd --help`` answers at once. Each command imports what it needs when it runs.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,  # an unforeseen error is for a bug report: a plain traceback, no locals
-    epilog="Each command tells more: [bold]lucyd deconvolve --help[/bold]",
+    pretty_exceptions_enable=False,  # for a bug report: a plain traceback without local variables
+    epilog="Each command has its own help: [bold]lucyd deconvolve --help[/bold]",
 )
 
 
@@ -41,11 +41,11 @@ def lucyd(
     \b
     A first run:
       lucyd deconvolve stack.tif -o restored.ome.tif
-    No stack at hand:
+    Without a stack:
       lucyd simulate -o sample/
       lucyd deconvolve sample/degraded.ome.tif -o sample/restored.ome.tif
     """
-    # Where the encoding of a terminal or pipe lacks a character (Windows: σ), show another, not an error.
+    # If a terminal or pipe cannot show a character (Windows: σ), show another one instead of an error.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")

@@ -1,4 +1,4 @@
-"""One call of ``lucyd deconvolve``: each input read, deconvolved and written, whatever the others do."""
+"""Batch of ``lucyd deconvolve``: one input after the other; a failure does not end the batch."""
 
 from __future__ import annotations
 
@@ -31,33 +31,33 @@ from napari_lucyd.text import seconds_in_words
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Job, Result
 
-# What a file or an option may bring about; all else is a bug of ours.
+# Errors that a file or an option can cause; any other is a bug of ours.
 _FORESEEN = (ImageFileError, ValueError, TypeError, OSError, OutOfMemory, DeconvolutionError, MemoryError)
 
 
 @dataclass
 class Batch:
-    """What the inputs of one call have in common.
+    """A batch of inputs with the same settings.
 
     Attributes
     ----------
-    talk
-        Where messages go.
+    console
+        Receives messages.
     chosen
         The model or the classical method.
     options
         Keywords of `napari_lucyd.deconvolution.plan`.
     axes, voxel_size
-        What the user knows better than the files; the size in micrometers.
+        Corrections of what the files say; the size in µm.
     overwrite, dtype
         Of `napari_lucyd.io.write_image`.
     dry_run
-        Tell, and neither compute nor write.
+        Print the plan only: compute and write nothing.
     workers
-        Who does the work on results that go to OME-Zarr, which is done in parts.
+        Executor of the work on OME-Zarr results, which is done in parts.
     """
 
-    talk: Console
+    console: Console
     chosen: Chosen
     options: dict[str, Any]
     axes: str | None
@@ -67,36 +67,40 @@ class Batch:
     dry_run: bool
     workers: Executor
 
-    def all(self, tasks: list[BatchItem]) -> int:
-        """Deconvolve one input after the other; return how many failed."""
+    def run(self, items: list[BatchItem]) -> int:
+        """Deconvolve one input after the other; return the number of inputs that failed."""
         failed = 0
-        skipped = "; skipped" if len(tasks) > 1 else ""
-        for number, task in enumerate(tasks, 1):
-            self.talk.say(f"{task.source}" + (f" ({number} of {len(tasks)})" if len(tasks) > 1 else ""))
+        skipped = "; skipped" if len(items) > 1 else ""
+        for number, task in enumerate(items, 1):
+            self.console.say(f"{task.source}" + (f" ({number} of {len(items)})" if len(items) > 1 else ""))
             try:
                 self._one(task)
             except _FORESEEN as error:
                 failed += 1
                 where = "" if str(task.source) in str(error) else f"{task.source}: "
-                self.talk.error(f"{where}{error or type(error).__name__}{skipped}")
-            # One file must not cost a night's batch; what nobody foresaw is shown whole, to be reported.
+                self.console.error(f"{where}{error or type(error).__name__}{skipped}")
+            # One file must not end a batch of a whole night. An unforeseen error is shown in full.
             except Exception as error:
                 failed += 1
-                self.talk.error(f"{task.source}: {error!r}{skipped}. Please report this:")
-                self.talk.console.print(traceback.format_exc(), markup=False)
+                self.console.error(f"{task.source}: {error!r}{skipped}. Please report this:")
+                self.console.terminal.print(traceback.format_exc(), markup=False)
         return failed
 
     def _one(self, task: BatchItem) -> None:
         self._check_destinations(task)
         image = self._corrected(read_image(task.source))
         for warning in image.warnings:
-            self.talk.warn(warning)
+            self.console.warn(warning)
         method = self.chosen.method
         planes = "Z" not in image.axes or image.data.shape[image.axes.index("Z")] == 1
         if planes and isinstance(method, Model) and method.dimension == 3:
-            self.talk.warn(f"planes, but {method.name!r} is made for volumes; for planes: {_for_planes()}")
+            self.console.warn(
+                f"the image is a plane, but {method.name!r} was trained on volumes; use {_for_planes()}"
+            )
         elif image.voxel_size is None and not planes and isinstance(method, Model):
-            self.talk.say("  voxel size not stated: taken for isotropic; --voxel-size Z,Y,X says it, in µm")
+            self.console.say(
+                "  voxel size unknown: voxels are assumed to be cubes; give it with --voxel-size Z,Y,X, in µm"
+            )
         self.chosen.check(image)
         if task.in_parts(self.dtype):
             self._to_zarr(image, task)
@@ -112,9 +116,9 @@ class Batch:
                 allocate=allocate,
                 **self.options,
             )
-            self.talk.say(f"  {job.description}; {job.device}; {job.memory_bytes / 2**30:.2g} GiB")
+            self.console.say(f"  {job.description}; {job.device}; {job.memory_bytes / 1e9:.2g} GB")
             for warning in job.warnings:
-                self.talk.warn(warning)
+                self.console.warn(warning)
             if self.dry_run:
                 self._tell(job, task)
             else:
@@ -136,41 +140,41 @@ class Batch:
             **options,
         )
         job = stored.job
-        self.talk.say(f"  {job.description}; {job.device}; {stored.memory_bytes / 2**30:.2g} GiB")
+        self.console.say(f"  {job.description}; {job.device}; {stored.memory_bytes / 1e9:.2g} GB")
         for warning in job.warnings:
-            self.talk.warn(warning)
+            self.console.warn(warning)
         if self.dry_run:
             self._tell(job, task)
             return
         self._prepare(task)
         told = set(job.warnings)
-        with self.talk.progress() as progress:
+        with self.console.progress() as progress:
             bar = progress.add_task("  Deconvolving", total=None)
             for number, step in enumerate(stored.steps(workers=self.workers)):
                 if number == 0 and stored.resumed:
-                    self.talk.say(f"  going on: {stored.resumed} of {step.total} parts were done before")
+                    self.console.say(f"  resumed: {stored.resumed} of {step.total} parts were finished")
                 progress.update(bar, completed=step.done, total=step.total)
         for warning in job.warnings:
             if warning not in told:
-                self.talk.warn(warning)
+                self.console.warn(warning)
         for path in task.destinations.values():
             typer.echo(path)
 
     def _tell(self, job: Job, task: BatchItem) -> None:
-        self.talk.say(f"  {job.work}, about {seconds_in_words(job.estimate_seconds())}")
+        self.console.say(f"  {job.work}, about {seconds_in_words(job.estimate_seconds())}")
         for path in task.destinations.values():
             typer.echo(path)
 
     def _result(self, job: Job) -> Result:
         told = set(job.warnings)
-        with self.talk.progress() as progress:
+        with self.console.progress() as progress:
             bar = progress.add_task("  Deconvolving", total=job.tiles)
             for step in job.steps():
                 progress.update(bar, completed=step.done, total=step.total)
         result = job.result()
         for warning in result.warnings:
             if warning not in told:
-                self.talk.warn(warning)
+                self.console.warn(warning)
         return result
 
     def _write(self, result: Result, image: Image, task: BatchItem) -> None:
@@ -188,38 +192,38 @@ class Batch:
             typer.echo(path)
 
     def _check_destinations(self, task: BatchItem) -> None:
-        """Find out before the work, not after it, that a result cannot be written."""
+        """Refuse before the work starts if a result must not be written."""
         for path in task.destinations.values():
             for read in (task.source, self.chosen.psf_path):
                 if read is not None and contains(path, read):
-                    raise ValueError(f"{read}: a result, {path}, would replace it; choose another OUT")
+                    raise ValueError(f"{read}: the result {path} would replace it; choose another OUT")
             if path.exists() and not self.overwrite:
                 raise ValueError(
                     f"{task.source}: {path} exists already; choose another OUT or add --overwrite"
                 )
 
     def _prepare(self, task: BatchItem) -> None:
-        """Make the folders for results, and find out whether they can be written, before hours of work."""
+        """Make the folders of the results, and refuse before hours of work if a result cannot be written."""
         for path in task.destinations.values():
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise ValueError(
-                    f"{path}: the folder {path.parent} cannot be made ({error.strerror}); choose another OUT"
+                    f"{path}: its folder cannot be created ({error.strerror}); choose another OUT"
                 ) from error
             check_writable(path, overwrite=self.overwrite)
 
     def _corrected(self, image: Image) -> Image:
-        """Put in what the user knows better than the file."""
+        """Return the image with the axes and voxel size that the user gave."""
         if self.axes is not None:
             image = replace(image, axes=check_axes(self.axes, image.data.shape))
             steps = image.voxel_size
-            # A movie that is a stack after all states no step along Z, and any other would be a guess.
+            # A movie that is a stack after all has no voxel size along Z in its file.
             if "Z" in image.axes and steps is not None and len(steps) < 3:
                 known = " × ".join(f"{step:.4g}" for step in steps)
                 told = (
-                    f"the file's voxel size, {known} {image.unit or 'pixels'}, has no step along Z and is "
-                    "left out; --voxel-size Z,Y,X says it, in µm"
+                    f"the file's voxel size, {known} {image.unit or 'pixels'}, has none along Z and is not "
+                    "used; give it with --voxel-size Z,Y,X, in µm"
                 )
                 warnings = image.warnings if self.voxel_size else (*image.warnings, told)
                 image = replace(image, voxel_size=None, unit=None, warnings=warnings)
@@ -229,6 +233,6 @@ class Batch:
 
 
 def _for_planes() -> str:
-    """Say how to choose a shipped model for planes."""
+    """Name the options that choose a shipped model for planes."""
     names = [card["name"] for card in list_models() if card.get("network", {}).get("dimension") == 2]
-    return " or ".join(f"--model {name}" for name in names) or "a file of a 2D model"
+    return " or ".join(f"--model {name}" for name in names) or "a file of a 2D model (--model FILE)"

@@ -1,4 +1,4 @@
-"""Which method ``lucyd deconvolve`` runs: a model by its name, or a classical one with a PSF from a file."""
+"""The method of ``lucyd deconvolve``: a model by its name, or a classical method with a PSF from a file."""
 
 from __future__ import annotations
 
@@ -17,11 +17,20 @@ if TYPE_CHECKING:
     from napari_lucyd.io import Image
     from napari_lucyd.models import Model
 
-# Options that only some methods have an effect for, by the parameter's name.
-_NETWORK = ("model", "normalization", "separate", "isotropic", "tile", "halo", "precision", "intermediates")
+# Options that only some methods use, by the parameter's name.
+_NETWORK = (
+    "model",
+    "normalization",
+    "separate",
+    "isotropic",
+    "tile_shape",
+    "halo",
+    "precision",
+    "intermediates",
+)
 _OWN = {
     **dict.fromkeys((Method.lucyd, Method.rln, Method.care), _NETWORK),
-    Method.richardson_lucy: ("psf", "iterations", "total_variation", "background"),
+    Method.richardson_lucy: ("psf", "num_iter", "total_variation", "background"),
     Method.wiener: ("psf", "balance"),
 }
 CLASSICAL = (Method.richardson_lucy, Method.wiener)
@@ -29,16 +38,16 @@ CLASSICAL = (Method.richardson_lucy, Method.wiener)
 
 @dataclass(frozen=True)
 class Chosen:
-    """What `plan` is given, and the PSF's file.
+    """A method, and the file of its PSF.
 
     Attributes
     ----------
     method
         A model or a classical method.
     psf
-        As read, for a classical method.
+        The PSF as read, for a classical method.
     psf_path
-        The file of it.
+        The file of the PSF.
     """
 
     method: Model | ClassicalMethod
@@ -46,12 +55,12 @@ class Chosen:
     psf_path: Path | None = None
 
     def check(self, image: Image) -> None:
-        """Refuse an image whose voxels are not the PSF's, where both files state theirs, in whatever unit.
+        """Refuse an image if its voxel size differs from the PSF's and both files state theirs.
 
         Raises
         ------
         ValueError
-            If the steps differ.
+            If the voxel sizes differ.
         """
         psf = self.psf
         if psf is None or psf.voxel_size is None or image.voxel_size is None:
@@ -62,55 +71,57 @@ class Chosen:
         steps = (*psf.voxel_size, *image.voxel_size)
         units = [psf.unit] * len(psf.voxel_size) + [image.unit] * len(image.voxel_size)
         in_its_unit, _ = common_unit(steps, units)
-        if in_its_unit is None:  # one of them has no unit of length, so that nothing can be said
+        if in_its_unit is None:  # one of them has no unit of length: the two cannot be compared
             return
         check_psf_steps(
             repr(psf.name),
             in_its_unit[: len(psf.voxel_size)],
             image.voxel_size,
             image.unit or "pixels",
-            "make it anew (lucyd psf --voxel-size), or correct the image's with --voxel-size",
+            "compute the PSF again (lucyd psf --voxel-size), or correct the image with --voxel-size",
         )
 
 
 def refuse_options(context: typer.Context, method: Method | None, parts: Sequence[Part]) -> None:
-    """Refuse options of other methods and parts that the method does not have.
+    """Refuse options of other methods, and parts that the method does not have.
 
     Parameters
     ----------
     context
-        Of the command.
+        The command's context.
     method
-        The one that was chosen; None for a network.
+        The chosen method; None for a network.
     parts
-        What is to be written.
+        The parts to write.
 
     Raises
     ------
     typer.BadParameter
-        For the first of them.
+        For the first such option.
     """
     own = _OWN[method or Method.lucyd]
     others = [name for names in _OWN.values() for name in names if name not in own]
-    refuse_given(context, others, f"--method {method or Method.lucyd} takes no such option")
+    refuse_given(context, others, f"--method {method or Method.lucyd} does not use it")
     if method in CLASSICAL and tuple(parts) != (Part.output,):
-        raise typer.BadParameter(f"--method {method} has an output only", param_hint="--outputs")
+        raise typer.BadParameter(
+            f"--method {method} has only an output; leave the other parts out", param_hint="--outputs"
+        )
 
 
 def load_network(method: Method | None, name: str | None) -> Model:
-    """Load a model, of the network that was asked for.
+    """Load a model.
 
     Parameters
     ----------
     method
-        Which network; None for whichever the model is of.
+        The network that the model must have; None for any.
     name
-        Of a shipped model, or a path; None for the first that is shipped of the network.
+        Name of a shipped model, or a path; None for the first shipped model of the network.
 
     Raises
     ------
     typer.BadParameter
-        If none is shipped, or the model is of another network.
+        If there is no shipped model of the network, or the model has another network.
     """
     from napari_lucyd.models import load_model
     from napari_lucyd.models.catalogue import DEFAULT_MODEL, list_models, network_type
@@ -119,7 +130,7 @@ def load_network(method: Method | None, name: str | None) -> Model:
         shipped = [str(card["name"]) for card in list_models() if method in (None, network_type(card))]
         if not shipped:
             raise typer.BadParameter(
-                f"no model of {method} is shipped; train one (lucyd train) and name its file",
+                f"there is no shipped model of {method}; train one (lucyd train) and name its file",
                 param_hint="--model",
             )
         name = DEFAULT_MODEL if DEFAULT_MODEL in shipped else shipped[0]
@@ -129,30 +140,33 @@ def load_network(method: Method | None, name: str | None) -> Model:
         fail(error)
     kind = network_type(model.card)
     if method not in (None, kind):
-        raise typer.BadParameter(f"{name} is a model of {kind}, not of {method}", param_hint="--model")
+        raise typer.BadParameter(
+            f"{name} is a model of {kind}, not of {method}; change one of the two options",
+            param_hint="--model",
+        )
     return model
 
 
 def classical_method(method: Method, psf: Path | None, numbers: dict[str, Any]) -> Chosen:
-    """Make a classical method of a PSF's file and numbers.
+    """Make a classical method from the file of a PSF and numbers.
 
     Parameters
     ----------
     method
-        Which one.
+        The method.
     psf
         The file of the PSF.
     numbers
-        All that options say, by the names that Python has for them; each method takes its own.
+        Values of the options by their Python names; each method takes its own.
 
     Raises
     ------
     typer.BadParameter
-        If there is no PSF.
+        If no PSF is given.
     """
     if psf is None:
         raise typer.BadParameter(
-            f"--method {method} needs the PSF: an image file on the voxels of the input (see: lucyd psf)",
+            f"--method {method} needs a PSF: an image file with the voxel size of the input (see: lucyd psf)",
             param_hint="--psf",
         )
     from napari_lucyd.deconvolution import make_method

@@ -1,4 +1,4 @@
-"""What the commands print: results to standard output, all talk to standard error."""
+"""Terminal output of the commands: results go to standard output, messages to standard error."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ class Console:
         from rich import console as rich_console
 
         self.quiet = quiet
-        self.console: rich_console.Console = rich_console.Console(
+        self.terminal: rich_console.Console = rich_console.Console(
             stderr=True, highlight=False, soft_wrap=True
         )
 
     def say(self, text: str) -> None:
         """Print a line unless quiet."""
         if not self.quiet:
-            self.console.print(text, markup=False)
+            self.terminal.print(text, markup=False)
 
     def warn(self, text: str) -> None:
         """Print a warning."""
-        self.console.print(f"Warning: {text}", markup=False, style="yellow")
+        self.terminal.print(f"Warning: {text}", markup=False, style="yellow")
 
     def error(self, text: str) -> None:
         """Print an error."""
-        self.console.print(f"Error: {text}", markup=False, style="bold red")
+        self.terminal.print(f"Error: {text}", markup=False, style="bold red")
 
     def progress(self) -> Progress:
         """Return a bar with time left, shown on a terminal only and removed at its end."""
@@ -55,8 +55,8 @@ class Console:
             TaskProgressColumn(),
             TimeRemainingColumn(),
         )
-        hidden = self.quiet or not self.console.is_terminal
-        return Progress(*columns, console=self.console, transient=True, disable=hidden)
+        hidden = self.quiet or not self.terminal.is_terminal
+        return Progress(*columns, console=self.terminal, transient=True, disable=hidden)
 
 
 def fail(message: object, status: int = 1) -> NoReturn:
@@ -67,7 +67,7 @@ def fail(message: object, status: int = 1) -> NoReturn:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Leave on Ctrl-C with status 130 and on termination with 143, both after files were put in order."""
+    """Leave on Ctrl-C with status 130 and on termination with 143, after cleaning up unfinished files."""
 
     def terminate(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
@@ -77,8 +77,8 @@ def interruptible() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         fail(
-            "interrupted; finished files are kept. An OME-Zarr that was in work has .partial at the end of "
-            "its name, and the same command goes on with it",
+            "interrupted; finished files are kept. An unfinished OME-Zarr has .partial in its name; "
+            "the same command resumes it",
             status=130,
         )
     finally:

@@ -1,6 +1,6 @@
 """Values of command-line options: texts to numbers, with errors that say what was expected.
 
-Options of several numbers are texts to typer, which has no lists of one option with commas.
+typer has no option that takes several numbers with commas, so these options are texts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from napari_lucyd.cli._console import fail
 
 
 class Part(StrEnum):
-    """What a deconvolution can show."""
+    """A part of a result."""
 
     output = "output"
     correction_mask = "correction_mask"
@@ -26,7 +26,7 @@ class Part(StrEnum):
 
 
 class Method(StrEnum):
-    """How an image is deconvolved."""
+    """A method of deconvolution."""
 
     lucyd = "lucyd"
     rln = "rln"
@@ -36,7 +36,7 @@ class Method(StrEnum):
 
 
 class Normalization(StrEnum):
-    """How intensities are scaled for the network."""
+    """A way to scale intensities for the network."""
 
     model = "model"
     minmax = "minmax"
@@ -45,14 +45,14 @@ class Normalization(StrEnum):
 
 
 class Precision(StrEnum):
-    """What a network is computed in."""
+    """The number format in which a network is computed."""
 
     float32 = "float32"
     float16 = "float16"
 
 
 class Microscope(StrEnum):
-    """Whose PSF is computed."""
+    """A kind of microscope."""
 
     widefield = "widefield"
     confocal = "confocal"
@@ -61,7 +61,7 @@ class Microscope(StrEnum):
 
 
 class Specimen(StrEnum):
-    """Which surrogate is simulated."""
+    """A kind of simulated specimen."""
 
     nuclei = "nuclei"
     membranes = "membranes"
@@ -80,7 +80,7 @@ class Structures(StrEnum):
 
 
 class FileFormat(StrEnum):
-    """Formats of files made in a folder; each value is the suffix without its dot."""
+    """A format of result files in a folder; each value is the suffix without its dot."""
 
     ome_tiff = "ome.tif"
     imagej = "tif"
@@ -88,7 +88,7 @@ class FileFormat(StrEnum):
 
 
 class StoredDtype(StrEnum):
-    """How results are stored."""
+    """A data type of stored results."""
 
     float32 = "float32"
     uint16 = "uint16"
@@ -100,13 +100,13 @@ def whole_numbers(text: str, option: str) -> tuple[int, ...]:
     Parameters
     ----------
     text
-        As typed.
+        The text as typed.
     option
-        Named in the error.
+        Name of the option, for the error.
 
     Examples
     --------
-    >>> whole_numbers("32,128,128", "--tile")
+    >>> whole_numbers("32,128,128", "--tile-shape")
     (32, 128, 128)
     """
     try:
@@ -156,16 +156,16 @@ def parts(text: str, option: str) -> tuple[Part, ...]:
 
 
 def refuse_given(context: typer.Context, names: Iterable[str], reason: str) -> None:
-    """Refuse options that would have no effect, rather than let them seem to have one.
+    """Refuse options that would have no effect.
 
     Parameters
     ----------
     context
-        Of the command.
+        The command's context.
     names
-        Of its parameters, in Python.
+        Python names of the options.
     reason
-        Why they have none.
+        Why they have no effect.
     """
     for name in names:
         source = context.get_parameter_source(name)
@@ -175,22 +175,22 @@ def refuse_given(context: typer.Context, names: Iterable[str], reason: str) -> N
 
 @contextmanager
 def fitting_memory(shape: Sequence[int]) -> Iterator[None]:
-    """Refuse to compute an image that memory cannot hold.
+    """Refuse to compute an image that does not fit into memory.
 
     Parameters
     ----------
     shape
-        Of the image, from ``--shape``.
+        Shape of the image, from ``--shape``.
     """
     from napari_lucyd.compute.host_memory import free_host_memory
 
     sizes = " × ".join(map(str, shape))
-    remedy = "take a smaller --shape"
-    # The least, two arrays of float32: what else is needed shows only on the way.
+    remedy = "choose a smaller --shape"
+    # At least two float32 arrays; any further need shows only during the computation.
     least, free = 8 * math.prod(shape), free_host_memory()
     if least > free:
         fail(
-            f"{sizes} voxels take {least / 2**30:.3g} GiB or more, but {free / 2**30:.3g} GiB of memory are "
+            f"{sizes} voxels need at least {least / 1e9:.3g} GB, but only {free / 1e9:.3g} GB of memory are "
             f"free: {remedy}"
         )
     try:

@@ -1,6 +1,6 @@
-"""Which files are read, and under which names their results are written.
+"""Input files, and the names of their results.
 
-Opens no image but the heads of OME-TIFFs, several of which may hold one.
+No image is opened here, except the headers of OME-TIFF files, several of which may hold one image.
 """
 
 from __future__ import annotations
@@ -18,39 +18,39 @@ from napari_lucyd.cli._options import Part
 
 @dataclass(frozen=True)
 class BatchItem:
-    """One image and where its results go."""
+    """An input image and the destinations of its results."""
 
     source: Path
     destinations: dict[Part, Path]
 
     def of(self, parts: Sequence[Part]) -> BatchItem:
-        """The same for no more than these parts."""
+        """Return the same item with these parts only."""
         return BatchItem(
             self.source, {part: path for part, path in self.destinations.items() if part in parts}
         )
 
     def in_parts(self, dtype: str) -> bool:
-        """Whether the results are written as they are computed; uint16 is scaled by all of a result."""
+        """Tell if results can be written part by part; the scaling of uint16 needs a whole result."""
         zarr = all(path.name.lower().endswith("zarr") for path in self.destinations.values())
         return zarr and dtype == "float32"
 
 
 @dataclass
 class Found:
-    """The images behind the paths that the user gave.
+    """Images found under the paths that the user gave.
 
     Attributes
     ----------
     images
-        Each once, in the order given.
+        The images, each once, in the given order.
     refused
-        Paths named by the user that are no image, with the reason.
+        Given paths that are not images, with the reason.
     passed_over
-        Files in a folder named by the user that are no image by their suffix.
+        Files in a given folder whose suffix is not that of an image.
     parts
-        Files whose image is that of another input, which is named with them: it is read once.
+        Files that hold a part of another input's image, each with that input. The image is read once.
     several
-        The user meant several (a folder, or more than one path), even if one image was found.
+        True for a folder or more than one path, even if only one image was found.
     """
 
     images: list[Path] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Found:
 
 
 def find_images(paths: Sequence[Path]) -> Found:
-    """Expand folders (one level) and patterns; tell images from other files by their suffix, or as Zarr."""
+    """Expand folders (one level) and patterns, and find the images by their suffix, or as Zarr folders."""
     from napari_lucyd.io import SUFFIXES, is_image_path, is_zarr_folder
 
     def is_image(path: Path) -> bool:
@@ -93,12 +93,12 @@ def find_images(paths: Sequence[Path]) -> Found:
 
 
 def _once_an_image(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, Path]]]:
-    """Tell inputs from the further files of their images, each with the input that it belongs to."""
+    """Separate inputs from further files of the same images; return both."""
     from napari_lucyd.io import files_of_image
 
     first: dict[str, Path] = {}
     for path in paths:
-        # Of a set of thousands, one file names all others.
+        # One file of a set names all others, which may be thousands.
         if os.path.realpath(path) not in first:
             for file in files_of_image(path):
                 first.setdefault(os.path.realpath(file), path)
@@ -107,7 +107,7 @@ def _once_an_image(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, 
 
 
 def _expand(path: Path) -> list[Path]:
-    # Windows' shells leave patterns to the program; elsewhere only a quoted one arrives here.
+    # On Windows the program must expand patterns; elsewhere the shell has done it, unless they were quoted.
     if not path.exists() and glob.has_magic(str(path)):
         return [Path(match) for match in sorted(glob.glob(str(path)))] or [path]
     return [path]
@@ -116,37 +116,37 @@ def _expand(path: Path) -> list[Path]:
 def plan_destinations(found: Found, out: Path, parts: Sequence[Part], suffix: str | None) -> list[BatchItem]:
     """Name the results: OUT is a file for one input, a folder for several.
 
-    For one input, OUT is a folder where it is one already or has no suffix.
+    For one input, OUT is a folder if it exists as one or has no suffix.
 
     Parameters
     ----------
     found
         The inputs.
     out
-        As the user gave it.
+        The path as the user gave it.
     parts
-        What is written of each input.
+        The parts to write for each input.
     suffix
-        Of files in a folder, with its dot; None: that of the input's kind.
+        Suffix of files in a folder, with its dot; None for the one of the input's kind.
 
     Raises
     ------
     typer.BadParameter
-        OUT does not fit the inputs.
+        If OUT does not fit the inputs.
     """
     from napari_lucyd.io import SUFFIXES, default_suffix, is_image_path, stem
 
     is_file = is_image_path(out)
     if found.several and is_file:
-        raise typer.BadParameter(f"{out} names one file, but there are several inputs: name a folder")
+        raise typer.BadParameter(f"{out} is one file, but there are several inputs: name a folder")
     if not found.several and is_file:
-        # A file of this name inside of which Zarr is not, but a folder is, is for write_image to refuse.
+        # write_image refuses a folder of this name that is not Zarr.
         ending = out.name[len(stem(out)) :]
         return [BatchItem(path, _named(out.parent, stem(out), ending, parts)) for path in found.images]
     if looks_like_a_file(out) and not out.is_dir():
         raise typer.BadParameter(
             f"{out}: {out.suffix!r} is not a kind of file that can be written "
-            f"({', '.join(SUFFIXES)}), nor is it there as a folder; make it first if you mean one"
+            f"({', '.join(SUFFIXES)}), and no folder has this name; if you mean a folder, create it first"
         )
     if out.exists() and not out.is_dir():
         raise typer.BadParameter(f"{out} is a file; expected a folder")
@@ -160,15 +160,15 @@ def plan_destinations(found: Found, out: Path, parts: Sequence[Part], suffix: st
 
 
 def looks_like_a_file(out: Path) -> bool:
-    """Tell a name like ``x.png`` from that of a folder, which may well be ``run_v1.2``.
+    """Tell a file name like ``x.png`` from a folder name, which may be ``run_v1.2``.
 
-    A path does not keep the slash that a shell puts after a folder's name.
+    A path does not keep the slash that a shell puts after the name of a folder.
     """
     return out.suffix[1:2].isalpha()
 
 
 def _refuse_meetings(tasks: Sequence[BatchItem]) -> None:
-    """Raise where a result would replace another one, or an input that is not its own."""
+    """Refuse a result that would replace another result, or another input."""
     written: set[str] = set()
     read = {os.path.realpath(task.source): task for task in tasks}
     for task in tasks:
@@ -176,8 +176,8 @@ def _refuse_meetings(tasks: Sequence[BatchItem]) -> None:
             real = os.path.realpath(path)
             if real in written or read.get(real, task) is not task:
                 raise typer.BadParameter(
-                    f"{path} would be written for {task.source}, but is another input or its result: "
-                    "choose another OUT, or deconvolve them one by one"
+                    f"the result of {task.source} would replace {path}, another input or its result: "
+                    "choose another OUT, or deconvolve the inputs one by one"
                 )
             written.add(real)
 
@@ -190,9 +190,9 @@ def _named(folder: Path, name: str, ending: str, parts: Sequence[Part]) -> dict[
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:
-    """Name each path by its stem, with as many of its folders in front as it takes to tell it from others.
+    """Name each path by its stem, with the names of its folders in front where stems are equal.
 
-    Files of one name in one folder are told apart by their suffix, what is still alike by a number.
+    Equal names in one folder get their suffix too, and names that are still equal get a number.
 
     Examples
     --------
@@ -205,21 +205,21 @@ def distinct_names(paths: Sequence[Path]) -> list[str]:
     folders = [Path(os.path.realpath(path)).parent.parts for path in paths]
     for depth in range(1, max((len(parts) for parts in folders), default=0) + 1):
         for group in _alike(names):
-            # Files that share a folder are not told apart by it; their suffix does that below.
+            # Files in the same folder are distinguished by their suffix below.
             if len({folders[index] for index in group}) > 1:
                 for index in group:
                     names[index] = "_".join((*folders[index][-depth:], stem(paths[index])))
     for group in _alike(names):
         for index in group:
             names[index] += paths[index].name[len(stem(paths[index])) :].replace(".", "_")
-    while alike := _alike(names):  # again, for a numbered name may be another's own
+    while alike := _alike(names):  # again: a numbered name may equal another name
         for number, index in enumerate(alike[0][1:], 2):
             names[index] += f"_{number}"
     return names
 
 
 def _alike(names: Sequence[str]) -> list[list[int]]:
-    """Group the indices of names that are the same to a file system that ignores case, as many do."""
+    """Group the indices of names that are equal when case is ignored, as many file systems do."""
     groups: dict[str, list[int]] = {}
     for index, name in enumerate(names):
         groups.setdefault(name.casefold(), []).append(index)

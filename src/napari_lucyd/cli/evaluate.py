@@ -1,4 +1,4 @@
-"""``lucyd evaluate``: methods against the truth."""
+"""The command ``lucyd evaluate``: compare methods with the truth."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_lucyd.cli._console import Console, fail
 
 
 class TableName(StrEnum):
-    """What is measured."""
+    """A table of results."""
 
     table1 = "table1"
     table2 = "table2"
@@ -25,7 +25,7 @@ class TableName(StrEnum):
     trust = "trust"
 
 
-# The methods of each table unless others are asked for.
+# The methods of each table by default.
 DEFAULTS = {
     TableName.table2: "wiener,richardson-lucy,mixture-rln,mixture-care,mixture",
     TableName.table3: (
@@ -41,100 +41,105 @@ SEEDS = "100,101,102,103,104"
 
 
 def evaluate(
-    table: Annotated[TableName, typer.Argument(help="Which table; see above.")],
+    table: Annotated[TableName, typer.Argument(help="The table to measure; see above.")],
     methods: Annotated[
         str | None,
         typer.Option(
             metavar="NAME,…",
-            help="Shipped models, model files, richardson-lucy, wiener; by default what the table is about.",
+            help="Shipped models, model files, richardson-lucy, wiener. Default: the methods of the table.",
             show_default=False,
         ),
     ] = None,
     seeds: Annotated[
-        str, typer.Option(metavar="N,…", help="Of the test phantoms; below 1000, none is ever trained on.")
+        str,
+        typer.Option(
+            metavar="N,…", help="Seeds of the test phantoms. Seeds below 1000 are never used in training."
+        ),
     ] = SEEDS,
     patches: Annotated[
-        int, typer.Option(min=1, help="table2, options: patches of each phantom in each column.")
+        int, typer.Option(min=1, help="table2, options: number of patches of each phantom in each column.")
     ] = 8,
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", metavar="FOLDER", help="Takes TABLE.md, .csv and .json.", show_default=False
+            "-o", "--out", metavar="FOLDER", help="Folder for TABLE.md, .csv and .json.", show_default=False
         ),
     ] = None,
     record: Annotated[
-        bool, typer.Option("--record", help="Write the figures into the cards beside .safetensors files.")
+        bool, typer.Option("--record", help="Write the results into the cards beside .safetensors files.")
     ] = False,
 ) -> None:
     """Measure methods on degraded phantoms whose truth is known.
 
     \b
     table1  parameters, operations, seconds and memory of all methods
-    table2  the paper's strict test: blur and noise unseen in the training
+    table2  the paper's test: blur and noise that were not trained on
     table3  surrogates of the paper's nuclei and membranes
-    open    photometric, as a user runs it, over a range of blur and noise
-    open2d  the same on single planes
-    options table2's images by each method plain, with the mean over flips,
-            with a prefilter chosen from the noise, and with both
-    trust   empty fields, levels, a bead, pairs of points, linearity, light in
-            and out, the division: has images of its own
+    open    images as a user has them, over a range of blur and noise
+    open2d  the same for single planes
+    options the images of table2 by each method: plain, mean over flips,
+            prefilter chosen from the noise, and both
+    trust   empty fields, flat fields, a bead, pairs of points, linearity,
+            total light, and the division, on images of its own
 
     Prints Markdown: global SSIM (the authors', without a window) and PSNR in dB
-    for each column, then the windowed SSIM. All methods see the same images;
-    the classical ones are told the true PSF.
+    for each column, then the windowed SSIM. All methods get the same images;
+    the classical methods get the true PSF.
 
     \b
     Examples:
       lucyd evaluate table2 --methods mixture,authors/lucyd-mixture.pth
       lucyd evaluate open -o results/
     """
-    talk = Console()
+    console = Console()
     try:
         numbers = _numbers(seeds)
         if table is TableName.table1:
             if methods or record:
-                raise ValueError("table1 has all methods and goes on no card; leave out --methods, --record.")
-            _print_cost(out, talk)
+                raise ValueError(
+                    "table1 measures all methods, for no card; leave out --methods and --record."
+                )
+            _print_cost(out, console)
         elif table is TableName.trust:
             if record or seeds != SEEDS:
                 raise ValueError(
-                    "trust has its own images and goes on no card; leave out --seeds and --record."
+                    "trust has its own images and is not written into cards; leave out --seeds and --record."
                 )
-            _print_trust((methods or DEFAULTS[table]).split(","), out, talk)
+            _print_trust((methods or DEFAULTS[table]).split(","), out, console)
         else:
             if table is TableName.options and record:
-                raise ValueError("options goes on no card; leave out --record.")
+                raise ValueError("options is not written into cards; leave out --record.")
             names = (methods or DEFAULTS[table]).split(",")
-            _print_table(table, names, numbers, patches, out, record, talk)
+            _print_table(table, names, numbers, patches, out, record, console)
     except (OSError, ValueError) as error:
         fail(error)
 
 
-def _print_cost(out: Path | None, talk: Console) -> None:
+def _print_cost(out: Path | None, console: Console) -> None:
     from napari_lucyd.evaluation.cost import measure_cost
 
-    with talk.progress() as bar:
+    with console.progress() as bar:
         task = bar.add_task("measuring", total=None)
         cost = measure_cost(progress=lambda done, total: bar.update(task, completed=done, total=total))
     typer.echo(cost.markdown())
     for path in cost.save(out) if out else []:
-        talk.say(f"Wrote {path}")
+        console.say(f"Wrote {path}")
 
 
-def _print_trust(names: list[str], out: Path | None, talk: Console) -> None:
+def _print_trust(names: list[str], out: Path | None, console: Console) -> None:
     from napari_lucyd.evaluation import load_competitor, measure_trust
 
-    with talk.progress() as bar:
-        task = bar.add_task("asking", total=None)
+    with console.progress() as bar:
+        task = bar.add_task("measuring", total=None)
         trust = measure_trust(
             [load_competitor(name) for name in names],
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     typer.echo(trust.markdown())
     for failure in trust.failures:
-        talk.warn(failure)
+        console.warn(failure)
     for path in trust.save(out) if out else []:
-        talk.say(f"Wrote {path}")
+        console.say(f"Wrote {path}")
 
 
 def _print_table(
@@ -144,7 +149,7 @@ def _print_table(
     patches: int,
     out: Path | None,
     record: bool,
-    talk: Console,
+    console: Console,
 ) -> None:
     from napari_lucyd.evaluation import (
         Protocol,
@@ -167,7 +172,7 @@ def _print_table(
     competitors = [load_competitor(name) for name in names]
     if table is TableName.options:
         competitors = [variant for entry in competitors for variant in with_options(entry)]
-    with talk.progress() as bar:
+    with console.progress() as bar:
         task = bar.add_task("evaluating", total=None)
         figures = evaluate(
             protocols[table](),
@@ -180,11 +185,11 @@ def _print_table(
             figures.record(Path(name).with_suffix(".json"), entry.name)
     typer.echo(figures.markdown())
     for path in figures.save(out) if out else []:
-        talk.say(f"Wrote {path}")
+        console.say(f"Wrote {path}")
 
 
 def _numbers(text: str) -> list[int]:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError as error:
-        raise ValueError(f"--seeds is {text!r}; it has to be whole numbers with commas between.") from error
+        raise ValueError(f"--seeds is {text!r}; enter whole numbers with commas, like 100,101.") from error

@@ -1,4 +1,4 @@
-"""``lucyd info``: what a bug report needs, or what a file holds."""
+"""The command ``lucyd info``: facts for a bug report, or the contents of a file."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 def info(
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILE]", help="An image: tell what it holds.", show_default=False),
+        typer.Argument(metavar="[FILE]", help="An image file, to be described.", show_default=False),
     ] = None,
 ) -> None:
-    """Print versions, devices, and why the GPU is or is not used: plain text for a bug report.
+    """Print versions, devices, and why the GPU is or is not used, as plain text for a bug report.
 
-    With a FILE, print what it holds instead: axes, voxel size, and the recipe that made it.
+    With a FILE, print its axes, its voxel size and the recipe that made it.
 
     \b
     Examples:
@@ -98,12 +98,12 @@ def report() -> str:
 
 
 def describe_image(image: Image) -> str:
-    """Describe what an image file holds as plain text: axes, voxels, recipe.
+    """Describe the contents of an image file as plain text: axes, voxels, recipe.
 
     Parameters
     ----------
     image
-        From :func:`napari_lucyd.io.read_image`; its voxels are not read.
+        An image from :func:`napari_lucyd.io.read_image`; its voxels are not read.
     """
     sizes = " × ".join(f"{letter} {size}" for letter, size in zip(image.axes, image.data.shape, strict=True))
     lines = [f"{image.name}: {sizes}, {image.data.dtype}"]
@@ -125,7 +125,7 @@ def _system() -> Iterator[str]:
     import psutil
 
     memory = psutil.virtual_memory()
-    yield f"Memory: {memory.total / 2**30:.1f} GiB, {memory.available / 2**30:.1f} GiB free"
+    yield f"Memory: {memory.total / 1e9:.1f} GB, {memory.available / 1e9:.1f} GB free"
     yield f"Processor cores: {_cores()}"
 
 
@@ -147,7 +147,7 @@ def _packages() -> Iterator[str]:
         try:
             yield f"{name}: {metadata.version(name)}"
         except metadata.PackageNotFoundError:
-            if name in ("napari", "torch", "numpy", "zarr", "tifffile"):  # the others are a choice
+            if name in ("napari", "torch", "numpy", "zarr", "tifffile"):  # the others are optional
                 yield f"{name}: not installed"
 
 
@@ -155,13 +155,13 @@ def _devices() -> Iterator[str]:
     driver = _nvidia_driver()
     try:
         import torch
-    # A DLL or library that fails to load is an OSError, a half-removed package an ImportError.
+    # A library that fails to load raises OSError, a broken package ImportError.
     except (ImportError, OSError) as error:
         yield f"torch cannot be imported: {error}"
         if platform.system() == "Windows":
             yield (
-                "On Windows this is often a missing Microsoft Visual C++ Redistributable (x64); install it, "
-                "then restart napari."
+                "On Windows the Microsoft Visual C++ Redistributable (x64) is often missing; install it and "
+                "restart napari."
             )
         return
     from napari_lucyd.compute.device import choose_device, why_no_cuda
@@ -171,23 +171,23 @@ def _devices() -> Iterator[str]:
     yield f"CPU threads: {torch.get_num_threads()}"
     reason = unsupported_reason()
     yield f"LUCYD on the CPU: {f'by torch: {reason}' if reason else 'by kernels compiled for this processor'}"
-    yield f"NVIDIA driver: {driver or 'none found (nvidia-smi is not there or does not answer)'}"
+    yield f"NVIDIA driver: {driver or 'none found (nvidia-smi is missing or does not answer)'}"
     build = torch.version.cuda or getattr(torch.version, "hip", None)
     yield f"torch built for CUDA: {build or 'no'}"
     yield from _cuda(torch, why_no_cuda(), bool(driver))
     yield from _mps(torch)
 
 
-def _cuda(torch: Any, why_not: str, driver: bool) -> Iterator[str]:
+def _cuda(torch: Any, reason: str, driver: bool) -> Iterator[str]:
     if not torch.cuda.is_available():
-        yield f"CUDA is not used: {why_not}"
+        yield f"CUDA is not used: {reason}"
         if driver and torch.version.cuda is None:
             yield (
-                "There is an NVIDIA GPU: to use it, replace torch by a CUDA build, with the command that "
-                "pytorch.org/get-started gives for this system"
+                "This machine has an NVIDIA GPU. To use it, install a CUDA build of torch by the command "
+                "that pytorch.org/get-started gives for this system"
             )
         elif torch.version.cuda is not None:
-            yield f"What CUDA says: {_why_cuda_fails(torch)}"
+            yield f"CUDA reports: {_why_cuda_fails(torch)}"
         return
     from napari_lucyd.inference.lucyd import cuda
 
@@ -196,22 +196,22 @@ def _cuda(torch: Any, why_not: str, driver: bool) -> Iterator[str]:
         major, minor = torch.cuda.get_device_capability(index)
         free, total = torch.cuda.mem_get_info(index)
         yield (
-            f"cuda:{index}: {torch.cuda.get_device_name(index)}, {total / 2**30:.1f} GiB, "
-            f"{free / 2**30:.1f} GiB free, capability {major}.{minor}"
+            f"cuda:{index}: {torch.cuda.get_device_name(index)}, {total / 1e9:.1f} GB, "
+            f"{free / 1e9:.1f} GB free, capability {major}.{minor}"
         )
         reason = cuda.unsupported_reason(f"cuda:{index}")
         yield f"LUCYD on cuda:{index}: {f'by torch: {reason}' if reason else 'by kernels compiled for it'}"
         if built_for and not any(_runs_on(name, major, minor) for name in built_for):
-            yield f"cuda:{index} is not among what this torch was built for ({', '.join(built_for)})"
+            yield f"this torch was not built for cuda:{index} (it was built for {', '.join(built_for)})"
 
 
 def _runs_on(built_for: str, major: int, minor: int) -> bool:
-    """Tell whether code for, say, ``sm_86`` runs on a device: the same generation, no later a step in it."""
+    """Tell if code for ``sm_86``, for example, runs on a device: same generation, same or later step."""
     digits = built_for.partition("_")[2].rstrip("af")
     if not digits.isdigit():
-        return True  # a name of another kind (gfx90a of ROCm): nothing to compare
+        return True  # another kind of name (gfx90a of ROCm): not comparable
     built_major, built_minor = int(digits[:-1]), int(digits[-1])
-    if built_for.startswith("compute"):  # PTX is compiled on the device: any later generation does
+    if built_for.startswith("compute"):  # PTX is compiled on the device and runs on any later generation
         return (built_major, built_minor) <= (major, minor)
     return built_major == major and built_minor <= minor
 

@@ -1,4 +1,4 @@
-"""``lucyd models``: the shipped models and what they are for."""
+"""The command ``lucyd models``: the shipped models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole cards as JSON.")] = False,
 ) -> None:
-    """List the shipped models and what each is for.
+    """List the shipped models and the images that each was trained for.
 
     \b
     Examples:
@@ -32,10 +32,18 @@ def models(
             textwrap.fill(card.get("description", ""), 90, initial_indent="  ", subsequent_indent="  ")
         )
     typer.echo("\nUse one with: lucyd deconvolve IN -o OUT --model NAME. A file of weights (.safetensors, or")
-    typer.echo("the LUCYD authors' .pth) may stand in place of NAME.")
+    typer.echo("the LUCYD authors' .pth) can be given instead of NAME.")
 
 
-_HEADINGS = ("Name", "Network", "Images", "Intensity scaling", "Blur σ (voxels)", "Noise σ", "Flux kept")
+_HEADINGS = (
+    "Name",
+    "Network",
+    "Images",
+    "Intensity scaling",
+    "Blur σ (voxels)",
+    "Noise (share of range)",
+    "Flux kept",
+)
 
 
 def _row(card: dict[str, Any], default: str) -> tuple[str, ...]:
@@ -60,7 +68,7 @@ def _range(ends: Any) -> str:
 
 
 def table(rows: list[tuple[str, ...]]) -> str:
-    """Lay out rows under the headings as plain text, to read anywhere and to paste."""
+    """Lay out rows under the headings as plain text."""
     lines = [_HEADINGS, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADINGS))]
     lines.insert(1, tuple("-" * width for width in widths))

@@ -1,4 +1,4 @@
-"""``lucyd psf``: a point-spread function from the optics, as an image file."""
+"""The command ``lucyd psf``: a point-spread function computed from the optics."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ import typer
 from napari_lucyd.cli._console import Console, fail, interruptible
 from napari_lucyd.cli._options import Microscope, fitting_memory, numbers, whole_numbers
 
-_OPTIONS = {
-    "emission_um": "--emission",
-    "excitation_um": "--excitation",
-    "pinhole_airy": "--pinhole",
-    "sheet_fwhm_um": "--sheet-fwhm",
-}
+_OPTICS = (
+    "numerical_aperture",
+    "refractive_index",
+    "emission_um",
+    "excitation_um",
+    "pinhole_airy",
+    "sheet_fwhm_um",
+    "voxel_size",
+)
 
 
 def psf(
@@ -25,50 +28,62 @@ def psf(
     ],
     numerical_aperture: Annotated[
         float,
-        typer.Option("--na", metavar="NA", help="Of the objective."),
+        typer.Option(
+            "--numerical-aperture", "--na", metavar="NA", help="Numerical aperture of the objective."
+        ),
     ],
-    emission: Annotated[float, typer.Option(metavar="UM", help="Wavelength of the detected light in µm.")],
+    emission_um: Annotated[float, typer.Option(metavar="UM", help="Wavelength of the detected light in µm.")],
     voxel_size: Annotated[
         str,
         typer.Option(metavar="Z,Y,X", help="Voxel size in µm; one number for all axes."),
     ],
     microscope: Annotated[
-        Microscope, typer.Option("-m", "--microscope", help="Gaussian: without a widefield's haze.")
+        Microscope,
+        typer.Option(
+            "-m", "--microscope", help="Kind of microscope; gaussian is a widefield PSF without its haze."
+        ),
     ] = Microscope.widefield,
     refractive_index: Annotated[
         float,
-        typer.Option("--refractive-index", "-n", metavar="N", help="1.0 air, 1.33 water, 1.515 oil."),
+        typer.Option(
+            "--refractive-index",
+            "-n",
+            metavar="N",
+            help="Refractive index of the immersion: 1.0 air, 1.33 water, 1.515 oil.",
+        ),
     ] = 1.33,
-    excitation: Annotated[
+    excitation_um: Annotated[
         float | None,
         typer.Option(metavar="UM", help="Confocal: wavelength of the laser in µm.", show_default="none"),
     ] = None,
-    pinhole: Annotated[
+    pinhole_airy: Annotated[
         float | None,
-        typer.Option(metavar="AU", help="Confocal: its diameter in Airy units.", show_default="1"),
+        typer.Option(metavar="AU", help="Confocal: diameter of the pinhole in Airy units.", show_default="1"),
     ] = None,
-    sheet_fwhm: Annotated[
+    sheet_fwhm_um: Annotated[
         float | None,
-        typer.Option(metavar="UM", help="Light sheet: full width at half maximum.", show_default="none"),
+        typer.Option(
+            metavar="UM", help="Light sheet: full width at half maximum in µm.", show_default="none"
+        ),
     ] = None,
     shape: Annotated[
         str,
-        typer.Option(metavar="Z,Y,X", help="Voxels, odd numbers; Y,X for the plane in focus."),
+        typer.Option(metavar="Z,Y,X", help="Size in voxels, odd numbers; Y,X for the plane in focus."),
     ] = "63,63,63",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
-    """Compute the PSF of a microscope: what it makes of a point.
+    """Compute the PSF of a microscope: the image of a point.
 
-    Writes float32 values with sum 1 and the point in the middle, the voxel size,
-    and the optics that made them. Scalar theory, no aberrations.
+    Writes float32 values with sum 1 and the point in the middle, together with
+    the voxel size and the optics. Scalar theory, without aberrations.
 
     \b
     Examples:
-      lucyd psf -o psf.ome.tif --na 0.8 --emission 0.525 --voxel-size 0.1625
-      lucyd psf -o spot.tif -m confocal --na 1.4 -n 1.515 \
-        --excitation 0.488 --emission 0.525 --voxel-size 0.2,0.06,0.06
-      lucyd psf -o sheet.tif -m light_sheet --sheet-fwhm 3.5 \
-        --na 0.8 --emission 0.525 --voxel-size 0.1625
+      lucyd psf -o psf.ome.tif --na 0.8 --emission-um 0.525 --voxel-size 0.1625
+      lucyd psf -o spot.tif -m confocal --na 1.4 -n 1.515 \\
+        --excitation-um 0.488 --emission-um 0.525 --voxel-size 0.2,0.06,0.06
+      lucyd psf -o sheet.tif -m light_sheet --sheet-fwhm-um 3.5 \\
+        --na 0.8 --emission-um 0.525 --voxel-size 0.1625
     """
     from napari_lucyd.io import ImageFileError, is_image_path, write_image
     from napari_lucyd.simulation import make_psf
@@ -83,10 +98,10 @@ def psf(
     optics: dict[str, float | None] = {
         "numerical_aperture": numerical_aperture,
         "refractive_index": refractive_index,
-        "emission_um": emission,
-        "excitation_um": excitation,
-        "pinhole_airy": pinhole,
-        "sheet_fwhm_um": sheet_fwhm,
+        "emission_um": emission_um,
+        "excitation_um": excitation_um,
+        "pinhole_airy": pinhole_airy,
+        "sheet_fwhm_um": sheet_fwhm_um,
     }
     with interruptible(), fitting_memory(sizes):
         try:
@@ -106,11 +121,13 @@ def psf(
             fail(_in_options(str(error)))
     edge = light_at_the_edge(image)
     if edge is not None:
-        Console().say(f"The outermost plane holds {edge:.0%} of the light of the plane in focus")
+        Console().say(
+            f"{edge:.0%} of the in-focus light reaches the edge planes; a larger Z size includes more haze"
+        )
 
 
 def _in_options(message: str) -> str:
-    """Name options where Python's error names arguments."""
-    for argument, option in _OPTIONS.items():
-        message = message.replace(argument, option)
+    """Replace the names of Python's arguments by those of the options."""
+    for argument in _OPTICS:
+        message = message.replace(argument, f"--{argument.replace('_', '-')}")
     return message

@@ -1,4 +1,4 @@
-"""``lucyd simulate``: a synthetic sample with its truth."""
+"""The command ``lucyd simulate``: a synthetic sample with its truth."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from napari_lucyd.cli._options import (
 from napari_lucyd.cli._paths import looks_like_a_file
 
 _OWN_DEGRADATION = ("blur_sigma", "noise_sigma", "photons", "photometric")
-_SURROGATE = ("voxel_size", "sheet_fwhm")
+_SURROGATE = ("voxel_size", "sheet_fwhm_um")
 
 
 def simulate(
@@ -33,7 +33,7 @@ def simulate(
     ],
     shape: Annotated[
         str,
-        typer.Option(metavar="Z,Y,X", help="Voxels; Y,X for a single plane."),
+        typer.Option(metavar="Z,Y,X", help="Size in voxels; Y,X for a single plane."),
     ] = "128,128,128",
     structures: Annotated[
         Structures | None,
@@ -57,26 +57,26 @@ def simulate(
     surrogate: Annotated[
         Specimen | None,
         typer.Option(
-            help="Optics and camera noise instead of blur and noise of your choice; units are kept.",
+            help="Simulate optics and camera instead of the blur and noise given here; units are kept.",
             show_default="none",
         ),
     ] = None,
     voxel_size: Annotated[
         str,
-        typer.Option(metavar="Z,Y,X", help="Of a surrogate, in µm; one number for all axes."),
+        typer.Option(metavar="Z,Y,X", help="Surrogates: voxel size in µm; one number for all axes."),
     ] = "0.1625",
-    sheet_fwhm: Annotated[
+    sheet_fwhm_um: Annotated[
         float | None,
-        typer.Option(metavar="UM", help="Light sheet: full width at half maximum.", show_default="3.5"),
+        typer.Option(metavar="UM", help="Light sheet: full width at half maximum in µm.", show_default="3.5"),
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed makes the same sample.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")] = False,
 ) -> None:
     """Make a synthetic sample: a specimen (the truth) and what a microscope makes of it.
 
-    Writes OUT/degraded.ome.tif and OUT/truth.ome.tif; or, where OUT is a file,
-    OUT itself and a file with _truth added to its name. Both hold the
-    parameters that made them. Surrogates stand for the paper's nuclei, membrane
+    Writes OUT/degraded.ome.tif and OUT/truth.ome.tif. If OUT is a file, writes
+    OUT and a second file with _truth added to the name. Both contain the
+    parameters that made them. Surrogates imitate the paper's nuclei, membrane
     and light-sheet images, whose optics are not published.
 
     \b
@@ -97,7 +97,7 @@ def simulate(
     blur = numbers(blur_sigma, "--blur-sigma")
     noise = number(noise_sigma, "--noise-sigma")
     steps = numbers(voxel_size, "--voxel-size")
-    reason = f"--surrogate {surrogate.value} has its own" if surrogate else "it needs --surrogate"
+    reason = f"--surrogate {surrogate.value} sets it" if surrogate else "only --surrogate uses it"
     refuse_given(context, _OWN_DEGRADATION if surrogate else _SURROGATE, reason)
     if is_image_path(out):
         degraded, truth = out, out.with_name(f"{stem(out)}_truth{out.name[len(stem(out)) :]}")
@@ -123,7 +123,7 @@ def simulate(
                 phantom = make_phantom(sizes, rng=seed)
             if surrogate:
                 sample = make_surrogate(
-                    phantom, surrogate.value, voxel_size=steps, sheet_fwhm_um=sheet_fwhm, rng=seed
+                    phantom, surrogate.value, voxel_size=steps, sheet_fwhm_um=sheet_fwhm_um, rng=seed
                 )
             else:
                 sample = degrade(
@@ -150,7 +150,7 @@ def simulate(
                 )
                 typer.echo(path)
         except (ImageFileError, OSError, ValueError) as error:
-            fail(str(error).replace("sheet_fwhm_um", "--sheet-fwhm"))
+            fail(str(error).replace("sheet_fwhm_um", "--sheet-fwhm-um"))
     if surrogate:
         Console().say(f"Surrogate of {surrogate.value}, voxels of {voxel_size} µm, seed {seed}")
     else:

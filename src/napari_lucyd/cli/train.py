@@ -1,4 +1,4 @@
-"""``lucyd train``: a network from a configuration file."""
+"""The command ``lucyd train``: train a network from a configuration file."""
 
 from __future__ import annotations
 
@@ -12,31 +12,43 @@ from napari_lucyd.text import seconds_in_words
 
 
 def train(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What to train; see configs/.")],
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG.toml", help="The training configuration; see configs/.")
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", metavar="FOLDER", help="Takes checkpoint, log and model.", show_default="runs/NAME"
+            "-o",
+            "--out",
+            metavar="FOLDER",
+            help="Folder for checkpoint, log and model.",
+            show_default="runs/NAME",
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     workers: Annotated[
-        int, typer.Option(min=0, help="Processes that prepare patches; the result does not depend on them.")
+        int,
+        typer.Option(
+            min=0, help="Number of processes that prepare patches; the result does not depend on it."
+        ),
     ] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the folder's checkpoint.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume from the checkpoint in the folder.")
+    ] = False,
     start: Annotated[
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Begin with the weights of this model, a shipped name or a file, or of a run's folder.",
+            help="Start from the weights of a model (a shipped name or a file) or of a run's folder.",
         ),
     ] = None,
 ) -> None:
-    """Train a network on phantoms that are made as it goes.
+    """Train a network on simulated phantoms.
 
-    Writes checkpoint.pt, log.csv and, at the end, NAME.safetensors with its
-    card NAME.json, which lucyd deconvolve --model takes. Ctrl-C saves first;
-    --resume goes on, on the CPU to the very same weights.
+    Writes checkpoint.pt and log.csv, and at the end NAME.safetensors with its
+    card NAME.json, which lucyd deconvolve --model takes. Ctrl-C saves the
+    state; --resume continues from it. On the CPU the weights are then the same
+    as without the interruption.
 
     \b
     Examples:
@@ -47,20 +59,20 @@ def train(
     from napari_lucyd.training import TrainingProgress, load_config
     from napari_lucyd.training import train as run
 
-    talk = Console()
+    console = Console()
     try:
         loaded = load_config(config)
     except (OSError, ValueError) as error:
         fail(error)
     folder = out or Path("runs") / loaded.name
     steps = loaded.schedule.steps
-    with talk.progress() as bar:
+    with console.progress() as bar:
         task = bar.add_task(loaded.name, total=steps)
 
         def show(progress: TrainingProgress) -> None:
             bar.update(task, completed=progress.step, description=f"{loaded.name}: loss {progress.loss:.4f}")
             if progress.validation_psnr is not None:
-                talk.say(
+                console.say(
                     f"step {progress.step} of {steps}: loss {progress.loss:.4f}, validation "
                     f"{progress.validation_psnr:.2f} dB, global SSIM {progress.validation_ssim_global:.4f}, "
                     f"{seconds_in_words(progress.seconds_left)} left"
@@ -72,7 +84,10 @@ def train(
             )
         except KeyboardInterrupt:
             saved = (folder / "checkpoint.pt").exists()
-            fail(f"interrupted; {'saved: --resume goes on' if saved else 'nothing was done yet'}", status=130)
+            fail(
+                f"interrupted; {'saved: --resume continues' if saved else 'nothing was done yet'}",
+                status=130,
+            )
         except (OSError, ValueError, FloatingPointError, RuntimeError) as error:
             fail(error)
     typer.echo(path)
