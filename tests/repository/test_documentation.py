@@ -115,7 +115,7 @@ def assert_guide_names(kind):
     guide = (ROOT / "docs" / "guide.md").read_text("utf-8")
     # "Layers" heads the four boxes, each of which the guide names.
     for name in {field.name for field in fields(kind)} - {"outputs"}:
-        assert re.search(rf"\*\*{label(name, kind)}\b", guide), label(name, kind)
+        assert re.search(rf"\*\*{label(kind, name)}\b", guide), label(kind, name)
 
 
 def test_guide_speaks_of_every_choice_by_the_name_it_has_in_the_panel():

@@ -344,7 +344,7 @@ def test_what_cannot_be_made_is_refused_in_words(choices, words):
 def test_more_than_the_free_memory_is_refused(monkeypatch):
     task = PhantomTask(PhantomParameters(shape=(256, 256, 256)))
     task.check()
-    monkeypatch.setattr(task, "free_host_memory", lambda: 10**8)
+    monkeypatch.setattr("napari_lucyd._napari.phantom.task.free_host_memory", lambda: 10**8)
     with pytest.raises(ValueError, match=r"need about \d+ MB of memory, and 100 MB are free"):
         task.check()
 
