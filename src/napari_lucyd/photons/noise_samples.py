@@ -19,18 +19,20 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-# Voxels of the sample, and the sides of its blocks: wide enough that their borders lose little.
-_VOXELS = 1_200_000
-_SIDES = {1: (1, 96, 96), 3: (16, 48, 48)}
-# Every fourth voxel is enough to see which blocks have contrast.
-_STRIDE = 4
+from napari_lucyd.photons.sampling import (
+    FEWEST_PLANES,
+    Blocks,
+    dark_and_bright,
+    draw_sample,
+    grey_level_step,
+)
+
 # Normalised differences. The fourth ones suppress structure that is hardly blurred; along Z, where stacks are
 # thin and coarsely sampled, the second ones lose fewer planes.
 _SECOND = np.array([1, -2, 1]) / math.sqrt(6)
 _FOURTH = np.array([1, -4, 6, -4, 1]) / math.sqrt(70)
 # Gain in variance when independent voxels' normalised second differences are differenced once more.
 _TWICE = 70 / 36
-_FEWEST_PLANES = 5
 # Gaussian of the wider scale, in voxels.
 _WIDE = 1.5
 # Standard deviation of the wide mean over that of a voxel's noise, in a plane; less in a volume.
@@ -41,17 +43,11 @@ _FEWEST_IN_BIN = 40
 _MANY_IN_BIN = 400
 # Multiple of the robust standard deviation beyond which a difference is a hot pixel or an edge.
 _OUTLIER = 4.5
-# Share of the voxels that stand for the dark and for the bright end.
-_DARKEST, _BRIGHTEST = 0.01, 0.002
-# In an image of few small objects, these many voxels stand for the bright end.
-_PEAK_VOXELS = 30
-_SPARSE = 3.0
 _ROUNDING = 1e-6
-# Share of each bin of the coarse image: where structure is faint even at that scale.
-_FLATTEST = 0.1
+# Shares of the coarse image, and the fewest of its voxels: where even coarse structure is faint.
+_FLATTEST, _FEWEST_FLAT = (0.1, 0.01), 100
 
 _Doubles = npt.NDArray[np.float64]
-_Blocks = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +71,10 @@ class NoiseSamples:
         Noise at higher over noise at lower spatial frequencies, by axis; 1 for independent voxels.
     whiteness_error
         Standard error of each of these ratios for independent voxels.
-    coarse_means, coarse_variances
-        Mean and variance in the flattest parts of the image averaged over 2 × 2 voxels. The variance is
-        multiplied by 4, so that it equals that of single voxels if they are independent.
+    coarse, coarse_flattest
+        Variance of averages of 2 × 2 voxels times 4, over the variance of single voxels, in the flattest
+        tenth and hundredth of the image. 1 for independent voxels without structure; NaN if too few were
+        seen.
     """
 
     means: _Doubles
@@ -90,8 +87,8 @@ class NoiseSamples:
     clipped: float
     whiteness: dict[str, float]
     whiteness_error: float
-    coarse_means: _Doubles
-    coarse_variances: _Doubles
+    coarse: float
+    coarse_flattest: float
 
 
 def draw_noise_samples(image: npt.NDArray[Any], *, seed: int = 0) -> NoiseSamples | None:
@@ -109,150 +106,100 @@ def draw_noise_samples(image: npt.NDArray[Any], *, seed: int = 0) -> NoiseSample
     NoiseSamples or None
         None if the sample is constant or has too few finite voxels.
     """
-    blocks, typical = _draw_blocks(image if image.ndim == 3 else image[None], seed)
-    finite = np.isfinite(blocks)
-    # NaN passes through all that follows without a warning; infinity does not.
-    blocks[~finite] = np.nan
-    if not finite.any() or np.ptp(blocks[finite]) == 0:
+    sample = draw_sample(image, seed)
+    values = sample.typical
+    if not len(values) or np.ptp(values) == 0:
         return None
-    values = blocks[:typical][finite[:typical]]
-    clipped = float(np.count_nonzero(values == blocks[finite].min()) / max(1, len(values)))
-    step = _grey_level_step(values)
-
-    fine = _points(blocks, _FOURTH, 0.5)
-    if fine is None:
-        return None
-    coarse = _points(_averaged_pairs(blocks), _SECOND, _FLATTEST)
-    dark, bright = _ends(blocks, typical)
-    whiteness, whiteness_error = _whiteness(blocks, fine)
-    return NoiseSamples(
-        fine.means,
-        fine.variances,
-        fine.counts,
-        dark,
-        bright,
-        float(blocks[finite].min()),
-        step,
-        clipped,
-        whiteness,
-        whiteness_error,
-        coarse.means if coarse else np.zeros(0),
-        4 * coarse.variances if coarse else np.zeros(0),
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _Points:
-    """Mean and variance of each bin, with the voxels in it as indices of the blocks' `inside`."""
-
-    means: _Doubles
-    variances: _Doubles
-    counts: _Doubles
-    bins: list[npt.NDArray[np.intp]]
-    axes: list[int]
-    inside: tuple[slice, ...]
-
-
-def _points(blocks: _Blocks, lateral: _Doubles, flat_share: float) -> _Points | None:
-    """Measure bins with this kernel along Y and X; None if there are fewer than two bins."""
-    axes = [axis for axis in (1, 2, 3) if axis > 1 or blocks.shape[1] >= _FEWEST_PLANES]
-    inside = tuple(slice(2, -2) if axis in axes else slice(None) for axis in range(4))
-    wide = ndimage.gaussian_filter(blocks, [_WIDE * (axis in axes) for axis in range(4)], truncate=3)
-    slopes = np.sum([np.gradient(wide, axis=axis) ** 2 for axis in axes], axis=0)
-    slopes = ndimage.uniform_filter(slopes, [3 if axis in axes else 0 for axis in range(4)])
-    kernels = {axis: lateral if axis > 1 else _SECOND for axis in axes}
-    difference = _filtered(blocks, kernels)[inside].ravel()
-    bins = _bins(difference, wide[inside].ravel(), slopes[inside].ravel(), flat_share)
+    field = _Field(sample.blocks)
+    difference, mean = field.differences(_FOURTH)
+    bins = _bins(difference, field.wide, field.slopes)
+    # Where there is not even one photon, there is no noise to measure.
+    bins = [chosen for chosen in bins if difference[chosen].any()]
     if len(bins) < 2:
         return None
-    mean = _filtered(blocks, {axis: kernel**2 for axis, kernel in kernels.items()})[inside].ravel()
-    share = _independent_share(kernels.values())
-    return _Points(
-        np.array([mean[chosen].mean(dtype=float) for chosen in bins]),
-        np.array([np.square(difference[chosen]).mean(dtype=float) for chosen in bins]),
-        np.array([len(chosen) * share for chosen in bins]),
-        bins,
-        axes,
-        inside,
+    means = np.array([mean[chosen].mean(dtype=float) for chosen in bins])
+    variances = np.array([np.square(difference[chosen]).mean(dtype=float) for chosen in bins])
+    counts = np.array([len(chosen) for chosen in bins]) * field.independent_share(_FOURTH)
+    dark, bright = dark_and_bright(sample)
+    lowest = float(np.nanmin(sample.blocks))
+    return NoiseSamples(
+        means,
+        variances,
+        counts,
+        dark,
+        bright,
+        lowest,
+        grey_level_step(values),
+        float(np.count_nonzero(values == lowest) / len(values)),
+        *_whiteness(field, bins),
+        *_coarse_ratios(sample.blocks, means, variances),
     )
 
 
-def _averaged_pairs(blocks: _Blocks) -> _Blocks:
-    """Return the blocks averaged over 2 × 2 voxels along Y and X."""
-    blocks = blocks[..., : blocks.shape[2] // 2 * 2, : blocks.shape[3] // 2 * 2]
-    rows = blocks[..., ::2, :] + blocks[..., 1::2, :]
-    return ((rows[..., ::2] + rows[..., 1::2]) / 4).astype(np.float32, copy=False)
+class _Field:
+    """Local quantities of blocks, flat, away from the blocks' borders.
 
-
-def _draw_blocks(volume: npt.NDArray[Any], seed: int) -> tuple[_Blocks, int]:
-    """Return blocks of the volume, float32, (block, Z, Y, X), and how many of them were drawn evenly.
-
-    The others are those with the most contrast, so that few small objects are not missed.
+    Attributes
+    ----------
+    wide
+        Mean on the wider scale.
+    slopes
+        Squared slope on the wider scale.
     """
-    if volume.size <= _VOXELS:
-        return volume[None].astype(np.float32), 1
-    wanted = _SIDES[3 if len(volume) >= _FEWEST_PLANES else 1]
-    sides = [min(side, size) for side, size in zip(wanted, volume.shape, strict=True)]
-    numbers = [size // side for size, side in zip(volume.shape, sides, strict=True)]
-    starts = [(size - n * side) // 2 for size, n, side in zip(volume.shape, numbers, sides, strict=True)]
 
-    def block(index: int, stride: int = 1) -> npt.NDArray[Any]:
-        place = np.unravel_index(index, numbers)
-        corner = [start + int(i) * side for start, i, side in zip(starts, place, sides, strict=True)]
-        z, y, x = (slice(low, low + side) for low, side in zip(corner, sides, strict=True))
-        part = volume[z, y, x]
-        return part[:, ::stride, ::stride] if stride > 1 else part
+    def __init__(self, blocks: Blocks) -> None:
+        self._blocks = blocks
+        self.axes = [axis for axis in (1, 2, 3) if axis > 1 or blocks.shape[1] >= FEWEST_PLANES]
+        self._inside = tuple(slice(2, -2) if axis in self.axes else slice(None) for axis in range(4))
+        wide = ndimage.gaussian_filter(blocks, self._sigma(_WIDE), truncate=3)
+        steepness = np.sum([np.gradient(wide, axis=axis) ** 2 for axis in self.axes], axis=0)
+        self.wide = self.flat(wide)
+        self.slopes = self.flat(ndimage.gaussian_filter(steepness, self._sigma(1.0), truncate=3))
 
-    total = math.prod(numbers)
-    half = min(total, max(1, _VOXELS // math.prod(sides) // 2))
-    even = np.sort(np.random.default_rng(seed).permutation(total)[:half])
-    with np.errstate(invalid="ignore"):
-        contrast = np.array([block(index, _STRIDE).std(dtype=np.float32) for index in range(total)])
-    contrast[~np.isfinite(contrast)] = -1
-    contrast[even] = -2
-    most = np.sort(np.argsort(contrast, kind="stable")[::-1][: min(half, total - half)])
-    chosen = [int(index) for index in (*even, *most)]
-    return np.stack([block(index).astype(np.float32) for index in chosen]), half
+    def _sigma(self, sigma: float) -> list[float]:
+        return [sigma if axis in self.axes else 0.0 for axis in range(4)]
+
+    def _kernels(self, lateral: _Doubles) -> dict[int, _Doubles]:
+        return {axis: lateral if axis > 1 else _SECOND for axis in self.axes}
+
+    def flat(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the values inside, flat."""
+        return values[self._inside].ravel()
+
+    def differences(self, lateral: _Doubles) -> tuple[Blocks, Blocks]:
+        """Return differences and the means that belong to them, with this kernel along Y and X."""
+        kernels = self._kernels(lateral)
+        squares = {axis: kernel**2 for axis, kernel in kernels.items()}
+        return self.flat(_filtered(self._blocks, kernels)), self.flat(_filtered(self._blocks, squares))
+
+    def second_differences(self) -> tuple[Blocks, dict[str, Blocks]]:
+        """Return second differences along all axes, and these differenced once more along each axis."""
+        second = _filtered(self._blocks, self._kernels(_SECOND))
+        twice = {"-ZYX"[axis]: self.flat(_filtered(second, {axis: _SECOND})) for axis in self.axes}
+        return self.flat(second), twice
+
+    def independent_share(self, lateral: _Doubles) -> float:
+        """Return how many of the squared differences are independent, as a share."""
+        return _independent_share(self._kernels(lateral).values())
 
 
-def _grey_level_step(values: _Blocks) -> float:
-    levels = np.unique(values[:: max(1, len(values) // 200_000)])
-    # Continuous values hardly ever occur twice.
-    if len(levels) < 2 or len(levels) > 0.5 * min(len(values), 200_000):
-        return 0.0
-    return float(np.quantile(np.diff(levels), 0.1))
-
-
-def _filtered(blocks: _Blocks, kernels: dict[int, _Doubles]) -> _Blocks:
+def _filtered(blocks: Blocks, kernels: dict[int, _Doubles]) -> Blocks:
     for axis, kernel in kernels.items():
         blocks = ndimage.correlate1d(blocks, kernel, axis)
     return blocks
 
 
-def _bins(
-    difference: _Blocks, wide: _Blocks, slopes: _Blocks, flat_share: float
-) -> list[npt.NDArray[np.intp]]:
-    """Return the flattest voxels of each bin of brightness, without outliers, as indices."""
+def _independent_share(kernels: Iterable[_Doubles]) -> float:
+    # Neighbouring differences share voxels; their correlation is that of the kernel with itself.
+    return math.prod(1 / float(np.sum(np.correlate(kernel, kernel, "full") ** 2)) for kernel in kernels)
+
+
+def _bins(difference: Blocks, wide: Blocks, slopes: Blocks) -> list[npt.NDArray[np.intp]]:
+    """Return the flatter half of the voxels in each bin of brightness, without outliers, as indices."""
     known = np.isfinite(difference) & np.isfinite(slopes)
     if np.count_nonzero(known) < 2 * _FEWEST_IN_BIN:
         return []
-    thinned = wide[known][:: max(1, len(wide) // 200_000)]
-    low, high = np.quantile(thinned, (0.001, 0.999))
-    count = int(np.clip(np.count_nonzero(known) // (2 * _MANY_IN_BIN), 4, _BINS))
-    # Half of the limits share out the voxels evenly, the other half the brightness. Bins narrower than the
-    # noise of the wide mean would sort voxels by their noise.
-    noise = _WIDE_NOISE * float(np.median(np.abs(difference[known]))) / 0.6745
-    limits = _spread(
-        np.concatenate(
-            [np.quantile(thinned, np.linspace(0, 1, count + 1)[1:-1]), np.linspace(low, high, count + 1)]
-        ),
-        3 * noise,
-    )
-    # What lies beyond, in a few bright objects, in steps that double.
-    top, width = float(np.nanmax(wide[known])), (high - low) / 4
-    while limits[-1] + width < top and width > 0:
-        limits = np.append(limits, limits[-1] + width)
-        width *= 2
+    limits = _limits(wide[known], float(np.median(np.abs(difference[known]))) / 0.6745)
     labels = np.digitize(wide, limits).astype(np.int16)
     labels[~known] = -1
     order = np.argsort(labels, kind="stable")
@@ -263,7 +210,7 @@ def _bins(
         if len(chosen) < _FEWEST_IN_BIN:
             continue
         if len(chosen) >= _MANY_IN_BIN:
-            chosen = chosen[slopes[chosen] <= np.quantile(slopes[chosen], flat_share)]
+            chosen = chosen[slopes[chosen] <= np.median(slopes[chosen])]
         sizes = np.abs(difference[chosen])
         scale = float(np.median(sizes)) / 0.6745
         if scale > 0:
@@ -272,37 +219,38 @@ def _bins(
     return bins
 
 
-def _spread(limits: _Doubles, gap: float) -> _Doubles:
-    """Return the limits in order, without those that are nearer than the gap to the one before."""
-    kept: list[float] = []
-    for limit in np.sort(limits).tolist():
-        if not kept or limit - kept[-1] >= max(gap, _ROUNDING * abs(limit)):
-            kept.append(limit)
-    return np.array(kept)
+def _limits(wide: Blocks, noise: float) -> _Doubles:
+    """Return limits between bins of brightness, in rising order."""
+    thinned = wide[:: max(1, len(wide) // 200_000)]
+    low, high = np.quantile(thinned, (0.001, 0.999))
+    count = int(np.clip(len(wide) // (2 * _MANY_IN_BIN), 4, _BINS))
+    # Half of the limits share out the voxels evenly, the other half the brightness.
+    shares, levels = np.linspace(0, 1, count + 1)[1:-1], np.linspace(low, high, count + 1)
+    wanted = np.sort(np.concatenate([np.quantile(thinned, shares), levels]))
+    # What lies beyond, in a few bright objects, in steps that double.
+    width, top = (high - low) / 4, float(wide.max())
+    while width > 0 and wanted[-1] + width < top:
+        wanted = np.append(wanted, wanted[-1] + width)
+        width *= 2
+    # Bins narrower than the noise of the wide mean would sort voxels by their noise.
+    limits: list[float] = []
+    for limit in wanted.tolist():
+        if not limits or limit - limits[-1] >= max(3 * _WIDE_NOISE * noise, _ROUNDING * abs(limit)):
+            limits.append(limit)
+    return np.array(limits)
 
 
-def _independent_share(kernels: Iterable[_Doubles]) -> float:
-    """Return how many of neighbouring squared differences are independent, as a share."""
-    share = 1.0
-    for kernel in kernels:
-        share /= float(np.sum(np.correlate(kernel, kernel, "full") ** 2))
-    return share
-
-
-def _whiteness(blocks: _Blocks, points: _Points) -> tuple[dict[str, float], float]:
+def _whiteness(field: _Field, bins: list[npt.NDArray[np.intp]]) -> tuple[dict[str, float], float]:
     """Return the noise's power at higher over that at lower frequencies by axis, and its standard error."""
-    second = _filtered(blocks, dict.fromkeys(points.axes, _SECOND))
-    inside, bins = points.inside, points.bins
-    squares = np.square(second[inside].ravel())
-    power = np.array([max(squares[chosen].mean(dtype=float), 1e-30) for chosen in bins])
+    second, twice = field.second_differences()
+    powers = np.array([np.square(second[chosen]).mean(dtype=float) for chosen in bins])
     counts = np.array([len(chosen) for chosen in bins], float)
     ratios = {}
-    for axis in points.axes:
-        twice = np.square(_filtered(second, {axis: _SECOND})[inside].ravel())
-        of_bins = np.array([twice[chosen].mean(dtype=float) for chosen in bins]) / (_TWICE * power)
-        ratios["-ZYX"[axis]] = _weighted_median(of_bins, counts)
-    share = _independent_share([_SECOND] * len(points.axes))
-    return ratios, math.sqrt(2 / (share * counts.sum()))
+    for name, values in twice.items():
+        higher = np.array([np.square(values[chosen]).mean(dtype=float) for chosen in bins])
+        ratios[name] = _weighted_median(higher / (_TWICE * np.maximum(powers, 1e-30)), counts)
+    # Both powers come from the same voxels, so chance moves their ratio about half as far as each of them.
+    return ratios, 0.5 * math.sqrt(2 / (field.independent_share(_SECOND) * counts.sum()))
 
 
 def _weighted_median(values: _Doubles, weights: _Doubles) -> float:
@@ -311,20 +259,26 @@ def _weighted_median(values: _Doubles, weights: _Doubles) -> float:
     return float(values[order][np.searchsorted(summed, summed[-1] / 2)])
 
 
-def _ends(blocks: _Blocks, typical: int) -> tuple[float, float]:
-    """Return grey levels of the dark and the bright end, without the noise's part in being extreme.
+def _coarse_ratios(blocks: Blocks, means: _Doubles, variances: _Doubles) -> tuple[float, float]:
+    """Return the variance of averages of 2 × 2 voxels over that expected; see `NoiseSamples`."""
+    blocks = blocks[..., : blocks.shape[2] // 2 * 2, : blocks.shape[3] // 2 * 2]
+    rows = blocks[..., ::2, :] + blocks[..., 1::2, :]
+    averages = ((rows[..., ::2] + rows[..., 1::2]) / 4).astype(np.float32, copy=False)
+    if min(averages.shape[2:]) < 8:
+        return math.nan, math.nan
+    field = _Field(averages)
+    difference, mean = field.differences(_SECOND)
+    # Darker than the darkest bin, there is not even one photon.
+    known = np.isfinite(difference) & np.isfinite(field.slopes) & (mean >= means.min())
+    if np.count_nonzero(known) < 2 * _FEWEST_FLAT:
+        return math.nan, math.nan
+    rising = np.argsort(means)
+    expected = np.interp(mean[known], means[rising], variances[rising])
+    flattest = np.argsort(field.slopes[known] / expected)
+    squares = np.square(difference[known]) / expected
 
-    Every second voxel says where the image is dark or bright, and the voxels between say how much.
-    """
-    blocks = np.where(np.isfinite(blocks), blocks, np.float32(np.nanmedian(blocks)))
-    width = blocks.shape[3] // 2 * 2
-    guide, judge = blocks[..., 0:width:2], blocks[..., 1:width:2]
-    guide = ndimage.gaussian_filter(guide, (0, 0.5 * (blocks.shape[1] > 1), 1, 0.5), truncate=3)
-    guides, judged = guide[:typical].ravel(), judge[:typical].ravel()
-    few, many = max(1, round(_BRIGHTEST * len(guides))), max(1, round(_DARKEST * len(guides)))
-    order = np.argpartition(guides, (many - 1, len(guides) - few))
-    dark = float(judged[order[:many]].mean(dtype=float))
-    bright = float(judged[order[-few:]].mean(dtype=float))
-    peaks = np.argpartition(guide.ravel(), -_PEAK_VOXELS)[-_PEAK_VOXELS:]
-    peak = float(judge.ravel()[peaks].mean(dtype=float))
-    return dark, peak if peak - dark > _SPARSE * (bright - dark) else bright
+    def ratio(share: float) -> float:
+        chosen = flattest[: max(_FEWEST_FLAT, round(share * len(flattest)))]
+        return 4 * float(squares[chosen].mean(dtype=float))
+
+    return ratio(_FLATTEST[0]), ratio(_FLATTEST[1])
