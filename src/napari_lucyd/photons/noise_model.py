@@ -36,9 +36,9 @@ _SMALLEST_RISE = 0.1
 _WHITE = (0.85, 1.2)
 _NO_PLATEAU = 0.6
 # Variance of 2 × 2 averages over that of single voxels, less 1, and the share of the highest frequencies'
-# power that is lost for each 1 of it. Measured: up to 0.007 for structure, from 0.0136 on for smoothed,
-# filtered or interpolated noise, in images that are not all structure.
-_COARSE_RISE, _COARSE_FALL = 0.6, 0.5
+# power that is lost for each 1 of it. Measured in images that are structure all over: up to 0.007; with noise
+# that was smoothed, filtered or interpolated: 0.01 to 0.08.
+_COARSE_RISE, _COARSE_FALL = 1.2, 0.5
 _STEEPNESS = 0.009
 # Typical distance of the bins from the line, as a share of the line.
 _STRAIGHT = 0.25
