@@ -1,4 +1,4 @@
-"""Numbers in words, for the panel's lines."""
+"""Numbers as text for messages: sizes, durations, shapes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def bytes_text(count: float) -> str:
-    """A size in memory.
+    """Format a number of bytes.
 
     Examples
     --------
@@ -25,7 +25,7 @@ def bytes_text(count: float) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """A time.
+    """Format a duration.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def duration_text(seconds: float) -> str:
 
 
 def shape_text(shape: Sequence[int]) -> str:
-    """A shape.
+    """Format a shape.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def shape_text(shape: Sequence[int]) -> str:
 
 
 def steps_text(steps: Sequence[float]) -> str:
-    """A voxel size, without its unit.
+    """Format a voxel size, without its unit.
 
     Examples
     --------
@@ -69,7 +69,7 @@ def steps_text(steps: Sequence[float]) -> str:
 
 
 def seconds_in_words(seconds: float) -> str:
-    """Say a duration roughly.
+    """Format a duration, roughly.
 
     Examples
     --------

@@ -170,7 +170,7 @@ def test_rivals_are_saved_and_loaded_as_they_were(build, tmp_path):
         ({"type": "unet", "dimension": 3}, "'unet'.*lucyd, rln, care"),
         ({"dimension": 3}, "None.*lucyd, rln, care"),
         ({"type": "care", "depth": 2}, "depth"),
-        ({"type": "rln", "dimension": 2}, "built for 3"),
+        ({"type": "rln", "dimension": 2}, "needs 3"),
     ],
 )
 def test_network_that_is_not_known_is_refused_in_words(tmp_path, entry, message):
@@ -348,14 +348,14 @@ def test_a_recipe_brings_back_its_model_and_no_other(random_model_2d, tmp_path):
     recipe = nl.deconvolve(np.eye(16), model, device="cpu").recipe
     assert model_from_recipe(recipe, path).sha256 == model.sha256
     # The shipped model of that name is another one.
-    with pytest.raises(ValueError, match="not the one that was used"):
+    with pytest.raises(ValueError, match="not that of the recipe"):
         model_from_recipe(recipe)
 
 
 def test_normalization_refuses_what_it_cannot_do():
     with pytest.raises(ValueError, match="minmax, percentile, none"):
         Normalization("robust")
-    with pytest.raises(ValueError, match="rise"):
+    with pytest.raises(ValueError, match="increase"):
         Normalization("percentile", 99, 1)
 
 

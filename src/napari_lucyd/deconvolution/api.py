@@ -1,4 +1,4 @@
-"""`plan` and `deconvolve`: arrays in, results out."""
+"""The public functions `deconvolve` and `plan`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from napari_lucyd.deconvolution.tiling.geometry import Geometry
 from napari_lucyd.deconvolution.tiling.resampling import choose_resampling
 from napari_lucyd.models.normalization import Normalization
 
-# For classical methods: they scale nothing, but constants, NaNs and saturation are found with it.
+# Classical methods scale nothing, but the statistics find constant images, NaNs and saturation.
 EXTREMES = Normalization("minmax")
 
 SAME_FLIPPED = (
@@ -42,7 +42,7 @@ SAME_FLIPPED = (
     "is run once."
 )
 
-# What is returned of a network unless other parts are asked for: those of these that it has.
+# Parts returned by default, where the network has them.
 DEFAULT_OUTPUTS = ("output", "correction_mask", "update_term")
 
 
@@ -73,70 +73,72 @@ def deconvolve(
     Parameters
     ----------
     volume
-        (…, Z, Y, X), or (…, Y, X) for a 2D model: numpy, dask, zarr or xarray, any real dtype, in any units.
-        It is read tile by tile. Leading axes (T, C) are gone through one volume after another.
+        (…, Z, Y, X), or (…, Y, X) for a 2D model: a numpy, dask, zarr or xarray array of real numbers, in any
+        units. It is read tile by tile. Volumes along leading axes (T, C) are processed one after another.
     model
-        From `load_model`; or a classical method, `RichardsonLucy` or `Wiener`, with its PSF. That works on
-        whole volumes and in the image's own units and voxels, so it takes no ``tile_shape``, ``halo`` and
-        ``normalization``, and the PSF has to be sampled on the image's voxels.
+        A model from `load_model`, or a classical method: `RichardsonLucy` or `Wiener` with a PSF. A classical
+        method works on whole volumes, in the units and voxels of the image, so ``tile_shape``, ``halo`` and
+        ``normalization`` do not apply, and the PSF must have the image's voxel size.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
     tile_shape
-        Voxels kept of each pass of the network, one number for each of (Z,) Y, X, raised to a multiple of
-        what it needs (2; CARE 4); by default from the memory that is free. The result does not depend on it.
+        Voxels of a tile along (Z,) Y, X, rounded up to a multiple of 2 (4 for CARE). By default the free
+        memory decides. The result does not depend on it.
     halo
-        Margin in voxels; by default the network's whole receptive field. With less, seams may show.
+        Margin around a tile, in voxels; by default the network's whole receptive field. A smaller margin may
+        leave seams.
     normalization
-        ``"model"`` (as it was trained), ``"minmax"``, ``"percentile"``, ``"none"``, or something with
+        ``"model"`` (as in training), ``"minmax"``, ``"percentile"``, ``"none"``, or a mapping or object with
         ``method``, ``low`` and ``high``.
     voxel_size
-        (Z, Y, X) steps in any one unit.
+        Voxel size along (Z, Y, X), in any one unit.
     outputs
-        Which parts to return, of ``"output"``, ``"correction_mask"``, ``"update_term"``, ``"intermediate"``;
-        by default what the network has of the first three: RLN has an output and an intermediate, CARE and
-        the classical methods just an output.
+        Parts to return: ``"output"``, ``"correction_mask"``, ``"update_term"``, ``"intermediate"``. By
+        default the first three, where the network has them. RLN has an output and an intermediate; CARE and
+        the classical methods have only an output.
     progress
-        Called with a `Progress` after each tile, or iteration of a classical method.
+        Function that receives a `Progress` after each tile, or after each iteration of a classical method.
     isotropic
-        Whether to resample along Z to isotropic voxels for the network, and back. None: where ``voxel_size``
-        says that the Z step differs from the lateral one by more than a quarter.
+        True to resample along Z to isotropic voxels for the network, and back. By default this happens if
+        ``voxel_size`` is given and the Z step differs from the lateral one by more than a quarter.
     prefilter
-        Smooth the image first: ``"auto"``, as much as brings its noise down to what the method bears well and
-        not at all where it is low, or the standard deviation of a Gaussian in voxels of Y and X. Along Z that
-        is as long by ``voxel_size``, where it is known.
+        Smooth the image first: either the standard deviation of a Gaussian, in voxels of Y and X, or
+        ``"auto"``, which reduces the noise to a level that the method handles well and leaves an image with
+        little noise as it is. If ``voxel_size`` is given, the Gaussian has the same physical length along Z.
     subtract_background
-        Subtract a smooth background first, and leave it out of the output: the size in voxels of Y and X
-        below which what is bright is no background (along Z as for ``prefilter``), from 16 on; or
-        ``"auto"``, a quarter of the shorter of Y and X, but not below 64. Voxels may become negative.
+        Subtract a smooth background first; it is not added to the output. Give the size, in voxels of Y and
+        X, above which bright structure counts as background (at least 16; along Z as for ``prefilter``), or
+        ``"auto"`` for a quarter of the shorter of Y and X, but at least 64. Voxels may become negative.
     flips
-        Average the output over all mirror images, which takes 8 times as long (for planes 4). There is an
-        output only then. To classical methods it makes no difference, and they are run once.
+        True to average the output over all mirror images, which takes 8 times as long (4 times for planes).
+        The output is then the only part. Classical methods run once, because mirroring does not change their
+        result.
     precision
-        ``"float32"``, or ``"float16"``: on a CUDA device, compute in half precision what bears it, where the
-        model's card says that this is within 0.002 of the range of float32. Where it is not, float32 is
-        used, and a warning says why.
+        ``"float32"``, or ``"float16"`` for half precision on a CUDA device, in the layers that tolerate it.
+        The model's card must say that this changes the output by at most 0.002 of the range; otherwise
+        float32 is used and a warning says why.
     axes
-        One letter an axis, e.g. ``"TCZYX"``; by default from the array's own names, or its shape.
+        One letter for each axis, e.g. ``"TCZYX"``. By default the array's own names or its shape decide.
     separate
-        Leading axes whose indices are each normalised by themselves.
+        Leading axes whose indices are normalised separately.
     region
-        Slices along the spatial axes, or along all axes: only this part is computed, just as in a run of the
-        whole.
+        Slices along the spatial axes, or along all axes. Only this part is computed; its values equal those
+        of a run on the whole image.
     statistics
-        From ``Job.measure()`` of a job on the same input, so that it is not read again.
+        Result of ``Job.measure()`` for the same input, which is then not measured again.
     allocate
-        Called with the name of a part and its shape; returns what the part is written into, tile by tile (a
-        memory map, a zarr array of float32). By default numpy arrays, which hold all results in memory.
+        Function that receives the name and shape of a part and returns a float32 array to write it into, such
+        as a memory map or a zarr array. By default all results are numpy arrays in memory.
 
     Returns
     -------
     Result
-        float32 arrays of the input's shape, or the region's, and the recipe.
+        float32 arrays of the input's shape, or the region's, with the recipe.
 
     Raises
     ------
     TypeError, ValueError
-        If the input or a choice cannot be used; the message says what to do.
+        If the input or an argument is invalid; the message says what to do.
     OutOfMemory, DeconvolutionError
         If the run fails.
 
@@ -196,24 +198,23 @@ def plan(
     allocate: Callable[[str, tuple[int, ...]], Any] | None = None,
     processes: int = 1,
 ) -> Job:
-    """Check a run and say what it will take, without reading a voxel or running the network.
+    """Check and plan a run, without reading a voxel or running the network.
 
     Parameters and errors are those of `deconvolve`.
 
     Parameters
     ----------
     processes
-        How many such runs share the machine's memory.
+        Number of such runs that share the machine's memory.
 
     Returns
     -------
     Job
-        With the axes as understood, the device, tiles, memory and warnings; ``steps()`` runs it.
+        The planned run: axes, device, tiles, memory and warnings. ``steps()`` runs it.
     """
     if not hasattr(model, "dimension"):
         raise TypeError(
-            f"model is {model!r}; it has to be what load_model makes of a name or file, RichardsonLucy or "
-            "Wiener."
+            f"model is {model!r:.80}; give a model from load_model, or a RichardsonLucy or Wiener method."
         )
     source = Source(volume, model.dimension, axes)
     named = source.axes

@@ -1,4 +1,4 @@
-"""Room on disk for results that would crowd the memory."""
+"""Result arrays on disk, for results that are too large for memory."""
 
 from __future__ import annotations
 

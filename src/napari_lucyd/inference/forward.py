@@ -1,4 +1,4 @@
-"""One block through the network: where torch is called, its errors are understood, and Cancel is heard."""
+"""The forward pass of one block: calls torch, translates its errors, and obeys Cancel."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from napari_lucyd.networks.network import Network
 
 
 def compile_where_possible(network: Network, device: Device) -> Device:
-    """The device as one that runs the network by compiled kernels, if it can; others as they are."""
+    """Return the device with ``compiled`` set if compiled kernels can run the network on it."""
     if device.compiled or not isinstance(network, LUCYD):
         return device
     if device.kind not in ("cpu", "cuda") or (
@@ -33,19 +33,19 @@ def compile_where_possible(network: Network, device: Device) -> Device:
 
 
 def prepare(network: Network, device: Device, should_stop: Callable[[], bool] | None = None) -> Any:
-    """The network ready to be given to `run_network`; it asks ``should_stop`` before each of its layers.
+    """Prepare a network for `run_network`; it calls ``should_stop`` before each layer.
 
     Parameters
     ----------
     network
-        In evaluation mode; it is copied.
+        Network in evaluation mode; a copy is used.
     device
-        Where it is to run, and whether by compiled kernels or in half precision.
+        Device to run on, which also selects compiled kernels or half precision.
 
     Raises
     ------
     Cancelled
-        When it is run and ``should_stop`` says so.
+        During the run, when ``should_stop`` returns True.
     """
     if device.compiled:
         assert isinstance(network, LUCYD)
@@ -70,21 +70,21 @@ def prepare(network: Network, device: Device, should_stop: Callable[[], bool] | 
 
 
 def run_network(network: Any, y: Tensor, inside: Sequence[slice] | None = None) -> Any:
-    """The one place where the network is called for a block.
+    """Run a prepared network on one block.
 
     Parameters
     ----------
     network
-        From `prepare`.
+        Result of `prepare`.
     y
-        (1, 1, [Z,] Y, X), float32, sizes that the network can take, on its device.
+        (1, 1, [Z,] Y, X), float32, on the network's device, with sizes that the network accepts.
     inside
-        The part of the block, along its spatial axes, that is wanted; all of it by default.
+        Part of the block to return, along its spatial axes; by default all of it.
 
     Returns
     -------
     NamedTuple
-        The network's parts, of what is wanted.
+        The network's outputs for that part.
 
     Raises
     ------
@@ -107,16 +107,16 @@ def run_network(network: Any, y: Tensor, inside: Sequence[slice] | None = None) 
 
 
 class FlipMean(NamedTuple):
-    """What `run_flipped` gives: (1, 1, [Z,] Y, X)."""
+    """The result of `run_flipped`: (1, 1, [Z,] Y, X)."""
 
     output: Tensor
 
 
 def run_flipped(network: Any, y: Tensor, inside: Sequence[slice] | None = None) -> FlipMean:
-    """The mean of the outputs for all 2ⁿ mirror images along the n spatial axes, each mirrored back.
+    """Average the outputs for all 2ⁿ mirror images along the n spatial axes, each mirrored back.
 
-    Only of the outputs: their mean is no product of a mean mask and a mean update term. Parameters and errors
-    are those of `run_network`.
+    Only the outputs are averaged: their mean is not the product of a mean mask and a mean update term.
+    Parameters and errors are those of `run_network`.
     """
     sizes = y.shape[2:]
     wanted = [slice(0, size) for size in sizes] if inside is None else list(inside)
@@ -134,7 +134,7 @@ def run_flipped(network: Any, y: Tensor, inside: Sequence[slice] | None = None) 
 
 
 def _full_precision(y: Tensor) -> AbstractContextManager[Any]:
-    # TensorFloat-32 keeps ten bits: results would differ between devices by a thousandth of the range.
+    # TensorFloat-32 keeps ten bits, so results would differ between devices by a thousandth of the range.
     if y.is_cuda:
         return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
     return nullcontext()

@@ -21,25 +21,25 @@ from napari_lucyd.models.normalization import Normalization
 from napari_lucyd.networks import Network, config_class, describe, network_class
 
 _PICKLES = (".pth", ".pt")
-# The entry of a safetensors file's metadata that makes it load alone, and what of the card it repeats.
+# The metadata entry that makes a safetensors file complete without its card, and the card's entries in it.
 _ENTRY = "napari-lucyd"
 _DESCRIBED = ("network", "normalization")
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network with all that is known about it.
+    """A network with its card.
 
     Parameters
     ----------
     name
-        Short name; goes into layer and file names.
+        Short name, used in layer and file names.
     network
-        In evaluation mode, on the CPU, float32.
+        Network in evaluation mode, on the CPU, float32.
     card
-        What the model was trained for and on, as plain JSON data.
+        Description of the model and its training, as plain JSON data.
     sha256
-        Of the file that it was loaded from, or of its weights.
+        SHA-256 of the file it was loaded from, or of its weights.
     """
 
     name: str
@@ -49,12 +49,12 @@ class Model:
 
     @property
     def dimension(self) -> int:
-        """2 for planes, 3 for volumes."""
+        """Number of spatial axes: 2 for planes, 3 for volumes."""
         return self.network.config.dimension
 
     @property
     def normalization(self) -> Normalization:
-        """How this model wants its input scaled."""
+        """Scaling that this model needs for its input."""
         return Normalization(**self.card.get("normalization", {"method": "percentile"}))
 
     @classmethod
@@ -66,16 +66,16 @@ class Model:
         normalization: Mapping[str, Any] | None = None,
         card: Mapping[str, Any] | None = None,
     ) -> Model:
-        """Wrap a network that is in memory, for example one just trained.
+        """Make a model from a network in memory, such as one just trained.
 
         Parameters
         ----------
         network
-            Is put into evaluation mode and moved to the CPU.
+            Network, which is put into evaluation mode and moved to the CPU.
         name
-            What to call it.
+            Name of the model.
         normalization
-            Keywords of `Normalization`; where not given the card's, else percentiles 0.1 and 99.9.
+            Keywords of `Normalization`; by default those of the card, else percentiles 0.1 and 99.9.
         card
             Further entries of the card.
         """
@@ -97,20 +97,20 @@ def load_model(model: str | Path = "general") -> Model:
     Parameters
     ----------
     model
-        A name that `list_models` gives, or the path of a ``.safetensors`` file of ours or of a
-        ``.pth`` file as LUCYD's authors publish them (2D or 3D). No code in a file is ever run.
+        A name from `list_models`, or the path of a ``.safetensors`` file that `save_model` wrote, or of a
+        ``.pth`` file of LUCYD's authors (2D or 3D). Code in a file is never run.
 
     Returns
     -------
     Model
-        On the CPU, in evaluation mode.
+        The model, on the CPU, in evaluation mode.
 
     Raises
     ------
     FileNotFoundError
-        If there is neither a model nor a file of that name.
+        If there is no model and no file of that name.
     ValueError
-        If the file is not a model; the message says what is missing or odd.
+        If the file is not a model; the message says why.
 
     Examples
     --------
@@ -125,13 +125,15 @@ def load_model(model: str | Path = "general") -> Model:
     path = Path(model)
     if not path.is_file():
         raise FileNotFoundError(
-            f"There is no model {str(model)!r}: it is neither a file nor one of the shipped models "
+            f"There is no model {str(model)!r}: it is neither a file nor a shipped model "
             f"({', '.join(shipped)})."
         )
     if path.suffix in _PICKLES:
         return _from_checkpoint(path)
     if path.suffix != ".safetensors":
-        raise ValueError(f"{path.name} is no model file: expected .safetensors, or the authors' .pth.")
+        raise ValueError(
+            f"{path.name} is not a model file. Choose a .safetensors file, or a .pth file of LUCYD's authors."
+        )
     side = path.with_suffix(".json")
     return _from_safetensors(path.read_bytes(), path.stem, _read_card(side) if side.is_file() else None)
 
@@ -147,35 +149,35 @@ def save_model(
 ) -> Path:
     """Write a network as ``.safetensors``, with its card as ``.json`` beside it.
 
-    Configuration and normalisation are in the safetensors file as well, which therefore loads alone.
+    The safetensors file also holds the configuration and the normalisation, so it can be loaded alone.
 
     Parameters
     ----------
     path
-        Ends in ``.safetensors``; the model takes its name.
+        Path that ends in ``.safetensors``; its stem becomes the model's name.
     network
-        What to save.
+        Network to save.
     normalization, card
-        As in `Model.from_network`.
+        See `Model.from_network`.
     half_precision
-        Whether to round the weights to float16: half the size, and an output that differs by about 1e-3 of
-        the range. Loaded, they are float32 as all others.
+        True to round the weights to float16. The file is half as large, and the output differs by about 1e-3
+        of the range. The loaded weights are float32 in any case.
     overwrite
-        Whether to replace files that are there.
+        True to replace existing files.
 
     Returns
     -------
     Path
-        The file written.
+        Path of the file.
 
     Raises
     ------
     ValueError
         If the path has another suffix.
     TypeError
-        If the card holds what JSON does not.
+        If the card holds data that JSON cannot.
     FileExistsError
-        If it, or a card, is there and `overwrite` is false.
+        If the file or its card exists and `overwrite` is False.
 
     Examples
     --------
@@ -186,11 +188,11 @@ def save_model(
     """
     path = Path(path)
     if path.suffix != ".safetensors":
-        raise ValueError(f"{path.name}: models are saved as .safetensors.")
+        raise ValueError(f"{path.name}: the name of a model file must end in .safetensors.")
     side = path.with_suffix(".json")
     for file in () if overwrite else (path, side):
         if file.exists():
-            raise FileExistsError(f"{file} is there already; choose another name or allow overwriting.")
+            raise FileExistsError(f"{file} exists already. Choose another name, or allow overwriting.")
     model = Model.from_network(network, name=path.stem, normalization=normalization, card=card)
     data = _serialise(model.network, model.card, half_precision)
     text = json.dumps({**model.card, "sha256": hashlib.sha256(data).hexdigest()}, indent=2)

@@ -1,4 +1,4 @@
-"""A planned run of a network, tile by tile."""
+"""The planned run of a network, tile by tile."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from napari_lucyd.spans import Span
 
 
 class NetworkJob(Job):
-    """One run of a network; see `Job`."""
+    """A planned run of a network; see `Job`."""
 
     def __init__(
         self,
@@ -55,13 +55,13 @@ class NetworkJob(Job):
 
     @property
     def work(self) -> str:
-        """Tiles and their shape, in words."""
+        """Number and shape of the tiles, as text."""
         tile = " × ".join(str(size) for size in self.tile_shape)
         return f"{self.tiles} tile{'s' if self.tiles > 1 else ''} of {tile}"
 
     @property
     def tile_shape(self) -> tuple[int, ...]:
-        """In voxels of the input; made smaller in a run that runs out of memory."""
+        """Shape of a tile in voxels of the input; it shrinks if a run has too little memory."""
         return self._tile_shape if self._run is None else self._run.tile_shape
 
     @property
@@ -71,14 +71,14 @@ class NetworkJob(Job):
 
     @property
     def tiles(self) -> int:
-        """Tiles over all volumes; grows where they have to be cut for want of memory."""
+        """Number of tiles over all volumes; it grows if tiles are halved because memory ran out."""
         if self._run is not None:
             return self._run.queue.total
         return self._choices.volumes * math.prod(len(sizes) for sizes in self._block_sizes())
 
     @property
     def memory_bytes(self) -> int:
-        """Peak working memory, results included; the input is not."""
+        """Peak memory in bytes, with the results but without the input."""
         largest = math.prod(max(sizes) for sizes in self._block_sizes())
         network = memory_cost(self._model.network, self.device)
         return self._choices.result_bytes + working_bytes(largest, network, self.device.kind)
@@ -86,7 +86,7 @@ class NetworkJob(Job):
     def estimate_seconds(self) -> float:
         """See `Job.estimate_seconds`."""
         pace = seconds_per_voxel(self._model.network, self.device)
-        # The blocks form a grid, so their voxels add up axis by axis.
+        # The blocks form a grid, so their total is a product over the axes.
         voxels: float = math.prod(sum(sizes) for sizes in self._block_sizes())
         if self.device.compiled:
             voxels = equivalent_voxels(self._blocks())
@@ -127,7 +127,7 @@ class NetworkJob(Job):
                 self._tile_shape = self._automatic_tile_shape()
 
     def _settle(self, device: Device) -> Device:
-        """The device with the way in which it computes the network."""
+        """Choose the way in which a device computes the network."""
         if self._choices.precision == "float16":
             reason = half_precision.unsupported_reason(self._model, device)
             if not reason:
@@ -149,11 +149,11 @@ class NetworkJob(Job):
         )
 
     def _block_sizes(self) -> list[list[int]]:
-        """Sizes of the blocks along each axis: all combinations of them are the blocks of a volume."""
+        """List the sizes of the blocks along each axis; a volume has all their combinations."""
         return [[size for size, _ in blocks] for blocks in self._blocks()]
 
     def _blocks(self) -> list[list[tuple[int, Span]]]:
-        """Along each axis, the blocks' sizes and what of them is wanted."""
+        """List the sizes and requested spans of the blocks along each axis."""
         geometry = self._choices.geometry
         found = []
         for axis, (span, size) in enumerate(zip(self._choices.spans, self.tile_shape, strict=True)):

@@ -1,6 +1,6 @@
-"""Blocks on their way through the network: read, computed, and given back, several at a time where that pays.
+"""The pipeline of blocks through the network: read, compute, return; several at a time where that is faster.
 
-On CUDA the device computes one block while the processor reads the next and stores what came of the last.
+On CUDA the device computes one block while the processor reads the next and stores the last.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from napari_lucyd.errors import BlockTooLarge, DeconvolutionError
 from napari_lucyd.inference import forward
 from napari_lucyd.networks.network import Network
 
-# Devices that leave the processor time to read the next block.
+# Devices that compute while the processor reads the next block.
 READS_AHEAD = ("cuda", "mps")
-# Devices that are given the next block before what came of the last is waited for.
+# Devices that receive the next block before the last has finished.
 LAUNCHES_AHEAD = ("cuda",)
 
 _Key = tuple[tuple[int, ...], Tile]
 
 
 class _Read(NamedTuple):
-    """A block that is still with the processor; no values where the volume is constant."""
+    """A block in the processor's memory; None for the values of a constant volume."""
 
     values: Tensor | None
     missing: npt.NDArray[np.bool_] | None
@@ -51,16 +51,16 @@ class _Read(NamedTuple):
 
 @dataclass(frozen=True)
 class InFlightBlock:
-    """A block that the device was given.
+    """A block that was sent to the device.
 
     Attributes
     ----------
     key
-        Of which volume, and its tile.
+        Leading indices of its volume, and its tile.
     missing
-        Which voxels of the tile are NaN in the source (None: none).
+        Mask of the tile's voxels that are NaN in the source; None if there are none.
     finish
-        Waits for the device, and says what the tile contributes.
+        Function that waits for the device and returns the tile's contribution.
     """
 
     key: _Key
@@ -69,20 +69,20 @@ class InFlightBlock:
 
 
 class Pipeline:
-    """Takes the first tile of a queue, and the ones behind it, through a network.
+    """A pipeline that runs the first tiles of a queue through a network.
 
     Parameters
     ----------
     network
-        In evaluation mode.
+        Network in evaluation mode.
     device, choices
-        Of the plan.
+        Device and arguments of the plan.
     source
-        What is read.
+        Image to read.
     group_of
-        How a volume is normalised, by its leading indices.
+        Function from the leading indices of a volume to its statistics.
     should_stop
-        Asked between layers.
+        Called between layers; True stops.
     """
 
     def __init__(
@@ -105,23 +105,23 @@ class Pipeline:
         self._launched: InFlightBlock | None = None
 
     def take(self, queue: TileQueue, largest: float) -> InFlightBlock:
-        """The first tile of the queue, and the second behind it is launched where the device does that.
+        """Return the first tile of the queue, launched; also launch the second if the device allows.
 
         Parameters
         ----------
         queue
-            Not empty. It is not changed.
+            Queue with at least one tile; it is not changed.
         largest
-            No block of more voxels is launched ahead.
+            Largest number of voxels of a block that is launched ahead.
 
         Raises
         ------
         BlockTooLarge
-            If memory runs out; also when what is returned is waited for.
+            If memory runs out; also when the result's ``finish`` is called.
         DeconvolutionError
-            If torch reports any other error; likewise.
+            If torch reports another error; also when the result's ``finish`` is called.
         Exception
-            Whatever reading the source raises.
+            Any error of reading the source.
         """
         first, self._launched = self._launched, None
         if first is None or first.key != queue.first:
@@ -135,17 +135,17 @@ class Pipeline:
             try:
                 self._launched = self._launch(second, queue.ahead(2))
             except Exception:
-                # The first is not to be lost by it. It is tried again in its turn; then its error counts.
+                # Keep the first block; the second is retried in turn, and its error counts then.
                 self._launched = None
         return first
 
     def forget(self) -> None:
-        """Drop what was launched ahead, and give the device's memory back."""
+        """Drop the block that was launched ahead, and release the device's memory."""
         self._launched = None
         release_memory(self._device)
 
     def close(self) -> None:
-        """Wait for what is being read, and let everything go."""
+        """Wait for the reader, then release all memory."""
         self._reader.close()
         self._ready = None
         self._launched = None
@@ -166,7 +166,7 @@ class Pipeline:
         return InFlightBlock(key, block.missing, self._compute(key, block.values))
 
     def _compute(self, key: _Key, values: Tensor | None) -> Callable[[], TileOutput]:
-        """Have one block computed; its values are overwritten."""
+        """Launch one block; its values are overwritten."""
         choices, (lead, tile) = self._choices, key
         group = self._group_of(lead)
         if values is None:
@@ -192,7 +192,7 @@ class Pipeline:
 
 @contextmanager
 def _torch_errors() -> Iterator[None]:
-    """What torch raises, as errors that a run understands."""
+    """Translate errors of torch into those that a run handles."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -208,16 +208,16 @@ V = TypeVar("V")
 
 
 class Reader(Generic[K, V]):
-    """Reads what it is asked for, and meanwhile what is likely to be asked for next.
+    """A reader that also reads the next item ahead.
 
-    There is never more than one reading at a time, so the source need not bear two.
+    Only one item is read at a time, because a source may not support more.
 
     Parameters
     ----------
     read
-        From a key to what is read.
+        Function from a key to its item.
     ahead
-        Whether to read ahead; otherwise everything is read when it is asked for, in the caller's thread.
+        True to read ahead; otherwise items are read on request, in the caller's thread.
     """
 
     def __init__(self, read: Callable[[K], V], ahead: bool) -> None:
@@ -227,18 +227,18 @@ class Reader(Generic[K, V]):
         self._pending: Future[V] | None = None
 
     def take(self, key: K, following: K | None) -> V:
-        """What belongs to a key; then ``following``, if any, is begun.
+        """Return the item of a key, and start to read ``following``, if any.
 
         Raises
         ------
         Exception
-            Whatever reading it raised, and no sooner than it is asked for.
+            The error of reading the item, raised when it is requested.
         """
         if self._threads is None:
             return self._read(key)
         pending, self._pending = self._pending, None
         if pending is not None and self._key != key:
-            # Of what is not wanted any more, also the error does not matter.
+            # This item is no longer needed, nor is its error.
             wait([pending])
             pending = None
         value = self._read(key) if pending is None else pending.result()
@@ -247,7 +247,7 @@ class Reader(Generic[K, V]):
         return value
 
     def close(self) -> None:
-        """Wait for what is being read, and forget it."""
+        """Wait for the current read, and drop its item."""
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
         self._pending = None

@@ -1,4 +1,4 @@
-"""LUCYD as a list of fused layers, each of them one kernel's work: see `kernels` and `cuda_lucyd`."""
+"""LUCYD as a list of fused layers, one kernel each; see `cpu` and `cuda`."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ from napari_lucyd.inference.fusion import folded_convolution
 from napari_lucyd.networks.lucyd import LUCYD, LucydConfig, LucydOutput
 from napari_lucyd.spans import Span
 
-# Channels that are computed together.
+# Number of channels that are computed together.
 BLOCK = 4
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """One kind of convolution.
+    """A kind of convolution.
 
     Attributes
     ----------
     taps
-        Kernel size along Y and X, 3 or 1; along Z it is a matter of the table.
+        Kernel size along Y and X, 3 or 1; along Z the table of planes decides.
     stride
-        Along Y and X: 1, or 2 for every second voxel from index 0 on.
+        1, or 2 to compute every second voxel along Y and X, from index 0 on.
     transposed
-        Of four taps, which doubles Y and X; ``taps`` and ``stride`` do not count then.
+        True for a transposed convolution with four taps, which doubles Y and X; it ignores ``taps`` and
+        ``stride``.
     outputs
-        Channels of a block.
+        Number of channels in a block.
     residual
-        What is added of another tensor, and when: before the ReLU, before it and doubled along Y and X
-        (nearest neighbour), or after it.
+        Another tensor to add: before the ReLU, before it after doubling along Y and X (nearest neighbour),
+        or after the ReLU.
     relu
-        Whether negative values become 0.
+        True to replace negative values by 0.
     reduce
-        What becomes of the channels of a block: all are kept, or their mean, or the residual divided by
-        their mean plus ``bias[4]``.
+        Reduction of the channels of a block: none, their mean, or the residual divided by their mean plus
+        ``bias[4]``.
     """
 
     taps: int = 3
@@ -55,24 +56,24 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Layer:
-    """One convolution with what is done to its result at once.
+    """One convolution, with the operations fused into it.
 
     Attributes
     ----------
     name
-        Of the tensor that it gives.
+        Name of its output tensor.
     kernel
-        What is computed.
+        Kind of convolution.
     inputs
-        Names of the tensors that are convolved, as if their channels were concatenated.
+        Names of the input tensors, whose channels are concatenated.
     residual
-        Name of the tensor that is added (or divided); see `Kernel`.
+        Name of the tensor to add or divide; see `Kernel`.
     channels
-        Of the result.
+        Number of output channels.
     half
-        Whether the result has half the size.
+        True if the output has half the size.
     buffer
-        Where it is kept: under its own name, or over another tensor that is its residual.
+        Name of the tensor whose memory the output overwrites, which is then its residual; by default its own.
     """
 
     name: str
@@ -93,8 +94,8 @@ _RELU = Kernel()
 _SUM = Kernel(residual="before", relu=False)
 _HALVE = Kernel(stride=2)
 
-# A 1×1 convolution commutes with the doubling by nearest neighbours, so fuse_fine's is done at half size;
-# that of concatenated tensors is the sum of theirs.
+# A 1×1 convolution commutes with nearest-neighbour doubling, so that of fuse_fine is computed at half size.
+# Convolving concatenated tensors is the sum of convolving each.
 LAYERS = (
     Layer("a0", _RELU, ("y",)),
     Layer("a1", _RELU, ("a0",)),
@@ -183,14 +184,14 @@ _SPLIT = {
 
 
 class Parameters(NamedTuple):
-    """Of a layer: weights as its kernel wants them, and biases."""
+    """Weights of a layer, in the order its kernel reads, and biases."""
 
     weights: npt.NDArray[np.float32]
     bias: npt.NDArray[np.float32]
 
 
 def parameters(network: LUCYD, layer: Layer) -> Parameters:
-    """Weights and biases of a layer, batch norms folded into them."""
+    """Return weights and biases of a layer, with its batch norm folded in."""
     weight, bias = folded_convolution(network, _SOURCES[layer.name])
     if weight.ndim == 4:
         weight = weight[:, :, None]
@@ -208,7 +209,7 @@ def parameters(network: LUCYD, layer: Layer) -> Parameters:
 
 
 def _by_phase(weight: Tensor) -> Tensor:
-    """(inputs, outputs, Z, Y, X) of a transposed convolution, by where the output voxel lies modulo two."""
+    """Sort the weights (inputs, outputs, Z, Y, X) of a transposed convolution by output index modulo two."""
     # Output 2i takes input i - 1 with tap 3 and i with 1; output 2i + 1 takes i with 2 and i + 1 with 0.
     taps = [torch.tensor([3, 1]), torch.tensor([2, 0])]
     flat = weight.shape[2] == 1
@@ -223,25 +224,25 @@ def _by_phase(weight: Tensor) -> Tensor:
 def requested_spans(
     dimension: int, shape: Sequence[int], inside: Sequence[slice] | None
 ) -> tuple[tuple[int, ...], list[Span]]:
-    """A block's size along Z, Y, X, and what of the results is wanted along each; planes have one Z.
+    """Return a block's size along Z, Y, X and the requested span along each; planes have one Z.
 
     Parameters
     ----------
     dimension
-        Of the network.
+        Dimension of the network.
     shape
-        Of the tensor: (1, 1, [Z,] Y, X).
+        Shape of the tensor: (1, 1, [Z,] Y, X).
     inside
-        Along the spatial axes, what is wanted; all of it where None.
+        Requested part along the spatial axes; None for all of it.
 
     Raises
     ------
     ValueError
-        If the network cannot take a tensor of that shape.
+        If the network does not accept a tensor of that shape.
     """
     if len(shape) != dimension + 2 or tuple(shape[:2]) != (1, 1) or any(n % 2 for n in shape[2:]):
         raise ValueError(
-            f"The network got a tensor of shape {tuple(shape)}; it needs (1, 1, "
+            f"The network received a tensor of shape {tuple(shape)}; it needs (1, 1, "
             f"{'Z, ' if dimension == 3 else ''}Y, X) with even sizes."
         )
     flat = 3 - dimension
@@ -252,17 +253,17 @@ def requested_spans(
 
 
 def agrees_with_torch(run: Callable[[LUCYD, Tensor], LucydOutput]) -> bool:
-    """Whether a way to compute LUCYD gives what torch gives, tried on a small block.
+    """Test on a small block that an implementation of LUCYD agrees with torch.
 
     Parameters
     ----------
     run
-        Takes a network and a block on the processor.
+        The implementation: takes a network and a block on the processor.
 
     Raises
     ------
     Exception
-        Whatever ``run`` raises.
+        Any error of ``run``.
     """
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
@@ -273,5 +274,5 @@ def agrees_with_torch(run: Callable[[LUCYD, Tensor], LucydOutput]) -> bool:
 
 
 def _agree(a: Tensor, b: Tensor) -> bool:
-    # Rounding is a hundredth of this.
+    # Rounding errors are a hundredth of this.
     return bool((a - b).abs().max() <= 1e-4 * (a.max() - a.min()))
