@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 def bytes_text(count: float) -> str:
@@ -68,14 +64,4 @@ def steps_text(steps: Sequence[float]) -> str:
     return " × ".join(f"{step:.3g}" for step in steps)
 
 
-def seconds_in_words(seconds: float) -> str:
-    """Format a duration, roughly.
-
-    Examples
-    --------
-    >>> seconds_in_words(42), seconds_in_words(600)
-    ('42 s', '10 min')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+seconds_in_words = duration_text

@@ -1,6 +1,6 @@
 """`deconvolve` and `plan`: what a user gets, whatever the shape, the container, the dtype and the tiles.
 
-Most run the 2D network: the engine's code is the same, and its smallest block is fifty times cheaper.
+Most run the 2D network: the code is the same, and its smallest block is fifty times cheaper.
 """
 
 from __future__ import annotations
@@ -571,7 +571,7 @@ def test_progress_covers_the_result_once(model_2d):
 
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("name", ["lucyd-mixture", "lucyd2d"])
-def test_the_authors_weights_as_the_engine_runs_them_give_their_golden_output(shared, name, compiled):
+def test_the_authors_weights_as_they_are_run_give_their_golden_output(shared, name, compiled):
     model = load_model(shared / "reference" / f"{name}.pth")
     golden = np.load(shared / "reference" / f"{name}-golden.npz")
     y = torch.from_numpy(golden["y"].reshape(1, 1, *golden["y"].shape[-model.dimension :]))

@@ -22,7 +22,7 @@ from napari_lucyd.deconvolution import (
     options_from_recipe,
     plan,
 )
-from napari_lucyd.deconvolution import api as engine_module
+from napari_lucyd.deconvolution import api as api_module
 from napari_lucyd.deconvolution.classical import job as classical_job
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.preprocessing.background import estimate_background
@@ -307,7 +307,7 @@ def test_nothing_of_torch_is_held_across_a_step(flat):
 def test_a_device_that_cannot_do_it_is_replaced_by_the_cpu_and_named(flat, monkeypatch):
     if torch.backends.mps.is_available():
         pytest.skip("this machine has the device")
-    monkeypatch.setattr(engine_module, "choose_device", lambda wish: Device("mps", "Apple GPU"))
+    monkeypatch.setattr(api_module, "choose_device", lambda wish: Device("mps", "Apple GPU"))
     monkeypatch.setattr(classical_job, "free_memory", lambda device: 2**40)
     result = deconvolve(image(12, 9), flat)
     assert result.recipe["device"]["torch"] == "cpu"

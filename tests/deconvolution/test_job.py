@@ -20,7 +20,7 @@ from napari_lucyd.deconvolution import (
     deconvolve,
     plan,
 )
-from napari_lucyd.deconvolution import api as engine_module
+from napari_lucyd.deconvolution import api as api_module
 from napari_lucyd.deconvolution.learned import pipeline as pipeline_module
 from napari_lucyd.inference.lucyd.cpu import CompiledLucyd, unsupported_reason
 from napari_lucyd.networks import LUCYD
@@ -200,7 +200,7 @@ def test_other_errors_of_torch_become_ours(random_model_2d, monkeypatch):
 def test_a_device_that_cannot_run_the_network_is_replaced_by_the_cpu_and_named(random_model_2d, monkeypatch):
     if torch.backends.mps.is_available():
         pytest.skip("this machine has the device")
-    monkeypatch.setattr(engine_module, "choose_device", lambda wish: Device("mps", "Apple GPU"))
+    monkeypatch.setattr(api_module, "choose_device", lambda wish: Device("mps", "Apple GPU"))
     plane = image(20, 20)
     result = deconvolve(plane, random_model_2d)
     np.testing.assert_array_equal(result.output, deconvolve(plane, random_model_2d, device="cpu").output)

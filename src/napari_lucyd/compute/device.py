@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from napari_lucyd import checks
 from napari_lucyd.compute.host_memory import free_host_memory
 from napari_lucyd.errors import BlockTooLarge, DeconvolutionError, OutOfMemory
 
@@ -68,8 +69,8 @@ def choose_device(wish: Any = "auto") -> Device:
 
     Raises
     ------
-    ValueError
-        If the name is not a known kind of device.
+    TypeError, ValueError
+        If it is not a known kind of device.
 
     Examples
     --------
@@ -78,12 +79,13 @@ def choose_device(wish: Any = "auto") -> Device:
     """
     if isinstance(wish, Device):
         wish = wish.torch
-    text = str(wish).strip().lower()
-    kind, _, number = text.partition(":")
-    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
-        raise ValueError(
-            f"device is {wish!r}. Use 'auto', 'cpu', 'cuda', 'cuda:1' (a numbered GPU) or 'mps'."
-        )
+    expected = "'auto', 'cpu', 'cuda', 'cuda:1' (a numbered GPU) or 'mps'"
+    if not isinstance(wish, torch.device):
+        checks.text("device", wish, expected)
+    kind, _, number = str(wish).strip().lower().partition(":")
+    known = kind in ("auto", "cpu", "cuda", "mps") and (not number or (number.isascii() and number.isdigit()))
+    if not known or len(number) > 3:
+        raise ValueError(f"device is {checks.shown(wish)}; give {expected}.")
     if kind == "cpu":
         return cpu()
     if kind == "auto":
@@ -171,6 +173,11 @@ def release_after_run(device: Device) -> None:
     """Return cached device memory after a run, unless `keeping_memory` is active."""
     if not _keepers:
         release_memory(device)
+
+
+def without_autocast(device: Device) -> AbstractContextManager[Any]:
+    """Return a context in which torch keeps float32, even inside somebody's ``torch.autocast``."""
+    return torch.autocast(device.kind, enabled=False)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

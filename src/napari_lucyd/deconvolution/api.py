@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Unpack
 
+from napari_lucyd import checks
 from napari_lucyd.compute.device import choose_device
 from napari_lucyd.deconvolution.arguments import (
     RunArguments,
     check_flips,
     check_halo,
+    check_isotropic,
     check_outputs,
-    check_precision,
     check_region,
     check_statistics,
     check_tile_shape,
@@ -24,49 +25,35 @@ from napari_lucyd.deconvolution.classical.job import (
     check_whole_volumes,
 )
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod
+from napari_lucyd.deconvolution.findings import Findings
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.job import Job
 from napari_lucyd.deconvolution.learned.job import NetworkJob
+from napari_lucyd.deconvolution.options import ArrayOptions, complete, list_options
 from napari_lucyd.deconvolution.preprocessing.preparation import check_preparation
 from napari_lucyd.deconvolution.result import Progress, Result
-from napari_lucyd.deconvolution.statistics.scaling import Statistics, resolve_normalization, separate_axes
+from napari_lucyd.deconvolution.statistics.scaling import resolve_normalization, separate_axes
 from napari_lucyd.deconvolution.tiling.geometry import Geometry
 from napari_lucyd.deconvolution.tiling.resampling import choose_resampling
 from napari_lucyd.models.normalization import Normalization
+from napari_lucyd.networks.network import Network
 
 # Classical methods scale nothing, but the statistics find constant images, NaNs and saturation.
 EXTREMES = Normalization("minmax")
 
-SAME_FLIPPED = (
-    "{} gives the mirror image for a mirrored image and PSF, so that the mean over flips is its result: it "
-    "is run once."
-)
+SAME_FLIPPED = "Mirroring does not change the result of {}, so it was run once instead of once for each flip."
 
 # Parts returned by default, where the network has them.
 DEFAULT_OUTPUTS = ("output", "correction_mask", "update_term")
 
 
+@list_options(ArrayOptions)
 def deconvolve(
     volume: Any,
     model: Any,
     *,
-    device: Any = "auto",
-    tile_shape: Sequence[int] | None = None,
-    halo: int | None = None,
-    normalization: Any = "model",
-    voxel_size: Sequence[float] | None = None,
-    outputs: Sequence[str] | None = None,
     progress: Callable[[Progress], object] | None = None,
-    isotropic: bool | None = None,
-    prefilter: str | float | None = None,
-    subtract_background: str | float | None = None,
-    flips: bool = False,
-    precision: str = "float32",
-    axes: str | None = None,
-    separate: str = "C",
-    region: Sequence[slice] | None = None,
-    statistics: Statistics | None = None,
-    allocate: Callable[[str, tuple[int, ...]], Any] | None = None,
+    **options: Unpack[ArrayOptions],
 ) -> Result:
     """Deconvolve an image.
 
@@ -150,54 +137,16 @@ def deconvolve(
     >>> result.output.shape, result.output.dtype
     ((8, 16, 16), dtype('float32'))
     """
-    job = plan(
-        volume,
-        model,
-        device=device,
-        tile_shape=tile_shape,
-        halo=halo,
-        normalization=normalization,
-        voxel_size=voxel_size,
-        outputs=outputs,
-        isotropic=isotropic,
-        prefilter=prefilter,
-        subtract_background=subtract_background,
-        flips=flips,
-        precision=precision,
-        axes=axes,
-        separate=separate,
-        region=region,
-        statistics=statistics,
-        allocate=allocate,
-    )
+    checks.function("progress", progress)
+    job = plan(volume, model, **options)
     for step in job.steps():
         if progress is not None:
             progress(step)
     return job.result()
 
 
-def plan(
-    volume: Any,
-    model: Any,
-    *,
-    device: Any = "auto",
-    tile_shape: Sequence[int] | None = None,
-    halo: int | None = None,
-    normalization: Any = "model",
-    voxel_size: Sequence[float] | None = None,
-    outputs: Sequence[str] | None = None,
-    isotropic: bool | None = None,
-    prefilter: str | float | None = None,
-    subtract_background: str | float | None = None,
-    flips: bool = False,
-    precision: str = "float32",
-    axes: str | None = None,
-    separate: str = "C",
-    region: Sequence[slice] | None = None,
-    statistics: Statistics | None = None,
-    allocate: Callable[[str, tuple[int, ...]], Any] | None = None,
-    processes: int = 1,
-) -> Job:
+@list_options(ArrayOptions)
+def plan(volume: Any, model: Any, *, processes: int = 1, **options: Unpack[ArrayOptions]) -> Job:
     """Check and plan a run, without reading a voxel or running the network.
 
     Parameters and errors are those of `deconvolve`.
@@ -214,62 +163,73 @@ def plan(
     """
     if not hasattr(model, "dimension"):
         raise TypeError(
-            f"model is {model!r:.80}; give a model from load_model, or a RichardsonLucy or Wiener method."
+            f"model is {checks.shown(model)}; give a model from load_model, RichardsonLucy or Wiener."
         )
-    source = Source(volume, model.dimension, axes)
-    named = source.axes
+    wish = complete(options)
+    processes = checks.integer("processes", processes, least=1)
+    source = Source(volume, model.dimension, wish["axes"])
+    axes = source.axes
     classical = isinstance(model, ClassicalMethod)
-    separate = separate_axes(separate, named.leading)
-    steps = check_voxel_size(voxel_size, named)
-    lead_spans, spans = check_region(region, named)
-    flips, precision = check_flips(flips, outputs), check_precision(precision)
-    preparation = check_preparation(prefilter, subtract_background, steps, {} if classical else model.card)
-    warnings: list[str] = []
+    steps = check_voxel_size(wish["voxel_size"], axes)
+    lead_spans, spans = check_region(wish["region"], axes)
+    flips = check_flips(wish["flips"], wish["outputs"])
+    isotropic = check_isotropic(wish["isotropic"])
+    precision = checks.choice("precision", wish["precision"], ("float32", "float16"))
+    preparation = check_preparation(
+        wish["prefilter"], wish["subtract_background"], steps, {} if classical else model.card
+    )
+    device = choose_device(wish["device"])
+    warnings = Findings()
     if classical:
-        model.check_shape(named.volume_shape)
-        check_whole_volumes(model, tile_shape, halo, normalization, isotropic, precision)
-        scaling, geometry = EXTREMES, Geometry(named.volume_shape, halo=0)
-        wanted = check_classical_outputs(outputs, model)
+        model.check_shape(axes.volume_shape)
+        check_whole_volumes(
+            model, wish["tile_shape"], wish["halo"], wish["normalization"], isotropic, precision
+        )
+        scaling, geometry = EXTREMES, Geometry(axes.volume_shape, halo=0)
+        outputs = check_classical_outputs(wish["outputs"], model)
         if flips:
-            warnings.append(SAME_FLIPPED.format(model.title))
+            warnings.add(SAME_FLIPPED.format(model.title))
     else:
-        scaling = resolve_normalization(normalization, model.normalization)
-        network = model.network
-        if outputs is None:
-            outputs = [name for name in DEFAULT_OUTPUTS if name in network.parts and not flips] or ["output"]
-        wanted = check_outputs(outputs, network.parts, f" of {network.title}")
+        scaling = resolve_normalization(wish["normalization"], model.normalization)
+        outputs = _network_outputs(wish["outputs"], model.network, flips)
         resampling = choose_resampling(
-            steps, isotropic, named.size("Z"), model.dimension == 3 and "Z" in named.names
+            steps, isotropic, axes.size("Z"), model.dimension == 3 and "Z" in axes.names
         )
-        geometry = Geometry(
-            named.volume_shape, check_halo(halo, network, warnings), resampling, network.multiple
-        )
-    chosen = choose_device(device)
-    if chosen.reason:
-        warnings.append(f"{chosen.name} is used: {chosen.reason}.")
-    choices = RunArguments(
-        axes=named,
+        halo = check_halo(wish["halo"], model.network, warnings)
+        geometry = Geometry(axes.volume_shape, halo, resampling, model.network.multiple, flips)
+        warnings.extend(voxel_warnings(steps, resampling is not None, axes))
+    if device.reason:
+        warnings.add(f"{device.name} is used: {device.reason}.")
+    tile_shape = wish["tile_shape"]
+    arguments = RunArguments(
+        axes=axes,
         geometry=geometry,
-        outputs=wanted,
+        outputs=outputs,
         normalization=scaling,
-        separate=separate,
+        separate=separate_axes(wish["separate"], axes.leading),
         voxel_size=steps,
         lead_spans=lead_spans,
         spans=spans,
-        region_given=region is not None,
+        region_given=wish["region"] is not None,
         tile_shape_given=tile_shape is not None,
         flips=flips,
         precision=precision,
         preparation=preparation,
-        allocate=allocate,
+        allocate=checks.function("allocate", wish["allocate"]),
     )
-    resampled = geometry.resampling is not None
-    if not classical:
-        warnings.extend(voxel_warnings(steps, resampled, named))
+    statistics = wish["statistics"]
     if statistics is not None:
-        check_statistics(statistics, choices)
+        check_statistics(statistics, arguments)
         warnings.extend(statistics.warnings)
     if classical:
-        return ClassicalJob(source, model, chosen, choices, statistics, warnings)
-    tile = None if tile_shape is None else check_tile_shape(tile_shape, spans, resampled, geometry.multiple)
-    return NetworkJob(source, model, chosen, choices, tile, statistics, warnings, processes)
+        return ClassicalJob(source, model, device, arguments, statistics, warnings)
+    tile = None
+    if tile_shape is not None:
+        tile = check_tile_shape(tile_shape, spans, geometry.resampling is not None, geometry.multiple)
+    return NetworkJob(source, model, device, arguments, tile, statistics, warnings, processes)
+
+
+def _network_outputs(outputs: Any, network: Network, flips: bool) -> tuple[str, ...]:
+    if outputs is None:
+        outputs = [name for name in DEFAULT_OUTPUTS if name in network.parts and not flips] or ["output"]
+    return check_outputs(outputs, network.parts, f" of {network.title}")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from napari_lucyd.deconvolution.image.axes import Axes
+from napari_lucyd import checks
+from napari_lucyd.deconvolution.image.axes import SPATIAL, Axes
 from napari_lucyd.deconvolution.preprocessing.preparation import NOTHING, Preparation
 from napari_lucyd.deconvolution.result import OUTPUTS
 from napari_lucyd.deconvolution.statistics.scaling import Statistics
@@ -23,23 +23,32 @@ from napari_lucyd.models.normalization import Normalization
 from napari_lucyd.networks.network import Network
 from napari_lucyd.spans import Span, ceil_to
 
+# Ratio of the steps of a voxel that no microscope exceeds: more means different units.
+_LARGEST_RATIO = 1000
+_SMALLEST_STEP = 1e-12
+# In voxels; far beyond any receptive field.
+_LARGEST_HALO = 1000
+
 
 def check_tile_shape(
-    tile_shape: Sequence[int], spans: Sequence[Span], resampled: bool, multiple: int
+    tile_shape: Any, spans: Sequence[Span], resampled: bool, multiple: int
 ) -> tuple[int, ...]:
     """Return a valid tile shape: multiples of what the network needs, no larger than the region."""
-    try:
-        sizes = tuple(operator.index(size) for size in tile_shape)
-    except TypeError:
-        raise TypeError(f"tile_shape is {tile_shape!r}; whole numbers are needed, one an axis.") from None
+    expected = f"{len(spans)} integers of at least 1, for {', '.join(SPATIAL[-len(spans) :])}"
+    sizes = [
+        checks.integer("tile_shape", size, least=1)
+        for size in checks.items("tile_shape", tile_shape, expected)
+    ]
     if len(sizes) == 2 and len(spans) == 3 and spans[0].size == 1:
-        sizes = (1, *sizes)
+        sizes = [1, *sizes]
+    if len(sizes) != len(spans):
+        raise ValueError(f"tile_shape is {checks.shown(tile_shape)}; give {expected}.")
     fitted = fit_tile_shape(sizes, [span.size for span in spans], multiple)
     # With resampling, only the planes of the network's grid must be multiples.
-    return (min(int(sizes[0]), spans[0].size), *fitted[1:]) if resampled else fitted
+    return (min(sizes[0], spans[0].size), *fitted[1:]) if resampled else fitted
 
 
-def check_outputs(outputs: Sequence[str], parts: Sequence[str] = OUTPUTS, of: str = "") -> tuple[str, ...]:
+def check_outputs(outputs: Any, parts: Sequence[str] = OUTPUTS, of: str = "") -> tuple[str, ...]:
     """Return the requested parts in their standard order.
 
     Parameters
@@ -51,66 +60,64 @@ def check_outputs(outputs: Sequence[str], parts: Sequence[str] = OUTPUTS, of: st
     of
         Owner of the parts, for the error: ``" of RLN"``.
     """
-    names = (outputs,) if isinstance(outputs, str) else tuple(outputs)
-    if not names or any(name not in parts for name in names):
-        raise ValueError(
-            f"outputs{of} is {outputs!r:.200}; give at least one of {', '.join(map(repr, parts))}."
-        )
+    expected = f"at least one of {', '.join(map(repr, parts))}"
+    names = (outputs,) if isinstance(outputs, str) else checks.items("outputs", outputs, expected)
+    if not names or any(not isinstance(name, str) or name not in parts for name in names):
+        raise ValueError(f"outputs{of} is {checks.shown(outputs)}; give {expected}.")
     return tuple(name for name in OUTPUTS if name in names)
 
 
-def check_flips(flips: Any, outputs: Sequence[str] | None) -> bool:
+def check_flips(flips: Any, outputs: Any) -> bool:
     """Return ``flips`` as a bool; refuse it together with parts other than the output."""
-    if not isinstance(flips, bool | np.bool_):
-        raise TypeError(f"flips is {flips!r:.80}; give True or False.")
-    names = (outputs,) if isinstance(outputs, str) else tuple(outputs or ("output",))
-    others = [name for name in names if name != "output"]
-    if flips and others:
+    wanted = checks.flag("flips", flips)
+    others = [] if outputs is None else [name for name in check_outputs(outputs) if name != "output"]
+    if wanted and others:
         raise ValueError(
             f"flips=True averages the output only, so {', '.join(others)} cannot be returned. Remove them "
             "from outputs, or set flips=False."
         )
-    return bool(flips)
+    return wanted
 
 
-def check_precision(precision: Any) -> str:
-    """Return a valid precision."""
-    if precision not in ("float32", "float16"):
-        raise ValueError(f"precision is {precision!r:.80}; give 'float32' or 'float16'.")
-    return str(precision)
-
-
-def check_voxel_size(voxel_size: Sequence[float] | None, axes: Axes) -> tuple[float, ...] | None:
+def check_voxel_size(voxel_size: Any, axes: Axes) -> tuple[float, ...] | None:
     """Return the steps along the spatial axes of the model."""
     if voxel_size is None:
         return None
-    try:
-        steps = tuple(float(step) for step in voxel_size)
-    except TypeError:
-        raise TypeError(f"voxel_size is {voxel_size!r}; numbers are needed, one an axis.") from None
-    if not all(0 < step < float("inf") for step in steps):
-        raise ValueError(f"voxel_size is {tuple(voxel_size)}; every step has to be a positive number.")
-    count = axes.dimension
-    if len(steps) == 2 and count == 3 and axes.size("Z") == 1:
-        return (steps[0], *steps)  # the step of a single plane has no effect
-    if len(steps) < count:
+    letters = ", ".join(axes.letters)
+    expected = f"{axes.dimension} positive numbers, the steps along {letters} in one unit"
+    given = checks.items("voxel_size", voxel_size, expected)
+    steps = tuple(checks.number("voxel_size", step, expected, lambda size: size > 0) for step in given)
+    if len(steps) == 2 and axes.dimension == 3 and axes.size("Z") == 1:
+        steps = (steps[0], *steps)  # the step of a single plane has no effect
+    if len(steps) < axes.dimension:
+        raise ValueError(f"voxel_size is {checks.shown(voxel_size)}; give {expected}.")
+    steps = steps[-axes.dimension :]
+    if max(steps) > _LARGEST_RATIO * min(steps):
         raise ValueError(
-            f"voxel_size is {steps}; {count} steps are needed, one for each of {', '.join('ZYX'[-count:])}."
+            f"voxel_size is {checks.shown(voxel_size)}: one step is over {_LARGEST_RATIO} times another. "
+            "Give all steps in one unit."
         )
-    return steps[-count:]
+    if not all(_SMALLEST_STEP <= step <= 1 / _SMALLEST_STEP for step in steps):
+        raise ValueError(f"voxel_size is {checks.shown(voxel_size)}; give steps in µm or nm, for instance.")
+    return steps
 
 
-def check_halo(halo: int | None, network: Network, warnings: list[str]) -> int:
+def check_isotropic(isotropic: Any) -> bool | None:
+    """Return ``isotropic`` as a bool or None."""
+    return None if isotropic is None else checks.flag("isotropic", isotropic)
+
+
+def check_halo(halo: Any, network: Network, warnings: list[str]) -> int:
     """Return the margin, a multiple of what the network needs; warn if it is too small."""
     field = network.receptive_field
     if halo is None:
         return ceil_to(field, network.multiple)
-    try:
-        wanted = operator.index(halo)
-    except TypeError:
-        raise TypeError(f"halo is {halo!r:.80}; give an integer number of voxels.") from None
-    if wanted < 0:
-        raise ValueError(f"halo is {wanted}; give 0 or more.")
+    wanted = checks.integer("halo", halo, least=0)
+    if wanted > _LARGEST_HALO:
+        raise ValueError(
+            f"halo is {wanted}; give at most {_LARGEST_HALO} voxels. More than the receptive field, "
+            f"{field}, has no effect."
+        )
     if wanted < field:
         warnings.append(
             f"The halo of {wanted} voxels is smaller than the network's receptive field of {field}. Seams "
@@ -121,44 +128,44 @@ def check_halo(halo: int | None, network: Network, warnings: list[str]) -> int:
 
 def check_region(region: Any, axes: Axes) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
     """Return the spans of the region along the leading axes, and along (Z, Y, X) or (Y, X)."""
-    letters = "ZYX"[-axes.dimension :]
-    spans = {name: Span(0, axes.size(name)) for name in (*axes.leading, *letters)}
+    spans = {name: Span(0, axes.size(name)) for name in (*axes.leading, *axes.letters)}
     if region is not None:
-        if isinstance(region, slice) or not isinstance(region, Iterable):
-            raise TypeError(f"region is {region!r:.80}; give a tuple with one slice for each axis.")
-        slices = tuple(region)
-        if len(slices) == len(axes.names):
-            named = axes.names
-        elif len(slices) == len(axes.spatial):
-            named = axes.spatial
-        elif len(slices) == len(letters):
-            named = letters
-        else:
-            raise ValueError(
-                f"region has {len(slices)} entries; it needs one slice for each spatial axis "
-                f"({axes.spatial}) or for "
-                f"each axis ({axes.names})."
-            )
+        expected = (
+            f"a tuple with one slice for each axis ({axes.names}), or for each spatial axis ({axes.spatial})"
+        )
+        slices = checks.items("region", region, expected)
+        named = next(
+            (names for names in (axes.names, axes.spatial, axes.letters) if len(names) == len(slices)), None
+        )
+        if named is None:
+            raise ValueError(f"region has {len(slices)} entries; give {expected}.")
         for name, part in zip(named, slices, strict=True):
             spans[name] = _check_slice(part, name, axes.size(name))
-    return tuple(spans[name] for name in axes.leading), tuple(spans[name] for name in letters)
+    return tuple(spans[name] for name in axes.leading), tuple(spans[name] for name in axes.letters)
 
 
-def _check_slice(part: slice | int, name: str, size: int) -> Span:
+def _check_slice(part: Any, name: str, size: int) -> Span:
     if not isinstance(part, slice):
-        number = operator.index(part)
-        number += size if number < 0 else 0
-        part = slice(number, number + 1)
-    start, stop, step = part.indices(size)
+        number = checks.integer(f"region along {name}", part)
+        if not -size <= number < size:
+            raise ValueError(f"region along {name} is {number}; give an index from {-size} to {size - 1}.")
+        return Span(number % size, number % size + 1)
+    try:
+        start, stop, step = part.indices(size)
+    except (TypeError, ValueError):
+        raise TypeError(f"region along {name} is {checks.shown(part)}; give a slice of integers.") from None
     if step != 1 or start >= stop:
         raise ValueError(
-            f"The region along {name} is {part}; of {size} voxels it takes none, or it skips some."
+            f"region along {name} is {checks.shown(part)}; give a slice of one or more of the {size} "
+            "voxels, without a step."
         )
     return Span(start, stop)
 
 
-def check_statistics(statistics: Statistics, choices: RunArguments) -> None:
+def check_statistics(statistics: Any, choices: RunArguments) -> None:
     """Refuse statistics that were measured with other settings than the run's."""
+    if not isinstance(statistics, Statistics):
+        raise TypeError(f"statistics is {checks.shown(statistics)}; give the result of Job.measure().")
     if statistics.normalization != choices.normalization:
         raise ValueError(
             f"The statistics were measured for {statistics.normalization}, but this run uses "
@@ -172,7 +179,7 @@ def check_statistics(statistics: Statistics, choices: RunArguments) -> None:
     axes = choices.axes
     for lead in product(*(range(*span) for span in choices.lead_spans)):
         try:
-            statistics.group(dict(zip(axes.leading, lead, strict=True)))
+            statistics.group(axes.lead_index(lead))
         except KeyError:
             raise ValueError(
                 f"The statistics were measured separately along {statistics.separate!r}, but not for the "
@@ -253,7 +260,7 @@ class RunArguments:
     @property
     def letters(self) -> str:
         """Names of the axes of one volume: ``"ZYX"`` or ``"YX"``."""
-        return "ZYX"[-self.axes.dimension :]
+        return self.axes.letters
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -276,9 +283,17 @@ class RunArguments:
         """Make one result array for each part; numpy arrays are not initialised."""
         make = self.allocate or (lambda _, shape: np.empty(shape, dtype=np.float32))
         try:
-            return {name: make(name, self.output_shape) for name in self.outputs}
+            arrays = {name: make(name, self.output_shape) for name in self.outputs}
         except MemoryError as error:
             raise OutOfMemory(f"The results do not fit in memory: {error}") from None
+        for array in arrays.values():
+            shape = getattr(array, "shape", None)
+            if shape != self.output_shape:
+                raise ValueError(
+                    f"allocate returned {checks.shown(array)} of shape {shape}; return an array of shape "
+                    f"{self.output_shape}."
+                )
+        return arrays
 
     def where(self, lead: tuple[int, ...], tile: Tile) -> tuple[slice, ...]:
         """Return the slices of a tile of a volume in the result arrays."""
@@ -291,5 +306,4 @@ class RunArguments:
 
     def label(self, lead: tuple[int, ...]) -> str:
         """Name a volume: ``"T 3, C 0"``."""
-        numbers = zip(self.axes.leading, lead, strict=True)
-        return ", ".join(f"{name} {number}" for name, number in numbers) or "the image"
+        return self.axes.label(lead)

@@ -11,6 +11,7 @@ import numpy as np
 from napari_lucyd.compute.device import Device, cpu, free_memory
 from napari_lucyd.compute.threads import copy_into
 from napari_lucyd.deconvolution.arguments import RunArguments, check_statistics
+from napari_lucyd.deconvolution.findings import Findings
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.result import OUTPUTS, Progress, Result
 from napari_lucyd.deconvolution.statistics.measurement import CountPrepared, measure_prepared
@@ -46,11 +47,11 @@ class Job(ABC):
     ----------
     device : Device
         Device of the run, with the reason.
-    warnings : list of str
-        Messages for the user; the run may add to them.
+    warnings : Findings
+        Messages for the user, a list of text; the run may add to it.
     """
 
-    def __init__(self, source: Source, device: Device, choices: RunArguments, warnings: list[str]) -> None:
+    def __init__(self, source: Source, device: Device, choices: RunArguments, warnings: Findings) -> None:
         self._source = source
         self._choices = choices
         self._statistics: Statistics | None = None
@@ -133,8 +134,7 @@ class Job(ABC):
                 should_stop,
                 count,
             )
-            for text in [*self._statistics.warnings, *self._input_warnings(self._statistics)]:
-                self._warn(text)
+            self._add_warnings(self._statistics)
         return self._statistics
 
     def adopt(self, statistics: Statistics) -> None:
@@ -147,8 +147,7 @@ class Job(ABC):
         """
         check_statistics(statistics, self._choices)
         self._statistics = statistics
-        for text in [*statistics.warnings, *self._input_warnings(statistics)]:
-            self._warn(text)
+        self._add_warnings(statistics)
 
     @abstractmethod
     def estimate_seconds(self) -> float:
@@ -213,21 +212,12 @@ class Job(ABC):
         results, free = self._choices.result_bytes, free_memory(cpu())
         if results <= 0.9 * free:
             return True
-        self._warn(
+        self.warnings.add(
             f"The results need {bytes_text(results)} of memory, but only {bytes_text(free)} are free. Choose "
             "fewer parts or a region."
         )
         return False
 
-    def _warn(self, text: str) -> None:
-        add_once(self.warnings, text)
-
-
-def add_once(warnings: list[str], text: str) -> None:
-    """Add a sentence unless it is there already.
-
-    A run is given this instead of a method of its job: each would keep the other, and the results, in memory
-    until the garbage collector comes by.
-    """
-    if text not in warnings:
-        warnings.append(text)
+    def _add_warnings(self, statistics: Statistics) -> None:
+        for text in [*statistics.warnings, *self._input_warnings(statistics)]:
+            self.warnings.add(text)

@@ -73,7 +73,7 @@ def write_recipe(
         **_preparation(choices, statistics),
         **_setting(choices, device, dtype),
         "complete": complete,
-        "warnings": list(warnings),
+        "warnings": [str(text) for text in warnings],
     }
 
 
@@ -104,7 +104,7 @@ def write_classical_recipe(
         **_preparation(choices, statistics),
         **_setting(choices, device, dtype),
         "complete": complete,
-        "warnings": list(warnings),
+        "warnings": [str(text) for text in warnings],
     }
 
 
@@ -135,9 +135,9 @@ def _preparation(choices: RunArguments, statistics: Statistics | None) -> dict[s
 
 def _setting(choices: RunArguments, device: Device, dtype: np.dtype[Any]) -> dict[str, Any]:
     """Record input, device and software versions, as for every method."""
-    spans = dict(zip(choices.axes.leading, choices.lead_spans, strict=True))
-    spans |= dict(zip(choices.letters, choices.spans, strict=True))
-    region = [list(spans[name]) for name in choices.axes.names] if choices.region_given else None
+    axes = choices.axes
+    spans = dict(zip(axes.leading + axes.letters, choices.lead_spans + choices.spans, strict=True))
+    region = [list(spans[name]) for name in axes.names] if choices.region_given else None
     return {
         "device": {"torch": device.torch, "name": device.name, "reason": device.reason},
         "threads": torch.get_num_threads(),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from napari_lucyd.inference.fusion import fold
 from napari_lucyd.inference.half_precision import in_half_precision
 from napari_lucyd.inference.lucyd import cuda
 from napari_lucyd.inference.lucyd.cpu import CompiledLucyd, unsupported_reason
+from napari_lucyd.inference.lucyd.fused import FusedLucyd
 from napari_lucyd.networks.lucyd import LUCYD
 from napari_lucyd.networks.network import Network
 
@@ -94,8 +94,8 @@ def run_network(network: Any, y: Tensor, inside: Sequence[slice] | None = None) 
         If torch reports any other error.
     """
     try:
-        with torch.inference_mode(), _full_precision(y):
-            if isinstance(network, (CompiledLucyd, cuda.CudaLucyd)):
+        with torch.inference_mode(), torch.autocast(y.device.type, enabled=False), _full_precision(y):
+            if isinstance(network, FusedLucyd):
                 return network(y, inside)
             parts = network(y)
             crop = (0, 0) if inside is None else (0, 0, *inside)
@@ -104,33 +104,6 @@ def run_network(network: Any, y: Tensor, inside: Sequence[slice] | None = None) 
         if is_out_of_memory(error):
             raise BlockTooLarge(str(error)) from None
         raise DeconvolutionError(f"torch could not run the network: {error}") from error
-
-
-class FlipMean(NamedTuple):
-    """The result of `run_flipped`: (1, 1, [Z,] Y, X)."""
-
-    output: Tensor
-
-
-def run_flipped(network: Any, y: Tensor, inside: Sequence[slice] | None = None) -> FlipMean:
-    """Average the outputs for all 2ⁿ mirror images along the n spatial axes, each mirrored back.
-
-    Only the outputs are averaged: their mean is not the product of a mean mask and a mean update term.
-    Parameters and errors are those of `run_network`.
-    """
-    sizes = y.shape[2:]
-    wanted = [slice(0, size) for size in sizes] if inside is None else list(inside)
-    total = y.new_zeros((1, 1, *(part.stop - part.start for part in wanted)))
-    choices = list(product((False, True), repeat=len(sizes)))
-    with torch.inference_mode():
-        for chosen in choices:
-            axes = [2 + axis for axis, flipped in enumerate(chosen) if flipped]
-            mirrored = [
-                slice(size - part.stop, size - part.start) if flipped else part
-                for size, part, flipped in zip(sizes, wanted, chosen, strict=True)
-            ]
-            total += run_network(network, y.flip(axes), mirrored).output.flip(axes)
-        return FlipMean(total / len(choices))
 
 
 def _full_precision(y: Tensor) -> AbstractContextManager[Any]:

@@ -56,8 +56,8 @@ def _measure(network: Network, device: Device) -> float:
 
 def _timed(ready: Any, first: Sequence[int], shape: Sequence[int], target: torch.device) -> float:
     """Time one voxel of a block, after a first block that triggers all set-up."""
-    run_network(ready, torch.rand((1, 1, *first), device=target))
-    block = torch.rand((1, 1, *shape), device=target)
+    run_network(ready, torch.rand((1, 1, *first), dtype=torch.float32, device=target))
+    block = torch.rand((1, 1, *shape), dtype=torch.float32, device=target)
     start = time.perf_counter()
     float(run_network(ready, block).output.sum())  # waits for the device
     return (time.perf_counter() - start) / block.numel()

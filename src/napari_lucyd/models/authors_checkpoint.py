@@ -6,6 +6,7 @@ files have the same names and differ in the rank of the kernels.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from napari_lucyd.networks import LUCYD, LucydConfig
@@ -86,7 +87,8 @@ def convert(state: dict[str, Tensor]) -> LUCYD:
     rank = state["correction_branch.0.main.0.weight"].ndim
     if rank not in (4, 5):
         raise ValueError(f"The kernels of this checkpoint have {rank} axes; LUCYD needs 4 (2D) or 5 (3D).")
-    network = LUCYD(LucydConfig(dimension=rank - 2, epsilon=AUTHORS_EPSILON))
+    with torch.device("cpu"):
+        network = LUCYD(LucydConfig(dimension=rank - 2, epsilon=AUTHORS_EPSILON)).float()
     expected = network.state_dict()
     unfit = [
         f"{theirs} has shape {tuple(state[theirs].shape)}, not {tuple(expected[ours].shape)}"
@@ -101,4 +103,5 @@ def convert(state: dict[str, Tensor]) -> LUCYD:
 
 def _listed(what: str, names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{len(names)} of its entries are {what} ({', '.join(names[:3])}{more})"
+    shortened = ", ".join(f"{name:.80}" for name in names[:3])
+    return f"{len(names)} of its entries are {what} ({shortened}{more})"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from napari_lucyd import checks
+
 METHODS = ("minmax", "percentile", "none")
 
 
@@ -29,8 +31,9 @@ class Normalization:
     pedestal: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"normalization is {self.method!r}; use one of {', '.join(METHODS)}.")
+        checks.choice("normalization", self.method, METHODS)
+        for name in ("low", "high", "pedestal"):
+            checks.number(f"The normalization's {name}", getattr(self, name))
         if not 0 <= self.low < self.high <= 100:
             raise ValueError(
                 f"The percentiles are {self.low} and {self.high}; they must increase within 0 to 100."

@@ -22,7 +22,7 @@ def config_class(name: Any) -> type[NetworkConfig]:
     ValueError
         If the name is unknown; the message lists the known ones.
     """
-    if name not in _CONFIGS:
+    if not isinstance(name, str) or name not in _CONFIGS:
         raise ValueError(f"The network type is {name!r:.80}; use one of {', '.join(_CONFIGS)}.")
     return _CONFIGS[name]
 

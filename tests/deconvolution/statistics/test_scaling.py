@@ -133,3 +133,24 @@ def test_separate_keeps_to_the_axes_that_are_there():
 )
 def test_what_normalization_means(wanted, own, expected):
     assert resolve_normalization(wanted, own) == expected
+
+
+@pytest.mark.parametrize(
+    ("dtype", "offset", "warned"),
+    [
+        ("uint32", 10**8, True),
+        ("int64", 10**8, True),
+        ("float64", 1e8, True),
+        ("float64", 1e3, False),
+        ("uint32", 1000, False),
+        ("float32", 1e8, False),
+        ("uint16", 60_000, False),
+    ],
+)
+def test_an_offset_that_float32_cannot_hold_is_warned_of(dtype, offset, warned):
+    values = (np.random.default_rng(0).integers(0, 1000, (20, 20)) + offset).astype(dtype)
+    for method in ("minmax", "percentile", "none"):
+        statistics = measure(Source(values, 2), Normalization(method), "")
+        found = [text for text in statistics.warnings if "Subtract an offset" in text]
+        assert bool(found) == warned
+    assert not warned or "to steps of 8, which is 0.80% of the contrast" in found[0]

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from napari_lucyd import checks
 from napari_lucyd.spans import Span
 
+SPATIAL = "ZYX"
+"""Names of the spatial axes, in order."""
 _WORDS = {"time": "T", "channel": "C", "channels": "C", "frame": "T", "wavelength": "C", "position": "P"}
 
 
@@ -31,9 +34,14 @@ class Axes:
     dimension: int
 
     @property
+    def letters(self) -> str:
+        """The spatial axes of the model: ``"ZYX"`` or ``"YX"``."""
+        return SPATIAL[-self.dimension :]
+
+    @property
     def spatial(self) -> str:
-        """The axes of one volume that the array has, from ``"ZYX"`` or ``"YX"``."""
-        return "".join(name for name in "ZYX"[-self.dimension :] if name in self.names)
+        """The spatial axes that the array has."""
+        return "".join(name for name in self.letters if name in self.names)
 
     @property
     def leading(self) -> str:
@@ -48,16 +56,24 @@ class Axes:
     @property
     def volume_shape(self) -> tuple[int, ...]:
         """Shape (Z, Y, X) or (Y, X) of a volume; for a 3D model, a plane is a volume with one plane."""
-        return tuple(self.size(name) for name in "ZYX"[-self.dimension :])
+        return tuple(self.size(name) for name in self.letters)
 
     def size(self, name: str) -> int:
         """Return the number of voxels along an axis; 1 along an absent one."""
         return self.shape[self.names.index(name)] if name in self.names else 1
 
+    def lead_index(self, lead: Sequence[int]) -> dict[str, int]:
+        """Return the indices of a volume by leading axis."""
+        return dict(zip(self.leading, lead, strict=True))
+
+    def label(self, lead: Sequence[int]) -> str:
+        """Name a volume: ``"T 3, C 0"``, or ``"the image"`` without leading axes."""
+        return ", ".join(f"{name} {number}" for name, number in self.lead_index(lead).items()) or "the image"
+
     def index(self, lead: Sequence[int], spans: Sequence[Span]) -> tuple[int | slice, ...]:
         """Return the array's index for ``spans`` along (Z, Y, X) or (Y, X) of the volume ``lead``."""
-        at: dict[str, int | slice] = dict(zip(self.leading, lead, strict=True))
-        at |= {name: span.slice for name, span in zip("ZYX"[-self.dimension :], spans, strict=True)}
+        at: dict[str, int | slice] = {**self.lead_index(lead)}
+        at |= {name: span.slice for name, span in zip(self.letters, spans, strict=True)}
         return tuple(at[name] for name in self.names)
 
     def describe(self) -> str:
@@ -112,9 +128,7 @@ def name_axes(
                 "e.g. axes='ZYX'."
             )
         axes = _guess(shape, dimension)
-    if not isinstance(axes, str):
-        raise TypeError(f"axes is {axes!r:.80}; give text with one letter for each axis, such as 'ZYX'.")
-    names = axes.upper()
+    names = checks.text("axes", axes, "text with one letter for each axis, such as 'ZYX'").upper()
     _check(names, shape, dimension)
     return Axes(names, shape, dimension)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_lucyd import checks
 from napari_lucyd.deconvolution.image.axes import Axes, name_axes
 from napari_lucyd.deconvolution.tiling.tiles import Tile, cut
 from napari_lucyd.spans import Span
@@ -87,7 +88,7 @@ class Source:
             return (1,) * (len(self.axes.volume_shape) - 1) + (self.axes.volume_shape[-1],)
         sizes = [c if isinstance(c, int) else max(c) for c in chunks]  # dask lists the size of every chunk
         names = dict(zip(self.axes.names, sizes, strict=True))
-        return tuple(int(names.get(name, 1)) for name in "ZYX"[-self.axes.dimension :])
+        return tuple(int(names.get(name, 1)) for name in self.axes.letters)
 
 
 def to_float32(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -102,6 +103,13 @@ def _masked_as_nan(part: Any) -> npt.NDArray[np.float32]:
     return filled
 
 
+def _as_numpy(volume: Any) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(volume)
+    except Exception as error:  # whatever a class raises when it is converted
+        raise TypeError(f"The image is {checks.shown(volume)}; give an array of real numbers.") from error
+
+
 def _as_array(volume: Any) -> tuple[np.dtype[Any], Any]:
     if isinstance(volume, np.ma.MaskedArray):
         volume = _masked_as_nan(volume)
@@ -111,7 +119,7 @@ def _as_array(volume: Any) -> tuple[np.dtype[Any], Any]:
         dtype = np.dtype(volume.dtype)
         tuple(volume.shape)
     except (AttributeError, TypeError):
-        volume = np.asarray(volume)
+        volume = _as_numpy(volume)
         dtype = volume.dtype
     if dtype.kind == "c":
         raise TypeError(f"The image has complex values ({dtype}). Use its real part or its magnitude.")

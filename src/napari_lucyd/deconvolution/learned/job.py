@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from napari_lucyd.compute.device import Device, free_memory
 from napari_lucyd.deconvolution.arguments import RunArguments
+from napari_lucyd.deconvolution.findings import Findings
 from napari_lucyd.deconvolution.image.source import Source
-from napari_lucyd.deconvolution.job import Job, add_once
+from napari_lucyd.deconvolution.job import Job
 from napari_lucyd.deconvolution.learned import run
 from napari_lucyd.deconvolution.learned.block_memory import automatic_tile_shape, memory_cost, working_bytes
 from napari_lucyd.deconvolution.recipe import write_recipe
@@ -22,6 +22,7 @@ from napari_lucyd.inference.forward import compile_where_possible
 from napari_lucyd.inference.lucyd.schedule import equivalent_voxels
 from napari_lucyd.inference.throughput import seconds_per_voxel
 from napari_lucyd.spans import Span
+from napari_lucyd.text import shape_text
 
 
 class NetworkJob(Job):
@@ -35,7 +36,7 @@ class NetworkJob(Job):
         choices: RunArguments,
         tile_shape: tuple[int, ...] | None,
         statistics: Statistics | None,
-        warnings: list[str],
+        warnings: Findings,
         processes: int = 1,
     ) -> None:
         super().__init__(source, device, choices, warnings)
@@ -56,8 +57,7 @@ class NetworkJob(Job):
     @property
     def work(self) -> str:
         """Number and shape of the tiles, as text."""
-        tile = " × ".join(str(size) for size in self.tile_shape)
-        return f"{self.tiles} tile{'s' if self.tiles > 1 else ''} of {tile}"
+        return f"{self.tiles} tile{'s' if self.tiles > 1 else ''} of {shape_text(self.tile_shape)}"
 
     @property
     def tile_shape(self) -> tuple[int, ...]:
@@ -95,8 +95,7 @@ class NetworkJob(Job):
 
     def _running(self) -> run.Run:
         if self._run is None:
-            warn = partial(add_once, self.warnings)
-            self._run = run.Run(self._model, self.device, self._choices, self._tile_shape, warn)
+            self._run = run.Run(self._model, self.device, self._choices, self._tile_shape, self.warnings)
         return self._run
 
     def _recipe(self) -> dict[str, Any]:
@@ -121,7 +120,7 @@ class NetworkJob(Job):
             return
         device = run.check_device(self._model.network, self.device)
         if device != self.device:
-            self._warn(f"{device.name} is used: {device.reason}.")
+            self.warnings.add(f"{device.name} is used: {device.reason}.")
             self.device = self._settle(device)
             if not self._choices.tile_shape_given:
                 self._tile_shape = self._automatic_tile_shape()
@@ -132,7 +131,7 @@ class NetworkJob(Job):
             reason = half_precision.unsupported_reason(self._model, device)
             if not reason:
                 return replace(device, name=f"{device.name} (half precision)", half=True)
-            add_once(self.warnings, f"float32 is used instead of half precision: {reason}.")
+            self.warnings.add(f"float32 is used instead of half precision: {reason}.")
         return compile_where_possible(self._model.network, device)
 
     def _automatic_tile_shape(self) -> tuple[int, ...]:

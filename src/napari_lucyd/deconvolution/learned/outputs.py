@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -106,6 +106,36 @@ def parts_on_device(
             parts[name] = part
         finite = [part.isfinite().all().float() for part in parts.values()]
         return {**parts, _FACTS: torch.stack([*finite, *facts])}
+
+
+class OutputOnly(NamedTuple):
+    """The output of a network without its other parts: (1, 1, [Z,] Y, X)."""
+
+    output: Tensor
+
+
+def average_flips(results: Iterable[tuple[Sequence[int], dict[str, Tensor]]]) -> dict[str, Tensor]:
+    """Average the outputs of mirror images, each mirrored back.
+
+    Only outputs are averaged: their mean is not the product of a mean mask and a mean update term.
+
+    Parameters
+    ----------
+    results
+        The mirrored axes of each image, and the result of `parts_on_device` for an `OutputOnly`; the first
+        image is not mirrored.
+    """
+    every: list[Tensor] = []
+    total: Tensor | None = None
+    with torch.inference_mode():
+        for axes, parts in results:
+            output = parts["output"].flip(tuple(axes))
+            total = output if total is None else total + output
+            every.append(parts[_FACTS])
+        assert total is not None
+        facts = torch.stack(every)  # of each image: finite, low, high, bright
+        least, most = facts.amin(0), facts.amax(0)
+        return {"output": total / len(every), _FACTS: torch.stack((least[0], *facts[0, 1:3], most[3]))}
 
 
 def shown_parts(arrived: Mapping[str, npt.NDArray[np.float32]]) -> TileOutput:

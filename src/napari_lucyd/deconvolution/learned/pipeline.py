@@ -9,18 +9,29 @@ from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
+from threading import Lock
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from napari_lucyd.compute.device import Device, is_out_of_memory, release_after_run, release_memory
+from napari_lucyd.compute.device import (
+    Device,
+    is_out_of_memory,
+    release_after_run,
+    release_memory,
+    without_autocast,
+)
 from napari_lucyd.deconvolution.arguments import RunArguments
 from napari_lucyd.deconvolution.blocks import read_block
+from napari_lucyd.deconvolution.image.mirror import MirroredSource, mirror
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.learned.outputs import (
+    OutputOnly,
     TileOutput,
+    average_flips,
     constant_parts,
     normalized,
     parts_on_device,
@@ -103,6 +114,7 @@ class Pipeline:
         self._copies = transfer(device)
         self._reader = Reader(self._read, device.kind in READS_AHEAD)
         self._launched: InFlightBlock | None = None
+        self._reading = Lock()  # a source may not support several readers
 
     def take(self, queue: TileQueue, largest: float) -> InFlightBlock:
         """Return the first tile of the queue, launched; also launch the second if the device allows.
@@ -156,10 +168,17 @@ class Pipeline:
         group = self._group_of(lead)
         if group.constant and not group.nan_voxels:
             return _Read(None, None)
+        values, missing = self._read_block(self._source, lead, tile, group)
+        return _Read(None if group.constant else values, missing)
+
+    def _read_block(
+        self, source: Source, lead: tuple[int, ...], tile: Tile, group: Group
+    ) -> tuple[Tensor, npt.NDArray[np.bool_] | None]:
         geometry = self._choices.geometry
         values = self._copies.room(tuple(span.size for span in geometry.block(tile)))
-        missing = read_block(self._source, lead, tile, geometry, group, values.numpy())
-        return _Read(None if group.constant else values, missing)
+        with self._reading:
+            missing = read_block(source, lead, tile, geometry, group, values.numpy())
+        return values, missing
 
     def _launch(self, key: _Key, following: _Key | None) -> InFlightBlock:
         block = self._reader.take(key, following)
@@ -172,15 +191,11 @@ class Pipeline:
         if values is None:
             shown = constant_parts(tile, group, choices.outputs)
             return lambda: shown
-        run = forward.run_flipped if choices.flips else forward.run_network
-        inside: tuple[Any, ...] = choices.geometry.inside(tile)
-        with _torch_errors():
-            y, reach = normalized(self._copies.up(values[None, None]), group)
-            raw = run(self._ready, y, inside)
-            wanted = y[(..., *inside)]
-            parts = parts_on_device(
-                wanted, reach, raw, self._network, tile, choices.geometry, group, choices.outputs
-            )
+        with _torch_errors(), without_autocast(self._device):
+            if choices.flips:
+                parts = average_flips(self._run_flips(lead, tile, values, group))
+            else:
+                parts = self._run(tile, values, group)
             wait = self._copies.down(parts)
 
         def finish() -> TileOutput:
@@ -188,6 +203,28 @@ class Pipeline:
                 return shown_parts(wait())
 
         return finish
+
+    def _run(self, tile: Tile, values: Tensor, group: Group) -> dict[str, Tensor]:
+        """Run the network on a block; return its parts on the device."""
+        geometry, outputs = self._choices.geometry, self._choices.outputs
+        inside: tuple[Any, ...] = geometry.inside(tile)
+        y, reach = normalized(self._copies.up(values[None, None]), group)
+        raw = forward.run_network(self._ready, y, inside)
+        if self._choices.flips:
+            raw = OutputOnly(raw.output)
+        return parts_on_device(y[(..., *inside)], reach, raw, self._network, tile, geometry, group, outputs)
+
+    def _run_flips(
+        self, lead: tuple[int, ...], tile: Tile, values: Tensor, group: Group
+    ) -> Iterator[tuple[tuple[int, ...], dict[str, Tensor]]]:
+        """Run the network on the block in every mirror image of the volume; yield the mirrored axes too."""
+        shape = self._choices.axes.volume_shape
+        for flips in product((False, True), repeat=len(shape)):
+            axes = tuple(axis for axis, flipped in enumerate(flips) if flipped)
+            there = Tile(mirror(tile.spans, shape, axes))
+            if axes:
+                values, _ = self._read_block(MirroredSource(self._source, axes), lead, there, group)
+            yield axes, self._run(there, values, group)
 
 
 @contextmanager

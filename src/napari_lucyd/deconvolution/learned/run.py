@@ -14,6 +14,7 @@ import torch
 from napari_lucyd.compute.device import Device, working_device
 from napari_lucyd.compute.threads import copy_into
 from napari_lucyd.deconvolution.arguments import RunArguments
+from napari_lucyd.deconvolution.findings import ONLY_ZEROS, Findings
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.learned.pipeline import InFlightBlock, Pipeline
 from napari_lucyd.deconvolution.result import Progress
@@ -23,8 +24,8 @@ from napari_lucyd.deconvolution.tiling.tiles import Tile, cut
 from napari_lucyd.errors import BlockTooLarge, Cancelled, DeconvolutionError, OutOfMemory, clear_frames
 from napari_lucyd.inference import forward
 from napari_lucyd.networks.network import Network
+from napari_lucyd.text import shape_text
 
-NOTHING_BUT_ZEROS = "The network returned only zeros"
 # Smaller volumes may legitimately contain only background.
 _FEW_VOXELS = 1000
 
@@ -42,7 +43,7 @@ def check_device(network: Network, device: Device) -> Device:
     def trial() -> None:
         ready = forward.prepare(network, device)
         shape = [8] * network.config.dimension
-        forward.run_network(ready, torch.zeros((1, 1, *shape), device=device.torch))
+        forward.run_network(ready, torch.zeros((1, 1, *shape), dtype=torch.float32, device=device.torch))
 
     working = working_device(device, trial, "run the network")
     if working == device:
@@ -59,8 +60,8 @@ class Run:
         Model, device and arguments of the plan.
     tile_shape
         Tile shape in voxels of the source.
-    warn
-        Function that receives messages for the user.
+    warnings
+        Messages for the user, shared with the job.
 
     Attributes
     ----------
@@ -77,12 +78,12 @@ class Run:
         device: Device,
         choices: RunArguments,
         tile_shape: tuple[int, ...],
-        warn: Callable[[str], None],
+        warnings: Findings,
     ) -> None:
         self._model = model
         self._device = device
         self._choices = choices
-        self._warn = warn
+        self._warnings = warnings
         # For the current volume: True if any voxel of x' is above 0, and the range of its input.
         self._bright = False
         self._low, self._high = math.inf, -math.inf
@@ -114,7 +115,7 @@ class Run:
         started, computed = time.perf_counter(), 0
 
         def group_of(lead: tuple[int, ...]) -> Group:
-            return statistics.group(dict(zip(choices.axes.leading, lead, strict=True)))
+            return statistics.group(choices.axes.lead_index(lead))
 
         pipeline = Pipeline(self._model.network, self._device, choices, source, group_of, should_stop)
         try:
@@ -181,11 +182,11 @@ class Run:
         self._low, self._high = math.inf, -math.inf
         if bright or contrast == 0:
             return
-        text = f"{NOTHING_BUT_ZEROS} for {self._choices.label(lead)}"
+        text = f"The network returned only zeros for {self._choices.label(lead)}"
         # A few voxels, a dark corner or a blank frame of a series may be black.
         voxels = math.prod(span.size for span in self._choices.spans)
         if self._choices.region_given or voxels < _FEW_VOXELS or contrast < 0.5:
-            self._warn(f"{text}.")
+            self._warnings.add(f"{text}.", ONLY_ZEROS)
             return
         raise DeconvolutionError(
             f"{text}. The image's intensities may differ too much from those in training (they were scaled "
@@ -196,14 +197,15 @@ class Run:
         halves = self.queue.halve()
         if halves is None:
             block = self._choices.geometry.block(self.queue.first[1])
-            size = " × ".join(str(span.size) for span in block)
+            size = shape_text([span.size for span in block])
             raise OutOfMemory(
                 f"{self._device.name} has too little memory even for a block of {size} voxels. Close other "
                 "programs that use it, or choose another device."
             )
         shape = tuple(min(a, b) for a, b in zip(self.tile_shape, halves[1].shape, strict=True))
         if shape != self.tile_shape:
-            before, after = (" × ".join(map(str, sizes)) for sizes in (self.tile_shape, shape))
-            name = self._device.name
-            self._warn(f"{name} ran out of memory with tiles of {before}; the run continued with {after}.")
+            self._warnings.add(
+                f"{self._device.name} ran out of memory with tiles of {shape_text(self.tile_shape)}; the run "
+                f"continued with {shape_text(shape)}."
+            )
             self.tile_shape = shape

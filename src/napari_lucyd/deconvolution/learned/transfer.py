@@ -31,7 +31,7 @@ class Transfer:
 
     def room(self, shape: tuple[int, ...]) -> Tensor:
         """Allocate memory for a block, which `up` will send; may be called in any thread."""
-        return torch.empty(shape)
+        return torch.empty(shape, dtype=torch.float32, device="cpu")
 
     def up(self, values: Tensor) -> Tensor:
         """Send a block to the device, for all later computations."""
@@ -59,7 +59,7 @@ class PinnedTransfer(Transfer):
     def room(self, shape: tuple[int, ...]) -> Tensor:
         """See `Transfer.room`."""
         try:
-            return torch.empty(shape, pin_memory=True)
+            return torch.empty(shape, dtype=torch.float32, device="cpu", pin_memory=True)
         except RuntimeError:
             return super().room(shape)
 
@@ -78,7 +78,10 @@ class PinnedTransfer(Transfer):
         # In the computing stream, which makes slices contiguous.
         whole = {name: part.to(torch.float32).contiguous() for name, part in parts.items()}
         try:
-            arrived = {name: torch.empty(part.shape, pin_memory=True) for name, part in whole.items()}
+            arrived = {
+                name: torch.empty(part.shape, dtype=torch.float32, device="cpu", pin_memory=True)
+                for name, part in whole.items()
+            }
         except RuntimeError:
             return super().down(whole)
         self._back.wait_stream(computing)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_lucyd import checks
 from napari_lucyd.deconvolution.image.source import Source, to_float32
 from napari_lucyd.deconvolution.preprocessing.background import Background
 from napari_lucyd.deconvolution.preprocessing.prefilter import smoothed
@@ -99,7 +100,7 @@ def check_preparation(
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If one of them is not None, ``"auto"`` or a valid number.
     """
     wish = Preparation(
@@ -120,14 +121,13 @@ def _length(name: str, value: Any, least: float, most: float) -> str | float | N
         return None
     if isinstance(value, str) and value == AUTO:
         return AUTO
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not (least <= number <= most and 0 < number < math.inf):
-        limits = f"above 0, at most {most:g}" if not least else f"of at least {least:g}"
-        raise ValueError(f"{name} is {value!r:.80}; give None, 'auto' or a number of voxels {limits}.")
-    return number
+    limits = f"above 0, at most {most:g}" if not least else f"of at least {least:g}"
+    return checks.number(
+        name,
+        value,
+        f"None, 'auto' or a number of voxels {limits}",
+        lambda length: least <= length <= most and 0 < length < math.inf,
+    )
 
 
 @dataclass(frozen=True, eq=False)

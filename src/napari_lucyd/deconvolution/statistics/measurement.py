@@ -70,10 +70,8 @@ def _prepared(
     should_stop: Callable[[], bool] | None,
     count: Count | None,
 ) -> Prepared:
-    shape, leading = source.axes.volume_shape, source.axes.leading
-    members = {
-        lead: raw.groups.index(raw.group(dict(zip(leading, lead, strict=True)))) for lead in source.volumes()
-    }
+    axes, shape = source.axes, source.axes.volume_shape
+    members = {lead: raw.groups.index(raw.group(axes.lead_index(lead))) for lead in source.volumes()}
     found = Prepared(wish, wish.background_size(shape), members=members)
     if found.size is not None:
         backgrounds = {

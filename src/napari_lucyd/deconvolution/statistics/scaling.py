@@ -13,12 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from napari_lucyd import checks
 from napari_lucyd.deconvolution.image.scan import Count, count_parts
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.preprocessing.preparation import UNPREPARED, Prepared
 from napari_lucyd.deconvolution.statistics.percentiles import StreamingPercentiles
 from napari_lucyd.models.normalization import METHODS, Normalization
 
+# Largest step between neighbouring values of float32, as a share of the contrast, without a warning.
+_COARSEST_STEP = 1e-3
 # Full scale of detectors with 8, 10, 12, 14, 15 and 16 bits.
 _FULL_SCALES = frozenset(2.0**bits - 1 for bits in (8, 10, 12, 14, 15, 16))
 
@@ -51,7 +54,9 @@ def resolve_normalization(wanted: Any, own: Normalization | Mapping[str, Any]) -
     if wanted == "model" or wanted == models.method == "percentile":
         return models
     if wanted not in METHODS:
-        raise ValueError(f"normalization is {wanted!r:.80}; give 'model', {', '.join(map(repr, METHODS))}.")
+        raise ValueError(
+            f"normalization is {checks.shown(wanted)}; give 'model', {', '.join(map(repr, METHODS))}."
+        )
     return Normalization(wanted, pedestal=models.pedestal)
 
 
@@ -62,10 +67,10 @@ _IN_RECIPES = ("separate", "groups", "lo", "s")
 def _from_fields(value: Any) -> Normalization:
     names = ("method", "low", "high", "pedestal")
     if isinstance(value, Mapping):
-        unknown = [str(name) for name in value if name not in (*names, *_IN_RECIPES)]
+        unknown = [checks.shown(name) for name in value if name not in (*names, *_IN_RECIPES)]
         if unknown:
             raise ValueError(
-                f"normalization has no {', '.join(map(repr, unknown)):.200}; its entries are "
+                f"normalization has no {', '.join(unknown):.200}; its entries are "
                 f"{', '.join(map(repr, names))}."
             )
         fields = {name: value[name] for name in names if value.get(name) is not None}
@@ -74,10 +79,12 @@ def _from_fields(value: Any) -> Normalization:
         fields = {name: entry for name, entry in found.items() if entry is not None}
     if not isinstance(fields.get("method"), str):
         raise ValueError(
-            f"normalization is {value!r:.200}; give 'model', {', '.join(map(repr, METHODS))}, or a method "
-            "with low and high percentiles."
+            f"normalization is {checks.shown(value)}; give 'model', {', '.join(map(repr, METHODS))}, or a "
+            "method with low and high percentiles."
         )
-    fields |= {name: float(fields[name]) for name in names[1:] if name in fields}
+    for name in names[1:]:
+        if name in fields:
+            fields[name] = checks.number(f"The normalization's {name}", fields[name])
     return Normalization(**fields)
 
 
@@ -156,11 +163,10 @@ class Statistics:
 
 def separate_axes(separate: str, leading: str) -> str:
     """Return the leading axes that are measured separately."""
-    if not isinstance(separate, str):
-        raise TypeError(f"separate is {separate!r:.80}; give text such as 'C', 'TC' or ''.")
+    checks.text("separate", separate, "letters of leading axes, such as 'C', 'TC' or ''")
     if separate and not separate.isalpha():
         raise ValueError(
-            f"separate is {separate!r:.80}; give letters of leading axes, such as 'C', 'TC' or ''."
+            f"separate is {checks.shown(separate)}; give letters of leading axes, such as 'C', 'TC' or ''."
         )
     return "".join(name for name in leading if name in separate.upper())
 
@@ -220,7 +226,8 @@ def measure(
             selection.begin_second_pass()
             go_through(key, selection)
         measured.append(_group(selection, normalization, index, source.dtype))
-    return Statistics(normalization, separate, tuple(measured), tuple(_warnings(measured, normalization)))
+    found = _warnings(measured, normalization, source.dtype)
+    return Statistics(normalization, separate, tuple(measured), tuple(found))
 
 
 def _refuse_unusable(selection: StreamingPercentiles, index: Sequence[tuple[str, int]]) -> None:
@@ -285,8 +292,9 @@ def _is_saturated(selection: StreamingPercentiles, dtype: np.dtype[Any]) -> bool
     return enough and selection.maximum in full
 
 
-def _warnings(groups: Sequence[Group], normalization: Normalization) -> list[str]:
+def _warnings(groups: Sequence[Group], normalization: Normalization, dtype: np.dtype[Any]) -> list[str]:
     found = []
+    small = dtype.kind == "b" or dtype.itemsize <= (4 if dtype.kind == "f" else 2)  # float32 holds all values
     for group in groups:
         where = f" in {group.label}" if group.index else ""
         if group.nan_voxels:
@@ -298,6 +306,13 @@ def _warnings(groups: Sequence[Group], normalization: Normalization) -> list[str
             found.append(
                 f"{group.saturated_voxels:,} voxels{where} are at the full scale of {group.maximum:g}. The "
                 "image is saturated there, and its true intensities cannot be restored."
+            )
+        step = float(np.spacing(np.float32(max(abs(group.minimum), abs(group.maximum)))))
+        contrast = group.maximum - group.minimum if group.fell_back or group.s == 1 else group.s
+        if not small and step > _COARSEST_STEP * contrast > 0:
+            found.append(
+                f"Computations in float32 round the values{where} to steps of {step:g}, which is "
+                f"{step / contrast:.2%} of the contrast. Subtract an offset from the image first."
             )
         if group.fell_back:
             found.append(

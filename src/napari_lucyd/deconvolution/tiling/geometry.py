@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from napari_lucyd.deconvolution.tiling.resampling import Resampling
-from napari_lucyd.deconvolution.tiling.tiles import Tile, block_span
+from napari_lucyd.deconvolution.tiling.tiles import Tile, block_span, mirrored
 from napari_lucyd.spans import Span
 
 
@@ -24,12 +24,15 @@ class Geometry:
         Resampling along the first axis, or None.
     multiple
         Number of which the origins and sizes of blocks must be multiples.
+    flips
+        True if tiles are also computed from mirror images of the volume, with blocks of equal size.
     """
 
     shape: tuple[int, ...]
     halo: int
     resampling: Resampling | None = None
     multiple: int = 2
+    flips: bool = False
 
     def needed_along(self, axis: int, kept: Span) -> Span:
         """Return the span of the network's grid, along an axis, that yields a span of the source."""
@@ -37,7 +40,13 @@ class Geometry:
 
     def block_along(self, axis: int, kept: Span) -> Span:
         """Return the span of the network's input, along an axis, for a span of the source."""
-        return block_span(self.needed_along(axis, kept), self.halo, self.multiple)
+        block = block_span(self.needed_along(axis, kept), self.halo, self.multiple)
+        if self.flips:
+            # The mirrored span lies differently to the multiples, if the size is odd, or between planes.
+            there = mirrored(kept, self.shape[axis])
+            other = block_span(self.needed_along(axis, there), self.halo, self.multiple)
+            block = Span(block.start, max(block.stop, block.start + other.size))
+        return block
 
     def needed(self, tile: Tile) -> tuple[Span, ...]:
         """Return the part of the network's grid that yields the tile."""

@@ -67,6 +67,17 @@ def reflected(span: Span, size: int) -> npt.NDArray[np.int64]:
     return np.minimum(phase, period - phase)
 
 
+def mirrored(span: Span, size: int) -> Span:
+    """Mirror a span along an axis of ``size`` voxels.
+
+    Examples
+    --------
+    >>> mirrored(Span(0, 3), 10)
+    Span(start=7, stop=10)
+    """
+    return Span(size - span.stop, size - span.start)
+
+
 def fit_tile_shape(tile_shape: Sequence[int], shape: Sequence[int], multiple: int = 2) -> tuple[int, ...]:
     """Round a tile shape up to multiples, but no larger than ``shape`` needs."""
     if len(tile_shape) != len(shape) or any(n < 1 for n in tile_shape):

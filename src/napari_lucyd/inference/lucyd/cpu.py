@@ -6,7 +6,6 @@ is computed, and only the planes that later layers still need are kept.
 
 from __future__ import annotations
 
-import copy
 import functools
 import importlib.util
 from collections.abc import Callable, Sequence
@@ -20,18 +19,17 @@ from torch import Tensor
 
 from napari_lucyd.compute.llvm import lanes
 from napari_lucyd.compute.threads import ThreadTeam
-from napari_lucyd.errors import Cancelled
 from napari_lucyd.inference.lucyd.cpu_kernels import PAD, compiled
+from napari_lucyd.inference.lucyd.fused import FusedLucyd
 from napari_lucyd.inference.lucyd.graph import (
     LAYERS,
     RESULTS,
     Layer,
     agrees_with_torch,
     parameters,
-    requested_spans,
 )
 from napari_lucyd.inference.lucyd.schedule import Step, needed, ring_sizes, schedule
-from napari_lucyd.networks.lucyd import LUCYD, LucydOutput
+from napari_lucyd.networks.lucyd import LUCYD
 from napari_lucyd.spans import Span, ceil_to, floor_to
 
 # Voxels of one step, about: enough to keep several threads busy, few enough to stay in the processor's
@@ -127,8 +125,8 @@ def unsupported_reason() -> str:
     return "" if agrees else "the kernels that llvmlite compiled for this processor do not agree with torch"
 
 
-class CompiledLucyd:
-    """LUCYD on the processor, called with one block at a time.
+class CompiledLucyd(FusedLucyd):
+    """LUCYD on the processor; see `FusedLucyd`.
 
     Parameters
     ----------
@@ -141,55 +139,19 @@ class CompiledLucyd:
     """
 
     def __init__(self, network: LUCYD, threads: int, should_stop: Callable[[], bool] | None = None) -> None:
-        self.config = network.config
+        super().__init__(network, torch.device("cpu"), should_stop)
         self._threads = max(1, threads)
-        self._should_stop = should_stop
-        self._rescale = copy.deepcopy(network.rescale)
         self._parameters = {layer.name: parameters(network, layer) for layer in LAYERS}
         self._functions = {layer.kernel: compiled(layer.kernel) for layer in LAYERS}
         self._team = ThreadTeam(self._threads) if self._threads > 1 else None
         self._buffers: tuple[Any, dict[str, _Tensor]] | None = None
 
-    def __call__(self, y: Tensor, inside: Sequence[slice] | None = None) -> LucydOutput:
-        """Run a block.
-
-        Parameters
-        ----------
-        y
-            (1, 1, [Z,] Y, X), float32, on the CPU, even sizes.
-        inside
-            Part to return, along the spatial axes; by default all.
-
-        Returns
-        -------
-        LucydOutput
-            The results for that part.
-
-        Raises
-        ------
-        Cancelled
-            When ``should_stop`` returns True.
-        """
-        dimension = self.config.dimension
-        flat = dimension == 2
-        sizes, spans = requested_spans(dimension, y.shape, inside)
-        block = y.detach().numpy().reshape(sizes)
-        kept = {name: _Part(sizes[2], spans) for name in RESULTS}
-        self._run(block, spans, kept, flat)
-        crop: tuple[Any, ...] = (0, 0, *(span.slice for span in spans[3 - dimension :]))
-        shape = (1, 1, *(span.size for span in spans[3 - dimension :]))
-        mask, update = (torch.from_numpy(kept[name].values).reshape(shape) for name in RESULTS)
-        intermediate = y[crop] + mask
-        output = torch.relu_(self._rescale(intermediate * update))
-        return LucydOutput(output, mask, update, intermediate)
-
-    def _run(
-        self, block: npt.NDArray[np.float32], inside: list[Span], kept: dict[str, _Part], flat: bool
-    ) -> None:
-        sizes = block.shape
+    def _compute(self, block: Tensor, inside: list[Span]) -> Sequence[Tensor]:
+        sizes, flat = tuple(block.shape), self.config.dimension == 2
+        kept = {name: _Part(sizes[2], inside) for name in RESULTS}
         steps = schedule(LAYERS, RESULTS, inside[0], sizes[0], planes_at_once(sizes), flat)
         tensors = self._tensors(sizes, steps, flat)
-        tensors["y"].values[0] = block
+        tensors["y"].values[0] = block.numpy()
         rows, columns = (needed(LAYERS, dict.fromkeys(RESULTS, inside[k]), sizes[k]) for k in (1, 2))
         homes: dict[str, Any] = {**tensors, **kept}
         works = {
@@ -197,9 +159,9 @@ class CompiledLucyd:
             for layer in LAYERS
         }
         for layer, planes in steps:
-            if self._should_stop is not None and self._should_stop():
-                raise Cancelled("Stopped.")
+            self._ask()
             self._do(works[layer.name], planes)
+        return [torch.from_numpy(kept[name].values) for name in RESULTS]
 
     def _tensors(self, sizes: tuple[int, ...], steps: list[Step], flat: bool) -> dict[str, _Tensor]:
         """Return the buffers by tensor name; blocks of equal shape share them."""

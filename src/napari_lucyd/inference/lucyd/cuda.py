@@ -6,7 +6,6 @@ is computed, in float32 throughout.
 
 from __future__ import annotations
 
-import copy
 import ctypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_lucyd.compute import nvrtc
-from napari_lucyd.errors import Cancelled
+from napari_lucyd.inference.lucyd.fused import FusedLucyd
 from napari_lucyd.inference.lucyd.graph import (
     CHANNELS,
     LAYERS,
@@ -27,10 +26,9 @@ from napari_lucyd.inference.lucyd.graph import (
     Layer,
     agrees_with_torch,
     parameters,
-    requested_spans,
 )
 from napari_lucyd.inference.lucyd.schedule import needed
-from napari_lucyd.networks.lucyd import LUCYD, LucydOutput
+from napari_lucyd.networks.lucyd import LUCYD
 from napari_lucyd.spans import Span, ceil_to
 
 # Threads in a block along X, Y, Z.
@@ -159,7 +157,7 @@ class _Buffer:
         start = margin * plane + row + _PAD
         # A thread's last voxels may lie beyond the block. Their inputs are not used, but must exist.
         beyond = 5 * margin * plane + 8 * row
-        self.memory = torch.zeros(start + channels * channel + beyond, device=device)
+        self.memory = torch.zeros(start + channels * channel + beyond, dtype=torch.float32, device=device)
         size, strides = (channels, *shape), (channel, plane, row, 1)
         self.values = self.memory.as_strided(size, strides, start)
         self.struct = _Tensor(self.values.data_ptr(), channel, plane, row)
@@ -192,8 +190,8 @@ def buffer_numbers() -> Iterator[tuple[str, int]]:
                 free.setdefault((other.channels, other.half), []).append(given[other.name])
 
 
-class CudaLucyd:
-    """LUCYD on a CUDA device, called with one block at a time.
+class CudaLucyd(FusedLucyd):
+    """LUCYD on a CUDA device; see `FusedLucyd`.
 
     Parameters
     ----------
@@ -214,51 +212,15 @@ class CudaLucyd:
         should_stop: Callable[[], bool] | None = None,
         compile: _Compiler | None = None,
     ) -> None:
-        self.config = network.config
+        super().__init__(network, device, should_stop)
         self._device = device
-        self._should_stop = should_stop
         self._flat = network.config.dimension == 2
         self._parameters = _on_device(network, device)
-        self._rescale = copy.deepcopy(network.rescale).to(device)
         self._macros = {layer.name: dict(macros(layer, self._flat)) for layer in LAYERS}
         self._kernels = _kernels(compile or compiler(device), self._flat)
         self._buffers: tuple[tuple[int, ...], dict[str, _Buffer]] | None = None
 
-    def __call__(self, y: Tensor, inside: Sequence[slice] | None = None) -> LucydOutput:
-        """Run a block.
-
-        Parameters
-        ----------
-        y
-            (1, 1, [Z,] Y, X), float32, on the device, even sizes.
-        inside
-            Part to return, along the spatial axes; by default all.
-
-        Returns
-        -------
-        LucydOutput
-            The results for that part.
-
-        Raises
-        ------
-        Cancelled
-            When ``should_stop`` returns True.
-        """
-        dimension = self.config.dimension
-        sizes, spans = requested_spans(dimension, y.shape, inside)
-        buffers = self._run(y.reshape(sizes), spans)
-        crop: tuple[Any, ...] = (0, *(span.slice for span in spans))
-        shape = (1, 1, *(span.size for span in spans[3 - dimension :]))
-        # Copies, because the next block overwrites the buffers.
-        mask, update = (
-            buffers[name].values[crop].clone(memory_format=torch.contiguous_format).reshape(shape)
-            for name in RESULTS
-        )
-        intermediate = y.reshape(1, *sizes)[crop].reshape(shape) + mask
-        output = torch.relu_(self._rescale(intermediate * update))
-        return LucydOutput(output, mask, update, intermediate)
-
-    def _run(self, block: Tensor, inside: Sequence[Span]) -> Mapping[str, _Buffer]:
+    def _compute(self, block: Tensor, inside: list[Span]) -> Sequence[Tensor]:
         sizes = tuple(block.shape)
         buffers = self._buffers_for(sizes)
         buffers["y"].values[0] = block
@@ -268,10 +230,11 @@ class CudaLucyd:
         # The driver requires kernel, stream and current device to match.
         with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
             for layer in LAYERS:
-                if self._should_stop is not None and self._should_stop():
-                    raise Cancelled("Stopped.")
+                self._ask()
                 self._launch(layer, buffers, [spans[layer.name] for spans in along], self._stream())
-        return buffers
+        part: tuple[Any, ...] = (0, *(span.slice for span in inside))
+        # Copies, because the next block overwrites the buffers.
+        return [buffers[name].values[part].clone(memory_format=torch.contiguous_format) for name in RESULTS]
 
     def _stream(self) -> int:
         """Return the number of torch's current stream; 0 without CUDA."""
