@@ -62,6 +62,3 @@ def steps_text(steps: Sequence[float]) -> str:
     '0.3 × 0.163 × 0.163'
     """
     return " × ".join(f"{step:.3g}" for step in steps)
-
-
-seconds_in_words = duration_text

@@ -6,8 +6,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,16 +47,15 @@ def belongs_on_disk(size: int) -> bool:
     return fills_memory(size) and size < shutil.disk_usage(tempfile.gettempdir()).free
 
 
-@contextmanager
-def room_for(size: int, folder: Path) -> Iterator[Allocate | None]:
-    """Yield a function that makes result arrays in temporary files, or None if memory can hold them.
+def arrays_beside(folder: Path, size: int) -> Allocate | None:
+    """Return a function that makes result arrays in temporary files, or None if memory can hold them.
 
     Parameters
     ----------
-    size
-        Bytes of all results.
     folder
         Folder of the final results; it is made if it is missing.
+    size
+        Bytes of all results.
 
     Raises
     ------
@@ -65,8 +63,7 @@ def room_for(size: int, folder: Path) -> Iterator[Allocate | None]:
         If the disk cannot hold both the temporary files and the final results.
     """
     if not fills_memory(size):
-        yield None
-        return
+        return None
     folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder).free
     if free < 2 * size:
@@ -74,7 +71,7 @@ def room_for(size: int, folder: Path) -> Iterator[Allocate | None]:
             f"{folder}: the results and their temporary files need {bytes_text(2 * size)}, but only "
             f"{bytes_text(free)} of disk are free. Free some space, or choose fewer parts."
         )
-    yield lambda name, shape: _map_file(shape, folder)
+    return lambda name, shape: _map_file(shape, folder)
 
 
 def on_disk(should_stop: Callable[[], bool] | None = None) -> Allocate:
