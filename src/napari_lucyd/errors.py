@@ -1,6 +1,6 @@
-"""What can go wrong in a run.
+"""The errors of a run.
 
-None of these is a ``RuntimeError``: GUI workers swallow that one, and every error of torch is one.
+None of them is a ``RuntimeError``: napari's workers swallow that type, and torch raises it for every error.
 """
 
 from __future__ import annotations
@@ -9,27 +9,27 @@ import traceback
 
 
 class Cancelled(Exception):
-    """The run was asked to stop; what was finished can still be had from ``Job.result()``."""
+    """The run was stopped on request; ``Job.result()`` still returns what is finished."""
 
 
 class OutOfMemory(Exception):
-    """Not even the smallest tile, or a volume that has to be whole, fits into the device's memory."""
+    """The smallest tile, or a volume that cannot be cut, does not fit in the device's memory."""
 
 
 class DeconvolutionError(Exception):
-    """The method could not be run, or gave something that cannot be a result."""
+    """The method could not run, or its result is unusable."""
 
 
 def clear_frames(error: BaseException | None) -> None:
-    """Clear the local variables that an error holds on to: a block's tensors among them."""
+    """Release the local variables that an error keeps alive, such as the tensors of a block."""
     while error is not None:
         traceback.clear_frames(error.__traceback__)
         error = error.__cause__ or error.__context__
 
 
 class StoreError(ValueError):
-    """A store cannot be begun, gone on with or finished; the message says why and what to do."""
+    """A store cannot be created, resumed or finished; the message gives the reason and the remedy."""
 
 
 class BlockTooLarge(Exception):
-    """The device has not the memory for this block; a smaller one may do."""
+    """The block does not fit in the device's memory; a smaller one may."""

@@ -6,27 +6,27 @@ from typing import NamedTuple
 
 
 class Span(NamedTuple):
-    """The indices from ``start`` up to, but without, ``stop`` along one axis."""
+    """The indices from ``start`` to ``stop`` along one axis; ``stop`` itself is not included."""
 
     start: int
     stop: int
 
     @property
     def size(self) -> int:
-        """How many indices there are."""
+        """Number of indices."""
         return self.stop - self.start
 
     @property
     def slice(self) -> slice:
-        """The same as a slice."""
+        """The span as a slice."""
         return slice(self.start, self.stop)
 
 
 def floor_to(index: int, multiple: int) -> int:
-    """The largest multiple that is not above ``index``."""
+    """Round ``index`` down to a multiple."""
     return index - index % multiple
 
 
 def ceil_to(index: int, multiple: int) -> int:
-    """The smallest multiple that is not below ``index``."""
+    """Round ``index`` up to a multiple."""
     return index + -index % multiple

@@ -1,16 +1,12 @@
-"""Numbers in words, for the panel's lines."""
+"""Numbers as text for messages: sizes, durations, shapes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 def bytes_text(count: float) -> str:
-    """A size in memory.
+    """Format a number of bytes.
 
     Examples
     --------
@@ -25,7 +21,7 @@ def bytes_text(count: float) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """A time.
+    """Format a duration.
 
     Examples
     --------
@@ -47,7 +43,7 @@ def duration_text(seconds: float) -> str:
 
 
 def shape_text(shape: Sequence[int]) -> str:
-    """A shape.
+    """Format a shape.
 
     Examples
     --------
@@ -58,7 +54,7 @@ def shape_text(shape: Sequence[int]) -> str:
 
 
 def steps_text(steps: Sequence[float]) -> str:
-    """A voxel size, without its unit.
+    """Format a voxel size, without its unit.
 
     Examples
     --------
@@ -66,16 +62,3 @@ def steps_text(steps: Sequence[float]) -> str:
     '0.3 × 0.163 × 0.163'
     """
     return " × ".join(f"{step:.3g}" for step in steps)
-
-
-def seconds_in_words(seconds: float) -> str:
-    """Say a duration roughly.
-
-    Examples
-    --------
-    >>> seconds_in_words(42), seconds_in_words(600)
-    ('42 s', '10 min')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

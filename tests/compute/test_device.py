@@ -42,7 +42,7 @@ def test_without_a_gpu_auto_is_the_cpu_without_a_reason(nothing):
     assert found.name.startswith(f"CPU, {torch.get_num_threads()} thread")
 
 
-@pytest.mark.parametrize(("wish", "word"), [("cuda", "CUDA was asked for"), ("mps", "MPS was asked for")])
+@pytest.mark.parametrize(("wish", "word"), [("cuda", "CUDA was requested"), ("mps", "MPS was requested")])
 def test_a_wish_that_cannot_be_met_is_explained(nothing, wish, word):
     found = choose_device(wish)
     assert found.torch == "cpu" and word in found.reason and word in str(found)

@@ -22,7 +22,7 @@ from napari_lucyd.deconvolution import (
     options_from_recipe,
     plan,
 )
-from napari_lucyd.deconvolution import api as engine_module
+from napari_lucyd.deconvolution import api as api_module
 from napari_lucyd.deconvolution.classical import job as classical_job
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.preprocessing.background import estimate_background
@@ -84,7 +84,7 @@ def model(request):
 
 @pytest.fixture(params=["rln", "care"])
 def rival(request):
-    """A network for volumes of those that test_engine.py does not look at."""
+    """A network for volumes of those that test_deconvolve.py does not look at."""
     return make(request.param, 3, request)
 
 
@@ -97,7 +97,7 @@ def changed(model, change) -> Model:
 
 
 def tolerance(case) -> float:
-    """As a share of the range of 200: rounding, which a random network's division magnifies (test_engine)."""
+    """Return the tolerance on the range of 200: a random network's division magnifies rounding."""
     return 200 * (1e-3 if case.kind == "lucyd" else 1e-5)
 
 
@@ -199,7 +199,7 @@ def test_nan_is_restored_around_returned_as_nan_and_warned_of(case):
 @pytest.mark.parametrize(
     ("volume", "options", "words"),
     [
-        (np.full((12, 9), np.nan), {}, "Every voxel is NaN"),
+        (np.full((12, 9), np.nan), {}, "All voxels are NaN"),
         (np.where(np.eye(12) > 0, np.inf, 1), {}, "infinite"),
         (np.zeros((0, 9)), {}, "empty"),
         (np.zeros((40, 40, 3), np.uint8), {}, "RGB"),
@@ -210,12 +210,12 @@ def test_nan_is_restored_around_returned_as_nan_and_warned_of(case):
         (np.ones((12, 9)), {"voxel_size": (1, -1)}, "positive"),
         (np.ones((12, 9)), {"device": "abacus"}, "abacus"),
         (np.ones((12, 9)), {"separate": "1"}, "separate"),
-        (np.ones((12, 9)), {"prefilter": "some"}, "prefilter is 'some'; it can be None, 'auto' or a number"),
-        (np.ones((12, 9)), {"prefilter": 0}, "above 0 and up to 10"),
+        (np.ones((12, 9)), {"prefilter": "some"}, "prefilter is 'some'; give None, 'auto' or a number"),
+        (np.ones((12, 9)), {"prefilter": 0}, "above 0, at most 10"),
         (np.ones((12, 9)), {"prefilter": np.nan}, "prefilter is nan"),
-        (np.ones((12, 9)), {"subtract_background": 5}, "from 16 on"),
+        (np.ones((12, 9)), {"subtract_background": 5}, "of at least 16"),
         (np.where(np.eye(12) > 0, np.inf, 1), {"subtract_background": 20}, "infinite"),
-        (np.full((12, 9), np.nan), {"prefilter": 1}, "Every voxel is NaN"),
+        (np.full((12, 9), np.nan), {"prefilter": 1}, "All voxels are NaN"),
         (np.ones((12, 9)), {"flips": 8}, "True or False"),
     ],
 )
@@ -307,7 +307,7 @@ def test_nothing_of_torch_is_held_across_a_step(flat):
 def test_a_device_that_cannot_do_it_is_replaced_by_the_cpu_and_named(flat, monkeypatch):
     if torch.backends.mps.is_available():
         pytest.skip("this machine has the device")
-    monkeypatch.setattr(engine_module, "choose_device", lambda wish: Device("mps", "Apple GPU"))
+    monkeypatch.setattr(api_module, "choose_device", lambda wish: Device("mps", "Apple GPU"))
     monkeypatch.setattr(classical_job, "free_memory", lambda device: 2**40)
     result = deconvolve(image(12, 9), flat)
     assert result.recipe["device"]["torch"] == "cpu"
@@ -349,7 +349,7 @@ def test_the_recipe_is_json_and_repeats_the_run(case):
 
 
 def test_something_else_is_no_recipe():
-    with pytest.raises(ValueError, match="not a recipe"):
+    with pytest.raises(ValueError, match="not the recipe"):
         options_from_recipe({"device": {"torch": "cpu"}})
     with pytest.raises(ValueError, match="psf"):
         options_from_recipe({"method": {"name": "wiener"}})
@@ -460,7 +460,7 @@ def test_a_model_that_bears_more_noise_is_filtered_for_less(random_model_2d):
         statistics = plan(volume, random_model_2d, prefilter=prefilter).measure()
         plan(volume, robust, prefilter=prefilter, statistics=statistics)
     statistics = plan(volume, random_model_2d, prefilter="auto").measure()
-    with pytest.raises(ValueError, match="measure again"):
+    with pytest.raises(ValueError, match="Measure them again"):
         plan(volume, robust, prefilter="auto", statistics=statistics)
 
 
@@ -487,7 +487,7 @@ def test_each_channel_has_numbers_of_its_own_and_each_time_point_its_background(
     np.testing.assert_array_equal(one.result().output[0, 0], job.result().output[1, 1])
     grids = [statistics.prepared.backgrounds[1, time].grid.mean() for time in (0, 1)]
     assert grids[1] - grids[0] > 400
-    with pytest.raises(ValueError, match="measure again"):
+    with pytest.raises(ValueError, match="Measure them again"):
         plan(series, flat, **{**options, "prefilter": 1}, statistics=statistics)
     with pytest.raises(Cancelled):
         plan(series, flat, **options).measure(lambda: True)
@@ -499,7 +499,7 @@ def test_along_z_lengths_are_those_of_the_voxel_size():
     ready = prepared(volume, method, **options)
     plain = plan(volume, method).measure()
     plan(volume, method, voxel_size=(4, 2, 2), statistics=plain)
-    with pytest.raises(ValueError, match="measure again"):
+    with pytest.raises(ValueError, match="Measure them again"):
         plan(volume, method, prefilter=1.2, statistics=plain)
     grid = estimate_background(Source(volume, 3), (), (16, 32, 32))
     flat = volume - grid.at([Span(0, size) for size in volume.shape])
@@ -559,7 +559,7 @@ def test_with_flips_there_is_an_output_only(model):
     assert job._choices.outputs == ("output",)
     assert not {"g", "o", "identity_deviation"} & set(job.result().recipe)
     for name in set(model.network.parts) - {"output"}:
-        with pytest.raises(ValueError, match=f"mean of which {name}"):
+        with pytest.raises(ValueError, match=f"averages the output only, so {name}"):
             plan(image(5, 6, 7), model, flips=True, outputs=("output", name))
 
 
@@ -628,7 +628,9 @@ def test_what_a_network_lacks_is_neither_returned_nor_to_be_had(model):
     assert {name for name in names if getattr(result, name) is not None} == usual
     assert set(result.recipe["outputs"]) == usual
     for name in set(names) - set(parts):
-        with pytest.raises(ValueError, match=f"of {model.network.title} .*can hold 'output'") as caught:
+        with pytest.raises(
+            ValueError, match=f"of {model.network.title} .*at least one of 'output'"
+        ) as caught:
             plan(volume, model, outputs=("output", name))
         assert all(repr(part) in str(caught.value) for part in parts)
     # Gain and offset, and the check of what is shown, are LUCYD's.
@@ -774,7 +776,7 @@ def test_a_method_keeps_a_psf_of_its_own_and_another_one_does_not_pass_for_it():
     psf[0, 0] = 9
     assert method.psf[0, 0] != 9 and not method.psf.flags.writeable
     assert method.kernel.sum() == pytest.approx(1)
-    with pytest.raises(ValueError, match="not the one that was used"):
+    with pytest.raises(ValueError, match="not that of the recipe"):
         method_from_recipe(result.recipe, psf)
     assert repr(method) == "RichardsonLucy(num_iter=2, background=1.0, total_variation=0.0, tolerance=None)"
 

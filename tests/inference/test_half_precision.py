@@ -82,7 +82,7 @@ def test_where_it_is_not_used_float32_is_and_the_run_says_so(spheres):
 
 def test_a_run_in_half_precision_is_near_one_in_float32_and_can_be_repeated(spheres, monkeypatch):
     # The processor can do it too; it only gains nothing.
-    monkeypatch.setattr(half_precision, "why_not", lambda model, device: "")
+    monkeypatch.setattr(half_precision, "unsupported_reason", lambda model, device: "")
     model = load_model("general")
     result = deconvolve(spheres, model, device="cpu", precision="float16", tile_shape=(12, 16, 24))
     exact = deconvolve(spheres, model, device="cpu")
@@ -96,7 +96,7 @@ def test_a_run_in_half_precision_is_near_one_in_float32_and_can_be_repeated(sphe
 
 
 def test_a_run_into_a_store_goes_on_only_in_the_precision_that_it_was_begun_in(spheres, monkeypatch):
-    monkeypatch.setattr(half_precision, "why_not", lambda model, device: "")
+    monkeypatch.setattr(half_precision, "unsupported_reason", lambda model, device: "")
     model = load_model("general")
     found = []
     for precision in ("float32", "float16"):

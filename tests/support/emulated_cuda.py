@@ -35,14 +35,14 @@ extern "C" void run(int x, int y, int z, void **given) {
 
 
 def compiler(folder: Path):
-    """What takes the place of `cuda_lucyd.compiler`; it works in a folder."""
+    """Replace the `compiler` of `inference.lucyd.cuda` by one that works in a folder."""
 
     @cache
     def compiled(told):
         name = folder / f"layer{abs(hash(told))}"
         source = name.with_suffix(".cpp")
         source.write_text(_AROUND)
-        kernel = files("napari_lucyd.deconvolution").joinpath("lucyd.cu")
+        kernel = files("napari_lucyd.inference.lucyd").joinpath("lucyd.cu")
         macros = [f"-D{key}={value}" for key, value in told] + [f'-DSOURCE="{kernel}"']
         command = [CXX, "-O2", "-w", "-shared", "-fPIC", *macros, str(source), "-o", f"{name}.so"]
         subprocess.run(command, check=True, capture_output=True)

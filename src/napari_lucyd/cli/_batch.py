@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import traceback
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from napari_lucyd.cli._chosen_method import Chosen
 from napari_lucyd.cli._console import Console
 from napari_lucyd.cli._paths import BatchItem
 from napari_lucyd.deconvolution import DeconvolutionError, OutOfMemory, plan
-from napari_lucyd.deconvolution.scratch import room_for
+from napari_lucyd.deconvolution.scratch import arrays_beside
 from napari_lucyd.io import (
     Image,
     ImageFileError,
@@ -26,7 +25,7 @@ from napari_lucyd.io import (
 )
 from napari_lucyd.models import Model, list_models
 from napari_lucyd.out_of_core import Executor, LocalExecutor, plan_to_zarr
-from napari_lucyd.text import seconds_in_words
+from napari_lucyd.text import bytes_text, duration_text
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Job, Result
@@ -107,23 +106,23 @@ class Batch:
             return
         results = 4 * math.prod(image.data.shape) * len(task.destinations)
         folder = next(iter(task.destinations.values())).parent
-        with nullcontext() if self.dry_run else room_for(results, folder) as allocate:
-            job = plan(
-                image.data,
-                method,
-                axes=image.axes,
-                voxel_size=image.voxel_size,
-                allocate=allocate,
-                **self.options,
-            )
-            self.console.say(f"  {job.description}; {job.device}; {job.memory_bytes / 1e9:.2g} GB")
-            for warning in job.warnings:
-                self.console.warn(warning)
-            if self.dry_run:
-                self._tell(job, task)
-            else:
-                self._prepare(task)
-                self._write(self._result(job), image, task)
+        allocate = None if self.dry_run else arrays_beside(folder, results)
+        job = plan(
+            image.data,
+            method,
+            axes=image.axes,
+            voxel_size=image.voxel_size,
+            allocate=allocate,
+            **self.options,
+        )
+        self.console.say(f"  {job.description}; {job.device}; {bytes_text(job.memory_bytes)}")
+        for warning in job.warnings:
+            self.console.warn(warning)
+        if self.dry_run:
+            self._tell(job, task)
+        else:
+            self._prepare(task)
+            self._write(self._result(job), image, task)
 
     def _to_zarr(self, image: Image, task: BatchItem) -> None:
         options = {key: value for key, value in self.options.items() if key != "outputs"}
@@ -140,7 +139,7 @@ class Batch:
             **options,
         )
         job = stored.job
-        self.console.say(f"  {job.description}; {job.device}; {stored.memory_bytes / 1e9:.2g} GB")
+        self.console.say(f"  {job.description}; {job.device}; {bytes_text(stored.memory_bytes)}")
         for warning in job.warnings:
             self.console.warn(warning)
         if self.dry_run:
@@ -161,7 +160,7 @@ class Batch:
             typer.echo(path)
 
     def _tell(self, job: Job, task: BatchItem) -> None:
-        self.console.say(f"  {job.work}, about {seconds_in_words(job.estimate_seconds())}")
+        self.console.say(f"  {job.work}, about {duration_text(job.estimate_seconds())}")
         for path in task.destinations.values():
             typer.echo(path)
 

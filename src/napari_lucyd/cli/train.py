@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_lucyd.cli._console import Console, fail
-from napari_lucyd.text import seconds_in_words
+from napari_lucyd.text import duration_text
 
 
 def train(
@@ -75,7 +75,7 @@ def train(
                 console.say(
                     f"step {progress.step} of {steps}: loss {progress.loss:.4f}, validation "
                     f"{progress.validation_psnr:.2f} dB, global SSIM {progress.validation_ssim_global:.4f}, "
-                    f"{seconds_in_words(progress.seconds_left)} left"
+                    f"{duration_text(progress.seconds_left)} left"
                 )
 
         try:

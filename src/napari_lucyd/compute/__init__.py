@@ -1,1 +1,1 @@
-"""The machine: devices, memory, threads, and code compiled while the program runs."""
+"""The machine: devices, memory, threads, and code that is compiled at run time."""

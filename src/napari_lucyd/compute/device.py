@@ -1,39 +1,40 @@
-"""Which device computes, by name, and why."""
+"""The device that computes: its choice, its name, its memory."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from napari_lucyd import checks
 from napari_lucyd.compute.host_memory import free_host_memory
 from napari_lucyd.errors import BlockTooLarge, DeconvolutionError, OutOfMemory
 
-# Memory of a run whatever its blocks' size: torch's own buffers and code, and some planes of each layer that
-# compiled kernels keep. benchmarks/estimates.py: at most 122 MiB.
+# Memory that a run takes whatever the size of its blocks: torch's buffers and code, and the planes of each
+# layer that compiled kernels keep. Measured by benchmarks/estimates.py: at most 128 MB.
 FIXED_BYTES = 2**27
 
 
 @dataclass(frozen=True)
 class Device:
-    """Where the network runs.
+    """A device that can run a network.
 
     Attributes
     ----------
     torch
-        As torch names it: ``"cpu"``, ``"cuda:0"``, ``"mps"``.
+        Torch's name: ``"cpu"``, ``"cuda:0"``, ``"mps"``.
     name
-        For a person: ``"CPU, 2 threads"``, ``"NVIDIA RTX A4000"``.
+        Name for messages: ``"CPU, 2 threads"``, ``"NVIDIA RTX A4000"``.
     reason
-        Why it is not the one asked for; empty where it is.
+        Why another device was requested but not used; empty if this is the requested one.
     compiled
-        Whether the network is computed by kernels compiled for the device instead of by torch.
+        True if kernels compiled for this device compute the network, instead of torch.
     half
-        Whether the network is computed in half precision, as far as it bears that.
+        True if the layers that tolerate half precision are computed in it.
     """
 
     torch: str
@@ -52,25 +53,24 @@ class Device:
 
 
 def cpu(reason: str = "") -> Device:
-    """The processor."""
+    """Return the processor as a device."""
     threads = torch.get_num_threads()
     return Device("cpu", f"CPU, {threads} thread{'s' if threads != 1 else ''}", reason)
 
 
 def choose_device(wish: Any = "auto") -> Device:
-    """The device for a wish.
+    """Choose a device.
 
     Parameters
     ----------
     wish
         ``"auto"`` (CUDA, else MPS, else the CPU), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, a
-        `torch.device` or a `Device`. A device that is not there is replaced by the CPU, and ``reason`` says
-        so.
+        `torch.device` or a `Device`. If the device is unavailable, the CPU is used and ``reason`` says why.
 
     Raises
     ------
-    ValueError
-        If the wish names no kind of device that is known.
+    TypeError, ValueError
+        If it is not a known kind of device.
 
     Examples
     --------
@@ -79,12 +79,13 @@ def choose_device(wish: Any = "auto") -> Device:
     """
     if isinstance(wish, Device):
         wish = wish.torch
-    text = str(wish).strip().lower()
-    kind, _, number = text.partition(":")
-    if kind not in ("auto", "cpu", "cuda", "mps") or (number and not number.isdigit()):
-        raise ValueError(
-            f"device is {wish!r}; it can be 'auto', 'cpu', 'cuda', 'cuda:1' (and so on) or 'mps'."
-        )
+    expected = "'auto', 'cpu', 'cuda', 'cuda:1' (a numbered GPU) or 'mps'"
+    if not isinstance(wish, torch.device):
+        checks.text("device", wish, expected)
+    kind, _, number = str(wish).strip().lower().partition(":")
+    known = kind in ("auto", "cpu", "cuda", "mps") and (not number or (number.isascii() and number.isdigit()))
+    if not known or len(number) > 3:
+        raise ValueError(f"device is {checks.shown(wish)}; give {expected}.")
     if kind == "cpu":
         return cpu()
     if kind == "auto":
@@ -94,14 +95,14 @@ def choose_device(wish: Any = "auto") -> Device:
     if kind == "mps":
         if torch.backends.mps.is_available():
             return _mps()
-        return cpu(f"MPS was asked for, but {why_no_mps()}")
+        return cpu(f"MPS was requested, but {why_no_mps()}")
     if not torch.cuda.is_available():
-        return cpu(f"CUDA was asked for, but {why_no_cuda()}")
+        return cpu(f"CUDA was requested, but {why_no_cuda()}")
     count = torch.cuda.device_count()
     index = int(number) if number else torch.cuda.current_device()
     if index >= count:
         return replace(
-            _cuda(0), reason=f"cuda:{index} was asked for, but there are only {count} CUDA devices"
+            _cuda(0), reason=f"cuda:{index} was requested, but there are only {count} CUDA devices"
         )
     return _cuda(index)
 
@@ -115,21 +116,21 @@ def _mps() -> Device:
 
 
 def why_no_cuda() -> str:
-    """In words, why torch has no CUDA device."""
+    """Say why torch has no CUDA device."""
     if torch.version.cuda is None and getattr(torch.version, "hip", None) is None:
-        return "the installed torch is a build without CUDA; see pytorch.org for one with it"
-    return "torch finds no CUDA device (no NVIDIA GPU, or no driver that this torch can use)"
+        return "the installed torch was built without CUDA; pytorch.org has builds with it"
+    return "torch found no CUDA device (no NVIDIA GPU, or no driver that this torch can use)"
 
 
 def why_no_mps() -> str:
-    """In words, why torch has no MPS device."""
+    """Say why torch has no MPS device."""
     if not torch.backends.mps.is_built():
-        return "the installed torch is a build without MPS (it needs macOS on Apple silicon)"
-    return "torch finds no Metal device (macOS 12.3 or later is needed)"
+        return "the installed torch was built without MPS (which needs macOS on Apple silicon)"
+    return "torch found no Metal device (macOS 12.3 or later is needed)"
 
 
 def free_memory(device: Device) -> int:
-    """Bytes that can be taken on a device now."""
+    """Return the number of free bytes on a device."""
     if device.kind == "cuda":
         free, _ = torch.cuda.mem_get_info(torch.device(device.torch))
         return int(free)
@@ -137,7 +138,7 @@ def free_memory(device: Device) -> int:
 
 
 def release_memory(device: Device) -> None:
-    """Give back to the system what torch keeps of a device's memory."""
+    """Return the device memory in torch's cache to the system."""
     if device.kind == "cuda":
         torch.cuda.empty_cache()
     elif device.kind == "mps":
@@ -149,10 +150,10 @@ _keepers: list[None] = []
 
 @contextmanager
 def keeping_memory() -> Iterator[None]:
-    """Have torch keep a GPU's memory from run to run, and give it back at the end: asking for it takes time.
+    """Keep GPU memory in torch's cache between runs, and return it at the end: allocating it again is slow.
 
-    What it keeps of the processor's memory for copies to the GPU goes with it; without this, that stays until
-    the process ends.
+    At the end torch also returns its cache of processor memory for copies to the GPU. Otherwise that cache
+    stays until the process ends.
     """
     _keepers.append(None)
     try:
@@ -162,20 +163,25 @@ def keeping_memory() -> Iterator[None]:
         if not _keepers:
             if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
                 torch.cuda.empty_cache()
-                # Only newer versions of torch can.
+                # Only newer versions of torch have it.
                 getattr(torch.accelerator, "empty_host_cache", lambda: None)()
             if torch.backends.mps.is_available():
                 torch.mps.empty_cache()
 
 
 def release_after_run(device: Device) -> None:
-    """Give back what torch keeps of a device's memory after a run, unless somebody has it kept."""
+    """Return cached device memory after a run, unless `keeping_memory` is active."""
     if not _keepers:
         release_memory(device)
 
 
+def without_autocast(device: Device) -> AbstractContextManager[Any]:
+    """Return a context in which torch keeps float32, even inside somebody's ``torch.autocast``."""
+    return torch.autocast(device.kind, enabled=False)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch or numpy means that memory ran out."""
+    """Return True if an error of torch or numpy means that memory ran out."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     text = str(error).lower()
@@ -183,16 +189,16 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def working_device(device: Device, trial: Callable[[], object], doing: str) -> Device:
-    """The device, or the CPU with the reason if a trial fails on the device.
+    """Return the device, or the CPU with the reason if a trial on the device fails.
 
     Parameters
     ----------
     device
-        As chosen; the CPU is taken without a trial.
+        The chosen device; the CPU needs no trial.
     trial
-        Uses the device.
+        Function that uses the device.
     doing
-        What it does, for the reason: ``"run the network"``.
+        What the trial does, for the reason: ``"run the network"``.
     """
     if device.kind == "cpu":
         return device

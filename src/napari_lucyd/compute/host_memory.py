@@ -1,4 +1,4 @@
-"""How much of the machine's memory is free; told without torch."""
+"""Free memory of the machine, found without torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psutil
 
 
 class _Files(NamedTuple):
-    """What a version of control groups calls the files of a limit and of use, and a line of memory.stat."""
+    """The files of a control group, by version: limit, use, and the cache's line in memory.stat."""
 
     limit: str
     used: str
@@ -22,27 +22,27 @@ _VERSION_2 = _Files("memory.max", "memory.current", "inactive_file")
 
 
 def free_host_memory() -> int:
-    """Bytes that can be taken now."""
+    """Return the number of free bytes."""
     free = int(psutil.virtual_memory().available)
-    # In a container or a batch job the limits of its groups count, not the machine's memory.
+    # In a container or a batch job, the limits of its control groups count.
     limits = group_limits(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))
     return min([free, *limits])
 
 
 def group_limits(root: Path, membership: Path) -> list[int]:
-    """Bytes that each of the control groups with a limit has left, of those that this process is in.
+    """List the bytes left in each control group of this process that has a limit.
 
     Parameters
     ----------
     root
-        Where the groups are mounted.
+        Folder where the groups are mounted.
     membership
-        Lines ``number:controllers:path``; without controllers that of version 2.
+        File of lines ``number:controllers:path``; the line of version 2 names no controllers.
 
     Notes
     -----
-    A group lies in others, and the smallest limit counts. In a container the path may be that on its host,
-    and only the outermost folder is to be seen.
+    Groups are nested, and the smallest limit counts. In a container the path may be that of the host, of
+    which only the outermost folder is visible.
     """
     try:
         lines = membership.read_text().splitlines()

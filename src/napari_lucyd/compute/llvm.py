@@ -1,4 +1,4 @@
-"""The processor that this runs on, for LLVM, and functions compiled for it."""
+"""Functions compiled by LLVM for this processor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _engines: list[Any] = []
 
 @dataclass(frozen=True)
 class Host:
-    """The processor, for LLVM, and what its registers hold: so many vectors of ``lanes`` floats."""
+    """The processor as LLVM describes it; it has ``registers`` vectors of ``lanes`` floats."""
 
     name: str
     features: str
@@ -23,20 +23,23 @@ class Host:
 
 
 def lanes() -> int:
-    """Floats in a register of this processor: X ranges begin at multiples of it (twice it if transposed)."""
+    """Return the number of floats in a vector register.
+
+    X ranges begin at multiples of it, or of twice that number in transposed convolutions.
+    """
     return host().lanes
 
 
 @functools.cache
 def host() -> Host:
-    """What LLVM is told of this processor.
+    """Describe this processor for LLVM.
 
     Raises
     ------
     ImportError
         If llvmlite is not installed.
     RuntimeError
-        If it lacks what the kernels are made of.
+        If it lacks an instruction that the kernels need.
     """
     import llvmlite.binding as llvm
 
@@ -47,20 +50,20 @@ def host() -> Host:
     wide = x86 and found.get("avx512f") and found.get("avx512vl")
     width, registers = (16, 32) if wide else (8, 16) if x86 else (4, 32)
     features = found.flatten()
-    if wide:  # LLVM would split vectors of 512 bits on some processors that have them
+    if wide:  # on some processors with vectors of 512 bits LLVM would split them
         features += ",-prefer-256-bit"
     return Host(llvm.get_host_cpu_name(), features, width, registers)
 
 
 def function(text: str, prototype: Any) -> Any:
-    """Compile a function for this processor; it runs without Python's lock.
+    """Compile a function for this processor; it runs without Python's global lock.
 
     Parameters
     ----------
     text
-        LLVM's assembly, with a function ``kernel``.
+        LLVM assembly with a function ``kernel``.
     prototype
-        Of ctypes, for its arguments.
+        The function's ctypes prototype.
     """
     import llvmlite.binding as llvm
 
@@ -73,17 +76,17 @@ def function(text: str, prototype: Any) -> Any:
     machine = target.create_target_machine(cpu=found.name, features=found.features, opt=3)
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
-    _engines.append(engine)  # the code lives as long as it
+    _engines.append(engine)  # it owns the code
     return prototype(engine.get_function_address("kernel"))
 
 
 class Writer:
-    """LLVM's assembly of one function, instruction by instruction; numbers are float32, in vectors.
+    """A writer of LLVM assembly for one function; numbers are float32, in vectors.
 
     Parameters
     ----------
     lanes
-        Floats of a vector.
+        Number of floats in a vector.
     """
 
     def __init__(self, lanes: int) -> None:
@@ -98,11 +101,11 @@ class Writer:
         return f"{prefix}{self._count}"
 
     def do(self, text: str) -> None:
-        """Append an instruction that gives nothing."""
+        """Append an instruction without a result."""
         self.lines.append("  " + text)
 
     def value(self, text: str) -> str:
-        """Append an instruction and give the name of its result."""
+        """Append an instruction and return the name of its result."""
         name = self._fresh("%v")
         self.do(f"{name} = {text}")
         return name
@@ -116,7 +119,7 @@ class Writer:
     def loop(
         self, start: str, stop: str, step: int, carried: list[str] | None = None
     ) -> Iterator[tuple[str, list[str]]]:
-        """Index from ``start`` while below ``stop``; the body overwrites the list of carried vectors."""
+        """Loop from ``start`` to below ``stop``; the body overwrites the list of carried vectors."""
         head, body, end = (self._fresh(name) for name in ("head", "body", "end"))
         before, carried = self._block, carried if carried is not None else []
         first = list(carried)
@@ -140,64 +143,64 @@ class Writer:
         self.label(end)
 
     def integer(self, operation: str, a: str | int, b: str | int) -> str:
-        """An operation on two whole numbers of 64 bits."""
+        """Combine two 64-bit integers."""
         return self.value(f"{operation} i64 {a}, {b}")
 
     def larger(self, a: str | int, b: str | int) -> str:
-        """The larger of two whole numbers."""
+        """Take the larger of two integers."""
         return self.value(f"call i64 @llvm.smax.i64(i64 {a}, i64 {b})")
 
     def smaller(self, a: str | int, b: str | int) -> str:
-        """The smaller of two whole numbers."""
+        """Take the smaller of two integers."""
         return self.value(f"call i64 @llvm.smin.i64(i64 {a}, i64 {b})")
 
     def at(self, pointer: str, index: str | int, kind: str = "float") -> str:
-        """The address of an element behind a pointer."""
+        """Compute the address of an element."""
         return self.value(f"getelementptr {kind}, ptr {pointer}, i64 {index}")
 
     def load(self, pointer: str, index: str | int, lanes: int = 0) -> str:
-        """A vector from memory, of ``lanes`` floats or a whole one."""
+        """Load a vector: ``lanes`` floats, or a full register by default."""
         kind = f"<{lanes or self.lanes} x float>"
         return self.value(f"load {kind}, ptr {self.at(pointer, index)}, align 4")
 
     def pointer(self, table: str, index: str) -> str:
-        """An entry of a table of pointers."""
+        """Load an entry of a table of pointers."""
         return self.value(f"load ptr, ptr {self.at(table, index, 'ptr')}, align 8")
 
     def splat(self, pointer: str, index: str | int) -> str:
-        """One float of memory, in all lanes."""
+        """Load one float into all lanes."""
         one = self.value(f"load float, ptr {self.at(pointer, index)}, align 4")
         low = self.value(f"insertelement {self.vector} poison, float {one}, i64 0")
         return self.shuffle(low, [0] * self.lanes, self.lanes)
 
     def shuffle(self, a: str, order: list[int], lanes: int, b: str = "poison") -> str:
-        """Lanes of ``a`` (and behind them of ``b``), each of ``lanes`` floats, in another order."""
+        """Reorder the lanes of ``a``, followed by those of ``b``; each holds ``lanes`` floats."""
         kind, mask = f"<{lanes} x float>", ", ".join(f"i32 {k}" for k in order)
         return self.value(f"shufflevector {kind} {a}, {kind} {b}, <{len(order)} x i32> <{mask}>")
 
     def fma(self, a: str, b: str, c: str) -> str:
-        """The sum of c and a times b, rounded once."""
+        """Compute a * b + c, rounded once."""
         v = self.vector
         return self.value(f"call {v} @llvm.fma.v{self.lanes}f32({v} {a}, {v} {b}, {v} {c})")
 
     def op(self, operation: str, a: str, b: str) -> str:
-        """An operation on two vectors."""
+        """Combine two vectors."""
         return self.value(f"{operation} {self.vector} {a}, {b}")
 
     def constant(self, number: float) -> str:
-        """A number in all lanes."""
+        """Return a constant with a number in all lanes."""
         return "<" + ", ".join([f"float {number:e}"] * self.lanes) + ">"
 
     def relu(self, a: str) -> str:
-        """The larger of each lane and 0."""
-        # Written so that a NaN stays one.
+        """Replace negative lanes by 0."""
+        # This comparison keeps NaN.
         below = self.value(f"fcmp olt {self.vector} {a}, zeroinitializer")
         return self.value(
             f"select <{self.lanes} x i1> {below}, {self.vector} zeroinitializer, {self.vector} {a}"
         )
 
     def inside(self, x: str, width: str) -> str:
-        """Which lanes from x on are below the width."""
+        """Compute the mask of the lanes, from x on, that lie below the width."""
         kind = f"<{self.lanes} x i64>"
         steps = ", ".join(f"i64 {k}" for k in range(self.lanes))
         room = self.integer("sub", width, x)
@@ -207,17 +210,17 @@ class Writer:
         return self.value(f"icmp slt {kind} <{steps}>, {spread}")
 
     def masked(self, mask: str, a: str) -> str:
-        """A vector with 0 where the mask is not set."""
+        """Set the lanes outside the mask to 0."""
         return self.value(
             f"select <{self.lanes} x i1> {mask}, {self.vector} {a}, {self.vector} zeroinitializer"
         )
 
     def store(self, a: str, pointer: str, index: str, lanes: int = 0) -> None:
-        """Write a vector to memory."""
+        """Store a vector."""
         self.do(f"store <{lanes or self.lanes} x float> {a}, ptr {self.at(pointer, index)}, align 4")
 
     def finished(self, arguments: str) -> str:
-        """The function, ``kernel``, with these arguments."""
+        """Return the assembly of the function ``kernel`` with these arguments."""
         body = "\n".join(self.lines)
         return (
             f"declare {self.vector} @llvm.fma.v{self.lanes}f32({', '.join([self.vector] * 3)})\n"

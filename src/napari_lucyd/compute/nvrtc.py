@@ -1,4 +1,4 @@
-"""Code for a CUDA device, compiled when it is needed by the compiler that comes with torch, and called."""
+"""CUDA kernels, compiled at run time by the compiler that comes with torch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import torch
 
 
 class Function:
-    """A kernel on a device.
+    """A compiled kernel on a device.
 
     Parameters
     ----------
     module, name
-        Where it is, and its name there.
+        The loaded module, and the kernel's name in it.
     """
 
     def __init__(self, module: ctypes.c_void_p, name: str) -> None:
@@ -29,16 +29,16 @@ class Function:
     def __call__(
         self, grid: Sequence[int], block: Sequence[int], arguments: Sequence[Any], stream: int
     ) -> None:
-        """Have the device run it, without waiting.
+        """Start the kernel on the device, without waiting for it.
 
         Parameters
         ----------
         grid, block
-            How many blocks of how many threads, along X, Y, Z.
+            Number of blocks, and of threads in each block, along X, Y, Z.
         arguments
-            As ctypes has them, in the order and of the types of the kernel's.
+            ctypes values in the order and of the types of the kernel's parameters.
         stream
-            Of torch, by its number (``cuda_stream``).
+            Number of a stream of torch (``cuda_stream``).
         """
         given = (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(each) for each in arguments))
         _check_driver(
@@ -47,25 +47,25 @@ class Function:
 
 
 def compiled(source: str, macros: Mapping[str, object], name: str, device: torch.device) -> Function:
-    """Compile a kernel, and have it on a device.
+    """Compile a kernel and load it on a device.
 
     Parameters
     ----------
     source
-        CUDA C++.
+        CUDA C++ code.
     macros
-        Defined in it.
+        Macros to define, by name.
     name
-        Of the kernel, which has to be ``extern "C"``.
+        The kernel's name; it must be ``extern "C"``.
     device
-        The kernel's, which is torch's current one.
+        The device, which must be torch's current one.
 
     Raises
     ------
     RuntimeError
-        If it cannot be compiled or loaded; in the compiler's words.
+        If the kernel cannot be compiled or loaded; the message is the compiler's.
     OSError, AttributeError
-        If the compiler or the driver is not where torch has them.
+        If the compiler or the driver is not found.
     """
     major, minor = torch.cuda.get_device_capability(device)
     options = [
@@ -89,8 +89,8 @@ def _binary(source: str, options: Sequence[str]) -> bytes:
             _check_compiler(compiler.nvrtcGetProgramLogSize(program, ctypes.byref(size)))
             log = ctypes.create_string_buffer(size.value)
             _check_compiler(compiler.nvrtcGetProgramLog(program, log))
-            said = log.value.decode(errors="replace").strip() or f"error {failed}"
-            raise RuntimeError(f"NVRTC says: {said.splitlines()[0]}")
+            message = log.value.decode(errors="replace").strip() or f"error {failed}"
+            raise RuntimeError(f"NVRTC reports: {message.splitlines()[0]}")
         _check_compiler(compiler.nvrtcGetCUBINSize(program, ctypes.byref(size)))
         binary = ctypes.create_string_buffer(size.value)
         _check_compiler(compiler.nvrtcGetCUBIN(program, binary))
@@ -101,17 +101,17 @@ def _binary(source: str, options: Sequence[str]) -> bytes:
 
 @cache
 def _compiler() -> ctypes.CDLL:
-    """NVRTC, which torch brings for itself."""
+    """Load NVRTC, which comes with torch."""
     folder = Path(torch.__file__).parent / "lib"
     if platform.system() == "Windows":
         found = [path for path in sorted(folder.glob("nvrtc64_*.dll")) if ".alt." not in path.name]
         if not found:
-            raise OSError(f"there is no nvrtc64_*.dll in {folder}")
+            raise OSError(f"{folder} holds no nvrtc64_*.dll")
         return ctypes.CDLL(str(found[-1]))
-    # It opens this one by its bare name, and finds it where pip has put it only if it is loaded already.
+    # NVRTC opens this library by its bare name. Where pip installed it, that works only once it is loaded.
     for path in folder.parents[1].glob("nvidia/*/lib/libnvrtc-builtins.so.*"):
         ctypes.CDLL(str(path))
-    # torch's own door to it, through which its functions are seen too, wherever it is installed.
+    # torch links NVRTC through this library, which also exposes its functions, wherever it is installed.
     return ctypes.CDLL(str(folder / "libcaffe2_nvrtc.so"))
 
 
@@ -129,6 +129,6 @@ def _check_driver(failed: int) -> None:
     if failed:
         name = ctypes.c_char_p()
         _driver().cuGetErrorName(failed, ctypes.byref(name))
-        told = (name.value or b"").decode() or f"error {failed}"
-        # In these words, torch's own errors of this kind are known to be a want of memory.
-        raise RuntimeError("CUDA error: out of memory" if failed == 2 else f"CUDA reports {told}")
+        message = (name.value or b"").decode() or f"error {failed}"
+        # This is torch's text, by which `is_out_of_memory` recognises the error.
+        raise RuntimeError("CUDA error: out of memory" if failed == 2 else f"CUDA reports {message}")

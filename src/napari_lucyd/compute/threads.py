@@ -1,4 +1,4 @@
-"""Threads that compute the parts of one thing at the same time, and are still when it is over."""
+"""Threads that share the parts of one task and stop when it ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import torch
 
 
 class _Batch:
-    """Parts that are shared out, and what has become of them: in lists, which all threads may append to."""
+    """Parts for the threads to share, and the outcomes; any thread may append to these lists."""
 
     def __init__(self, function: Callable[..., Any], parts: Iterable[tuple[Any, ...]]) -> None:
         self.function = function
@@ -29,9 +29,9 @@ class _Batch:
         self.heard: SimpleQueue[None] = SimpleQueue()
 
     def work(self) -> None:
-        """Do parts until none is left."""
+        """Process parts until none is left."""
         while True:
-            # Said before a part is taken: who empties the parts then knows of every thread at work.
+            # Recorded before a part is taken, so that whoever empties the parts knows of every busy thread.
             self.begun.append(None)
             error = None
             try:
@@ -48,11 +48,11 @@ class _Batch:
 
 
 class ThreadTeam:
-    """A few threads, which end with the object.
+    """A team of threads that ends with the object.
 
-    `concurrent.futures` will not do: Ctrl-C between two lines of its locks leaves one of them held, and then
-    threads that write to memory by its address are never waited for, or for ever. Queues and lists are not
-    written in Python, so nothing can come between.
+    `concurrent.futures` is not safe here. Ctrl-C between two lines of its locking code leaves a lock held;
+    then nobody waits for threads that write to memory by address, or the wait never ends. Queues and lists
+    are written in C, so an interrupt cannot split them.
 
     Parameters
     ----------
@@ -79,21 +79,21 @@ class ThreadTeam:
         weakref.finalize(self, _dismiss, self._batches, members)
 
     def run(self, function: Callable[..., Any], parts: Iterable[tuple[Any, ...]]) -> None:
-        """Call a function with the arguments of every part; all calls have ended when this does.
+        """Call a function with the arguments of each part, and return when all calls have ended.
 
-        Also where it is interrupted: then parts that were not begun are left out.
+        An interrupt leaves out the parts not yet started, and waits for the others.
 
         Parameters
         ----------
         function
-            Has to let go of the interpreter for any of this to be of use.
+            Function to call. Threads help only if it releases Python's global lock.
         parts
             Arguments for each call.
 
         Raises
         ------
         BaseException
-            What one of the calls raised.
+            The error of a call that failed.
         """
         batch = _Batch(function, parts)
         count = len(batch.parts)
@@ -114,13 +114,13 @@ class ThreadTeam:
 def _serve(batches: SimpleQueue[_Batch | None]) -> None:
     while (batch := batches.get()) is not None:
         batch.work()
-        del batch  # or what it holds would be kept until the next one
+        del batch  # otherwise its contents would live until the next batch
 
 
 def _dismiss(batches: SimpleQueue[_Batch | None], members: list[Thread]) -> None:
     for _ in members:
         batches.put(None)
-    # At the end of the program too: a thread that wakes up after the interpreter is gone aborts the process.
+    # Also at exit: a thread that wakes up after the interpreter has ended aborts the process.
     for member in members:
         if member is not current_thread():
             member.join(timeout=1)
@@ -129,13 +129,13 @@ def _dismiss(batches: SimpleQueue[_Batch | None], members: list[Thread]) -> None
 def run_on_all(function: Any, arguments: int) -> None:
     """Call a function of one address on as many threads as torch uses, and wait for all of them.
 
-    Between two operations torch's threads wait by spinning, for milliseconds, and any others would have to
-    share the cores with them. So the work is given to those very threads, where they can be had.
+    Between two operations torch's threads spin for milliseconds, so other threads would have to share the
+    cores with them. The work therefore runs on torch's own threads where they are accessible.
 
     Parameters
     ----------
     function
-        Of ctypes; it does its share, whichever other threads are there.
+        A ctypes function that takes its share of the work, however many threads there are.
     arguments
         An address.
     """
@@ -149,10 +149,10 @@ def run_on_all(function: Any, arguments: int) -> None:
 
 @functools.cache
 def _openmp() -> Callable[..., None] | None:
-    """What compiled code begins a parallel region of OpenMP with, of the library that torch is bound to.
+    """Find the function that starts a parallel region in the OpenMP library that torch uses.
 
-    It is what GCC's programs call, and other libraries of OpenMP for Linux have it too; elsewhere there is
-    none.
+    Programs compiled by GCC call this function, and the other OpenMP libraries on Linux have it too.
+    Elsewhere there is none.
     """
     try:
         library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
@@ -169,19 +169,19 @@ def _team(threads: int) -> ThreadTeam:
     return ThreadTeam(threads)
 
 
-# Voxels that are worth a thread of their own: some milliseconds of copying.
+# Voxels that justify another thread: some milliseconds of copying.
 _SHARE = 2**21
 
 
 def copy_into(target: npt.NDArray[Any], values: npt.ArrayLike) -> None:
-    """Do ``target[...] = values``; what the target's type cannot hold becomes infinite, as in `to_float32`.
+    """Do ``target[...] = values`` on several threads; values too large for the target's type become infinite.
 
     Parameters
     ----------
     target
-        Where to.
+        Array to write into.
     values
-        Of a shape that can be broadcast to the target's.
+        Values, broadcast to the target's shape.
     """
     threads = min(torch.get_num_threads(), target.size // _SHARE)
     if threads < 2:

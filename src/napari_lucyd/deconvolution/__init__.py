@@ -1,4 +1,4 @@
-"""Deconvolution: arrays in, results out, tile by tile."""
+"""Deconvolution of arrays, tile by tile."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_lucyd.deconvolution.statistics.scaling import Statistics
     from napari_lucyd.errors import Cancelled, DeconvolutionError, OutOfMemory
 
-# Loaded when used: naming axes and catching errors needs no torch.
+# Imported on first use, so that naming axes and catching errors does not import torch.
 _HOMES = {
     "Axes": "deconvolution.image.axes",
     "CLASSICAL_METHODS": "deconvolution.classical.methods",

@@ -1,17 +1,17 @@
-"""The arguments of a run, checked one by one; errors say what came, what was expected and what to do."""
+"""Checks of a run's arguments; each error states the value, what is expected and what to do."""
 
 from __future__ import annotations
 
 import math
-import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from napari_lucyd.deconvolution.image.axes import Axes
+from napari_lucyd import checks
+from napari_lucyd.deconvolution.image.axes import SPATIAL, Axes
 from napari_lucyd.deconvolution.preprocessing.preparation import NOTHING, Preparation
 from napari_lucyd.deconvolution.result import OUTPUTS
 from napari_lucyd.deconvolution.statistics.scaling import Statistics
@@ -23,183 +23,188 @@ from napari_lucyd.models.normalization import Normalization
 from napari_lucyd.networks.network import Network
 from napari_lucyd.spans import Span, ceil_to
 
+# Ratio of the steps of a voxel that no microscope exceeds: more means different units.
+_LARGEST_RATIO = 1000
+_SMALLEST_STEP = 1e-12
+# In voxels; far beyond any receptive field.
+_LARGEST_HALO = 1000
+
 
 def check_tile_shape(
-    tile_shape: Sequence[int], spans: Sequence[Span], resampled: bool, multiple: int
+    tile_shape: Any, spans: Sequence[Span], resampled: bool, multiple: int
 ) -> tuple[int, ...]:
-    """The tile shape that fits a wish: multiples where the network wants them, no larger than the region."""
-    try:
-        sizes = tuple(operator.index(size) for size in tile_shape)
-    except TypeError:
-        raise TypeError(f"tile_shape is {tile_shape!r}; whole numbers are needed, one an axis.") from None
+    """Return a valid tile shape: multiples of what the network needs, no larger than the region."""
+    expected = f"{len(spans)} integers of at least 1, for {', '.join(SPATIAL[-len(spans) :])}"
+    sizes = [
+        checks.integer("tile_shape", size, least=1)
+        for size in checks.items("tile_shape", tile_shape, expected)
+    ]
     if len(sizes) == 2 and len(spans) == 3 and spans[0].size == 1:
-        sizes = (1, *sizes)
+        sizes = [1, *sizes]
+    if len(sizes) != len(spans):
+        raise ValueError(f"tile_shape is {checks.shown(tile_shape)}; give {expected}.")
     fitted = fit_tile_shape(sizes, [span.size for span in spans], multiple)
-    # Resampled planes need not be multiples: what counts are those of the network's grid.
-    return (min(int(sizes[0]), spans[0].size), *fitted[1:]) if resampled else fitted
+    # With resampling, only the planes of the network's grid must be multiples.
+    return (min(sizes[0], spans[0].size), *fitted[1:]) if resampled else fitted
 
 
-def check_outputs(outputs: Sequence[str], parts: Sequence[str] = OUTPUTS, of: str = "") -> tuple[str, ...]:
-    """The parts wanted, in the order in which they are listed.
+def check_outputs(outputs: Any, parts: Sequence[str] = OUTPUTS, of: str = "") -> tuple[str, ...]:
+    """Return the requested parts in their standard order.
 
     Parameters
     ----------
     outputs
-        As the user gave them.
+        Value of the argument.
     parts
-        What there is.
+        Available parts.
     of
-        Whose they are, for the error: ``" of RLN"``.
+        Owner of the parts, for the error: ``" of RLN"``.
     """
-    names = (outputs,) if isinstance(outputs, str) else tuple(outputs)
-    if not names or any(name not in parts for name in names):
-        raise ValueError(
-            f"outputs{of} is {outputs!r}; it can hold {', '.join(map(repr, parts))}, at least one of them."
-        )
+    expected = f"at least one of {', '.join(map(repr, parts))}"
+    names = (outputs,) if isinstance(outputs, str) else checks.items("outputs", outputs, expected)
+    if not names or any(not isinstance(name, str) or name not in parts for name in names):
+        raise ValueError(f"outputs{of} is {checks.shown(outputs)}; give {expected}.")
     return tuple(name for name in OUTPUTS if name in names)
 
 
-def check_flips(flips: Any, outputs: Sequence[str] | None) -> bool:
-    """Whether the output is a mean over mirror images; an error where other parts are asked for with it."""
-    if not isinstance(flips, bool | np.bool_):
-        raise TypeError(f"flips is {flips!r}; it can be True or False.")
-    names = (outputs,) if isinstance(outputs, str) else tuple(outputs or ("output",))
-    others = [name for name in names if name != "output"]
-    if flips and others:
+def check_flips(flips: Any, outputs: Any) -> bool:
+    """Return ``flips`` as a bool; refuse it together with parts other than the output."""
+    wanted = checks.flag("flips", flips)
+    others = [] if outputs is None else [name for name in check_outputs(outputs) if name != "output"]
+    if wanted and others:
         raise ValueError(
-            f"With flips there is an output only, for it is a mean of which {', '.join(others)} are no part. "
-            "Leave that out of outputs, or do without flips."
+            f"flips=True averages the output only, so {', '.join(others)} cannot be returned. Remove them "
+            "from outputs, or set flips=False."
         )
-    return bool(flips)
+    return wanted
 
 
-def check_precision(precision: Any) -> str:
-    """The type that a network is computed in, if it can be."""
-    if precision not in ("float32", "float16"):
-        raise ValueError(f"precision is {precision!r}; it can be 'float32' or 'float16'.")
-    return str(precision)
-
-
-def check_voxel_size(voxel_size: Sequence[float] | None, axes: Axes) -> tuple[float, ...] | None:
-    """The steps along the axes that the model takes at once."""
+def check_voxel_size(voxel_size: Any, axes: Axes) -> tuple[float, ...] | None:
+    """Return the steps along the spatial axes of the model."""
     if voxel_size is None:
         return None
-    try:
-        steps = tuple(float(step) for step in voxel_size)
-    except TypeError:
-        raise TypeError(f"voxel_size is {voxel_size!r}; numbers are needed, one an axis.") from None
-    if not all(0 < step < float("inf") for step in steps):
-        raise ValueError(f"voxel_size is {tuple(voxel_size)}; every step has to be a positive number.")
-    count = axes.dimension
-    if len(steps) == 2 and count == 3 and axes.size("Z") == 1:
-        return (steps[0], *steps)  # the step along an axis of one plane plays no part
-    if len(steps) < count:
+    letters = ", ".join(axes.letters)
+    expected = f"{axes.dimension} positive numbers, the steps along {letters} in one unit"
+    given = checks.items("voxel_size", voxel_size, expected)
+    steps = tuple(checks.number("voxel_size", step, expected, lambda size: size > 0) for step in given)
+    if len(steps) == 2 and axes.dimension == 3 and axes.size("Z") == 1:
+        steps = (steps[0], *steps)  # the step of a single plane has no effect
+    if len(steps) < axes.dimension:
+        raise ValueError(f"voxel_size is {checks.shown(voxel_size)}; give {expected}.")
+    steps = steps[-axes.dimension :]
+    if max(steps) > _LARGEST_RATIO * min(steps):
         raise ValueError(
-            f"voxel_size is {steps}; {count} steps are needed, one for each of {', '.join('ZYX'[-count:])}."
+            f"voxel_size is {checks.shown(voxel_size)}: one step is over {_LARGEST_RATIO} times another. "
+            "Give all steps in one unit."
         )
-    return steps[-count:]
+    if not all(_SMALLEST_STEP <= step <= 1 / _SMALLEST_STEP for step in steps):
+        raise ValueError(f"voxel_size is {checks.shown(voxel_size)}; give steps in µm or nm, for instance.")
+    return steps
 
 
-def check_halo(halo: int | None, network: Network, warnings: list[str]) -> int:
-    """The margin in voxels, a multiple of what the network needs; a warning where it is too small."""
+def check_isotropic(isotropic: Any) -> bool | None:
+    """Return ``isotropic`` as a bool or None."""
+    return None if isotropic is None else checks.flag("isotropic", isotropic)
+
+
+def check_halo(halo: Any, network: Network, warnings: list[str]) -> int:
+    """Return the margin, a multiple of what the network needs; warn if it is too small."""
     field = network.receptive_field
     if halo is None:
         return ceil_to(field, network.multiple)
-    try:
-        wanted = operator.index(halo)
-    except TypeError:
-        raise TypeError(f"halo is {halo!r}; a whole number of voxels is needed.") from None
-    if wanted < 0:
-        raise ValueError(f"halo is {wanted}; it cannot be negative.")
+    wanted = checks.integer("halo", halo, least=0)
+    if wanted > _LARGEST_HALO:
+        raise ValueError(
+            f"halo is {wanted}; give at most {_LARGEST_HALO} voxels. More than the receptive field, "
+            f"{field}, has no effect."
+        )
     if wanted < field:
         warnings.append(
-            f"A halo of {wanted} voxels is smaller than the network's receptive field of {field}: seams and "
-            "frames may "
-            "show."
+            f"The halo of {wanted} voxels is smaller than the network's receptive field of {field}. Seams "
+            "may show."
         )
     return ceil_to(wanted, network.multiple)
 
 
 def check_region(region: Any, axes: Axes) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
-    """The spans along the leading axes and along (Z, Y, X) or (Y, X)."""
-    letters = "ZYX"[-axes.dimension :]
-    spans = {name: Span(0, axes.size(name)) for name in (*axes.leading, *letters)}
+    """Return the spans of the region along the leading axes, and along (Z, Y, X) or (Y, X)."""
+    spans = {name: Span(0, axes.size(name)) for name in (*axes.leading, *axes.letters)}
     if region is not None:
-        if isinstance(region, slice) or not isinstance(region, Iterable):
-            raise TypeError(f"region is {region!r}; slices are needed, one an axis, in a tuple.")
-        slices = tuple(region)
-        if len(slices) == len(axes.names):
-            named = axes.names
-        elif len(slices) == len(axes.spatial):
-            named = axes.spatial
-        elif len(slices) == len(letters):
-            named = letters
-        else:
-            raise ValueError(
-                f"region has {len(slices)} entries; it needs one slice for each spatial axis "
-                f"({axes.spatial}) or for "
-                f"each axis ({axes.names})."
-            )
+        expected = (
+            f"a tuple with one slice for each axis ({axes.names}), or for each spatial axis ({axes.spatial})"
+        )
+        slices = checks.items("region", region, expected)
+        named = next(
+            (names for names in (axes.names, axes.spatial, axes.letters) if len(names) == len(slices)), None
+        )
+        if named is None:
+            raise ValueError(f"region has {len(slices)} entries; give {expected}.")
         for name, part in zip(named, slices, strict=True):
             spans[name] = _check_slice(part, name, axes.size(name))
-    return tuple(spans[name] for name in axes.leading), tuple(spans[name] for name in letters)
+    return tuple(spans[name] for name in axes.leading), tuple(spans[name] for name in axes.letters)
 
 
-def _check_slice(part: slice | int, name: str, size: int) -> Span:
+def _check_slice(part: Any, name: str, size: int) -> Span:
     if not isinstance(part, slice):
-        number = operator.index(part)
-        number += size if number < 0 else 0
-        part = slice(number, number + 1)
-    start, stop, step = part.indices(size)
+        number = checks.integer(f"region along {name}", part)
+        if not -size <= number < size:
+            raise ValueError(f"region along {name} is {number}; give an index from {-size} to {size - 1}.")
+        return Span(number % size, number % size + 1)
+    try:
+        start, stop, step = part.indices(size)
+    except (TypeError, ValueError):
+        raise TypeError(f"region along {name} is {checks.shown(part)}; give a slice of integers.") from None
     if step != 1 or start >= stop:
         raise ValueError(
-            f"The region along {name} is {part}; of {size} voxels it takes none, or it skips some."
+            f"region along {name} is {checks.shown(part)}; give a slice of one or more of the {size} "
+            "voxels, without a step."
         )
     return Span(start, stop)
 
 
-def check_statistics(statistics: Statistics, choices: RunArguments) -> None:
-    """Refuse statistics that were taken otherwise than the run asks for."""
+def check_statistics(statistics: Any, choices: RunArguments) -> None:
+    """Refuse statistics that were measured with other settings than the run's."""
+    if not isinstance(statistics, Statistics):
+        raise TypeError(f"statistics is {checks.shown(statistics)}; give the result of Job.measure().")
     if statistics.normalization != choices.normalization:
         raise ValueError(
-            f"The statistics were taken for {statistics.normalization}, but this run asks for "
-            f"{choices.normalization}; measure again."
+            f"The statistics were measured for {statistics.normalization}, but this run uses "
+            f"{choices.normalization}. Measure them again."
         )
     if statistics.prepared.wish != choices.preparation:
         raise ValueError(
-            f"The statistics were taken for {statistics.prepared.wish}, but this run asks for "
-            f"{choices.preparation}; measure again."
+            f"The statistics were measured for {statistics.prepared.wish}, but this run uses "
+            f"{choices.preparation}. Measure them again."
         )
     axes = choices.axes
     for lead in product(*(range(*span) for span in choices.lead_spans)):
         try:
-            statistics.group(dict(zip(axes.leading, lead, strict=True)))
+            statistics.group(axes.lead_index(lead))
         except KeyError:
             raise ValueError(
-                f"The statistics hold one set of numbers for each index along {statistics.separate!r}, but "
-                f"not for the volume {lead} along {axes.leading!r}; pass the whole input, and what is wanted "
-                "of it as region with a slice for each axis."
+                f"The statistics were measured separately along {statistics.separate!r}, but not for the "
+                f"volume {lead} along {axes.leading!r}. Pass the whole input, and select a part with region."
             ) from None
     if statistics.separate != choices.separate:
         raise ValueError(
-            f"The statistics were taken with separate={statistics.separate!r}, but this run asks for "
-            f"{choices.separate!r}; measure again."
+            f"The statistics were measured with separate={statistics.separate!r}, but this run uses "
+            f"{choices.separate!r}. Measure them again."
         )
 
 
 def voxel_warnings(steps: tuple[float, ...] | None, resampled: bool, axes: Axes) -> list[str]:
-    """Say where the voxels are not such as the models are trained on."""
+    """Warn where the voxel shape differs from that of the training data."""
     if steps is None:
         return []
     found = []
     y, x = steps[-2:]
     if not 1 / TOLERANCE <= y / x <= TOLERANCE:
-        found.append(f"The steps along Y ({y:g}) and X ({x:g}) differ; the models are trained on equal ones.")
+        found.append(f"The voxel size differs along Y ({y:g}) and X ({x:g}); the models need equal sizes.")
     if len(steps) == 3 and axes.size("Z") > 1 and not resampled:
         factor = steps[0] / (y * x) ** 0.5
         if not 1 / TOLERANCE <= factor <= TOLERANCE:
             found.append(
-                f"The Z step is {factor:.3g} times the lateral one and resampling is off; the models are "
+                f"The Z step is {factor:.3g} times the lateral one and resampling is off. The models were "
                 "trained on isotropic voxels."
             )
     return found
@@ -207,34 +212,34 @@ def voxel_warnings(steps: tuple[float, ...] | None, resampled: bool, axes: Axes)
 
 @dataclass(frozen=True)
 class RunArguments:
-    """The arguments of a run after they were checked.
+    """The checked arguments of a run.
 
     Attributes
     ----------
     axes
-        Of the input.
+        Axes of the input.
     geometry
-        How tiles become blocks.
+        Rule that turns tiles into blocks.
     outputs
-        Names of the parts wanted.
+        Names of the requested parts.
     normalization, separate
-        How intensities are scaled, and along which leading axes by themselves.
+        Scaling of intensities, and the leading axes along which it is separate.
     voxel_size
-        (Z, Y, X) or (Y, X), or None.
+        Steps along (Z, Y, X) or (Y, X), or None.
     lead_spans, spans
-        The region along the leading axes, and along (Z, Y, X) or (Y, X).
+        Region along the leading axes, and along (Z, Y, X) or (Y, X).
     region_given
-        Whether it was asked for, or is everything.
+        True if the user gave a region.
     tile_shape_given
-        Whether it was asked for, or chosen.
+        True if the user gave a tile shape.
     flips
-        Whether the output is the mean over all mirror images.
+        True if the output is the mean over all mirror images.
     precision
-        ``"float32"``, or ``"float16"`` where that does no harm.
+        ``"float32"``, or ``"float16"`` where the model allows it.
     preparation
-        What is done to the image before the method.
+        Steps applied to the image before the method.
     allocate
-        Makes the arrays that results are written into; None for numpy arrays.
+        Function that makes the result arrays; None for numpy arrays.
     """
 
     axes: Axes
@@ -255,35 +260,43 @@ class RunArguments:
     @property
     def letters(self) -> str:
         """Names of the axes of one volume: ``"ZYX"`` or ``"YX"``."""
-        return "ZYX"[-self.axes.dimension :]
+        return self.axes.letters
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """Of the result arrays: the region's, with the axes of the input."""
+        """Shape of the result arrays: the region's, with the axes of the input."""
         sizes = {name: span.size for name, span in zip(self.axes.leading, self.lead_spans, strict=True)}
         sizes |= {name: span.size for name, span in zip(self.letters, self.spans, strict=True)}
         return tuple(sizes[name] for name in self.axes.names)
 
     @property
     def result_bytes(self) -> int:
-        """What the results take in memory."""
+        """Bytes of memory for the results."""
         return 0 if self.allocate else 4 * math.prod(self.output_shape) * len(self.outputs)
 
     @property
     def volumes(self) -> int:
-        """How many volumes are deconvolved."""
+        """Number of volumes to deconvolve."""
         return math.prod(span.size for span in self.lead_spans)
 
     def make_arrays(self) -> dict[str, Any]:
-        """What the results are written into, one array a part; numpy's hold whatever was in memory."""
+        """Make one result array for each part; numpy arrays are not initialised."""
         make = self.allocate or (lambda _, shape: np.empty(shape, dtype=np.float32))
         try:
-            return {name: make(name, self.output_shape) for name in self.outputs}
+            arrays = {name: make(name, self.output_shape) for name in self.outputs}
         except MemoryError as error:
-            raise OutOfMemory(f"The results do not fit into memory: {error}") from None
+            raise OutOfMemory(f"The results do not fit in memory: {error}") from None
+        for array in arrays.values():
+            shape = getattr(array, "shape", None)
+            if shape != self.output_shape:
+                raise ValueError(
+                    f"allocate returned {checks.shown(array)} of shape {shape}; return an array of shape "
+                    f"{self.output_shape}."
+                )
+        return arrays
 
     def where(self, lead: tuple[int, ...], tile: Tile) -> tuple[slice, ...]:
-        """Where a tile of a volume lies in the result arrays."""
+        """Return the slices of a tile of a volume in the result arrays."""
         at = {}
         for name, number, span in zip(self.axes.leading, lead, self.lead_spans, strict=True):
             at[name] = slice(number - span.start, number - span.start + 1)
@@ -292,6 +305,5 @@ class RunArguments:
         return tuple(at[name] for name in self.axes.names)
 
     def label(self, lead: tuple[int, ...]) -> str:
-        """A volume in words: ``"T 3, C 0"``."""
-        numbers = zip(self.axes.leading, lead, strict=True)
-        return ", ".join(f"{name} {number}" for name, number in numbers) or "the image"
+        """Name a volume: ``"T 3, C 0"``."""
+        return self.axes.label(lead)

@@ -1,4 +1,4 @@
-"""From a tile to the network's input, and from the network's output to what is shown."""
+"""Reading of blocks: continued by reflection, with NaNs filled, and resampled."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from napari_lucyd.spans import Span
 
 
 class Filled(NamedTuple):
-    """A part of a volume, float32, in units of the image; ``missing`` is where it is NaN (None: nowhere)."""
+    """A part of a volume, float32, in units of the image; ``missing`` marks its NaNs (None without any)."""
 
     values: npt.NDArray[np.float32]
     missing: npt.NDArray[np.bool_] | None
 
 
 def read_filled(source: Source, lead: Sequence[int], spans: Sequence[Span], group: Group) -> Filled:
-    """A part of a volume on its own grid, its NaNs filled from what is around them."""
+    """Read a part of a volume on its own grid, and fill its NaNs from their surroundings."""
     values = source.read(lead, spans)
     return _filled(values, group) if group.nan_voxels else Filled(to_float32(values), None)
 
@@ -44,20 +44,20 @@ def read_block(
     group: Group,
     out: npt.NDArray[np.float32],
 ) -> npt.NDArray[np.bool_] | None:
-    """Read what a tile needs of one volume, continue it by reflection, fill its NaNs and resample it.
+    """Read the block of a tile: continue it by reflection, fill its NaNs and resample it.
 
     Parameters
     ----------
     out
-        Takes the block, (Z, Y, X) or (Y, X), in units of the image, on the network's grid.
+        Array for the block, (Z, Y, X) or (Y, X), in units of the image, on the network's grid.
 
     Returns
     -------
     numpy.ndarray or None
-        Which voxels of the tile are NaN in the source; None: none.
+        Mask of the tile's voxels that are NaN in the source; None if there are none.
     """
     block = geometry.block(tile)
-    # What the reflection repeats lies within the block but for tiny ones: then more is read.
+    # The reflected voxels lie within the block, except for tiny blocks, which need more.
     whole = [_with_reflected(span, size) for span, size in zip(block, geometry.shape, strict=True)]
     inner = [
         Span(max(0, span.start), min(n, span.stop)) for span, n in zip(whole, geometry.shape, strict=True)
@@ -68,7 +68,7 @@ def read_block(
         inner[0] = Span(int(planes[0]), int(planes[-1]) + 1)
         whole[0] = block[0]
     spans = inner
-    if group.nan_voxels:  # the fill looks beyond the block, so that it is the same in every block
+    if group.nan_voxels:  # filling uses a margin, so that the result is the same in every block
         spans = [
             Span(max(0, span.start - MARGIN), min(size, span.stop + MARGIN))
             for span, size in zip(inner, geometry.shape, strict=True)
@@ -92,7 +92,7 @@ def read_block(
 
 
 def _with_reflected(span: Span, size: int) -> Span:
-    """A span with all that its continuation by reflection repeats."""
+    """Extend a span by the voxels that its reflection repeats."""
     indices = reflected(span, size)
     return Span(min(span.start, int(indices.min())), max(span.stop, int(indices.max()) + 1))
 
@@ -102,12 +102,12 @@ def _within(spans: Sequence[Span], outer: Sequence[Span]) -> tuple[slice, ...]:
 
 
 def _reflect(values: npt.NDArray[np.float32], span: Span, known: Span, size: int) -> None:
-    """Continue the planes ``known`` to both ends of ``span``, in place: borders are small, blocks are not."""
+    """Continue the planes ``known`` to both ends of ``span`` by reflection, in place."""
     for beyond in (Span(span.start, known.start), Span(known.stop, span.stop)):
         if beyond.size:
             indices = reflected(beyond, size) - span.start
             place = values[beyond.start - span.start : beyond.stop - span.start]
-            if beyond.size > 1 and (np.diff(indices) == -1).all():  # but for tiny volumes
+            if beyond.size > 1 and (np.diff(indices) == -1).all():  # except in tiny volumes
                 last = int(indices[-1])
                 copy_into(place, values[last : int(indices[0]) + 1][::-1])
             else:

@@ -1,4 +1,4 @@
-"""The record of a run: plain JSON from which it can be repeated."""
+"""The recipe: a record of a run in plain JSON, from which it can be repeated."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from napari_lucyd.deconvolution.statistics.scaling import Statistics
 
 
 def software_version() -> str:
-    """Of this package; ``"unknown"`` where it is used without having been installed."""
+    """Return the version of this package; ``"unknown"`` if it is not installed."""
     try:
         return metadata.version("napari-lucyd")
     except metadata.PackageNotFoundError:
@@ -37,14 +37,14 @@ def write_recipe(
     complete: bool,
     warnings: Sequence[str],
 ) -> dict[str, Any]:
-    """Put down a run.
+    """Write the recipe of a network's run.
 
-    ``normalization`` has lists ``lo`` and ``s`` with one entry for each of ``groups``, the indices along
-    the axes ``separate`` ([{}] if all volumes are scaled together). ``g`` and ``o`` are the gain and offset
-    of LUCYD's last batch norm. With these,
+    ``normalization`` holds lists ``lo`` and ``s`` with one entry for each of ``groups``: the indices along
+    the axes ``separate`` ([{}] if all volumes share one scaling). ``g`` and ``o`` are the gain and offset of
+    LUCYD's last batch norm. With these,
     output = lo + s · max(0, (image - lo + correction_mask) / s · update_term + o),
     up to ``identity_deviation`` as a share of the range. Other networks, and means over flips, have none of
-    the three.
+    these three.
     """
     groups = statistics.groups if statistics is not None else ()
     gain = None if choices.flips else model.network.output_gain()
@@ -73,7 +73,7 @@ def write_recipe(
         **_preparation(choices, statistics),
         **_setting(choices, device, dtype),
         "complete": complete,
-        "warnings": list(warnings),
+        "warnings": [str(text) for text in warnings],
     }
 
 
@@ -88,11 +88,11 @@ def write_classical_recipe(
     complete: bool,
     warnings: Sequence[str],
 ) -> dict[str, Any]:
-    """Put down a run of a classical method.
+    """Write the recipe of a classical method's run.
 
-    ``method`` has its name and numbers; ``psf`` the shape and the SHA-256 of the PSF as it was given
-    (little-endian float32, C order). ``separate`` names the leading axes whose entries are looked at each by
-    itself for being constant. ``found`` is what the run found out; it goes into ``method`` too.
+    ``method`` holds the method's name and numbers, and the findings of the run (``found``). ``psf`` holds the
+    shape and the SHA-256 of the given PSF (little-endian float32, C order). ``separate`` names the leading
+    axes along which constant images are detected separately.
     """
     return {
         "software": "napari-lucyd",
@@ -104,16 +104,16 @@ def write_classical_recipe(
         **_preparation(choices, statistics),
         **_setting(choices, device, dtype),
         "complete": complete,
-        "warnings": list(warnings),
+        "warnings": [str(text) for text in warnings],
     }
 
 
 def _preparation(choices: RunArguments, statistics: Statistics | None) -> dict[str, Any]:
-    """What was done to the image beforehand, with the numbers found, and whether flips were averaged.
+    """Record the preparation of the image with its measured numbers, and the average over flips.
 
-    ``sigma`` of the prefilter, in voxels of Y and X, and the estimated ``noise`` as a share of the contrast
-    have one entry for each group of volumes that are scaled alike. ``size`` of the background is along
-    (Z,) Y, X, in voxels; ``range`` its lowest and highest value in all volumes.
+    ``sigma`` of the prefilter (in voxels of Y and X) and the estimated ``noise`` (as a share of the contrast)
+    have one entry for each group of volumes with equal scaling. ``size`` of the background is along (Z,) Y,
+    X, in voxels; ``range`` is its lowest and highest value in all volumes.
     """
     wish = choices.preparation
     prefilter: dict[str, Any] | None = None
@@ -134,10 +134,10 @@ def _preparation(choices: RunArguments, statistics: Statistics | None) -> dict[s
 
 
 def _setting(choices: RunArguments, device: Device, dtype: np.dtype[Any]) -> dict[str, Any]:
-    """What any method's recipe says of where it ran and on what."""
-    spans = dict(zip(choices.axes.leading, choices.lead_spans, strict=True))
-    spans |= dict(zip(choices.letters, choices.spans, strict=True))
-    region = [list(spans[name]) for name in choices.axes.names] if choices.region_given else None
+    """Record input, device and software versions, as for every method."""
+    axes = choices.axes
+    spans = dict(zip(axes.leading + axes.letters, choices.lead_spans + choices.spans, strict=True))
+    region = [list(spans[name]) for name in axes.names] if choices.region_given else None
     return {
         "device": {"torch": device.torch, "name": device.name, "reason": device.reason},
         "threads": torch.get_num_threads(),
@@ -154,7 +154,7 @@ def _setting(choices: RunArguments, device: Device, dtype: np.dtype[Any]) -> dic
 
 
 def options_from_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Keyword arguments that make `deconvolve` repeat a run.
+    """Return the keyword arguments with which `deconvolve` repeats a run.
 
     Parameters
     ----------
@@ -164,13 +164,13 @@ def options_from_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``deconvolve(volume, model_from_recipe(recipe), **options)`` does the same run again; after a run
-        with a classical method ``deconvolve(volume, method_from_recipe(recipe, psf), **options)``.
+        ``deconvolve(volume, model_from_recipe(recipe), **options)`` repeats a run of a network, and
+        ``deconvolve(volume, method_from_recipe(recipe, psf), **options)`` one of a classical method.
 
     Raises
     ------
     ValueError
-        If it is not a recipe; the message names what is missing.
+        If it is not a recipe; the message names the missing entries.
     """
     common = ("device", "axes", "outputs", "region", "voxel_size")
     if "method" in recipe:
@@ -185,32 +185,32 @@ def options_from_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
         "normalization": {name: normalization[name] for name in ("method", "low", "high", "pedestal")},
         "isotropic": recipe["resampling"] is not None,
         "separate": normalization["separate"],
-        # Recipes from before there was a choice have none of it.
+        # Older recipes lack this option.
         "precision": recipe.get("precision", "float32"),
     }
 
 
 def model_from_recipe(recipe: Mapping[str, Any], file: str | Path | None = None) -> Any:
-    """The model that a recipe tells of.
+    """Load the model of a recipe.
 
     Parameters
     ----------
     recipe
-        ``Result.recipe`` of a run of a network, also after a round trip through JSON.
+        ``Result.recipe`` of a network's run, also after a round trip through JSON.
     file
-        Where the model is, if it was loaded from a file: a recipe holds only its name and SHA-256.
+        File of the model, unless it is a shipped one: a recipe holds only name and SHA-256.
 
     Returns
     -------
     Model
-        As from `napari_lucyd.load_model`.
+        The model, as from `napari_lucyd.load_model`.
 
     Raises
     ------
     FileNotFoundError
-        If no such model is shipped, and no file given.
+        If no shipped model has this name and no file is given.
     ValueError
-        If the recipe is not of a network, or the model has other weights.
+        If the recipe is not that of a network, or the weights differ.
 
     Examples
     --------
@@ -225,8 +225,8 @@ def model_from_recipe(recipe: Mapping[str, Any], file: str | Path | None = None)
     model = load_model(recipe["model"] if file is None else file)
     if model.sha256 != recipe["sha256"]:
         raise ValueError(
-            f"The model {model.name} is not the one that was used: the recipe's has the SHA-256 "
-            f"{recipe['sha256'][:12]}…, this one {model.sha256[:12]}… Give the file that was used."
+            f"The model {model.name} is not that of the recipe: its SHA-256 is {model.sha256[:12]}…, but the "
+            f"recipe has {recipe['sha256']!s:.12}…. Give the file that was used."
         )
     return model
 
@@ -234,7 +234,7 @@ def model_from_recipe(recipe: Mapping[str, Any], file: str | Path | None = None)
 def _refuse_missing(recipe: Mapping[str, Any], names: Sequence[str]) -> None:
     missing = [name for name in names if name not in recipe]
     if missing:
-        raise ValueError(f"This is not a recipe of a deconvolution: it has no {', '.join(missing)}.")
+        raise ValueError(f"This is not the recipe of a deconvolution: it has no {', '.join(missing)}.")
 
 
 def _common_options(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def _common_options(recipe: Mapping[str, Any]) -> dict[str, Any]:
         "voxel_size": None if recipe["voxel_size"] is None else tuple(recipe["voxel_size"]),
         "outputs": tuple(recipe["outputs"]),
         "axes": recipe["axes"],
-        # Recipes from before these were options have none of them.
+        # Older recipes lack these options.
         "prefilter": (recipe.get("prefilter") or {}).get("wish"),
         "subtract_background": (recipe.get("subtract_background") or {}).get("wish"),
         "flips": recipe.get("flips", False),

@@ -1,4 +1,4 @@
-"""What a run reports and returns."""
+"""The progress and the result of a run."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 
 class Progress(NamedTuple):
-    """One finished tile, or one iteration of a classical method.
+    """The progress of a run after a tile, or after an iteration of a classical method.
 
-    ``done`` of ``total`` steps (the total grows where tiles had to be cut for want of memory, and shrinks
-    where a method settles before its last iteration); ``seconds_left`` to the end, None while unknown;
-    ``message`` for a status line; ``region`` of the result arrays that is finished with this step, one slice
-    for each of their axes: slices of no voxels until a volume's last iteration.
+    ``done`` of ``total`` steps are finished. The total grows if tiles are halved because memory ran out, and
+    shrinks if a method stops before its last iteration. ``seconds_left`` is None while unknown. ``message``
+    is for a status line. ``region`` holds a slice for each axis of the result arrays: the part finished with
+    this step, which is empty until a volume's last iteration.
     """
 
     done: int
@@ -27,29 +27,29 @@ class Progress(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """What `deconvolve` returns: float32 arrays of the input's shape (or the region's).
+    """The result of `deconvolve`: float32 arrays of the input's shape (or the region's).
 
     Attributes
     ----------
     output
         The deconvolved image x', in units of the input.
     correction_mask
-        What a network added before the update, in units of the input; around 0.
+        Intensity that the network added before the update, in units of the input; around 0.
     update_term
-        The factor of the Richardson-Lucy update; around 1.
+        Factor of the Richardson-Lucy update; around 1.
     intermediate
         Image plus correction mask, in units of the input.
     recipe
-        Plain JSON: everything that is needed to repeat the run.
+        Everything needed to repeat the run, as plain JSON data.
     warnings
-        In words, what a person should know about this run.
+        Messages for the user about this run.
 
     Notes
     -----
-    What was not asked for, and what a method does not have, is None. For LUCYD, with lo, s and o of the
-    recipe, output = lo + s · max(0, (image - lo + correction_mask) / s · update_term + o); resampling along
-    Z, which interpolates each of the parts, makes this hold on the network's grid only. Where a background
-    was subtracted, or noise filtered, all this is of the image after that.
+    Parts that were not requested, or that the method lacks, are None. For LUCYD, with lo, s and o of the
+    recipe, output = lo + s · max(0, (image - lo + correction_mask) / s · update_term + o). Resampling along Z
+    interpolates each part, so the formula then holds on the network's grid only. After background subtraction
+    or a prefilter, ``image`` is the prepared image.
     """
 
     output: npt.NDArray[np.float32] | None
@@ -60,5 +60,5 @@ class Result:
     warnings: tuple[str, ...] = ()
 
 
-# All that any method may give, in the order in which it is listed.
+# All parts that a method may return, in standard order.
 OUTPUTS = ("output", "correction_mask", "update_term", "intermediate")

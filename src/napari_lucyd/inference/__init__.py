@@ -1,1 +1,1 @@
-"""The forward pass: a network made fast, one block of voxels at a time."""
+"""Fast forward passes of the networks, one block of voxels at a time."""

@@ -1,12 +1,11 @@
-"""One block through the network: where torch is called, its errors are understood, and Cancel is heard."""
+"""The forward pass of one block: calls torch, translates its errors, and obeys Cancel."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from itertools import product
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,12 +16,13 @@ from napari_lucyd.inference.fusion import fold
 from napari_lucyd.inference.half_precision import in_half_precision
 from napari_lucyd.inference.lucyd import cuda
 from napari_lucyd.inference.lucyd.cpu import CompiledLucyd, unsupported_reason
+from napari_lucyd.inference.lucyd.fused import FusedLucyd
 from napari_lucyd.networks.lucyd import LUCYD
 from napari_lucyd.networks.network import Network
 
 
 def compile_where_possible(network: Network, device: Device) -> Device:
-    """The device as one that runs the network by compiled kernels, if it can; others as they are."""
+    """Return the device with ``compiled`` set if compiled kernels can run the network on it."""
     if device.compiled or not isinstance(network, LUCYD):
         return device
     if device.kind not in ("cpu", "cuda") or (
@@ -33,19 +33,19 @@ def compile_where_possible(network: Network, device: Device) -> Device:
 
 
 def prepare(network: Network, device: Device, should_stop: Callable[[], bool] | None = None) -> Any:
-    """The network ready to be given to `run_network`; it asks ``should_stop`` before each of its layers.
+    """Prepare a network for `run_network`; it calls ``should_stop`` before each layer.
 
     Parameters
     ----------
     network
-        In evaluation mode; it is copied.
+        Network in evaluation mode; a copy is used.
     device
-        Where it is to run, and whether by compiled kernels or in half precision.
+        Device to run on, which also selects compiled kernels or half precision.
 
     Raises
     ------
     Cancelled
-        When it is run and ``should_stop`` says so.
+        During the run, when ``should_stop`` returns True.
     """
     if device.compiled:
         assert isinstance(network, LUCYD)
@@ -70,21 +70,21 @@ def prepare(network: Network, device: Device, should_stop: Callable[[], bool] | 
 
 
 def run_network(network: Any, y: Tensor, inside: Sequence[slice] | None = None) -> Any:
-    """The one place where the network is called for a block.
+    """Run a prepared network on one block.
 
     Parameters
     ----------
     network
-        From `prepare`.
+        Result of `prepare`.
     y
-        (1, 1, [Z,] Y, X), float32, sizes that the network can take, on its device.
+        (1, 1, [Z,] Y, X), float32, on the network's device, with sizes that the network accepts.
     inside
-        The part of the block, along its spatial axes, that is wanted; all of it by default.
+        Part of the block to return, along its spatial axes; by default all of it.
 
     Returns
     -------
     NamedTuple
-        The network's parts, of what is wanted.
+        The network's outputs for that part.
 
     Raises
     ------
@@ -94,8 +94,8 @@ def run_network(network: Any, y: Tensor, inside: Sequence[slice] | None = None) 
         If torch reports any other error.
     """
     try:
-        with torch.inference_mode(), _full_precision(y):
-            if isinstance(network, (CompiledLucyd, cuda.CudaLucyd)):
+        with torch.inference_mode(), torch.autocast(y.device.type, enabled=False), _full_precision(y):
+            if isinstance(network, FusedLucyd):
                 return network(y, inside)
             parts = network(y)
             crop = (0, 0) if inside is None else (0, 0, *inside)
@@ -106,35 +106,8 @@ def run_network(network: Any, y: Tensor, inside: Sequence[slice] | None = None) 
         raise DeconvolutionError(f"torch could not run the network: {error}") from error
 
 
-class FlipMean(NamedTuple):
-    """What `run_flipped` gives: (1, 1, [Z,] Y, X)."""
-
-    output: Tensor
-
-
-def run_flipped(network: Any, y: Tensor, inside: Sequence[slice] | None = None) -> FlipMean:
-    """The mean of the outputs for all 2ⁿ mirror images along the n spatial axes, each mirrored back.
-
-    Only of the outputs: their mean is no product of a mean mask and a mean update term. Parameters and errors
-    are those of `run_network`.
-    """
-    sizes = y.shape[2:]
-    wanted = [slice(0, size) for size in sizes] if inside is None else list(inside)
-    total = y.new_zeros((1, 1, *(part.stop - part.start for part in wanted)))
-    choices = list(product((False, True), repeat=len(sizes)))
-    with torch.inference_mode():
-        for chosen in choices:
-            axes = [2 + axis for axis, flipped in enumerate(chosen) if flipped]
-            mirrored = [
-                slice(size - part.stop, size - part.start) if flipped else part
-                for size, part, flipped in zip(sizes, wanted, chosen, strict=True)
-            ]
-            total += run_network(network, y.flip(axes), mirrored).output.flip(axes)
-        return FlipMean(total / len(choices))
-
-
 def _full_precision(y: Tensor) -> AbstractContextManager[Any]:
-    # TensorFloat-32 keeps ten bits: results would differ between devices by a thousandth of the range.
+    # TensorFloat-32 keeps ten bits, so results would differ between devices by a thousandth of the range.
     if y.is_cuda:
         return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
     return nullcontext()

@@ -1,4 +1,4 @@
-"""The network made ready for inference: batch norms folded into their convolutions, on a copy."""
+"""Networks for inference: batch norms folded into their convolutions, on a copy."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _BATCH_NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def fold(network: Network) -> Network:
-    """A copy in which every batch norm behind a convolution is part of it, and every ReLU works in place.
+    """Copy a network, with batch norms folded into the convolutions before them and with in-place ReLUs.
 
-    Folded in float64 and rounded once: the authors' files have running variances of 1e20, with which float32
-    loses digits on the way. The network itself is left alone.
+    Folding is done in float64 and rounded once. The authors' files have running variances of 1e20, with which
+    float32 would lose digits. The network itself is not changed.
 
     Parameters
     ----------
     network
-        In evaluation mode.
+        Network in evaluation mode.
     """
     folded = copy.deepcopy(network).double().eval()
     _fold_children(folded)
@@ -74,16 +74,16 @@ def _fused(convolution: Any, norm: Any) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def folded_convolution(network: Network, place: str) -> tuple[Tensor, Tensor]:
-    """Weight and bias of one convolution, the batch norm behind it folded in: float32, on the processor.
+    """Return weight and bias of one convolution with its batch norm folded in: float32, on the processor.
 
-    A copy of the whole network, as `fold` makes it, takes far longer than to read all of its convolutions so.
+    Reading all convolutions in this way is far faster than copying the whole network as `fold` does.
 
     Parameters
     ----------
     network
-        In evaluation mode.
+        Network in evaluation mode.
     place
-        Of the convolution, which is followed by its batch norm in an `nn.Sequential`.
+        Name of the convolution, whose batch norm follows it in an `nn.Sequential`.
     """
     owner, _, index = place.rpartition(".")
     layers: Any = network.get_submodule(owner)

@@ -1,4 +1,4 @@
-"""LUCYD in half precision: which of its layers bear it, and how far that is from float32."""
+"""LUCYD in half precision, and its difference from float32."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from napari_lucyd.inference.fusion import fold
 from napari_lucyd.networks.lucyd import LUCYD
 
 HARMLESS = 2e-3
-"""Largest difference from float32, as a share of the range, that half precision may make."""
+"""Largest allowed difference from float32, as a share of the range."""
 
 
 def unsupported_reason(model: Any, device: Device) -> str:
-    """Why a model is not run in half precision on a device; empty where it is.
+    """Say why a model does not run in half precision on a device; return an empty text if it does.
 
     Parameters
     ----------
     model
-        Its card holds what `half_precision_error` found, if that was measured.
+        The model; its card holds the result of `half_precision_error` if that was measured.
     device
-        Only on CUDA is there anything to be gained.
+        The device; half precision is faster on CUDA only.
     """
     if device.kind != "cuda":
-        return "it gains time on CUDA devices only"
+        return "it is faster on CUDA devices only"
     if not isinstance(model.network, LUCYD):
-        return f"it is for LUCYD, and {model.name} is {model.network.title}"
+        return f"only LUCYD supports it, and {model.name} is {model.network.title}"
     error = model.card.get("metrics", {}).get("half_precision", {}).get("error")
     if error is None:
-        return f"what it does to {model.name} was not measured"
+        return f"its effect on {model.name} was not measured"
     if error > HARMLESS:
-        return f"it puts {model.name} off by {error:.1e} of the range, and {HARMLESS:g} is allowed"
+        return f"it changes {model.name} by {error:.1e} of the range, and {HARMLESS:g} is allowed"
     return ""
 
 
 class _To(nn.Module):
-    """A layer that changes nothing but the type."""
+    """A layer that changes only the data type."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
@@ -49,17 +49,18 @@ class _To(nn.Module):
 
 
 def in_half_precision(network: LUCYD) -> LUCYD:
-    """A folded copy that takes and gives float32, and computes in float16 what bears it.
+    """Make a folded copy that computes in float16 where that is safe; its input and output are float32.
 
-    Not so the quotient y / (FP + epsilon) and its convolution, whose folded weights are too small for float16
-    (`mixture` was off by a tenth of the range), nor the sums and the product that the results are.
+    The quotient y / (FP + epsilon) and its convolution stay in float32, because their folded weights are too
+    small for float16 (`mixture` was off by a tenth of the range). So do the sums and the product that form
+    the results.
 
     Parameters
     ----------
     network
         In evaluation mode.
     """
-    # torch's annotations know a layer's children as tensors or modules, never as the sequences that they are.
+    # torch types a layer's children as tensors or modules, not as the sequences that they are.
     half: Any = fold(network).half()
     half.rescale.float()
     division = half.division
@@ -70,7 +71,7 @@ def in_half_precision(network: LUCYD) -> LUCYD:
         encode.insert(0, _To(torch.float16))
     for decode in (half.correction_decode, half.backward_project):
         decode.append(_To(torch.float32))
-    # So cuDNN can use a GPU's units for float16.
+    # With this layout cuDNN uses the GPU's float16 units.
     layout = torch.channels_last_3d if network.config.dimension == 3 else torch.channels_last
     made: LUCYD = half.to(memory_format=layout)
     return made
@@ -78,9 +79,9 @@ def in_half_precision(network: LUCYD) -> LUCYD:
 
 @torch.inference_mode()
 def half_precision_error(network: LUCYD, y: Tensor) -> float:
-    """How far half precision is from float32: the largest difference, as a share of the range.
+    """Measure the largest difference of half precision from float32, as a share of the range.
 
-    That is the update term's own range, and the output's for the other parts, which are in its units.
+    For the update term that is its own range; for the other parts it is the output's, whose units they share.
 
     Parameters
     ----------

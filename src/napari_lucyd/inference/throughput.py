@@ -1,4 +1,4 @@
-"""How fast a device is, measured once."""
+"""The speed of a device, measured once."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from napari_lucyd.errors import BlockTooLarge
 from napari_lucyd.inference.forward import prepare, run_network
 from napari_lucyd.networks.network import Network
 
-# The block that is timed: half a second on two cores. A smaller one would be slower for each of its voxels.
+# Shape of the timed block: half a second on two cores. Smaller blocks take longer for each voxel.
 _SHAPES = {
     ("lucyd", 3): (64, 96, 96),
     ("lucyd", 2): (1024, 1024),
     ("rln", 3): (64, 96, 96),
     ("care", 3): (32, 48, 48),
 }
-# A GPU computes more at once: times as many voxels along each axis, and not the first block of that size, for
-# which it is asked for memory.
+# A GPU gets a block larger by this factor along each axis. A first block of that size is not timed, because
+# memory is allocated for it.
 _LARGER = 2
 
 _known: dict[tuple[Device, str, int, int], float] = {}
 
 
 def seconds_per_voxel(network: Network, device: Device) -> float:
-    """Seconds for one voxel of a block on a device; measured at the first call, then remembered.
+    """Measure the seconds for one voxel of a block on a device; later calls return the first result.
 
-    The time does not depend on the weights, so any network of this name and dimension answers for all.
+    The time does not depend on the weights, so one measurement holds for all networks of a name and
+    dimension.
     """
     key = (device, network.name, network.config.dimension, torch.get_num_threads())
     if key not in _known:
@@ -54,9 +55,9 @@ def _measure(network: Network, device: Device) -> float:
 
 
 def _timed(ready: Any, first: Sequence[int], shape: Sequence[int], target: torch.device) -> float:
-    """Seconds for each voxel of a block, after another: what the first call sets up does not count."""
-    run_network(ready, torch.rand((1, 1, *first), device=target))
-    block = torch.rand((1, 1, *shape), device=target)
+    """Time one voxel of a block, after a first block that triggers all set-up."""
+    run_network(ready, torch.rand((1, 1, *first), dtype=torch.float32, device=target))
+    block = torch.rand((1, 1, *shape), dtype=torch.float32, device=target)
     start = time.perf_counter()
     float(run_network(ready, block).output.sum())  # waits for the device
     return (time.perf_counter() - start) / block.numel()

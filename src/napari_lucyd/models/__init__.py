@@ -1,4 +1,4 @@
-"""The shipped models with their cards, and the code that lists, loads, saves and imports models."""
+"""Models: the shipped ones with their cards, and code to list, load, save and import them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["DEFAULT_MODEL", "Model", "Normalization", "list_models", "load_model
 
 
 def __getattr__(name: str) -> Any:
-    # The store needs torch, which takes a second or more to load; the catalogue does not.
+    # Loading models needs torch, which takes a second or more to import; the catalogue does not.
     if name in {"Model", "load_model", "save_model"}:
         from napari_lucyd.models import model
 

@@ -1,17 +1,18 @@
-"""The published checkpoints of LUCYD's authors: their key names, mapped to ours.
+"""Import of the checkpoints that LUCYD's authors published.
 
-Their ``.pth`` files are plain state dictionaries with 179 entries. 2D and 3D files have the same
-keys; the rank of the kernels tells them apart.
+Their ``.pth`` files are plain state dictionaries with 179 entries, whose names are mapped to ours. 2D and 3D
+files have the same names and differ in the rank of the kernels.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from napari_lucyd.networks import LUCYD, LucydConfig
 
-# With epsilon 1e-12 their running statistics behind the division are of the order of 1e20; any
-# other value would change what the network computes.
+# The authors' value. With it, the running statistics after the division are of the order of 1e20; another
+# value would change the result.
 AUTHORS_EPSILON = 1e-12
 
 # Ours on the left: a block (convolution, batch norm). Theirs on the right: ``X.main.0``, ``X.main.1``.
@@ -46,7 +47,7 @@ _NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
 def key_map() -> dict[str, str]:
-    """Our name of every entry of the state dictionary, with theirs."""
+    """Map our name of each entry of the state dictionary to the authors' name."""
     blocks = dict(_BLOCKS)
     for ours, theirs in _RESIDUALS.items():
         blocks[f"{ours}.first"] = f"{theirs}.layers.0.main.0"
@@ -59,22 +60,22 @@ def key_map() -> dict[str, str]:
 
 
 def convert(state: dict[str, Tensor]) -> LUCYD:
-    """Build the network that a state dictionary of the authors' describes.
+    """Build the network of one of the authors' state dictionaries.
 
     Parameters
     ----------
     state
-        Their names to tensors.
+        Tensors by the authors' names.
 
     Returns
     -------
     LUCYD
-        In evaluation mode, equal to theirs up to rounding.
+        Network in evaluation mode, equal to the authors' up to rounding.
 
     Raises
     ------
     ValueError
-        If entries are missing, unknown or of another shape; the message names them.
+        If entries are missing, unknown or of the wrong shape; the message names them.
     """
     names = key_map()
     missing = sorted(set(names.values()) - set(state))
@@ -82,11 +83,12 @@ def convert(state: dict[str, Tensor]) -> LUCYD:
     if missing or unknown:
         lists = (("missing", missing), ("unknown", unknown))
         odd = "; ".join(_listed(what, entries) for what, entries in lists if entries)
-        raise ValueError(f"This is not a LUCYD checkpoint as its authors publish them: {odd}.")
+        raise ValueError(f"This is not a checkpoint of LUCYD's authors: {odd}.")
     rank = state["correction_branch.0.main.0.weight"].ndim
     if rank not in (4, 5):
-        raise ValueError(f"The kernels of this checkpoint have {rank} axes; LUCYD's 4 (2D) or 5 (3D).")
-    network = LUCYD(LucydConfig(dimension=rank - 2, epsilon=AUTHORS_EPSILON))
+        raise ValueError(f"The kernels of this checkpoint have {rank} axes; LUCYD needs 4 (2D) or 5 (3D).")
+    with torch.device("cpu"):
+        network = LUCYD(LucydConfig(dimension=rank - 2, epsilon=AUTHORS_EPSILON)).float()
     expected = network.state_dict()
     unfit = [
         f"{theirs} has shape {tuple(state[theirs].shape)}, not {tuple(expected[ours].shape)}"
@@ -94,11 +96,12 @@ def convert(state: dict[str, Tensor]) -> LUCYD:
         if state[theirs].shape != expected[ours].shape
     ]
     if unfit:
-        raise ValueError("This is not a LUCYD checkpoint: " + "; ".join(unfit[:3]) + ".")
+        raise ValueError("This is not a checkpoint of LUCYD's authors: " + "; ".join(unfit[:3]) + ".")
     network.load_state_dict({ours: state[theirs] for ours, theirs in names.items()})
     return network.eval()
 
 
 def _listed(what: str, names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{len(names)} of its entries {what} ({', '.join(names[:3])}{more})"
+    shortened = ", ".join(f"{name:.80}" for name in names[:3])
+    return f"{len(names)} of its entries are {what} ({shortened}{more})"

@@ -1,4 +1,4 @@
-"""The shipped models, by their cards; reading them loads no torch."""
+"""The cards of the shipped models; reading them does not import torch."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from importlib import resources
 from typing import Any
 
 DEFAULT_MODEL = "general"
-# Of trainings, the widest first: so does each list of models begin with the one that fits most images.
+# Kinds of training, the most general first, so that lists of models begin with those that fit most images.
 _TRACKS = ("open", "strict", "surrogate")
 NETWORK_TITLES = {"lucyd": "LUCYD", "rln": "RLN", "care": "CARE"}
-"""The networks by the names that files and cards have for them, with the names that people have."""
+"""Names of the networks for display, by their names in files and cards."""
 
 
 def list_models() -> list[dict[str, Any]]:
-    """The cards of the shipped models: the default first, those made for one specimen last.
+    """List the cards of the shipped models: the default first, models for one specimen last.
 
     Returns
     -------
     list of dict
         Plain JSON data: ``name``, ``title``, ``description``, ``network``, ``normalization``, the
-        blur and noise that it was trained for, ``training``, ``metrics``, ``sha256``, ``license``.
+        blur and noise of its training data, ``training``, ``metrics``, ``sha256``, ``license``.
 
     Examples
     --------
@@ -39,5 +39,5 @@ def _place(card: Mapping[str, Any]) -> tuple[bool, int, str]:
 
 
 def network_type(card: Mapping[str, Any]) -> str:
-    """Which of the networks the model of a card is."""
+    """Return the network type of a card."""
     return str(card.get("network", {}).get("type", "lucyd"))

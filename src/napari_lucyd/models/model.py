@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import warnings
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
@@ -14,32 +16,38 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import Tensor
 
+from napari_lucyd.checks import shown
 from napari_lucyd.models.authors_checkpoint import convert
+from napari_lucyd.models.card import check_card, check_network, parse_json
 from napari_lucyd.models.catalogue import list_models
 from napari_lucyd.models.normalization import Normalization
-from napari_lucyd.networks import Network, config_class, describe, network_class
+from napari_lucyd.networks import Network, NetworkConfig, config_class, describe, network_class
+from napari_lucyd.text import bytes_text
 
 _PICKLES = (".pth", ".pt")
-# The entry of a safetensors file's metadata that makes it load alone, and what of the card it repeats.
+# The metadata entry that makes a safetensors file complete without its card, and the card's entries in it.
 _ENTRY = "napari-lucyd"
 _DESCRIBED = ("network", "normalization")
+# Largest model file in bytes, packed or unpacked; the networks that exist need less than a tenth of it.
+_LARGEST_FILE = 64_000_000
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network with all that is known about it.
+    """A network with its card.
 
     Parameters
     ----------
     name
-        Short name; goes into layer and file names.
+        Short name, used in layer and file names.
     network
-        In evaluation mode, on the CPU, float32.
+        Network in evaluation mode, on the CPU, float32.
     card
-        What the model was trained for and on, as plain JSON data.
+        Description of the model and its training, as plain JSON data.
     sha256
-        Of the file that it was loaded from, or of its weights.
+        SHA-256 of the file it was loaded from, or of its weights.
     """
 
     name: str
@@ -49,12 +57,12 @@ class Model:
 
     @property
     def dimension(self) -> int:
-        """2 for planes, 3 for volumes."""
+        """Number of spatial axes: 2 for planes, 3 for volumes."""
         return self.network.config.dimension
 
     @property
     def normalization(self) -> Normalization:
-        """How this model wants its input scaled."""
+        """Scaling that this model needs for its input."""
         return Normalization(**self.card.get("normalization", {"method": "percentile"}))
 
     @classmethod
@@ -66,16 +74,16 @@ class Model:
         normalization: Mapping[str, Any] | None = None,
         card: Mapping[str, Any] | None = None,
     ) -> Model:
-        """Wrap a network that is in memory, for example one just trained.
+        """Make a model from a network in memory, such as one just trained.
 
         Parameters
         ----------
         network
-            Is put into evaluation mode and moved to the CPU.
+            Network, which is put into evaluation mode and moved to the CPU.
         name
-            What to call it.
+            Name of the model.
         normalization
-            Keywords of `Normalization`; where not given the card's, else percentiles 0.1 and 99.9.
+            Keywords of `Normalization`; by default those of the card, else percentiles 0.1 and 99.9.
         card
             Further entries of the card.
         """
@@ -97,20 +105,20 @@ def load_model(model: str | Path = "general") -> Model:
     Parameters
     ----------
     model
-        A name that `list_models` gives, or the path of a ``.safetensors`` file of ours or of a
-        ``.pth`` file as LUCYD's authors publish them (2D or 3D). No code in a file is ever run.
+        A name from `list_models`, or the path of a ``.safetensors`` file that `save_model` wrote, or of a
+        ``.pth`` file of LUCYD's authors (2D or 3D). Code in a file is never run.
 
     Returns
     -------
     Model
-        On the CPU, in evaluation mode.
+        The model, on the CPU, in evaluation mode.
 
     Raises
     ------
     FileNotFoundError
-        If there is neither a model nor a file of that name.
+        If there is no model and no file of that name.
     ValueError
-        If the file is not a model; the message says what is missing or odd.
+        If the file is not a model; the message says why.
 
     Examples
     --------
@@ -125,15 +133,17 @@ def load_model(model: str | Path = "general") -> Model:
     path = Path(model)
     if not path.is_file():
         raise FileNotFoundError(
-            f"There is no model {str(model)!r}: it is neither a file nor one of the shipped models "
+            f"There is no model {str(model)!r}: it is neither a file nor a shipped model "
             f"({', '.join(shipped)})."
         )
     if path.suffix in _PICKLES:
         return _from_checkpoint(path)
     if path.suffix != ".safetensors":
-        raise ValueError(f"{path.name} is no model file: expected .safetensors, or the authors' .pth.")
+        raise ValueError(
+            f"{path.name} is not a model file. Choose a .safetensors file, or a .pth file of LUCYD's authors."
+        )
     side = path.with_suffix(".json")
-    return _from_safetensors(path.read_bytes(), path.stem, _read_card(side) if side.is_file() else None)
+    return _from_safetensors(_read_file(path), path.stem, _read_card(side) if side.is_file() else None)
 
 
 def save_model(
@@ -147,35 +157,35 @@ def save_model(
 ) -> Path:
     """Write a network as ``.safetensors``, with its card as ``.json`` beside it.
 
-    Configuration and normalisation are in the safetensors file as well, which therefore loads alone.
+    The safetensors file also holds the configuration and the normalisation, so it can be loaded alone.
 
     Parameters
     ----------
     path
-        Ends in ``.safetensors``; the model takes its name.
+        Path that ends in ``.safetensors``; its stem becomes the model's name.
     network
-        What to save.
+        Network to save.
     normalization, card
-        As in `Model.from_network`.
+        See `Model.from_network`.
     half_precision
-        Whether to round the weights to float16: half the size, and an output that differs by about 1e-3 of
-        the range. Loaded, they are float32 as all others.
+        True to round the weights to float16. The file is half as large, and the output differs by about 1e-3
+        of the range. The loaded weights are float32 in any case.
     overwrite
-        Whether to replace files that are there.
+        True to replace existing files.
 
     Returns
     -------
     Path
-        The file written.
+        Path of the file.
 
     Raises
     ------
     ValueError
         If the path has another suffix.
     TypeError
-        If the card holds what JSON does not.
+        If the card holds data that JSON cannot.
     FileExistsError
-        If it, or a card, is there and `overwrite` is false.
+        If the file or its card exists and `overwrite` is False.
 
     Examples
     --------
@@ -186,11 +196,11 @@ def save_model(
     """
     path = Path(path)
     if path.suffix != ".safetensors":
-        raise ValueError(f"{path.name}: models are saved as .safetensors.")
+        raise ValueError(f"{path.name}: the name of a model file must end in .safetensors.")
     side = path.with_suffix(".json")
     for file in () if overwrite else (path, side):
         if file.exists():
-            raise FileExistsError(f"{file} is there already; choose another name or allow overwriting.")
+            raise FileExistsError(f"{file} exists already. Choose another name, or allow overwriting.")
     model = Model.from_network(network, name=path.stem, normalization=normalization, card=card)
     data = _serialise(model.network, model.card, half_precision)
     text = json.dumps({**model.card, "sha256": hashlib.sha256(data).hexdigest()}, indent=2)
@@ -199,15 +209,29 @@ def save_model(
     return path
 
 
+def _read_file(path: Path) -> bytes:
+    size = path.stat().st_size
+    if size > _LARGEST_FILE:
+        raise ValueError(
+            f"{path.name} is not a model file: it has {bytes_text(size)}, and models have at most "
+            f"{bytes_text(_LARGEST_FILE)}."
+        )
+    return path.read_bytes()
+
+
 def _read_card(path: Path) -> dict[str, Any]:
     try:
-        card = json.loads(path.read_text("utf-8"))
-    except ValueError as error:  # also of what is no text
+        card = parse_json(_read_file(path).decode("utf-8"))
+    except ValueError as error:  # also for bytes that are not text
         raise ValueError(
-            f"{path.name}, the card beside the weights, is no JSON ({error}); remove or restore it."
+            f"{path.name}, the card beside the weights, is not JSON ({error}). Remove or restore it."
         ) from error
     if not isinstance(card, dict):
-        raise ValueError(f"{path.name} holds no card, but {card!r:.40}; remove or restore it.")
+        raise ValueError(f"{path.name} holds {shown(card)} instead of a card. Remove or restore it.")
+    try:
+        check_card(card)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}. Remove or restore the card.") from error
     return card
 
 
@@ -223,28 +247,31 @@ def _from_safetensors(data: bytes, name: str, card: dict[str, Any] | None) -> Mo
     try:
         state = load(data)
         length = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+        metadata = parse_json(data[8 : 8 + length]).get("__metadata__", {})
     except (SafetensorError, ValueError) as error:
-        raise ValueError(f"{name}: the file is damaged or no safetensors file ({error}).") from error
+        raise ValueError(f"{name}: the file is damaged, or not a safetensors file ({error}).") from error
     if _ENTRY not in metadata:
         raise ValueError(
-            f"{name}: these weights carry no configuration of napari-lucyd, so they are not a model that "
-            "it saved. Save the network with napari_lucyd.models.save_model."
+            f"{name}: the file has no configuration of napari-lucyd, so it is not a model. Save the network "
+            "with napari_lucyd.models.save_model."
         )
     try:
-        described = {key: dict(json.loads(metadata[_ENTRY])[key]) for key in _DESCRIBED}
+        entry = parse_json(metadata[_ENTRY])
+        described = {key: dict(entry[key]) for key in _DESCRIBED}
         entries = dict(described["network"])
+        check_network(entries)
         config = config_class(entries.pop("type", None))(**entries)
         Normalization(**described["normalization"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{name}: this version cannot build the network from what the file says of it "
+            f"{name}: this version cannot build the network from its description in the file "
             f"({type(error).__name__}: {error})."
         ) from error
-    network = network_class(config)(config)
+    network = _build(config)
     try:
+        check_tensors(state)
         network.load_state_dict(state)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         raise ValueError(f"{name}: the weights do not fit the network: {error}") from error
     digest = hashlib.sha256(data).hexdigest()
     if card and card.get("sha256", digest) != digest:
@@ -256,17 +283,30 @@ def _from_safetensors(data: bytes, name: str, card: dict[str, Any] | None) -> Mo
     return Model(name, network.eval(), complete, digest)
 
 
+def _build(config: NetworkConfig) -> Network:
+    """Build a network on the processor in float32, whatever torch's default device and type are."""
+    with torch.device("cpu"):
+        return network_class(config)(config).float()
+
+
 def _from_checkpoint(path: Path) -> Model:
-    data = path.read_bytes()
+    data = _read_file(path)
+    if (size := _unpacked_bytes(data)) > _LARGEST_FILE:
+        raise ValueError(
+            f"{path.name} is not a model file: it unpacks to {bytes_text(size)}, and models have at most "
+            f"{bytes_text(_LARGEST_FILE)}."
+        )
     try:
-        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's remarks on kinds of tensors that are refused below
+            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except MemoryError:
         raise
-    # What is damaged makes torch raise nearly anything; its words on a pickle say how to run the code in it.
+    # A damaged file makes torch raise nearly any error; its text on a pickle says how to run the code in it.
     except Exception as error:
         raise ValueError(
-            f"{path.name} cannot be read as plain weights: it is damaged, or holds other objects, and code "
-            f"in a file is never run ({type(error).__name__}). Save `network.state_dict()`."
+            f"{path.name} is not a model file: it is damaged, or holds other objects than weights "
+            f"({type(error).__name__}). Code in a file is never run. Save `network.state_dict()`."
         ) from error
     plain = isinstance(state, dict) and all(isinstance(value, torch.Tensor) for value in state.values())
     if not plain or not all(isinstance(key, str) for key in state):
@@ -274,14 +314,47 @@ def _from_checkpoint(path: Path) -> Model:
             f"{path.name} holds {type(state).__name__}, not the plain table of weights that LUCYD's "
             "authors publish. Save `network.state_dict()`."
         )
-    network = convert(state)
+    try:
+        check_tensors(state)
+        network = convert(state)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from error
     digest = hashlib.sha256(data).hexdigest()
     card = {
         "name": path.stem,
         "title": "Imported checkpoint",
-        "description": "Weights in the authors' format; how they were trained is not known to this software.",
+        "description": "Weights in the authors' format; their training is not known to this software.",
         "network": describe(network.config),
-        # Their test inputs are scaled by their own extremes.
+        # The authors scale their test inputs by the extremes.
         "normalization": asdict(Normalization("minmax")),
     }
     return Model(path.stem, network, card, digest)
+
+
+def _unpacked_bytes(data: bytes) -> int:
+    """Return the size of a zip file's contents; 0 for other files."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return 0
+
+
+def check_tensors(state: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that are not plain arrays of numbers in memory.
+
+    Raises
+    ------
+    ValueError
+        If a tensor is sparse, quantized, nested, complex or without data.
+    """
+    for name, tensor in state.items():
+        if tensor.layout != torch.strided or tensor.is_nested:
+            kind = "sparse or nested"
+        elif tensor.device.type != "cpu":
+            kind = f"without data ({tensor.device.type})"
+        elif tensor.is_quantized or tensor.is_complex():
+            kind = str(tensor.dtype)
+        else:
+            continue
+        raise ValueError(f"the weights {name:.80} are {kind}; plain numbers are needed.")

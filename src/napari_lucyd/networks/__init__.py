@@ -1,4 +1,4 @@
-"""Networks: a frozen configuration and a module each, tensors in, tensors out."""
+"""Networks: each has a frozen configuration and a module that maps tensors to tensors."""
 
 from napari_lucyd.networks.care import CARE, CareConfig, CareOutput
 from napari_lucyd.networks.centring import centre_update_term

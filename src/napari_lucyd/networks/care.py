@@ -2,7 +2,7 @@
 
 The layers follow the defaults of CSBDeep, the published implementation of Weigert et al., "Content-aware
 image restoration: pushing the limits of fluorescence microscopy", Nature Methods 15, 1090 (2018),
-doi:10.1038/s41592-018-0216-7; the names are ours.
+doi:10.1038/s41592-018-0216-7. The layer names are our own.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from napari_lucyd.networks.network import Network, NetworkConfig
 
 @dataclass(frozen=True)
 class CareConfig(NetworkConfig):
-    """What is needed, beside its weights, to rebuild a CARE network.
+    """The settings of a CARE network, which rebuild it together with its weights.
 
     Parameters
     ----------
@@ -28,13 +28,13 @@ class CareConfig(NetworkConfig):
 
     def __post_init__(self) -> None:
         if self.dimension != 3:
-            raise ValueError(f"dimension is {self.dimension}; CARE is built for 3.")
+            raise ValueError(f"dimension is {self.dimension}; CARE needs 3.")
 
 
 class CareOutput(NamedTuple):
-    """The two images that one pass of CARE gives, each of the input's shape (N, 1, Z, Y, X).
+    """The two results of CARE, each of the input's shape (N, 1, Z, Y, X).
 
-    ``output`` is the restored image, of any sign; ``residual`` is what was added to the input for it.
+    ``output`` is the restored image, of any sign; ``residual`` is the image that was added to the input.
     """
 
     output: Tensor
@@ -42,7 +42,7 @@ class CareOutput(NamedTuple):
 
 
 def _pair(inputs: int, middle: int, outputs: int) -> nn.Sequential:
-    """Two convolutions, each with a ReLU."""
+    """Build two convolutions, each with a ReLU."""
     return nn.Sequential(
         nn.Conv3d(inputs, middle, 3, padding=1),
         nn.ReLU(),
@@ -52,15 +52,16 @@ def _pair(inputs: int, middle: int, outputs: int) -> nn.Sequential:
 
 
 class CARE(Network):
-    """The network: a U-Net with two halvings, whose result is added to the input.
+    """CARE: a U-Net with two halvings, whose result is added to the input.
 
-    Takes a tensor (N, 1, Z, Y, X), float, scaled so that its percentiles 2 and 99.8 are 0 and 1, with every
-    spatial size a multiple of 4. 996,769 parameters. The receptive field is 23 voxels to each side.
+    The input is a float tensor (N, 1, Z, Y, X), scaled so that its percentiles 2 and 99.8 are 0 and 1; every
+    spatial size is a multiple of 4. There are 996,769 parameters. The receptive field is 23 voxels to each
+    side.
 
     Parameters
     ----------
     config
-        Its dimension.
+        The dimension.
 
     Examples
     --------
@@ -88,7 +89,7 @@ class CARE(Network):
         self.project = nn.Conv3d(32, 1, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
-                # As Keras starts them.
+                # Keras's initial values.
                 nn.init.xavier_uniform_(module.weight)
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
@@ -96,8 +97,8 @@ class CARE(Network):
     def forward(self, x: Tensor) -> CareOutput:
         if x.ndim != 5 or x.shape[1] != 1 or any(n % self.multiple for n in x.shape[2:]):
             raise ValueError(
-                f"The network got a tensor of shape {tuple(x.shape)}; it needs (N, 1, Z, Y, X) with sizes "
-                "that are multiples of 4."
+                f"The network received a tensor of shape {tuple(x.shape)}; it needs (N, 1, Z, Y, X), sizes "
+                "being multiples of 4."
             )
         full = self.encode_full(x)  # (N, 32, full size)
         half = self.encode_half(nn.functional.max_pool3d(full, 2))  # (N, 64, …/2)
@@ -109,5 +110,5 @@ class CARE(Network):
 
 
 def _double(x: Tensor) -> Tensor:
-    """Nearest-neighbour up-sampling by two along every spatial axis."""
+    """Up-sample by two along every spatial axis, by nearest neighbour."""
     return nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")

@@ -1,4 +1,4 @@
-"""Whether the Richardson-Lucy division inside a network does anything."""
+"""The effect of the Richardson-Lucy division inside a network."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from napari_lucyd.networks.lucyd import LUCYD
 
 @torch.no_grad()
 def division_share(network: LUCYD, y: Tensor) -> float:
-    """How much of the output's structure goes when the quotient y / (FP + epsilon) is replaced by its mean.
+    """Measure how much the output changes if the quotient y / (FP + epsilon) is replaced by its mean.
 
     Parameters
     ----------
     network
-        In evaluation mode.
+        Network in evaluation mode.
     y
         Normalised input (N, 1, [Z,] Y, X), float32, even sizes.
 
     Returns
     -------
     float
-        The root mean square change of x', over the standard deviation of x'. 0 for a dead division.
+        The root mean square change of x', divided by the standard deviation of x'. 0 for a division without
+        effect.
     """
     whole = network(y).output
 

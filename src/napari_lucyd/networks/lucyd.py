@@ -1,7 +1,8 @@
 """LUCYD, the feature-driven Richardson-Lucy deconvolution network, in 2D and 3D.
 
 The layers follow the published implementation of Chobola et al., "LUCYD: A Feature-Driven
-Richardson-Lucy Deconvolution Network", MICCAI 2023 (doi:10.1007/978-3-031-43993-3_63); the names are ours.
+Richardson-Lucy Deconvolution Network", MICCAI 2023 (doi:10.1007/978-3-031-43993-3_63). The layer names are
+our own.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from napari_lucyd.networks.network import Network, NetworkConfig
 
 @dataclass(frozen=True)
 class LucydConfig(NetworkConfig):
-    """What is needed, beside its weights, to rebuild a LUCYD network.
+    """The settings of a LUCYD network, which rebuild it together with its weights.
 
     Parameters
     ----------
     dimension
         2 for planes (Y, X), 3 for volumes (Z, Y, X).
     epsilon
-        Added to the forward projection before the Richardson-Lucy division, in units of the
-        normalised image. The authors' files need 1e-12; see ``docs/decisions/0001-epsilon.md``
-        for what our own are trained with.
+        Constant added to the forward projection before the Richardson-Lucy division, in units of the
+        normalised image. The authors' files need 1e-12; ``docs/decisions/0001-epsilon.md`` gives the value
+        of our own.
     """
 
     epsilon: float = 1e-12
@@ -39,7 +40,7 @@ class LucydConfig(NetworkConfig):
 
 
 class LucydOutput(NamedTuple):
-    """The four images that one pass of LUCYD gives, each of the input's shape (N, 1, …).
+    """The four results of LUCYD, each of the input's shape (N, 1, …).
 
     ``output`` is x' >= 0; ``correction_mask`` is M (any sign); ``update_term`` is u >= 0;
     ``intermediate`` is z = y + M (Eq. 3). With the last batch norm's gain g and offset o,
@@ -53,7 +54,7 @@ class LucydOutput(NamedTuple):
 
 
 class _Layers:
-    """The layers of one dimension: every 3D operation has its 2D twin."""
+    """The layers for one dimension: every 3D operation has a 2D counterpart."""
 
     def __init__(self, dimension: int) -> None:
         three = dimension == 3
@@ -62,16 +63,16 @@ class _Layers:
         self.batch_norm = nn.BatchNorm3d if three else nn.BatchNorm2d
 
     def block(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-        """Convolution, batch norm, ReLU."""
+        """Build a convolution, batch norm and ReLU."""
         return nn.Sequential(*self.linear_block(inputs, outputs, kernel, stride), nn.ReLU())
 
     def linear_block(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
-        """Convolution, batch norm."""
+        """Build a convolution and batch norm."""
         convolution = self.convolution(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
         return nn.Sequential(convolution, self.batch_norm(outputs))
 
     def doubling_block(self, inputs: int, outputs: int) -> nn.Sequential:
-        """Transposed convolution that doubles the size, batch norm, ReLU."""
+        """Build a transposed convolution that doubles the size, batch norm and ReLU."""
         convolution = self.transposed(inputs, outputs, kernel_size=4, stride=2, padding=1, bias=False)
         return nn.Sequential(convolution, self.batch_norm(outputs), nn.ReLU())
 
@@ -90,7 +91,7 @@ class ResidualBlock(nn.Module):
 
 
 class FusionBlock(nn.Module):
-    """Features of two scales, already at one size, mixed by a 1x1 and a 3x3 convolution (Eq. 6, 7)."""
+    """A 1x1 and a 3x3 convolution that mix features of two scales, already of equal size (Eq. 6, 7)."""
 
     def __init__(self, layers: _Layers, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -103,7 +104,7 @@ class FusionBlock(nn.Module):
 
 
 class RichardsonLucyDivision(nn.Module):
-    """Steps (a) and (b) of Eq. 4: the forward projection FP, and features of y / (FP + epsilon)."""
+    """Steps (a) and (b) of Eq. 4: the forward projection FP, then features of y / (FP + epsilon)."""
 
     def __init__(self, layers: _Layers, epsilon: float) -> None:
         super().__init__()
@@ -121,11 +122,11 @@ class RichardsonLucyDivision(nn.Module):
 
 
 class LUCYD(Network):
-    """The network: a correction branch, an update branch, and a bottleneck that they share.
+    """LUCYD: a correction branch, an update branch, and a bottleneck that they share.
 
-    Takes a tensor (N, 1, Z, Y, X), or (N, 1, Y, X) in 2D, float, normalised to about [0, 1],
-    with every spatial size even. 24,964 parameters in 3D, 8,452 in 2D. The receptive field is 24
-    voxels to each side.
+    The input is a float tensor (N, 1, Z, Y, X), or (N, 1, Y, X) in 2D, normalised to about [0, 1]; every
+    spatial size is even. There are 24,964 parameters in 3D and 8,452 in 2D. The receptive field is 24 voxels
+    to each side.
 
     Parameters
     ----------
@@ -205,7 +206,7 @@ class LUCYD(Network):
 
     @torch.no_grad()
     def output_gain(self) -> tuple[float, float]:
-        """Gain g and offset o of the last batch norm in evaluation mode: x' = max(0, g z u + o)."""
+        """Return gain g and offset o of the last batch norm in evaluation mode: x' = max(0, g z u + o)."""
         norm = self.rescale
         assert norm.running_mean is not None and norm.running_var is not None
         gain = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
@@ -214,11 +215,11 @@ class LUCYD(Network):
 
 
 def _double(x: Tensor) -> Tensor:
-    """Nearest-neighbour up-sampling by two along every spatial axis."""
+    """Up-sample by two along every spatial axis, by nearest neighbour."""
     return nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 def _halve(x: Tensor) -> Tensor:
-    """Nearest-neighbour down-sampling by two: the even indices."""
+    """Down-sample by two: keep the even indices."""
     even = slice(None, None, 2)
     return x[:, :, even, even, even] if x.ndim == 5 else x[:, :, even, even]

@@ -1,4 +1,4 @@
-"""What the engine and the training ask of a network, whichever it is."""
+"""The interface of a network, as deconvolution and training use it."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from torch import nn
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """What is needed, beside its weights, to rebuild a network: at least how many axes it takes."""
+    """The settings that rebuild a network together with its weights: at least its number of spatial axes."""
 
     dimension: int = 3
 
 
 class Network(nn.Module):
-    """A network from a normalised image (N, 1, [Z,] Y, X) to a named tuple of images of its shape.
+    """A network that maps a normalised image (N, 1, [Z,] Y, X) to a named tuple of images of that shape.
 
     Attributes
     ----------
     name, title
-        What files and what people call it.
+        Its name in files, and for display.
     parts
-        The fields of its named tuple that a user can ask for, ``output`` among them.
+        Fields of the named tuple that a user can request, ``output`` among them.
     non_negative
-        Those of the parts that are never below 0.
+        Parts that are never negative.
     receptive_field
-        How far it sees in evaluation mode, in voxels to each side.
+        Reach in evaluation mode, in voxels to each side.
     multiple
-        What spatial sizes, and the origins of the blocks that a volume is cut into, are multiples of.
+        Number of which all spatial sizes, and the origins of blocks, must be multiples.
     config
-        What it was built from.
+        Settings that it was built from.
     """
 
     name: ClassVar[str]
@@ -43,5 +43,5 @@ class Network(nn.Module):
     config: NetworkConfig
 
     def output_gain(self) -> tuple[float, float] | None:
-        """Gain g and offset o where output = max(0, g * intermediate * update_term + o), otherwise None."""
+        """Return g and o if output = max(0, g * intermediate * update_term + o), otherwise None."""
         return None

@@ -1,4 +1,4 @@
-"""The networks by the names that files and configurations have for them."""
+"""The networks, by their names in files and configurations."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ _CONFIGS = {network.name: config for config, network in _NETWORKS.items()}
 
 
 def config_class(name: Any) -> type[NetworkConfig]:
-    """The configuration of the networks of a name.
+    """Return the configuration class of a network, by its name.
 
     Raises
     ------
     ValueError
-        If there is none; the message names the known ones.
+        If the name is unknown; the message lists the known ones.
     """
-    if name not in _CONFIGS:
-        raise ValueError(f"The network type is {name!r}; it has to be one of {', '.join(_CONFIGS)}.")
+    if not isinstance(name, str) or name not in _CONFIGS:
+        raise ValueError(f"The network type is {name!r:.80}; use one of {', '.join(_CONFIGS)}.")
     return _CONFIGS[name]
 
 
 def network_class(config: NetworkConfig) -> type[Network]:
-    """The network that a configuration belongs to: called with it, it builds one."""
+    """Return the network class of a configuration."""
     return _NETWORKS[type(config)]
 
 
 def describe(config: NetworkConfig) -> dict[str, Any]:
-    """A configuration as plain JSON data, its network's name as ``type`` in front."""
+    """Describe a configuration as plain JSON data; ``type`` holds the network's name."""
     return {"type": network_class(config).name, **asdict(config)}

@@ -1,8 +1,9 @@
 """RLN, the Richardson-Lucy network that LUCYD is compared with, in 3D.
 
 The layers follow the published implementation of Li et al., "Incorporating the image formation process into
-deep learning improves network performance", Nature Methods 19, 1427 (2022), doi:10.1038/s41592-022-01652-7;
-the names are ours. Where theirs replaces the gradients of its quotients and products, ours are the true ones.
+deep learning improves network performance", Nature Methods 19, 1427 (2022), doi:10.1038/s41592-022-01652-7.
+The layer names are our own. The authors' code replaces the gradients of quotients and products; ours uses
+the true gradients.
 """
 
 from __future__ import annotations
@@ -15,45 +16,45 @@ from torch import Tensor, nn
 
 from napari_lucyd.networks.network import Network, NetworkConfig
 
-# TensorFlow's defaults, with which the authors trained; its momentum of 0.99 is 0.01 in PyTorch's convention.
+# TensorFlow's defaults, which the authors used; its momentum of 0.99 is 0.01 in PyTorch's convention.
 _BATCH_NORM_EPSILON = 1e-3
 _BATCH_NORM_MOMENTUM = 0.01
-# Added to what is divided by.
+# Constant added to divisors.
 _EPSILON = 1e-3
 
 
 @dataclass(frozen=True)
 class RlnConfig(NetworkConfig):
-    """What is needed, beside its weights, to rebuild an RLN network.
+    """The settings of an RLN network, which rebuild it together with its weights.
 
     Parameters
     ----------
     dimension
         3, for volumes (Z, Y, X).
     affine
-        True: as in the authors' code, no convolution has a bias and every batch norm a scale and a shift:
-        15,968 parameters. False: every convolution has a bias and no batch norm a scale or a shift: the
-        15,900 parameters that Table 1 of the LUCYD paper counts.
+        True for the authors' code: batch norms have a scale and a shift, convolutions have no bias, and there
+        are 15,968 parameters. False for the 15,900 parameters of Table 1 of the LUCYD paper: convolutions
+        have a bias, batch norms have no scale or shift.
 
     Notes
     -----
-    A batch norm right behind a bias takes it away again. In that order, the 15,900 could learn little: the
-    mean over a softplus of features whose mean is 0 is never below ln 2, so that no output could be darker
-    than that on average. With ``affine=False`` the bias is therefore added behind the batch norm.
+    A batch norm directly after a bias cancels it. In that order the 15,900 parameters could learn little: the
+    mean of a softplus over features of mean 0 is never below ln 2, so no output could be darker than that on
+    average. With ``affine=False`` the bias is therefore added after the batch norm.
     """
 
     affine: bool = True
 
     def __post_init__(self) -> None:
         if self.dimension != 3:
-            raise ValueError(f"dimension is {self.dimension}; RLN is built for 3.")
+            raise ValueError(f"dimension is {self.dimension}; RLN needs 3.")
 
 
 class RlnOutput(NamedTuple):
-    """The two images that one pass of RLN gives, each of the input's shape (N, 1, Z, Y, X).
+    """The two results of RLN, each of the input's shape (N, 1, Z, Y, X).
 
-    ``output`` is > 0; ``intermediate`` is T, the input times what was found at half resolution, which the
-    authors' loss compares with 0.8 truth + 0.2 input.
+    ``output`` is > 0. ``intermediate`` is T, the input times the update found at half resolution; the
+    authors' loss compares it with 0.8 truth + 0.2 input.
     """
 
     output: Tensor
@@ -67,35 +68,35 @@ class _Layers:
         self.affine = affine
 
     def block(self, inputs: int, outputs: int) -> nn.Sequential:
-        """Convolution, batch norm, softplus."""
+        """Build a convolution, batch norm and softplus."""
         convolution = nn.Conv3d(inputs, outputs, 3, padding=1, bias=False)
         return nn.Sequential(convolution, self._batch_norm(outputs), nn.Softplus())
 
     def plain_block(self, inputs: int, outputs: int) -> nn.Sequential:
-        """Convolution, softplus."""
+        """Build a convolution and softplus."""
         convolution = nn.Conv3d(inputs, outputs, 3, padding=1, bias=not self.affine)
         return nn.Sequential(convolution, nn.Softplus())
 
     def doubling_block(self, inputs: int, outputs: int) -> nn.Sequential:
-        """Transposed convolution that doubles the size, batch norm, softplus."""
+        """Build a transposed convolution that doubles the size, batch norm and softplus."""
         convolution = nn.ConvTranspose3d(inputs, outputs, kernel_size=2, stride=2, bias=False)
         return nn.Sequential(convolution, self._batch_norm(outputs), nn.Softplus())
 
     def norm(self) -> nn.BatchNorm3d:
-        """Batch norm of one channel, which stands alone."""
+        """Build a separate batch norm of one channel."""
         return nn.BatchNorm3d(1, _BATCH_NORM_EPSILON, _BATCH_NORM_MOMENTUM, affine=self.affine)
 
     def _batch_norm(self, channels: int) -> nn.BatchNorm3d:
         norm = nn.BatchNorm3d(channels, _BATCH_NORM_EPSILON, _BATCH_NORM_MOMENTUM)
         if not self.affine:
-            # What is left to learn is the shift: the bias of the convolution before, see RlnConfig.
+            # Only the shift is learnt; it takes the role of the convolution's bias, see RlnConfig.
             del norm.weight
             norm.register_buffer("weight", torch.ones(channels))
         return norm
 
 
 class Division(nn.Module):
-    """The image divided by its forward projection, normalised; with features of the quotient."""
+    """The division of the image by its forward projection, with features of the quotient."""
 
     def __init__(self, layers: _Layers) -> None:
         super().__init__()
@@ -110,15 +111,15 @@ class Division(nn.Module):
 
 
 class RLN(Network):
-    """The network: a Richardson-Lucy step learnt at half resolution, a second one at full, and a merge.
+    """RLN: a learnt Richardson-Lucy step at half resolution, a second one at full, and a merge.
 
-    Takes a tensor (N, 1, Z, Y, X), float, normalised to about [0, 1], with every spatial size even. 15,968
-    parameters, or 15,900. The receptive field is 17 voxels to each side. Gradients are the true ones.
+    The input is a float tensor (N, 1, Z, Y, X), normalised to about [0, 1]; every spatial size is even. There
+    are 15,968 or 15,900 parameters. The receptive field is 17 voxels to each side.
 
     Parameters
     ----------
     config
-        Which of the two.
+        The settings, which decide the number of parameters.
 
     Examples
     --------
@@ -164,13 +165,13 @@ class RLN(Network):
 
     @torch.no_grad()
     def _start(self) -> None:
-        """Set the kernels to what the authors start from."""
+        """Initialise the kernels as the authors do."""
         for module in self.modules():
             if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
                 nn.init.trunc_normal_(module.weight, std=1, a=-2, b=2)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        # Those before the divisions are blurs, so that what divides is like the image.
+        # The kernels before the divisions are blurs, so that the divisor resembles the image.
         for block in (
             self.half_first,
             self.half_second,
@@ -185,7 +186,7 @@ class RLN(Network):
     def forward(self, x: Tensor) -> RlnOutput:
         if x.ndim != 5 or x.shape[1] != 1 or any(n % 2 for n in x.shape[2:]):
             raise ValueError(
-                f"The network got a tensor of shape {tuple(x.shape)}; it needs (N, 1, Z, Y, X) with "
+                f"The network received a tensor of shape {tuple(x.shape)}; it needs (N, 1, Z, Y, X) with "
                 "even sizes."
             )
         softplus = nn.functional.softplus
@@ -193,7 +194,7 @@ class RLN(Network):
         half = nn.functional.avg_pool3d(x, 2)
         a = self.half_first(half)
         b = self.half_second(a)
-        # The softplus of the image is the same on all channels: adding broadcasts it.
+        # The softplus of the image is the same for all channels; the sum broadcasts it.
         c = self.half_project(torch.cat((a, b), dim=1)) + softplus(half)
         d, e = self.half_division(half, c)
         f = self.half_mix(torch.cat((e, d), dim=1))  # (N, 8, …/2)
@@ -213,7 +214,7 @@ class RLN(Network):
 
 
 def _gaussians(inputs: int) -> Tensor:
-    """Kernels (4, inputs, 3, 3, 3): sigma 1 to 4 by output, maximum 1, times a random number by input."""
+    """Build Gaussian kernels (4, inputs, 3, 3, 3): sigma 1 to 4 by output, times a random gain by input."""
     squares = torch.arange(-1, 2).square().float()
     distance = squares[:, None, None] + squares[:, None] + squares
     sigma = torch.arange(1, 5).reshape(4, 1, 1, 1, 1)

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from napari_lucyd.deconvolution import Job, Progress, Statistics
-from napari_lucyd.deconvolution.classical.job import NEGATIVE_VOXELS
+from napari_lucyd.deconvolution.findings import negative_voxels_text
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.errors import StoreError
 from napari_lucyd.io import canonical_unit, contains, stem
 from napari_lucyd.io.zarr import create_zarr, finish_zarr, holds_one_image, writing_unit
+from napari_lucyd.text import bytes_text
 
 from .executors import Executor, LocalExecutor
 from .fingerprint import differences, identity, statistics_as_json, statistics_from_json
@@ -111,8 +112,8 @@ class StoreJob:
         free = shutil.disk_usage(folder).free
         if free + there < self.bytes:
             raise StoreError(
-                f"{folder}: the results may take {self.bytes / 2**30:.3g} GiB, but only "
-                f"{(free + there) / 2**30:.3g} GiB of disk are free: make room, ask for fewer parts, or "
+                f"{folder}: the results may take {bytes_text(self.bytes)}, but only "
+                f"{bytes_text(free + there)} of disk are free: make room, ask for fewer parts, or "
                 "choose another disk."
             )
 
@@ -304,15 +305,14 @@ class StoreJob:
         texts = [*statistics.warnings, *(text for outcome in outcomes for text in outcome.warnings)]
         if not any(outcome.bright for outcome in outcomes):
             texts.append(
-                "The network returned nothing but zeros: the image's intensities may be far from those the "
-                "model was trained on; try another normalization or model."
+                "The network returned only zeros. The image's intensities may differ too much from those in "
+                "training. Try another normalization or model."
             )
         negative = sum(outcome.negative_voxels for outcome in outcomes)
         if negative:
-            texts.append(f"{negative:,}{NEGATIVE_VOXELS}")
+            texts.append(negative_voxels_text(negative))
         for text in texts:
-            if text not in self.job.warnings:
-                self.job.warnings.append(text)
+            self.job.warnings.add(text)
         deviations = [outcome.deviation for outcome in outcomes if outcome.deviation is not None]
         self._found = {"identity_deviation": max(deviations)} if deviations else {}
         method = self.job.result().recipe.get("method")

@@ -13,10 +13,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from napari_lucyd.deconvolution import Result, Statistics, plan
-from napari_lucyd.deconvolution.classical.job import NEGATIVE_VOXELS
+from napari_lucyd.deconvolution.findings import NEGATIVE_VOXELS, ONLY_ZEROS, kind_of
 from napari_lucyd.deconvolution.image.scan import Accumulator, Part, count_parts
 from napari_lucyd.deconvolution.image.source import Source
-from napari_lucyd.deconvolution.learned.run import NOTHING_BUT_ZEROS
 from napari_lucyd.deconvolution.preprocessing.preparation import Prepared
 from napari_lucyd.io import read_image
 from napari_lucyd.io.zarr import open_zarr
@@ -145,12 +144,8 @@ def compute(
         task,
         result.recipe.get("identity_deviation"),
         _bright(result, setting, statistics, region),
-        # What is said of all tasks together.
-        tuple(
-            text
-            for text in result.warnings
-            if not (text.startswith(NOTHING_BUT_ZEROS) or text.endswith(NEGATIVE_VOXELS))
-        ),
+        # The other kinds are reported for all tasks together.
+        tuple(str(text) for text in result.warnings if kind_of(text) not in (ONLY_ZEROS, NEGATIVE_VOXELS)),
         tuple(method.get("iterations", ())),
         method.get("negative_voxels", 0),
     )

@@ -51,7 +51,7 @@ def test_names_that_the_array_carries_are_used_where_understood(dims, names):
 
 @pytest.mark.parametrize("dims", [("y", "x", "z"), ("x", "y", "z"), ("z", "x", "y")])
 def test_names_in_an_order_that_cannot_be_used_are_not_overlooked(dims):
-    with pytest.raises(ValueError, match="has to end in 'YX'"):
+    with pytest.raises(ValueError, match="must end in 'YX'"):
         name_axes((9, 8, 7), U16, 3, dims=dims)
 
 
@@ -90,8 +90,8 @@ def test_a_narrow_volume_passes_where_the_axes_are_said():
         ((9,), None, "at least two axes"),
         ((9, 9, 9), "YX", "names 2 axes"),
         ((9, 9, 9), "YXZ", "end in 'YX'"),
-        ((9, 9, 9, 9), "TTYX", "letter of its own"),
-        ((9, 9, 9), "1YX", "letter of its own"),
+        ((9, 9, 9, 9), "TTYX", "different letter"),
+        ((9, 9, 9), "1YX", "different letter"),
         ((1, 2, 3, 4, 5, 6), None, "axes='PTCZYX'"),
         ((0, 9, 9), "ZYX", "empty"),
     ],

@@ -74,7 +74,7 @@ def test_percentiles_that_are_one_number_fall_back_and_say_so():
     values[3, 4] = 500
     statistics = measure(Source(values, 2), PERCENTILE, "")
     assert (statistics.groups[0].lo, statistics.groups[0].s) == (0, 500)
-    assert "are one number" in statistics.warnings[0]
+    assert "are equal" in statistics.warnings[0]
     # Percentiles that happen to be the extremes are no such case.
     assert measure(Source(values[:, :1] + np.arange(100, dtype="u2"), 2), PERCENTILE, "").warnings == ()
 
@@ -111,7 +111,7 @@ def test_groups_follow_the_separate_axes():
 def test_an_unusable_channel_is_named():
     values = np.ones((2, 4, 5), dtype=np.float32)
     values[1] = np.nan
-    with pytest.raises(ValueError, match="Every voxel of C 1 is NaN"):
+    with pytest.raises(ValueError, match="All voxels of C 1 are NaN"):
         measure(Source(values, 2, "CYX"), Normalization("minmax"), "C")
 
 
@@ -133,3 +133,24 @@ def test_separate_keeps_to_the_axes_that_are_there():
 )
 def test_what_normalization_means(wanted, own, expected):
     assert resolve_normalization(wanted, own) == expected
+
+
+@pytest.mark.parametrize(
+    ("dtype", "offset", "warned"),
+    [
+        ("uint32", 10**8, True),
+        ("int64", 10**8, True),
+        ("float64", 1e8, True),
+        ("float64", 1e3, False),
+        ("uint32", 1000, False),
+        ("float32", 1e8, False),
+        ("uint16", 60_000, False),
+    ],
+)
+def test_an_offset_that_float32_cannot_hold_is_warned_of(dtype, offset, warned):
+    values = (np.random.default_rng(0).integers(0, 1000, (20, 20)) + offset).astype(dtype)
+    for method in ("minmax", "percentile", "none"):
+        statistics = measure(Source(values, 2), Normalization(method), "")
+        found = [text for text in statistics.warnings if "Subtract an offset" in text]
+        assert bool(found) == warned
+    assert not warned or "to steps of 8, which is 0.80% of the contrast" in found[0]

@@ -19,7 +19,7 @@ TOLERANCE = 1e-5
 
 
 def calm(model):
-    """Its network, with a division that does not amplify rounding (see test_engine.py)."""
+    """Its network, with a division that does not amplify rounding (see test_deconvolve.py)."""
     network = copy.deepcopy(model.network)
     network.division.epsilon = 1.0
     return network
@@ -161,4 +161,4 @@ def test_a_processor_that_nothing_can_be_compiled_for_is_told(forgotten, monkeyp
 def test_kernels_that_do_not_agree_with_torch_are_not_used(forgotten, monkeypatch):
     real = graph._by_phase
     monkeypatch.setattr(graph, "_by_phase", lambda weight: real(weight) * 1.01)
-    assert "does not agree" in unsupported_reason()
+    assert "do not agree" in unsupported_reason()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from napari_lucyd.deconvolution.arguments import RunArguments, check_outputs
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy
 from napari_lucyd.deconvolution.classical.run import ClassicalRun
 from napari_lucyd.deconvolution.classical.solvers import grid_shape, start
+from napari_lucyd.deconvolution.findings import Findings
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.job import Job
 from napari_lucyd.deconvolution.recipe import write_classical_recipe
@@ -27,12 +27,6 @@ from napari_lucyd.errors import OutOfMemory
 _TIMED = {3: (94, 158, 158), 2: (1600, 1600)}
 
 _known: dict[tuple[str, int, str, bool, int], float] = {}
-
-NEGATIVE_VOXELS = (
-    " voxels were negative, which Richardson-Lucy does not allow, and set to 0. If an offset was subtracted "
-    "from the image, add it again and give it as the background."
-)
-"""Goes on from their number."""
 
 
 class ClassicalJob(Job):
@@ -49,16 +43,15 @@ class ClassicalJob(Job):
         device: Device,
         choices: RunArguments,
         statistics: Statistics | None,
-        warnings: list[str],
+        warnings: Findings,
     ) -> None:
         super().__init__(source, device, choices, warnings)
         self._method = method
         self._statistics = statistics
         self._run: ClassicalRun | None = None
-        self._told = ""
         shortage = self._shortage()
         if self._results_fit() and shortage:
-            self._warn(shortage)
+            self.warnings.add(shortage)
 
     @property
     def description(self) -> str:
@@ -123,13 +116,7 @@ class ClassicalJob(Job):
 
     def _running(self) -> ClassicalRun:
         if self._run is None:
-            this = weakref.ref(self)  # or each would keep the other, and the results, in memory
-
-            def count(negative: int) -> None:
-                if (job := this()) is not None:
-                    job._count(negative)
-
-            self._run = ClassicalRun(self._method, self.device, self._choices, count)
+            self._run = ClassicalRun(self._method, self.device, self._choices, self.warnings)
         return self._run
 
     def _prepare(self) -> None:
@@ -140,7 +127,7 @@ class ClassicalJob(Job):
                 self.device, lambda: start(method, volume, self.device).advance(), f"run {method.title}"
             )
             if device != self.device:
-                self._warn(f"{device.name} is used: {device.reason}.")
+                self.warnings.add(f"{device.name} is used: {device.reason}.")
                 self.device = device
         # A GPU says so itself; the system kills a process that takes more than there is.
         if self.device.kind == "cpu" and (shortage := self._shortage()):
@@ -172,14 +159,6 @@ class ClassicalJob(Job):
             for group in statistics.groups
             if method.background >= group.maximum
         ]
-
-    def _count(self, negative: int) -> None:
-        """Say how many voxels were negative so far, in one sentence."""
-        text = f"{negative:,}{NEGATIVE_VOXELS}"
-        if self._told in self.warnings:
-            self.warnings.remove(self._told)
-        self._told = text
-        self._warn(text)
 
     @property
     def _working_bytes(self) -> int:

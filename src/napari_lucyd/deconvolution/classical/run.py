@@ -16,6 +16,7 @@ from napari_lucyd.deconvolution.arguments import RunArguments
 from napari_lucyd.deconvolution.blocks import Filled, read_filled
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy
 from napari_lucyd.deconvolution.classical.solvers import start
+from napari_lucyd.deconvolution.findings import NEGATIVE_VOXELS, Findings, negative_voxels_text
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.result import Progress
 from napari_lucyd.deconvolution.statistics.scaling import Group, Statistics
@@ -31,8 +32,8 @@ class ClassicalRun:
     ----------
     method, device, choices
         Of the plan.
-    count
-        Called with the number of negative voxels so far, where there are any.
+    warnings
+        Messages for the user, shared with the job.
 
     Attributes
     ----------
@@ -49,12 +50,12 @@ class ClassicalRun:
         method: ClassicalMethod,
         device: Device,
         choices: RunArguments,
-        count: Callable[[int], object],
+        warnings: Findings,
     ) -> None:
         self._method = method
         self._device = device
         self._choices = choices
-        self._count = count
+        self._warnings = warnings
         self._leads = deque(product(*(range(*span) for span in choices.lead_spans)))
         self.iterations: list[int] = []
         self.negative_voxels = 0
@@ -92,7 +93,7 @@ class ClassicalRun:
         try:
             while self._leads:
                 lead = self._leads[0]
-                group = statistics.group(dict(zip(choices.axes.leading, lead, strict=True)))
+                group = statistics.group(choices.axes.lead_index(lead))
                 before, message = sum(self.iterations), choices.label(lead)
                 for number, last in enumerate(self._restore(source, lead, group, ask), 1):
                     if last:
@@ -131,7 +132,7 @@ class ClassicalRun:
         self._keep(lead, restored, block.missing)
         if negative:
             self.negative_voxels += negative
-            self._count(self.negative_voxels)
+            self._warnings.update(negative_voxels_text(self.negative_voxels), NEGATIVE_VOXELS)
         yield True
 
     def _usable(self, block: Filled) -> tuple[npt.NDArray[np.float32], int]:

@@ -210,7 +210,7 @@ class PsfConvolution:
 
     def __init__(self, kernel: npt.NDArray[np.float32], shape: tuple[int, ...], device: Device) -> None:
         self.shape = shape
-        centred = torch.zeros(shape, device=device.torch)
+        centred = torch.zeros(shape, dtype=torch.float32, device=device.torch)
         centred[tuple(slice(0, size) for size in kernel.shape)] = torch.from_numpy(kernel).to(device.torch)
         axes = tuple(range(kernel.ndim))
         self.transfer = torch.fft.rfftn(centred.roll([-(size // 2) for size in kernel.shape], axes))
@@ -241,7 +241,7 @@ def mirrored(image: Tensor, shape: Sequence[int]) -> Tensor:
             image.index_select(axis, torch.minimum(at, 2 * size - 1 - at))
             for at in ((margin + size) % (2 * size), (margin + size - total) % (2 * size))
         )
-        fade = (margin + 0.5) / (total - size)
+        fade = (margin.to(image.dtype) + 0.5) / (total - size)
         fade = fade.reshape([-1 if k == axis else 1 for k in range(image.ndim)])
         image = torch.cat((image, torch.lerp(beyond, before, fade.expand_as(before))), dim=axis)
     return image
@@ -249,10 +249,11 @@ def mirrored(image: Tensor, shape: Sequence[int]) -> Tensor:
 
 def laplacian(shape: Sequence[int], device: Device) -> Tensor:
     """Transfer function of the kernel with 2 * ndim in the middle and -1 at its neighbours."""
-    result = torch.zeros((), device=device.torch)
+    result = torch.zeros((), dtype=torch.float32, device=device.torch)
     for axis, size in enumerate(shape):
         last = axis == len(shape) - 1
-        frequency = (torch.fft.rfftfreq if last else torch.fft.fftfreq)(size, device=device.torch)
+        frequencies = torch.fft.rfftfreq if last else torch.fft.fftfreq
+        frequency = frequencies(size, dtype=torch.float32, device=device.torch)
         term = 2 - 2 * torch.cos(2 * torch.pi * frequency)
         result = result + term.reshape([-1 if k == axis else 1 for k in range(len(shape))])
     return result

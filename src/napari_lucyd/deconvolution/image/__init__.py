@@ -1,1 +1,1 @@
-"""The input image: its axes, and its voxels read a part at a time."""
+"""The input image: its axes, and reading its voxels part by part."""

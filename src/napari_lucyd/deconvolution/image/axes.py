@@ -1,4 +1,4 @@
-"""What each axis of an input is taken for."""
+"""The axes of an image: their names, sizes and roles."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from napari_lucyd import checks
 from napari_lucyd.spans import Span
 
+SPATIAL = "ZYX"
+"""Names of the spatial axes, in order."""
 _WORDS = {"time": "T", "channel": "C", "channels": "C", "frame": "T", "wavelength": "C", "position": "P"}
 
 
 @dataclass(frozen=True)
 class Axes:
-    """The axes of an array: one letter each, and how volumes lie in it.
+    """The axes of an array, one letter each, and the layout of its volumes.
 
     Attributes
     ----------
     names
-        One capital letter an axis, for example ``"TCZYX"``.
+        One capital letter for each axis, e.g. ``"TCZYX"``.
     shape
-        Of the whole array.
+        Shape of the whole array.
     dimension
-        2 or 3: how many axes the model takes at once.
+        Number of spatial axes of the model: 2 or 3.
     """
 
     names: str
@@ -31,13 +34,18 @@ class Axes:
     dimension: int
 
     @property
+    def letters(self) -> str:
+        """The spatial axes of the model: ``"ZYX"`` or ``"YX"``."""
+        return SPATIAL[-self.dimension :]
+
+    @property
     def spatial(self) -> str:
-        """The axes that make up one volume: of ``"ZYX"`` or ``"YX"`` those that are there."""
-        return "".join(name for name in "ZYX"[-self.dimension :] if name in self.names)
+        """The spatial axes that the array has."""
+        return "".join(name for name in self.letters if name in self.names)
 
     @property
     def leading(self) -> str:
-        """The other axes, in the order of the array: one volume after another."""
+        """The other axes, in the order of the array; each of their indices is one volume."""
         return "".join(name for name in self.names if name not in self.spatial)
 
     @property
@@ -47,21 +55,29 @@ class Axes:
 
     @property
     def volume_shape(self) -> tuple[int, ...]:
-        """(Z, Y, X) or (Y, X); a plane given to a 3D model is a volume with one plane."""
-        return tuple(self.size(name) for name in "ZYX"[-self.dimension :])
+        """Shape (Z, Y, X) or (Y, X) of a volume; for a 3D model, a plane is a volume with one plane."""
+        return tuple(self.size(name) for name in self.letters)
 
     def size(self, name: str) -> int:
-        """Voxels along an axis; 1 along one that is not there."""
+        """Return the number of voxels along an axis; 1 along an absent one."""
         return self.shape[self.names.index(name)] if name in self.names else 1
 
+    def lead_index(self, lead: Sequence[int]) -> dict[str, int]:
+        """Return the indices of a volume by leading axis."""
+        return dict(zip(self.leading, lead, strict=True))
+
+    def label(self, lead: Sequence[int]) -> str:
+        """Name a volume: ``"T 3, C 0"``, or ``"the image"`` without leading axes."""
+        return ", ".join(f"{name} {number}" for name, number in self.lead_index(lead).items()) or "the image"
+
     def index(self, lead: Sequence[int], spans: Sequence[Span]) -> tuple[int | slice, ...]:
-        """What to index the array with for ``spans`` along (Z, Y, X) or (Y, X) of the volume ``lead``."""
-        at: dict[str, int | slice] = dict(zip(self.leading, lead, strict=True))
-        at |= {name: span.slice for name, span in zip("ZYX"[-self.dimension :], spans, strict=True)}
+        """Return the array's index for ``spans`` along (Z, Y, X) or (Y, X) of the volume ``lead``."""
+        at: dict[str, int | slice] = {**self.lead_index(lead)}
+        at |= {name: span.slice for name, span in zip(self.letters, spans, strict=True)}
         return tuple(at[name] for name in self.names)
 
     def describe(self) -> str:
-        """``"T 5 × Z 40 × Y 201 × X 101"``."""
+        """Describe the axes: ``"T 5 × Z 40 × Y 201 × X 101"``."""
         return " × ".join(f"{name} {size}" for name, size in zip(self.names, self.shape, strict=True))
 
 
@@ -72,26 +88,26 @@ def name_axes(
     axes: str | None = None,
     dims: Sequence[object] | None = None,
 ) -> Axes:
-    """Say what the axes of an array are.
+    """Name the axes of an array.
 
     Parameters
     ----------
     shape, dtype
-        Of the array.
+        Shape and data type of the array.
     dimension
-        2 or 3, the model's.
+        Number of spatial axes of the model: 2 or 3.
     axes
-        One letter an axis, as the user says. T time, C channel, Z, Y, X; other letters but S are taken as
+        The user's names, one letter for each axis: T time, C channel, Z, Y, X. Other letters, except S, are
         further leading axes.
     dims
-        Names that the array carries (xarray), used where ``axes`` is None and they name Y and X.
+        The array's own names (xarray), used if ``axes`` is None and they include Y and X.
 
     Raises
     ------
     TypeError
-        If ``axes`` is no text.
+        If ``axes`` is not text.
     ValueError
-        If the axes do not fit the array or the model, or the array looks like an RGB picture.
+        If the axes do not fit the array or the model, or the array looks like an RGB image.
 
     Examples
     --------
@@ -101,27 +117,24 @@ def name_axes(
     """
     shape = tuple(int(n) for n in shape)
     if len(shape) < 2:
-        raise ValueError(f"The image has shape {shape}; at least two axes (Y, X) are needed.")
+        raise ValueError(f"The image has shape {shape}; it needs at least two axes (Y, X).")
     if axes is None and dims is not None:
         axes = _from_dims(dims, len(shape))
     if axes is None:
         if dtype == np.uint8 and len(shape) > 2 and shape[-1] in (3, 4):
             raise ValueError(
-                f"The image has shape {shape} and dtype uint8: this looks like RGB with colours along the "
-                "last axis. "
-                "Split the colours or convert to grey first; if it is a volume, say so with axes, e.g. "
-                "axes='ZYX'."
+                f"The image has shape {shape} and dtype uint8, which looks like RGB with colours along the "
+                "last axis. Split the colours or convert to grey first. If it is a volume, name its axes, "
+                "e.g. axes='ZYX'."
             )
         axes = _guess(shape, dimension)
-    if not isinstance(axes, str):
-        raise TypeError(f"axes is {axes!r}; it has to be a text with a letter for each axis, such as 'ZYX'.")
-    names = axes.upper()
+    names = checks.text("axes", axes, "text with one letter for each axis, such as 'ZYX'").upper()
     _check(names, shape, dimension)
     return Axes(names, shape, dimension)
 
 
 def _guess(shape: tuple[int, ...], dimension: int) -> str:
-    """By number of axes; a short axis (up to 4) in front is channels."""
+    """Guess the axes from their number; a short first axis (up to 4) is channels."""
     count = len(shape)
     if count == 2:
         return "YX"
@@ -133,10 +146,7 @@ def _guess(shape: tuple[int, ...], dimension: int) -> str:
         return "CZYX" if shape[0] <= 4 else "TZYX"
     if count == 5:
         return "TCZYX"
-    raise ValueError(
-        f"The image has {count} axes (shape {shape}); what they are has to be said with axes, e.g. "
-        "axes='PTCZYX'."
-    )
+    raise ValueError(f"The image has {count} axes (shape {shape}). Name them with axes, e.g. axes='PTCZYX'.")
 
 
 def _from_dims(dims: Sequence[object], count: int) -> str | None:
@@ -146,27 +156,25 @@ def _from_dims(dims: Sequence[object], count: int) -> str | None:
         letters.append(word.upper() if len(word) == 1 else _WORDS.get(word, "?"))
     names = "".join(letters)
     understood = len(names) == count and len(set(names)) == count and "?" not in names
-    # Known axes in another order are the user's to move: they would be taken for what they are not.
+    # Known axes in an unusual order must be moved by the user, or they would be misread.
     return names if understood and {"Y", "X"} <= set(names) else None
 
 
 def _check(names: str, shape: tuple[int, ...], dimension: int) -> None:
     if "S" in names:
         raise ValueError(
-            f"The axes {names!r} name S, samples of an RGB picture. Split the colours or convert to grey "
+            f"axes={names!r} contains S, the samples of an RGB image. Split the colours or convert to grey "
             "first."
         )
     if len(names) != len(shape):
         raise ValueError(
-            f"axes={names!r} names {len(names)} axes, but the image has {len(shape)} (shape {shape})."
+            f"axes={names!r:.80} names {len(names)} axes, but the image has {len(shape)} (shape {shape})."
         )
     if not names.isalpha() or len(set(names)) != len(names):
-        raise ValueError(
-            f"axes={names!r} is not understood; give each axis a letter of its own, e.g. 'TCZYX'."
-        )
+        raise ValueError(f"axes={names!r:.80} is invalid; give each axis a different letter, e.g. 'TCZYX'.")
     if not names.endswith("YX"):
         raise ValueError(
-            f"axes={names!r} has to end in 'YX'; move the axes first (numpy.moveaxis), or correct the "
+            f"axes={names!r:.80} must end in 'YX'. Move the axes first (numpy.moveaxis), or correct the "
             "letters."
         )
     if any(n == 0 for n in shape):

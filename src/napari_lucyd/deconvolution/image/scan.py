@@ -1,4 +1,4 @@
-"""Going through an image once to count something: here, or shared out to others."""
+"""One pass over an image that accumulates numbers, in this process or in others."""
 
 from __future__ import annotations
 
@@ -15,65 +15,65 @@ from napari_lucyd.errors import Cancelled
 from napari_lucyd.spans import Span
 
 Part = tuple[tuple[int, ...], Tile]
-"""A part of one volume: its leading indices, and what of it."""
+"""A part of one volume: its leading indices and a tile."""
 
 
 class Accumulator(Protocol):
-    """What is counted: it can be counted in shares, in any order, and is the same in the end."""
+    """Numbers accumulated over an image; the result does not depend on how parts are shared out."""
 
     def add(self, values: npt.NDArray[Any], spans: Sequence[Span]) -> None:
-        """Count a part, which lies at ``spans`` in its volume."""
+        """Add a part, which lies at ``spans`` in its volume."""
 
     def fresh(self) -> Self:
-        """A copy that has counted nothing: what it counts can be merged."""
+        """Return an empty copy, which can be merged later."""
 
     def merge(self, other: Self) -> None:
-        """Add what another, begun as `emptied`, has counted of other parts."""
+        """Add the numbers of another accumulator, made by `fresh`, for other parts."""
 
 
 Count = Callable[[Any, Sequence[Part]], None]
-"""Has parts counted into a tally."""
+"""Function that adds parts to an accumulator."""
 
 
 def count_parts(
     source: Source,
-    tally: Accumulator,
+    accumulator: Accumulator,
     parts: Sequence[Part],
     should_stop: Callable[[], bool] | None = None,
 ) -> None:
-    """Count parts in this process: one after another, or by several threads where the image is in memory.
+    """Add parts to an accumulator in this process, by several threads if the image is in memory.
 
     Parameters
     ----------
     source
-        What they are parts of.
-    tally
-        What they are counted into.
+        The image.
+    accumulator
+        Accumulator for the parts.
     parts
-        Each once.
+        Parts to add, each once.
     should_stop
-        Asked between parts.
+        Called between parts; True stops.
 
     Raises
     ------
     Cancelled
-        If ``should_stop`` says so.
+        When ``should_stop`` returns True.
     """
     threads = max(1, min(torch.get_num_threads(), len(parts))) if source.in_memory else 1
     team = ThreadTeam(threads) if threads > 1 else None
     counted: list[Accumulator] = []
 
     def count(lead: tuple[int, ...], part: Tile) -> None:
-        own = tally.fresh()
+        own = accumulator.fresh()
         own.add(source.read(lead, part.spans), part.spans)
         counted.append(own)
 
     for first in range(0, len(parts), threads):
         if should_stop is not None and should_stop():
-            raise Cancelled("Stopped while the image was being measured.")
+            raise Cancelled("Stopped while the image was measured.")
         if team is None:
             count(*parts[first])
         else:
             team.run(count, parts[first : first + threads])
         while counted:
-            tally.merge(counted.pop())
+            accumulator.merge(counted.pop())

@@ -1,4 +1,4 @@
-"""Reading: numpy, dask, zarr and xarray alike, a part at a time."""
+"""Reading of numpy, dask, zarr and xarray arrays, part by part."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_lucyd import checks
 from napari_lucyd.deconvolution.image.axes import Axes, name_axes
 from napari_lucyd.deconvolution.tiling.tiles import Tile, cut
 from napari_lucyd.spans import Span
 
-# Voxels read at once where a whole volume is gone through: 16 MiB of float32.
+# Number of voxels read at once in a pass over a whole volume: 17 MB of float32.
 _PART_VOXELS = 2**22
 
 
 class Source:
-    """An array that is read volume by volume and part by part, never whole.
+    """An array that is read volume by volume and part by part, never as a whole.
 
     Parameters
     ----------
     volume
-        Anything with ``shape``, ``dtype`` and basic indexing; anything else is made a numpy array.
+        Array with ``shape``, ``dtype`` and basic indexing; anything else is converted to a numpy array.
     dimension
-        2 or 3, the model's.
+        Number of spatial axes of the model: 2 or 3.
     axes
         See `name_axes`.
 
@@ -39,44 +40,44 @@ class Source:
 
     def __init__(self, volume: Any, dimension: int, axes: str | None = None) -> None:
         self.dtype, self._array = _as_array(volume)
-        if any(n != n for n in self._array.shape):  # of dask, where it does not know
+        if any(n != n for n in self._array.shape):  # NaN: dask does not know the size
             raise ValueError(
-                f"The image's shape is not known yet: {tuple(self._array.shape)}. With dask, call its "
+                f"The shape of the image is unknown: {tuple(self._array.shape)}. For a dask array, call "
                 "compute_chunk_sizes() first."
             )
         shape = tuple(int(n) for n in self._array.shape)
         if any(n == 0 for n in shape):
-            raise ValueError(f"The image is empty: its shape is {shape}. Give one with at least one voxel.")
+            raise ValueError(f"The image is empty: its shape is {shape}.")
         dims = getattr(volume, "dims", None)
         self.axes: Axes = name_axes(shape, self.dtype, dimension, axes, dims)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the whole array."""
+        """Shape of the whole array."""
         return self.axes.shape
 
     @property
     def in_memory(self) -> bool:
-        """Whether it is a numpy array, so that several threads can read it at the same time."""
+        """True for a numpy array, which several threads can read at the same time."""
         return isinstance(self._array, np.ndarray)
 
     def read(self, lead: Sequence[int], spans: Sequence[Span]) -> npt.NDArray[Any]:
-        """One part of one volume, in its own dtype; always with ``dimension`` axes."""
+        """Read a part of one volume, in its own dtype, with ``dimension`` axes."""
         part = np.asarray(self._array[self.axes.index(lead, spans)])
         return part.reshape(tuple(span.size for span in spans))
 
     def volumes(self) -> Iterator[tuple[int, ...]]:
-        """The leading indices of every volume, in reading order."""
+        """Yield the leading indices of every volume, in reading order."""
         yield from np.ndindex(*self.axes.leading_shape)
 
     def parts(self) -> list[Tile]:
-        """Parts that cover a volume once, each made of whole chunks where the array has them."""
+        """List parts that cover a volume once, made of whole chunks if the array has chunks."""
         shape = self.axes.volume_shape
         size = [min(c, n) for c, n in zip(self._chunks(), shape, strict=True)]
-        for axis in range(len(size)):  # shrink chunks that are too large
+        for axis in range(len(size)):  # cut large chunks
             others = math.prod(size) // size[axis]
             size[axis] = max(1, min(size[axis], _PART_VOXELS // others if others <= _PART_VOXELS else 1))
-        for axis in reversed(range(len(size))):  # join chunks that are small
+        for axis in reversed(range(len(size))):  # join small chunks
             times = max(1, _PART_VOXELS // math.prod(size))
             size[axis] = min(shape[axis], size[axis] * times)
         return list(cut([Span(0, n) for n in shape], size))
@@ -85,21 +86,28 @@ class Source:
         chunks = getattr(self._array, "shards", None) or getattr(self._array, "chunks", None)
         if not chunks:
             return (1,) * (len(self.axes.volume_shape) - 1) + (self.axes.volume_shape[-1],)
-        sizes = [c if isinstance(c, int) else max(c) for c in chunks]  # dask names every chunk's size
+        sizes = [c if isinstance(c, int) else max(c) for c in chunks]  # dask lists the size of every chunk
         names = dict(zip(self.axes.names, sizes, strict=True))
-        return tuple(int(names.get(name, 1)) for name in "ZYX"[-self.axes.dimension :])
+        return tuple(int(names.get(name, 1)) for name in self.axes.letters)
 
 
 def to_float32(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """The values as native float32; what float32 cannot hold becomes infinite and is refused later."""
+    """Convert values to native float32; values that are too large become infinite and are refused later."""
     with np.errstate(over="ignore", invalid="ignore"):
         return np.ascontiguousarray(values, dtype=np.float32)
 
 
 def _masked_as_nan(part: Any) -> npt.NDArray[np.float32]:
-    # A dask array may have chunks without a mask.
+    # Some chunks of a dask array may have no mask.
     filled: npt.NDArray[np.float32] = np.ma.filled(np.ma.asarray(part).astype(np.float32), np.nan)
     return filled
+
+
+def _as_numpy(volume: Any) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(volume)
+    except Exception as error:  # whatever a class raises when it is converted
+        raise TypeError(f"The image is {checks.shown(volume)}; give an array of real numbers.") from error
 
 
 def _as_array(volume: Any) -> tuple[np.dtype[Any], Any]:
@@ -111,13 +119,10 @@ def _as_array(volume: Any) -> tuple[np.dtype[Any], Any]:
         dtype = np.dtype(volume.dtype)
         tuple(volume.shape)
     except (AttributeError, TypeError):
-        volume = np.asarray(volume)
+        volume = _as_numpy(volume)
         dtype = volume.dtype
     if dtype.kind == "c":
-        raise TypeError(
-            f"The image has complex values ({dtype}); real ones are needed: take its real part or its "
-            "magnitude."
-        )
+        raise TypeError(f"The image has complex values ({dtype}). Use its real part or its magnitude.")
     if dtype.kind not in "biuf":
-        raise TypeError(f"The image has dtype {dtype}; integers, floating-point numbers or bool are needed.")
+        raise TypeError(f"The image has dtype {dtype}; it needs integers, floating-point numbers or bool.")
     return dtype, volume

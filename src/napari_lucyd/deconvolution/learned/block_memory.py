@@ -1,4 +1,4 @@
-"""How much of a device's memory a block takes, and so how large tiles may be."""
+"""Device memory of a block, and the tile shape that fits."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from napari_lucyd.spans import Span
 
 
 class _MemoryCost(NamedTuple):
-    """What a network takes for a block.
+    """The memory that a network needs for a block.
 
     Attributes
     ----------
     voxel_bytes
-        Peak working memory for each voxel. benchmarks/block_memory.py with torch 2.13 on two CPU threads:
-        LUCYD 222 (3D) and 232 (2D), RLN 340, CARE 769, the slope from its smallest to its largest block. By
-        compiled kernels, which keep but some planes of each layer, 36 in 3D, and what reads the block 16;
-        in 2D 292. On CUDA they keep all planes, in buffers of 90 with zeros around each; the rest is for the
-        block, for what comes of it, and for buffers that are small against their zeros.
+        Peak memory for each voxel, in bytes. Measured by benchmarks/block_memory.py with torch 2.13 on two
+        CPU threads, as the slope from the smallest to the largest block: LUCYD 222 (3D) and 232 (2D), RLN
+        340, CARE 769. Compiled kernels keep only some planes of each layer: 36 in 3D, plus 16 for reading
+        the block; 292 in 2D. On CUDA they keep all planes, in buffers of 90 with zeros around each; the rest
+        is for the block, for its results, and for the zeros of small buffers.
     cpu_voxels
-        Of the largest block on the CPU. Larger ones save little halo, and cost memory (LUCYD with torch: 1.5
-        GB, by compiled kernels up to 1.8, CARE 2.6) and patience: a Cancel is heard between layers, and a
-        tile takes some seconds (CARE: some six times as long for each voxel).
+        Voxels of the largest block on the CPU. Larger blocks save little halo and cost memory (LUCYD with
+        torch 1.5 GB, with compiled kernels up to 1.8 GB, CARE 2.6 GB). They also delay a cancel, which takes
+        effect between layers: a tile takes some seconds (for CARE six times as long for each voxel).
     gpu_voxels
-        Of the largest block on a GPU: its widest layer at full size (12, 16 and 64 channels) must be indexed
-        with 31 bits. By compiled kernels halos cost little, and one block is read while another is computed.
+        Voxels of the largest block on a GPU: its widest layer at full size (12, 16 and 64 channels) must be
+        indexed with 31 bits. With compiled kernels halos cost little, and one block is read while another is
+        computed.
     """
 
     voxel_bytes: int
@@ -46,15 +47,15 @@ _MEMORY_COSTS = {
     "care": _MemoryCost(830, 3 * 2**20, 2**24),
 }
 
-# Where blocks are launched ahead, for each voxel: the input of the next one, and the four parts of the last.
+# Bytes for each voxel on devices with blocks launched ahead: the next input, and the four parts of the last.
 _AHEAD_BYTES = {"cuda": 20}
 
-# Of the memory that is free, what a run may take: the rest is for whatever else starts meanwhile.
+# Share of the free memory that a run may use; the rest is for other programs.
 _SHARE = 0.6
 
 
 def memory_cost(network: Network, device: Device) -> str:
-    """What tells how much memory a network takes on a device: its name, and how it is computed there."""
+    """Return the key of a network's memory cost on a device: its name and the way it is computed."""
     if not device.compiled:
         return network.name
     if device.kind == "cuda":
@@ -63,7 +64,7 @@ def memory_cost(network: Network, device: Device) -> str:
 
 
 def working_bytes(block_voxels: int, network: str, kind: str) -> int:
-    """Memory that a network, as `appetite` has it, takes for blocks of a size on a device of ``kind``."""
+    """Return the bytes that a network (see `memory_cost`) needs for a block on a device of ``kind``."""
     return FIXED_BYTES + _voxel_bytes(network, kind) * block_voxels
 
 
@@ -72,7 +73,7 @@ def _voxel_bytes(network: str, kind: str) -> int:
 
 
 def largest_block(free_bytes: int, kind: str, network: str) -> int:
-    """Voxels of its largest block on a device of ``kind`` with ``free_bytes`` of memory free."""
+    """Return the voxels of the largest block for a device of ``kind`` with ``free_bytes`` of memory."""
     found = _MEMORY_COSTS[network]
     fits = int((_SHARE * free_bytes - FIXED_BYTES) / _voxel_bytes(network, kind))
     return max(0, min(fits, found.cpu_voxels if kind == "cpu" else found.gpu_voxels))
@@ -81,25 +82,25 @@ def largest_block(free_bytes: int, kind: str, network: str) -> int:
 def automatic_tile_shape(
     geometry: Geometry, spans: Sequence[Span], free_bytes: int, kind: str, network: str
 ) -> tuple[int, ...]:
-    """The tile shape for a region: a pure function of its arguments.
+    """Choose the tile shape for a region: a pure function of its arguments.
 
     Parameters
     ----------
     geometry
         Halo, resampling and multiple.
     spans
-        The region, in voxels of the source.
+        Region, in voxels of the source.
     free_bytes
-        Free on the device, less what the results will take there.
+        Free memory of the device, minus the results if they lie there.
     kind
-        Of device: ``"cpu"``, ``"cuda"``, ``"mps"``.
+        Kind of device: ``"cpu"``, ``"cuda"``, ``"mps"``.
     network
-        As `appetite` has it: ``"lucyd"``, ``"lucyd, compiled"``, ``"rln"`` and so on.
+        Key from `memory_cost`: ``"lucyd"``, ``"lucyd, compiled"``, ``"rln"`` and so on.
 
     Returns
     -------
     tuple of int
-        In voxels of the source.
+        Tile shape in voxels of the source.
 
     Examples
     --------
@@ -114,6 +115,6 @@ def automatic_tile_shape(
     planes = resampling.needed_planes(spans[0]).size
     sizes = [planes, *(span.size for span in spans[1:])]
     tile = choose_tile_shape(sizes, geometry.halo, most, geometry.multiple)
-    # Back to planes of the source; one tile along Z stays one tile.
+    # Convert to planes of the source; a single tile along Z stays single.
     kept = spans[0].size if tile[0] >= planes else max(1, int(tile[0] / resampling.factor))
     return (kept, *tile[1:])

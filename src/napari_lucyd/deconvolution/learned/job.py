@@ -1,16 +1,16 @@
-"""A planned run of a network, tile by tile."""
+"""The planned run of a network, tile by tile."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from napari_lucyd.compute.device import Device, free_memory
 from napari_lucyd.deconvolution.arguments import RunArguments
+from napari_lucyd.deconvolution.findings import Findings
 from napari_lucyd.deconvolution.image.source import Source
-from napari_lucyd.deconvolution.job import Job, add_once
+from napari_lucyd.deconvolution.job import Job
 from napari_lucyd.deconvolution.learned import run
 from napari_lucyd.deconvolution.learned.block_memory import automatic_tile_shape, memory_cost, working_bytes
 from napari_lucyd.deconvolution.recipe import write_recipe
@@ -22,10 +22,11 @@ from napari_lucyd.inference.forward import compile_where_possible
 from napari_lucyd.inference.lucyd.schedule import equivalent_voxels
 from napari_lucyd.inference.throughput import seconds_per_voxel
 from napari_lucyd.spans import Span
+from napari_lucyd.text import shape_text
 
 
 class NetworkJob(Job):
-    """One run of a network; see `Job`."""
+    """A planned run of a network; see `Job`."""
 
     def __init__(
         self,
@@ -35,7 +36,7 @@ class NetworkJob(Job):
         choices: RunArguments,
         tile_shape: tuple[int, ...] | None,
         statistics: Statistics | None,
-        warnings: list[str],
+        warnings: Findings,
         processes: int = 1,
     ) -> None:
         super().__init__(source, device, choices, warnings)
@@ -55,13 +56,12 @@ class NetworkJob(Job):
 
     @property
     def work(self) -> str:
-        """Tiles and their shape, in words."""
-        tile = " × ".join(str(size) for size in self.tile_shape)
-        return f"{self.tiles} tile{'s' if self.tiles > 1 else ''} of {tile}"
+        """Number and shape of the tiles, as text."""
+        return f"{self.tiles} tile{'s' if self.tiles > 1 else ''} of {shape_text(self.tile_shape)}"
 
     @property
     def tile_shape(self) -> tuple[int, ...]:
-        """In voxels of the input; made smaller in a run that runs out of memory."""
+        """Shape of a tile in voxels of the input; it shrinks if a run has too little memory."""
         return self._tile_shape if self._run is None else self._run.tile_shape
 
     @property
@@ -71,14 +71,14 @@ class NetworkJob(Job):
 
     @property
     def tiles(self) -> int:
-        """Tiles over all volumes; grows where they have to be cut for want of memory."""
+        """Number of tiles over all volumes; it grows if tiles are halved because memory ran out."""
         if self._run is not None:
             return self._run.queue.total
         return self._choices.volumes * math.prod(len(sizes) for sizes in self._block_sizes())
 
     @property
     def memory_bytes(self) -> int:
-        """Peak working memory, results included; the input is not."""
+        """Peak memory in bytes, with the results but without the input."""
         largest = math.prod(max(sizes) for sizes in self._block_sizes())
         network = memory_cost(self._model.network, self.device)
         return self._choices.result_bytes + working_bytes(largest, network, self.device.kind)
@@ -86,7 +86,7 @@ class NetworkJob(Job):
     def estimate_seconds(self) -> float:
         """See `Job.estimate_seconds`."""
         pace = seconds_per_voxel(self._model.network, self.device)
-        # The blocks form a grid, so their voxels add up axis by axis.
+        # The blocks form a grid, so their total is a product over the axes.
         voxels: float = math.prod(sum(sizes) for sizes in self._block_sizes())
         if self.device.compiled:
             voxels = equivalent_voxels(self._blocks())
@@ -95,8 +95,7 @@ class NetworkJob(Job):
 
     def _running(self) -> run.Run:
         if self._run is None:
-            warn = partial(add_once, self.warnings)
-            self._run = run.Run(self._model, self.device, self._choices, self._tile_shape, warn)
+            self._run = run.Run(self._model, self.device, self._choices, self._tile_shape, self.warnings)
         return self._run
 
     def _recipe(self) -> dict[str, Any]:
@@ -121,18 +120,18 @@ class NetworkJob(Job):
             return
         device = run.check_device(self._model.network, self.device)
         if device != self.device:
-            self._warn(f"{device.name} is used: {device.reason}.")
+            self.warnings.add(f"{device.name} is used: {device.reason}.")
             self.device = self._settle(device)
             if not self._choices.tile_shape_given:
                 self._tile_shape = self._automatic_tile_shape()
 
     def _settle(self, device: Device) -> Device:
-        """The device with the way in which it computes the network."""
+        """Choose the way in which a device computes the network."""
         if self._choices.precision == "float16":
             reason = half_precision.unsupported_reason(self._model, device)
             if not reason:
                 return replace(device, name=f"{device.name} (half precision)", half=True)
-            add_once(self.warnings, f"float32 is used instead of half precision: {reason}.")
+            self.warnings.add(f"float32 is used instead of half precision: {reason}.")
         return compile_where_possible(self._model.network, device)
 
     def _automatic_tile_shape(self) -> tuple[int, ...]:
@@ -149,11 +148,11 @@ class NetworkJob(Job):
         )
 
     def _block_sizes(self) -> list[list[int]]:
-        """Sizes of the blocks along each axis: all combinations of them are the blocks of a volume."""
+        """List the sizes of the blocks along each axis; a volume has all their combinations."""
         return [[size for size, _ in blocks] for blocks in self._blocks()]
 
     def _blocks(self) -> list[list[tuple[int, Span]]]:
-        """Along each axis, the blocks' sizes and what of them is wanted."""
+        """List the sizes and requested spans of the blocks along each axis."""
         geometry = self._choices.geometry
         found = []
         for axis, (span, size) in enumerate(zip(self._choices.spans, self.tile_shape, strict=True)):

@@ -1,8 +1,8 @@
-"""Parts of a result, made from what the network returns."""
+"""The parts of a result, computed from the network's outputs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,21 +17,21 @@ from napari_lucyd.networks.network import Network
 
 
 class TileOutput(NamedTuple):
-    """What a tile contributes.
+    """The contribution of a tile to the result.
 
     Attributes
     ----------
     parts
-        In the units a person is shown.
+        Arrays by part, in the units of the result.
     broken
-        Those of them with values that are not finite.
+        Parts with values that are not finite.
     deviation
         Largest difference between x' and max(0, (y + M') u + o), as a share of the range; None for networks
-        that have no such formula.
+        without this formula.
     bright
-        Whether any voxel of x' is other than 0.
+        True if any voxel of x' is not 0.
     low, high
-        What the block's own values reach over, in units of the image.
+        Range of the block's input values, in units of the image.
     """
 
     parts: dict[str, npt.NDArray[np.float32]]
@@ -42,12 +42,12 @@ class TileOutput(NamedTuple):
     high: float
 
 
-# Come back with the parts.
+# Name of the numbers that are sent back with the parts.
 _FACTS = "facts"
 
 
 def normalized(values: Tensor, group: Group) -> tuple[Tensor, Tensor]:
-    """A block's values, which are overwritten, as the network takes them; and what they reached over."""
+    """Normalise a block in place; return it with the range of its original values."""
     reach = torch.stack(torch.aminmax(values))
     return values.sub_(float(np.float32(group.lo))).div_(float(np.float32(group.s))), reach
 
@@ -62,27 +62,27 @@ def parts_on_device(
     group: Group,
     outputs: Sequence[str],
 ) -> dict[str, Tensor]:
-    """A network's parts in units of the image, where they were computed; `shown_parts` reads them.
+    """Compute a network's parts in units of the image, on its device; `shown_parts` reads them.
 
-    Nothing here waits for the device. Where the network's last batch norm has a gain, that is folded into
-    the correction mask: M' = g (y + M) - y, so that x' = max(0, (y + M') u + o) agrees with Eq. 5 of the
-    paper and u is neutral at 1.
+    Nothing here waits for the device. If the network's last batch norm has a gain, it is folded into the
+    correction mask: M' = g (y + M) - y, so that x' = max(0, (y + M') u + o) agrees with Eq. 5 of the paper
+    and u is neutral at 1.
 
     Parameters
     ----------
     y, raw
-        (1, 1, …): the network's input, and what it gave for it (all parts, or the output alone), of that part
-        of the block that the tile is made from.
+        (1, 1, …): the network's input and outputs (all parts, or the output alone), for the part of the block
+        that yields the tile.
     reach
-        Of the whole block, from `normalized`.
+        Range of the whole block, from `normalized`.
     network
-        Says what there is.
+        The network, which defines the available parts.
     """
     needed, inside = geometry.needed(tile), y[0, 0]
     with torch.inference_mode():
         available = {name: getattr(raw, name)[0, 0] for name in network.parts if hasattr(raw, name)}
         output = available["output"]
-        # Not by the largest value: one NaN would hide all the others.
+        # Not by the maximum, which a single NaN would hide.
         facts = [*reach, (output.abs() > 0).any().float()]
         gain = network.output_gain()
         if gain is not None and "intermediate" in available:
@@ -97,7 +97,7 @@ def parts_on_device(
             if geometry.resampling is not None:
                 back = torch.from_numpy(geometry.resampling.back(tile.spans[0], needed[0])).to(part.device)
                 part = torch.tensordot(back, part, dims=1)
-                if name in network.non_negative:  # a cubic can undershoot
+                if name in network.non_negative:  # cubic interpolation can undershoot
                     part = part.clamp(min=0)
             if name != "update_term":
                 part = part * group.s
@@ -108,8 +108,38 @@ def parts_on_device(
         return {**parts, _FACTS: torch.stack([*finite, *facts])}
 
 
+class OutputOnly(NamedTuple):
+    """The output of a network without its other parts: (1, 1, [Z,] Y, X)."""
+
+    output: Tensor
+
+
+def average_flips(results: Iterable[tuple[Sequence[int], dict[str, Tensor]]]) -> dict[str, Tensor]:
+    """Average the outputs of mirror images, each mirrored back.
+
+    Only outputs are averaged: their mean is not the product of a mean mask and a mean update term.
+
+    Parameters
+    ----------
+    results
+        The mirrored axes of each image, and the result of `parts_on_device` for an `OutputOnly`; the first
+        image is not mirrored.
+    """
+    every: list[Tensor] = []
+    total: Tensor | None = None
+    with torch.inference_mode():
+        for axes, parts in results:
+            output = parts["output"].flip(tuple(axes))
+            total = output if total is None else total + output
+            every.append(parts[_FACTS])
+        assert total is not None
+        facts = torch.stack(every)  # of each image: finite, low, high, bright
+        least, most = facts.amin(0), facts.amax(0)
+        return {"output": total / len(every), _FACTS: torch.stack((least[0], *facts[0, 1:3], most[3]))}
+
+
 def shown_parts(arrived: Mapping[str, npt.NDArray[np.float32]]) -> TileOutput:
-    """What `parts_on_device` gave, back from there."""
+    """Read the result of `parts_on_device`, after its transfer."""
     parts = dict(arrived)
     facts = parts.pop(_FACTS).tolist()
     broken = tuple(name for name, finite in zip(parts, facts, strict=False) if not finite)
@@ -119,7 +149,7 @@ def shown_parts(arrived: Mapping[str, npt.NDArray[np.float32]]) -> TileOutput:
 
 
 def constant_parts(tile: Tile, group: Group, outputs: Sequence[str]) -> TileOutput:
-    """What a constant image gives: itself, with nothing corrected."""
+    """Return the parts of a constant image: the image itself, without correction."""
     values = {
         "output": group.minimum,
         "correction_mask": 0.0,

@@ -1,6 +1,6 @@
-"""Blocks on their way through the network: read, computed, and given back, several at a time where that pays.
+"""The pipeline of blocks through the network: read, compute, return; several at a time where that is faster.
 
-On CUDA the device computes one block while the processor reads the next and stores what came of the last.
+On CUDA the device computes one block while the processor reads the next and stores the last.
 """
 
 from __future__ import annotations
@@ -9,18 +9,29 @@ from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
+from threading import Lock
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from napari_lucyd.compute.device import Device, is_out_of_memory, release_after_run, release_memory
+from napari_lucyd.compute.device import (
+    Device,
+    is_out_of_memory,
+    release_after_run,
+    release_memory,
+    without_autocast,
+)
 from napari_lucyd.deconvolution.arguments import RunArguments
 from napari_lucyd.deconvolution.blocks import read_block
+from napari_lucyd.deconvolution.image.mirror import MirroredSource, mirror
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.learned.outputs import (
+    OutputOnly,
     TileOutput,
+    average_flips,
     constant_parts,
     normalized,
     parts_on_device,
@@ -34,16 +45,16 @@ from napari_lucyd.errors import BlockTooLarge, DeconvolutionError
 from napari_lucyd.inference import forward
 from napari_lucyd.networks.network import Network
 
-# Devices that leave the processor time to read the next block.
+# Devices that compute while the processor reads the next block.
 READS_AHEAD = ("cuda", "mps")
-# Devices that are given the next block before what came of the last is waited for.
+# Devices that receive the next block before the last has finished.
 LAUNCHES_AHEAD = ("cuda",)
 
 _Key = tuple[tuple[int, ...], Tile]
 
 
 class _Read(NamedTuple):
-    """A block that is still with the processor; no values where the volume is constant."""
+    """A block in the processor's memory; None for the values of a constant volume."""
 
     values: Tensor | None
     missing: npt.NDArray[np.bool_] | None
@@ -51,16 +62,16 @@ class _Read(NamedTuple):
 
 @dataclass(frozen=True)
 class InFlightBlock:
-    """A block that the device was given.
+    """A block that was sent to the device.
 
     Attributes
     ----------
     key
-        Of which volume, and its tile.
+        Leading indices of its volume, and its tile.
     missing
-        Which voxels of the tile are NaN in the source (None: none).
+        Mask of the tile's voxels that are NaN in the source; None if there are none.
     finish
-        Waits for the device, and says what the tile contributes.
+        Function that waits for the device and returns the tile's contribution.
     """
 
     key: _Key
@@ -69,20 +80,20 @@ class InFlightBlock:
 
 
 class Pipeline:
-    """Takes the first tile of a queue, and the ones behind it, through a network.
+    """A pipeline that runs the first tiles of a queue through a network.
 
     Parameters
     ----------
     network
-        In evaluation mode.
+        Network in evaluation mode.
     device, choices
-        Of the plan.
+        Device and arguments of the plan.
     source
-        What is read.
+        Image to read.
     group_of
-        How a volume is normalised, by its leading indices.
+        Function from the leading indices of a volume to its statistics.
     should_stop
-        Asked between layers.
+        Called between layers; True stops.
     """
 
     def __init__(
@@ -103,25 +114,26 @@ class Pipeline:
         self._copies = transfer(device)
         self._reader = Reader(self._read, device.kind in READS_AHEAD)
         self._launched: InFlightBlock | None = None
+        self._reading = Lock()  # a source may not support several readers
 
     def take(self, queue: TileQueue, largest: float) -> InFlightBlock:
-        """The first tile of the queue, and the second behind it is launched where the device does that.
+        """Return the first tile of the queue, launched; also launch the second if the device allows.
 
         Parameters
         ----------
         queue
-            Not empty. It is not changed.
+            Queue with at least one tile; it is not changed.
         largest
-            No block of more voxels is launched ahead.
+            Largest number of voxels of a block that is launched ahead.
 
         Raises
         ------
         BlockTooLarge
-            If memory runs out; also when what is returned is waited for.
+            If memory runs out; also when the result's ``finish`` is called.
         DeconvolutionError
-            If torch reports any other error; likewise.
+            If torch reports another error; also when the result's ``finish`` is called.
         Exception
-            Whatever reading the source raises.
+            Any error of reading the source.
         """
         first, self._launched = self._launched, None
         if first is None or first.key != queue.first:
@@ -135,17 +147,17 @@ class Pipeline:
             try:
                 self._launched = self._launch(second, queue.ahead(2))
             except Exception:
-                # The first is not to be lost by it. It is tried again in its turn; then its error counts.
+                # Keep the first block; the second is retried in turn, and its error counts then.
                 self._launched = None
         return first
 
     def forget(self) -> None:
-        """Drop what was launched ahead, and give the device's memory back."""
+        """Drop the block that was launched ahead, and release the device's memory."""
         self._launched = None
         release_memory(self._device)
 
     def close(self) -> None:
-        """Wait for what is being read, and let everything go."""
+        """Wait for the reader, then release all memory."""
         self._reader.close()
         self._ready = None
         self._launched = None
@@ -156,31 +168,34 @@ class Pipeline:
         group = self._group_of(lead)
         if group.constant and not group.nan_voxels:
             return _Read(None, None)
+        values, missing = self._read_block(self._source, lead, tile, group)
+        return _Read(None if group.constant else values, missing)
+
+    def _read_block(
+        self, source: Source, lead: tuple[int, ...], tile: Tile, group: Group
+    ) -> tuple[Tensor, npt.NDArray[np.bool_] | None]:
         geometry = self._choices.geometry
         values = self._copies.room(tuple(span.size for span in geometry.block(tile)))
-        missing = read_block(self._source, lead, tile, geometry, group, values.numpy())
-        return _Read(None if group.constant else values, missing)
+        with self._reading:
+            missing = read_block(source, lead, tile, geometry, group, values.numpy())
+        return values, missing
 
     def _launch(self, key: _Key, following: _Key | None) -> InFlightBlock:
         block = self._reader.take(key, following)
         return InFlightBlock(key, block.missing, self._compute(key, block.values))
 
     def _compute(self, key: _Key, values: Tensor | None) -> Callable[[], TileOutput]:
-        """Have one block computed; its values are overwritten."""
+        """Launch one block; its values are overwritten."""
         choices, (lead, tile) = self._choices, key
         group = self._group_of(lead)
         if values is None:
             shown = constant_parts(tile, group, choices.outputs)
             return lambda: shown
-        run = forward.run_flipped if choices.flips else forward.run_network
-        inside: tuple[Any, ...] = choices.geometry.inside(tile)
-        with _torch_errors():
-            y, reach = normalized(self._copies.up(values[None, None]), group)
-            raw = run(self._ready, y, inside)
-            wanted = y[(..., *inside)]
-            parts = parts_on_device(
-                wanted, reach, raw, self._network, tile, choices.geometry, group, choices.outputs
-            )
+        with _torch_errors(), without_autocast(self._device):
+            if choices.flips:
+                parts = average_flips(self._run_flips(lead, tile, values, group))
+            else:
+                parts = self._run(tile, values, group)
             wait = self._copies.down(parts)
 
         def finish() -> TileOutput:
@@ -189,10 +204,32 @@ class Pipeline:
 
         return finish
 
+    def _run(self, tile: Tile, values: Tensor, group: Group) -> dict[str, Tensor]:
+        """Run the network on a block; return its parts on the device."""
+        geometry, outputs = self._choices.geometry, self._choices.outputs
+        inside: tuple[Any, ...] = geometry.inside(tile)
+        y, reach = normalized(self._copies.up(values[None, None]), group)
+        raw = forward.run_network(self._ready, y, inside)
+        if self._choices.flips:
+            raw = OutputOnly(raw.output)
+        return parts_on_device(y[(..., *inside)], reach, raw, self._network, tile, geometry, group, outputs)
+
+    def _run_flips(
+        self, lead: tuple[int, ...], tile: Tile, values: Tensor, group: Group
+    ) -> Iterator[tuple[tuple[int, ...], dict[str, Tensor]]]:
+        """Run the network on the block in every mirror image of the volume; yield the mirrored axes too."""
+        shape = self._choices.axes.volume_shape
+        for flips in product((False, True), repeat=len(shape)):
+            axes = tuple(axis for axis, flipped in enumerate(flips) if flipped)
+            there = Tile(mirror(tile.spans, shape, axes))
+            if axes:
+                values, _ = self._read_block(MirroredSource(self._source, axes), lead, there, group)
+            yield axes, self._run(there, values, group)
+
 
 @contextmanager
 def _torch_errors() -> Iterator[None]:
-    """What torch raises, as errors that a run understands."""
+    """Translate errors of torch into those that a run handles."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
@@ -208,16 +245,16 @@ V = TypeVar("V")
 
 
 class Reader(Generic[K, V]):
-    """Reads what it is asked for, and meanwhile what is likely to be asked for next.
+    """A reader that also reads the next item ahead.
 
-    There is never more than one reading at a time, so the source need not bear two.
+    Only one item is read at a time, because a source may not support more.
 
     Parameters
     ----------
     read
-        From a key to what is read.
+        Function from a key to its item.
     ahead
-        Whether to read ahead; otherwise everything is read when it is asked for, in the caller's thread.
+        True to read ahead; otherwise items are read on request, in the caller's thread.
     """
 
     def __init__(self, read: Callable[[K], V], ahead: bool) -> None:
@@ -227,18 +264,18 @@ class Reader(Generic[K, V]):
         self._pending: Future[V] | None = None
 
     def take(self, key: K, following: K | None) -> V:
-        """What belongs to a key; then ``following``, if any, is begun.
+        """Return the item of a key, and start to read ``following``, if any.
 
         Raises
         ------
         Exception
-            Whatever reading it raised, and no sooner than it is asked for.
+            The error of reading the item, raised when it is requested.
         """
         if self._threads is None:
             return self._read(key)
         pending, self._pending = self._pending, None
         if pending is not None and self._key != key:
-            # Of what is not wanted any more, also the error does not matter.
+            # This item is no longer needed, nor is its error.
             wait([pending])
             pending = None
         value = self._read(key) if pending is None else pending.result()
@@ -247,7 +284,7 @@ class Reader(Generic[K, V]):
         return value
 
     def close(self) -> None:
-        """Wait for what is being read, and forget it."""
+        """Wait for the current read, and drop its item."""
         if self._threads is not None:
             self._threads.shutdown(cancel_futures=True)
         self._pending = None

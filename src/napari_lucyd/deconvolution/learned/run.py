@@ -1,4 +1,4 @@
-"""The run itself: tile after tile of the queue, into the result arrays."""
+"""The run of a network: tile after tile into the result arrays."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import torch
 from napari_lucyd.compute.device import Device, working_device
 from napari_lucyd.compute.threads import copy_into
 from napari_lucyd.deconvolution.arguments import RunArguments
+from napari_lucyd.deconvolution.findings import ONLY_ZEROS, Findings
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.learned.pipeline import InFlightBlock, Pipeline
 from napari_lucyd.deconvolution.result import Progress
@@ -23,18 +24,18 @@ from napari_lucyd.deconvolution.tiling.tiles import Tile, cut
 from napari_lucyd.errors import BlockTooLarge, Cancelled, DeconvolutionError, OutOfMemory, clear_frames
 from napari_lucyd.inference import forward
 from napari_lucyd.networks.network import Network
+from napari_lucyd.text import shape_text
 
-NOTHING_BUT_ZEROS = "The network returned nothing but zeros"
-# Smaller volumes may well be restored to nothing but background.
+# Smaller volumes may legitimately contain only background.
 _FEW_VOXELS = 1000
 
 
-# What has run on what, in this process: a trial takes a while, and a preview has many runs a second.
+# Networks that have run on a device in this process: a trial is slow, and a preview runs often.
 _tried: set[tuple[Device, str, int]] = set()
 
 
 def check_device(network: Network, device: Device) -> Device:
-    """The device, or the CPU with the reason if the device cannot run the network at all."""
+    """Return the device, or the CPU with the reason if the device cannot run the network."""
     key = (device, network.name, network.config.dimension)
     if key in _tried:
         return device
@@ -42,7 +43,7 @@ def check_device(network: Network, device: Device) -> Device:
     def trial() -> None:
         ready = forward.prepare(network, device)
         shape = [8] * network.config.dimension
-        forward.run_network(ready, torch.zeros((1, 1, *shape), device=device.torch))
+        forward.run_network(ready, torch.zeros((1, 1, *shape), dtype=torch.float32, device=device.torch))
 
     working = working_device(device, trial, "run the network")
     if working == device:
@@ -51,24 +52,24 @@ def check_device(network: Network, device: Device) -> Device:
 
 
 class Run:
-    """Result arrays, what is left to do, and what was found on the way.
+    """A started run: result arrays, remaining tiles and findings.
 
     Parameters
     ----------
     model, device, choices
-        Of the plan.
+        Model, device and arguments of the plan.
     tile_shape
-        In voxels of the source.
-    warn
-        Called with a sentence for the user.
+        Tile shape in voxels of the source.
+    warnings
+        Messages for the user, shared with the job.
 
     Attributes
     ----------
     tile_shape
-        Smaller than the planned one if memory ran out.
+        Current tile shape; smaller than the planned one if memory ran out.
     deviation
-        Largest difference between x' and the formula of what is shown, as a share of the range; None for
-        networks that have no such formula.
+        Largest difference between x' and the formula of its parts, as a share of the range; None for networks
+        without such a formula.
     """
 
     def __init__(
@@ -77,16 +78,16 @@ class Run:
         device: Device,
         choices: RunArguments,
         tile_shape: tuple[int, ...],
-        warn: Callable[[str], None],
+        warnings: Findings,
     ) -> None:
         self._model = model
         self._device = device
         self._choices = choices
-        self._warn = warn
-        # Of the volume in work: whether any voxel of x' is above 0, and what its voxels reach over.
+        self._warnings = warnings
+        # For the current volume: True if any voxel of x' is above 0, and the range of its input.
         self._bright = False
         self._low, self._high = math.inf, -math.inf
-        self._largest = math.inf  # block known to fit, in voxels
+        self._largest = math.inf  # voxels of a block known to fit
         self.tile_shape = tile_shape
         self.deviation: float | None = None
         self.queue = TileQueue(
@@ -99,22 +100,22 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do."""
+        """True if nothing is left to do."""
         return not self.queue
 
     def unfinished(self) -> Iterator[tuple[tuple[int, ...], Tile]]:
-        """What is left to do."""
+        """Yield the unfinished tiles, each with the leading indices of its volume."""
         return self.queue.left()
 
     def steps(
         self, source: Source, statistics: Statistics, should_stop: Callable[[], bool] | None
     ) -> Iterator[Progress]:
-        """Do what is left; see `Job.steps`."""
+        """Process the unfinished tiles; see `Job.steps`."""
         queue, choices = self.queue, self._choices
         started, computed = time.perf_counter(), 0
 
         def group_of(lead: tuple[int, ...]) -> Group:
-            return statistics.group(dict(zip(choices.axes.leading, lead, strict=True)))
+            return statistics.group(choices.axes.lead_index(lead))
 
         pipeline = Pipeline(self._model.network, self._device, choices, source, group_of, should_stop)
         try:
@@ -131,7 +132,7 @@ class Run:
                     self._store(pipeline.take(queue, self._largest))
                 except (BlockTooLarge, MemoryError):
                     too_large = True
-                # Not in the clause above: there the error still holds what has to be released.
+                # After the except clause, because within it the error keeps the block's memory alive.
                 if too_large:
                     self._largest = voxels - 1
                     pipeline.forget()
@@ -150,7 +151,7 @@ class Run:
             pipeline.close()
 
     def _store(self, launched: InFlightBlock) -> None:
-        """Wait for a block, and put what came of it where it belongs."""
+        """Wait for a block, and write its parts into the result arrays."""
         choices, (lead, tile) = self._choices, launched.key
         shown = launched.finish()
         self._low, self._high = min(self._low, shown.low), max(self._high, shown.high)
@@ -162,9 +163,9 @@ class Run:
         for name, part in shown.parts.items():
             if name in shown.broken:
                 raise DeconvolutionError(
-                    f"The network gave values that are not finite ({name} of {choices.label(lead)}). Its "
-                    "weights may be damaged, or the image's intensities far from those it was trained on: "
-                    "try another normalization or model."
+                    f"The network returned values that are not finite ({name} of {choices.label(lead)}). Its "
+                    "weights may be damaged, or the image's intensities may differ too much from those in "
+                    "training. Try another normalization or model."
                 )
             values = (
                 part if launched.missing is None else np.where(launched.missing, np.float32(np.nan), part)
@@ -181,29 +182,30 @@ class Run:
         self._low, self._high = math.inf, -math.inf
         if bright or contrast == 0:
             return
-        text = f"{NOTHING_BUT_ZEROS} for {self._choices.label(lead)}"
-        # A few voxels, a dark corner or a blank frame of a series may well be black.
+        text = f"The network returned only zeros for {self._choices.label(lead)}"
+        # A few voxels, a dark corner or a blank frame of a series may be black.
         voxels = math.prod(span.size for span in self._choices.spans)
         if self._choices.region_given or voxels < _FEW_VOXELS or contrast < 0.5:
-            self._warn(f"{text}.")
+            self._warnings.add(f"{text}.", ONLY_ZEROS)
             return
         raise DeconvolutionError(
-            f"{text}. The image's intensities may be far from those the model was trained on (they are "
-            f"scaled by lo {group.lo:g} and s {group.s:g}): try another normalization or model."
+            f"{text}. The image's intensities may differ too much from those in training (they were scaled "
+            f"with lo {group.lo:g} and s {group.s:g}). Try another normalization or model."
         )
 
     def _halve(self) -> None:
         halves = self.queue.halve()
         if halves is None:
             block = self._choices.geometry.block(self.queue.first[1])
-            size = " × ".join(str(span.size) for span in block)
+            size = shape_text([span.size for span in block])
             raise OutOfMemory(
-                f"{self._device.name} has not enough memory even for a block of {size} voxels. Close what "
-                "else uses it, or choose another device."
+                f"{self._device.name} has too little memory even for a block of {size} voxels. Close other "
+                "programs that use it, or choose another device."
             )
         shape = tuple(min(a, b) for a, b in zip(self.tile_shape, halves[1].shape, strict=True))
         if shape != self.tile_shape:
-            before, after = (" × ".join(map(str, sizes)) for sizes in (self.tile_shape, shape))
-            name = self._device.name
-            self._warn(f"{name} ran out of memory with tiles of {before}; the run went on with {after}.")
+            self._warnings.add(
+                f"{self._device.name} ran out of memory with tiles of {shape_text(self.tile_shape)}; the run "
+                f"continued with {shape_text(shape)}."
+            )
             self.tile_shape = shape

@@ -1,4 +1,4 @@
-"""From the processor's memory to a device's and back; on CUDA beside the computing."""
+"""Transfers between the processor's memory and a device; on CUDA they overlap with computing."""
 
 from __future__ import annotations
 
@@ -16,50 +16,50 @@ Arrays = dict[str, npt.NDArray[np.float32]]
 
 
 class Transfer:
-    """Takes blocks to a device, and what comes of them back.
+    """Transfer of blocks to a device, and of their parts back.
 
-    This one waits for each copy: the processor has none to make, and Metal offers no way to make them aside.
+    This class waits for each copy. The processor needs no copies, and Metal offers none in the background.
 
     Parameters
     ----------
     device
-        Where the network runs.
+        Device of the network.
     """
 
     def __init__(self, device: Device) -> None:
         self._device = torch.device(device.torch)
 
     def room(self, shape: tuple[int, ...]) -> Tensor:
-        """Where a block is read to, for `up` to take it from; may be called in any thread."""
-        return torch.empty(shape)
+        """Allocate memory for a block, which `up` will send; may be called in any thread."""
+        return torch.empty(shape, dtype=torch.float32, device="cpu")
 
     def up(self, values: Tensor) -> Tensor:
-        """The same on the device, for what is computed there from now on."""
+        """Send a block to the device, for all later computations."""
         return values.to(self._device)
 
     def down(self, parts: Mapping[str, Tensor]) -> Callable[[], Arrays]:
-        """Send parts back; what is returned waits for them."""
+        """Send parts back; the returned function waits for them."""
         return lambda: {name: part.to("cpu", torch.float32).numpy() for name, part in parts.items()}
 
 
 class PinnedTransfer(Transfer):
-    """On CUDA: through pinned memory, in one stream there and another back, beside the computing one.
+    """Transfer on CUDA through pinned memory, with one stream for each direction beside the computing one.
 
-    Pinned memory comes from torch's cache of it, which gives a piece out again only when its copies are done.
-    Its cache of the device's memory is told which tensors two streams use, for the same reason. Where no
-    memory can be pinned, copies are waited for.
+    torch's cache of pinned memory reuses a piece only when its copies are done. For the same reason its cache
+    of device memory is told of tensors that two streams use. If no memory can be pinned, each copy is waited
+    for.
     """
 
     def __init__(self, device: Device) -> None:
         super().__init__(device)
-        # torch's annotations leave out what a stream and an event are made of.
+        # torch does not type the constructors of streams and events.
         stream: Any = torch.cuda.Stream
         self._there, self._back = stream(self._device), stream(self._device)
 
     def room(self, shape: tuple[int, ...]) -> Tensor:
         """See `Transfer.room`."""
         try:
-            return torch.empty(shape, pin_memory=True)
+            return torch.empty(shape, dtype=torch.float32, device="cpu", pin_memory=True)
         except RuntimeError:
             return super().room(shape)
 
@@ -75,10 +75,13 @@ class PinnedTransfer(Transfer):
     def down(self, parts: Mapping[str, Tensor]) -> Callable[[], Arrays]:
         """See `Transfer.down`."""
         computing = torch.cuda.current_stream(self._device)
-        # In the computing stream: what is cut out of something larger is made whole there.
+        # In the computing stream, which makes slices contiguous.
         whole = {name: part.to(torch.float32).contiguous() for name, part in parts.items()}
         try:
-            arrived = {name: torch.empty(part.shape, pin_memory=True) for name, part in whole.items()}
+            arrived = {
+                name: torch.empty(part.shape, dtype=torch.float32, device="cpu", pin_memory=True)
+                for name, part in whole.items()
+            }
         except RuntimeError:
             return super().down(whole)
         self._back.wait_stream(computing)
@@ -96,5 +99,5 @@ class PinnedTransfer(Transfer):
 
 
 def transfer(device: Device) -> Transfer:
-    """The transfer for a device."""
+    """Return the transfer for a device."""
     return PinnedTransfer(device) if device.kind == "cuda" else Transfer(device)

@@ -1,8 +1,8 @@
-"""The slowly varying background of a volume: estimated once on a coarse grid, known at every voxel.
+"""The smooth background of a volume, estimated on a coarse grid and interpolated at every voxel.
 
-The image is averaged over small blocks, which takes its noise; a morphological opening of the block means
-with a box of the size that is asked for takes away all that is bright and narrower than the box (Sternberg's
-idea, with a box for the ball); what is left is smoothed and interpolated linearly between the blocks.
+Averaging the image over small blocks removes noise. A morphological opening of the block means, with a box of
+the requested size, removes bright structure narrower than the box (Sternberg's idea, with a box instead of a
+ball). The rest is smoothed, and interpolated linearly between the blocks.
 
 References
 ----------
@@ -25,10 +25,10 @@ from napari_lucyd.deconvolution.image.scan import Count, count_parts
 from napari_lucyd.deconvolution.image.source import Source, to_float32
 from napari_lucyd.spans import Span
 
-# Blocks along the box: their means have little noise, and still follow the background.
+# Number of blocks along the box: their means have little noise and still follow the background.
 _BLOCKS = 8
-# Of a volume: they have to fit into memory, however large it is. Of small boxes in very large volumes the
-# blocks are larger for it: from 1024 voxels along each axis on, a box of 16 has four along each axis.
+# Limit of the number of blocks of a volume, because they must fit in memory. Very large volumes with small
+# boxes get larger blocks: from 1024 voxels along each axis on, a box of 16 has four along each axis.
 _MOST_BLOCKS = 2**24
 
 _Doubles = npt.NDArray[np.float64]
@@ -41,11 +41,11 @@ class Background:
     Attributes
     ----------
     grid
-        At the centres of the blocks, float32, in units of the image.
+        Values at the centres of the blocks, float32, in units of the image.
     sides
-        Of a block along each axis, in voxels; the last block may be shorter.
+        Size of a block along each axis, in voxels; the last block may be shorter.
     shape
-        Of the volume.
+        Shape of the volume.
     """
 
     grid: npt.NDArray[np.float32]
@@ -53,7 +53,7 @@ class Background:
     shape: tuple[int, ...]
 
     def at(self, spans: Sequence[Span]) -> npt.NDArray[np.float32]:
-        """The background of a part of the volume, float32, of the part's shape."""
+        """Interpolate the background of a part of the volume, float32, of the part's shape."""
         values = self.grid
         for axis, (span, side, size) in enumerate(zip(spans, self.sides, self.shape, strict=True)):
             starts = np.arange(0, size, side)
@@ -63,7 +63,7 @@ class Background:
             lower = np.clip(np.searchsorted(centres, position, side="right") - 1, 0, max(0, last - 1))
             upper = np.minimum(lower + 1, last)
             gap = np.maximum(centres[upper] - centres[lower], 1)
-            # Beyond the outer centres the background stays as it is there.
+            # Beyond the outer centres the background is constant.
             share = np.clip((position - centres[lower]) / gap, 0, 1).astype(np.float32)
             below, above = np.take(values, lower, axis=axis), np.take(values, upper, axis=axis)
             rows = [1] * values.ndim
@@ -73,14 +73,14 @@ class Background:
 
 
 class BlockMeans:
-    """The means over small blocks of one volume, counted part by part; see `counting.Tally`.
+    """The means over small blocks of one volume, accumulated part by part; see `scan.Accumulator`.
 
     Parameters
     ----------
     shape
-        Of the volume.
+        Shape of the volume.
     sizes
-        Of the background's box along each axis, in voxels.
+        Size of the background's box along each axis, in voxels.
     """
 
     def __init__(self, shape: Sequence[int], sizes: Sequence[float]) -> None:
@@ -89,12 +89,12 @@ class BlockMeans:
         while math.prod(_blocks(shape, sides)) > _MOST_BLOCKS:
             sides = [2 * side for side in sides]
         self._sides = tuple(sides)
-        # Of each part, by where it begins: blocks, and the sums and counts in them. They are added up in one
-        # order in the end, so that the result is the same to the last bit however the parts were shared out.
+        # For each part, by its origin: its blocks, with their sums and counts. At the end they are added in a
+        # fixed order, so that the result is identical to the last bit however the parts were shared out.
         self._parts: dict[tuple[int, ...], tuple[tuple[slice, ...], _Doubles, _Doubles]] = {}
 
     def add(self, values: npt.NDArray[Any], spans: Sequence[Span]) -> None:
-        """See `counting.Tally`."""
+        """See `scan.Accumulator`."""
         values = to_float32(values).astype(np.float64)
         known = ~np.isnan(values)
         where = tuple(
@@ -106,15 +106,15 @@ class BlockMeans:
         self._parts[tuple(span.start for span in spans)] = where, sums, counts
 
     def fresh(self) -> BlockMeans:
-        """See `counting.Tally`."""
+        """See `scan.Accumulator`."""
         return BlockMeans(self._shape, self._sizes)
 
     def merge(self, other: BlockMeans) -> None:
-        """See `counting.Tally`."""
+        """See `scan.Accumulator`."""
         self._parts |= other._parts
 
     def background(self) -> Background:
-        """What the means say, when all parts are counted."""
+        """Compute the background, after all parts were added."""
         blocks = _blocks(self._shape, self._sides)
         sums, counts = np.zeros(blocks), np.zeros(blocks)
         for _, (where, part_sums, part_counts) in sorted(self._parts.items(), key=lambda item: item[0]):
@@ -122,10 +122,10 @@ class BlockMeans:
             counts[where] += part_counts
         empty = counts == 0
         means = sums / np.maximum(counts, 1)
-        if empty.any() and not empty.all():  # where all is NaN, the nearest block that has a mean
+        if empty.any() and not empty.all():  # a block of NaNs takes the mean of the nearest other block
             nearest = ndimage.distance_transform_edt(empty, return_distances=False, return_indices=True)
             means = means[tuple(nearest)]
-        # Odd, so that the box has a middle.
+        # Odd sizes, so that the box has a centre.
         box = [round(size / side) | 1 for size, side in zip(self._sizes, self._sides, strict=True)]
         opened = ndimage.grey_opening(means, size=box, mode="reflect")
         grid = ndimage.gaussian_filter(opened, [length / 4 for length in box], mode="reflect")
@@ -139,23 +139,23 @@ def estimate_background(
     should_stop: Callable[[], bool] | None = None,
     count: Count | None = None,
 ) -> Background:
-    """Estimate the background of one volume; it is read once, part by part.
+    """Estimate the background of one volume, which is read once, part by part.
 
     Parameters
     ----------
     source, lead
-        The volume; no infinities.
+        The volume, without infinities.
     sizes
-        Of the box along each axis, in voxels: what is bright and narrower is no background.
+        Size of the box along each axis, in voxels; narrower bright structure does not count as background.
     should_stop
-        Asked between parts.
+        Called between parts; True stops.
     count
-        Has parts counted elsewhere; by default they are read here, one after the other.
+        Function that counts parts elsewhere; by default they are read here, one after another.
 
     Raises
     ------
     Cancelled
-        If ``should_stop`` says so.
+        When ``should_stop`` returns True.
     """
     means = BlockMeans(source.axes.volume_shape, sizes)
     counted = count or partial(count_parts, source, should_stop=should_stop)
@@ -170,7 +170,7 @@ def _blocks(shape: Sequence[int], sides: Sequence[int]) -> list[int]:
 def _block_sums(
     values: npt.NDArray[np.float64], spans: Sequence[Span], sides: Sequence[int]
 ) -> npt.NDArray[np.float64]:
-    """Sums over the parts of blocks that lie in ``spans``."""
+    """Sum over the parts of blocks that lie in ``spans``."""
     for axis, (span, side) in enumerate(zip(spans, sides, strict=True)):
         first = np.arange(span.start // side, (span.stop - 1) // side + 1) * side
         values = np.add.reduceat(values, np.maximum(first - span.start, 0), axis=axis)

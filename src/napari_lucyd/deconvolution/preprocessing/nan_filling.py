@@ -1,28 +1,28 @@
-"""Voxels that are NaN, filled from what is around them."""
+"""Filling of NaN voxels from their surroundings."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-# Half widths of the windows tried one after another; what has no finite voxel within the last is filled with
-# a constant. A window, not a search for the nearest voxel, so that the value does not depend on the tile.
+# Half widths of the windows, tried in turn; a voxel without finite neighbours in the last gets a constant.
+# Unlike a search for the nearest voxel, windows give values that do not depend on the tile.
 _RADII = (1, 3, 8)
 
 MARGIN = _RADII[-1]
 
 
 def fill_nan(values: npt.NDArray[np.float32], constant: float) -> npt.NDArray[np.float32]:
-    """A copy in which each NaN is the mean of the finite voxels around it.
+    """Copy an array, with each NaN replaced by the mean of the finite voxels around it.
 
-    The smallest window that holds any is taken.
+    The window is the smallest that holds a finite voxel.
 
     Parameters
     ----------
     values
         (Z, Y, X) or (Y, X), with NaN.
     constant
-        For voxels that have no finite one within `MARGIN`; in units of the image.
+        Value for voxels without a finite one within `MARGIN`; in units of the image.
     """
     missing = np.isnan(values)
     filled = values.copy()
@@ -40,9 +40,9 @@ def fill_nan(values: npt.NDArray[np.float32], constant: float) -> npt.NDArray[np
 
 
 def _window_sum(values: npt.NDArray[np.float64], radius: int) -> npt.NDArray[np.float64]:
-    """Sums over windows of 2 radius + 1 voxels along every axis, zero outside.
+    """Sum over windows of 2 radius + 1 voxels along every axis, with zeros outside.
 
-    Added up shift by shift: a running sum would round differently from tile to tile.
+    The sum is formed shift by shift, because a running sum would round differently from tile to tile.
     """
     for axis, size in enumerate(values.shape):
         total = values.copy()

@@ -1,4 +1,4 @@
-"""Gaussian smoothing of an image part by part; each voxel's value is the same in every part."""
+"""Gaussian smoothing, part by part; a voxel's value does not depend on the part."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from napari_lucyd.deconvolution.tiling.tiles import reflected
 from napari_lucyd.spans import Span
 
 Read = Callable[[Sequence[Span]], npt.NDArray[np.float32]]
-"""Gives a part of a volume, which may have NaN."""
+"""Function that reads a part of a volume, which may have NaNs."""
 
-# Where the kernel ends, in sigma: what is left out has less than 1e-4 of its sum.
+# Half width of the kernel in sigma; the rest is less than 1e-4 of its sum.
 _REACH = 4
-# Standard deviations tried for a given noise: below 0.3 voxels a Gaussian does nothing, above 2 it takes more
-# than any of the methods brings back.
+# Candidate standard deviations: below 0.3 voxels a Gaussian has no effect; above 2 it removes more than any
+# method restores.
 _SIGMAS = tuple(round(0.05 * number, 2) for number in range(6, 41))
 
 
 def gaussian(sigma: float) -> npt.NDArray[np.float64]:
-    """The kernel, with an odd number of voxels and a sum of 1; a single 1 for a sigma of 0."""
+    """Compute the kernel: an odd number of voxels with a sum of 1, or a single 1 for a sigma of 0."""
     reach = math.ceil(_REACH * sigma)
     distance = np.arange(-reach, reach + 1)
     values = np.exp(-0.5 * (distance / sigma) ** 2) if sigma else np.ones(1)
@@ -32,7 +32,7 @@ def gaussian(sigma: float) -> npt.NDArray[np.float64]:
 
 
 def noise_left(sigmas: Sequence[float]) -> float:
-    """What share of white noise's standard deviation a smoothing along these axes leaves.
+    """Return the share of white noise (its standard deviation) that smoothing leaves.
 
     Examples
     --------
@@ -43,14 +43,14 @@ def noise_left(sigmas: Sequence[float]) -> float:
 
 
 def sigma_for(wanted: float, along: Callable[[float], Sequence[float]]) -> float:
-    """The smallest sigma that leaves no more than a wanted share of white noise; at most 2 voxels.
+    """Find the smallest sigma that leaves no more than a given share of white noise; at most 2 voxels.
 
     Parameters
     ----------
     wanted
-        The share; 0 is the answer to 1 and more.
+        The share; for 1 and more, sigma is 0.
     along
-        From sigma to the standard deviations along the axes.
+        Function from sigma to the standard deviations along the axes.
 
     Examples
     --------
@@ -65,23 +65,23 @@ def sigma_for(wanted: float, along: Callable[[float], Sequence[float]]) -> float
 def smoothed(
     read: Read, spans: Sequence[Span], shape: Sequence[int], sigmas: Sequence[float]
 ) -> npt.NDArray[np.float32]:
-    """A part of the smoothed volume; beyond its borders the volume is continued by reflection.
+    """Smooth a part of a volume, which is continued by reflection beyond its borders.
 
-    NaN stays NaN and counts for nothing around it: there the mean is over the voxels that are known.
+    NaNs stay NaN. Means next to them are over the finite voxels only.
 
     Parameters
     ----------
     read
-        Reads the volume.
+        Function that reads the volume.
     spans
-        The part.
+        Part to smooth.
     shape
-        Of the volume.
+        Shape of the volume.
     sigmas
         Standard deviation along each axis, in voxels.
     """
     kernels = [gaussian(sigma) for sigma in sigmas]
-    # From here to the next voxel that is needed, on both sides.
+    # Voxels needed on both sides.
     reaches = [kernel.size // 2 for kernel in kernels]
     indices = [
         reflected(Span(span.start - reach, span.stop + reach), size)
@@ -97,7 +97,7 @@ def smoothed(
         return _convolved(values, kernels)[inside]
     known = _convolved((~missing).astype(np.float32), kernels)[inside]
     total = _convolved(np.where(missing, np.float32(0), values), kernels)[inside]
-    # A voxel that is known has its own weight at least.
+    # A finite voxel has at least its own weight.
     result: npt.NDArray[np.float32] = np.full_like(total, np.nan)
     np.divide(total, known, out=result, where=~missing[inside])
     return result
@@ -106,7 +106,7 @@ def smoothed(
 def _convolved(
     values: npt.NDArray[np.float32], kernels: Sequence[npt.NDArray[np.float64]]
 ) -> npt.NDArray[np.float32]:
-    # Sums of doubles in one order at each voxel: the same wherever the part begins.
+    # Sums of doubles in a fixed order at each voxel, so that they do not depend on the part.
     for axis, kernel in enumerate(kernels):
         if kernel.size > 1:
             values = ndimage.correlate1d(values, kernel, axis=axis, mode="nearest")

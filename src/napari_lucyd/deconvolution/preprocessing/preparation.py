@@ -1,8 +1,8 @@
-"""What may be done to an image before any method: a background subtracted, noise smoothed.
+"""Preparation of an image before any method: background subtraction and smoothing.
 
-Both are done as the image is read, part by part, and each voxel's result depends on the whole image alone. So
-everything after (the scaling numbers, tiles, regions, resampling) is as if the image had been prepared
-beforehand and stored.
+The image is prepared as it is read, part by part, and each voxel's result depends on the whole image alone.
+All later steps (scaling, tiles, regions, resampling) therefore work as if the prepared image had been stored
+first.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_lucyd import checks
 from napari_lucyd.deconvolution.image.source import Source, to_float32
 from napari_lucyd.deconvolution.preprocessing.background import Background
 from napari_lucyd.deconvolution.preprocessing.prefilter import smoothed
@@ -22,31 +23,31 @@ from napari_lucyd.deconvolution.tiling.tiles import Tile, cut
 from napari_lucyd.spans import Span
 
 AUTO = "auto"
-# A chosen prefilter brings noise down to this share of the most that a model was trained for (`lucyd evaluate
-# options` shows what that gains), or to this share of the contrast where nothing is said of that.
+# An automatic prefilter reduces noise to this share of the highest noise in training (`lucyd evaluate
+# options` shows the gain), or to this share of the contrast if the card does not state it.
 _OF_TRAINED_NOISE, _USUAL_NOISE = 1 / 3, 0.04
 _SMALLEST_BACKGROUND, _LARGEST_SIGMA = 16, 10
-# The background's box unless its size is given: this share of the shorter of Y and X, but not below a number
-# of voxels that most structures fit into.
+# Size of the automatic background box: this share of the shorter of Y and X, but at least a number of voxels
+# that holds most structures.
 _BACKGROUND_SHARE, _USUAL_BACKGROUND = 0.25, 64
-# A prepared part needs voxels around it: parts that are thin along an axis would read most of them twice.
+# Preparing a part needs voxels around it, so thin parts would read most voxels twice.
 _PART = (32, 256, 1024)
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What was asked for.
+    """The requested preparation.
 
     Attributes
     ----------
     prefilter
-        None, ``"auto"``, or the standard deviation of a Gaussian in voxels of Y and X.
+        None, ``"auto"``, or the standard deviation of a Gaussian, in voxels of Y and X.
     subtract_background
-        None, ``"auto"``, or the size in voxels of Y and X above which structure is taken for background.
+        None, ``"auto"``, or the size, in voxels of Y and X, above which structure counts as background.
     z_factor
-        Z step over the lateral step: both lengths are divided by it along Z.
+        Z step over the lateral step; both lengths are divided by it along Z.
     noise_left
-        What ``"auto"`` brings the noise down to, as a share of the image's contrast.
+        Noise after an automatic prefilter, as a share of the image's contrast.
     """
 
     prefilter: str | float | None = None
@@ -56,16 +57,16 @@ class Preparation:
 
     @property
     def wanted(self) -> bool:
-        """Whether anything is to be done."""
+        """True if there is anything to do."""
         return self.prefilter is not None or self.subtract_background is not None
 
     def sigmas(self, sigma: float, shape: Sequence[int]) -> tuple[float, ...]:
-        """The Gaussian's standard deviation along each axis of a volume; 0 where there is one voxel."""
+        """Return the Gaussian's standard deviation along each axis; 0 along an axis of one voxel."""
         lengths = self._along(sigma, shape)
         return tuple(0.0 if n == 1 else length for n, length in zip(shape, lengths, strict=True))
 
     def background_size(self, shape: Sequence[int]) -> tuple[float, ...] | None:
-        """The size of the background's box along each axis of a volume."""
+        """Return the size of the background's box along each axis of a volume."""
         size = self.subtract_background
         if size is None:
             return None
@@ -86,27 +87,27 @@ def check_preparation(
     steps: Sequence[float] | None,
     card: Mapping[str, Any],
 ) -> Preparation:
-    """The preparation that is meant by arguments of a run.
+    """Check the arguments of a preparation.
 
     Parameters
     ----------
     prefilter, subtract_background
-        As the user gave them.
+        Values of the arguments.
     steps
-        (Z, Y, X) or (Y, X), or None.
+        Voxel size along (Z, Y, X) or (Y, X), or None.
     card
-        Of the model, whose ``noise_sigma`` says what noise it was trained for; empty for classical methods.
+        Card of the model, whose ``noise_sigma`` is the noise in training; empty for classical methods.
 
     Raises
     ------
-    ValueError
-        If one of them is neither None, ``"auto"`` nor a number that can be used.
+    TypeError, ValueError
+        If one of them is not None, ``"auto"`` or a valid number.
     """
     wish = Preparation(
         _length("prefilter", prefilter, 0, _LARGEST_SIGMA),
         _length("subtract_background", subtract_background, _SMALLEST_BACKGROUND, math.inf),
     )
-    # Only what counts is set: statistics serve every run whose preparation is equal.
+    # Only effective values are set, so that statistics fit every run with an equal preparation.
     if wish.wanted and steps is not None and len(steps) == 3:
         wish = replace(wish, z_factor=steps[0] / math.sqrt(steps[1] * steps[2]))
     limits = card.get("noise_sigma")
@@ -120,35 +121,34 @@ def _length(name: str, value: Any, least: float, most: float) -> str | float | N
         return None
     if isinstance(value, str) and value == AUTO:
         return AUTO
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not (least <= number <= most and 0 < number < math.inf):
-        limits = f"above 0 and up to {most:g}" if not least else f"from {least:g} on"
-        raise ValueError(f"{name} is {value!r}; it can be None, 'auto' or a number of voxels {limits}.")
-    return number
+    limits = f"above 0, at most {most:g}" if not least else f"of at least {least:g}"
+    return checks.number(
+        name,
+        value,
+        f"None, 'auto' or a number of voxels {limits}",
+        lambda length: least <= length <= most and 0 < length < math.inf,
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What was found for a preparation, of a whole input.
+    """The measured numbers of a preparation, for a whole input.
 
     Attributes
     ----------
     wish
-        The preparation.
+        The requested preparation.
     size
-        Of the background's box along each axis, in voxels; None where none is subtracted.
+        Size of the background's box along each axis, in voxels; None without one.
     backgrounds
-        One for each volume, by its leading indices.
+        Background of each volume, by its leading indices.
     noise
-        Estimated for each group of the statistics, as a share of the contrast; empty unless the prefilter is
-        chosen by it.
+        Estimate for each group of the statistics, as a share of the contrast; empty unless the prefilter is
+        automatic.
     sigma
-        Of the prefilter for each group, in voxels of Y and X; empty without one.
+        Prefilter of each group, in voxels of Y and X; empty without one.
     members
-        Which group each volume belongs to.
+        Number of each volume's group.
     """
 
     wish: Preparation = NOTHING
@@ -159,7 +159,7 @@ class Prepared:
     members: Mapping[tuple[int, ...], int] = field(default_factory=dict)
 
     def applied(self, source: Source) -> Source:
-        """The image as any method gets it."""
+        """Return the prepared image, as methods read it."""
         return PreparedSource(source, self) if self.wish.wanted else source
 
 
@@ -167,14 +167,14 @@ UNPREPARED = Prepared()
 
 
 class PreparedSource(Source):
-    """A source whose voxels are prepared as they are read: float32, NaN where the source has it.
+    """A source whose voxels are prepared as they are read: float32, with the NaNs of the source.
 
     Parameters
     ----------
     source
-        The image as it is.
+        The original image.
     prepared
-        What was found for it.
+        Its measured numbers.
     """
 
     def __init__(self, source: Source, prepared: Prepared) -> None:
@@ -202,7 +202,7 @@ class PreparedSource(Source):
         return smoothed(subtracted, spans, shape, prepared.wish.sigmas(sigma, shape))
 
     def parts(self) -> list[Tile]:
-        """Parts that cover a volume once."""
+        """List parts that cover a volume once."""
         shape = self.axes.volume_shape
         size = [min(most, n) for most, n in zip(_PART[-len(shape) :], shape, strict=True)]
         return list(cut([Span(0, n) for n in shape], size))

@@ -1,1 +1,1 @@
-"""Numbers of the whole image: percentiles, intensity scaling, noise."""
+"""Statistics of the whole image: percentiles, intensity scaling, noise."""

@@ -1,7 +1,7 @@
-"""How often each number of 16 bits occurs: by functions compiled for this processor, or by numpy.
+"""Histograms of 16-bit numbers, by functions compiled for this processor, or by numpy.
 
-``numpy.bincount`` first makes 64 bits of each number, and looks for the largest while it keeps Python's lock:
-many threads then wait for each other. A compiled function goes once through all numbers without it.
+``numpy.bincount`` converts each number to 64 bits, and searches the largest while it holds Python's global
+lock, so threads wait for each other. A compiled function reads all numbers once, without the lock.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ import numpy.typing as npt
 from napari_lucyd.compute import llvm
 
 NUMBERS = 2**16
-# Fewer are not worth the compiler's tenth of a second.
+# For fewer numbers, compiling (a tenth of a second) does not pay.
 _FEW = 2**16
 
 _PROTOTYPE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 2)
-# One value after another, wherever they lie (a mapped file may have them at odd addresses): its number is
-# counted if it is wanted.
+# A loop over the values, at any alignment (as in a mapped file); it counts the number of each selected value.
 _TEXT = """
 define void @kernel(ptr %values, ptr %counts, i64 %size, i64 %wanted) {{
 entry:
@@ -50,7 +49,7 @@ end:
   ret void
 }}
 """
-# What a value's number is, and whether it is wanted.
+# The number of a value, and the condition for counting it.
 _UPPER = "  %top = lshr i32 %value, 16\n  %upper = trunc i32 %top to i16\n"
 _KINDS = {
     "whole": ("i16", "  %half = or i16 %value, 0\n  %here = icmp eq i64 0, 0"),
@@ -65,7 +64,7 @@ _KINDS = {
 
 
 def halves(values: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]:
-    """The upper and the lower 16 bits of each value."""
+    """Split values into their upper and lower 16 bits."""
     found = values.view(np.uint16)
     return (found[1::2], found[::2]) if sys.byteorder == "little" else (found[::2], found[1::2])
 
@@ -76,22 +75,22 @@ def count_numbers(counts: npt.NDArray[np.int64], numbers: npt.NDArray[np.uint16]
     Parameters
     ----------
     counts
-        (65536,), contiguous: what is found is added to it.
+        (65536,), contiguous; the counts are added to it.
     numbers
-        One axis, contiguous.
+        Numbers along one contiguous axis.
     """
     if not _by_compiled("whole", counts, numbers):
         _add(counts, numbers)
 
 
 def count_upper(counts: npt.NDArray[np.int64], values: npt.NDArray[np.float32]) -> None:
-    """Count the upper 16 bits of each value; the arguments are as those of `count_numbers`."""
+    """Count the upper 16 bits of each value; see `count_numbers`."""
     if not _by_compiled("upper", counts, values):
         _add(counts, halves(values)[0])
 
 
 def count_lower(counts: npt.NDArray[np.int64], values: npt.NDArray[np.float32], upper: int) -> None:
-    """Count the lower 16 bits of those values whose upper ones are these."""
+    """Count the lower 16 bits of the values with the given upper bits."""
     if not _by_compiled("lower", counts, values, upper):
         high, low = halves(values)
         here = high == upper
@@ -105,7 +104,7 @@ def _add(counts: npt.NDArray[np.int64], numbers: npt.NDArray[np.uint16]) -> None
 
 
 def _by_compiled(kind: str, counts: npt.NDArray[np.int64], values: npt.NDArray[Any], wanted: int = 0) -> bool:
-    """Whether there is a function for it; then it has counted."""
+    """Count by a compiled function; return False if there is none."""
     function = _compiled(kind) if values.size >= _FEW else None
     if function is None:
         return False
@@ -115,7 +114,7 @@ def _by_compiled(kind: str, counts: npt.NDArray[np.int64], values: npt.NDArray[A
 
 @functools.cache
 def _compiled(kind: str) -> Any:
-    """A function, tried; None where there is none to be relied on."""
+    """Compile and test a function; return None if that fails."""
     element, pick = _KINDS[kind]
     values = np.linspace(-2, 3, 1000, dtype=np.float32)
     upper, lower = halves(values)
@@ -130,7 +129,7 @@ def _compiled(kind: str) -> Any:
     try:
         function = llvm.function(_TEXT.format(kind=element, pick=pick), _PROTOTYPE)
         function(tried.ctypes.data, counts.ctypes.data, tried.size, number)
-    # Not installed, or whatever else: there is numpy.
+    # llvmlite is missing or fails; numpy is the fallback.
     except Exception:
         return None
     return function if np.array_equal(counts, np.bincount(expected, minlength=NUMBERS)) else None

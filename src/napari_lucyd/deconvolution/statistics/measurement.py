@@ -1,4 +1,4 @@
-"""The numbers of a run: those of the preparation, then the statistics of the prepared image."""
+"""Measurement of an input: the numbers of its preparation, then the statistics of the prepared image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_lucyd.deconvolution.statistics.noise import noise_share
 from napari_lucyd.deconvolution.statistics.scaling import Statistics, measure
 from napari_lucyd.models.normalization import Normalization
 
-# Counts parts of the image as they are prepared into a tally.
+# Adds parts of the prepared image to an accumulator.
 CountPrepared = Callable[[Prepared, Accumulator, Sequence[Part]], None]
 
 
@@ -27,23 +27,23 @@ def measure_prepared(
     should_stop: Callable[[], bool] | None = None,
     count: CountPrepared | None = None,
 ) -> Statistics:
-    """Find the numbers of a preparation, and take the statistics of the prepared image.
+    """Measure the numbers of a preparation, then the statistics of the prepared image.
 
     Parameters
     ----------
     source
-        The image as it is.
+        The original image.
     wish
-        What is to be done to it; without anything this is `measure`.
+        The preparation; if it is empty, this equals `measure`.
     normalization, separate, should_stop
         See `measure`.
     count
-        See `measure`; backgrounds are estimated by it too. The noise is estimated here, of a few planes.
+        See `measure`; it also serves to estimate backgrounds. The noise is estimated here, on a few planes.
 
     Raises
     ------
     ValueError, Cancelled
-        As `measure` does.
+        See `measure`.
     """
 
     def counting(prepared: Prepared) -> Count | None:
@@ -51,7 +51,7 @@ def measure_prepared(
 
     if not wish.wanted:
         return measure(source, normalization, separate, should_stop, counting(UNPREPARED))
-    # As it is: refuses what cannot be used, and finds saturation, which nobody could see afterwards.
+    # The original image: refuses unusable values, and finds saturation, which preparation would hide.
     raw = measure(source, Normalization("minmax"), separate, should_stop, counting(UNPREPARED))
     prepared = _prepared(source, wish, raw, should_stop, counting(UNPREPARED))
     found = measure(prepared.applied(source), normalization, separate, should_stop, counting(prepared))
@@ -70,10 +70,8 @@ def _prepared(
     should_stop: Callable[[], bool] | None,
     count: Count | None,
 ) -> Prepared:
-    shape, leading = source.axes.volume_shape, source.axes.leading
-    members = {
-        lead: raw.groups.index(raw.group(dict(zip(leading, lead, strict=True)))) for lead in source.volumes()
-    }
+    axes, shape = source.axes, source.axes.volume_shape
+    members = {lead: raw.groups.index(raw.group(axes.lead_index(lead))) for lead in source.volumes()}
     found = Prepared(wish, wish.background_size(shape), members=members)
     if found.size is not None:
         backgrounds = {

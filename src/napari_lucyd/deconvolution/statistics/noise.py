@@ -1,4 +1,4 @@
-"""Whether an image is of the kind that a model was trained for, as its card says."""
+"""Noise of an image, compared with that of the model's training data."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from napari_lucyd.deconvolution.image.source import Source, to_float32
 from napari_lucyd.deconvolution.statistics.scaling import Group, Statistics
 from napari_lucyd.spans import Span
 
-# Side of the patch that noise is estimated on, at the centre of a volume.
+# Side of the central patch used to estimate noise.
 _SIDE = 256
 
-# Noise is estimated on so many planes, and the contrast over blocks of such a side, between
-# this percentile and its opposite, which for a normal variable lie so many standard deviations from its mean.
+# Number of planes for the estimate; side of the blocks for the contrast; its lower percentile (the upper one
+# is opposite), and the distance of both from the mean of a normal variable, in standard deviations.
 _PLANES, _BLOCK, _TAIL, _TAIL_SIGMAS = 9, 3, 0.1, 3.09
 
-# The estimate is good to some ten per cent; only what is clearly outside is worth a warning.
+# The estimate has an error of about ten per cent, so only clearly larger noise causes a warning.
 _MARGIN = 1.25
 
 
 def estimate_noise(plane: npt.NDArray[Any]) -> float:
-    """Standard deviation of the noise of a (Y, X) image, in its units; 0 where it cannot be told.
+    """Estimate the standard deviation of the noise of a (Y, X) image, in its units; 0 if that is impossible.
 
-    The Laplacian difference of Immerkær, which is blind to planes and edges along the axes, with the median
-    of its magnitude in place of the mean, so that fine structure in less than half of the image counts
-    little.
+    The method is Immerkær's difference of Laplacians, which ignores gradients and edges along the axes. The
+    median of its magnitude replaces the mean, so that fine structure in less than half of the image has
+    little effect.
 
     References
     ----------
@@ -46,21 +46,21 @@ def estimate_noise(plane: npt.NDArray[Any]) -> float:
     along = values[:, :-2] - 2 * values[:, 1:-1] + values[:, 2:]
     both = along[:-2] - 2 * along[1:-1] + along[2:]
     both = both[np.isfinite(both)]
-    # The kernel's weights have the norm 6; a normal variable's median magnitude is 0.6745 sigma.
+    # The kernel's weights have a norm of 6; the median magnitude of a normal variable is 0.6745 sigma.
     return float(np.median(np.abs(both)) / (6 * 0.6745)) if both.size else 0.0
 
 
 def noise_warnings(source: Source, statistics: Statistics, card: Mapping[str, Any]) -> list[str]:
-    """Say where an image is noisier than what the model has seen.
+    """Warn where an image has more noise than the model's training data.
 
     Parameters
     ----------
     source
-        The input; some planes of the middle volume of each group are read.
+        The input, of which some planes of the middle volume of each group are read.
     statistics
-        Of the input.
+        Statistics of the input.
     card
-        Of the model: ``noise_sigma`` is the range trained for, as a share of the range without noise.
+        Card of the model: ``noise_sigma`` is the noise in training, as a share of the range without noise.
     """
     limits = card.get("noise_sigma")
     if not isinstance(limits, Sequence) or len(limits) != 2:
@@ -71,17 +71,17 @@ def noise_warnings(source: Source, statistics: Statistics, card: Mapping[str, An
         if share > _MARGIN * float(limits[1]):
             where = f" of {group.label}" if group.index else ""
             found.append(
-                f"The noise{where} is about {share:.2g} of the image's contrast; this model was trained for "
-                f"up to {float(limits[1]):.2g}. Average frames or use a prefilter; trust fine detail less."
+                f"The noise{where} is about {share:.0%} of the image's contrast; this model was trained for "
+                f"up to {float(limits[1]):.0%}. Average frames or use a prefilter; trust fine detail less."
             )
     return found
 
 
 def noise_share(source: Source, group: Group) -> float:
-    """The noise of the middle volume of a group as a share of its contrast, at most 1; 0 for no noise.
+    """Estimate the noise of a group's middle volume as a share of its contrast, at most 1; 0 without noise.
 
-    Both are of some planes' middles: the noise is the median of their estimates; the contrast is what means
-    over 3 x 3 voxels reach over, less what a third of the noise, which is left in them, adds to that.
+    Both are measured on the centres of some planes. The noise is the median of their estimates. The contrast
+    is the range of means over 3 x 3 voxels, minus the contribution of the third of the noise left in them.
     """
     planes = _planes(source, group, _PLANES)
     noise = float(np.median([estimate_noise(plane) for plane in planes]))
@@ -90,7 +90,7 @@ def noise_share(source: Source, group: Group) -> float:
     if not noise or not means.size:
         return 0.0
     low, high = np.percentile(means, (_TAIL, 100 - _TAIL))
-    # Independent widths add in squares.
+    # Independent widths add in quadrature.
     contrast = float(max(0.0, (high - low) ** 2 - (2 * _TAIL_SIGMAS * noise / _BLOCK) ** 2) ** 0.5)
     return noise / max(contrast, noise)
 
@@ -103,7 +103,7 @@ def _block_means(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
 
 
 def _planes(source: Source, group: Group, most: int) -> list[npt.NDArray[np.float32]]:
-    """The middles of planes of the middle volume of a group, spread evenly along Z."""
+    """Read the centres of some planes of a group's middle volume, evenly spaced along Z."""
     fixed = dict(group.index)
     sizes = zip(source.axes.leading, source.axes.leading_shape, strict=True)
     lead = tuple(fixed.get(name, size // 2) for name, size in sizes)

@@ -1,9 +1,9 @@
-"""Exact minimum, maximum and percentiles of a stream of values, in a bounded amount of memory.
+"""Exact minimum, maximum and percentiles of a stream of values, in bounded memory.
 
-The bits of a float, read as an integer, sort as positive values do, and against the order of negative ones.
-A first pass counts the values by their upper 16 bits; a second one counts, within the few bins that hold the
-wanted ranks, by the lower 16: two tables of 65,536 counts give any order statistic exactly, whatever the
-number of values and however they are cut into parts. Integers of up to 16 bits need the first pass only.
+The bits of a float, read as an integer, sort in the order of positive values and in the reverse order of
+negative ones. A first pass counts the values by their upper 16 bits. A second pass counts by the lower 16
+bits, within the few bins that hold the requested ranks. Two tables of 65,536 counts thus yield any order
+statistic exactly, for any number of values in any parts. Integers of up to 16 bits need the first pass only.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from napari_lucyd.deconvolution.image.source import to_float32
 from napari_lucyd.deconvolution.statistics.histogram import NUMBERS, count_lower, count_numbers, count_upper
 from napari_lucyd.spans import Span
 
-_SIGN = 2**15  # the bit of the upper half that says a float is negative
-# Values counted at once: few enough to stay in a core's cache from one look at them to the next.
+_SIGN = 2**15  # sign bit of a float, in its upper half
+# Number of values counted at once, few enough to stay in a core's cache between steps.
 _PIECE = 2**19
 
 
 def from_sort_key(key: int) -> float:
-    """The float32 at a place in the order of all of them.
+    """Return the float32 of a sort key.
 
-    ``key`` has 32 bits: those of the float, with the sign bit flipped for a positive one, and every bit for a
-    negative one.
+    The key has the 32 bits of the float, with the sign bit flipped if it is positive, and every bit flipped
+    if it is negative.
     """
     bits = key & 0x7FFFFFFF if key >> 31 else ~key & 0xFFFFFFFF
     return float(np.array(bits, dtype=np.uint32).view(np.float32))
 
 
 class StreamingPercentiles:
-    """Counts that a stream of parts leaves behind.
+    """Exact percentiles of a stream of parts.
 
     Parameters
     ----------
     dtype
-        Of the parts.
+        Data type of the parts.
     percentages
-        The percentiles wanted, 0 to 100; none for just the extremes.
+        Requested percentiles, 0 to 100; none for the extremes only.
 
     Examples
     --------
@@ -70,22 +70,22 @@ class StreamingPercentiles:
         self.minimum = np.inf
         self.maximum = -np.inf
         self.at_maximum = 0
-        # Of the values as they came, where float32 cannot tell all of them apart.
+        # Extremes in the original type, if float32 cannot represent all of its values.
         self._wide = dtype.kind in "iuf" and dtype.itemsize > (4 if dtype.kind == "f" else 2)
         self._lowest, self._highest = np.inf, -np.inf
 
     @property
     def merged(self) -> bool:
-        """Whether the values differ, but are one as float32."""
+        """True if different values become equal as float32."""
         return self.minimum == self.maximum and self._lowest < self._highest
 
     @property
     def needs_second_pass(self) -> bool:
-        """Whether the parts have to be gone through again for the percentiles."""
+        """True if the percentiles need a second pass over the parts."""
         return bool(self.percentages) and not self._small and self.minimum < self.maximum
 
     def add(self, values: npt.NDArray[Any], spans: Sequence[Span] = ()) -> None:
-        """Count one part of the pass that is under way; where it lies makes no difference."""
+        """Count a part in the current pass; its position has no effect."""
         flat = values.ravel()
         if self._small:
             self._count_integers(flat)
@@ -110,12 +110,12 @@ class StreamingPercentiles:
 
     def _count(self, piece: npt.NDArray[Any]) -> None:
         if self._wide:
-            # In their own type: a float holds no more of an integer than 53 bits. NaN are passed over.
+            # In the original type, because a float holds only 53 bits of an integer. NaNs are ignored.
             low, high = np.fmin.reduce(piece), np.fmax.reduce(piece)
             self._lowest, self._highest = min(self._lowest, low), max(self._highest, high)
         values = to_float32(piece)
         low, high = values.min(), values.max()
-        # NaN and infinities show in the extremes, so that an image without them is not searched for them.
+        # NaNs and infinities show in the extremes, so an image without them needs no search.
         if not (math.isfinite(low) and math.isfinite(high)):
             finite, nans = np.isfinite(values), int(np.count_nonzero(np.isnan(values)))
             self.nans += nans
@@ -131,20 +131,20 @@ class StreamingPercentiles:
             count_upper(self._upper, values)
 
     def _reaches(self, low: float, high: float, at_high: int) -> None:
-        """Values from ``low`` to ``high`` were found, ``at_high`` of them as large as that."""
+        """Extend the extremes to ``low`` and ``high``, of which there are ``at_high`` values."""
         self.minimum = min(self.minimum, low)
         if high >= self.maximum:
             kept = self.at_maximum if high == self.maximum else 0
             self.maximum, self.at_maximum = high, kept + at_high
 
     def _in_order(self) -> npt.NDArray[np.int64]:
-        """The counts of the first pass, in the order of the values."""
+        """Return the counts of the first pass in the order of the values."""
         if self._small:
             return self._upper
         return np.concatenate([self._upper[: _SIGN - 1 : -1], self._upper[:_SIGN]])
 
     def begin_second_pass(self) -> None:
-        """Say which bins of the first pass have to be looked into; all parts are to be added once more."""
+        """Select the bins for the second pass, in which all parts must be added again."""
         ranks = {rank for percentage in self.percentages for rank in self._ranks(percentage)[:2]}
         self._lower = {self._bin(rank)[0]: np.zeros(NUMBERS, dtype=np.int64) for rank in ranks}
 
@@ -155,7 +155,7 @@ class StreamingPercentiles:
             count_lower(counts, values, number - _SIGN if number >= _SIGN else NUMBERS - 1 - number)
 
     def fresh(self) -> StreamingPercentiles:
-        """A copy that has counted nothing, for the pass that comes next: what it counts can be merged."""
+        """Return an empty copy for the current pass, which can be merged later."""
         other = copy.copy(self)
         other._upper = np.zeros_like(self._upper)
         if self._lower is not None:
@@ -166,7 +166,7 @@ class StreamingPercentiles:
         return other
 
     def merge(self, other: StreamingPercentiles) -> None:
-        """Add what another, begun as a copy of this one, has counted in one pass."""
+        """Add the counts of another accumulator, made by `fresh`, of the same pass."""
         self._upper += other._upper
         for number, counts in (other._lower or {}).items():
             assert self._lower is not None
@@ -179,7 +179,7 @@ class StreamingPercentiles:
         self._highest = max(self._highest, other._highest)
 
     def percentile(self, percentage: float) -> float:
-        """The percentile, interpolated linearly between ranks as ``numpy.percentile`` has it."""
+        """Return a percentile, interpolated linearly between ranks like ``numpy.percentile``."""
         if self.minimum == self.maximum:
             return self.minimum
         low, high, fraction = self._ranks(percentage)
@@ -192,7 +192,7 @@ class StreamingPercentiles:
         return low, min(low + 1, self.finite - 1), position - low
 
     def _bin(self, rank: int) -> tuple[int, int]:
-        """The bin that holds a rank, and the rank within it."""
+        """Return the bin of a rank, and the rank within it."""
         counts = self._in_order()
         cumulated = np.cumsum(counts)
         number = int(np.searchsorted(cumulated, rank, side="right"))
@@ -204,7 +204,7 @@ class StreamingPercentiles:
             return float(number + self._offset)
         assert self._lower is not None
         counts = self._lower[number]
-        # Of negative values the larger one has the smaller bits.
+        # Among negative values, the larger one has the smaller bits.
         in_order = counts if number >= _SIGN else counts[::-1]
         lower = int(np.searchsorted(np.cumsum(in_order), within, side="right"))
         return from_sort_key(number << 16 | lower)

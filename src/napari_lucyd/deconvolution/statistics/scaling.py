@@ -1,7 +1,7 @@
-"""How an image's units are brought to the network's, and the numbers for it.
+"""Scaling of an image for the network, and the statistics that it needs.
 
-The network sees y = (image - lo) / s. lo and s come from all voxels that are to be scaled alike: by default
-the time points of a series together (so that it does not flicker) and each channel by itself.
+The network receives y = (image - lo) / s. All voxels with equal scaling determine lo and s: by default all
+time points of a series together, so that it does not flicker, and each channel separately.
 """
 
 from __future__ import annotations
@@ -13,26 +13,30 @@ from typing import Any
 
 import numpy as np
 
+from napari_lucyd import checks
 from napari_lucyd.deconvolution.image.scan import Count, count_parts
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.preprocessing.preparation import UNPREPARED, Prepared
 from napari_lucyd.deconvolution.statistics.percentiles import StreamingPercentiles
 from napari_lucyd.models.normalization import METHODS, Normalization
 
-# A detector's full scale: 8, 10, 12, 14, 15 and 16 bits.
+# Largest step between neighbouring values of float32, as a share of the contrast, without a warning.
+_COARSEST_STEP = 1e-3
+# Full scale of detectors with 8, 10, 12, 14, 15 and 16 bits.
 _FULL_SCALES = frozenset(2.0**bits - 1 for bits in (8, 10, 12, 14, 15, 16))
 
 
 def resolve_normalization(wanted: Any, own: Normalization | Mapping[str, Any]) -> Normalization:
-    """What is meant by the argument ``normalization`` of a run.
+    """Check the argument ``normalization`` of a run.
 
     Parameters
     ----------
     wanted
-        ``"model"``, a method's name, or anything with ``method``, ``low``, ``high`` and ``pedestal``
-        (attributes or keys).
+        ``"model"``, the name of a method, or a mapping or object with ``method``, ``low``, ``high`` and
+        ``pedestal``.
     own
-        The model's; its percentiles serve ``"percentile"`` as well, if it has any, and its pedestal all.
+        The model's normalisation. Its percentiles, if it has any, also apply to ``"percentile"``, and its
+        pedestal to every method.
 
     Raises
     ------
@@ -50,21 +54,23 @@ def resolve_normalization(wanted: Any, own: Normalization | Mapping[str, Any]) -
     if wanted == "model" or wanted == models.method == "percentile":
         return models
     if wanted not in METHODS:
-        raise ValueError(f"normalization is {wanted!r}; it can be 'model', {', '.join(map(repr, METHODS))}.")
+        raise ValueError(
+            f"normalization is {checks.shown(wanted)}; give 'model', {', '.join(map(repr, METHODS))}."
+        )
     return Normalization(wanted, pedestal=models.pedestal)
 
 
-# What a recipe has besides; it can be given as a whole.
+# Further entries of a recipe's normalization, which may be given as a whole.
 _IN_RECIPES = ("separate", "groups", "lo", "s")
 
 
 def _from_fields(value: Any) -> Normalization:
     names = ("method", "low", "high", "pedestal")
     if isinstance(value, Mapping):
-        unknown = [str(name) for name in value if name not in (*names, *_IN_RECIPES)]
+        unknown = [checks.shown(name) for name in value if name not in (*names, *_IN_RECIPES)]
         if unknown:
             raise ValueError(
-                f"normalization has no {', '.join(map(repr, unknown))}; it takes "
+                f"normalization has no {', '.join(unknown):.200}; its entries are "
                 f"{', '.join(map(repr, names))}."
             )
         fields = {name: value[name] for name in names if value.get(name) is not None}
@@ -73,29 +79,31 @@ def _from_fields(value: Any) -> Normalization:
         fields = {name: entry for name, entry in found.items() if entry is not None}
     if not isinstance(fields.get("method"), str):
         raise ValueError(
-            f"normalization is {value!r}; it can be 'model', {', '.join(map(repr, METHODS))}, or have a "
-            "method, a low and a high percentage."
+            f"normalization is {checks.shown(value)}; give 'model', {', '.join(map(repr, METHODS))}, or a "
+            "method with low and high percentiles."
         )
-    fields |= {name: float(fields[name]) for name in names[1:] if name in fields}
+    for name in names[1:]:
+        if name in fields:
+            fields[name] = checks.number(f"The normalization's {name}", fields[name])
     return Normalization(**fields)
 
 
 @dataclass(frozen=True)
 class Group:
-    """The numbers of all volumes that are scaled alike.
+    """The statistics of all volumes with equal scaling.
 
     Attributes
     ----------
     index
-        Which ones: for example ``{"C": 0}`` as pairs; empty for the whole input.
+        Indices of these volumes as pairs, such as ``("C", 0)``; empty for the whole input.
     lo, s
-        y = (image - lo) / s; s > 0. In units of the image.
+        Scaling y = (image - lo) / s, with s > 0, in units of the image.
     minimum, maximum
-        Of the finite voxels, in units of the image.
+        Extremes of the finite voxels, in units of the image.
     voxels, nan_voxels, saturated_voxels
-        Counts.
+        Numbers of voxels.
     fell_back
-        The percentiles were one number though the image is not constant, so its extremes are used.
+        True if the percentiles were equal though the image is not constant, so its extremes are used.
     """
 
     index: tuple[tuple[str, int], ...]
@@ -110,31 +118,31 @@ class Group:
 
     @property
     def constant(self) -> bool:
-        """Whether all finite voxels have one value."""
+        """True if all finite voxels are equal."""
         return self.minimum == self.maximum
 
     @property
     def label(self) -> str:
-        """Which volumes these are, for a message; empty for the whole input."""
+        """Name of these volumes for messages; empty for the whole input."""
         return ", ".join(f"{name} {number}" for name, number in self.index)
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Normalisation numbers of a whole input: measured once, usable for any number of runs on it.
+    """The statistics of a whole input: measured once, valid for any number of runs on it.
 
     Attributes
     ----------
     normalization
-        What they were taken by.
+        The normalisation they were measured for.
     separate
-        The leading axes whose indices were measured by themselves, for example ``"C"``.
+        Leading axes along which they were measured separately, e.g. ``"C"``.
     groups
-        One for each combination of indices along ``separate``, in reading order.
+        One group for each combination of indices along ``separate``, in reading order.
     warnings
-        What a person should know about the input, in words.
+        Messages for the user about the input.
     prepared
-        What was done to the input before they were taken.
+        The preparation of the input before the measurement.
     """
 
     normalization: Normalization
@@ -144,7 +152,7 @@ class Statistics:
     prepared: Prepared = UNPREPARED
 
     def group(self, lead: Mapping[str, int]) -> Group:
-        """The numbers for the volume at these leading indices."""
+        """Return the group of the volume at these leading indices."""
         if len(self.groups) == 1:
             return self.groups[0]
         for group in self.groups:
@@ -154,11 +162,12 @@ class Statistics:
 
 
 def separate_axes(separate: str, leading: str) -> str:
-    """Those of the leading axes that are to be measured by themselves."""
-    if not isinstance(separate, str):
-        raise TypeError(f"separate is {separate!r}; it has to be a text, e.g. 'C', 'TC' or ''.")
+    """Return the leading axes that are measured separately."""
+    checks.text("separate", separate, "letters of leading axes, such as 'C', 'TC' or ''")
     if separate and not separate.isalpha():
-        raise ValueError(f"separate is {separate!r}; give letters of leading axes, e.g. 'C', 'TC' or ''.")
+        raise ValueError(
+            f"separate is {checks.shown(separate)}; give letters of leading axes, such as 'C', 'TC' or ''."
+        )
     return "".join(name for name in leading if name in separate.upper())
 
 
@@ -173,27 +182,27 @@ def measure(
     should_stop: Callable[[], bool] | None = None,
     count: Count | None = None,
 ) -> Statistics:
-    """Take the statistics of a whole input, part by part; exact, and the same however it is stored.
+    """Measure the exact statistics of a whole input, part by part.
 
     Parameters
     ----------
     source
         The input.
     normalization
-        What to take.
+        The normalisation to measure for.
     separate
-        Leading axes with numbers of their own.
+        Leading axes to measure separately.
     should_stop
-        Asked between parts.
+        Called between parts; True stops.
     count
-        Has parts counted elsewhere; by default they are read here, one after the other.
+        Function that counts parts elsewhere; by default they are read here, one after another.
 
     Raises
     ------
     ValueError
-        If there are infinities, or nothing but NaN.
+        If there are infinities, or all voxels are NaN.
     Cancelled
-        If ``should_stop`` says so.
+        When ``should_stop`` returns True.
     """
     leading = source.axes.leading
     groups: dict[tuple[int, ...], StreamingPercentiles] = {}
@@ -217,23 +226,24 @@ def measure(
             selection.begin_second_pass()
             go_through(key, selection)
         measured.append(_group(selection, normalization, index, source.dtype))
-    return Statistics(normalization, separate, tuple(measured), tuple(_warnings(measured, normalization)))
+    found = _warnings(measured, normalization, source.dtype)
+    return Statistics(normalization, separate, tuple(measured), tuple(found))
 
 
 def _refuse_unusable(selection: StreamingPercentiles, index: Sequence[tuple[str, int]]) -> None:
     where = " of " + ", ".join(f"{name} {number}" for name, number in index) if index else ""
     if selection.infinities:
         raise ValueError(
-            f"{selection.infinities} voxels{where} are infinite (or beyond what float32 can hold); replace "
-            "them, for example by NaN: those are restored around and returned as NaN."
+            f"{selection.infinities:,} voxels{where} are infinite, or too large for float32. Replace them, "
+            "for example by NaN: NaN voxels are filled from their surroundings and returned as NaN."
         )
     if selection.merged:
         raise ValueError(
-            f"The values{where} differ by too little to be told apart as float32, in which all is computed: "
-            f"all become {selection.minimum:g}. Subtract an offset from the image first."
+            f"The values{where} differ too little for float32, the type of all computations: all become "
+            f"{selection.minimum:g}. Subtract an offset from the image first."
         )
     if not selection.finite:
-        raise ValueError(f"Every voxel{where} is NaN; there is nothing to deconvolve.")
+        raise ValueError(f"All voxels{where} are NaN.")
 
 
 def _group(
@@ -252,13 +262,13 @@ def _group(
             fell_back = minimum < maximum
     if hi - lo > float(np.finfo(np.float32).max):
         raise ValueError(
-            f"The image's values reach from {lo:g} to {hi:g}: more than float32 can hold. Scale it down."
+            f"The image's values range from {lo:g} to {hi:g}, which is too much for float32. Scale it down."
         )
-    # Rounded to what is computed with, so that the recipe holds the very numbers.
+    # Rounded to float32, so that the recipe holds exactly the numbers used.
     lo, s = float(np.float32(lo - normalization.pedestal * (hi - lo))), float(np.float32(hi - lo))
     if normalization.method == "none":
         lo, s = 0.0, 1.0
-    if not s > 0:  # constant: any scale will do
+    if not s > 0:  # a constant image: any scale is valid
         s = 1.0
     return Group(
         index,
@@ -274,7 +284,7 @@ def _group(
 
 
 def _is_saturated(selection: StreamingPercentiles, dtype: np.dtype[Any]) -> bool:
-    """Whether voxels pile up at a full scale: at least ten, and one in a hundred thousand."""
+    """Return True if voxels accumulate at a full scale: at least ten, and one in a hundred thousand."""
     if dtype.kind == "b" or selection.minimum == selection.maximum:
         return False
     enough = selection.at_maximum >= 10 and selection.at_maximum >= 1e-5 * selection.finite
@@ -282,24 +292,31 @@ def _is_saturated(selection: StreamingPercentiles, dtype: np.dtype[Any]) -> bool
     return enough and selection.maximum in full
 
 
-def _warnings(groups: Sequence[Group], normalization: Normalization) -> list[str]:
+def _warnings(groups: Sequence[Group], normalization: Normalization, dtype: np.dtype[Any]) -> list[str]:
     found = []
+    small = dtype.kind == "b" or dtype.itemsize <= (4 if dtype.kind == "f" else 2)  # float32 holds all values
     for group in groups:
         where = f" in {group.label}" if group.index else ""
         if group.nan_voxels:
             found.append(
-                f"{group.nan_voxels:,} of {group.voxels:,} voxels{where} are NaN: they were filled from "
-                "their surroundings for the network and are NaN in the result."
+                f"{group.nan_voxels:,} of {group.voxels:,} voxels{where} are NaN. They were filled from "
+                "their surroundings for the computation and are NaN in the result."
             )
         if group.saturated_voxels:
             found.append(
-                f"{group.saturated_voxels:,} voxels{where} are at the full scale of {group.maximum:g}: the "
+                f"{group.saturated_voxels:,} voxels{where} are at the full scale of {group.maximum:g}. The "
                 "image is saturated there, and its true intensities cannot be restored."
+            )
+        step = float(np.spacing(np.float32(max(abs(group.minimum), abs(group.maximum)))))
+        contrast = group.maximum - group.minimum if group.fell_back or group.s == 1 else group.s
+        if not small and step > _COARSEST_STEP * contrast > 0:
+            found.append(
+                f"Computations in float32 round the values{where} to steps of {step:g}, which is "
+                f"{step / contrast:.2%} of the contrast. Subtract an offset from the image first."
             )
         if group.fell_back:
             found.append(
-                f"The percentiles {normalization.low:g} and {normalization.high:g}{where} are one number, "
-                "so the minimum and the "
-                "maximum are used instead."
+                f"The percentiles {normalization.low:g} and {normalization.high:g}{where} are equal, so the "
+                "minimum and maximum are used instead."
             )
     return found

@@ -1,1 +1,1 @@
-"""Tiles, halos and the order of work, in whole numbers."""
+"""Tiles, halos and the order of work, as integers."""

@@ -6,52 +6,61 @@ import math
 from dataclasses import dataclass
 
 from napari_lucyd.deconvolution.tiling.resampling import Resampling
-from napari_lucyd.deconvolution.tiling.tiles import Tile, block_span
+from napari_lucyd.deconvolution.tiling.tiles import Tile, block_span, mirrored
 from napari_lucyd.spans import Span
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """What block a tile needs: pure integers, but for the resampling along Z.
+    """The rule that turns a tile into a block: pure integers, except for resampling along Z.
 
     Attributes
     ----------
     shape
-        Of a volume, in voxels of the source.
+        Shape of a volume, in voxels of the source.
     halo
-        In voxels of the network's grid.
+        Margin in voxels of the network's grid.
     resampling
-        Along the first axis, or None.
+        Resampling along the first axis, or None.
     multiple
-        What the network needs its blocks' origins and sizes to be multiples of.
+        Number of which the origins and sizes of blocks must be multiples.
+    flips
+        True if tiles are also computed from mirror images of the volume, with blocks of equal size.
     """
 
     shape: tuple[int, ...]
     halo: int
     resampling: Resampling | None = None
     multiple: int = 2
+    flips: bool = False
 
     def needed_along(self, axis: int, kept: Span) -> Span:
-        """The voxels of the network's grid along an axis that voxels of the source are made from."""
+        """Return the span of the network's grid, along an axis, that yields a span of the source."""
         return self.resampling.needed_planes(kept) if self.resampling and axis == 0 else kept
 
     def block_along(self, axis: int, kept: Span) -> Span:
-        """The voxels of the network's grid that go into the network for them."""
-        return block_span(self.needed_along(axis, kept), self.halo, self.multiple)
+        """Return the span of the network's input, along an axis, for a span of the source."""
+        block = block_span(self.needed_along(axis, kept), self.halo, self.multiple)
+        if self.flips:
+            # The mirrored span lies differently to the multiples, if the size is odd, or between planes.
+            there = mirrored(kept, self.shape[axis])
+            other = block_span(self.needed_along(axis, there), self.halo, self.multiple)
+            block = Span(block.start, max(block.stop, block.start + other.size))
+        return block
 
     def needed(self, tile: Tile) -> tuple[Span, ...]:
-        """The part of the network's grid that the tile is made from."""
+        """Return the part of the network's grid that yields the tile."""
         return tuple(self.needed_along(axis, span) for axis, span in enumerate(tile.spans))
 
     def block(self, tile: Tile) -> tuple[Span, ...]:
-        """The part of the network's grid that goes into the network."""
+        """Return the part of the network's grid that is its input for the tile."""
         return tuple(self.block_along(axis, span) for axis, span in enumerate(tile.spans))
 
     def inside(self, tile: Tile) -> tuple[slice, ...]:
-        """Where in the block the part lies that the tile is made from."""
+        """Return the slices, within the block, of the part that yields the tile."""
         spans = zip(self.needed(tile), self.block(tile), strict=True)
         return tuple(slice(needed.start - block.start, needed.stop - block.start) for needed, block in spans)
 
     def block_voxels(self, tile: Tile) -> int:
-        """How many voxels go into the network for the tile."""
+        """Count the voxels of the block."""
         return math.prod(span.size for span in self.block(tile))

@@ -1,4 +1,4 @@
-"""The order of work: one volume after another, one tile after another, and tiles that are cut on the way."""
+"""The order of work: volume by volume, tile by tile; tiles may be halved during the run."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from napari_lucyd.deconvolution.tiling.tiles import Tile, halve
 
-# A tile no longer than this is not cut any further: it would be nearly all halo.
+# Smaller tiles are not halved: they would be nearly all halo.
 _SMALLEST_SIDE = 8
 
 
 class TileQueue:
-    """What is still to be done.
+    """The tiles that are still to be processed.
 
     Parameters
     ----------
     leads
         Leading indices of the volumes.
     tiles
-        Of each volume.
+        Tiles of each volume.
     cost
-        Voxels of a tile's block.
+        Function that returns the voxels of a tile's block.
     multiple
-        Tiles are cut at multiples of it.
+        Tiles are halved at multiples of it.
 
     Attributes
     ----------
     done, total
-        Tiles.
+        Number of tiles.
     cost_left
-        Voxels of all blocks that are still to come.
+        Voxels of all remaining blocks.
     """
 
     def __init__(
@@ -54,24 +54,24 @@ class TileQueue:
 
     @property
     def first(self) -> tuple[tuple[int, ...], Tile]:
-        """The volume and the tile that come next."""
+        """The next volume and tile."""
         return self._leads[0], self._current[0]
 
     def ahead(self, steps: int) -> tuple[tuple[int, ...], Tile] | None:
-        """What comes so many steps after the first, if nothing is cut on the way."""
+        """Return the volume and tile some steps after the first, if no tile is halved before."""
         if steps < len(self._current):
             return self._leads[0], self._current[steps]
         volumes, tile = divmod(steps - len(self._current), len(self._tiles))
         return (self._leads[volumes + 1], self._tiles[tile]) if volumes + 1 < len(self._leads) else None
 
     def left(self) -> Iterator[tuple[tuple[int, ...], Tile]]:
-        """All that is still to be done, in order."""
+        """Yield the remaining volumes and tiles, in order."""
         for number, lead in enumerate(self._leads):
             for tile in self._tiles if number else self._current:
                 yield lead, tile
 
     def finish(self) -> bool:
-        """Strike off the first tile; says whether its volume is finished with it."""
+        """Remove the first tile; return True if this finishes its volume."""
         self.cost_left -= self._cost(self._current.popleft())
         self.done += 1
         if self._current:
@@ -81,7 +81,7 @@ class TileQueue:
         return True
 
     def halve(self) -> tuple[Tile, Tile] | None:
-        """Put two halves in the place of the first tile; None, and nothing done, where it is too small."""
+        """Replace the first tile by two halves; return None if it is too small."""
         tile = self._current[0]
         halves = halve(tile, self._multiple) if max(tile.shape) > _SMALLEST_SIDE else None
         if halves is not None:

@@ -1,10 +1,10 @@
-"""From the planes of a stack to the network's isotropic grid along Z, and back.
+"""Resampling along Z, from the planes of a stack to the network's isotropic grid and back.
 
 The networks are trained on isotropic voxels. Plane k of the network's grid lies at k / f source planes, where
-f is the Z step over the lateral one; the grid has no end, for the stack is continued by reflection. Both ways
-are cubic convolutions (Keys 1981, a = -1/2) whose weights depend on the plane's index alone: so a tile gives
-what the whole volume gives. Where the stack is finer along Z than laterally (f < 1) the kernel is widened on
-the way there, so that nothing is aliased.
+f is the Z step over the lateral one. The grid is infinite, because the stack is continued by reflection. Both
+directions are cubic convolutions (Keys 1981, a = -1/2) whose weights depend on the plane's index alone, so a
+tile gives the same values as the whole volume. If the stack is finer along Z than laterally (f < 1), the
+forward kernel is widened to avoid aliasing.
 
 References
 ----------
@@ -24,7 +24,7 @@ import numpy.typing as npt
 from napari_lucyd.deconvolution.tiling.tiles import reflected
 from napari_lucyd.spans import Span
 
-# The step along Z may differ from the lateral one by this much before a stack is resampled by default.
+# Largest ratio of the Z step to the lateral one that is not resampled by default.
 TOLERANCE = 1.25
 
 
@@ -41,12 +41,12 @@ class Resampling:
     factor: float
 
     def needed_planes(self, kept: Span) -> Span:
-        """The planes of the network's grid from which the source planes ``kept`` are made."""
+        """Return the planes of the network's grid that yield the source planes ``kept``."""
         first, last = kept.start * self.factor, (kept.stop - 1) * self.factor
         return Span(math.floor(first) - 1, math.floor(last) + 3)
 
     def source_planes(self, planes: Span) -> Span:
-        """The planes of the (continued) source that the planes of the network's grid are made from."""
+        """Return the planes of the continued source that yield planes of the network's grid."""
         reach = 2 * self._width
         return Span(
             math.floor(planes.start / self.factor - reach),
@@ -54,12 +54,12 @@ class Resampling:
         )
 
     def there(self, planes: Span, size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-        """How to make planes of the network's grid from a stack of ``size`` planes.
+        """Return the weights that map a stack of ``size`` planes to planes of the network's grid.
 
         Returns
         -------
         indices
-            The source planes to read, rising, each once.
+            The source planes to read, increasing, each once.
         weights
             (planes, indices): ``weights @ stack[indices]`` gives the planes.
         """
@@ -71,7 +71,7 @@ class Resampling:
         return indices, folded.astype(np.float32)
 
     def back(self, kept: Span, planes: Span) -> npt.NDArray[np.float32]:
-        """Weights (kept, planes) to make the source planes ``kept`` from ``planes`` of the network's grid."""
+        """Return the weights (kept, planes) that map ``planes`` of the network's grid back to ``kept``."""
         positions = np.arange(kept.start, kept.stop, dtype=np.float64) * self.factor
         return _weights(positions, planes, 1.0).astype(np.float32)
 
@@ -83,36 +83,36 @@ class Resampling:
 def choose_resampling(
     voxel_size: Sequence[float] | None, isotropic: bool | None, planes: int, has_z: bool
 ) -> Resampling | None:
-    """Whether and how a stack is resampled.
+    """Choose the resampling of a stack, or None.
 
     Parameters
     ----------
     voxel_size
-        (Z, Y, X) steps in one unit, or None where not known.
+        (Z, Y, X) steps in one unit, or None if unknown.
     isotropic
-        True and False as wished; None for resampling where the Z step differs from the lateral one by more
-        than a quarter.
+        True or False to decide; None to resample if the Z step differs from the lateral one by more than a
+        quarter.
     planes
-        Along Z; a single plane is never resampled.
+        Number of planes; a single plane is never resampled.
     has_z
-        Whether there is such an axis, for a model that takes it.
+        True if the image has a Z axis and the model uses it.
 
     Raises
     ------
     ValueError
-        If ``isotropic`` is True and the voxel size is not known.
+        If ``isotropic`` is True and the voxel size is unknown.
     """
     if not has_z or planes < 2 or isotropic is False:
         return None
     if voxel_size is None:
         if isotropic:
             raise ValueError(
-                "isotropic=True needs the voxel size; give voxel_size=(z, y, x), in any one unit."
+                "isotropic=True needs the voxel size. Give voxel_size=(z, y, x), in any one unit."
             )
         return None
     z, y, x = voxel_size
     factor = z / math.sqrt(y * x)
-    # Steps read from files are rounded; nobody means a resampling by a millionth.
+    # Steps read from files are rounded, so a difference of a millionth is not intended.
     if abs(factor - 1) < 1e-6 or (isotropic is None and 1 / TOLERANCE <= factor <= TOLERANCE):
         return None
     nearest = round(factor)
@@ -128,7 +128,7 @@ def _keys(distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _weights(positions: npt.NDArray[np.float64], planes: Span, width: float) -> npt.NDArray[np.float64]:
-    """(positions, planes) weights of a kernel widened by ``width``; each row sums to one."""
+    """Compute weights (positions, planes) of a kernel widened by ``width``; each row sums to one."""
     distance = positions[:, None] - np.arange(planes.start, planes.stop)[None, :]
     weights = _keys(distance / width)
     total: npt.NDArray[np.float64] = weights.sum(axis=1, keepdims=True)

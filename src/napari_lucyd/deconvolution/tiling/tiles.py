@@ -1,10 +1,10 @@
-"""Tile geometry: integers in, frozen values out; no array is touched here.
+"""Tile geometry: pure functions of integers, without image data.
 
-A *tile* is what is kept of one pass of the network, the *halo* the margin that the pass needs around
-it, the *block* both together: what is read. The volume is thought of as continued without end by
-reflection, so that blocks may reach over its borders; `reflected` says which voxel stands there.
-Blocks begin at multiples of what the network needs (2, or 4) and have such sizes, because it halves
-and doubles its input, once or twice, and so its result depends on where its origin lies.
+A *tile* is the part of the result that one pass of the network yields. The *halo* is the margin that the pass
+needs around it. The *block* is both together: the part that is read. The volume is continued infinitely by
+reflection, so blocks may extend beyond its borders; `reflected` gives the voxel at such an index. The network
+halves and doubles its input once or twice, so its result depends on the block's origin. Therefore origins and
+sizes of blocks are multiples of 2 or 4.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from napari_lucyd.spans import Span, ceil_to, floor_to
 
 @dataclass(frozen=True)
 class Tile:
-    """The voxels that one pass of the network contributes to the result, one span an axis."""
+    """The voxels that one pass of the network contributes to the result: a span for each axis."""
 
     spans: tuple[Span, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Voxels along each axis."""
+        """Number of voxels along each axis."""
         return tuple(span.size for span in self.spans)
 
     @property
     def slices(self) -> tuple[slice, ...]:
-        """The same as slices."""
+        """The tile as slices."""
         return tuple(span.slice for span in self.spans)
 
 
 def block_span(kept: Span, halo: int, multiple: int = 2) -> Span:
-    """The span to read for ``kept``: ``halo`` more on both sides, and outwards from there to multiples.
+    """Return the span to read for ``kept``: extended by ``halo`` on both sides, then to multiples.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def block_span(kept: Span, halo: int, multiple: int = 2) -> Span:
 
 
 def reflected(span: Span, size: int) -> npt.NDArray[np.int64]:
-    """Which of ``size`` voxels stand at the indices of ``span`` on an axis continued by reflection.
+    """Return the voxel at each index of ``span``, on an axis of ``size`` voxels continued by reflection.
 
     The first and the last voxel are not repeated (… 2 1 0 1 2 …); an axis of one voxel repeats it.
 
@@ -59,7 +59,7 @@ def reflected(span: Span, size: int) -> npt.NDArray[np.int64]:
     [2, 1, 0, 1, 2, 1, 0]
     """
     if size < 1:
-        raise ValueError(f"An axis of size {size} cannot be reflected; it needs at least one voxel.")
+        raise ValueError(f"An axis of size {size} cannot be reflected: it needs at least one voxel.")
     if size == 1:
         return np.zeros(span.size, dtype=np.int64)
     period = 2 * (size - 1)
@@ -67,21 +67,32 @@ def reflected(span: Span, size: int) -> npt.NDArray[np.int64]:
     return np.minimum(phase, period - phase)
 
 
+def mirrored(span: Span, size: int) -> Span:
+    """Mirror a span along an axis of ``size`` voxels.
+
+    Examples
+    --------
+    >>> mirrored(Span(0, 3), 10)
+    Span(start=7, stop=10)
+    """
+    return Span(size - span.stop, size - span.start)
+
+
 def fit_tile_shape(tile_shape: Sequence[int], shape: Sequence[int], multiple: int = 2) -> tuple[int, ...]:
-    """The tile shape raised to multiples, but no larger than needed to hold ``shape``."""
+    """Round a tile shape up to multiples, but no larger than ``shape`` needs."""
     if len(tile_shape) != len(shape) or any(n < 1 for n in tile_shape):
         raise ValueError(
-            f"tile_shape is {tuple(tile_shape)}; it needs {len(shape)} positive sizes, one for each of the "
-            f"spatial axes of shape {tuple(shape)}."
+            f"tile_shape is {tuple(tile_shape)}; give {len(shape)} positive sizes, for the spatial axes "
+            f"of shape {tuple(shape)}."
         )
     return tuple(ceil_to(min(int(t), n), multiple) for t, n in zip(tile_shape, shape, strict=True))
 
 
 def cut_axis(span: Span, size: int, multiple: int = 2) -> list[Span]:
-    """Pieces of ``span`` of at most ``size`` voxels, in order.
+    """Cut ``span`` into pieces of at most ``size`` voxels, in order.
 
-    Inner borders lie ``size`` (itself a multiple, as a rule) apart from the multiple at or below the
-    beginning, so that no block has to grow by odd voxels.
+    Inner borders are ``size`` apart (usually itself a multiple), counted from the multiple at or below the
+    start, so that no block must grow to reach a multiple.
     """
     inner = range(floor_to(span.start, multiple) + size, span.stop, size)
     borders = [span.start, *(border for border in inner if border > span.start), span.stop]
@@ -89,14 +100,14 @@ def cut_axis(span: Span, size: int, multiple: int = 2) -> list[Span]:
 
 
 def cut(extent: Sequence[Span], tile_shape: Sequence[int], multiple: int = 2) -> Iterator[Tile]:
-    """Tiles that cover ``extent``, each voxel once, in reading order."""
+    """Cut ``extent`` into tiles that cover each voxel once, in reading order."""
     axes = zip(extent, tile_shape, strict=True)
     for spans in product(*(cut_axis(span, size, multiple) for span, size in axes)):
         yield Tile(spans)
 
 
 def halve(tile: Tile, multiple: int = 2) -> tuple[Tile, Tile] | None:
-    """The tile cut in two along its longest axis, at a multiple; None where it is too small for that."""
+    """Cut a tile in two along its longest axis, at a multiple; return None if it is too small."""
     axis = max(range(len(tile.spans)), key=lambda i: tile.spans[i].size)
     span = tile.spans[axis]
     middle = floor_to(span.start + (span.size + 1) // 2, multiple)
@@ -108,30 +119,30 @@ def halve(tile: Tile, multiple: int = 2) -> tuple[Tile, Tile] | None:
 
 
 def block_voxels(tile_shape: Sequence[int], halo: int, multiple: int = 2) -> int:
-    """Voxels of the block around a tile whose origin and sizes are multiples."""
+    """Count the voxels of the block around a tile whose origin and sizes are multiples."""
     return math.prod(ceil_to(n, multiple) + 2 * ceil_to(halo, multiple) for n in tile_shape)
 
 
 def choose_tile_shape(
     shape: Sequence[int], halo: int, max_block_voxels: int, multiple: int = 2
 ) -> tuple[int, ...]:
-    """The tile shape whose blocks fit and that reads the fewest voxels in all.
+    """Choose the tile shape whose blocks fit and that reads the fewest voxels in total.
 
     Parameters
     ----------
     shape
-        Of the region to deconvolve, in voxels of the network's grid.
+        Shape of the region to deconvolve, in voxels of the network's grid.
     halo
         Margin in voxels.
     max_block_voxels
-        What fits: a pure number, so that the choice can be tested without a device.
+        Number of voxels that fit on the device.
     multiple
-        What the sizes are to be multiples of.
+        Number of which the sizes must be multiples.
 
     Returns
     -------
     tuple of int
-        If nothing fits, the smallest there is (``multiple`` voxels along each axis).
+        The tile shape; if none fits, ``multiple`` voxels along each axis.
 
     Examples
     --------
@@ -152,15 +163,15 @@ def choose_tile_shape(
     total[blocks > max_block_voxels] = np.inf
     if not np.isfinite(total).any():
         return (multiple,) * len(shape)
-    # Among equals the most compact block: its longest side is shortest.
+    # Among equals, take the most compact block: the one with the shortest longest side.
     best = np.lexsort((longest.ravel(), total.ravel()))[0]
     return tuple(int(sizes.ravel()[best]) for sizes in grids)
 
 
 def _parts(size: int, multiple: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Tile sizes worth a thought along an axis, all multiples, and how many tiles each gives."""
+    """List candidate tile sizes along an axis, all multiples, and the number of tiles of each."""
     sizes = {ceil_to(-(-size // parts), multiple) for parts in range(1, 65)}
-    while (smallest := min(sizes)) > multiple:  # coarser steps below, down to what always fits
+    while (smallest := min(sizes)) > multiple:  # continue in coarser steps down to the smallest size
         sizes.add(max(multiple, floor_to(smallest * 3 // 4, multiple)))
     tiles = np.asarray(sorted(sizes, reverse=True), dtype=np.int64)
     return tiles, -(-size // tiles)

@@ -1,1 +1,1 @@
-"""LUCYD as a list of fused layers, run by kernels compiled for this processor or this GPU."""
+"""LUCYD as a list of fused layers, computed by kernels compiled for this processor or GPU."""

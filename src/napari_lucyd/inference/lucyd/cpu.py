@@ -1,12 +1,11 @@
-"""LUCYD on the processor, by kernels that are compiled for it: see `kernels` and `streaming`.
+"""LUCYD on the processor, by compiled kernels; see `cpu_kernels` and `schedule`.
 
-It computes what the network's own forward pass computes, zeros around the block included, but only where the
-result is wanted, and keeps just the planes of each layer that the next ones still need.
+The result equals that of the network's own forward pass, with zeros around the block. Only the requested part
+is computed, and only the planes that later layers still need are kept.
 """
 
 from __future__ import annotations
 
-import copy
 import functools
 import importlib.util
 from collections.abc import Callable, Sequence
@@ -20,46 +19,45 @@ from torch import Tensor
 
 from napari_lucyd.compute.llvm import lanes
 from napari_lucyd.compute.threads import ThreadTeam
-from napari_lucyd.errors import Cancelled
 from napari_lucyd.inference.lucyd.cpu_kernels import PAD, compiled
+from napari_lucyd.inference.lucyd.fused import FusedLucyd
 from napari_lucyd.inference.lucyd.graph import (
     LAYERS,
     RESULTS,
     Layer,
     agrees_with_torch,
     parameters,
-    requested_spans,
 )
 from napari_lucyd.inference.lucyd.schedule import Step, needed, ring_sizes, schedule
-from napari_lucyd.networks.lucyd import LUCYD, LucydOutput
+from napari_lucyd.networks.lucyd import LUCYD
 from napari_lucyd.spans import Span, ceil_to, floor_to
 
-# Planes of the result at a time are so many that a step has about this many voxels: enough to be worth the
-# while of several threads, few enough to be found in the processor's caches again.
+# Voxels of one step, about: enough to keep several threads busy, few enough to stay in the processor's
+# caches.
 _STEP_VOXELS = 2**19
-# Parts of a step for each thread: one that other programs hold up leaves its parts to the others.
+# Parts of a step for each thread. If other programs delay a thread, the others take over its parts.
 _SHARES = 2
 
 
 def planes_at_once(shape: Sequence[int]) -> int:
-    """How many planes of the result are computed at a time, for a block of (Z, Y, X)."""
+    """Return the number of planes to compute at a time, for a block of (Z, Y, X)."""
     return max(2, ceil_to(_STEP_VOXELS // (shape[1] * shape[2]), 2))
 
 
 def _row(width: int) -> int:
-    """Floats from one row to the next."""
+    """Return the number of floats from one row to the next."""
     return ceil_to(width, PAD) + PAD
 
 
 class _Tensor:
-    """Planes of some channels, kept in a ring, with zeros around each.
+    """A ring of planes for some channels, each surrounded by zeros.
 
     Parameters
     ----------
     channels
-        How many.
+        Number of channels.
     ring
-        Planes that are kept.
+        Number of planes kept.
     shape
         (Y, X) of a plane.
     """
@@ -68,19 +66,19 @@ class _Tensor:
         self.channels, self._ring, self.row = channels, ring, _row(shape[1])
         rows = shape[0] + 2
         self._plane = rows * self.row
-        # A kernel may read a register beyond the last row.
+        # A kernel may read one register beyond the last row.
         self._memory = np.zeros(channels * ring * self._plane + 2 * PAD, dtype=np.float32)
         whole = self._memory[: channels * ring * self._plane].reshape(channels, ring, rows, self.row)
         self.values = whole[:, :, 1:-1, PAD : PAD + shape[1]]
 
     def addresses(self, planes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Where voxel (0, 0) of each channel of each plane lies: (planes, channels)."""
+        """Return the address of voxel (0, 0) of each channel of each plane: (planes, channels)."""
         places = np.arange(self.channels) * self._ring + (planes % self._ring)[:, None]
         return int(self._memory.ctypes.data) + 4 * (places * self._plane + self.row + PAD)
 
 
 class _Part:
-    """The wanted part of a result: no zeros around it, but rows as long as a kernel writes them."""
+    """The requested part of a result, without zeros around it, with rows as long as a kernel writes."""
 
     def __init__(self, width: int, inside: Sequence[Span]) -> None:
         z, y, x = inside
@@ -91,16 +89,16 @@ class _Part:
         self.values = whole[:, :, x.slice]
 
     def addresses(self, planes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Where voxel (0, 0) of each plane would lie: (planes, 1)."""
+        """Return the address that voxel (0, 0) of each plane would have: (planes, 1)."""
         rows = (planes - self._start) * self._rows.size - self._rows.start
         return int(self._memory.ctypes.data) + 4 * self.row * rows[:, None]
 
 
 class _Work(NamedTuple):
-    """A layer with all that its kernel is called with, for one block.
+    """A layer's kernel and its arguments, for one block.
 
-    ``tables`` and ``rest`` are the arguments before and behind the ranges of planes and rows; ``keep`` has
-    all that they point into, and what is pointed into from there: as long as a thread is at work, it must be.
+    ``tables`` and ``rest`` are the arguments before and after the ranges of planes and rows. ``keep`` owns
+    the memory that they point into, which must live as long as a thread uses it.
     """
 
     function: Any
@@ -112,84 +110,48 @@ class _Work(NamedTuple):
 
 @functools.cache
 def unsupported_reason() -> str:
-    """In words, why the network can't be run here in this way; empty where it can.
+    """Say why compiled kernels cannot run here; return an empty text if they can.
 
-    Found out by trying: what was compiled has to agree with torch.
+    This is tested: the compiled kernels must agree with torch.
     """
     if importlib.util.find_spec("llvmlite") is None:
         return "llvmlite is not installed (pip install napari-lucyd[cpu])"
     try:
         agrees = agrees_with_torch(lambda network, y: CompiledLucyd(network, 1)(y))
-    # Whatever an unknown version of llvmlite or an unknown processor makes of it: there is torch.
+    # An unknown version of llvmlite or an unknown processor may raise any error; torch is the fallback.
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         return f"llvmlite could not compile for this processor: {first}"
-    return "" if agrees else "what llvmlite compiled for this processor does not agree with torch"
+    return "" if agrees else "the kernels that llvmlite compiled for this processor do not agree with torch"
 
 
-class CompiledLucyd:
-    """LUCYD as a function of a block.
+class CompiledLucyd(FusedLucyd):
+    """LUCYD on the processor; see `FusedLucyd`.
 
     Parameters
     ----------
     network
-        In evaluation mode; it is left alone.
+        Network in evaluation mode; it is not changed.
     threads
-        How many to use.
+        Number of threads.
     should_stop
-        Asked before every step.
+        Called before every step; True stops the run.
     """
 
     def __init__(self, network: LUCYD, threads: int, should_stop: Callable[[], bool] | None = None) -> None:
-        self.config = network.config
+        super().__init__(network, torch.device("cpu"), should_stop)
         self._threads = max(1, threads)
-        self._should_stop = should_stop
-        self._rescale = copy.deepcopy(network.rescale)
         self._parameters = {layer.name: parameters(network, layer) for layer in LAYERS}
         self._functions = {layer.kernel: compiled(layer.kernel) for layer in LAYERS}
         self._team = ThreadTeam(self._threads) if self._threads > 1 else None
         self._buffers: tuple[Any, dict[str, _Tensor]] | None = None
 
-    def __call__(self, y: Tensor, inside: Sequence[slice] | None = None) -> LucydOutput:
-        """Run a block.
-
-        Parameters
-        ----------
-        y
-            As `LUCYD.forward` has it, of one image, on the CPU.
-        inside
-            Along the spatial axes, what of the results is wanted; by default all.
-
-        Returns
-        -------
-        LucydOutput
-            Of that part.
-
-        Raises
-        ------
-        Cancelled
-            When ``should_stop`` says so.
-        """
-        dimension = self.config.dimension
-        flat = dimension == 2
-        sizes, spans = requested_spans(dimension, y.shape, inside)
-        block = y.detach().numpy().reshape(sizes)
-        kept = {name: _Part(sizes[2], spans) for name in RESULTS}
-        self._run(block, spans, kept, flat)
-        crop: tuple[Any, ...] = (0, 0, *(span.slice for span in spans[3 - dimension :]))
-        shape = (1, 1, *(span.size for span in spans[3 - dimension :]))
-        mask, update = (torch.from_numpy(kept[name].values).reshape(shape) for name in RESULTS)
-        intermediate = y[crop] + mask
-        output = torch.relu_(self._rescale(intermediate * update))
-        return LucydOutput(output, mask, update, intermediate)
-
-    def _run(
-        self, block: npt.NDArray[np.float32], inside: list[Span], kept: dict[str, _Part], flat: bool
-    ) -> None:
-        sizes = block.shape
+    def _compute(self, block: Tensor, inside: list[Span]) -> Sequence[Tensor]:
+        sizes, flat = tuple(block.shape), self.config.dimension == 2
+        kept = {name: _Part(sizes[2], inside) for name in RESULTS}
         steps = schedule(LAYERS, RESULTS, inside[0], sizes[0], planes_at_once(sizes), flat)
         tensors = self._tensors(sizes, steps, flat)
-        tensors["y"].values[0] = block
+        tensors["y"].values[0] = block.numpy()
         rows, columns = (needed(LAYERS, dict.fromkeys(RESULTS, inside[k]), sizes[k]) for k in (1, 2))
         homes: dict[str, Any] = {**tensors, **kept}
         works = {
@@ -197,16 +159,16 @@ class CompiledLucyd:
             for layer in LAYERS
         }
         for layer, planes in steps:
-            if self._should_stop is not None and self._should_stop():
-                raise Cancelled("Stopped.")
+            self._ask()
             self._do(works[layer.name], planes)
+        return [torch.from_numpy(kept[name].values) for name in RESULTS]
 
     def _tensors(self, sizes: tuple[int, ...], steps: list[Step], flat: bool) -> dict[str, _Tensor]:
-        """The buffers, by the names of all tensors; those of the last block if its shape was the same."""
+        """Return the buffers by tensor name; blocks of equal shape share them."""
         found = ring_sizes(steps, flat)
         key = (sizes, tuple(sorted(found.items())))
         if self._buffers is None or self._buffers[0] != key:
-            self._buffers = None  # first let go of the old ones
+            self._buffers = None  # release the old ones first
             full, half = (sizes[1], sizes[2]), (sizes[1] // 2, sizes[2] // 2)
             tensors = {"y": _Tensor(1, sizes[0], full), "": _Tensor(1, 1, full)}
             for layer in LAYERS:
@@ -270,7 +232,7 @@ class CompiledLucyd:
         )
 
     def _do(self, work: _Work, planes: Span) -> None:
-        """Some planes of a layer, rows shared out among the threads."""
+        """Compute some planes of a layer; the threads share its rows."""
 
         def part(start: int, stop: int) -> None:
             work.function(*work.tables, *planes, start, stop, *work.rest)

@@ -1,14 +1,14 @@
-"""Convolutions compiled for this very processor, by LLVM, when they are first needed.
+"""Convolutions compiled by LLVM for this processor when they are first used.
 
-LUCYD has four channels at full size. Libraries for deep learning put channels into the lanes of a vector
-register, sixteen in AVX-512, and so leave most of them empty; here the lanes hold voxels along X, and one
-register tile is four output channels of a few vectors. What LLVM has to be told is small: a loop over planes,
-rows and tiles, with the multiplications of one input row unrolled in it.
+LUCYD has four channels at full size. Deep-learning libraries put channels into the lanes of a vector register
+(sixteen in AVX-512), so most lanes would stay empty. Here the lanes hold voxels along X, and one register
+tile is four output channels of a few vectors. The code is short: a loop over planes, rows and tiles, in which
+the multiplications of one input row are unrolled.
 
-A tensor is a table of plane pointers: ``table[z][entry]`` points at voxel (y, x) = (0, 0) of a plane. Which
-planes a kernel reads for plane z of its output, zeros beyond the border included, is thus no matter of the
-kernel's. Around each plane there are a row of zeros on either side, ``PAD`` zeros to the left, and as many
-behind the row's last whole `PAD`.
+A tensor is a table of plane pointers: ``table[z][entry]`` points at voxel (y, x) = (0, 0) of a plane. The
+table therefore decides which planes a kernel reads for plane z of its output, including zeros beyond the
+border. Each plane has one row of zeros before and after it, ``PAD`` zeros to the left of each row, and at
+least `PAD` to the right.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from napari_lucyd.compute import llvm
 from napari_lucyd.compute.llvm import Host, Writer
 from napari_lucyd.inference.lucyd.graph import BLOCK, Kernel
 
-# Floats: rows begin at multiples of a cache line.
+# In floats: rows begin at multiples of a cache line.
 PAD = 16
 
 _ARGUMENTS = (
@@ -35,15 +35,15 @@ _PROTOTYPE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 
 
 @functools.cache
 def compiled(kernel: Kernel) -> Any:
-    """The kernel as a function of the arguments listed above; it runs without Python's lock.
+    """Compile a kernel; the function takes the arguments listed above and runs without Python's global lock.
 
     Parameters
     ----------
     kernel
-        Which. ``inputs`` is a table of ``entries`` planes a row, ``outputs`` and ``residuals`` of
-        ``blocks * kernel.outputs`` (one where channels are reduced). ``weights`` is (blocks, entries, taps,
-        taps, outputs), of a transposed one (2, 2, 2, entries, 2, 2, 4): first the output's index modulo two
-        along Z, Y, X. Strides of rows are in floats.
+        The kind of convolution. ``inputs`` is a table with ``entries`` planes in each row; ``outputs`` and
+        ``residuals`` have ``blocks * kernel.outputs`` (one if channels are reduced). ``weights`` is (blocks,
+        entries, taps, taps, outputs). For a transposed convolution it is (2, 2, 2, entries, 2, 2, 4),
+        beginning with the output's index modulo two along Z, Y, X. Row strides are in floats.
     """
     host = llvm.host()
     text = _transposed(host) if kernel.transposed else _convolution(kernel, host)
@@ -52,7 +52,7 @@ def compiled(kernel: Kernel) -> Any:
 
 def _convolution(kernel: Kernel, host: Host) -> str:
     code = Writer(host.lanes)
-    # Accumulators, the vectors that are read, and a weight have to fit into the registers.
+    # Accumulators, input vectors and a weight must fit into the registers.
     wide = 4 if host.registers >= 32 else 2
     kept = 1 if kernel.reduce else kernel.outputs
     size = kernel.taps**2 * kernel.outputs
@@ -74,10 +74,10 @@ def _convolution(kernel: Kernel, host: Host) -> str:
                 y=y,
                 channel=code.integer("add", first, code.integer("mul", block, kept)),
             )
-            # Whole tiles, then single vectors; behind the last voxel these leave zeros.
+            # Whole tiles, then single vectors, which write zeros after the last voxel.
             with code.loop("%x0", tiled, host.lanes * wide) as (x, _):
                 row.tile(x, wide, masked=False)
-            # `x` dominates what follows: it is the first that the tiles did not reach.
+            # `x` is still defined here: the first voxel that the tiles did not reach.
             with code.loop(x, "%x1", host.lanes) as (rest, _):
                 row.tile(rest, 1, masked=True)
     return code.finished(_ARGUMENTS)
@@ -85,7 +85,7 @@ def _convolution(kernel: Kernel, host: Host) -> str:
 
 @dataclass(frozen=True)
 class _Row:
-    """One row of the output, of one block of channels."""
+    """One row of the output, for one block of channels."""
 
     code: Writer
     kernel: Kernel
@@ -96,7 +96,7 @@ class _Row:
     channel: str
 
     def tile(self, x: str, vectors: int, masked: bool) -> None:
-        """``vectors`` of voxels from x on."""
+        """Compute ``vectors`` vectors of voxels from x on."""
         code, kernel, lanes = self.code, self.kernel, self.code.lanes
         count = kernel.outputs
         starts = [code.integer("add", x, k * lanes) for k in range(vectors)]
@@ -165,7 +165,10 @@ class _Row:
 
 
 def _transposed(host: Host) -> str:
-    """Output 2i takes inputs i - 1 and i, output 2i + 1 takes i and i + 1; see `compiled` for the weights."""
+    """Write the transposed convolution; see `compiled` for the weights.
+
+    Output 2i takes inputs i - 1 and i; output 2i + 1 takes i and i + 1.
+    """
     code = Writer(host.lanes)
     lanes = host.lanes
     half_width = code.integer("lshr", "%width", 1)
@@ -183,7 +186,7 @@ def _transposed(host: Host) -> str:
             top = code.integer("sub", code.integer("add", code.integer("lshr", y, 1), odd_y), 1)
             corner = code.integer("mul", top, "%input_row")
             with code.loop(start, stop, lanes) as (x, _):
-                # Four channels at even places, then four at odd ones.
+                # Four channels at even positions, then four at odd ones.
                 sums = [code.splat("%bias", c) for _ in (0, 1) for c in range(BLOCK)]
                 offset = code.integer("sub", code.integer("add", corner, x), 1)
                 with code.loop("0", "%entries", 1, sums) as (entry, _):

@@ -1,20 +1,22 @@
-// One layer of LUCYD for a CUDA device: a convolution and what is done to its result at once (see layers.py).
+// One layer of LUCYD for a CUDA device: a convolution with the operations fused into it (see graph.py).
 //
-// The compiler is told by macros which layer it is:
-//   FIRST, SECOND    channels of the two inputs that are convolved as if they were concatenated (SECOND may be 0)
-//   OUTPUTS         channels that are computed
-//   TAPS_Z, TAPS       taps along Z, and along Y and X
-//   STRIDE_Z, STRIDE       stride along Z, and along Y and X
-//   RELU        whether negative values become 0
-//   RESIDUAL    what is done with another tensor: 0 nothing, 1 added before the ReLU, 2 added before it and doubled
-//               along all axes (along Z: DOUBLED_Z times), 3 added after it, 4 divided by the mean of the channels plus bias[OUTPUTS]
-//   REDUCE      whether the channels become their mean
-//   PART_Z, PART_Y      voxels along Z and Y that a thread computes
-//   TRANSPOSED  of four taps and stride 2; a thread computes the 2 x 2 x 2 (TAPS_Z 1: 1 x 2 x 2) voxels of one of the input
+// Macros select the layer:
+//   FIRST, SECOND    channels of the two inputs, which are concatenated (SECOND may be 0)
+//   OUTPUTS          channels computed
+//   TAPS_Z, TAPS     taps along Z, and along Y and X
+//   STRIDE_Z, STRIDE stride along Z, and along Y and X
+//   RELU             1 to replace negative values by 0
+//   RESIDUAL         use of another tensor: 0 none, 1 added before the ReLU, 2 added before it after doubling along
+//                    all axes (DOUBLED_Z times along Z), 3 added after it, 4 divided by the mean of the channels
+//                    plus bias[OUTPUTS]
+//   REDUCE           1 to average the channels
+//   PART_Z, PART_Y   voxels along Z and Y that a thread computes
+//   TRANSPOSED       1 for four taps and stride 2; a thread computes the 2 x 2 x 2 outputs (1 x 2 x 2 if TAPS_Z is 1)
+//                    of one input voxel
 //
-// Each tensor is given by the address of voxel (0, 0, 0) of its first channel; around every channel lie zeros, one voxel
-// wide at least. Voxels are handed out so that the lanes of a warp lie along X. Weights, which all threads use in the
-// same order, come from shared memory: one read of four of them serves 4 * PART_Z * PART_Y multiplications.
+// A tensor is given by the address of voxel (0, 0, 0) of its first channel. Each channel is surrounded by at least one
+// voxel of zeros. The lanes of a warp lie along X. All threads use the weights in the same order, so the weights are in
+// shared memory: one read of four of them serves 4 * PART_Z * PART_Y multiplications.
 
 struct Tensor {
   float *at;

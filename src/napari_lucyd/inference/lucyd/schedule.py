@@ -1,8 +1,8 @@
-"""Which planes of which layer are computed when, and how many have to be kept: integers only.
+"""The order in which the planes of each layer are computed, and the number to keep; integers only.
 
-A network of layers is gone through from the first plane of its input to the last, some planes of the result
-at a time. Each layer computes what the next ones need for these planes and no more, nothing twice, and only
-the last planes of each are kept, in a ring.
+The network is computed from the first plane of its input to the last, some planes of the result at a time.
+Each layer computes exactly the planes that the next layers need, each once. A ring keeps the last planes of
+each layer.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from napari_lucyd.spans import Span, ceil_to
 
 
 class Step(NamedTuple):
-    """Planes of a layer's result to be computed next."""
+    """The planes of a layer to compute next."""
 
     layer: Layer
     planes: Span
 
 
 def _read(layer: Layer, made: Span, flat: bool) -> Span:
-    """What a layer reads of its inputs along an axis, borders not looked at."""
+    """Return the span of its inputs that a layer reads along an axis, ignoring borders."""
     kernel = layer.kernel
     if flat:
         return made
@@ -34,14 +34,14 @@ def _read(layer: Layer, made: Span, flat: bool) -> Span:
 
 
 def _added(layer: Layer, made: Span, flat: bool) -> Span:
-    """What a layer reads of its residual along an axis."""
+    """Return the span of its residual that a layer reads along an axis."""
     if layer.kernel.residual == "doubled" and not flat:
         return Span(made.start // 2, (made.stop - 1) // 2 + 1)
     return made
 
 
 def reads(layer: Layer, made: Span, flat: bool = False) -> dict[str, Span]:
-    """What a layer reads of each tensor along an axis; ``flat``: an axis that kernels do not reach along."""
+    """Return the span of each tensor that a layer reads; ``flat`` for an axis without neighbours."""
     found = {name: _read(layer, made, flat) for name in layer.inputs}
     if layer.residual:
         added = _added(layer, made, flat)
@@ -56,18 +56,18 @@ def _hull(a: Span, b: Span) -> Span:
 def needed(
     layers: Sequence[Layer], wanted: Mapping[str, Span], size: int, flat: bool = False
 ) -> dict[str, Span]:
-    """What has to be computed of each tensor along an axis of ``size`` voxels, and read of the input.
+    """Return the spans to compute of each tensor, and to read of the input, along an axis of ``size`` voxels.
 
     Parameters
     ----------
     layers
-        In an order in which they can be computed.
+        Layers in order of computation.
     wanted
-        Of the tensors that are results.
+        Requested spans of the results.
 
     Examples
     --------
-    >>> layers = [Layer("a", Kernel(), ("y",)), Layer("b", Kernel(), ("a",))]
+    >>> layers = [Layer("a", "", Kernel(), ("y",)), Layer("b", "", Kernel(), ("a",))]
     >>> needed(layers, {"b": Span(4, 6)}, 8)
     {'b': Span(start=4, stop=6), 'a': Span(start=3, stop=7), 'y': Span(start=2, stop=8)}
     """
@@ -91,14 +91,14 @@ def schedule(
     at_once: int,
     flat: bool = False,
 ) -> list[Step]:
-    """The order of work along Z for the planes ``wanted`` of all ``results``, ``at_once`` of them at a time.
+    """Order the work along Z for the planes ``wanted`` of all ``results``, ``at_once`` planes at a time.
 
     Other parameters as in `needed`.
     """
     whole = needed(layers, dict.fromkeys(results, wanted), size, flat)
     done = {name: span.start for name, span in whole.items()}
-    # The layers start one after the other, as if planes before the first were wanted: what the first needs
-    # would otherwise be computed, and kept, all at once.
+    # The layers start one after another, as if earlier planes were requested. Otherwise all planes that the
+    # first one needs would be computed, and kept, at once.
     begin = wanted.start + at_once - ceil_to(_reach(layers, results, flat), at_once)
     steps = []
     for stop in [*range(begin, wanted.stop, at_once), wanted.stop]:
@@ -111,19 +111,19 @@ def schedule(
 
 
 def _reach(layers: Sequence[Layer], results: Sequence[str], flat: bool) -> int:
-    """How many planes of its input the network looks ahead."""
+    """Return the number of input planes that the network looks ahead."""
     far = 2**20
     found = needed(layers, dict.fromkeys(results, Span(far, far + 1)), 2 * far, flat)
     return max(span.stop for span in found.values()) - far - 1
 
 
 def ring_sizes(steps: Sequence[Step], flat: bool = False) -> dict[str, int]:
-    """How many planes each buffer has to hold, so that none is overwritten that is still to be read.
+    """Return the number of planes in each buffer, so that no plane is overwritten before its last use.
 
-    Plane z lies in place z modulo that number.
+    Plane z is stored at index z modulo that number.
     """
     homes = {step.layer.name: step.layer.kept_in for step in steps}
-    oldest: dict[str, int] = {}  # of each buffer, the first plane that this step or a later one reads
+    oldest: dict[str, int] = {}  # first plane of each buffer that this or a later step reads
     sizes: dict[str, int] = {}
     for layer, planes in reversed(steps):
         home = layer.kept_in
@@ -136,12 +136,12 @@ def ring_sizes(steps: Sequence[Step], flat: bool = False) -> dict[str, int]:
 
 
 def equivalent_voxels(axes: Sequence[Sequence[tuple[int, Span]]]) -> float:
-    """How many voxels of a block that is wanted as a whole would be as much work as these blocks.
+    """Return the number of voxels of fully requested blocks that would take as much work as these blocks.
 
     Parameters
     ----------
     axes
-        The blocks form a grid; for each spatial axis, their sizes along it and what of them is wanted.
+        For each spatial axis of a grid of blocks: their sizes and their requested spans.
     """
     flat = [len(axes) == 2 and not k for k in range(3)]
     grid = [[(1, Span(0, 1))], *axes] if len(axes) == 2 else axes

@@ -1,0 +1,59 @@
+"""Findings: the warnings of a job, which its run adds to."""
+
+from __future__ import annotations
+
+
+class Finding(str):
+    """A sentence for the user, with its kind.
+
+    Parameters
+    ----------
+    text
+        The sentence.
+    kind
+        Name of what was found, by which code recognises it; empty if nothing has to.
+    """
+
+    kind: str
+
+    def __new__(cls, text: str, kind: str = "") -> Finding:  # noqa: D102
+        finding = super().__new__(cls, text)
+        finding.kind = kind
+        return finding
+
+
+ONLY_ZEROS = "only zeros"
+"""Kind: a network returned only zeros for a volume."""
+NEGATIVE_VOXELS = "negative voxels"
+"""Kind: negative voxels were set to 0."""
+
+
+def negative_voxels_text(count: int) -> str:
+    """Say how many negative voxels were set to 0."""
+    return (
+        f"{count:,} voxels were negative, which Richardson-Lucy does not allow, and were set to 0. If an "
+        "offset was subtracted from the image, add it again and enter it as the background."
+    )
+
+
+class Findings(list[str]):
+    """The warnings of a job, in order, each once.
+
+    A job shares them with its run. The run does not need the job itself, which would keep both in memory
+    until the garbage collector runs.
+    """
+
+    def add(self, text: str, kind: str = "") -> None:
+        """Add a sentence, unless it is there already."""
+        if text not in self:
+            self.append(Finding(text, kind))
+
+    def update(self, text: str, kind: str) -> None:
+        """Add a sentence, and remove earlier ones of its kind."""
+        self[:] = [other for other in self if kind_of(other) != kind]
+        self.append(Finding(text, kind))
+
+
+def kind_of(text: str) -> str:
+    """Return the kind of a finding; empty for plain text."""
+    return text.kind if isinstance(text, Finding) else ""
