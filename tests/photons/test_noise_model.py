@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
+from conftest import SHARED
+from photons.structures import photograph, texture
 from scipy import ndimage
 
-from conftest import SHARED
 from napari_lucyd.photons import NoiseModel, estimate_noise
-from photons.structures import photograph, texture
 
 REAL = SHARED / "data" / "real"
 
