@@ -1,7 +1,7 @@
 """Measuring what methods do: metrics, the paper's tables, the trust suite; cost is in a module of its own."""
 
 from napari_lucyd.evaluation.compared_methods import load_competitor, with_options
-from napari_lucyd.evaluation.metrics import full_width, psnr, ssim_global, ssim_windowed
+from napari_lucyd.evaluation.metrics import psnr, ssim_global, ssim_windowed
 from napari_lucyd.evaluation.protocols import (
     TEST_SEEDS,
     Protocol,
@@ -12,6 +12,7 @@ from napari_lucyd.evaluation.protocols import (
 )
 from napari_lucyd.evaluation.tables import Table, evaluate
 from napari_lucyd.evaluation.trust.suite import TrustTable, measure_trust
+from napari_lucyd.psf.widths import full_width
 
 __all__ = [
     "TEST_SEEDS",

@@ -102,40 +102,6 @@ def ssim_windowed(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     return float(similarity)
 
 
-def full_width(profile: npt.ArrayLike, background: float | None = None) -> float:
-    """Full width at half maximum of the highest peak of a line, interpolated between samples.
-
-    Parameters
-    ----------
-    profile
-        One axis.
-    background
-        What the height is taken from; None for the median.
-
-    Returns
-    -------
-    float
-        In samples; NaN where the line does not fall below half on both sides.
-
-    Examples
-    --------
-    >>> full_width([0, 0, 1, 3, 2, 0, 0])
-    2.0
-    """
-    line = np.asarray(profile, np.float64)
-    values = line - (np.median(line) if background is None else background)
-    peak = int(np.argmax(values))
-    half = values[peak] / 2
-    ends = []
-    for side in (values[peak::-1], values[peak:]):
-        below = np.flatnonzero(side < half)
-        if not half > 0 or not below.size:
-            return float("nan")
-        last = below[0] - 1
-        ends.append(last + (side[last] - half) / (side[last] - side[last + 1]))
-    return float(sum(ends))
-
-
 def _pair(
     image: npt.ArrayLike, truth: npt.ArrayLike
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

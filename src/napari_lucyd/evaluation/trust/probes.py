@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from napari_lucyd.evaluation.metrics import full_width
 from napari_lucyd.evaluation.protocols import Sample
 from napari_lucyd.evaluation.trust.images import (
     BACKGROUND,
@@ -28,6 +27,7 @@ from napari_lucyd.evaluation.trust.images import (
     exposed,
     field_of_balls,
 )
+from napari_lucyd.psf.widths import full_width
 from napari_lucyd.simulation.phantoms import FloatImage
 
 Restore = Callable[[Sample], FloatImage]

@@ -1,0 +1,290 @@
+"""Preparation of a given PSF: its camera offset, its origin, its sampling, and the size that matters.
+
+The origin of a PSF is its centre of mass above a tenth of its peak, after the camera offset was subtracted.
+Each voxel there counts with its excess over that tenth, so the origin does not jump where a voxel passes it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.interpolate import make_interp_spline
+
+FloatArray = npt.NDArray[np.float64]
+
+# Of the peak: what lies below plays no part in the origin.
+_ORIGIN_LEVEL = 0.1
+# Voxels: a PSF that is off by less stays as it is, since interpolation costs a little sharpness.
+_ON_CENTRE = 0.02
+# Voxels: a larger shift is worth a sentence.
+_NOTABLE_SHIFT = 0.501
+# Steps that differ by less are equal but for rounding in a file's header.
+_SAME_STEP = 0.01
+# Voxels that differ by more are a mistake in a unit rather than another sampling.
+_LARGEST_RATIO = 16.0
+# Of the light: planes at the ends that hold less than this, all together, are cut off.
+_NEGLIGIBLE_LIGHT = 1e-4
+# Of the sum of absolute values: a smaller sum is rounding.
+_SMALLEST_SUM = 1e-5
+# Of the light: a smaller offset, over all voxels, would make no difference.
+_SMALLEST_OFFSET = 0.01
+# Of the offset: how much brighter the middles of the sides may be. The tails of an Airy pattern, which fall
+# off with the third power of the distance, are almost three times as bright there as in the corners.
+_FLAT = 0.2
+# Voxels along Y and X that a frame needs to show an offset.
+_SMALLEST_FRAME = 7
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedPsf:
+    """A PSF ready for use.
+
+    Attributes
+    ----------
+    kernel
+        (Y, X) or (Z, Y, X), float32, sum 1, its origin at the voxel ``size // 2`` along each axis.
+    notes
+        Sentences for the user that say what was changed.
+    """
+
+    kernel: npt.NDArray[np.float32]
+    notes: tuple[str, ...] = ()
+
+
+def check_psf(psf: npt.NDArray[np.float32]) -> None:
+    """Refuse an array that is no PSF.
+
+    Raises
+    ------
+    ValueError
+        If it has other axes than (Y, X) or (Z, Y, X), or its sum is not positive or only rounding.
+    """
+    if psf.ndim not in (2, 3):
+        raise ValueError(f"The psf has shape {psf.shape}; (Y, X) or (Z, Y, X) is needed.")
+    total = float(psf.sum(dtype=np.float64))
+    if not total > 0:
+        raise ValueError(f"The psf sums to {total:.3g}; a sum > 0 is needed.")
+    if total < _SMALLEST_SUM * float(np.abs(psf).sum(dtype=np.float64)):
+        raise ValueError(
+            f"The psf sums to {total:.3g}, which is only rounding: its positive and negative voxels cancel "
+            "out. Give the PSF of a microscope, which sums to more than 0."
+        )
+
+
+def prepare_psf(
+    psf: npt.NDArray[np.float32],
+    *,
+    center: bool = True,
+    steps: Sequence[float] | None = None,
+    image_steps: Sequence[float] | None = None,
+) -> PreparedPsf:
+    """Subtract the camera offset, centre the PSF, bring it onto the image's voxels and cut off dark ends.
+
+    Parameters
+    ----------
+    psf
+        (Y, X) or (Z, Y, X), any size.
+    center
+        Whether to move the origin to the voxel ``size // 2`` along each axis, to sub-voxel accuracy.
+    steps, image_steps
+        Voxel sizes of the PSF and of the image along the same axes, in one unit; None where unknown. Where
+        both are known and differ, the PSF is resampled.
+
+    Raises
+    ------
+    ValueError
+        If `check_psf` refuses it, or nothing is left after the offset is subtracted.
+    """
+    check_psf(psf)
+    notes = []
+    values, light = psf.astype(np.float64), float(psf.sum(dtype=np.float64))
+    offset, noise = find_offset(values)
+    if offset:
+        values = subtract_offset(values, offset, noise)
+        notes.append(
+            f"The PSF has a camera offset of {offset:.4g}, {offset * psf.size / light:.0%} of its sum; it "
+            "was subtracted."
+        )
+    ratios = _ratios(steps, image_steps) or (1.0,) * psf.ndim
+    middle = np.array([size // 2 for size in psf.shape], float)
+    origin = find_origin(values) if center else middle
+    shift = origin - middle
+    if np.abs(shift).max() > _NOTABLE_SHIFT:
+        words = ", ".join(
+            f"{value:+.2g} along {axis}"
+            for axis, value in zip("ZYX"[-psf.ndim :], shift, strict=True)
+            if abs(value) > _NOTABLE_SHIFT
+        )
+        notes.append(
+            f"The PSF's centre of mass is off its middle voxel by {words} (voxels), which would shift the "
+            "result; it was centred. With center_psf=False it stays where it is."
+        )
+    if np.abs(shift).max() > _ON_CENTRE or any(ratio != 1 for ratio in ratios):
+        values = resample(values, origin if center else middle, ratios)
+    if any(ratio != 1 for ratio in ratios):
+        before, after = (
+            " × ".join(f"{step:.4g}" for step in given) for given in (steps or (), image_steps or ())
+        )
+        notes.append(f"The PSF was resampled from voxels of {before} to the image's {after}.")
+    values = cut_dark_ends(values)
+    return PreparedPsf(scaled_to_one(values), tuple(notes))
+
+
+def scaled_to_one(psf: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
+    """Return the PSF with a sum of 1, float32."""
+    scaled: npt.NDArray[np.float32] = (psf / psf.sum(dtype=np.float64)).astype(np.float32)
+    return scaled
+
+
+def find_offset(psf: FloatArray) -> tuple[float, float]:
+    """Return the camera offset of a PSF and the noise around it, both 0 if there is none.
+
+    A camera offset is equal everywhere; light of a PSF falls off towards its corners. So the frames around
+    the planes near focus are compared: their corners with the middles of their sides.
+
+    Parameters
+    ----------
+    psf
+        (Y, X) or (Z, Y, X).
+    """
+    if min(psf.shape[-2:]) < _SMALLEST_FRAME:
+        return 0.0, 0.0
+    volume = psf if psf.ndim == 3 else psf[None]
+    focus = int(np.unravel_index(int(np.argmax(volume)), volume.shape)[0])
+    reach = max(1, len(volume) // 6)
+    planes = volume[max(0, focus - reach) : focus + reach + 1]
+    corners, sides = _frame_parts(planes)
+    levels = [float(np.median(part)) for part in (corners, sides)]
+    # The array holds light besides: its median is another upper limit.
+    offset = min(*levels, float(np.median(psf)))
+    noise = 1.4826 * float(np.median(np.abs(corners - levels[0])))
+    error = 1.2533 * noise * math.sqrt(1 / len(corners) + 1 / len(sides))
+    flat = max(levels) - offset <= _FLAT * offset + 3 * error
+    light = float(psf.sum()) - offset * psf.size
+    peak = float(psf.max()) - offset
+    found = offset > 0 and flat and peak > max(5 * noise, 0.01 * offset) and light > 0
+    return (offset, noise) if found and offset * psf.size > _SMALLEST_OFFSET * light else (0.0, 0.0)
+
+
+def subtract_offset(psf: FloatArray, offset: float, noise: float) -> FloatArray:
+    """Return the PSF without its offset; what is within two standard deviations of the noise becomes 0."""
+    above = psf - offset
+    # Noise above 0 alone would add up to a pedestal over many voxels.
+    return np.where(above > 2 * noise, above, 0)
+
+
+def find_origin(psf: FloatArray) -> FloatArray:
+    """Return the centre of mass above a tenth of the peak, in voxels along each axis."""
+    weights = np.maximum(psf - _ORIGIN_LEVEL * psf.max(), 0)
+    total = weights.sum()
+    centre = []
+    for axis, size in enumerate(psf.shape):
+        others = tuple(k for k in range(psf.ndim) if k != axis)
+        centre.append(float((weights.sum(axis=others) * np.arange(size)).sum() / total))
+    return np.array(centre)
+
+
+def resample(psf: FloatArray, origin: Sequence[float] | FloatArray, ratios: Sequence[float]) -> FloatArray:
+    """Return the PSF with its origin in the middle, on voxels that are larger by these ratios.
+
+    Parameters
+    ----------
+    psf
+        (Y, X) or (Z, Y, X).
+    origin
+        In voxels along each axis.
+    ratios
+        Of the new voxel to the old one along each axis. Voxels that grow hold the mean over their length.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of odd sizes, large enough for the whole PSF, not negative where the PSF is not.
+    """
+    floor = min(0.0, float(psf.min()))
+    for axis, (centre, ratio) in enumerate(zip(origin, ratios, strict=True)):
+        psf = _resample_axis(psf, axis, float(centre), float(ratio))
+    return np.maximum(psf, floor)
+
+
+def cut_dark_ends(psf: FloatArray, negligible: float = _NEGLIGIBLE_LIGHT) -> FloatArray:
+    """Return the PSF without planes at its ends that hold almost no light, its middle kept.
+
+    Parameters
+    ----------
+    psf
+        (Y, X) or (Z, Y, X), its origin at ``size // 2`` along each axis.
+    negligible
+        Share of the light that may be cut off.
+    """
+    size = np.abs(psf)
+    total = size.sum()
+    kept = []
+    for axis, length in enumerate(psf.shape):
+        profile = size.sum(axis=tuple(k for k in range(psf.ndim) if k != axis))
+        middle = length // 2
+        # Light at this distance from the middle or farther, on both sides.
+        distance = np.abs(np.arange(length) - middle)
+        beyond = np.bincount(distance, weights=profile)[::-1].cumsum()[::-1]
+        reach = max(1, int(np.count_nonzero(beyond > negligible / psf.ndim * total)))
+        kept.append(slice(max(0, middle - reach + 1), min(length, middle + reach)))
+    starts_fit = all(
+        (part.stop - part.start) // 2 == length // 2 - part.start
+        for part, length in zip(kept, psf.shape, strict=True)
+    )
+    return psf[tuple(kept)] if starts_fit else psf
+
+
+def _frame_parts(planes: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the voxels of the planes' frames near their corners, and those in the middle of their sides."""
+    height, width = planes.shape[-2:]
+    y, x = max(1, height // 6), max(1, width // 6)
+    near_y = np.r_[0:y, height - y : height]
+    near_x = np.r_[0:x, width - x : width]
+    far_y, far_x = slice(height // 2 - y, height // 2 + y + 1), slice(width // 2 - x, width // 2 + x + 1)
+    rows, columns = planes[:, [0, -1], :], planes[:, :, [0, -1]]
+    corners = np.concatenate([rows[:, :, near_x].ravel(), columns[:, near_y, :].ravel()])
+    sides = np.concatenate([rows[:, :, far_x].ravel(), columns[:, far_y, :].ravel()])
+    return corners, sides
+
+
+def _ratios(steps: Sequence[float] | None, image_steps: Sequence[float] | None) -> tuple[float, ...]:
+    if steps is None or image_steps is None:
+        return ()
+    ratios = [its / mine for its, mine in zip(image_steps, steps, strict=True)]
+    if not all(1 / _LARGEST_RATIO <= ratio <= _LARGEST_RATIO for ratio in ratios):
+        mine, its = (" × ".join(f"{step:.4g}" for step in given) for given in (steps, image_steps))
+        raise ValueError(
+            f"The voxels of the psf are {mine}, those of the image {its}: they differ too much to resample "
+            "the psf. Check the voxel sizes and their units."
+        )
+    return tuple(1.0 if abs(ratio - 1) < _SAME_STEP else ratio for ratio in ratios)
+
+
+def _resample_axis(psf: FloatArray, axis: int, centre: float, ratio: float) -> FloatArray:
+    size = psf.shape[axis]
+    if abs(centre - round(centre)) < 1e-9 and ratio == 1:
+        return _padded_about(psf, axis, round(centre))
+    reach = math.ceil(max(centre, size - 1 - centre) / ratio)
+    parts = max(1, math.ceil(ratio))
+    within = (np.arange(parts) + 0.5) / parts - 0.5 if parts > 1 else np.zeros(1)
+    positions = centre + ratio * (np.arange(-reach, reach + 1)[:, None] + within)
+    moved = np.moveaxis(psf, axis, 0)
+    # Zeros around it, so that the spline falls to what lies beyond the array.
+    padded = np.pad(moved, [(3, 3)] + [(0, 0)] * (psf.ndim - 1))
+    spline = make_interp_spline(np.arange(-3, size + 3), padded, k=3)
+    inside = np.clip(positions, -3, size + 2)
+    values = np.mean([spline(inside[:, part]) for part in range(parts)], axis=0)
+    return np.moveaxis(values, 0, axis)
+
+
+def _padded_about(psf: FloatArray, axis: int, centre: int) -> FloatArray:
+    size = psf.shape[axis]
+    reach = max(centre, size - 1 - centre)
+    widths = [(0, 0)] * psf.ndim
+    widths[axis] = (reach - centre, reach - (size - 1 - centre))
+    return np.pad(psf, widths)
