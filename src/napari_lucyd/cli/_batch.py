@@ -100,9 +100,9 @@ class Batch:
             self.console.say(
                 "  voxel size unknown: voxels are assumed to be cubes; give it with --voxel-size Z,Y,X, in µm"
             )
-        self.chosen.check(image)
+        method = self.chosen.for_image(image)
         if task.in_parts(self.dtype):
-            self._to_zarr(image, task)
+            self._to_zarr(image, task, method)
             return
         results = 4 * math.prod(image.data.shape) * len(task.destinations)
         folder = next(iter(task.destinations.values())).parent
@@ -124,12 +124,12 @@ class Batch:
             self._prepare(task)
             self._write(self._result(job), image, task)
 
-    def _to_zarr(self, image: Image, task: BatchItem) -> None:
+    def _to_zarr(self, image: Image, task: BatchItem, method: Any) -> None:
         options = {key: value for key, value in self.options.items() if key != "outputs"}
         stored = plan_to_zarr(
             # Other processes open the file themselves.
             image.data if isinstance(self.workers, LocalExecutor) else task.source,
-            self.chosen.method,
+            method,
             {str(part): path for part, path in task.destinations.items()},
             axes=image.axes,
             voxel_size=image.voxel_size,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
@@ -54,32 +54,23 @@ class Chosen:
     psf: Image | None = None
     psf_path: Path | None = None
 
-    def check(self, image: Image) -> None:
-        """Refuse an image if its voxel size differs from the PSF's and both files state theirs.
+    def for_image(self, image: Image) -> Model | ClassicalMethod:
+        """Return the method with the voxel size of its PSF in the image's unit, where both are known.
 
-        Raises
-        ------
-        ValueError
-            If the voxel sizes differ.
+        A run then resamples a PSF whose voxels differ from the image's.
         """
         psf = self.psf
         if psf is None or psf.voxel_size is None or image.voxel_size is None:
-            return
-        from napari_lucyd.deconvolution import check_psf_steps
+            return self.method
         from napari_lucyd.io import common_unit
 
         steps = (*psf.voxel_size, *image.voxel_size)
         units = [psf.unit] * len(psf.voxel_size) + [image.unit] * len(image.voxel_size)
         in_its_unit, _ = common_unit(steps, units)
         if in_its_unit is None:  # one of them has no unit of length: the two cannot be compared
-            return
-        check_psf_steps(
-            repr(psf.name),
-            in_its_unit[: len(psf.voxel_size)],
-            image.voxel_size,
-            image.unit or "pixels",
-            "compute the PSF again (lucyd psf --voxel-size), or correct the image with --voxel-size",
-        )
+            return self.method
+        method = cast("ClassicalMethod", self.method)
+        return replace(method, psf_voxel_size=tuple(in_its_unit[: len(psf.voxel_size)]))
 
 
 def refuse_options(context: typer.Context, method: Method | None, parts: Sequence[Part]) -> None:

@@ -15,6 +15,7 @@ from napari_lucyd.cli._options import (
     Part,
     Precision,
     StoredDtype,
+    auto_or_count,
     auto_or_number,
     numbers,
     parts,
@@ -102,30 +103,37 @@ class ClassicalOptions:
         ),
     ] = None
     num_iter: Annotated[
-        int,
+        str,
         typer.Option(
-            min=1, help="Richardson-Lucy: number of iterations. More iterations sharpen, and amplify noise."
+            metavar="N",
+            help="Richardson-Lucy: number of iterations, or auto: chosen by photons held out. "
+            "More iterations sharpen, and amplify noise.",
         ),
-    ] = 10
+    ] = "auto"
     total_variation: Annotated[
         float,
         typer.Option(metavar="W", help="Richardson-Lucy: weight of the noise suppression; 0.002 is usual."),
     ] = 0.0
     background: Annotated[
-        float,
+        str,
         typer.Option(
             metavar="B",
-            help="Richardson-Lucy: constant background in units of the image; it is removed from the result.",
+            help="Richardson-Lucy: constant background in units of the image; it is removed from the result. "
+            "auto: found in the image, and kept in the result.",
         ),
-    ] = 0.0
+    ] = "auto"
     balance: Annotated[
         float, typer.Option(metavar="B", help="Wiener: larger values give smoother results.")
     ] = 0.1
 
     def numbers(self) -> dict[str, Any]:
         """Return the numbers by their Python names; each method takes its own."""
-        names = ("num_iter", "total_variation", "background", "balance")
-        return {name: getattr(self, name) for name in names}
+        return {
+            "num_iter": auto_or_count(self.num_iter, "--num-iter"),
+            "total_variation": self.total_variation,
+            "background": auto_or_number(self.background, "--background", "a number"),
+            "balance": self.balance,
+        }
 
 
 @dataclass(frozen=True)

@@ -137,14 +137,23 @@ def number(text: str, option: str) -> float:
     return values[0]
 
 
-def auto_or_number(text: str | None, option: str) -> str | float | None:
+def auto_or_number(text: str | None, option: str, number: str = "a number of voxels") -> str | float | None:
     """Read ``"auto"`` or a number; None stays None. See :func:`whole_numbers`."""
     if text is None or text == "auto":
         return text
     try:
         return float(text)
     except ValueError:
-        raise _bad(text, "auto, or a number of voxels", option) from None
+        raise _bad(text, f"auto, or {number}", option) from None
+
+
+def auto_or_count(text: str, option: str) -> str | int:
+    """Read ``"auto"`` or a whole number of at least 1. See :func:`whole_numbers`."""
+    if text == "auto":
+        return text
+    if not text.isdecimal() or int(text) < 1:
+        raise _bad(text, "auto, or a whole number of at least 1", option)
+    return int(text)
 
 
 def parts(text: str, option: str) -> tuple[Part, ...]:

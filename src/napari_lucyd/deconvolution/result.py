@@ -15,7 +15,8 @@ class Progress(NamedTuple):
     ``done`` of ``total`` steps are finished. The total grows if tiles are halved because memory ran out, and
     shrinks if a method stops before its last iteration. ``seconds_left`` is None while unknown. ``message``
     is for a status line. ``region`` holds a slice for each axis of the result arrays: the part finished with
-    this step, which is empty until a volume's last iteration.
+    this step, which is empty until a volume's last iteration. Where the number of iterations is chosen,
+    ``curve`` has pairs of such a number and its held-out log likelihood, as far as they are known.
     """
 
     done: int
@@ -23,6 +24,7 @@ class Progress(NamedTuple):
     seconds_left: float | None
     message: str
     region: tuple[slice, ...]
+    curve: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ class Parameters:
         psf_form.TOOLTIP,
     )
     num_iter: int = choice(
-        RichardsonLucy.num_iter,
+        10,
         "Iterations",
         "More sharpen, and amplify noise: 10 to 30 for noisy images, 100 and more for clean ones.",
     )
@@ -139,7 +139,7 @@ class Parameters:
         "Against noise: weight of the total variation, 0 to 0.2; 0.002 is usual.",
     )
     background: float = choice(
-        RichardsonLucy.background,
+        0.0,
         "Background",
         "Constant in units of the image, such as a camera's offset; it is not part of the result.",
     )

@@ -22,6 +22,8 @@ def richardson_lucy(
     background: float = 0.0,
     total_variation: float = 0.0,
     tolerance: float | None = None,
+    acceleration: bool = False,
+    center_psf: bool = False,
     device: Any = "auto",
     progress: Callable[[int, int], object] | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -39,8 +41,8 @@ def richardson_lucy(
         ([Z,] Y, X), any real dtype, no negative voxels: subtracting a camera offset leaves some, and the
         Poisson likelihood knows none. Keep the offset and name it as ``background``, or set them to 0.
     psf
-        As many axes as the image, on its voxels, no larger than it, no negative voxels; scaled to a sum of 1.
-        Need not be symmetric. Its centre is the voxel ``size // 2`` along each axis, for even sizes too.
+        As many axes as the image, on its voxels, any size, no negative voxels; scaled to a sum of 1. Need not
+        be symmetric. Its origin is the voxel ``size // 2`` along each axis, for even sizes too.
     num_iter
         Iterations; more sharpen, and amplify noise.
     background
@@ -49,6 +51,14 @@ def richardson_lucy(
         Weight of the total variation [4]_, 0 to 0.2: it suppresses noise and keeps edges. 0.002 is usual.
     tolerance
         Stop early when an iteration changes the object by less than this share (Euclidean norms).
+    acceleration
+        Start each iteration not from the last estimate but from a point farther along its way: the last
+        change is continued in the logarithm with the weight (k + 1) / (k + 4) after k iterations. This
+        reaches the likelihood of plain iterations in about a third of their number [5]_ [6]_; extrapolating
+        in the logarithm, which keeps the estimate positive, is ours.
+    center_psf
+        Move the origin of the PSF to the middle voxel first and subtract a camera offset, as `RichardsonLucy`
+        does.
     device
         As in `choose_device`.
     progress
@@ -84,6 +94,9 @@ def richardson_lucy(
     .. [3] M. Bertero and P. Boccacci, Astronomy & Astrophysics 437, 369 (2005),
        doi:10.1051/0004-6361:20052717
     .. [4] N. Dey et al., Microscopy Research and Technique 69, 260 (2006), doi:10.1002/jemt.20294
+    .. [5] D. S. C. Biggs and M. Andrews, Applied Optics 36, 1766 (1997), doi:10.1364/AO.36.001766
+    .. [6] H. Wang and P. C. Miller, IEEE Transactions on Image Processing 23, 848 (2014),
+       doi:10.1109/TIP.2013.2291324
 
     Examples
     --------
@@ -95,7 +108,9 @@ def richardson_lucy(
     >>> np.unravel_index(restored.argmax(), restored.shape) == (8, 8)
     True
     """
-    method = RichardsonLucy(psf, num_iter, background, total_variation, tolerance)
+    method = RichardsonLucy(psf, num_iter, background, total_variation, tolerance, acceleration)
+    if center_psf:
+        method, _ = method.prepared()
     observed = as_real("image", image)
     method.check_shape(observed.shape)
     if observed.min() < 0:
@@ -106,18 +121,20 @@ def richardson_lucy(
     if not observed.any():
         return observed
     restoration = start(method, observed, choose_device(device))
-    for done in range(1, method.num_iter + 1):
+    for done in range(1, method.iterations + 1):
         if should_stop is not None and should_stop():
             raise Cancelled("Stopped.")
         finished = restoration.advance()
         if progress is not None:
-            progress(done, method.num_iter)
+            progress(done, method.iterations)
         if finished:
             break
     return restoration.restored()
 
 
-def wiener(image: Any, psf: Any, *, balance: float = 0.1, device: Any = "auto") -> npt.NDArray[np.float32]:
+def wiener(
+    image: Any, psf: Any, *, balance: float = 0.1, center_psf: bool = False, device: Any = "auto"
+) -> npt.NDArray[np.float32]:
     """Wiener deconvolution with a known PSF and a Laplacian as regularisation.
 
     Assumes image = object * PSF + white noise, one PSF for the whole image, and a smooth object. The image is
@@ -128,10 +145,12 @@ def wiener(image: Any, psf: Any, *, balance: float = 0.1, device: Any = "auto") 
     image
         ([Z,] Y, X), any real dtype.
     psf
-        As many axes as the image, on its voxels, no larger than it; scaled to a sum of 1. Need not be
-        symmetric. Its centre is the voxel ``size // 2`` along each axis, for even sizes too.
+        As many axes as the image, on its voxels, any size; scaled to a sum of 1. Need not be symmetric. Its
+        origin is the voxel ``size // 2`` along each axis, for even sizes too.
     balance
         Positive; more gives smoother results. It does not depend on the image's units.
+    center_psf
+        Move the origin of the PSF to the middle voxel first and subtract a camera offset, as `Wiener` does.
     device
         As in `choose_device`.
 
@@ -167,6 +186,8 @@ def wiener(image: Any, psf: Any, *, balance: float = 0.1, device: Any = "auto") 
     True
     """
     method = Wiener(psf, balance)
+    if center_psf:
+        method, _ = method.prepared()
     observed = as_real("image", image)
     method.check_shape(observed.shape)
     restoration = start(method, observed, choose_device(device))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from napari_lucyd.compute.device import FIXED_BYTES, Device, free_memory, working_device
 from napari_lucyd.deconvolution.arguments import RunArguments, check_outputs
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy
-from napari_lucyd.deconvolution.classical.run import ClassicalRun
+from napari_lucyd.deconvolution.classical.run import ClassicalRun, steps_at_most
 from napari_lucyd.deconvolution.classical.solvers import grid_shape, start
 from napari_lucyd.deconvolution.findings import Findings
 from napari_lucyd.deconvolution.image.source import Source
@@ -47,6 +48,10 @@ class ClassicalJob(Job):
     ) -> None:
         super().__init__(source, device, choices, warnings)
         self._method = method
+        # The same with the PSF as it is used.
+        self._ready, notes = method.prepared(choices.voxel_size)
+        for note in notes:
+            self.warnings.add(note)
         self._statistics = statistics
         self._run: ClassicalRun | None = None
         shortage = self._shortage()
@@ -64,7 +69,8 @@ class ClassicalJob(Job):
         """Volumes and iterations, in words."""
         size = " × ".join(str(size) for size in self._choices.axes.volume_shape[-self._method.dimension :])
         number, each = self._choices.volumes, self._method.iterations
-        iterations = f", {each} iterations" if each > 1 else ""
+        most = "up to " if steps_at_most(self._method) > each else ""
+        iterations = f", {most}{each} iterations" if each > 1 else ""
         return f"{number} whole volume{'s' if number > 1 else ''} of {size}{iterations}"
 
     @property
@@ -82,7 +88,7 @@ class ClassicalJob(Job):
         """Iterations over all volumes; shrinks where a volume takes fewer than it may."""
         if self._run is not None:
             return self._run.total
-        return self._choices.volumes * self._method.iterations
+        return self._choices.volumes * steps_at_most(self._method)
 
     @property
     def memory_bytes(self) -> int:
@@ -96,7 +102,7 @@ class ClassicalJob(Job):
         key = (self.device.torch, method.dimension, method.name, total_variation, torch.get_num_threads())
         if key not in _known:
             _known[key] = self._measure_pace()
-        grid = math.prod(grid_shape(method, self._choices.axes.volume_shape))
+        grid = math.prod(grid_shape(self._ready, self._choices.axes.volume_shape))
         # What comes before the first of several iterations takes as many transforms as one of them.
         steps = method.iterations + (method.iterations > 1)
         return _known[key] * grid * math.log2(grid) * steps * self._choices.volumes
@@ -104,7 +110,7 @@ class ClassicalJob(Job):
     def _measure_pace(self) -> float:
         """Seconds of one iteration for each voxel of the grid and each binary digit of their number."""
         shape = _TIMED[self._method.dimension]
-        method = self._method.with_psf(np.ones([3] * len(shape)))
+        method = self._trial_method(3)
         volume = np.random.default_rng(0).random(shape, dtype=np.float32)
         start(method, volume[tuple(slice(0, 16) for _ in shape)].copy(), self.device).advance()  # set-up
         began = time.perf_counter()
@@ -114,14 +120,21 @@ class ClassicalJob(Job):
         grid = math.prod(grid_shape(method, shape))
         return (time.perf_counter() - began) / (grid * math.log2(grid) * (1 + (method.iterations > 1)))
 
+    def _trial_method(self, size: int) -> ClassicalMethod:
+        """Return the method with a PSF of this size and nothing left to be found, to try the device with."""
+        method = self._ready.with_psf(np.ones([size] * self._ready.dimension))
+        if not isinstance(method, RichardsonLucy):
+            return method
+        return replace(method, background=0.0, num_iter=method.iterations)
+
     def _running(self) -> ClassicalRun:
         if self._run is None:
-            self._run = ClassicalRun(self._method, self.device, self._choices, self.warnings)
+            self._run = ClassicalRun(self._ready, self.device, self._choices, self.warnings)
         return self._run
 
     def _prepare(self) -> None:
         if self._run is None:
-            method = self._method.with_psf(np.ones([1] * self._method.dimension))
+            method = self._trial_method(1)
             volume = np.ones([8] * method.dimension, dtype=np.float32)
             device = working_device(
                 self.device, lambda: start(method, volume, self.device).advance(), f"run {method.title}"
@@ -138,6 +151,8 @@ class ClassicalJob(Job):
         found: dict[str, Any] = {"iterations": list(running.iterations)}
         if isinstance(self._method, RichardsonLucy):
             found |= {"negative": "set to 0", "negative_voxels": running.negative_voxels}
+            for name in {name for record in running.found for name in record}:
+                found[name] = [record.get(name) for record in running.found]
         return write_classical_recipe(
             self._choices,
             self._method,
@@ -151,19 +166,20 @@ class ClassicalJob(Job):
 
     def _input_warnings(self, statistics: Statistics) -> list[str]:
         method = self._method
-        if not isinstance(method, RichardsonLucy) or not method.background:
+        if not isinstance(method, RichardsonLucy) or isinstance(method.background, str):
             return []
+        background = method.background
         return [
-            f"The background of {method.background:g} is not below the largest voxel"
+            f"The background of {background:g} is not below the largest voxel"
             f"{' of ' + group.label if group.index else ''}, {group.maximum:g}: nothing is left to restore."
             for group in statistics.groups
-            if method.background >= group.maximum
+            if 0 < background >= group.maximum
         ]
 
     @property
     def _working_bytes(self) -> int:
         shape = self._choices.axes.volume_shape
-        return classical_bytes(self._method, math.prod(grid_shape(self._method, shape)))
+        return classical_bytes(self._method, math.prod(grid_shape(self._ready, shape)))
 
     def _shortage(self) -> str:
         """What to say where the device has too little memory free for a volume; empty where it has enough."""
@@ -171,7 +187,7 @@ class ClassicalJob(Job):
         if self._working_bytes <= free:
             return ""
         size = " × ".join(str(size) for size in self._choices.axes.volume_shape)
-        grid = " × ".join(str(size) for size in grid_shape(self._method, self._choices.axes.volume_shape))
+        grid = " × ".join(str(size) for size in grid_shape(self._ready, self._choices.axes.volume_shape))
         return (
             f"{self._method.title} needs about {self._working_bytes / 2**30:.3g} GiB of memory for a whole "
             f"volume of {size} (a grid of {grid} with the psf around it), but {free / 2**30:.3g} are free on "

@@ -6,15 +6,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from napari_lucyd.compute.device import Device, release_after_run
 from napari_lucyd.deconvolution.arguments import RunArguments
 from napari_lucyd.deconvolution.blocks import Filled, read_filled
-from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy
+from napari_lucyd.deconvolution.classical.automatic import CHECKPOINTS, Decided, decide
+from napari_lucyd.deconvolution.classical.methods import AUTO, ClassicalMethod, RichardsonLucy
 from napari_lucyd.deconvolution.classical.solvers import start
 from napari_lucyd.deconvolution.findings import NEGATIVE_VOXELS, Findings, negative_voxels_text
 from napari_lucyd.deconvolution.image.source import Source
@@ -23,6 +23,33 @@ from napari_lucyd.deconvolution.statistics.scaling import Group, Statistics
 from napari_lucyd.deconvolution.tiling.tiles import Tile
 from napari_lucyd.errors import Cancelled, DeconvolutionError, clear_frames
 from napari_lucyd.spans import Span
+
+
+class _Step(NamedTuple):
+    """A step of one volume.
+
+    Attributes
+    ----------
+    left
+        Steps that may follow in this volume.
+    message
+        For the status line.
+    iterations
+        That the volume took, with its last step; else 0.
+    curve
+        Held-out likelihood by the number of iterations, as far as known.
+    """
+
+    left: int
+    message: str
+    iterations: int = 0
+    curve: tuple[tuple[int, float], ...] = ()
+
+
+def steps_at_most(method: ClassicalMethod) -> int:
+    """Return how many steps a volume may take: iterations, and trials that choose their number."""
+    chosen = isinstance(method, RichardsonLucy) and method.num_iter == AUTO
+    return method.iterations + (len(CHECKPOINTS) if chosen else 0)
 
 
 class ClassicalRun:
@@ -42,7 +69,9 @@ class ClassicalRun:
     iterations
         Of each finished volume.
     negative_voxels
-        Of the finished volumes; set to 0 for Richardson-Lucy.
+        Of the finished volumes; set to 0 for Richardson-Lucy with a background that was given.
+    found
+        Numbers found in each finished volume; see `Decided.record`.
     """
 
     def __init__(
@@ -57,8 +86,11 @@ class ClassicalRun:
         self._choices = choices
         self._warnings = warnings
         self._leads = deque(product(*(range(*span) for span in choices.lead_spans)))
+        # Steps in finished volumes, in the volume in work, and those that may follow in it.
+        self._before, self._within, self._left = 0, 0, 0
         self.iterations: list[int] = []
         self.negative_voxels = 0
+        self.found: list[dict[str, Any]] = []
         self.arrays = choices.make_arrays()
 
     @property
@@ -72,8 +104,9 @@ class ClassicalRun:
 
     @property
     def total(self) -> int:
-        """Iterations over all volumes; shrinks where a volume takes fewer than it may."""
-        return sum(self.iterations) + len(self._leads) * self._method.iterations
+        """Steps over all volumes; shrinks where a volume takes fewer than it may."""
+        others = len(self._leads) - (self._within > 0)
+        return self._before + self._within + self._left + others * steps_at_most(self._method)
 
     def steps(
         self, source: Source, statistics: Statistics, should_stop: Callable[[], bool] | None
@@ -94,18 +127,22 @@ class ClassicalRun:
             while self._leads:
                 lead = self._leads[0]
                 group = statistics.group(choices.axes.lead_index(lead))
-                before, message = sum(self.iterations), choices.label(lead)
-                for number, last in enumerate(self._restore(source, lead, group, ask), 1):
-                    if last:
-                        self._leads.popleft()
-                        self.iterations.append(number)
+                self._within = 0  # a volume that was in work is begun anew
+                for step in self._restore(source, lead, group, ask):
+                    self._within, self._left = self._within + 1, step.left
                     computed += 1
-                    total = self.total
-                    seconds_left = (time.perf_counter() - started) / computed * (total - before - number)
-                    if self._method.iterations > 1:
-                        message = f"{choices.label(lead)}, iteration {number}"
-                    where = choices.where(lead, Tile(choices.spans)) if last else nowhere
-                    yield Progress(before + number, total, seconds_left, message, where)
+                    where = nowhere
+                    if step.iterations:
+                        self.iterations.append(step.iterations)
+                        self._leads.popleft()
+                        self._before, self._within = self._before + self._within, 0
+                        where = choices.where(lead, Tile(choices.spans))
+                    done, total = self._before + self._within, self.total
+                    seconds_left = (time.perf_counter() - started) / computed * (total - done)
+                    message = choices.label(lead)
+                    if steps_at_most(self._method) > 1:
+                        message = f"{message}, {step.message}"
+                    yield Progress(done, total, seconds_left, message, where, step.curve)
         except Exception as error:
             clear_frames(error)
             raise
@@ -114,35 +151,51 @@ class ClassicalRun:
 
     def _restore(
         self, source: Source, lead: tuple[int, ...], group: Group, ask: Callable[[], None]
-    ) -> Iterator[bool]:
-        """Restore a volume; one value a step, True with the last, after which it is in the results."""
+    ) -> Iterator[_Step]:
+        """Restore a volume; after the last step it is in the results."""
         ask()
         whole = tuple(Span(0, size) for size in self._choices.axes.volume_shape)
         block = read_filled(source, lead, whole, group)
-        values, negative = self._usable(block)
+        left, curve = steps_at_most(self._method), []
+        search = decide(self._method, block.values, self._device, ask)
+        while True:
+            try:
+                checkpoint = next(search)
+            except StopIteration as end:
+                decided: Decided = end.value
+                break
+            left -= 1
+            curve.append((checkpoint.num_iter, checkpoint.likelihood))
+            message = f"iterations tried: {checkpoint.num_iter}"
+            yield _Step(left, message, curve=tuple(curve))
+        if decided.warning:
+            self._warnings.add(decided.warning)
+        values, negative = decided.prepared(block.values), self._count_negative(block)
+        number, most = 1, decided.method.iterations
         if group.constant or not values.any():
-            background = self._method.background if isinstance(self._method, RichardsonLucy) else 0.0
-            restored = self._usable(Filled(values - np.float32(background), None))[0]
+            restored = decided.of_constant(values)
         else:
-            restoration = start(self._method, values, self._device, ask)
+            restoration = start(decided.method, values, self._device, ask)
             while not restoration.advance():
-                yield False
+                yield _Step(most - number, f"iteration {number}", curve=tuple(curve))
+                number += 1
                 ask()
-            restored = restoration.restored()
+            restored = restoration.restored() + np.float32(decided.level)
+        self.found.append(decided.record)
         self._keep(lead, restored, block.missing)
         if negative:
             self.negative_voxels += negative
             self._warnings.update(negative_voxels_text(self.negative_voxels), NEGATIVE_VOXELS)
-        yield True
+        yield _Step(0, f"iteration {number}", number, tuple(curve))
 
-    def _usable(self, block: Filled) -> tuple[npt.NDArray[np.float32], int]:
-        """The voxels as the method takes them, and how many were negative for one that takes none."""
-        if not isinstance(self._method, RichardsonLucy):
-            return block.values.copy(), 0  # it may be the caller's own array
+    def _count_negative(self, block: Filled) -> int:
+        """Return the number of voxels that were negative, for a method that takes none."""
+        if not isinstance(self._method, RichardsonLucy) or self._method.background == AUTO:
+            return 0
         below = block.values < 0
         if block.missing is not None:
             below &= ~block.missing  # a filled voxel is not one that was measured
-        return np.maximum(block.values, 0), int(np.count_nonzero(below))
+        return int(np.count_nonzero(below))
 
     def _keep(self, lead: tuple[int, ...], restored: Any, missing: Any) -> None:
         choices = self._choices

@@ -23,6 +23,10 @@ _SMALLEST_PROJECTION = 1e-6
 _SMALLEST_SENSITIVITY = 1e-3
 # Of the image's maximum, where the background is all that there is: from 0 the estimate could not rise.
 _DARKEST_START = 1e-3
+# Of the image's maximum: what is black stays black.
+_SMALLEST_DIVISOR = 1e-20
+# Factor by which an extrapolation may change a voxel.
+_LARGEST_CHANGE = 1e3
 
 
 class Restoration(Protocol):
@@ -33,6 +37,13 @@ class Restoration(Protocol):
 
     def restored(self) -> npt.NDArray[np.float32]:
         """The result so far, in units of the image."""
+
+
+class PredictingRestoration(Restoration, Protocol):
+    """One volume in work by a method that knows what its estimate looks like through the microscope."""
+
+    def predicted(self) -> npt.NDArray[np.float32]:
+        """The image that the estimate so far predicts, background included, in units of the image."""
 
 
 def start(
@@ -60,10 +71,20 @@ def start(
         If the device cannot do it; so do the steps.
     """
     if isinstance(method, RichardsonLucy):
-        return _RichardsonLucy(method, observed, device, ask)
+        return start_richardson_lucy(method, observed, device, ask)
     if isinstance(method, Wiener):
         return _Wiener(method, observed, device, ask)
     raise TypeError(f"{method!r} is no classical method.")
+
+
+def start_richardson_lucy(
+    method: RichardsonLucy,
+    observed: npt.NDArray[np.float32],
+    device: Device,
+    ask: Callable[[], object] = lambda: None,
+) -> PredictingRestoration:
+    """Begin with a volume as `start` does; what the estimate predicts of it can be asked for."""
+    return _RichardsonLucy(method, observed, device, ask)
 
 
 def grid_shape(method: ClassicalMethod, shape: Sequence[int]) -> tuple[int, ...]:
@@ -87,7 +108,7 @@ class _RichardsonLucy:
         self._method, self._device, self._ask = method, device, ask
         self._shape = observed.shape
         self._inside = tuple(slice(0, size) for size in observed.shape)
-        self._left = method.num_iter
+        self._done = 0
         # Black stays black; any other divisor would do.
         self._peak = float(observed.max()) or 1.0
         with _torch_errors(device, self._shape):
@@ -96,13 +117,16 @@ class _RichardsonLucy:
             sensitivity = self._optics.adjoint(torch.ones_like(self._y))
             seen = sensitivity > _SMALLEST_SENSITIVITY
             self._weight = torch.where(seen, 1 / sensitivity.clamp(min=_SMALLEST_SENSITIVITY), 0)
-            self._offset = method.background / self._peak
+            self._offset = float(method.background) / self._peak
             # Without background any constant will do: the first iteration divides by it.
             self._estimate = seen * (self._y.mean() - self._offset).clamp(min=_DARKEST_START)
+            self._previous: Tensor | None = None
 
     def advance(self) -> bool:
-        method, estimate = self._method, self._estimate
+        method = self._method
         with _torch_errors(self._device, self._shape):
+            estimate = self._extrapolated()
+            self._ask()
             projection = self._optics.forward(estimate)[self._inside].add_(self._offset)
             self._ask()
             quotient = torch.div(self._y, projection.clamp_(min=_SMALLEST_PROJECTION), out=projection)
@@ -113,15 +137,34 @@ class _RichardsonLucy:
                 self._ask()
             updated = update.mul_(estimate)
             settled = method.tolerance is not None and bool(
-                torch.linalg.vector_norm((updated - estimate)[self._inside])
+                torch.linalg.vector_norm((updated - self._estimate)[self._inside])
                 <= method.tolerance * torch.linalg.vector_norm(updated[self._inside])
             )
+            self._previous = self._estimate if method.acceleration else None
             self._estimate = updated
-        self._left -= 1
-        return settled or self._left == 0
+        self._done += 1
+        return settled or self._done == method.iterations
+
+    def _extrapolated(self) -> Tensor:
+        """The point that the next iteration starts from: the estimate, or one farther along its way.
+
+        The last change is continued in the logarithm, so nothing becomes negative, with weights that depend
+        on the number of iterations alone: tiles of one image then take the same steps.
+        """
+        if self._previous is None:
+            return self._estimate
+        weight = (self._done + 1) / (self._done + 4)
+        ratio = self._estimate / self._previous.clamp_(min=_SMALLEST_DIVISOR)
+        factor = ratio.clamp_(1 / _LARGEST_CHANGE, _LARGEST_CHANGE).pow_(weight)
+        return factor.mul_(self._estimate)
 
     def restored(self) -> npt.NDArray[np.float32]:
         return _returned(self._estimate[self._inside], self._device) * np.float32(self._peak)
+
+    def predicted(self) -> npt.NDArray[np.float32]:
+        with _torch_errors(self._device, self._shape):
+            projection = self._optics.forward(self._estimate)[self._inside].add_(self._offset).clamp_(min=0)
+        return _returned(projection, self._device) * np.float32(self._peak)
 
 
 class _Wiener:

@@ -1,0 +1,237 @@
+"""Numbers that a method leaves to the run: they are found in each volume before its first iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from napari_lucyd.compute.device import Device
+from napari_lucyd.deconvolution.classical.dark_level import find_dark_level
+from napari_lucyd.deconvolution.classical.methods import (
+    AUTO,
+    MOST_ITERATIONS,
+    USUAL_ITERATIONS,
+    ClassicalMethod,
+    RichardsonLucy,
+)
+from napari_lucyd.deconvolution.classical.solvers import start_richardson_lucy
+from napari_lucyd.photons import NoiseModel, Score, SplitImage, estimate_noise, score_held_out, thin
+
+# Each about a third more than the one before: the likelihood is flat around its best number of iterations.
+CHECKPOINTS = (1, 2, 3, 4, 6, 8, 11, 15, 20, 27, 36, 48, MOST_ITERATIONS)
+# Checkpoints in a row, each worse than the best one, after which the search ends.
+_PATIENCE = 2
+# Share of the photons that the estimates see; so many that their best number of iterations is the whole's.
+SHARE = 0.8
+# Voxels of the part of a volume that stands for it.
+_SAMPLE_VOXELS = 2**21
+# Voxels along each axis that the sample keeps at the least.
+_SMALLEST_SIDE = 32
+
+Values = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Decided:
+    """A method with all its numbers, for one volume.
+
+    Attributes
+    ----------
+    method
+        Without ``"auto"``.
+    floor
+        Subtracted from the volume before the method.
+    level
+        Added to the method's result.
+    record
+        What was found, for the recipe: plain JSON data.
+    warning
+        A sentence for the user; empty for none.
+    """
+
+    method: ClassicalMethod
+    floor: float = 0.0
+    level: float = 0.0
+    record: dict[str, Any] = field(default_factory=dict)
+    warning: str = ""
+
+    def prepared(self, values: Values) -> Values:
+        """Return the voxels as the method takes them: a new array, without the floor."""
+        if not isinstance(self.method, RichardsonLucy):
+            return values.copy()
+        ready: Values = np.maximum(values - np.float32(self.floor), 0)
+        return ready
+
+    def of_constant(self, values: Values) -> Values:
+        """Return the result for a constant volume, as prepared."""
+        if not isinstance(self.method, RichardsonLucy):
+            return values
+        object_ = np.maximum(values - np.float32(float(self.method.background)), 0)
+        result: Values = object_ + np.float32(self.level)
+        return result
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The held-out likelihood after some iterations.
+
+    Attributes
+    ----------
+    num_iter
+        Number of iterations.
+    likelihood, standard_error
+        Mean for a voxel of the sample, natural logarithm, without terms that are equal for all.
+    """
+
+    num_iter: int
+    likelihood: float
+    standard_error: float
+
+
+def decide(
+    method: ClassicalMethod, values: Values, device: Device, ask: Callable[[], object]
+) -> Generator[Checkpoint, None, Decided]:
+    """Find the numbers that the method leaves open; yields the likelihoods on the way.
+
+    Parameters
+    ----------
+    method
+        With its PSF ready.
+    values
+        The volume, (Y, X) or (Z, Y, X), finite.
+    device
+        Where trial iterations are computed.
+    ask
+        Called again and again; what it raises ends the search.
+    """
+    if not isinstance(method, RichardsonLucy):
+        return Decided(method)
+    decided = _with_background(method, values)
+    if method.num_iter != AUTO or values.min() == values.max():
+        return decided
+    return (yield from _with_iterations(decided, values, device, ask))
+
+
+def predictions(
+    method: RichardsonLucy,
+    split: SplitImage,
+    floor: float,
+    checkpoints: Sequence[int],
+    device: Device,
+    ask: Callable[[], object],
+) -> Iterator[Values]:
+    """Restore the fitted part of a thinned image; yield what each estimate predicts of it.
+
+    Parameters
+    ----------
+    method
+        With a ready PSF and a background in the units of the split, not thinned.
+    split
+        The two parts.
+    floor
+        Level below which the light of the fitted part is not looked at, in its units, not thinned.
+    checkpoints
+        Numbers of iterations, in rising order.
+    device, ask
+        See `decide`.
+    """
+    base = np.float32(split.share * floor)
+    thinned = replace(
+        method,
+        num_iter=checkpoints[-1],
+        background=split.share * float(method.background),
+        tolerance=None,
+    )
+    observed = np.maximum(split.fitted - base, 0)
+    if not observed.any():
+        return
+    restoration = start_richardson_lucy(thinned, observed, device, ask)
+    for number in range(1, checkpoints[-1] + 1):
+        ask()
+        restoration.advance()
+        if number in checkpoints:
+            yield restoration.predicted() + base
+
+
+def sample_of(values: Values) -> tuple[slice, ...]:
+    """Return the part of a volume with the most contrast that is small enough for a search."""
+    share = (_SAMPLE_VOXELS / values.size) ** (1 / values.ndim)
+    if share >= 1:
+        return tuple(slice(0, n) for n in values.shape)
+    sizes = [max(min(n, _SMALLEST_SIDE), int(n * share)) for n in values.shape]
+    steps = [max(1, size // 16) for size in sizes]
+    coarse = ndimage.uniform_filter(values, steps)[tuple(slice(step // 2, None, step) for step in steps)]
+    spread = np.square(coarse - np.median(coarse))
+    boxes = [max(1, size // step) for size, step in zip(sizes, steps, strict=True)]
+    light = ndimage.uniform_filter(spread, boxes, mode="constant")
+    centre = np.unravel_index(int(np.argmax(light)), light.shape)
+    starts = [
+        int(np.clip(at * step - size // 2, 0, n - size))
+        for at, step, size, n in zip(centre, steps, sizes, values.shape, strict=True)
+    ]
+    return tuple(slice(low, low + size) for low, size in zip(starts, sizes, strict=True))
+
+
+def photons_of(values: Values) -> NoiseModel | str:
+    """Return the noise model of a volume with photon noise, or the reason why there is none."""
+    try:
+        noise = estimate_noise(values)
+    except ValueError:
+        return "The image is too small to measure its noise."
+    return noise if noise.poisson else noise.reason
+
+
+def level_in_photons(level: float, noise: NoiseModel, split: SplitImage) -> float:
+    """Return a grey level in the units of a split, not thinned."""
+    shift = split.background - (noise.offset - noise.zero_level) / noise.gain
+    return (level - noise.zero_level) / noise.gain + shift
+
+
+def _with_background(method: RichardsonLucy, values: Values) -> Decided:
+    if method.background != AUTO:
+        return Decided(method)
+    dark = find_dark_level(values)
+    # Voxels below the level by chance stay above the floor, so none is cut off.
+    decided = replace(method, background=dark.pedestal)
+    return Decided(decided, dark.floor, dark.level, {"background_found": dark.level})
+
+
+def _with_iterations(
+    decided: Decided, values: Values, device: Device, ask: Callable[[], object]
+) -> Generator[Checkpoint, None, Decided]:
+    method = decided.method
+    assert isinstance(method, RichardsonLucy)
+    noise = photons_of(values)
+    if isinstance(noise, str):
+        warning = (
+            f"The number of iterations was not chosen by held-out photons: {noise} "
+            f"{USUAL_ITERATIONS} iterations are used; compare others."
+        )
+        return replace(decided, method=replace(method, num_iter=USUAL_ITERATIONS), warning=warning)
+    split = thin(values[sample_of(values)], noise, share=SHARE)
+    floor = level_in_photons(decided.floor, noise, split)
+    in_photons = replace(method, background=float(method.background) / noise.gain)
+    curve: list[Checkpoint] = []
+    best, worse = None, 0
+    predicted = predictions(in_photons, split, floor, CHECKPOINTS, device, ask)
+    for number, means in zip(CHECKPOINTS, predicted, strict=False):
+        score: Score = score_held_out(means, split)
+        curve.append(Checkpoint(number, score.mean, score.standard_error))
+        yield curve[-1]
+        if best is None or curve[-1].likelihood > best.likelihood:
+            best, worse = curve[-1], 0
+        else:
+            worse += 1
+        if worse >= _PATIENCE:
+            break
+    chosen = best.num_iter if best is not None else USUAL_ITERATIONS
+    record = {
+        **decided.record,
+        "held_out": [[point.num_iter, point.likelihood, point.standard_error] for point in curve],
+    }
+    return replace(decided, method=replace(method, num_iter=chosen), record=record)

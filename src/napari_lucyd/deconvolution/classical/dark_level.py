@@ -1,0 +1,68 @@
+"""The dark level of a volume: the camera's offset, with the haze that is everywhere, found in the image."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+# Mean over so many voxels along Y and X, so that noise hardly lowers the darkest.
+_SIDE = 5
+# Shares of the voxels: the level is that of the darkest, its noise is taken from a few more.
+_DARKEST, _DARK = 0.001, 0.01
+# Voxels looked at: more would not change what is found.
+_MOST_VOXELS = 2**25
+# Standard deviations of the noise that a voxel may lie below the level.
+_REACH = 3.0
+
+
+@dataclass(frozen=True)
+class DarkLevel:
+    """The darkest level of a volume.
+
+    Attributes
+    ----------
+    level
+        Mean of the darkest places, in units of the image.
+    noise
+        Standard deviation of single voxels there.
+    """
+
+    level: float
+    noise: float
+
+    @property
+    def floor(self) -> float:
+        """A level that noise hardly falls below."""
+        return self.level - self.pedestal
+
+    @property
+    def pedestal(self) -> float:
+        """The distance from `floor` to `level`."""
+        return _REACH * self.noise
+
+
+def find_dark_level(values: npt.NDArray[np.float32]) -> DarkLevel:
+    """Find the dark level of a volume; it shifts and scales with the image.
+
+    Parameters
+    ----------
+    values
+        (Y, X) or (Z, Y, X), finite. In a large volume, planes are looked at in equal distances.
+    """
+    planes = values if values.ndim == 3 else values[None]
+    step = max(1, math.ceil(planes.size / _MOST_VOXELS))
+    planes = planes[(len(planes) - 1) % step // 2 :: step]
+    # About the smallest value, so that a large offset costs no digits.
+    origin = float(planes.min())
+    above = planes - np.float32(origin)
+    smooth = ndimage.uniform_filter(above, (0, _SIDE, _SIDE), mode="reflect")
+    level = float(np.quantile(smooth, _DARKEST))
+    dark = smooth <= np.quantile(smooth, _DARK)
+    # A mean over the square holds a share of the voxel itself.
+    share = 1 - 1 / min(_SIDE, values.shape[-1]) / min(_SIDE, values.shape[-2])
+    noise = float(np.std((above - smooth)[dark])) / math.sqrt(share) if share else 0.0
+    return DarkLevel(origin + level, noise)
