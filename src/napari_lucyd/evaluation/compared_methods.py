@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -70,15 +70,18 @@ class Classical:
     number
         Which of its arguments is chosen.
     candidates
-        What from.
+        What from, in rising order; the search goes on beyond either end for as long as that is better.
     chosen
         The one that `restore` uses.
+    fixed
+        Further arguments of the method.
     """
 
     method: type[RichardsonLucy] | type[Wiener]
     number: str
     candidates: tuple[Any, ...]
     chosen: Any = None
+    fixed: tuple[tuple[str, Any], ...] = ()
 
     @property
     def name(self) -> str:
@@ -97,11 +100,12 @@ class Classical:
 
     def tuned(self, samples: Sequence[Sample]) -> Classical:
         """The same with the candidate that has the highest mean PSNR over samples."""
-        return _best([replace(self, chosen=candidate) for candidate in self.candidates], samples)
+        return _tuned(self, lambda candidate: replace(self, chosen=candidate), samples)
 
     def restore(self, sample: Sample, bare: bool, **options: Any) -> FloatImage:
         """The object, float32, by `deconvolve` with these options."""
-        return _output(sample.image, self.method(sample.psf, **{self.number: self.chosen}), **options)
+        numbers = {**dict(self.fixed), self.number: self.chosen}
+        return _output(sample.image, self.method(sample.psf, **numbers), **options)
 
 
 @dataclass(frozen=True)
@@ -139,8 +143,7 @@ class WithOptions:
         entry = self.entry
         if isinstance(entry, Trained):
             return self
-        trials = [replace(self, entry=replace(entry, chosen=candidate)) for candidate in entry.candidates]
-        return _best(trials, samples)
+        return _tuned(entry, lambda number: replace(self, entry=replace(entry, chosen=number)), samples)
 
     def restore(self, sample: Sample, bare: bool) -> FloatImage:
         """The output, float32."""
@@ -153,13 +156,17 @@ class WithOptions:
 Competitor = Input | Trained | Classical | WithOptions
 _Tunable = TypeVar("_Tunable", Classical, WithOptions)
 
+# Plain iterations, as the paper counts them.
 _CLASSICAL = {
-    kind.name: Classical(kind, number, candidates)
-    for kind, number, candidates in (
-        (RichardsonLucy, "num_iter", (1, 2, 5, 10, 20, 50)),
-        (Wiener, "balance", (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)),
+    kind.name: Classical(kind, number, candidates, fixed=fixed)
+    for kind, number, candidates, fixed in (
+        (RichardsonLucy, "num_iter", (1, 2, 5, 10, 20, 50, 100), (("acceleration", False),)),
+        (Wiener, "balance", (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0), ()),
     )
 }
+# Beyond the ends of the candidates, the next one is larger or smaller by this factor, while that gains this
+# many dB.
+_FACTOR, _WORTHWHILE = 2, 0.05
 CLASSICAL_NAMES = tuple(_CLASSICAL)
 
 
@@ -214,13 +221,27 @@ def check_dimensions(competitors: Sequence[Competitor], protocol: Protocol) -> N
             )
 
 
-def _best(trials: Sequence[_Tunable], samples: Sequence[Sample]) -> _Tunable:
-    """The one with the highest mean PSNR."""
-    scores = [
-        np.mean([psnr(trial.restore(sample, bare=False), sample.truth) for sample in samples])
-        for trial in trials
-    ]
-    return trials[int(np.argmax(scores))]
+def _tuned(entry: Classical, make: Callable[[Any], _Tunable], samples: Sequence[Sample]) -> _Tunable:
+    """Return the trial with the highest mean PSNR, never at an end of what was tried.
+
+    One iteration may be the best, as there are no fewer.
+    """
+    scores = {number: _mean_psnr(make(number), samples) for number in entry.candidates}
+    while True:
+        low, high = min(scores), max(scores)
+        inner = max(score for number, score in scores.items() if number not in (low, high))
+        if scores[high] > inner + _WORTHWHILE:
+            further = _FACTOR * high
+        elif scores[low] > inner + _WORTHWHILE and entry.number != "num_iter":
+            further = low / _FACTOR
+        else:
+            ends = {high} if entry.number == "num_iter" else {low, high}
+            return make(max((number for number in scores if number not in ends), key=scores.__getitem__))
+        scores[further] = _mean_psnr(make(further), samples)
+
+
+def _mean_psnr(trial: _Tunable, samples: Sequence[Sample]) -> float:
+    return float(np.mean([psnr(trial.restore(sample, bare=False), sample.truth) for sample in samples]))
 
 
 def _output(image: FloatImage, model: Any, **options: Any) -> FloatImage:

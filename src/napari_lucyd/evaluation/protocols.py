@@ -189,12 +189,8 @@ def _surrogate(beyond: int, column: int, seed: int) -> list[Sample]:
         field_shape=OPEN_PHANTOM if beyond else None,
         rng=seed,
     )
-    optics = dict(volume.parameters["psf"])
-    # Of the PSF's 127 voxels along each axis, those that fit into the image; the size has to be odd.
-    optics["shape"] = [
-        min(n, whole - 1 + whole % 2) for n, whole in zip(optics["shape"], OPEN_PHANTOM, strict=True)
-    ]
-    return [Sample(volume.image, volume.truth, np.asarray(make_psf(**optics), np.float32))]
+    psf = make_psf(**volume.parameters["psf"])
+    return [Sample(volume.image, volume.truth, np.asarray(psf, np.float32))]
 
 
 def gaussian_psf(sigma: float, size: int, dimension: int) -> FloatImage:
