@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 _short = reprlib.Repr()
@@ -163,6 +165,22 @@ def items(name: str, value: Any, expected: str) -> tuple[Any, ...]:
         except Exception:  # whatever a class raises when it is iterated
             pass
     raise TypeError(f"{name} is {shown(value)}; give {expected}.")
+
+
+def path(name: str, value: Any) -> Path:
+    """Return an argument that must be a path.
+
+    Raises
+    ------
+    TypeError
+        If it is not.
+    """
+    if not isinstance(value, (str, os.PathLike)) or isinstance(value, bytes):
+        raise TypeError(f"{name} is {shown(value)}; give a path.")
+    try:
+        return Path(value)
+    except Exception as error:  # a path of bytes, or a class that fails
+        raise TypeError(f"{name} is {shown(value)}; give a path.") from error
 
 
 def function(name: str, value: Any) -> Any:

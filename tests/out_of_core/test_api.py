@@ -429,7 +429,7 @@ def test_a_disk_that_fills_up_leaves_no_hole(series, to_zarr, random_model, monk
     [
         ("missing/a.zarr", {}, "does not exist; make it first"),
         ("a.tif", {}, "ends in .ome.zarr or .zarr"),
-        ("a.zarr", {"axes": "ZTYX"}, "some of TCZYX, in this order"),
+        ("a.zarr", {"axes": "ZTYX"}, "needs the order TCZYX"),
         ("a.zarr", {"outputs": ()}, "name at least one"),
     ],
 )

@@ -12,6 +12,7 @@ from napari_lucyd.deconvolution.arguments import (
     check_flips,
     check_halo,
     check_isotropic,
+    check_model,
     check_outputs,
     check_region,
     check_statistics,
@@ -161,10 +162,7 @@ def plan(volume: Any, model: Any, *, processes: int = 1, **options: Unpack[Array
     Job
         The planned run: axes, device, tiles, memory and warnings. ``steps()`` runs it.
     """
-    if not hasattr(model, "dimension"):
-        raise TypeError(
-            f"model is {checks.shown(model)}; give a model from load_model, RichardsonLucy or Wiener."
-        )
+    check_model(model)
     wish = complete(options)
     processes = checks.integer("processes", processes, least=1)
     source = Source(volume, model.dimension, wish["axes"])

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from napari_lucyd import checks
 from napari_lucyd.checks import shown
 from napari_lucyd.models.authors_checkpoint import convert
 from napari_lucyd.models.card import check_card, check_network, parse_json
@@ -126,11 +127,12 @@ def load_model(model: str | Path = "general") -> Model:
     >>> nl.load_model("general").dimension
     3
     """
+    file_or_name = checks.path("model", model)
     shipped = {str(card["name"]): card for card in list_models()}
     if str(model) in shipped:
         file = resources.files("napari_lucyd.models").joinpath(f"{model}.safetensors")
         return _from_safetensors(file.read_bytes(), str(model), shipped[str(model)])
-    path = Path(model)
+    path = file_or_name
     if not path.is_file():
         raise FileNotFoundError(
             f"There is no model {str(model)!r}: it is neither a file nor a shipped model "
@@ -194,7 +196,11 @@ def save_model(
     >>> nl.save_model("copy.safetensors", model.network, card=model.card).name
     'copy.safetensors'
     """
-    path = Path(path)
+    path = checks.path("path", path)
+    if not isinstance(network, Network):
+        raise TypeError(f"network is {shown(network)}; give a network of napari_lucyd.networks.")
+    half_precision = checks.flag("half_precision", half_precision)
+    overwrite = checks.flag("overwrite", overwrite)
     if path.suffix != ".safetensors":
         raise ValueError(f"{path.name}: the name of a model file must end in .safetensors.")
     side = path.with_suffix(".json")

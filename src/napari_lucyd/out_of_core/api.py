@@ -1,33 +1,37 @@
-"""Runs into OME-Zarr, by one call."""
+"""The public functions `deconvolve_to_zarr` and `plan_to_zarr`: runs into OME-Zarr files."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
+import numpy as np
+
+from napari_lucyd import checks
 from napari_lucyd.deconvolution import Progress, name_axes, plan
+from napari_lucyd.deconvolution.arguments import check_model, check_outputs
+from napari_lucyd.deconvolution.image.source import as_array
+from napari_lucyd.deconvolution.options import RunOptions, complete, list_options
 from napari_lucyd.io import ImageFileError, read_image, stem
 
 from .executors import Executor, LocalExecutor
 from .job import StoreJob
 
+_DEFAULT_OUTPUTS = ("output",)
 
+
+@list_options(RunOptions, outputs=_DEFAULT_OUTPUTS)
 def plan_to_zarr(
     volume: Any,
     model: Any,
     out: str | os.PathLike[str] | Mapping[str, Path],
     *,
-    outputs: Sequence[str] = ("output",),
-    axes: str | None = None,
-    voxel_size: Sequence[float] | None = None,
     unit: str | None = None,
-    region: Sequence[slice] | None = None,
-    tile_shape: Sequence[int] | None = None,
     overwrite: bool = False,
     processes: int = 1,
-    **options: Any,
+    **options: Unpack[RunOptions],
 ) -> StoreJob:
     """Plan a run whose results go to OME-Zarr, tile by tile; nothing is computed or written.
 
@@ -36,93 +40,98 @@ def plan_to_zarr(
     Parameters
     ----------
     processes
-        How many will share the memory of a machine.
+        Number of processes that share the memory of a machine.
     """
+    complete(options)
+    for name in ("statistics", "allocate"):
+        if name in options:
+            raise TypeError(f"{name!r} is not an option of a run into files.")
+    overwrite = checks.flag("overwrite", overwrite)
+    if unit is not None:
+        checks.text("unit", unit, "a unit of length such as 'micrometer', or None")
+    axes, voxel_size = options.get("axes"), options.get("voxel_size")
     if isinstance(volume, (str, os.PathLike)):
         image = read_image(volume, lazy=True)
         array, axes = image.data, axes or image.axes
         if voxel_size is None:
             voxel_size, unit = image.voxel_size, image.unit
     else:
-        array = volume
-    destinations = _destinations(out, outputs)
-    shared = {**options, "outputs": tuple(destinations), "voxel_size": voxel_size}
-    named = name_axes(array.shape, array.dtype, model.dimension, axes, getattr(array, "dims", None)).names
+        array = volume if hasattr(volume, "shape") and hasattr(volume, "dtype") else as_array(volume)[1]
+    check_model(model)
+    outputs = options.get("outputs")
+    destinations = _destinations(out, _DEFAULT_OUTPUTS if outputs is None else outputs)
+    given = getattr(array, "dims", None)
+    named = name_axes(array.shape, array.dtype, model.dimension, axes, given).names
     _check_order(named)
-    job = plan(
-        array,
-        model,
-        axes=named,
-        region=region,
-        tile_shape=tile_shape,
-        processes=processes,
-        allocate=lambda name, shape: None,
-        **shared,
-    )
-    return StoreJob(
-        job, volume, array, model, {**shared, "axes": named}, destinations, unit, region, overwrite
-    )
+    shared: RunOptions = {
+        **options,
+        "outputs": tuple(destinations),
+        "voxel_size": voxel_size,
+        "axes": named,
+    }
+    job = plan(array, model, processes=processes, allocate=_allocate_nothing, **shared)
+    region = shared.pop("region", None)
+    shared.pop("tile_shape", None)
+    return StoreJob(job, volume, array, model, shared, destinations, unit, region, overwrite)
 
 
+def _allocate_nothing(name: str, shape: tuple[int, ...]) -> Any:
+    """Return an array of a shape without memory: the tasks write to the files themselves."""
+    return np.broadcast_to(np.float32(np.nan), shape)
+
+
+@list_options(RunOptions, outputs=_DEFAULT_OUTPUTS)
 def deconvolve_to_zarr(
     volume: Any,
     model: Any,
     out: str | os.PathLike[str] | Mapping[str, Path],
     *,
-    outputs: Sequence[str] = ("output",),
-    axes: str | None = None,
-    voxel_size: Sequence[float] | None = None,
     unit: str | None = None,
-    region: Sequence[slice] | None = None,
-    tile_shape: Sequence[int] | None = None,
     overwrite: bool = False,
     progress: Callable[[Progress], object] | None = None,
     client: Any = None,
-    **options: Any,
+    **options: Unpack[RunOptions],
 ) -> dict[str, Path]:
     """Deconvolve an image of any size into OME-Zarr 0.5, in memory that does not grow with it.
 
-    Until it is finished a result bears its name with ``.partial`` at the end. A run that was stopped, in
-    whatever way, goes on from there when it is called again with the same image and options.
+    An unfinished result has ``.partial`` at the end of its name. A stopped run, for whatever reason, is
+    resumed by calling the function again with the same image and options.
 
     Parameters
     ----------
     volume
-        As for `napari_lucyd.deconvolve`, its axes in the order TCZYX; or the path of an image file.
+        See `napari_lucyd.deconvolve`; its axes must be in the order TCZYX. Or the path of an image file.
     model
-        As for `napari_lucyd.deconvolve`.
+        See `napari_lucyd.deconvolve`.
     out
-        The folder of the output, ``NAME.ome.zarr``; other parts are written beside it, as
-        ``NAME_correction_mask.ome.zarr`` and so on. Or a path for each part.
+        Folder of the output, ``NAME.ome.zarr``. Other parts are written beside it, as
+        ``NAME_correction_mask.ome.zarr`` and so on. Or a mapping from part to folder.
     outputs
-        Which parts to write.
-    voxel_size, unit
-        (Z, Y, X) or (Y, X) steps, and their unit of length; by default what the file says.
-    region, tile_shape, axes
-        As for `napari_lucyd.deconvolve`.
+        Parts to write; by default the output alone.
+        voxel_size, unit
+            Steps along (Z, Y, X) or (Y, X), and their unit of length; by default those of the file.
     overwrite
-        Replace results that exist, and begin anew what another run has left unfinished.
+        True to replace existing results, and to discard those that another run left unfinished.
     progress
-        Called with a `Progress` after each task, of one or more whole chunks.
+        Function that receives a `Progress` after each task, which covers one or more chunks.
     client
-        A ``dask.distributed.Client`` whose workers do the tasks. They have to see the image (a path, or an
-        array that can be pickled) and the destination under the same names.
+        A ``dask.distributed.Client`` whose workers run the tasks. They must have access to the image (a path,
+        or an array that can be pickled) and to the destination under the same paths.
     **options
-        Of `napari_lucyd.deconvolve`: device, halo, normalization, isotropic, prefilter, subtract_background,
-        flips, precision, separate.
+        Further options of `napari_lucyd.deconvolve`, except statistics and allocate.
 
     Returns
     -------
     dict
-        The path of each part.
+        Path of each part.
 
     Raises
     ------
     TypeError, ValueError
-        If the input or a choice cannot be used; among them StoreError, where results are in the way, the
-        disk is full or an unfinished run was another one.
+        If the input or an argument is invalid. StoreError, if results exist already, the disk is full, or an
+        unfinished run had other settings.
     OutOfMemory, DeconvolutionError
-        If the run fails; what is finished is kept.
+        If the run fails; finished parts are kept.
 
     Examples
     --------
@@ -133,24 +142,14 @@ def deconvolve_to_zarr(
     >>> paths["output"].name
     'restored.ome.zarr'
     """
+    checks.function("progress", progress)
     workers: Executor = LocalExecutor()
     if client is not None:
         from .executors import DaskExecutor
 
         workers = DaskExecutor(client)
     job = plan_to_zarr(
-        volume,
-        model,
-        out,
-        outputs=outputs,
-        axes=axes,
-        voxel_size=voxel_size,
-        unit=unit,
-        region=region,
-        tile_shape=tile_shape,
-        overwrite=overwrite,
-        processes=workers.processes,
-        **options,
+        volume, model, out, unit=unit, overwrite=overwrite, processes=workers.processes, **options
     )
     for step in job.steps(workers=workers):
         if progress is not None:
@@ -158,22 +157,25 @@ def deconvolve_to_zarr(
     return dict(job.destinations)
 
 
-def _destinations(out: Any, outputs: Sequence[str]) -> dict[str, Path]:
+def _destinations(out: Any, outputs: Any) -> dict[str, Path]:
     if isinstance(out, Mapping):
-        paths = {str(part): Path(path) for part, path in out.items()}
+        paths = {part: checks.path(f"out[{checks.shown(part)}]", path) for part, path in out.items()}
+        if paths:
+            check_outputs(tuple(paths))
     else:
-        path = Path(out)
+        path = checks.path("out", out)
         name, ending = stem(path), path.name[len(stem(path)) :]
         paths = {
-            part: path if part == "output" else path.with_name(f"{name}_{part}{ending}") for part in outputs
+            part: path if part == "output" else path.with_name(f"{name}_{part}{ending}")
+            for part in check_outputs(outputs)
         }
-    # What a link points to is replaced where it lies, on the disk that was chosen for it.
+    # A link stays a link: its target is replaced on its own disk.
     paths = {part: path.resolve() if path.is_symlink() else path for part, path in paths.items()}
     for path in paths.values():
         if not path.name.lower().endswith(".zarr"):
-            raise ImageFileError(f"{path}: expected a name that ends in .ome.zarr or .zarr")
+            raise ImageFileError(f"{path}: give a name that ends in .ome.zarr or .zarr")
     if not paths:
-        raise ValueError("No part is to be written; name at least one, for instance outputs=('output',).")
+        raise ValueError("out is empty; give a path for at least one part, such as 'output'.")
     return paths
 
 
@@ -181,5 +183,5 @@ def _check_order(axes: str) -> None:
     order = ["TCZYX".find(name) for name in axes]
     if -1 in order or order != sorted(order):
         raise ImageFileError(
-            f"The image's axes are {axes}; OME-Zarr has some of TCZYX, in this order: transpose it."
+            f"The image's axes are {axes}. OME-Zarr needs the order TCZYX; transpose the image first."
         )

@@ -39,7 +39,7 @@ class Source:
     """
 
     def __init__(self, volume: Any, dimension: int, axes: str | None = None) -> None:
-        self.dtype, self._array = _as_array(volume)
+        self.dtype, self._array = as_array(volume)
         if any(n != n for n in self._array.shape):  # NaN: dask does not know the size
             raise ValueError(
                 f"The shape of the image is unknown: {tuple(self._array.shape)}. For a dask array, call "
@@ -110,7 +110,14 @@ def _as_numpy(volume: Any) -> npt.NDArray[Any]:
         raise TypeError(f"The image is {checks.shown(volume)}; give an array of real numbers.") from error
 
 
-def _as_array(volume: Any) -> tuple[np.dtype[Any], Any]:
+def as_array(volume: Any) -> tuple[np.dtype[Any], Any]:
+    """Return the dtype of an image, and the image as something with a shape that can be indexed.
+
+    Raises
+    ------
+    TypeError
+        If its values are not real numbers.
+    """
     if isinstance(volume, np.ma.MaskedArray):
         volume = _masked_as_nan(volume)
     elif isinstance(getattr(volume, "_meta", None), np.ma.MaskedArray):  # dask's chunks
