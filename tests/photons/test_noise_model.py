@@ -222,7 +222,8 @@ def test_the_model_of_one_frame_predicts_how_far_the_next_one_differs():
     assert found.poisson, found.reason
     half = (first - second) ** 2 / 2
     mean = ndimage.gaussian_filter((first + second) / 2, 1)
-    for low, high in [(100, 103), (103, 104), (104, 106)]:
+    # The darkest voxels, then brighter ones; beyond them, the specimen moved between the frames.
+    for low, high in [(100, 104), (104, 106)]:
         here = (mean > low) & (mean <= high)
         assert found.variance(mean[here].mean()) == pytest.approx(half[here].mean(), rel=0.2)
 
