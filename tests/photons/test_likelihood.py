@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from napari_lucyd.photons import NoiseModel, Score, score_held_out, thin
-from photons.structures import photograph, texture
+from photographs import photograph, texture
 
 PHOTONS = NoiseModel(1.0, 0.0, 0.0, 50.0, True, "")
 NORMAL = NoiseModel(0.0, 0.0, 5.0, 50.0, False, "")

@@ -8,16 +8,15 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from conftest import SHARED
 from napari_lucyd.photons import NoiseModel, estimate_noise, search_held_out, thin
-from photons.restoration import (
+from photographs import photograph, texture
+from small_richardson_lucy import (
     RichardsonLucy,
     diffraction_trajectory,
     diffraction_transfer,
     gaussian_trajectory,
     gaussian_transfer,
 )
-from photons.structures import photograph, texture
 
 PHOTONS = NoiseModel(1.0, 0.0, 0.0, 50.0, True, "")
 
@@ -144,13 +143,11 @@ def test_an_axial_blur_is_found_beside_the_lateral_one():
     ids=["gaussian", "diffraction"],
 )
 def test_real_widefield_images_come_nearer_to_structured_illumination_with_nothing_told(
-    name, trajectory, limits, transfer
+    shared, name, trajectory, limits, transfer
 ):
     import tifffile
 
-    folder = SHARED / "data" / "real"
-    if not folder.exists():
-        pytest.skip("the shared images are not here")
+    folder = shared / "data" / "real"
     image = tifffile.imread(folder / f"biosr_{name}_wf.tif")
     truth = tifffile.imread(folder / f"biosr_{name}_sim.tif").astype(float)
     noise = estimate_noise(image)

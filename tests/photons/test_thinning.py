@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_lucyd.photons import NoiseModel, thin
-from photons.structures import photograph, texture
+from photographs import photograph, texture
 
 
 def model(gain=1.0, offset=0.0, read_noise=0.0) -> NoiseModel:
