@@ -171,12 +171,13 @@ def estimate_noise(image: npt.NDArray[Any], *, seed: int = 0) -> NoiseModel:
     _check(image)
     samples = draw_noise_samples(image, seed=seed)
     saturated = _saturated_share(image)
-    if samples is None or samples.bright <= samples.dark:
+    if samples is None:
         finite = image[np.isfinite(image)]
         level = float(finite.mean(dtype=float)) if finite.size else 0.0
         return NoiseModel(0.0, level, 0.0, level, False, "The image is constant: it has no noise.", saturated)
     slope, height, slope_error, misfit = _fit_line(samples)
-    dark, bright = samples.dark, samples.bright
+    # By chance, the bright end of an image of noise alone may seem darker than the dark end.
+    dark, bright = samples.dark, max(samples.dark, samples.bright)
     at_dark, at_bright = slope * dark + height, slope * bright + height
     rises = slope > _SIGNIFICANT_SLOPE * slope_error and at_bright > (1 + _SMALLEST_RISE) ** 2 * max(
         at_dark, 0
@@ -244,7 +245,7 @@ def _objection(
     samples: NoiseSamples, model: NoiseModel, rises: bool, slope_error: float, misfit: float, zero: float
 ) -> str | None:
     """Return why the noise is not that of photons, or None."""
-    reach = samples.bright - samples.dark
+    reach = max(0.0, samples.bright - samples.dark)
     typical = math.sqrt(float(np.average(samples.variances, weights=samples.counts)))
     if typical < _NO_NOISE * reach:
         return "The image has no noise: it was denoised, or simulated without noise."

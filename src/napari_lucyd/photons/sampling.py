@@ -18,7 +18,8 @@ _STRIDE = 4
 # Thinner stacks are examined plane by plane.
 FEWEST_PLANES = 5
 # Share of the voxels that stand for the dark and for the bright end.
-_DARKEST, _BRIGHTEST = 0.01, 0.002
+_DARKEST, _BRIGHTEST = 0.001, 0.002
+_FEWEST_DARK = 30
 # In an image of few small objects, these many voxels stand for the bright end.
 _PEAK_VOXELS = 30
 _SPARSE = 3.0
@@ -95,14 +96,22 @@ def dark_and_bright(sample: Sample) -> tuple[float, float]:
     blocks = np.where(np.isfinite(sample.blocks), sample.blocks, np.float32(np.nanmedian(sample.blocks)))
     width = blocks.shape[3] // 2 * 2
     guide, judge = blocks[..., 0:width:2], blocks[..., 1:width:2]
-    guide = ndimage.gaussian_filter(guide, (0, 0.5 * (blocks.shape[1] > 1), 1, 0.5), truncate=3)
-    guides, judged = guide[: sample.even].ravel(), judge[: sample.even].ravel()
-    few, many = max(1, round(_BRIGHTEST * len(guides))), max(1, round(_DARKEST * len(guides)))
-    order = np.argpartition(guides, (many - 1, len(guides) - few))
-    dark = float(judged[order[:many]].mean(dtype=float))
-    bright = float(judged[order[-few:]].mean(dtype=float))
-    peaks = np.argpartition(guide.ravel(), -_PEAK_VOXELS)[-_PEAK_VOXELS:]
-    peak = float(judge.ravel()[peaks].mean(dtype=float))
+    deep = blocks.shape[1] > 1
+
+    def extreme(guides: Blocks, judged: Blocks, count: int, sign: int) -> float:
+        order = np.argpartition(-sign * guides.ravel(), count - 1)[:count]
+        return float(judged.ravel()[order].mean(dtype=float))
+
+    # The darkest part is wide, the brightest may be narrow.
+    broad, judge_broad = (
+        ndimage.gaussian_filter(values, (0, 1.0 * deep, 2, 1), truncate=3) for values in (guide, judge)
+    )
+    narrow = ndimage.gaussian_filter(guide, (0, 0.5 * deep, 1, 0.5), truncate=3)
+    even = slice(0, sample.even)
+    number = judge[even].size
+    dark = extreme(broad[even], judge_broad[even], max(_FEWEST_DARK, round(_DARKEST * number)), -1)
+    bright = extreme(narrow[even], judge[even], max(1, round(_BRIGHTEST * number)), 1)
+    peak = extreme(narrow, judge, _PEAK_VOXELS, 1)
     return dark, peak if peak - dark > _SPARSE * (bright - dark) else bright
 
 
