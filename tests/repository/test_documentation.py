@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
-LABELS = [page.relative_to(ROOT).as_posix() for page in PAGES]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def label(page: Path) -> str:
+    """The page's name in a report."""
+    return page.relative_to(ROOT).as_posix()
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -32,7 +36,7 @@ def commands(page: Path) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines if line.startswith("lucyd ")]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=LABELS)
+@pytest.mark.parametrize("page", PAGES, ids=label)
 def test_links_lead_to_files_and_headings_that_exist(page):
     text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -59,7 +63,7 @@ def workplace(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda p: p.stem)
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=label)
 def test_python_in_the_pages_runs(page, workplace):
     # The blocks of a page belong together, as for somebody who reads from its top.
     exec(compile("\n".join(blocks(page, "python")), str(page), "exec"), {"__name__": "__page__"})
@@ -68,11 +72,11 @@ def test_python_in_the_pages_runs(page, workplace):
 def test_readme_and_guide_show_python_and_commands():
     assert blocks(ROOT / "README.md", "python")
     assert commands(ROOT / "README.md")
-    assert blocks(ROOT / "docs" / "guide.md", "python")
+    assert blocks(ROOT / "docs" / "guide" / "python.md", "python")
     assert commands(ROOT / "docs" / "cli.md")
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda p: p.stem)
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=label)
 def test_commands_in_the_pages_parse(page):
     import typer
 
@@ -110,12 +114,13 @@ def assert_guide_names(kind):
     from dataclasses import fields
 
     # Knows neither napari nor Qt.
-    from napari_lucyd._napari.widgets.fields import label
+    from napari_lucyd._napari.widgets.fields import label as name_in_panel
 
-    guide = (ROOT / "docs" / "guide.md").read_text("utf-8")
+    pages = [*(ROOT / "docs" / "guide").glob("*.md"), ROOT / "docs" / "large-images.md"]
+    guide = "\n".join(page.read_text("utf-8") for page in pages)
     # "Layers" heads the four boxes, each of which the guide names.
     for name in {field.name for field in fields(kind)} - {"outputs"}:
-        assert re.search(rf"\*\*{label(name, kind)}\b", guide), label(name, kind)
+        assert re.search(rf"\*\*{name_in_panel(name, kind)}\b", guide), name_in_panel(name, kind)
 
 
 def test_guide_speaks_of_every_choice_by_the_name_it_has_in_the_panel():
