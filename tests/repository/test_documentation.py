@@ -120,7 +120,7 @@ def assert_guide_names(kind):
     guide = "\n".join(page.read_text("utf-8") for page in pages)
     # "Layers" heads the four boxes, each of which the guide names.
     for name in {field.name for field in fields(kind)} - {"outputs"}:
-        assert re.search(rf"\*\*{name_in_panel(name, kind)}\b", guide), name_in_panel(name, kind)
+        assert re.search(rf"\*\*{name_in_panel(kind, name)}\b", guide), name_in_panel(kind, name)
 
 
 def test_guide_speaks_of_every_choice_by_the_name_it_has_in_the_panel():
@@ -146,3 +146,35 @@ def test_guide_speaks_of_the_phantoms_choices_by_the_names_they_have_in_the_pane
 def test_pages_name_no_machine():
     for page in PAGES:
         assert not re.search(r"(?<!\w)/(work|root|tmp|home)/", page.read_text("utf-8")), page
+
+
+PACKAGE = ROOT / "src" / "napari_lucyd"
+
+
+def test_architecture_draws_every_module_in_its_folder():
+    drawing = blocks(ROOT / "docs" / "architecture.md", "text")[0]
+    drawn, folders = set(), []
+    for line in drawing.splitlines():
+        first, *rest = line.split()
+        if first.endswith("/"):
+            depth = (len(line) - len(line.lstrip())) // 2
+            folders[depth:] = [first]
+        else:
+            rest = [first, *rest]
+        drawn |= {"".join(folders) + name for name in rest}
+    files = [path for path in PACKAGE.rglob("*") if path.suffix in {".py", ".cu"}]
+    modules = {path.relative_to(PACKAGE).as_posix().removesuffix(".py") for path in files}
+    faces = {name for name in modules if name.endswith(("/__init__", "__main__"))}
+    assert drawn == modules - faces
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_modules_that_a_page_names_exist(page):
+    for path, name in re.findall(r"`((?:\w+/)*\w+\.(?:py|cu))(?::(\w+))?`", page.read_text("utf-8")):
+        if "/" not in path and not name and page.stem != "architecture":
+            continue  # a file of the reader's, or one whose folder the sentence names
+        found = [root / path for root in (PACKAGE, ROOT) if (root / path).is_file()]
+        assert found, path
+        if name:
+            text = found[0].read_text("utf-8")
+            assert re.search(rf"^(?:class |def )?{name}\b", text, flags=re.MULTILINE), f"{path}: {name}"
