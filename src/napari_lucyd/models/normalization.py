@@ -16,8 +16,10 @@ class Normalization:
     method
         ``"minmax"`` takes lo and lo + s from the smallest and largest voxel, ``"percentile"``
         from two percentiles, ``"none"`` leaves the image as it is (lo = 0, s = 1).
-    low, high
-        The percentiles, 0 to 100; used by ``"percentile"`` alone.
+    low
+        Lower percentile, 0 to 100; used by ``"percentile"`` only.
+    high
+        Upper percentile, likewise.
     pedestal
         Where the lower end comes to lie instead of at 0, as a share of the range: lo is lowered by
         pedestal * s. The network's output cannot be negative, so that a background near 0 would be cut.
