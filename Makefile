@@ -9,6 +9,9 @@ IMAGE ?=
 CHECKPOINT ?=
 DATA ?=
 PYTEST_ARGS ?=
+# The versions to install; `make test PINS=` takes the newest ones instead.
+PINS ?= constraints.txt
+PIP := -m pip install --disable-pip-version-check $(if $(PINS),-c $(PINS))
 # Tests run in so many processes, a file in one of them; torch's own threads would only be in each other's way.
 PROCESSES ?= 2
 
@@ -23,7 +26,7 @@ ON_XVFB := $(if $(LINUX),$(XVFB))
 SCREEN := $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(if $(LINUX),,macOS))
 
 # A window needs Qt's libraries; without a screen, and for tests, Xvfb as well. Tests need a compiler, too.
-NEEDS := window $(if $(and $(SCREEN),$(filter-out test,$(MAKECMDGOALS))),,xvfb) $(if $(filter test,$(MAKECMDGOALS)),compiler)
+NEEDS := window $(if $(and $(SCREEN),$(filter-out test%,$(MAKECMDGOALS))),,xvfb) $(if $(filter test%,$(MAKECMDGOALS)),compiler)
 
 # Rivals that the benchmarks measure stay out of the environment of the tests: RedLionfish is a plugin of napari
 # as well. Theirs sees all that is in the other one.
@@ -32,11 +35,17 @@ RIVALS := matplotlib onnx onnxruntime openvino RedLionfish
 QUICK ?=
 QUICK_FLAG := $(if $(QUICK),--quick)
 
-.PHONY: demo test check results bench bench-gpu install system clean help
+# The lowest versions that pyproject.toml allows, in an environment of their own.
+LOWEST := .venv-lowest
+
+.PHONY: demo test test-lowest check docs dist results bench bench-gpu install system clean help
 help:
 	@echo "make demo [IMAGE=stack.tif]   deconvolve a sample (or your stack) in napari"
 	@echo "make test                     run the test suite"
+	@echo "make test-lowest              the same with the lowest versions that pyproject.toml allows"
 	@echo "make check                    lint, types, plugin manifest"
+	@echo "make docs                     build the documentation as a site, build/site; warnings are errors"
+	@echo "make dist                     build the source distribution and the wheel, dist"
 	@echo "make results                   measure every table, draw every figure of the docs' results"
 	@echo "make bench                     measure speed and memory, write docs/benchmarks.md; half an hour"
 	@echo "make bench-gpu                 the same for a CUDA device, and the tests that need one"
@@ -52,8 +61,8 @@ system:
 $(VENV)/installed: pyproject.toml constraints.txt | system
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
 	@echo "Installing into $(VENV): torch, napari and more, some minutes the first time"
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt hatchling editables
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[all,test]'
+	$(BIN)/python $(PIP) hatchling editables
+	$(BIN)/python $(PIP) --no-build-isolation -e '.[all,test,docs]'
 	@touch $@
 
 demo: install
@@ -66,6 +75,13 @@ endif
 test: install
 	OMP_NUM_THREADS=1 $(ON_XVFB) $(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
+# uv, because pip cannot choose the lowest versions.
+test-lowest: | system
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --disable-pip-version-check uv
+	$(LOWEST)/bin/uv pip install --python $(LOWEST)/bin/python --resolution lowest-direct -e '.[all,test]'
+	OMP_NUM_THREADS=1 $(ON_XVFB) $(LOWEST)/bin/python -m pytest -n $(PROCESSES) --dist loadfile $(PYTEST_ARGS)
+
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -73,8 +89,14 @@ check: install
 	$(BIN)/lint-imports
 	QT_QPA_PLATFORM=offscreen $(BIN)/npe2 validate napari-lucyd --imports
 
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+dist: install
+	$(BIN)/python $(PIP) build
+	$(BIN)/python -m build
+
 results: install
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt matplotlib
 	$(BIN)/python scripts/curves.py
 	$(BIN)/python scripts/figures.py $(if $(DATA),--data "$(DATA)")
 	$(BIN)/python scripts/results.py $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
@@ -103,4 +125,4 @@ bench-gpu: install $(BENCH)/installed
 	$(BENCH)/bin/python benchmarks/page.py $(QUICK_FLAG)
 
 clean:
-	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(LOWEST) build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

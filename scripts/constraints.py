@@ -36,7 +36,9 @@ def main() -> None:
     reachable("napari-lucyd", frozenset({"all", "test", "docs"}), seen)
     for name in (*BUILD, *RIVALS):
         reachable(name, frozenset(), seen)
-    print("# All that make test, demo, results and bench install, pinned; made by scripts/constraints.py.")
+    print(
+        "# All that make test, docs, demo, results and bench install, pinned; made by scripts/constraints.py."
+    )
     for name in sorted({name for name, _ in seen} - {"napari-lucyd", "pip"}):
         found = distribution(name)
         print(f"{found.metadata['Name']}=={Version(found.version).public}")

@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
-LABELS = [page.relative_to(ROOT).as_posix() for page in PAGES]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def label(page: Path) -> str:
+    """The page's name in a report."""
+    return page.relative_to(ROOT).as_posix()
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -32,7 +36,7 @@ def commands(page: Path) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines if line.startswith("lucyd ")]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=LABELS)
+@pytest.mark.parametrize("page", PAGES, ids=label)
 def test_links_lead_to_files_and_headings_that_exist(page):
     text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -59,7 +63,7 @@ def workplace(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda p: p.stem)
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=label)
 def test_python_in_the_pages_runs(page, workplace):
     # The blocks of a page belong together, as for somebody who reads from its top.
     exec(compile("\n".join(blocks(page, "python")), str(page), "exec"), {"__name__": "__page__"})
@@ -68,11 +72,11 @@ def test_python_in_the_pages_runs(page, workplace):
 def test_readme_and_guide_show_python_and_commands():
     assert blocks(ROOT / "README.md", "python")
     assert commands(ROOT / "README.md")
-    assert blocks(ROOT / "docs" / "guide.md", "python")
+    assert blocks(ROOT / "docs" / "guide" / "python.md", "python")
     assert commands(ROOT / "docs" / "cli.md")
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda p: p.stem)
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=label)
 def test_commands_in_the_pages_parse(page):
     import typer
 
@@ -110,12 +114,13 @@ def assert_guide_names(kind):
     from dataclasses import fields
 
     # Knows neither napari nor Qt.
-    from napari_lucyd._napari.widgets.fields import label
+    from napari_lucyd._napari.widgets.fields import label as name_in_panel
 
-    guide = (ROOT / "docs" / "guide.md").read_text("utf-8")
+    pages = [*(ROOT / "docs" / "guide").glob("*.md"), ROOT / "docs" / "large-images.md"]
+    guide = "\n".join(page.read_text("utf-8") for page in pages)
     # "Layers" heads the four boxes, each of which the guide names.
     for name in {field.name for field in fields(kind)} - {"outputs"}:
-        assert re.search(rf"\*\*{label(kind, name)}\b", guide), label(kind, name)
+        assert re.search(rf"\*\*{name_in_panel(kind, name)}\b", guide), name_in_panel(kind, name)
 
 
 def test_guide_speaks_of_every_choice_by_the_name_it_has_in_the_panel():
@@ -141,3 +146,35 @@ def test_guide_speaks_of_the_phantoms_choices_by_the_names_they_have_in_the_pane
 def test_pages_name_no_machine():
     for page in PAGES:
         assert not re.search(r"(?<!\w)/(work|root|tmp|home)/", page.read_text("utf-8")), page
+
+
+PACKAGE = ROOT / "src" / "napari_lucyd"
+
+
+def test_architecture_draws_every_module_in_its_folder():
+    drawing = blocks(ROOT / "docs" / "architecture.md", "text")[0]
+    drawn, folders = set(), []
+    for line in drawing.splitlines():
+        first, *rest = line.split()
+        if first.endswith("/"):
+            depth = (len(line) - len(line.lstrip())) // 2
+            folders[depth:] = [first]
+        else:
+            rest = [first, *rest]
+        drawn |= {"".join(folders) + name for name in rest}
+    files = [path for path in PACKAGE.rglob("*") if path.suffix in {".py", ".cu"}]
+    modules = {path.relative_to(PACKAGE).as_posix().removesuffix(".py") for path in files}
+    faces = {name for name in modules if name.endswith(("/__init__", "__main__"))}
+    assert drawn == modules - faces
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_modules_that_a_page_names_exist(page):
+    for path, name in re.findall(r"`((?:\w+/)*\w+\.(?:py|cu))(?::(\w+))?`", page.read_text("utf-8")):
+        if "/" not in path and not name and page.stem != "architecture":
+            continue  # a file of the reader's, or one whose folder the sentence names
+        found = [root / path for root in (PACKAGE, ROOT) if (root / path).is_file()]
+        assert found, path
+        if name:
+            text = found[0].read_text("utf-8")
+            assert re.search(rf"^(?:class |def )?{name}\b", text, flags=re.MULTILINE), f"{path}: {name}"

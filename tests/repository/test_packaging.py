@@ -76,7 +76,8 @@ def test_every_pin_is_exact_and_meets_the_declared_bounds():
         if not line.startswith("#"):
             name, version = re.fullmatch(r"([\w.-]+)==([\w.]+)", line).groups()
             pins[re.sub(r"[-_.]+", "-", name).lower()] = version
-    wanted = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]
+    extras = PROJECT["optional-dependencies"]
+    wanted = [*PROJECT["dependencies"], *extras["test"], *extras["docs"]]
     for requirement in map(Requirement, wanted):
         assert requirement.specifier.contains(pins[requirement.name.lower()]), requirement
 

@@ -18,8 +18,10 @@ class Normalization:
     method
         ``"minmax"``: lo and lo + s are the smallest and largest voxel. ``"percentile"``: they are two
         percentiles. ``"none"``: the image stays as it is (lo = 0, s = 1).
-    low, high
-        Percentiles, 0 to 100, for ``"percentile"``.
+    low
+        Lower percentile, 0 to 100, for ``"percentile"``.
+    high
+        Upper percentile, 0 to 100, for ``"percentile"``.
     pedestal
         Value of the lower end instead of 0, as a share of the range: lo is lowered by pedestal * s. The
         network's output cannot be negative, so a background near 0 would be clipped. Ignored for ``"none"``.
