@@ -200,7 +200,22 @@ def arguments(
 ) -> tuple[str, Callable[..., Any], dict[str, Any], dict[str, Callable[[], Any]]]:
     """Choose a function; return its name, itself, its required arguments, and its optional ones."""
     name = pick.choice(
-        ["deconvolve", "plan", "classical", "store", "richardson_lucy", "wiener", "RichardsonLucy", "Wiener", "load_model", "save_model", "degrade", "make_phantom", "make_psf", "make_surrogate"]
+        [
+            "deconvolve",
+            "plan",
+            "classical",
+            "store",
+            "richardson_lucy",
+            "wiener",
+            "RichardsonLucy",
+            "Wiener",
+            "load_model",
+            "save_model",
+            "degrade",
+            "make_phantom",
+            "make_psf",
+            "make_surrogate",
+        ]
     )
     options = {key: (lambda value=value: value(pick)) for key, value in RUN.items()}
     if name in ("deconvolve", "plan", "store"):
