@@ -302,12 +302,12 @@ def _correlation(samples: NoiseSamples) -> str | None:
 
 def _saturated_share(image: npt.NDArray[Any]) -> float:
     """Return the share of voxels at a highest level that is far more frequent than those below it."""
-    if image.dtype.kind == "f":
-        finite = image[np.isfinite(image)]
-        if not finite.size:
-            return 0.0
-        image = finite
     top, bottom = image.max(), image.min()
+    if not (np.isfinite(top) and np.isfinite(bottom)):
+        image = image[np.isfinite(image)]
+        if not image.size:
+            return 0.0
+        top, bottom = image.max(), image.min()
     share = np.count_nonzero(image == top)
     if share < _FEWEST_SATURATED or top == bottom:
         return 0.0
