@@ -19,20 +19,6 @@ def with_sections(function: Callable[..., None]) -> Callable[..., None]:
     ----------
     function
         The command. A dataclass has a ``title``, under which the help lists its options.
-
-    Examples
-    --------
-    >>> import typer
-    >>> from dataclasses import dataclass
-    >>> @dataclass
-    ... class Size:
-    ...     title = "Size"
-    ...     width: Annotated[int, typer.Option(help="In voxels.")] = 3
-    >>> def command(size: Annotated[Size, None]) -> None:
-    ...     print(size.width)
-    >>> command.__annotations__ = {"size": Size, "return": None}
-    >>> with_sections(command)(width=5)
-    5
     """
     hints = get_type_hints(function, include_extras=True)
     sections: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}

@@ -67,6 +67,7 @@ def needed(
 
     Examples
     --------
+    >>> from napari_lucyd.inference.lucyd.graph import Kernel
     >>> layers = [Layer("a", "", Kernel(), ("y",)), Layer("b", "", Kernel(), ("a",))]
     >>> needed(layers, {"b": Span(4, 6)}, 8)
     {'b': Span(start=4, stop=6), 'a': Span(start=3, stop=7), 'y': Span(start=2, stop=8)}
