@@ -152,7 +152,7 @@ def test_no_runtime_error_leaves_the_generator(monkeypatch):
     def fail():
         raise RuntimeError("CUDA error: out of luck")
 
-    monkeypatch.setattr(worker.engine, "load", fail)
+    monkeypatch.setattr(worker.torch_loading, "load", fail)
     with pytest.raises(RunError, match="out of luck"):
         list(run([], never))
     assert not issubclass(RunError, RuntimeError)

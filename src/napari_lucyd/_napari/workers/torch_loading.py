@@ -1,9 +1,13 @@
-"""Bringing torch and the engine into the process without stopping the window.
+"""Loading of torch and of the core without stopping the window.
 
 Importing torch takes seconds. Most of the pure Python in it shares the interpreter with the window's thread,
 but loading its largest library is one call into the dynamic linker that holds the interpreter's lock
-throughout. Called through ctypes the same call lets the lock go, and the import that follows finds the
+throughout. Called through ctypes, the same call releases the lock, and the import that follows finds the
 library in place.
+
+torch must not be imported in a thread of Qt's pool. pybind11, in torch before 2.13, keeps Python's state of
+the thread that imports it, and uses it whenever that thread frees a tensor later. Qt deletes this state after
+each task and keeps the thread, so the next task would crash. A thread of Python's own ends with its state.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import importlib.util
 import os
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +44,7 @@ def is_loaded() -> bool:
 
 
 def load() -> None:
-    """Import torch and the engine; call it off the window's thread.
+    """Import torch and the core; call it off the window's thread, and in each thread that computes.
 
     Raises
     ------
@@ -47,23 +52,32 @@ def load() -> None:
         If that fails.
     """
     with _lock, garbage_collection.held():
-        try:
-            if "torch" not in sys.modules:
-                _preload_libraries()
-            import torch
+        if not sys.modules.get("torch"):
+            # The executor's thread has ended when the block is left.
+            with ThreadPoolExecutor(1, thread_name_prefix="lucyd torch import") as executor:
+                executor.submit(_import).result()
+        else:
+            _import()
+        import torch
 
-            from napari_lucyd.deconvolution import Cancelled, plan  # noqa: F401  (loaded when named)
-            from napari_lucyd.models import load_model  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise TorchLoadingError(
-                f"{error.name} is not installed; run: pip install {error.name}"
-            ) from error
-        except OSError as error:
-            raise TorchLoadingError(_explain(error)) from error
         # One processor stays with the window. OpenMP keeps the number for each thread that asks, so it
         # is set by whichever thread is about to compute.
         torch.set_num_threads(max(1, min(torch.get_num_threads(), _processors() - 1)))
         _loaded.set()
+
+
+def _import() -> None:
+    try:
+        if "torch" not in sys.modules:
+            _preload_libraries()
+        import torch  # noqa: F401
+
+        from napari_lucyd.deconvolution import Cancelled, plan  # noqa: F401  (loaded when named)
+        from napari_lucyd.models import load_model  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise TorchLoadingError(f"{error.name} is not installed; run: pip install {error.name}") from error
+    except OSError as error:
+        raise TorchLoadingError(_explain(error)) from error
 
 
 def get_model(name: str) -> Model:
