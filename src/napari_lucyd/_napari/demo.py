@@ -58,11 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         napari.run()
         return 0
     if ok:
-        panel.form.side_by_side.native.setChecked(True)
+        panel.footer.side_by_side.native.setChecked(True)
         for path in write(viewer, panel, Path(options.save)):
             print(path)
     else:
-        print(f"The run failed. {panel.form.estimate.text()} {panel.form.status.text()}", file=sys.stderr)
+        print(f"The run failed. {panel.footer.estimate.text()} {panel.status.text()}", file=sys.stderr)
     viewer.close()
     return 0 if ok else 1
 
@@ -81,9 +81,9 @@ def run(panel: DeconvolveWidget, seconds: float = 3600) -> bool:
     bool
         Whether there are results.
     """
-    if not wait(lambda: panel.estimator.settled, 300) or not panel.form.run.enabled:
+    if not wait(lambda: panel.estimator.settled, 300) or not panel.footer.run.enabled:
         return False
-    panel.form.run.native.click()
+    panel.footer.run.native.click()
     wait(lambda: not panel.session.is_running, seconds)
     return bool(panel.session.results)
 

@@ -13,9 +13,8 @@ pytest.importorskip("napari")
 from napari.layers import Image
 
 from napari_lucyd._napari.deconvolve import worker
-from napari_lucyd._napari.deconvolve.estimator import estimate_lines
 from napari_lucyd._napari.deconvolve.parameters import Parameters
-from napari_lucyd._napari.deconvolve.planning import estimate
+from napari_lucyd._napari.deconvolve.planning import estimate, estimate_lines
 from napari_lucyd._napari.deconvolve.task import Estimate, Failed, Finished, ImageTask, Stopped
 from napari_lucyd._napari.deconvolve.worker import run
 from napari_lucyd._napari.layers.source_layer import SourceLayer

@@ -29,9 +29,9 @@ from napari_lucyd._napari.compare.worker import (
 )
 from napari_lucyd._napari.layers.drawing import LINE_LAYER, drawn_line, start_drawing
 from napari_lucyd._napari.layers.side_by_side import SideBySide, put_back
-from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_preview, is_psf, is_result, unwrapped
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_preview, is_psf, is_result
 from napari_lucyd._napari.widgets.layout import set_note
-from napari_lucyd._napari.widgets.panel import Panel, Subscriptions
+from napari_lucyd._napari.widgets.panel import Panel
 from napari_lucyd._napari.workers.events import explain
 from napari_lucyd._napari.workers.latest import LatestOnly
 
@@ -60,9 +60,9 @@ class CompareWidget(Panel):
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        super().__init__()
-        self.viewer = unwrapped(napari_viewer)
+        super().__init__(napari_viewer)
         self.form = CompareForm()
+        self.status = self.form.status
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.form)
@@ -98,7 +98,6 @@ class CompareWidget(Panel):
         self.metrics.failed.connect(partial(self._on_failed, self._on_metrics, form.metrics_note))
         self.profile.failed.connect(partial(self._on_failed, self._on_profile, form.profile_note))
         self.projections.failed.connect(partial(self._on_failed, self._on_projections, form.projections_note))
-        self.subscriptions = Subscriptions(self)
         events = viewer.layers.events
         self.subscriptions.add(self._on_layers, events.inserted, events.removed, events.reordered)
         self.subscriptions.add(self._on_inserted, events.inserted)
@@ -118,11 +117,6 @@ class CompareWidget(Panel):
     def ticked(self) -> list[Image]:
         """The layers to compare, the lowest first; the truth is not among them."""
         return [layer for layer in self._images() if layer in self._numbers and layer is not self.truth]
-
-    def tick(self, layers: list[Image], truth: Image | None = None) -> None:
-        """Compare these layers, with this truth."""
-        self._touched = True
-        self._choose(layers, truth)
 
     def _choose(self, layers: list[Image], truth: Image | None) -> None:
         self._fill()
@@ -336,12 +330,12 @@ class CompareWidget(Panel):
         """Put the line tool into the user's hand."""
         layers = self._together() or self._images()
         if not layers:
-            self._complain("Open an image first.")
+            self.complain("Open an image first.")
             return
         # The grid would hide the line.
         self.form.side_by_side.native.setChecked(False)
         start_drawing(self.viewer, layers[-1], LINE_LAYER)
-        self._tell("Draw a line on the image; it can be moved and drawn again.")
+        self.tell("Draw a line on the image; it can be moved and drawn again.")
 
     def _on_side_by_side(self, on: bool) -> None:
         self._in_grid = self._together() if on else []
@@ -364,9 +358,9 @@ class CompareWidget(Panel):
     def ask_and_export(self, *_: Any) -> None:
         """Ask for a folder, and write the comparison into it."""
         if not self.settled:
-            self._complain("The comparison is not ready yet; wait until it is.")
+            self.complain("The comparison is not ready yet; wait until it is.")
         elif not self.shown_views:
-            self._complain(f"There is nothing to export. {NO_LAYERS}")
+            self.complain(f"There is nothing to export. {NO_LAYERS}")
         elif folder := QFileDialog.getExistingDirectory(self, "Export the comparison into a folder"):
             self.export(Path(folder))
 
@@ -378,19 +372,13 @@ class CompareWidget(Panel):
         worker.returned.connect(self._on_exported)
         worker.errored.connect(self._on_not_exported)
         worker.start()
-        self._tell("Exporting…")
+        self.tell("Exporting…")
 
     def _on_exported(self, paths: list[Path]) -> None:
-        self._tell(f"Saved {', '.join(path.name for path in paths)} in {paths[0].parent}.")
+        self.tell(f"Saved {', '.join(path.name for path in paths)} in {paths[0].parent}.")
 
     def _on_not_exported(self, error: Exception) -> None:
-        self._complain(f"Not exported: {explain(error)}")
-
-    def _tell(self, text: str) -> None:
-        set_note(self.form.status, text)
-
-    def _complain(self, text: str) -> None:
-        set_note(self.form.status, text, problem=True)
+        self.complain(f"Not exported: {explain(error)}")
 
     def _colour(self, event: Any = None) -> None:
         theme = get_theme(self.viewer.theme)

@@ -8,7 +8,7 @@ from napari.layers import Image
 from napari.utils.notifications import show_error, show_info, show_warning
 
 from napari_lucyd._napari.deconvolve.parameters import Parameters, default_model
-from napari_lucyd._napari.deconvolve.session import Session
+from napari_lucyd._napari.deconvolve.session import DeconvolveSession
 from napari_lucyd._napari.deconvolve.task import Failed, Finished, ImageTask
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.viewer import unwrapped
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import napari.viewer
 
 # A session has to outlive the command that began it.
-_sessions: set[Session] = set()
+_sessions: set[DeconvolveSession] = set()
 
 
 def deconvolve_active(viewer: napari.viewer.Viewer) -> None:
@@ -43,7 +43,7 @@ def deconvolve_active(viewer: napari.viewer.Viewer) -> None:
         show_error(str(error))
         return
     # The window's child: a run that is on when napari is closed goes with it.
-    session = Session(viewer, viewer.window._qt_window, activity=True)
+    session = DeconvolveSession(viewer, viewer.window._qt_window, activity=True)
     _sessions.add(session)
     session.destroyed.connect(lambda *_: _sessions.discard(session))
     session.failed.connect(_on_failed)
@@ -68,6 +68,6 @@ def _on_finished(event: Finished) -> None:
     )
 
 
-def _on_ended(session: Session) -> None:
+def _on_ended(session: DeconvolveSession) -> None:
     _sessions.discard(session)
     session.deleteLater()

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from napari_lucyd._napari.deconvolve.parameters import NUMBERS, STEPS, Parameters
 from napari_lucyd._napari.deconvolve.task import Estimate, ImageTask
-from napari_lucyd._napari.deconvolve.zarr_plan import check_room, plan_store
+from napari_lucyd._napari.deconvolve.zarr_plan import check_room, disk_line, plan_store
 from napari_lucyd._napari.psf.origins import Psf, check_steps
 from napari_lucyd._napari.widgets.fields import in_labels
 from napari_lucyd._napari.workers import garbage_collection, torch_loading
 from napari_lucyd._napari.workers.events import explain
 from napari_lucyd.deconvolution import scratch
-from napari_lucyd.text import bytes_text
+from napari_lucyd.text import bytes_text, duration_text
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Job
@@ -148,6 +148,31 @@ def _estimate_one(task: ImageTask, should_stop: Callable[[], bool] | None) -> Es
         raise
     except Exception as error:  # told of in the panel, whatever it is
         return Estimate(task, None, error=explain(error), psf_text=text)
+
+
+def estimate_lines(estimates: list[Estimate]) -> list[str]:
+    """Describe a run: time, memory, work, device and disk space, then the warnings.
+
+    The memory is that of the largest image with the results of all.
+    """
+    planned = [(entry.job, entry.seconds or 0.0) for entry in estimates if entry.job is not None]
+    lines = []
+    if planned:
+        jobs = [job for job, _ in planned]
+        seconds = sum(each for _, each in planned)
+        memory = max((entry.store or entry.job).memory_bytes for entry in estimates if entry.job)
+        work = {job.work for job in jobs}
+        each = f"{len(jobs)} images, {work.pop()} each" if len(work) == 1 else f"{len(jobs)} images"
+        time = duration_text(seconds)
+        lines.append(
+            f"{time.capitalize() if seconds < 1 else f'About {time}'} and {bytes_text(memory)} of memory: "
+            f"{each if len(jobs) > 1 else jobs[0].work} on {jobs[0].device.name}."
+        )
+        stores = [entry.store for entry in estimates if entry.store is not None]
+        lines += [disk_line(stores)] if stores else []
+        lines += dict.fromkeys(str(warning) for job in jobs for warning in job.warnings)
+    lines += [f"“{entry.task.source.name}”: {entry.error}" for entry in estimates if entry.error]
+    return lines
 
 
 def spatial_region(

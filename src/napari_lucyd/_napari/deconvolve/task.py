@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from napari_lucyd._napari.deconvolve.parameters import Parameters
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.workers.events import Advanced, Note
 
-if TYPE_CHECKING:
-    from napari_lucyd.deconvolution import Job
-    from napari_lucyd.out_of_core import StoreJob
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -42,6 +39,14 @@ class ImageTask:
     parameters: Parameters
     view: tuple[slice, ...] | None = None
     stem: Path | None = None
+
+
+@dataclass(frozen=True)
+class EstimateRequest:
+    """Images to plan; each request has a key of its own, because memory and files change without a choice."""
+
+    tasks: list[ImageTask]
+    key: object = field(default_factory=object)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from napari_lucyd._napari.deconvolve.task import (
     Stopped,
     stopped_text,
 )
+from napari_lucyd._napari.deconvolve.to_zarr import worker as to_zarr
 from napari_lucyd._napari.layers.results import result_layers
 from napari_lucyd._napari.psf.origins import Psf
 from napari_lucyd._napari.workers import torch_loading
@@ -29,45 +30,44 @@ if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Job
 
 
-def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator[Event]:
-    """Deconvolve images one after another.
+def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator[Any]:
+    """Deconvolve images one after another, into memory or into files.
 
     Parameters
     ----------
     tasks
-        The images.
+        The images, at least one; all have a stem, or none.
     should_stop
         Asked between tiles or iterations and, by the engine, within them; and while a PSF is computed.
 
     Yields
     ------
-    Event
-        At least one a tile, or iteration.
+    Event, Begun, Grown, Stored or Halted
+        At least one a tile, iteration or block.
 
     Raises
     ------
     RunError
         In place of any RuntimeError that is not tied to one image.
-    EngineError
+    TorchLoadingError
         If torch cannot be loaded.
     """
     try:
-        yield from _run(tasks, should_stop)
+        if not torch_loading.is_loaded():
+            yield Note("Loading PyTorch…")
+        torch_loading.load()
+        if tasks[0].stem is not None:
+            yield from to_zarr.run(tasks, should_stop)
+            return
+        from napari_lucyd.compute.device import keeping_memory
+
+        with keeping_memory():
+            yield from _run_in_memory(tasks, should_stop)
     except RuntimeError as error:
         raise RunError(explain(error)) from error
 
 
-def _run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator[Event]:
-    if not torch_loading.is_loaded():
-        yield Note("Loading PyTorch…")
-    torch_loading.load()
-    from napari_lucyd.compute.device import keeping_memory
-
-    with keeping_memory():
-        yield from _run_loaded(tasks, should_stop)
-
-
-def _run_loaded(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator[Event]:
+def _run_in_memory(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator[Event]:
     from napari_lucyd.deconvolution import Cancelled
 
     if any(task.parameters.classical for task in tasks):

@@ -43,7 +43,7 @@ _ABOUT = {
     "light_sheet": "As the nuclei, lit by a sheet: with little haze.",
 }
 _COUNTS = ("spheres", "ellipsoids", "boxes")
-_MARGIN = 8
+_WIDTH = 380
 # More would not fit into any memory, or be seen for all the others.
 _LARGEST = 100_000
 _LARGEST_SEED = 2**31 - 1
@@ -56,22 +56,11 @@ class PhantomForm(QWidget):
         super().__init__()
         self.setObjectName("lucyd-phantom-form")
         self._make_controls()
-        body = QWidget()
-        sections = QVBoxLayout(body)
-        sections.setContentsMargins(_MARGIN, _MARGIN, _MARGIN, 0)
-        sections.setSpacing(10)
         self.psf = PsfForm(voxel_size=False)
         for name, text in _OPTICS.items():
             self.psf.lines[name].value = text
-        for section in (self._phantom(), self._degradation(), self.psf, self._layers()):
-            sections.addWidget(section)
-        sections.addStretch(1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(layout.scrolled(body), 1)
-        column.addWidget(self._footer())
-        self.setMinimumWidth(380)
+        sections = (self._phantom(), self._degradation(), self.psf, self._layers())
+        layout.stack(self, sections, self._footer(), _WIDTH)
         self.show_rows()
 
     def _make_controls(self) -> None:
@@ -154,14 +143,8 @@ class PhantomForm(QWidget):
 
     def _footer(self) -> QWidget:
         footer = QFrame()
-        footer.setObjectName("lucyd-footer")
-        column = QVBoxLayout(footer)
-        column.setContentsMargins(_MARGIN + 2, _MARGIN, _MARGIN + 2, _MARGIN)
-        column.setSpacing(6)
-        column.addWidget(self.estimate)
-        column.addWidget(layout.row(self.make.native, self.cancel.native, stretch=(2, 1)))
-        column.addWidget(self.progress.native)
-        column.addWidget(self.status)
+        buttons = layout.row(self.make.native, self.cancel.native, stretch=(2, 1))
+        layout.fill_footer(footer, self.estimate, buttons, self.progress.native, self.status)
         bar = self.progress.native
         bar.setTextVisible(True)
         bar.setFormat("")
@@ -182,10 +165,6 @@ class PhantomForm(QWidget):
     def shown_lines(self) -> list[str]:
         """The numbers that the chosen degradation has."""
         return [name for name, (_, kinds) in _LINES.items() if self.degradation.value in kinds]
-
-    def colour(self, accent: str, text: str, line: str) -> None:
-        """Take the theme's colours: `accent` for Make, `text` dimmed for notes, `line` above the footer."""
-        self.setStyleSheet(layout.style_sheet(accent, text, line))
 
 
 def _label(name: str) -> str:

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.theme import get_theme
 from qtpy.QtWidgets import QVBoxLayout
 
 from napari_lucyd._napari.layers.source_layer import SourceLayer
-from napari_lucyd._napari.layers.viewer import unwrapped
 from napari_lucyd._napari.phantom.form import PhantomForm
 from napari_lucyd._napari.phantom.parameters import NOISE_STEPS, OPTICS, PhantomParameters
-from napari_lucyd._napari.phantom.session import PhantomRun
+from napari_lucyd._napari.phantom.session import PhantomSession
 from napari_lucyd._napari.phantom.task import PhantomTask, expected_image
 from napari_lucyd._napari.phantom.worker import Made
 from napari_lucyd._napari.psf.choice import PsfChoice
 from napari_lucyd._napari.widgets.fields import label, parse_number, parse_numbers
 from napari_lucyd._napari.widgets.layout import set_note
-from napari_lucyd._napari.widgets.panel import Panel, Subscriptions
+from napari_lucyd._napari.widgets.panel import Panel
 from napari_lucyd._napari.workers.events import Advanced
 from napari_lucyd.text import duration_text
 
@@ -36,16 +34,15 @@ class PhantomWidget(Panel):
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        super().__init__()
-        self.viewer = unwrapped(napari_viewer)
+        super().__init__(napari_viewer)
         self.form = PhantomForm()
+        self.status = self.form.status
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.form)
         self.psf = PsfChoice(self.viewer, self.form.psf, self._image)
-        self.session = PhantomRun(self.viewer, self)
+        self.session = PhantomSession(self.viewer, self)
         self._connect()
-        self._colour()
         self.refresh()
 
     def _connect(self) -> None:
@@ -59,17 +56,15 @@ class PhantomWidget(Panel):
         for control in controls:
             control.changed.connect(self._on_choice)
         self.psf.changed.connect(self._on_choice)
-        self.psf.told.connect(self._tell)
-        self.psf.failed.connect(self._complain)
+        self.psf.told.connect(self.tell)
+        self.psf.failed.connect(self.complain)
         form.make.changed.connect(self.make)
         form.cancel.changed.connect(session.cancel)
-        session.told.connect(self._tell)
+        session.told.connect(self.tell)
         session.advanced.connect(self._on_advanced)
-        session.failed.connect(self._complain)
+        session.failed.connect(self.complain)
         session.finished.connect(self._on_finished)
         session.ended.connect(self._on_ended)
-        self.subscriptions = Subscriptions(self)
-        self.subscriptions.add(self._colour, self.viewer.events.theme)
 
     # What Make would do
 
@@ -146,9 +141,9 @@ class PhantomWidget(Panel):
         try:
             self.session.start(self.task())
         except ValueError as error:
-            self._complain(str(error))
+            self.complain(str(error))
             return
-        self._tell("")
+        self.tell("")
         self.form.make.enabled, self.form.cancel.enabled = False, True
 
     def _on_advanced(self, event: Advanced) -> None:
@@ -158,7 +153,7 @@ class PhantomWidget(Panel):
 
     def _on_finished(self, event: Made) -> None:
         names = ", ".join(f"“{layer.name}”" for layer in self.session.layers)
-        self._tell(f"Made in {duration_text(event.seconds)}: {names}.")
+        self.tell(f"Made in {duration_text(event.seconds)}: {names}.")
         if event.psf_text:
             self.form.psf.describe(event.psf_text)
 
@@ -168,18 +163,6 @@ class PhantomWidget(Panel):
         form.progress.max, form.progress.value = 1, 1 if self.session.layers else 0
         form.progress.native.setFormat("")
         self.refresh()
-
-    # What is said
-
-    def _tell(self, text: str) -> None:
-        set_note(self.form.status, text)
-
-    def _complain(self, text: str) -> None:
-        set_note(self.form.status, text, problem=True)
-
-    def _colour(self, event: Any = None) -> None:
-        theme = get_theme(self.viewer.theme)
-        self.form.colour(theme.current.as_hex(), theme.text.as_hex(), theme.foreground.as_hex())
 
 
 def _label(name: str) -> str:

@@ -54,9 +54,6 @@ class Rectangle(NamedTuple):
             min(self.right, other.right),
         )
 
-    def contains(self, other: Rectangle) -> bool:
-        return self.intersection(other) == other
-
     def slices_in(self, frame: Rectangle) -> tuple[slice, slice]:
         """Where these pixels are in an array that holds ``frame``."""
         return (

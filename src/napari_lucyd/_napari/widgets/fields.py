@@ -200,3 +200,14 @@ def parse_number(name: str, text: str) -> float | None:
         return float(text.replace(",", ".")) if text.strip() else None
     except ValueError:
         raise ValueError(f"{name}: {text!r} is not understood; write a number, as in 1.4.") from None
+
+
+def number_text(value: float | None) -> str:
+    """Write a number as it stands in its line; empty for None.
+
+    Examples
+    --------
+    >>> number_text(0.002), number_text(None)
+    ('0.002', '')
+    """
+    return "" if value is None else f"{value:g}"

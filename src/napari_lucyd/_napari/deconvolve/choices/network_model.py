@@ -1,55 +1,96 @@
-"""The panel's choice of a model: shipped, or from a file; those of the network that is the method."""
+"""Choice of a network model: a shipped one, or one from a file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QFileDialog
+from magicgui.widgets import ComboBox, PushButton
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QFileDialog, QWidget
 from superqt.utils import create_worker
 
-from napari_lucyd._napari.deconvolve.form import Form
-from napari_lucyd._napari.deconvolve.parameters import LUCYD, METHODS, default_model
-from napari_lucyd._napari.widgets.layout import set_note
+from napari_lucyd._napari.deconvolve.parameters import LUCYD, METHODS, Parameters, default_model
+from napari_lucyd._napari.widgets.fields import label, tooltip
+from napari_lucyd._napari.widgets.layout import add, fixed, inner_form, narrow, note, row, set_note, show_row
 from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd._napari.workers.events import explain
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, NETWORK_TITLES, list_models, network_type
 
+_SCALINGS = [
+    ("As the model was trained", "model"),
+    ("Minimum to maximum", "minmax"),
+    ("Robust percentiles", "percentile"),
+    ("None (is 0 to 1 already)", "none"),
+]
+_ISOTROPIC = [
+    ("Automatic", "auto"),
+    ("Always resample Z", "on"),
+    ("Never", "off"),
+]
+_IS_ISOTROPIC = {"auto": None, "on": True, "off": False}
 
-class ModelChoice(QObject):
-    """Offers the shipped models and those loaded from files.
 
-    Until a person chooses one, the model fits the image: the 2D one for a single plane. What was chosen is
+class ModelChoice(QWidget):
+    """Offers the shipped models and those loaded from files, for the network that is the method.
+
+    Until the user chooses a model, the model fits the image: the 2D one for a single plane. The choice is
     remembered for each network.
 
     Parameters
     ----------
-    form
-        Holds the controls.
+    method
+        The list of methods; a file may add its network to it.
     """
 
     changed = Signal()
     told = Signal(str)
     failed = Signal(str)
 
-    def __init__(self, form: Form) -> None:
-        super().__init__(form)
-        self.form = form
+    def __init__(self, method: ComboBox) -> None:
+        super().__init__()
+        self._method = method
+        self.combo = ComboBox(choices=[], tooltip=tooltip(Parameters, "model"))
+        self.browse = PushButton(
+            text="File…", tooltip="Load a model from a file: .safetensors, or the authors' .pth."
+        )
+        self.about = note("lucyd-about")
+        self.normalization = ComboBox(
+            choices=_SCALINGS, value="model", tooltip=tooltip(Parameters, "normalization")
+        )
+        self.isotropic = ComboBox(choices=_ISOTROPIC, value="auto", tooltip=tooltip(Parameters, "isotropic"))
+        fixed(self.browse.native)
+        for combo in (self.combo, self.normalization, self.isotropic):
+            narrow(combo.native)
+        self._rows = inner_form(self)
+        add(self._rows, label(Parameters, "model"), row(self.combo.native, self.browse.native))
+        add(self._rows, "", self.about)
+        add(self._rows, label(Parameters, "normalization"), self.normalization.native)
+        add(self._rows, label(Parameters, "isotropic"), self.isotropic.native)
         self._cards = {str(card["name"]): card for card in list_models()}
         self._files: dict[str, str] = {}
         self._network, self._ndim = LUCYD, 3
-        self._chosen: dict[str, str] = {}  # by a person, for each network
+        self._chosen: dict[str, str] = {}  # by the user, for each network
         self._filling = False
-        form.method.changed.connect(self._on_method)
-        form.model.changed.connect(self._on_chosen)
-        form.load.changed.connect(self.ask)
+        method.changed.connect(self._on_method)
+        self.combo.changed.connect(self._on_chosen)
+        self.browse.changed.connect(self.ask)
+        for control in (self.normalization, self.isotropic):
+            control.changed.connect(self._on_setting)
         self._fill()
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the settings of the network, by field of `Parameters`."""
+        return {
+            "model": self.name,
+            "normalization": self.normalization.value,
+            "isotropic": _IS_ISOTROPIC[self.isotropic.value],
+        }
 
     @property
     def name(self) -> str:
         """A shipped name, or a path."""
-        return str(self.form.model.value or DEFAULT_MODEL)
+        return str(self.combo.value or DEFAULT_MODEL)
 
     def suit(self, ndim: int) -> None:
         """Take the model that fits an image of so many axes, unless a person has chosen one."""
@@ -61,14 +102,14 @@ class ModelChoice(QObject):
         model = torch_loading.loaded_model(self.name)
         card = self._cards.get(self.name) or (model.card if model else {})
         text = model_text(card)
-        set_note(self.form.about, text)
-        self.form.about.setToolTip(str(card.get("description", "")))
-        self.form.show_row(self.form.about, bool(text))
+        set_note(self.about, text)
+        self.about.setToolTip(str(card.get("description", "")))
+        show_row(self._rows, self.about, bool(text))
 
     def ask(self, *_: Any) -> None:
         """Ask for a model file and load it."""
         path, _kind = QFileDialog.getOpenFileName(
-            self.form, "Load a model", "", "Models (*.safetensors *.pth *.pt);;All files (*)"
+            self, "Load a model", "", "Models (*.safetensors *.pth *.pt);;All files (*)"
         )
         if path:
             self.load(path)
@@ -87,19 +128,19 @@ class ModelChoice(QObject):
             if network_type(card) == self._network
         ]
         choices += [(Path(path).name, path) for path, kind in self._files.items() if kind == self._network]
-        before = self.form.model.value
+        before = self.combo.value
         self._filling = True
-        self.form.model.choices = choices
+        self.combo.choices = choices
         values = [value for _, value in choices]
         if values:
-            self.form.model.value = before if before in values else values[0]
+            self.combo.value = before if before in values else values[0]
         self._filling = False
         self.describe()
 
     def _set(self, name: str) -> None:
-        if name in self.form.model.choices:
+        if name in self.combo.choices:
             self._filling = True
-            self.form.model.value = name
+            self.combo.value = name
             self._filling = False
             self.describe()
 
@@ -115,6 +156,9 @@ class ModelChoice(QObject):
             self.describe()
             self.changed.emit()
 
+    def _on_setting(self, *_: Any) -> None:
+        self.changed.emit()
+
     def _on_loaded(self, loaded: tuple[str, str]) -> None:
         path, error = loaded
         if error:
@@ -124,9 +168,9 @@ class ModelChoice(QObject):
         assert model is not None
         kind = self._files[path] = network_type(model.card)
         self._fill()
-        if kind not in self.form.method.choices:
-            self.form.method.choices = [(NETWORK_TITLES[kind], kind), *METHODS]
-        self.form.method.value = kind
+        if kind not in self._method.choices:
+            self._method.choices = [(NETWORK_TITLES[kind], kind), *METHODS]
+        self._method.value = kind
         self._chosen[kind] = path
         self._set(path)
         self.told.emit(f"Loaded {Path(path).name}.")

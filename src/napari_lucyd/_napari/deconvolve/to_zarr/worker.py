@@ -24,8 +24,7 @@ from napari_lucyd._napari.layers.results import (
 )
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.psf.origins import Psf
-from napari_lucyd._napari.workers import torch_loading
-from napari_lucyd._napari.workers.events import Advanced, Note, RunError, explain
+from napari_lucyd._napari.workers.events import Advanced, Note, explain
 from napari_lucyd.text import duration_text
 
 if TYPE_CHECKING:
@@ -103,30 +102,13 @@ def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator
     tasks
         The images, each with a stem.
     should_stop
-        As of `worker.run`.
+        See `napari_lucyd._napari.deconvolve.worker.run`.
 
     Yields
     ------
     Event, Begun, Grown, Stored or Halted
-        At least one a part.
-
-    Raises
-    ------
-    RunError
-        In place of any RuntimeError that is not tied to one image.
-    EngineError
-        If torch cannot be loaded.
+        At least one a block.
     """
-    try:
-        yield from _run(tasks, should_stop)
-    except RuntimeError as error:
-        raise RunError(explain(error)) from error
-
-
-def _run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator[Any]:
-    if not torch_loading.is_loaded():
-        yield Note("Loading PyTorch…")
-    torch_loading.load()
     _prepare_dask()
     from napari_lucyd.deconvolution import Cancelled
 
