@@ -137,7 +137,7 @@ def test_what_cannot_be_measured_is_told_of(viewer, opened):
     opened.rest(panel)
     assert [row[1] for row in cells(panel)] == ["–", "–", f"{psnr(NOISY, TRUTH):.2f}"]
     text = panel.form.metrics_note.text()
-    for words in ("Z 8 × Y 10 × X 24", "an update term is no image", "it lies elsewhere"):
+    for words in ("Z 8 × Y 10 × X 24", "an update term cannot be compared", "its position differs"):
         assert words in text
 
 
@@ -188,7 +188,7 @@ def test_the_profile_goes_through_the_world(viewer, opened):
     np.testing.assert_allclose(curves["fine"], curves["plain"])
     np.testing.assert_allclose(curves["turned"], curves["plain"])
     assert np.isnan(curves["far"]).all()
-    assert "does not meet “far”" in panel.form.profile_note.text()
+    assert "does not cross “far”" in panel.form.profile_note.text()
 
 
 def test_layers_in_other_units_of_length_lie_where_they_are_shown(viewer, opened):
@@ -337,7 +337,7 @@ def test_export_writes_tables_and_a_figure_and_overwrites_nothing(viewer, opened
     draw(panel, (4, 2), (4, 20))
     opened.rest(panel)
     for _ in range(2):
-        panel._tell("")
+        panel.tell("")
         panel.export(tmp_path)
         qtbot.waitUntil(lambda: "Saved" in panel.form.status.text(), timeout=20_000)
     names = {path.name for path in tmp_path.iterdir()}

@@ -207,10 +207,10 @@ def test_the_live_preview_is_off_for_classical_methods_and_says_why(
     classical({"voxel_size": 0.1})
     assert not any(is_preview(entry) for entry in panel.viewer.layers)
     assert not panel.footer.preview.isEnabled()
-    assert "Richardson-Lucy each voxel depends on all" in panel.footer.preview_note.text()
+    assert "Richardson-Lucy each voxel not available" in panel.footer.preview_note.text()
     panel.method.combo.value = "lucyd"
     qtbot.waitUntil(lambda: any(is_preview(entry) for entry in panel.viewer.layers), timeout=20_000)
-    assert "depends on all" not in panel.footer.preview_note.text()
+    assert "not available" not in panel.footer.preview_note.text()
 
 
 def test_a_cancel_in_the_first_volume_leaves_no_layer(
@@ -277,11 +277,11 @@ def test_what_is_missing_or_wrong_is_told_before_run(panel, add_image, classical
 
     layer = add_image((7, 16, 18))
     panel.method.combo.value = "wiener"
-    says("PSF from the optics: write NA")
+    says("Enter the NA.")
     classical({}, "wiener")
-    says("“image 0” has no unit of length")
+    says("voxel size is unknown: “image 0” has none")
     panel.psf.form.lines["voxel_size"].value = "0.3, wide"
-    says("'0.3, wide' is not understood")
+    says("'0.3, wide' is not a number")
     panel.psf.form.lines["voxel_size"].value = "0.3, 0.1"
     says("3 of them")
     panel.psf.form.lines["voxel_size"].value = "0.3, 0.1, 0.1"
@@ -296,11 +296,11 @@ def test_what_is_missing_or_wrong_is_told_before_run(panel, add_image, classical
     panel.psf.form.lines["emission_um"].value = "525"
     says("0.525 for 525 nm")
     panel.psf.form.kind.value = "layer"
-    says("choose its layer")
+    says("Choose a PSF layer")
     panel.psf.form.layer.value = layer
     says("both the image and the PSF")
     panel.psf.form.kind.value = "file"
-    says("choose its file")
+    says("Choose a PSF file")
     panel.psf.form.path.value = str(tmp_path / "none.tif")
     says("no such file")
     broken = tmp_path / "broken.tif"
@@ -324,7 +324,7 @@ def test_the_psf_choice_follows_the_layers(panel, add_image, classical, ready, s
     assert "sums to 0" in panel.footer.estimate.text()
     panel.viewer.layers.remove(psf)
     ready()
-    assert "choose its layer" in panel.footer.estimate.text()
+    assert "Choose a PSF layer" in panel.footer.estimate.text()
     assert [entry for entry in panel.psf.form.layer.choices if entry is not None] == [image]
 
 

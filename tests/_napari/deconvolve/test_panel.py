@@ -66,9 +66,9 @@ def test_axes_are_shown_and_can_be_corrected(panel, add_image, ready, run):
     assert len(recipe["normalization"]["lo"]) == 6
     panel.image.axes.native.setText("QYX")
     panel.image.axes.native.editingFinished.emit()
-    assert "not known" in panel.image.understood.text()
+    assert "unknown" in panel.image.understood.text()
     ready()
-    assert not panel.footer.run.enabled and "not known" in panel.footer.estimate.text()
+    assert not panel.footer.run.enabled and "unknown" in panel.footer.estimate.text()
     panel.image.axes.native.setText("CYX")
     panel.image.axes.native.editingFinished.emit()
     ready()
@@ -90,7 +90,7 @@ def test_wrong_choices_are_told_of_before_run(panel, add_image, ready):
     add_image()
     panel.advanced.tile.value = "huge"
     ready()
-    assert "not understood" in panel.footer.estimate.text()
+    assert "is not a size" in panel.footer.estimate.text()
     assert not panel.footer.run.enabled
     panel.advanced.tile.value = ""
     for box in panel.destination.outputs.values():

@@ -121,7 +121,7 @@ def test_saving_never_overwrites(panel, add_image, run, qtbot, tmp_path):
     add_image()
     output = run()["output"]
     for _ in range(2):
-        panel._tell("")
+        panel.tell("")
         panel.save(tmp_path, [output])
         qtbot.waitUntil(lambda: "Saved" in panel.status.text(), timeout=20_000)
     assert {path.name for path in tmp_path.iterdir()} == {

@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("napari")
 
-from napari_lucyd._napari.deconvolve import session
 from napari_lucyd._napari.layers.viewer import METADATA_KEY
+from napari_lucyd._napari.workers.session import ClosingWorker
 
 pytestmark = pytest.mark.napari
 
@@ -96,7 +96,7 @@ def test_optional_steps_are_those_of_deconvolve(panel, add_image, run, ready):
     panel.advanced.steps["prefilter"].value = "much"
     ready()
     assert (
-        "Prefilter: 'much' is not understood" in panel.footer.estimate.text() and not panel.footer.run.enabled
+        "Prefilter: 'much' is not a number" in panel.footer.estimate.text() and not panel.footer.run.enabled
     )
 
 
@@ -130,9 +130,7 @@ def test_another_image_is_run_with_the_planes_that_are_shown(panel, add_image, r
     ready()
     shown = panel.region.planes.value
     assert shown == (0, planes - 1) and panel.footer.run.enabled
-    assert (
-        f"Z 0–{planes - 1}" in panel.region.where.text() or panel.region.where.text() == "All of the image."
-    )
+    assert f"Z 0–{planes - 1}" in panel.region.where.text() or panel.region.where.text() == "The whole image."
     (task,) = panel.tasks()
     assert task.parameters.z_range == shown == panel.estimates[0].task.parameters.z_range
 
@@ -311,7 +309,7 @@ def test_a_run_that_napari_quits_between_two_events_is_closed_when_its_thread_en
             closed_in.append(threading.current_thread())
 
     # Held, as a session holds its own until it hears that it has finished.
-    worker = create_worker(events, _start_thread=False, _worker_class=session._Worker)
+    worker = create_worker(events, _start_thread=False, _worker_class=ClosingWorker)
     with qtbot.waitSignal(worker.yielded):
         worker.start()
     worker.quit()

@@ -89,8 +89,9 @@ def test_the_grid_is_put_back_with_the_cross_and_a_new_panel_can_show_it_again(v
     for _ in range(2):
         panel = kind(viewer)
         viewer.window.add_dock_widget(panel, name="A panel")
-        assert not panel.footer.side_by_side.native.isChecked()
-        panel.footer.side_by_side.native.setChecked(True)
+        controls = panel.form if kind is CompareWidget else panel.footer
+        assert not controls.side_by_side.native.isChecked()
+        controls.side_by_side.native.setChecked(True)
         assert viewer.canvas.grid.enabled
         cross(panel, qtbot)
         assert not viewer.canvas.grid.enabled

@@ -1,4 +1,4 @@
-"""How the Compare panel looks; what it does is in `compare`."""
+"""Controls, tables and pictures of the Compare panel."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from napari_lucyd._napari.widgets.layout import Section, fill_footer, narrow, no
 
 _WIDTH = 440
 _ROW_HEIGHT = 22
-# Two lines each: the layers' names want the room.
+# Two lines each, to leave room for the names of the layers.
 _COLUMNS = ("Layer", "PSNR\n(dB)", "SSIM\nglobal", "SSIM\nwindowed")
 _NUMBER_WIDTH = 68
 _FORMATS = (".2f", ".4f", ".4f")
 _TOOLTIPS = (
     "",
-    "Peak signal-to-noise ratio; the range is that of the truth, with 0 in it.",
-    "Structural similarity with one mean, variance and covariance over the whole volume, as the LUCYD paper "
-    "reports it.",
-    "Structural similarity as it is usually reported, in windows of 7 voxels; needs scikit-image.",
+    "Peak signal-to-noise ratio. The range is that of the ground truth, extended to 0.",
+    "Structural similarity with one mean, variance and covariance for the whole volume, as in the LUCYD "
+    "paper.",
+    "Structural similarity in windows of 7 voxels, as it is usually reported. Needs scikit-image.",
 )
 
 
@@ -51,26 +51,24 @@ class CompareForm(QWidget):
         self.truth = ComboBox(
             choices=[],
             nullable=True,
-            tooltip="A layer that holds what the image should be, such as the truth of a simulation.",
+            tooltip="A layer with the true image, such as the ground truth of a simulation.",
         )
         self.picked_note = note("lucyd-picked")
         self.side_by_side = PushButton(
             text="Show side by side",
-            tooltip="The ticked layers in a grid, with their names; again to go back.",
+            tooltip="Show the ticked layers in a grid with their names. Press again to go back.",
         )
         self.metrics = _table()
         self.metrics_note = note("lucyd-metrics-note")
         self.profile = ProfilePlot()
         self.profile_note = note("lucyd-profile-note")
-        self.draw = PushButton(
-            text="Draw line…", tooltip="Adds a shapes layer and lets you draw the line on the image."
-        )
+        self.draw = PushButton(text="Draw line…", tooltip="Add a shapes layer and activate the line tool.")
         self.projections = ProjectionsView()
         self.projections_note = note("lucyd-projections-note")
         self.export = PushButton(
             text="Export CSV and PNG…",
-            tooltip="Write the metrics and the profile as tables, and projections, profile and, where it is "
-            "shown, the side-by-side view as a figure into a folder.",
+            tooltip="Save metrics and profile as tables (CSV), and projections, profile and side-by-side "
+            "view as a figure (PNG).",
         )
         self.status = note("lucyd-compare-status")
         self.side_by_side.native.setCheckable(True)
@@ -88,12 +86,12 @@ class CompareForm(QWidget):
     def _layers(self) -> QGroupBox:
         group = Section("Layers")
         group.rows.addRow(self.layers)
-        group.add("Truth", self.truth.native)
+        group.add("Ground truth", self.truth.native)
         group.rows.addRow(self.picked_note)
         return group
 
     def show_metrics(self, metrics: Metrics | None, numbers: Mapping[str, int]) -> None:
-        """Fill the table, with the colours of the layers' numbers; it goes away where there is none."""
+        """Fill the table, with the colours of the layers; hide it if there are no metrics."""
         table = self.metrics
         table.setVisible(metrics is not None)
         rows = metrics.rows if metrics else ()

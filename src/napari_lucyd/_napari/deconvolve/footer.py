@@ -18,31 +18,34 @@ class Footer(QFrame):
         self.preview = QToggleSwitch("Live preview")
         self.preview_note = note("lucyd-preview")
         self.preview.setToolTip(
-            "Deconvolves a patch around the cursor as you browse and lays it over the image; it grows "
-            "and becomes exact while the view rests."
+            "Shows the result over the image while you browse. It begins at the cursor, and grows and "
+            "becomes exact while the view does not move."
         )
         self.run = PushButton(
-            text="Run", enabled=False, tooltip="Deconvolve; the result is added as new layers."
+            text="Run", enabled=False, tooltip="Deconvolve the image. The results are added as new layers."
         )
-        self.cancel = PushButton(text="Cancel", enabled=False, tooltip="Stop; what is finished can be kept.")
+        self.cancel = PushButton(
+            text="Cancel", enabled=False, tooltip="Stop the run. You can keep the finished part."
+        )
         self.progress = ProgressBar(min=0, max=1, value=0)
         self.status = note("lucyd-status")
         self.keep = PushButton(
-            text="Keep finished part", tooltip="Add the layers; the rest of them is empty."
+            text="Keep finished part",
+            tooltip="Add the finished part as layers; the rest of each layer is empty.",
         )
-        self.discard = PushButton(text="Discard")
+        self.discard = PushButton(text="Discard", tooltip="Drop the finished part.")
         self.side_by_side = PushButton(
             text="Show side by side",
-            tooltip="Input and results in a grid, with their names; again to go back.",
+            tooltip="Show image and results in a grid with their names. Press again to go back.",
         )
         self.save = PushButton(
             text="Save…",
-            tooltip="Write the results as OME-TIFF, with voxel size, unit and the recipe.",
+            tooltip="Save the results as OME-TIFF with voxel size, unit and recipe.",
         )
         self.save_as = ComboBox(
             choices=[("float32", "float32"), ("uint16", "uint16")],
-            tooltip="float32 keeps the values exactly. uint16 is half as large; its scale and offset are in "
-            "the file.",
+            tooltip="float32 keeps the values exactly. uint16 files are half as large; scale and offset are "
+            "stored in the file.",
         )
         self.run.native.setObjectName("lucyd-run")
         self.side_by_side.native.setCheckable(True)

@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     import napari.viewer
 
 LOADING = "Loading PyTorch…"
-NO_PREVIEW = "With {} each voxel depends on all: a patch would take as long as Run."
+NO_PREVIEW = "Live preview is not available for {}."
 _MESSAGES = 4
 _WIDTH = 380
 # Dragging a slider does not start an estimate for each of its steps.
 _SETTLE_MS = 250
-# Tiles can be done far more often than a person can read.
+# Tiles may finish faster than anyone can read.
 REDRAW_SECONDS = 0.2
 
 
@@ -98,7 +98,7 @@ class DeconvolveWidget(Panel):
             section.changed.connect(self.estimator.refresh)
         self.method.chosen.connect(self._on_method)
         self.advanced.flips.changed.connect(self._show_method)
-        # A layer that is the PSF is not taken as an image.
+        # A layer that is used as the PSF is not offered as the image.
         for changed in (self.method.changed, self.psf.changed):
             changed.connect(self.image.refresh)
         for told in (self.model.told, self.psf.told, self.region.told):
@@ -146,7 +146,7 @@ class DeconvolveWidget(Panel):
             **self.advanced.parameters(self.method.name),
         }
         if not (chosen["outputs"] or classical or chosen["flips"]):
-            raise ValueError("Tick at least one layer to show.")
+            raise ValueError("Choose at least one output.")
         return Parameters(psf=self.psf.source() if classical else None, **chosen)
 
     def tasks(self) -> list[ImageTask]:
@@ -168,7 +168,7 @@ class DeconvolveWidget(Panel):
         for layer, stem in zip(targets, files, strict=True):
             if self._is_psf(layer):
                 raise ValueError(
-                    f"“{layer.name}” is both the image and the PSF: choose another layer for one."
+                    f"“{layer.name}” is both the image and the PSF. Choose another layer for one of them."
                 )
             source = SourceLayer.from_layer(layer)
             axes = self.image.axes_of(layer, len(source.shape))
@@ -314,7 +314,7 @@ class DeconvolveWidget(Panel):
 
     def _on_keep(self, *_: Any) -> None:
         self.footer.partial.hide()
-        self._messages = ["Kept the finished part; the rest of it is empty."]
+        self._messages = ["Kept the finished part; the rest of the image is empty."]
         self.session.keep_partial()
 
     def _on_discard(self, *_: Any) -> None:
@@ -348,13 +348,13 @@ class DeconvolveWidget(Panel):
         self.footer.side_by_side.native.setChecked(False)
 
     def ask_and_save(self, *_: Any) -> None:
-        """Ask for a folder, and write the selected result layers, or all of the last run, into it."""
+        """Ask for a folder, and save the selected results into it, or all of the last run."""
         results = self.results()
         if not results:
-            self.complain("There are no results to save any more.")
+            self.complain("There are no results to save.")
             return
         selected = [layer for layer in results if layer in self.viewer.layers.selection]
-        folder = QFileDialog.getExistingDirectory(self, "Save the results in a folder")
+        folder = QFileDialog.getExistingDirectory(self, "Folder for the saved results")
         if folder:
             self.save(Path(folder), selected or results)
 

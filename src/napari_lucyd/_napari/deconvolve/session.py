@@ -59,9 +59,9 @@ class DeconvolveSession(Session):
             If a run is in progress, or there is nothing to do.
         """
         if self.is_running:
-            raise ValueError("A run is on already; wait for it or cancel it.")
+            raise ValueError("A run is already in progress. Wait until it ends, or cancel it.")
         if not tasks:
-            raise ValueError("There is no image layer to deconvolve; open an image first.")
+            raise ValueError("There is no image to deconvolve. Open an image first.")
         self.partial, self.results, self.halted = None, [], False
         if self._activity:
             self._bar = progress(total=1, desc="Deconvolve")

@@ -1,6 +1,6 @@
 """A run over one or more images as a generator of events, for a worker thread.
 
-Nothing here touches the window. Errors end up as events, one bad image does not stop the others, and no
+Nothing here touches the window. Errors become events, and an image that fails does not stop the others. No
 `RuntimeError` leaves the generator: superqt's worker would swallow it and neither report it nor finish.
 """
 
@@ -38,7 +38,7 @@ def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator
     tasks
         The images, at least one; all have a stem, or none.
     should_stop
-        Asked between tiles or iterations and, by the engine, within them; and while a PSF is computed.
+        Called between and within tiles or iterations, and while a PSF is computed; True stops the run.
 
     Yields
     ------
@@ -48,7 +48,7 @@ def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator
     Raises
     ------
     RunError
-        In place of any RuntimeError that is not tied to one image.
+        Instead of any RuntimeError that does not belong to one image.
     TorchLoadingError
         If torch cannot be loaded.
     """
@@ -91,7 +91,8 @@ def _run_in_memory(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) 
         try:
             for step in job.steps(should_stop):
                 finished += math.prod(part.stop - part.start for part in step.region)
-                # Both change in a run: tiles are cut for want of memory, iterations end early.
+                # Both change during a run: tiles are halved when memory runs out, and iterations may stop
+                # early.
                 total = before + sum(later.tiles for _, _, _, later, _ in planned[number:])
                 yield Advanced(before + step.done, total, _remaining(step, job, total, before), where)
         except Cancelled:
@@ -136,7 +137,7 @@ def _finish(
         method,
         axes=job.axes,
         region=region,
-        # Channels shown by addition: the first output covers what is below, the others add to it.
+        # Channels with additive blending: the first output covers the image below, the others add to it.
         additive=number > 0 and task.source.blending == "additive",
         psf_origin=psf.origin if psf else None,
     )

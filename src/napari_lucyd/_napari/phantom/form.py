@@ -1,4 +1,4 @@
-"""How the Phantom panel looks: its controls, grouped and labelled; what they do is in `phantom_panel`."""
+"""Controls of the Phantom panel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from qtpy.QtWidgets import QFrame, QGroupBox, QLabel, QSizePolicy, QVBoxLayout, 
 from napari_lucyd._napari.phantom.parameters import (
     BLUR,
     DEGRADATIONS,
-    NOISE_STEPS,
     OPTICS,
     PHANTOM,
     SPECIMENS,
@@ -18,8 +17,8 @@ from napari_lucyd._napari.psf.form import PsfForm
 from napari_lucyd._napari.widgets import layout
 from napari_lucyd._napari.widgets.fields import label, tooltip
 
-SCALES = [("One for image and truth", True), ("As the paper, each its own", False)]
-# Optics to begin with: those of the surrogates.
+SCALES = [("Same for image and truth", True), ("Separate, as in the paper", False)]
+# Initial optics: those of the surrogates.
 _OPTICS = {
     "numerical_aperture": "0.8",
     "emission_um": "0.525",
@@ -29,28 +28,28 @@ _OPTICS = {
 # Lines of the degradations: unit, and the degradations that have them.
 _LINES: dict[str, tuple[str, tuple[str, ...]]] = {
     "blur_sigma": ("voxels", (BLUR,)),
-    "noise_sigma": (f"of {NOISE_STEPS}", (BLUR,)),
+    "noise_sigma": ("% of range", (BLUR,)),
     "photons": ("at peak", (BLUR,)),
-    "photons_per_unit": ("a unit", (OPTICS,)),
+    "photons_per_unit": ("per unit", (OPTICS,)),
     "read_noise": ("photons", (OPTICS,)),
     "sheet_fwhm_um": ("µm", ("light_sheet",)),
 }
 _ABOUT = {
-    BLUR: "As in the LUCYD paper, for comparisons with it and for quick trials.",
-    OPTICS: "The PSF below, then photons and a camera; image and truth in the same units.",
-    "nuclei": "Widefield, NA 0.8 in water, 525 nm, 5 photons a unit: with haze, and little noise.",
-    "membranes": "Widefield, NA 0.8 in water, 607 nm, 1 photon a unit: with haze, and more noise.",
-    "light_sheet": "As the nuclei, lit by a sheet: with little haze.",
+    BLUR: "As in the LUCYD paper, for comparison with it and for quick trials.",
+    OPTICS: "The PSF below, then photons and a camera. Image and truth have the same units.",
+    "nuclei": "Widefield, NA 0.8 in water, 525 nm, 5 photons per unit: haze and little noise.",
+    "membranes": "Widefield, NA 0.8 in water, 607 nm, 1 photon per unit: haze and more noise.",
+    "light_sheet": "Like the nuclei, in a light sheet: little haze.",
 }
 _COUNTS = ("spheres", "ellipsoids", "boxes")
 _WIDTH = 380
-# More would not fit into any memory, or be seen for all the others.
+# A larger number would not fit into any memory.
 _LARGEST = 100_000
 _LARGEST_SEED = 2**31 - 1
 
 
 class PhantomForm(QWidget):
-    """The panel's controls. Magicgui widgets hold the values; Qt lays them out."""
+    """Sections of the panel: specimen, degradation, PSF, layers; and the footer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,7 +86,7 @@ class PhantomForm(QWidget):
         self.about = layout.note("lucyd-degradation")
         self.lines = {name: LineEdit(tooltip=_tooltip(name)) for name in _LINES}
         self.lines["blur_sigma"].value = f"{defaults.blur_sigma[0]:g}"
-        self.lines["noise_sigma"].value = f"{NOISE_STEPS * defaults.noise_sigma:g}"
+        self.lines["noise_sigma"].value = f"{100 * defaults.noise_sigma:g}"
         for name in ("photons_per_unit", "read_noise", "sheet_fwhm_um"):
             self.lines[name].value = f"{getattr(defaults, name):g}"
         for name in ("photons", "photons_per_unit"):
@@ -97,14 +96,14 @@ class PhantomForm(QWidget):
         )
         self.outputs = {
             name: CheckBox(text=text, value=name in defaults.outputs, tooltip=_tooltip("outputs"))
-            for name, text in (("truth", "Truth"), ("psf", "PSF"))
+            for name, text in (("truth", "Ground truth"), ("psf", "PSF"))
         }
         self.estimate = layout.note("lucyd-estimate")
         self.make = PushButton(text="Make", tooltip="Make the sample and add it as new layers.")
-        self.cancel = PushButton(text="Cancel", enabled=False, tooltip="Stop; no layer is added.")
+        self.cancel = PushButton(text="Cancel", enabled=False, tooltip="Stop. No layer is added.")
         self.progress = ProgressBar(min=0, max=1, value=0)
         self.status = layout.note("lucyd-status")
-        # The style sheet knows the button that begins the work by this name.
+        # The style sheet refers to the main button by this name.
         self.make.native.setObjectName("lucyd-run")
         for combo in (self.specimen, self.degradation, self.photometric):
             layout.narrow(combo.native)
@@ -135,7 +134,7 @@ class PhantomForm(QWidget):
         return group
 
     def _layers(self) -> QGroupBox:
-        group = QGroupBox("Layers beside the image")
+        group = QGroupBox("Additional layers")
         column = QVBoxLayout(group)
         column.setContentsMargins(10, 8, 10, 8)
         column.addWidget(layout.row(*(box.native for box in self.outputs.values()), stretch=(1, 1)))
@@ -151,7 +150,7 @@ class PhantomForm(QWidget):
         return footer
 
     def show_rows(self) -> None:
-        """Show the controls that the choices leave a use for."""
+        """Show the controls that the choices need, and hide the others."""
         kind, shown = self.degradation.value, self.shown_lines()
         for control in self._counts.values():
             layout.show_row(self._specimen_rows, control, self.specimen.value == PHANTOM)
@@ -163,7 +162,7 @@ class PhantomForm(QWidget):
         self.z_step.enabled = self.shape["Z"].value != 1
 
     def shown_lines(self) -> list[str]:
-        """The numbers that the chosen degradation has."""
+        """List the numbers that the chosen degradation has."""
         return [name for name, (_, kinds) in _LINES.items() if self.degradation.value in kinds]
 
 
@@ -180,12 +179,12 @@ def _whole(name: str, value: int, least: int, most: int = _LARGEST) -> SpinBox:
 
 
 def _named(controls: dict[str, QWidget]) -> QWidget:
-    """Controls in a row, each after its axes."""
+    """Put controls in a row, each after its axes."""
     parts: list[QWidget] = []
     for name, control in controls.items():
         axes = QLabel(name)
         axes.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
-        # napari's style sheet asks for more, which three in a row do not have.
+        # napari's style sheet has a larger minimum, too wide for three in a row.
         control.setStyleSheet("min-width: 40px;")
         parts += [axes, control]
     return layout.row(*parts, stretch=(0, 1) * len(controls))

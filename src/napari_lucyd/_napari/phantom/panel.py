@@ -1,4 +1,4 @@
-"""The Phantom panel: a synthetic sample with its truth, as layers."""
+"""The Phantom panel: simulated samples with their ground truth, as layers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QVBoxLayout
 
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.phantom.form import PhantomForm
-from napari_lucyd._napari.phantom.parameters import NOISE_STEPS, OPTICS, PhantomParameters
+from napari_lucyd._napari.phantom.parameters import OPTICS, PhantomParameters
 from napari_lucyd._napari.phantom.session import PhantomSession
 from napari_lucyd._napari.phantom.task import PhantomTask, expected_image
 from napari_lucyd._napari.phantom.worker import Made
@@ -66,10 +66,10 @@ class PhantomWidget(Panel):
         session.finished.connect(self._on_finished)
         session.ended.connect(self._on_ended)
 
-    # What Make would do
+    # The next sample
 
     def parameters(self) -> PhantomParameters:
-        """The panel's choices as they stand.
+        """Return the present choices.
 
         Raises
         ------
@@ -78,10 +78,10 @@ class PhantomWidget(Panel):
         """
         form = self.form
         pixel = _length("voxel_size", form.pixel.value)
-        # A plane has no step to the next.
+        # A single plane has no Z step.
         z_step = _length("voxel_size", form.z_step.value) if form.z_step.enabled else pixel
         numbers: dict[str, Any] = {name: int(box.value) for name, box in form.counts.items()}
-        # What is hidden is not looked at.
+        # Hidden lines are ignored.
         for name in form.shown_lines():
             numbers[name] = _READERS[name](name, form.lines[name].value)
         return PhantomParameters(
@@ -96,7 +96,7 @@ class PhantomWidget(Panel):
         )
 
     def task(self) -> PhantomTask:
-        """What Make would do now.
+        """Return what Make would do now.
 
         Raises
         ------
@@ -110,7 +110,7 @@ class PhantomWidget(Panel):
         return task
 
     def refresh(self, *_: Any) -> None:
-        """Say what Make would do, or why it cannot."""
+        """Show what Make would do, or why it cannot."""
         form = self.form
         try:
             set_note(form.estimate, self.task().describe())
@@ -120,7 +120,7 @@ class PhantomWidget(Panel):
             form.make.enabled = False
 
     def _image(self) -> tuple[SourceLayer, str]:
-        """The image that the PSF is for, and its axes."""
+        """Return the image that the PSF is for, and its axes."""
         parameters = self.parameters()
         parameters.check()
         return expected_image(parameters), parameters.axes
@@ -130,14 +130,14 @@ class PhantomWidget(Panel):
         self._on_choice()
 
     def _on_choice(self, *_: Any) -> None:
-        # What was said of the PSF may be of another.
+        # The shown description may belong to another PSF.
         self.form.psf.describe("")
         self.refresh()
 
     # The sample
 
     def make(self, *_: Any) -> None:
-        """Make the sample with the choices as they stand."""
+        """Make the sample with the present choices."""
         try:
             self.session.start(self.task())
         except ValueError as error:
@@ -172,7 +172,7 @@ def _label(name: str) -> str:
 def _length(name: str, text: str) -> float:
     number = parse_number(_label(name), text)
     if number is None:
-        raise ValueError(f"{_label(name)}: write a number in µm.")
+        raise ValueError(f"Enter the {_label(name).lower()} in µm.")
     return number
 
 
@@ -185,11 +185,11 @@ def _zero_if_empty(name: str, text: str) -> float:
 
 
 def _noise(name: str, text: str) -> float:
-    return _zero_if_empty(name, text) / NOISE_STEPS
+    return _zero_if_empty(name, text) / 100
 
 
 def _blur(name: str, text: str) -> tuple[float, ...]:
-    meant = "one number, or Z, Y, X as in 2, 1.2, 1.2"
+    meant = "one number, or Z, Y, X, for example 2, 1.2, 1.2"
     return parse_numbers(_label(name), text, meant) or (0.0,)
 
 

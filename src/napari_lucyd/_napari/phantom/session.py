@@ -45,7 +45,7 @@ class PhantomSession(Session):
             If one is being made.
         """
         if self.is_running:
-            raise ValueError("A sample is being made already; wait for it or cancel it.")
+            raise ValueError("A sample is being made. Wait until it ends, or cancel it.")
         self._made, self.layers = None, []
         self._begin(make, task, ignore_errors=True)
 

@@ -35,11 +35,11 @@ _models: dict[tuple[str, float], Model] = {}
 
 
 class TorchLoadingError(Exception):
-    """PyTorch or the engine cannot be loaded; the message says why and what to do."""
+    """PyTorch or the core cannot be loaded; the message says why and what to do."""
 
 
 def is_loaded() -> bool:
-    """Whether the engine can be used without waiting for imports."""
+    """Return True if the core can be used without waiting for imports."""
     return _loaded.is_set()
 
 
@@ -83,7 +83,7 @@ def _import() -> None:
 def get_model(name: str) -> Model:
     """Load a model by its shipped name or its path; a second call returns the same object.
 
-    A file that was written again since is read again. Call it off the window's thread.
+    A changed file is read again. Call it off the window's thread.
     """
     from napari_lucyd.models import load_model
 
@@ -96,12 +96,12 @@ def get_model(name: str) -> Model:
 
 
 def loaded_model(name: str) -> Model | None:
-    """The model, if it is in memory; never waits."""
+    """Return the model if it is in memory; never wait."""
     return next((model for (known, _), model in reversed(_models.items()) if known == name), None)
 
 
 def list_devices() -> list[tuple[str, str]]:
-    """What can be chosen as device: (label, name), the automatic choice first. Call after `load`."""
+    """List the devices as (label, name), the automatic choice first. Call it after `load`."""
     import torch
 
     devices = [("Automatic", "auto"), ("CPU", "cpu")]
@@ -119,7 +119,7 @@ def _processors() -> int:
 
 
 def _preload_libraries() -> None:
-    # Windows: torch itself loads its libraries through ctypes, which lets the lock go.
+    # On Windows torch itself loads its libraries through ctypes, which releases the lock.
     spec = importlib.util.find_spec("torch")
     if os.name == "nt" or spec is None or not spec.origin:
         return
@@ -128,21 +128,21 @@ def _preload_libraries() -> None:
     with contextlib.suppress(AttributeError, OSError):
         dlopen: Any = ctypes.CDLL(None).dlopen
         dlopen.restype, dlopen.argtypes = ctypes.c_void_p, [ctypes.c_char_p, ctypes.c_int]
-        # As torch does first: its math libraries have to be seen by the others.
+        # torch does this first as well: the other libraries must see its math libraries.
         order = [("torch_global_deps", os.RTLD_GLOBAL), *((name, os.RTLD_LOCAL) for name in _LIBRARIES)]
         for name, visibility in order:
             library = folder / f"lib{name}.{suffix}"
             if library.is_file():
-                # What fails here fails again in the import, which says why.
+                # An error here occurs again in the import, which reports it.
                 dlopen(os.fsencode(library), os.RTLD_NOW | visibility)
 
 
 def _explain(error: OSError) -> str:
     if os.name == "nt":
         return (
-            f"PyTorch cannot be loaded ({error}). On Windows its libraries can clash with those that Qt has "
-            "loaded before. Install the Microsoft Visual C++ Redistributable (x64) and the newest torch; if "
-            "that does not help, import torch first and start napari from Python: "
+            f"PyTorch cannot be loaded ({error}). On Windows its libraries can conflict with those of Qt. "
+            "Install the Microsoft Visual C++ Redistributable (x64) and the newest torch. If that does not "
+            "help, import torch first and start napari from Python: "
             'python -c "import torch, napari; napari.Viewer(); napari.run()"'
         )
     return f"PyTorch cannot be loaded: {error}. Reinstall it with: pip install --force-reinstall torch"

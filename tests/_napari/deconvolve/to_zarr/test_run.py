@@ -208,13 +208,13 @@ def test_cancel_keeps_what_is_finished_and_run_goes_on_in_the_same_layers(
     panel.footer.cancel.native.click()
     qtbot.waitUntil(lambda: not panel.session.is_running, timeout=2_000)
     said = panel.status.text()
-    assert "Stopped after 2 of 6 parts" in said and "goes on" in said
+    assert "Stopped after 2 of 6 blocks" in said and "resumes" in said
     assert str(tmp_path / "image_0_output.ome.zarr.partial") in said
     assert panel.footer.progress.value == 0 and not panel.footer.keep.native.isVisible()
     output = full(layers["output"])
     assert np.isfinite(output[:2]).all() and np.isnan(output[2:]).all()
     ready()
-    assert "unfinished result is there" in panel.footer.estimate.text()
+    assert "An unfinished run was found here" in panel.footer.estimate.text()
     panel.advanced.halo.value = "4"
     ready()
     panel.run()
@@ -229,8 +229,8 @@ def test_cancel_keeps_what_is_finished_and_run_goes_on_in_the_same_layers(
     panel.footer.run.native.click()
     gate.let_all()
     end()
-    assert any("after 2 finished parts" in text for text in notes)
-    assert "2 of 6 parts before" in panel.status.text()
+    assert any("after 2 finished blocks" in text for text in notes)
+    assert "2 of 6 blocks earlier" in panel.status.text()
     assert results(panel) == layers and len(panel.viewer.layers) == 4
     assert panel.session.results == list(layers.values()) and panel.footer.progress.value == 1
     assert layers["output"].colormap.name == "magma"
@@ -271,11 +271,11 @@ def test_finished_results_are_never_overwritten(panel, series, begin, end, ready
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     ready()
     assert "image_0_output.ome.zarr" in panel.footer.estimate.text()
-    assert "Nothing is overwritten" in panel.footer.estimate.text()
+    assert "will not be overwritten" in panel.footer.estimate.text()
     assert not panel.footer.run.enabled
     panel.run()
     end()
-    assert "Nothing is overwritten" in panel.status.text()
+    assert "will not be overwritten" in panel.status.text()
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     assert len(panel.viewer.layers) == 4
     other = tmp_path / "other"
@@ -350,7 +350,7 @@ def test_an_error_is_told_of_and_keeps_what_is_finished(
     gate.let_all()
     end()
     said = panel.status.text()
-    assert "disk is full" in said and "Stopped after 1 of 6 parts" in said
+    assert "disk is full" in said and "Stopped after 1 of 6 blocks" in said
     assert panel.status.property("problem") and panel.footer.run.enabled
     assert np.isfinite(full(layers["output"])[0]).all()
 
@@ -367,7 +367,7 @@ def test_a_folder_that_goes_away_is_told_of(panel, series, begin, end, ready, ga
     shutil.rmtree(tmp_path)
     panel.estimator.refresh()
     ready()
-    assert "is not there any more" in panel.footer.estimate.text() and not panel.footer.run.enabled
+    assert "no longer exists" in panel.footer.estimate.text() and not panel.footer.run.enabled
 
 
 def test_a_memory_or_a_disk_too_small_is_told_of_before_the_run(panel, series, ready, monkeypatch, tmp_path):

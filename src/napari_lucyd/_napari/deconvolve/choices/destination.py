@@ -36,7 +36,7 @@ class DestinationSection(Section):
             for name in PARTS
         }
         self.combo = ComboBox(choices=_STORES, value=IN_MEMORY, tooltip=tooltip(Parameters, "folder"))
-        self.folder_button = PushButton(text="Folder…", tooltip="Choose the folder that the results go to.")
+        self.folder_button = PushButton(text="Folder…", tooltip="Choose the folder for the results.")
         self.files = note("lucyd-files")
         fixed(self.folder_button.native)
         narrow(self.combo.native)
@@ -79,7 +79,7 @@ class DestinationSection(Section):
     def ask(self, *_: Any) -> None:
         """Let the user choose a folder."""
         start = "" if self._folder is None else str(self._folder)
-        picked = QFileDialog.getExistingDirectory(self, "A folder for the results", start)
+        picked = QFileDialog.getExistingDirectory(self, "Folder for the results", start)
         if picked:
             self.take(Path(picked))
         elif self._folder is None:

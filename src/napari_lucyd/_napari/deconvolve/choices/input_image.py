@@ -46,7 +46,7 @@ class ImageSection(Section):
         super().__init__("Image")
         self.viewer = viewer
         self.combo = ComboBox(
-            choices=[], nullable=True, tooltip="The image to deconvolve; follows the active layer."
+            choices=[], nullable=True, tooltip="The image to deconvolve. It follows the selected layer."
         )
         self.also = note("lucyd-also")
         self.axes = LineEdit(tooltip=tooltip(Parameters, "axes"))
@@ -117,16 +117,17 @@ class ImageSection(Section):
         if not self.axes.native.hasFocus():
             self.axes.value = job.axes
         steps = source.voxel_size(job.axes)
-        voxel = f"\nVoxel {steps_text(steps)} {source.unit}" if steps else ""
+        voxel = f"\nVoxel size {steps_text(steps)} {source.unit}" if steps else ""
         self._note(job.description + voxel)
 
     def refresh(self, event: Any = None) -> None:
         """Update the images that Run processes."""
         names = [f"“{layer.name}”" for layer in self.targets()]
         more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
+        which = "both" if len(names) == 2 else f"all {len(names)}"
         set_note(
             self.also,
-            f"Run takes all {len(names)} selected images: {', '.join(names[:_NAMED_AT_MOST])}{more}.",
+            f"Run will process {which} selected images: {', '.join(names[:_NAMED_AT_MOST])}{more}.",
         )
         self.show_row(self.also, len(names) > 1)
         self.changed.emit()

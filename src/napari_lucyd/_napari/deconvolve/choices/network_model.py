@@ -21,7 +21,7 @@ _SCALINGS = [
     ("As the model was trained", "model"),
     ("Minimum to maximum", "minmax"),
     ("Robust percentiles", "percentile"),
-    ("None (is 0 to 1 already)", "none"),
+    ("None (already 0 to 1)", "none"),
 ]
 _ISOTROPIC = [
     ("Automatic", "auto"),
@@ -52,7 +52,7 @@ class ModelChoice(QWidget):
         self._method = method
         self.combo = ComboBox(choices=[], tooltip=tooltip(Parameters, "model"))
         self.browse = PushButton(
-            text="File…", tooltip="Load a model from a file: .safetensors, or the authors' .pth."
+            text="File…", tooltip="Load a model file: .safetensors, or .pth of LUCYD's authors."
         )
         self.about = note("lucyd-about")
         self.normalization = ComboBox(
@@ -89,16 +89,16 @@ class ModelChoice(QWidget):
 
     @property
     def name(self) -> str:
-        """A shipped name, or a path."""
+        """Name of a shipped model, or path of a file."""
         return str(self.combo.value or DEFAULT_MODEL)
 
     def suit(self, ndim: int) -> None:
-        """Take the model that fits an image of so many axes, unless a person has chosen one."""
+        """Choose the model that fits an image with this number of axes, unless the user has chosen one."""
         self._ndim = ndim
         self._set(self._chosen.get(self._network, default_model(ndim)))
 
     def describe(self) -> None:
-        """Show what the model is for; of a file that is known once it is loaded."""
+        """Show the purpose of the model; for a file, once it is loaded."""
         model = torch_loading.loaded_model(self.name)
         card = self._cards.get(self.name) or (model.card if model else {})
         text = model_text(card)
@@ -109,13 +109,13 @@ class ModelChoice(QWidget):
     def ask(self, *_: Any) -> None:
         """Ask for a model file and load it."""
         path, _kind = QFileDialog.getOpenFileName(
-            self, "Load a model", "", "Models (*.safetensors *.pth *.pt);;All files (*)"
+            self, "Load a model file", "", "Models (*.safetensors *.pth *.pt);;All files (*)"
         )
         if path:
             self.load(path)
 
     def load(self, path: str | Path) -> None:
-        """Load a file in the background, then choose it; what is no model is told of and not listed."""
+        """Load a file in the background, then choose it; report a file that is not a model."""
         self.told.emit(f"Loading {Path(path).name}…")
         worker = create_worker(_load, str(path), _start_thread=False)
         worker.returned.connect(self._on_loaded)
@@ -181,27 +181,27 @@ def _load(path: str) -> tuple[str, str]:
     try:
         torch_loading.load()
         torch_loading.get_model(path)
-    except Exception as error:  # told of in the panel, whatever it is
+    except Exception as error:  # reported in the panel, whatever it is
         return path, explain(error)
     return path, ""
 
 
 def model_label(card: dict[str, Any]) -> str:
-    """A shipped model in the list of models: its name first, so that the list can be scanned."""
+    """Return the label of a shipped model; the name comes first, so that the list is easy to scan."""
     dimension = card.get("network", {}).get("dimension", 3)
     return f"{card['name']} ({dimension}D)"
 
 
 def model_text(card: dict[str, Any]) -> str:
-    """What a model is for, in two lines: its title and the images that it was trained on."""
+    """Describe the purpose of a model: its title and the images that it was trained on."""
     blur, noise = card.get("blur_sigma_voxels"), card.get("noise_sigma")
     if not (blur and noise):
         return str(card.get("description", ""))
-    # One number where one optics is all that it was trained for.
+    # One number if the model was trained for one blur only.
     width = " to ".join(dict.fromkeys(f"{end:g}" for end in blur))
     parts = [
         f"{card['title']}." if card.get("title") else "",
         f"For a blur of σ {width} voxels and noise up to {noise[1]:.0%} of the range.",
-        "Does not keep the total intensity." if card.get("flux_kept") is False else "",
+        "Changes total intensity: do not quantify." if card.get("flux_kept") is False else "",
     ]
     return " ".join(part for part in parts if part)

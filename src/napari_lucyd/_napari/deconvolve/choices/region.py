@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 
-_REGIONS = [("Whole image", WHOLE), ("What is on screen", SCREEN), ("Drawn rectangle", RECTANGLE)]
+_REGIONS = [("Whole image", WHOLE), ("Visible part", SCREEN), ("Drawn rectangle", RECTANGLE)]
 
 
 class RegionSection(Section):
@@ -43,7 +43,7 @@ class RegionSection(Section):
         self._layer = layer
         self.combo = ComboBox(choices=_REGIONS, value=WHOLE, tooltip=tooltip(Parameters, "region"))
         self.draw_button = PushButton(
-            text="Draw…", tooltip="Adds a shapes layer and lets you draw the rectangle on the image."
+            text="Draw…", tooltip="Add a shapes layer and activate the rectangle tool."
         )
         self.planes = RangeSlider(min=0, max=1, value=(0, 1), tooltip=tooltip(Parameters, "z_range"))
         # The two handles show their positions; the ends of the range are those of the image.
@@ -117,7 +117,7 @@ class RegionSection(Section):
         if entry.job is None:
             set_note(self.where, "")
         elif entry.region is None:
-            set_note(self.where, "All of the image.")
+            set_note(self.where, "The whole image.")
         else:
             names = [name for name in "ZYX" if name in axes]
             spans = zip(names, entry.region, strict=True)
