@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from magicgui.widgets import CheckBox, ComboBox, LineEdit, ProgressBar, PushButton, SpinBox
-from qtpy.QtWidgets import QFrame, QGroupBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QAbstractSpinBox, QFrame, QGroupBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_lucyd._napari.phantom.parameters import (
     BLUR,
@@ -28,7 +28,7 @@ _OPTICS = {
 # Lines of the degradations: unit, and the degradations that have them.
 _LINES: dict[str, tuple[str, tuple[str, ...]]] = {
     "blur_sigma": ("voxels", (BLUR,)),
-    "noise_sigma": ("% of range", (BLUR,)),
+    "noise_sigma": ("%", (BLUR,)),
     "photons": ("at peak", (BLUR,)),
     "photons_per_unit": ("per unit", (OPTICS,)),
     "read_noise": ("photons", (OPTICS,)),
@@ -186,5 +186,8 @@ def _named(controls: dict[str, QWidget]) -> QWidget:
         axes.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
         # napari's style sheet has a larger minimum, too wide for three in a row.
         control.setStyleSheet("min-width: 40px;")
+        if isinstance(control, QAbstractSpinBox):
+            # Buttons would leave no room for the digits.
+            control.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
         parts += [axes, control]
     return layout.row(*parts, stretch=(0, 1) * len(controls))

@@ -96,11 +96,11 @@ def add(rows: QFormLayout, text: str, control: QWidget) -> None:
     rows.addRow(name, control)
 
 
-def row(*widgets: Any, stretch: tuple[int, ...] = ()) -> QWidget:
-    """Put widgets side by side."""
+def row(*widgets: Any, stretch: tuple[int, ...] = (), margin: int = 0) -> QWidget:
+    """Put widgets side by side, with a margin on the left and on the right."""
     together = QWidget()
     line = QHBoxLayout(together)
-    line.setContentsMargins(*_NONE)
+    line.setContentsMargins(margin, 0, margin, 0)
     line.setSpacing(6)
     for number, widget in enumerate(widgets):
         line.addWidget(widget, stretch[number] if stretch else 0)
@@ -194,6 +194,8 @@ def style_sheet(accent: str, text: str, line: str) -> str:
         f"QLabel[problem='true'] {{ color: #e8853d; font-size: 11px; }}"
         f"QPushButton#lucyd-run {{ background-color: {accent}; font-weight: bold; }}"
         f"QPushButton#lucyd-run:disabled {{ background-color: {line}; font-weight: normal; }}"
+        "QPushButton#lucyd-toggle { background: transparent; border: none; }"
+        "QPushButton#lucyd-toggle { text-align: left; font-weight: bold; }"
         f"QFrame#lucyd-footer {{ border-top: 1px solid {line}; }}"
         f"QProgressBar::chunk {{ background-color: {accent}; }}"
         "QTableWidget, QHeaderView::section { font-size: 11px; }"

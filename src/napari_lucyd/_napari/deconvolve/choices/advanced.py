@@ -6,6 +6,7 @@ from typing import Any
 
 from magicgui.widgets import CheckBox, ComboBox, LineEdit
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QWidget
 from superqt import QCollapsible
 
@@ -19,7 +20,7 @@ from napari_lucyd._napari.widgets.fields import (
     parse_tile,
     tooltip,
 )
-from napari_lucyd._napari.widgets.layout import add, form, inner_form, narrow, show_row
+from napari_lucyd._napari.widgets.layout import add, form, narrow, show_row
 from napari_lucyd.deconvolution import CLASSICAL_METHODS
 
 _SEPARATE = [
@@ -27,6 +28,7 @@ _SEPARATE = [
     ("All together", ""),
     ("Per channel and time point", "TC"),
 ]
+_CLOSED, _OPEN = "▸  Advanced", "▾  Advanced"
 _NUMBERS = ("background", "total_variation", "tolerance")
 
 
@@ -36,7 +38,10 @@ class AdvancedSection(QCollapsible):
     changed = Signal()
 
     def __init__(self) -> None:
-        super().__init__("Advanced", collapsedIcon="▸", expandedIcon="▾")
+        # The title has the arrow: an icon would not follow the theme.
+        super().__init__(_CLOSED, collapsedIcon=QIcon(), expandedIcon=QIcon())
+        self.toggleButton().setObjectName("lucyd-toggle")
+        self.toggled.connect(lambda opened: self.setText(_OPEN if opened else _CLOSED))
         self.tile = LineEdit(tooltip=tooltip(Parameters, "tile_shape"))
         self.halo = LineEdit(tooltip=tooltip(Parameters, "halo"))
         self.separate = ComboBox(choices=_SEPARATE, value="C", tooltip=tooltip(Parameters, "separate"))
@@ -53,13 +58,12 @@ class AdvancedSection(QCollapsible):
             line.native.setPlaceholderText("automatic")
         for line in (*self.steps.values(), self.numbers["tolerance"]):
             line.native.setPlaceholderText("off")
-        content, self._network = QWidget(), QWidget()
-        self._rows, network = form(content), inner_form(self._network)
-        self._rows.addRow(self._network)
-        add(network, label(Parameters, "tile_shape"), self.tile.native)
-        add(network, label(Parameters, "halo"), self.halo.native)
-        add(network, label(Parameters, "separate"), self.separate.native)
-        add(network, "", self.flips.native)
+        content = QWidget()
+        self._rows = form(content)
+        add(self._rows, label(Parameters, "tile_shape"), self.tile.native)
+        add(self._rows, label(Parameters, "halo"), self.halo.native)
+        add(self._rows, label(Parameters, "separate"), self.separate.native)
+        add(self._rows, "", self.flips.native)
         for name, line in (*self.steps.items(), *self.numbers.items()):
             add(self._rows, label(Parameters, name), line.native)
         self.addWidget(content)
@@ -90,7 +94,8 @@ class AdvancedSection(QCollapsible):
 
     def show_method(self, method: str) -> None:
         """Show the controls that a method has, and hide the others."""
-        show_row(self._rows, self._network, method not in CLASSICAL_METHODS)
+        for control in (self.tile, self.halo, self.separate, self.flips):
+            show_row(self._rows, control.native, method not in CLASSICAL_METHODS)
         own = numbers_of(method)
         for name, line in self.numbers.items():
             show_row(self._rows, line.native, name in own)
