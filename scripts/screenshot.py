@@ -56,22 +56,22 @@ def network(folder: Path, model: str | None) -> None:
         demo.wait(lambda: panel.model.name == model, 60)
     settle(3)
 
-    panel.form.preview.setChecked(True)
+    panel.footer.preview.setChecked(True)
     # The first exact patch, before it has grown over all that is on screen.
-    if not demo.wait(lambda: panel.form.preview_note.text().startswith("Preview: exact in"), 120):
-        raise RuntimeError(f"There is no preview: {panel.form.preview_note.text()}")
+    if not demo.wait(lambda: panel.footer.preview_note.text().startswith("Preview: exact in"), 120):
+        raise RuntimeError(f"There is no preview: {panel.footer.preview_note.text()}")
     screenshot(viewer, "preview.png", folder)
-    panel.form.preview.setChecked(False)
+    panel.footer.preview.setChecked(False)
     settle()
 
     if not demo.run(panel):
-        raise RuntimeError(f"The run failed: {panel.form.estimate.text()} {panel.form.status.text()}")
+        raise RuntimeError(f"The run failed: {panel.footer.estimate.text()} {panel.status.text()}")
     for layer in viewer.layers:
         layer.visible = layer.visible or layer.name == "phantom"
     settle()
     screenshot(viewer, "panel.png", folder)
 
-    panel.form.side_by_side.native.setChecked(True)
+    panel.footer.side_by_side.native.setChecked(True)
     settle(2)
     write(viewer.screenshot(canvas_only=True, flash=False), "layers.png", folder)
     viewer.close()
@@ -80,23 +80,22 @@ def network(folder: Path, model: str | None) -> None:
 def classical(folder: Path) -> None:
     """Take the picture of a run with Richardson-Lucy, and of its PSF as a layer."""
     viewer, panel = opened("nuclei", "nuclei surrogate")
-    form = panel.form
-    form.method.value = "richardson-lucy"
-    form.num_iter.value = 20
+    panel.method.combo.value = "richardson-lucy"
+    panel.method.num_iter.value = 20
     # The optics that the sample was made with.
     optics = viewer.layers["nuclei surrogate"].metadata[METADATA_KEY]["simulation"]["psf"]
     for name in ("numerical_aperture", "refractive_index", "emission_um"):
-        form.psf.lines[name].value = f"{optics[name]:g}"
+        panel.psf.form.lines[name].value = f"{optics[name]:g}"
     settle(1)
     if not demo.run(panel):
-        raise RuntimeError(f"The run failed: {form.estimate.text()} {form.status.text()}")
-    form.psf.show_layer.native.click()
-    if not demo.wait(lambda: "Added" in form.status.text(), 60):
-        raise RuntimeError(f"There is no PSF: {form.status.text()}")
+        raise RuntimeError(f"The run failed: {panel.footer.estimate.text()} {panel.status.text()}")
+    panel.psf.form.show_layer.native.click()
+    if not demo.wait(lambda: "Added" in panel.status.text(), 60):
+        raise RuntimeError(f"There is no PSF: {panel.status.text()}")
     # Out of the grid, which has a place for hidden layers too.
     del viewer.layers["nuclei surrogate truth"]
     viewer.layers[-1].gamma = 0.4
-    form.side_by_side.native.setChecked(True)
+    panel.footer.side_by_side.native.setChecked(True)
     viewer.layers[-1].visible = viewer.layers[-1].name_overlay.visible = True
     settle(2)
     screenshot(viewer, "methods.png", folder)
@@ -139,7 +138,7 @@ def comparison(folder: Path, model: str | None) -> None:
         demo.wait(lambda: panel.model.name == model, 60)
     settle(1)
     if not demo.run(panel):
-        raise RuntimeError(f"The run failed: {panel.form.estimate.text()} {panel.form.status.text()}")
+        raise RuntimeError(f"The run failed: {panel.footer.estimate.text()} {panel.status.text()}")
     viewer.window.remove_dock_widget(panel)
     # So that all of the panel is to be seen.
     viewer.window.resize(WINDOW[0], WINDOW[1] + 90)
@@ -152,7 +151,7 @@ def comparison(folder: Path, model: str | None) -> None:
     settle()
     if not demo.wait(lambda: compare.settled and compare.shown_profile is not None, 120):
         raise RuntimeError(f"There is no comparison: {compare.form.metrics_note.text()}")
-    compare.form.status.setText("")
+    compare.tell("")
     settle()
     screenshot(viewer, "compare.png", folder)
     viewer.close()

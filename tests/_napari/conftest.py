@@ -70,8 +70,8 @@ def run(panel, qtbot, ready):
 
     def press():
         ready()
-        assert panel.form.run.enabled, panel.form.estimate.text()
-        panel.form.run.native.click()
+        assert panel.footer.run.enabled, panel.footer.estimate.text()
+        panel.footer.run.native.click()
         qtbot.waitUntil(lambda: not panel.session.is_running, timeout=60_000)
         return {layer.metadata["napari-lucyd"]["quantity"]: layer for layer in panel.session.results}
 

@@ -54,6 +54,7 @@ def measure(model: str) -> dict[str, float]:
     import napari
     from qtpy.QtCore import QTimer
 
+    from comparison_choice import choose_layers
     from napari_lucyd._napari.compare.panel import CompareWidget
     from napari_lucyd._napari.deconvolve.panel import DeconvolveWidget
     from napari_lucyd._napari.demo import wait
@@ -62,7 +63,7 @@ def measure(model: str) -> dict[str, float]:
     image = np.random.default_rng(0).random((24, 64, 64)).astype(np.float32)
     viewer.add_image(image, contrast_limits=(0, 1))
     panel = DeconvolveWidget(viewer)
-    panel.estimator.hold()
+    panel.estimator._timer.stop()  # the measurement begins with the import of torch
     viewer.window.add_dock_widget(panel)
     settle(3)  # the first drawing of a window takes its time on a software renderer
     assert "torch" not in sys.modules, "torch was imported before the measurement"
@@ -80,25 +81,25 @@ def measure(model: str) -> dict[str, float]:
     assert wait(lambda: panel.model.name == model and panel.estimator.settled, 120), "no estimate"
     spans["import"] = begin, time.monotonic()
 
-    panel.form.tile.value = "12, 32, 32"
+    panel.advanced.tile.value = "12, 32, 32"
     settle(0.5)
     assert wait(lambda: panel.estimator.settled, 120), "no estimate"
     begin = time.monotonic()
-    panel.form.run.native.click()
-    assert wait(lambda: panel.form.progress.max > 1 and panel.form.progress.value >= 1, 120), "no tile"
+    panel.footer.run.native.click()
+    assert wait(lambda: panel.footer.progress.max > 1 and panel.footer.progress.value >= 1, 120), "no tile"
     spans["run"] = begin, time.monotonic()
 
     begin = time.monotonic()
-    panel.form.cancel.native.click()
+    panel.footer.cancel.native.click()
     assert wait(lambda: not panel.session.is_running, 120), "no end"
     settle(0.2)
     spans["cancel"] = begin, time.monotonic()
 
     with tempfile.TemporaryDirectory() as folder:
-        panel.store.take(Path(folder))
+        panel.destination.take(Path(folder))
         settle(0.5)
-        assert wait(lambda: panel.estimator.settled and panel.form.run.enabled, 120), "no estimate"
-        panel.form.run.native.click()
+        assert wait(lambda: panel.estimator.settled and panel.footer.run.enabled, 120), "no estimate"
+        panel.footer.run.native.click()
         # napari itself takes as long to add three layers.
         assert wait(lambda: len(panel.session.results) == 3 and panel.session.stores.idle, 120), "no layers"
         settle(0.2)
@@ -106,33 +107,33 @@ def measure(model: str) -> dict[str, float]:
         assert wait(lambda: not panel.session.is_running, 120), "no end"
         spans["files"] = begin, time.monotonic()
         settle(0.2)
-        assert panel.session.results and not panel.session.halted, panel.form.status.text()
+        assert panel.session.results and not panel.session.halted, panel.status.text()
         for layer in panel.session.results:
             viewer.layers.remove(layer)
-        panel.store.take(None)
+        panel.destination.take(None)
     settle(0.2)
 
     begin = time.monotonic()
-    panel.form.method.value = "richardson-lucy"
+    panel.method.combo.value = "richardson-lucy"
     # Fine pixels and a wide cone: seconds of Fourier transforms.
     optics = {"numerical_aperture": "1.2", "emission_um": "0.525", "voxel_size": "0.3, 0.02, 0.02"}
     for name, text in {**optics, "shape": "23, 63, 63"}.items():
-        panel.form.psf.lines[name].value = text
+        panel.psf.form.lines[name].value = text
     settle(0.5)
-    assert wait(lambda: panel.estimator.settled and panel.form.run.enabled, 120), "no PSF"
+    assert wait(lambda: panel.estimator.settled and panel.footer.run.enabled, 120), "no PSF"
     spans["psf"] = begin, time.monotonic()
     settle(0.2)  # a tick after the span: what follows is not the PSF's doing
 
     truth = viewer.add_image(np.random.default_rng(1).random((48, 256, 256)), visible=False)
     image = viewer.add_image(np.random.default_rng(2).random((48, 256, 256)), contrast_limits=(0, 1))
     compare = CompareWidget(viewer)
-    compare.tick([])
+    choose_layers(compare, [])
     viewer.window.add_dock_widget(compare)
     # The first shapes layer makes napari import and build what it needs, in half a second.
     compare.draw()
     settle(2)
     begin = time.monotonic()
-    compare.tick([image], truth)
+    choose_layers(compare, [image], truth)
     viewer.layers[-1].add_lines(np.array([[20.0, 20.0], [200.0, 220.0]]))
     assert wait(lambda: compare.settled and compare.shown_metrics and compare.shown_profile, 120), (
         "no metrics"

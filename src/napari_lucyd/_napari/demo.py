@@ -1,4 +1,4 @@
-"""The main job, shown: a stack deconvolved in napari through the panel.
+"""Demonstration: a stack is deconvolved in napari through the panel.
 
 ``python -m napari_lucyd._napari.demo [IMAGE] [--save FOLDER]`` opens a window with the phantom sample, or
 with the user's image, docks the Deconvolve panel and presses Run. With ``--save`` it writes a screenshot and
@@ -58,11 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         napari.run()
         return 0
     if ok:
-        panel.form.side_by_side.native.setChecked(True)
+        panel.footer.side_by_side.native.setChecked(True)
         for path in write(viewer, panel, Path(options.save)):
             print(path)
     else:
-        print(f"The run failed. {panel.form.estimate.text()} {panel.form.status.text()}", file=sys.stderr)
+        print(f"The run failed. {panel.footer.estimate.text()} {panel.status.text()}", file=sys.stderr)
     viewer.close()
     return 0 if ok else 1
 
@@ -79,17 +79,17 @@ def run(panel: DeconvolveWidget, seconds: float = 3600) -> bool:
     Returns
     -------
     bool
-        Whether there are results.
+        True if there are results.
     """
-    if not wait(lambda: panel.estimator.settled, 300) or not panel.form.run.enabled:
+    if not wait(lambda: panel.estimator.settled, 300) or not panel.footer.run.enabled:
         return False
-    panel.form.run.native.click()
+    panel.footer.run.native.click()
     wait(lambda: not panel.session.is_running, seconds)
     return bool(panel.session.results)
 
 
 def wait(condition: Callable[[], bool], seconds: float) -> bool:
-    """Keep the window going until a condition holds; whether it did in time."""
+    """Process the window's events until a condition holds; return False after the time limit."""
     from qtpy.QtWidgets import QApplication
 
     end = time.monotonic() + seconds
@@ -102,7 +102,7 @@ def wait(condition: Callable[[], bool], seconds: float) -> bool:
 
 
 def write(viewer: Viewer, panel: DeconvolveWidget, folder: Path) -> list[Path]:
-    """Write a screenshot of the window and the layers that it shows; older files of a demo are replaced."""
+    """Write a screenshot of the window and its visible layers; older files of a demo are replaced."""
     from napari_lucyd._napari.layers.saving import SUFFIX, File, write_one
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ def write(viewer: Viewer, panel: DeconvolveWidget, folder: Path) -> list[Path]:
 
 
 def shown(viewer: Viewer) -> list[Layer]:
-    """The layers that are on display."""
+    """Return the visible layers."""
     return [layer for layer in viewer.layers if layer.visible]
 
 
@@ -158,7 +158,7 @@ def _middle(viewer: Viewer) -> None:
 
 
 def _settle(seconds: float) -> None:
-    """Let the window draw what has changed."""
+    """Let the window draw its changes."""
     end = time.monotonic() + seconds
     wait(lambda: time.monotonic() > end, seconds + 1)
 

@@ -1,4 +1,4 @@
-"""File ▸ Open Sample ▸ napari-lucyd: simulated stacks whose truth is known.
+"""Menu File ▸ Open Sample ▸ napari-lucyd: simulated stacks with known ground truth.
 
 The functions run on the window's thread, so the volumes are small enough to be made in a fraction of a
 second, or about one through the optics of a surrogate.

@@ -10,6 +10,7 @@ pytest.importorskip("napari")
 
 from PIL import Image as Picture
 
+from comparison_choice import choose_layers
 from napari_lucyd._napari.compare.panel import NO_TRUTH, CompareWidget
 from napari_lucyd._napari.compare.profile_plot import ticks
 from napari_lucyd._napari.layers.drawing import LINE_LAYER, drawn_line, rectangle_layer
@@ -115,7 +116,7 @@ def test_without_a_truth_there_is_no_number(viewer, opened):
     assert panel.shown_metrics is None and not panel.form.metrics.isVisible()
     assert panel.form.metrics_note.text() == NO_TRUTH
     assert len(panel.shown_views) == 2
-    panel.tick([first], second)
+    choose_layers(panel, [first], second)
     # Neither a line nor another image changes what a person has chosen.
     panel.draw()
     add(viewer, TRUTH, "third")
@@ -132,18 +133,18 @@ def test_what_cannot_be_measured_is_told_of(viewer, opened):
         add(viewer, NOISY, "moved", translate=(0, 5, 0)),
     ]
     panel = opened()
-    panel.tick(images, truth)
+    choose_layers(panel, images, truth)
     opened.rest(panel)
     assert [row[1] for row in cells(panel)] == ["–", "–", f"{psnr(NOISY, TRUTH):.2f}"]
     text = panel.form.metrics_note.text()
-    for words in ("Z 8 × Y 10 × X 24", "an update term is no image", "it lies elsewhere"):
+    for words in ("Z 8 × Y 10 × X 24", "an update term cannot be compared", "its position differs"):
         assert words in text
 
 
 def test_colours_are_refused_in_words(viewer, opened):
     photo = viewer.add_image(np.zeros((20, 20, 3), np.uint8), rgb=True, name="photo")
     panel = opened()
-    panel.tick([photo])
+    choose_layers(panel, [photo])
     opened.rest(panel)
     assert "Split RGB" in panel.form.picked_note.text()
     assert panel.shown_views == []
@@ -187,7 +188,7 @@ def test_the_profile_goes_through_the_world(viewer, opened):
     np.testing.assert_allclose(curves["fine"], curves["plain"])
     np.testing.assert_allclose(curves["turned"], curves["plain"])
     assert np.isnan(curves["far"]).all()
-    assert "does not meet “far”" in panel.form.profile_note.text()
+    assert "does not cross “far”" in panel.form.profile_note.text()
 
 
 def test_layers_in_other_units_of_length_lie_where_they_are_shown(viewer, opened):
@@ -198,7 +199,7 @@ def test_layers_in_other_units_of_length_lie_where_they_are_shown(viewer, opened
     viewer.dims.set_current_step(0, 3)
     for first, second in (("in µm", "truth"), ("truth", "in µm")):
         # The line is in the units of the last.
-        panel.tick([viewer.layers[first], viewer.layers[second]])
+        choose_layers(panel, [viewer.layers[first], viewer.layers[second]])
         panel.draw()
         line = viewer.layers.selection.active
         line.add_lines(np.array([[4, 2], [4, 20]], float))
@@ -210,7 +211,7 @@ def test_layers_in_other_units_of_length_lie_where_they_are_shown(viewer, opened
         length = {"µm": 1.8, "nm": 1800}[panel.shown_profile.unit]
         assert panel.shown_profile.distance[-1] == pytest.approx(length)
         viewer.layers.remove(line)
-    panel.tick([viewer.layers["in µm"]], truth)
+    choose_layers(panel, [viewer.layers["in µm"]], truth)
     opened.rest(panel)
     assert float(cells(panel)[0][1]) == pytest.approx(psnr(NOISY, TRUTH), abs=0.01)
 
@@ -245,7 +246,7 @@ def test_the_current_time_point_and_channel_are_compared(viewer, opened):
     assert [view.axial for view in panel.shown_views] == [None, None]
     before = panel.shown_metrics
     add(viewer, truth[:2], "short", **labels)
-    panel.tick([viewer.layers["short"], viewer.layers["sample"]], viewer.layers["sample truth"])
+    choose_layers(panel, [viewer.layers["short"], viewer.layers["sample"]], viewer.layers["sample truth"])
     opened.rest(panel)
     assert "nothing at the current position: T ends at 1" in panel.form.picked_note.text()
     assert panel.shown_metrics == before
@@ -278,7 +279,7 @@ def test_layers_may_go_change_and_be_renamed(viewer, opened):
     truth = add(viewer, TRUTH, "sample truth")
     image, other = add(viewer, NOISY, "sample"), add(viewer, TRUTH, "other")
     panel = opened()
-    panel.tick([image, other], truth)
+    choose_layers(panel, [image, other], truth)
     line = draw(panel, (1, 1), (8, 9))
     opened.rest(panel)
     image.name = "renamed"
@@ -302,7 +303,7 @@ def test_side_by_side_shows_the_ticked_layers_and_puts_the_view_back(viewer, ope
     truth = add(viewer, TRUTH, "sample truth", visible=False)
     image, other = add(viewer, NOISY, "sample"), add(viewer, TRUTH, "other")
     panel = opened()
-    panel.tick([image], truth)
+    choose_layers(panel, [image], truth)
     viewer.scene.camera.zoom = 3.21
     before = viewer.screenshot(canvas_only=True, flash=False)
     panel.form.side_by_side.native.click()
@@ -321,7 +322,7 @@ def test_two_panels_share_one_side_by_side_view(viewer, opened):
     add(viewer, NOISY, "sample")
     hidden = add(viewer, TRUTH, "hidden", visible=False)
     first, second = opened(), opened()
-    second.tick([hidden])
+    choose_layers(second, [hidden])
     first.form.side_by_side.native.click()
     second.form.side_by_side.native.click()
     assert not first.form.side_by_side.native.isChecked() and hidden.visible
@@ -336,7 +337,7 @@ def test_export_writes_tables_and_a_figure_and_overwrites_nothing(viewer, opened
     draw(panel, (4, 2), (4, 20))
     opened.rest(panel)
     for _ in range(2):
-        panel._tell("")
+        panel.tell("")
         panel.export(tmp_path)
         qtbot.waitUntil(lambda: "Saved" in panel.form.status.text(), timeout=20_000)
     names = {path.name for path in tmp_path.iterdir()}
@@ -367,14 +368,14 @@ def test_errors_in_reading_are_told_of_and_the_others_go_on(viewer, opened):
 
     truth, image = add(viewer, TRUTH, "sample truth"), add(viewer, NOISY, "sample")
     panel = opened()
-    panel.tick([image], truth)
+    choose_layers(panel, [image], truth)
     opened.rest(panel)
     # napari itself does not get to read it.
     viewer.dims.set_current_step(0, 0)
     bad = da.from_array(NOISY, chunks=(1, 20, 24))
     bad = da.concatenate([bad[:5], bad[5:].map_blocks(broken, dtype=float, meta=np.zeros((0, 0, 0)))])
     layer = add(viewer, bad, "broken", contrast_limits=(0, 1))
-    panel.tick([layer, image], truth)
+    choose_layers(panel, [layer, image], truth)
     opened.rest(panel)
     assert "the disk is gone" in panel.form.metrics_note.text()
     assert [row[1] == "–" for row in cells(panel)] == [False, True]

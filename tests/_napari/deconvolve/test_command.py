@@ -57,7 +57,7 @@ def test_without_an_image_it_says_what_to_do(viewer):
     notification_manager.records.clear()
     viewer.add_points([[1, 1]])
     command.deconvolve_active(viewer)
-    assert "make an image layer the active one" in messages()
+    assert "select an image layer first" in messages()
 
 
 def test_rgb_is_refused_in_words(viewer):

@@ -27,8 +27,8 @@ def classical(panel):
     """The panel with Richardson-Lucy chosen; gives a function that chooses the PSF."""
 
     def choose(psf, method="richardson-lucy"):
-        panel.form.method.value = method
-        form = panel.form.psf
+        panel.method.combo.value = method
+        form = panel.psf.form
         if isinstance(psf, dict):
             for name, value in {**OPTICS, **psf}.items():
                 form.lines[name].value = str(value)
@@ -38,7 +38,7 @@ def classical(panel):
             form.kind.value, form.path.value = "file", str(psf)
         return panel
 
-    panel.form.device.value = "cpu"
+    panel.method.device.value = "cpu"
     return choose
 
 
@@ -62,9 +62,9 @@ def volume(add_image, shape=(7, 16, 18), **keywords):
 def test_richardson_lucy_with_a_psf_from_the_optics_equals_deconvolve(panel, add_image, classical, run):
     layer = volume(add_image, colormap="green")
     classical({})
-    panel.form.num_iter.value = 4
-    panel.form.numbers["background"].value = "20"
-    panel.form.numbers["total_variation"].value = "0,002"
+    panel.method.num_iter.value = 4
+    panel.advanced.numbers["background"].value = "20"
+    panel.advanced.numbers["total_variation"].value = "0,002"
     results = run()
     assert list(results) == ["output"]
     output = results["output"]
@@ -78,15 +78,15 @@ def test_richardson_lucy_with_a_psf_from_the_optics_equals_deconvolve(panel, add
     assert recipe["method"]["iterations"] == [4]
     assert recipe["psf"]["origin"]["optics"]["numerical_aperture"] == 0.8
     assert recipe["psf"]["origin"]["voxel_size"] == list(STEPS)
-    assert panel.form.progress.max == panel.form.progress.value == 1
-    assert "7 × 15 × 17 voxels of 0.3 × 0.1 × 0.1 µm" in panel.form.psf.about.text()
+    assert panel.footer.progress.max == panel.footer.progress.value == 1
+    assert "7 × 15 × 17 voxels of 0.3 × 0.1 × 0.1 µm" in panel.psf.form.about.text()
 
 
 def test_wiener_with_a_psf_from_a_file_equals_deconvolve(panel, add_image, classical, run, tmp_path):
     layer = volume(add_image)
     path = write_image(tmp_path / "p.ome.tif", SPOT, axes="ZYX", voxel_size=(300, 100, 100), unit="nanometer")
     classical(path, "wiener")
-    panel.form.numbers["balance"].value = "0.4"
+    panel.method.balance.value = "0.4"
     output = run()["output"]
     expected = nl.deconvolve(layer.data, nl.Wiener(SPOT, balance=0.4), device="cpu").output
     np.testing.assert_array_equal(output.data, expected)
@@ -98,14 +98,14 @@ def test_several_series_in_one_run_with_a_psf_from_a_layer(panel, add_image, cla
     layers = [add_image((2, 2, 4, 9, 8), seed=n) for n in range(2)]
     psf = spot()
     classical(psf)
-    panel.form.num_iter.value = 2
+    panel.method.num_iter.value = 2
     # The PSF is not taken as an image, also where it is selected with them.
     panel.viewer.layers.selection = {*layers, psf}
     panel.viewer.layers.selection.active = layers[0]
     panel.viewer.layers.selection = {*layers, psf}
     ready()
-    assert "all 2 selected images: “image 0”, “image 1”" in panel.form.also.text()
-    assert "2 images, 4 whole volumes of 4 × 9 × 8, 2 iterations each" in panel.form.estimate.text()
+    assert "all 2 selected images: “image 0”, “image 1”" in panel.image.also.text()
+    assert "2 images, 4 whole volumes of 4 × 9 × 8, 2 iterations each" in panel.footer.estimate.text()
     seen = []
     panel.session.advanced.connect(lambda event: seen.append((event.done, event.total)))
     run()
@@ -124,8 +124,8 @@ def test_a_plane_gets_the_plane_in_focus(panel, add_image, classical, run):
     np.testing.assert_array_equal(run()["output"].data, expected)
     # So does a film of planes, once its axes are corrected.
     film = add_image((3, 30, 32), scale=(1, 100, 100), units=("s", "nm", "nm"))
-    panel.form.axes.native.setText("TYX")
-    panel.form.axes.native.editingFinished.emit()
+    panel.image.axes.native.setText("TYX")
+    panel.image.axes.native.editingFinished.emit()
     expected = nl.deconvolve(film.data, nl.RichardsonLucy(psf), axes="TYX", device="cpu").output
     np.testing.assert_array_equal(run()["output"].data, expected)
 
@@ -134,13 +134,13 @@ def test_a_region_is_what_the_whole_run_gives_there(panel, add_image, classical,
     layer = volume(add_image)
     classical(spot())
     whole = run()["output"].data
-    panel.form.region.value = "rectangle"
-    panel.form.draw.native.click()
+    panel.region.combo.value = "rectangle"
+    panel.region.draw_button.native.click()
     shapes = panel.viewer.layers["LUCYD region"]
     corners = [layer.data_to_world((0, y, x))[-2:] for y, x in ((4, 5), (4, 12), (11, 12), (11, 5))]
     shapes.add_rectangles(np.asarray([shapes.world_to_data(corner) for corner in corners]))
     ready()
-    panel.form.z_range.value = (2, 4)
+    panel.region.planes.value = (2, 4)
     output = run()["output"]
     np.testing.assert_array_equal(output.data, whole[2:5, 4:12, 5:13])
     np.testing.assert_allclose(output.data_to_world((0, 0, 0)), layer.data_to_world((2, 4, 5)))
@@ -148,23 +148,36 @@ def test_a_region_is_what_the_whole_run_gives_there(panel, add_image, classical,
 
 def test_only_the_controls_that_a_method_has_are_shown(panel, add_image, classical, ready):
     add_image()
-    form = panel.form
-    form.advanced.expand(animate=False)
-    network = [form.model, form.normalization, form.isotropic, *form.outputs.values(), form.tile, form.halo]
-    network.append(form.flips)
+    panel.advanced.expand(animate=False)
+    network = [
+        panel.model.combo,
+        panel.model.normalization,
+        panel.model.isotropic,
+        *panel.destination.outputs.values(),
+        panel.advanced.tile,
+        panel.advanced.halo,
+    ]
+    network.append(panel.advanced.flips)
     own = {
         "lucyd": network,
         "richardson-lucy": [
-            form.num_iter,
-            form.numbers["background"],
-            form.numbers["tolerance"],
-            form.psf.kind,
+            panel.method.num_iter,
+            panel.advanced.numbers["background"],
+            panel.advanced.numbers["tolerance"],
+            panel.psf.form.kind,
         ],
-        "wiener": [form.numbers["balance"], form.psf.kind],
+        "wiener": [panel.method.balance, panel.psf.form.kind],
     }
-    common = [form.image, form.axes, form.method, form.device, form.region, *form.steps.values()]
+    common = [
+        panel.image.combo,
+        panel.image.axes,
+        panel.method.combo,
+        panel.method.device,
+        panel.region.combo,
+        *panel.advanced.steps.values(),
+    ]
     for method in ("richardson-lucy", "wiener", "lucyd"):
-        form.method.value = method
+        panel.method.combo.value = method
         for control in (*common, *own[method]):
             assert control.native.isVisible(), (method, control)
         for other in {
@@ -172,14 +185,14 @@ def test_only_the_controls_that_a_method_has_are_shown(panel, add_image, classic
         }.values():
             assert not other.native.isVisible(), (method, other)
     classical({})
-    lines, microscope = form.psf.lines, form.psf.microscope
+    lines, microscope = panel.psf.form.lines, panel.psf.form.microscope
     for kind, shown in (("widefield", []), ("confocal", ["excitation_um", "pinhole_airy"])):
         microscope.value = kind
         assert lines["numerical_aperture"].native.isVisible()
         for name in ("excitation_um", "pinhole_airy", "sheet_fwhm_um"):
             assert lines[name].native.isVisible() == (name in shown)
-    form.psf.kind.value = "file"
-    assert form.psf.path.native.isVisible() and not microscope.native.isVisible()
+    panel.psf.form.kind.value = "file"
+    assert panel.psf.form.path.native.isVisible() and not microscope.native.isVisible()
 
 
 def test_the_live_preview_is_off_for_classical_methods_and_says_why(
@@ -189,15 +202,15 @@ def test_the_live_preview_is_off_for_classical_methods_and_says_why(
 
     add_image((40, 40))
     ready()
-    panel.form.preview.setChecked(True)
+    panel.footer.preview.setChecked(True)
     qtbot.waitUntil(lambda: any(is_preview(entry) for entry in panel.viewer.layers), timeout=20_000)
     classical({"voxel_size": 0.1})
     assert not any(is_preview(entry) for entry in panel.viewer.layers)
-    assert not panel.form.preview.isEnabled()
-    assert "Richardson-Lucy each voxel depends on all" in panel.form.preview_note.text()
-    panel.form.method.value = "lucyd"
+    assert not panel.footer.preview.isEnabled()
+    assert "Richardson-Lucy each voxel not available" in panel.footer.preview_note.text()
+    panel.method.combo.value = "lucyd"
     qtbot.waitUntil(lambda: any(is_preview(entry) for entry in panel.viewer.layers), timeout=20_000)
-    assert "depends on all" not in panel.form.preview_note.text()
+    assert "not available" not in panel.footer.preview_note.text()
 
 
 def test_a_cancel_in_the_first_volume_leaves_no_layer(
@@ -205,16 +218,16 @@ def test_a_cancel_in_the_first_volume_leaves_no_layer(
 ):
     layer, psf = volume(add_image), spot()
     classical(psf)
-    panel.form.num_iter.value = 500
+    panel.method.num_iter.value = 500
     ready()
-    panel.form.run.native.click()
-    qtbot.waitUntil(lambda: panel.form.progress.value >= 2, timeout=30_000)
-    panel.form.cancel.native.click()
+    panel.footer.run.native.click()
+    qtbot.waitUntil(lambda: panel.footer.progress.value >= 2, timeout=30_000)
+    panel.footer.cancel.native.click()
     qtbot.waitUntil(lambda: not panel.session.is_running, timeout=2_000)
     assert panel.session.partial is None
-    assert not panel.form.keep.native.isVisible()
+    assert not panel.footer.keep.native.isVisible()
     assert list(panel.viewer.layers) == [layer, psf]
-    assert "nothing was finished" in panel.form.status.text()
+    assert "nothing was finished" in panel.status.text()
 
 
 def test_a_cancel_in_the_second_volume_keeps_the_first(
@@ -222,14 +235,14 @@ def test_a_cancel_in_the_second_volume_keeps_the_first(
 ):
     volume(add_image, (3, 4, 9, 8), scale=(1, *STEPS), units=("s", "µm", "µm", "µm"))
     classical(spot())
-    panel.form.num_iter.value = 5
+    panel.method.num_iter.value = 5
     ready()
-    panel.form.run.native.click()
-    qtbot.waitUntil(lambda: panel.form.progress.value >= 6, timeout=30_000)
-    panel.form.cancel.native.click()
+    panel.footer.run.native.click()
+    qtbot.waitUntil(lambda: panel.footer.progress.value >= 6, timeout=30_000)
+    panel.footer.cancel.native.click()
     qtbot.waitUntil(lambda: not panel.session.is_running, timeout=2_000)
-    assert "Stopped after 33%" in panel.form.status.text()
-    panel.form.keep.native.click()
+    assert "Stopped after 33%" in panel.status.text()
+    panel.footer.keep.native.click()
     qtbot.waitUntil(lambda: not panel.session.is_running, timeout=10_000)
     assert np.isfinite(panel.session.results[0].data[0]).all()
     assert np.isnan(panel.session.results[0].data[1:]).all()
@@ -249,51 +262,50 @@ def test_a_layer_that_cannot_be_the_psf_is_refused_in_words(panel, add_image, cl
         psf = spot(data, **keywords)
         classical(psf)
         ready()
-        assert words in panel.form.estimate.text()
-        assert panel.form.estimate.property("problem")
-        assert not panel.form.run.enabled
+        assert words in panel.footer.estimate.text()
+        assert panel.footer.estimate.property("problem")
+        assert not panel.footer.run.enabled
         panel.viewer.layers.remove(psf)
 
 
 def test_what_is_missing_or_wrong_is_told_before_run(panel, add_image, classical, ready, spot, tmp_path):
-    form = panel.form
 
     def says(words):
         ready()
-        assert words in form.estimate.text(), form.estimate.text()
-        assert not form.run.enabled
+        assert words in panel.footer.estimate.text(), panel.footer.estimate.text()
+        assert not panel.footer.run.enabled
 
     layer = add_image((7, 16, 18))
-    form.method.value = "wiener"
-    says("PSF from the optics: write NA")
+    panel.method.combo.value = "wiener"
+    says("Enter the NA.")
     classical({}, "wiener")
-    says("“image 0” has no unit of length")
-    form.psf.lines["voxel_size"].value = "0.3, wide"
-    says("'0.3, wide' is not understood")
-    form.psf.lines["voxel_size"].value = "0.3, 0.1"
+    says("voxel size is unknown: “image 0” has none")
+    panel.psf.form.lines["voxel_size"].value = "0.3, wide"
+    says("'0.3, wide' is not a number")
+    panel.psf.form.lines["voxel_size"].value = "0.3, 0.1"
     says("3 of them")
-    form.psf.lines["voxel_size"].value = "0.3, 0.1, 0.1"
+    panel.psf.form.lines["voxel_size"].value = "0.3, 0.1, 0.1"
     ready()
-    assert form.run.enabled
-    form.psf.microscope.value = "confocal"
+    assert panel.footer.run.enabled
+    panel.psf.form.microscope.value = "confocal"
     says("A confocal PSF needs Excitation")
-    form.psf.microscope.value = "gaussian"
-    form.numbers["balance"].value = "0"
+    panel.psf.form.microscope.value = "gaussian"
+    panel.method.balance.value = "0"
     says("Balance is 0.0")
-    form.numbers["balance"].value = "0.1"
-    form.psf.lines["emission_um"].value = "525"
+    panel.method.balance.value = "0.1"
+    panel.psf.form.lines["emission_um"].value = "525"
     says("0.525 for 525 nm")
-    form.psf.kind.value = "layer"
-    says("choose its layer")
-    form.psf.layer.value = layer
+    panel.psf.form.kind.value = "layer"
+    says("Choose a PSF layer")
+    panel.psf.form.layer.value = layer
     says("both the image and the PSF")
-    form.psf.kind.value = "file"
-    says("choose its file")
-    form.psf.path.value = str(tmp_path / "none.tif")
+    panel.psf.form.kind.value = "file"
+    says("Choose a PSF file")
+    panel.psf.form.path.value = str(tmp_path / "none.tif")
     says("no such file")
     broken = tmp_path / "broken.tif"
     broken.write_bytes(b"no image")
-    form.psf.path.value = str(broken)
+    panel.psf.form.path.value = str(broken)
     says("broken.tif: cannot be read")
 
 
@@ -301,19 +313,19 @@ def test_the_psf_choice_follows_the_layers(panel, add_image, classical, ready, s
     image, psf = volume(add_image), spot()
     classical(psf)
     ready()
-    assert panel.form.run.enabled
+    assert panel.footer.run.enabled
     psf.name = "renamed"
-    assert panel.form.psf.layer.native.currentText() == "renamed"
+    assert panel.psf.form.layer.native.currentText() == "renamed"
     # The image is not left for the PSF when that is looked at.
     panel.viewer.layers.selection.active = psf
     assert panel.image.layer is image
     psf.data = np.zeros_like(SPOT)
     ready()
-    assert "sums to 0" in panel.form.estimate.text()
+    assert "sums to 0" in panel.footer.estimate.text()
     panel.viewer.layers.remove(psf)
     ready()
-    assert "choose its layer" in panel.form.estimate.text()
-    assert [entry for entry in panel.form.psf.layer.choices if entry is not None] == [image]
+    assert "Choose a PSF layer" in panel.footer.estimate.text()
+    assert [entry for entry in panel.psf.form.layer.choices if entry is not None] == [image]
 
 
 def test_a_psf_from_the_optics_can_be_seen_and_saved(panel, add_image, classical, qtbot, tmp_path):
@@ -326,8 +338,8 @@ def test_a_psf_from_the_optics_can_be_seen_and_saved(panel, add_image, classical
     for number, microscope in enumerate(MICROSCOPES, 1):
         own = special.get(microscope, {})
         classical({**own, "shape": "5, 7, 7"})
-        panel.form.psf.microscope.value = microscope
-        panel.form.psf.show_layer.native.click()
+        panel.psf.form.microscope.value = microscope
+        panel.psf.form.show_layer.native.click()
         qtbot.waitUntil(lambda n=number: sum(map(is_psf, panel.viewer.layers)) == n, timeout=20_000)
         layer = panel.viewer.layers[-1]
         expected = nl.make_psf(microscope, (5, 7, 7), voxel_size=STEPS, **OPTICS, **own)
@@ -337,7 +349,7 @@ def test_a_psf_from_the_optics_can_be_seen_and_saved(panel, add_image, classical
         assert panel.viewer.layers.selection.active is image
         path = tmp_path / f"{microscope}.ome.tif"
         panel.psf.save(path)
-        qtbot.waitUntil(lambda p=path: f"Saved {p.name}" in panel.form.status.text(), timeout=20_000)
+        qtbot.waitUntil(lambda p=path: f"Saved {p.name}" in panel.status.text(), timeout=20_000)
         saved = read_image(path)
         np.testing.assert_array_equal(saved.data, expected)
         assert saved.voxel_size == pytest.approx(STEPS)
@@ -346,7 +358,7 @@ def test_a_psf_from_the_optics_can_be_seen_and_saved(panel, add_image, classical
 
 def test_a_psf_needs_no_image(panel, classical, qtbot):
     classical({"voxel_size": "0.1", "shape": "9"})
-    panel.form.psf.show_layer.native.click()
+    panel.psf.form.show_layer.native.click()
     qtbot.waitUntil(lambda: len(panel.viewer.layers) == 1, timeout=20_000)
     assert panel.viewer.layers[0].data.shape == (9, 9, 9)
     # As a layer it is a PSF of known origin.
@@ -356,13 +368,11 @@ def test_a_psf_needs_no_image(panel, classical, qtbot):
     assert origin["layer"] == "PSF Widefield NA 0.8"
     assert origin["optics"] == {"microscope": "widefield", **OPTICS}
     assert origin["voxel_size"] == [0.1, 0.1, 0.1]
-    panel.form.psf.kind.value = "optics"
+    panel.psf.form.kind.value = "optics"
     panel.viewer.layers.clear()
-    panel.form.psf.lines["voxel_size"].value = ""
-    panel.form.psf.show_layer.native.click()
-    qtbot.waitUntil(
-        lambda: "no image to take the voxel size from" in panel.form.status.text(), timeout=20_000
-    )
+    panel.psf.form.lines["voxel_size"].value = ""
+    panel.psf.form.show_layer.native.click()
+    qtbot.waitUntil(lambda: "no image to take the voxel size from" in panel.status.text(), timeout=20_000)
 
 
 def test_a_large_psf_is_computed_beside_the_window_and_dropped_when_not_wanted(
@@ -384,14 +394,14 @@ def test_a_large_psf_is_computed_beside_the_window_and_dropped_when_not_wanted(
     timer = QTimer()
     timer.timeout.connect(lambda: ticks.append(time.monotonic()))
     timer.start(20)
-    panel.form.psf.lines["shape"].value = "63, 15, 15"
+    panel.psf.form.lines["shape"].value = "63, 15, 15"
     qtbot.wait(1000)
     assert not panel.estimator.settled
     begin = time.monotonic()
-    panel.form.psf.lines["shape"].value = "3"
+    panel.psf.form.lines["shape"].value = "3"
     ready()
     # All 32 planes take more than six seconds: they were left, and the window never waited for one.
     assert time.monotonic() - begin < 5
-    assert "3 × 3 × 3" in panel.form.psf.about.text()
+    assert "3 × 3 × 3" in panel.psf.form.about.text()
     timer.stop()
     assert max(b - a for a, b in pairwise(ticks)) < 2

@@ -23,9 +23,9 @@ def test_the_image_follows_the_active_image_layer_only(panel, add_image):
     assert panel.image.layer is first
     panel.viewer.layers.selection.active = panel.viewer.add_labels(np.zeros((8, 8), int))
     assert panel.image.layer is first
-    assert [layer for layer in panel.form.image.choices if layer is not None] == [first, second]
+    assert [layer for layer in panel.image.combo.choices if layer is not None] == [first, second]
     first.name = "renamed"
-    assert panel.form.image.native.currentText() == "renamed"
+    assert panel.image.combo.native.currentText() == "renamed"
     panel.viewer.layers.remove(first)
     assert panel.image.layer is second
 
@@ -43,82 +43,82 @@ def test_an_image_that_is_gone_is_followed_by_an_image_not_by_what_came_of_it(pa
 def test_a_new_name_of_the_image_is_heard_of(panel, add_image, ready, tmp_path):
     first, second = add_image(), add_image(seed=1)
     panel.viewer.layers.selection = {first, second}
-    panel.store.take(tmp_path)
+    panel.destination.take(tmp_path)
     ready()
     first.name = "cells"
-    assert "“cells”" in panel.form.also.text()
+    assert "“cells”" in panel.image.also.text()
     ready()
-    assert "cells_output.ome.zarr" in panel.form.files.text()
+    assert "cells_output.ome.zarr" in panel.destination.files.text()
     assert panel.estimates[0].task.source.name == "cells"
 
 
 def test_axes_are_shown_and_can_be_corrected(panel, add_image, ready, run):
     add_image((6, 20, 22))
     ready()
-    assert panel.form.axes.value == "ZYX"
-    assert "Z 6 × Y 20 × X 22" in panel.form.understood.text()
-    panel.form.axes.native.setText("cyx")
-    panel.form.axes.native.editingFinished.emit()
+    assert panel.image.axes.value == "ZYX"
+    assert "Z 6 × Y 20 × X 22" in panel.image.understood.text()
+    panel.image.axes.native.setText("cyx")
+    panel.image.axes.native.editingFinished.emit()
     ready()
-    assert "C 6 × Y 20 × X 22" in panel.form.understood.text()
+    assert "C 6 × Y 20 × X 22" in panel.image.understood.text()
     recipe = run()["output"].metadata[METADATA_KEY]
     assert recipe["axes"] == "CYX"
     assert len(recipe["normalization"]["lo"]) == 6
-    panel.form.axes.native.setText("QYX")
-    panel.form.axes.native.editingFinished.emit()
-    assert "not known" in panel.form.understood.text()
+    panel.image.axes.native.setText("QYX")
+    panel.image.axes.native.editingFinished.emit()
+    assert "unknown" in panel.image.understood.text()
     ready()
-    assert not panel.form.run.enabled and "not known" in panel.form.estimate.text()
-    panel.form.axes.native.setText("CYX")
-    panel.form.axes.native.editingFinished.emit()
+    assert not panel.footer.run.enabled and "unknown" in panel.footer.estimate.text()
+    panel.image.axes.native.setText("CYX")
+    panel.image.axes.native.editingFinished.emit()
     ready()
-    assert "C 6 × Y 20 × X 22" in panel.form.understood.text()
-    assert panel.form.run.enabled and not panel.form.understood.property("problem")
+    assert "C 6 × Y 20 × X 22" in panel.image.understood.text()
+    assert panel.footer.run.enabled and not panel.image.understood.property("problem")
 
 
 def test_rgb_is_refused_before_the_run(panel, add_image, ready):
     panel.viewer.add_image(np.zeros((20, 20, 3), np.uint8), rgb=True, name="photo")
     ready()
-    assert "Split RGB" in panel.form.estimate.text()
-    assert not panel.form.run.enabled
+    assert "Split RGB" in panel.footer.estimate.text()
+    assert not panel.footer.run.enabled
     add_image()
     ready()
-    assert panel.form.run.enabled
+    assert panel.footer.run.enabled
 
 
 def test_wrong_choices_are_told_of_before_run(panel, add_image, ready):
     add_image()
-    panel.form.tile.value = "huge"
+    panel.advanced.tile.value = "huge"
     ready()
-    assert "not understood" in panel.form.estimate.text()
-    assert not panel.form.run.enabled
-    panel.form.tile.value = ""
-    for box in panel.form.outputs.values():
+    assert "is not a size" in panel.footer.estimate.text()
+    assert not panel.footer.run.enabled
+    panel.advanced.tile.value = ""
+    for box in panel.destination.outputs.values():
         box.value = False
     ready()
-    assert "at least one" in panel.form.estimate.text()
+    assert "at least one" in panel.footer.estimate.text()
 
 
 def test_the_estimate_is_shown_and_follows_the_choices(panel, add_image, ready):
     add_image((64, 64))
     ready()
-    assert "of memory" in panel.form.estimate.text()
-    assert "1 tile of 64 × 64" in panel.form.estimate.text()
-    assert "CPU" in panel.form.estimate.text()
-    panel.form.tile.value = "32"
-    panel.form.tile.value = "32, 32"
+    assert "of memory" in panel.footer.estimate.text()
+    assert "1 tile of 64 × 64" in panel.footer.estimate.text()
+    assert "CPU" in panel.footer.estimate.text()
+    panel.advanced.tile.value = "32"
+    panel.advanced.tile.value = "32, 32"
     ready()
-    assert "4 tiles of 32 × 32" in panel.form.estimate.text()
+    assert "4 tiles of 32 × 32" in panel.footer.estimate.text()
 
 
 def test_a_file_that_is_no_model_is_not_listed(panel, qtbot, tmp_path):
     path = tmp_path / "notes.safetensors"
     path.write_text("no weights")
-    before = panel.form.model.choices
+    before = panel.model.combo.choices
     panel.model.load(path)
-    qtbot.waitUntil(lambda: bool(panel.form.status.property("problem")), timeout=20_000)
-    assert "notes" in panel.form.status.text()
-    assert panel.form.model.choices == before
+    qtbot.waitUntil(lambda: bool(panel.status.property("problem")), timeout=20_000)
+    assert "notes" in panel.status.text()
+    assert panel.model.combo.choices == before
 
 
 def test_the_authors_files_can_be_chosen(panel, add_image, qtbot, shared, run):
@@ -139,10 +139,10 @@ def test_a_file_of_another_network_makes_that_the_method(panel, qtbot, tmp_path,
     panel.model.load(path)
     qtbot.waitUntil(lambda: panel.model.name == path, timeout=20_000)
     assert panel.method.name == "rln" and not panel.method.classical
-    assert path in panel.form.model.choices and "general" not in panel.form.model.choices
-    panel.form.method.value = "lucyd"
-    assert "general" in panel.form.model.choices and path not in panel.form.model.choices
-    panel.form.method.value = "rln"
+    assert path in panel.model.combo.choices and "general" not in panel.model.combo.choices
+    panel.method.combo.value = "lucyd"
+    assert "general" in panel.model.combo.choices and path not in panel.model.combo.choices
+    panel.method.combo.value = "rln"
     assert panel.model.name == path
 
 
@@ -151,13 +151,13 @@ def test_the_live_preview_is_driven_by_the_switch(panel, add_image, ready, qtbot
 
     layer = add_image((64, 64))
     ready()
-    panel.form.preview.setChecked(True)
+    panel.footer.preview.setChecked(True)
     qtbot.waitUntil(lambda: any(is_preview(entry) for entry in panel.viewer.layers), timeout=20_000)
     assert panel.image.layer is layer
-    assert len([entry for entry in panel.form.image.choices if entry is not None]) == 1
+    assert len([entry for entry in panel.image.combo.choices if entry is not None]) == 1
     run()
     assert len(panel.session.results) == 3
-    panel.form.preview.setChecked(False)
+    panel.footer.preview.setChecked(False)
     qtbot.waitUntil(lambda: not any(is_preview(entry) for entry in panel.viewer.layers), timeout=20_000)
 
 
@@ -166,7 +166,7 @@ def test_closing_the_panel_lets_go_of_the_viewer(panel, add_image, ready, qtbot,
     viewer = panel.viewer
     layer = add_image((64, 64))
     ready()
-    panel.form.preview.setChecked(preview)
+    panel.footer.preview.setChecked(preview)
     qtbot.wait(500)
     with qtbot.waitSignal(panel.destroyed):
         viewer.window.remove_dock_widget(panel)

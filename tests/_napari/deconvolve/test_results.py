@@ -70,13 +70,13 @@ def test_side_by_side_and_back(panel, add_image, run, qtbot):
     viewer = panel.viewer
     before = pixels(viewer, qtbot)
     zoom = viewer.scene.camera.zoom
-    panel.form.side_by_side.native.click()
+    panel.footer.side_by_side.native.click()
     grid = pixels(viewer, qtbot)
     assert viewer.canvas.grid.enabled
     assert [entry.visible for entry in viewer.layers] == [True, False, True, True, True]
     assert all(entry.name_overlay.visible for entry in panel.session.results)
     assert np.abs(grid - before).max() > 40
-    panel.form.side_by_side.native.click()
+    panel.footer.side_by_side.native.click()
     assert not viewer.canvas.grid.enabled
     assert viewer.scene.camera.zoom == pytest.approx(zoom)
     assert [entry.visible for entry in viewer.layers] == [True, False, True, False, False]
@@ -90,7 +90,7 @@ def test_save_writes_files_that_open_again(panel, add_image, run, qtbot, tmp_pat
     add_image(scale=(0.2, 0.1), units=("µm", "µm"))
     results = run()
     panel.save(tmp_path, panel.results())
-    qtbot.waitUntil(lambda: "Saved" in panel.form.status.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "Saved" in panel.status.text(), timeout=20_000)
     image = read_image(tmp_path / "image_0_output.ome.tif")
     np.testing.assert_array_equal(image.data, results["output"].data)
     assert (image.axes, image.voxel_size) == ("YX", (0.2, 0.1))
@@ -107,9 +107,9 @@ def test_save_as_uint16_states_the_scaling(panel, add_image, run, qtbot, tmp_pat
 
     add_image()
     output = run()["output"]
-    panel.form.save_as.value = "uint16"
+    panel.footer.save_as.value = "uint16"
     panel.save(tmp_path, [output])
-    qtbot.waitUntil(lambda: "Saved" in panel.form.status.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "Saved" in panel.status.text(), timeout=20_000)
     image = read_image(tmp_path / "image_0_output.ome.tif")
     stated = image.metadata["stored_values"]
     restored = stated["offset"] + stated["scale"] * np.asarray(image.data, float)
@@ -121,9 +121,9 @@ def test_saving_never_overwrites(panel, add_image, run, qtbot, tmp_path):
     add_image()
     output = run()["output"]
     for _ in range(2):
-        panel._tell("")
+        panel.tell("")
         panel.save(tmp_path, [output])
-        qtbot.waitUntil(lambda: "Saved" in panel.form.status.text(), timeout=20_000)
+        qtbot.waitUntil(lambda: "Saved" in panel.status.text(), timeout=20_000)
     assert {path.name for path in tmp_path.iterdir()} == {
         "image_0_output.ome.tif",
         "image_0_output_2.ome.tif",
@@ -134,7 +134,7 @@ def test_a_failed_save_is_told_of(panel, add_image, run, qtbot, tmp_path):
     add_image()
     output = run()["output"]
     panel.save(tmp_path / "missing", [output])
-    qtbot.waitUntil(lambda: "Not saved" in panel.form.status.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "Not saved" in panel.status.text(), timeout=20_000)
 
 
 def test_the_buttons_are_for_results_that_are_there(panel, add_image, run, qtbot, monkeypatch):
@@ -142,7 +142,7 @@ def test_the_buttons_are_for_results_that_are_there(panel, add_image, run, qtbot
 
     from napari_lucyd._napari.deconvolve.panel import DeconvolveWidget
 
-    viewer, buttons = panel.viewer, panel.form.results
+    viewer, buttons = panel.viewer, panel.footer.results
     add_image()
     assert not buttons.isEnabled()
     results = run()
@@ -150,14 +150,14 @@ def test_the_buttons_are_for_results_that_are_there(panel, add_image, run, qtbot
     # Those of a panel before count as well.
     other = DeconvolveWidget(viewer)
     viewer.window.add_dock_widget(other, name="Second")
-    assert other.form.results.isEnabled()
-    other.form.side_by_side.native.click()
+    assert other.footer.results.isEnabled()
+    other.footer.side_by_side.native.click()
     for layer in results.values():
         viewer.layers.remove(layer)
     assert not buttons.isEnabled()
-    other.form.side_by_side.native.click()
-    assert not viewer.canvas.grid.enabled and not other.form.results.isEnabled()
+    other.footer.side_by_side.native.click()
+    assert not viewer.canvas.grid.enabled and not other.footer.results.isEnabled()
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: pytest.fail("asked for a folder"))
     panel.ask_and_save()
-    assert "no results" in panel.form.status.text() and panel.form.status.property("problem")
+    assert "no results" in panel.status.text() and panel.status.property("problem")
     qtbot.waitUntil(lambda: other.estimator.settled, timeout=30_000)

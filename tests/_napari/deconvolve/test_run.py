@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("napari")
 
-from napari_lucyd._napari.deconvolve import session
 from napari_lucyd._napari.layers.viewer import METADATA_KEY
+from napari_lucyd._napari.workers.session import ClosingWorker
 
 pytestmark = pytest.mark.napari
 
@@ -32,15 +32,15 @@ def test_run_equals_the_engine_and_fills_the_layers(panel, add_image, run, rando
     recipe = output.metadata[METADATA_KEY]
     assert recipe["model"] == "random-2d"
     assert recipe["input"]["shape"] == [40, 44]
-    assert "image 0" in panel.form.status.text()
-    assert "CPU" in panel.form.status.text()
+    assert "image 0" in panel.status.text()
+    assert "CPU" in panel.status.text()
 
 
 def test_all_selected_images_in_one_run(panel, add_image, run, ready):
     layers = [add_image(seed=n) for n in range(3)]
     panel.viewer.layers.selection = {layers[0], layers[2]}
     ready()
-    assert "all 2 selected images" in panel.form.also.text()
+    assert "all 2 selected images" in panel.image.also.text()
     run()
     sources = {layer.metadata[METADATA_KEY]["source"] for layer in panel.session.results}
     assert sources == {"image 0", "image 2"}
@@ -52,10 +52,10 @@ def test_an_image_that_fails_is_told_of_and_the_other_runs(panel, add_image, run
     bad = panel.viewer.add_image(np.full((20, 20), np.nan, np.float32), name="empty", contrast_limits=(0, 1))
     panel.viewer.layers.selection = {good, bad}
     run()
-    assert "“empty” was not deconvolved" in panel.form.status.text()
-    assert panel.form.status.property("problem")
+    assert "“empty” was not deconvolved" in panel.status.text()
+    assert panel.status.property("problem")
     assert len(panel.session.results) == 3
-    assert panel.form.run.enabled
+    assert panel.footer.run.enabled
 
 
 def test_no_failure_is_dropped_from_a_long_report(panel, add_image, run):
@@ -63,14 +63,14 @@ def test_no_failure_is_dropped_from_a_long_report(panel, add_image, run):
     bad = panel.viewer.add_image(empty, name="empty", contrast_limits=(0, 1))
     panel.viewer.layers.selection = {bad, *(add_image(seed=n) for n in range(5))}
     run()
-    said = panel.form.status.text()
-    assert said.startswith("“empty” was not deconvolved") and panel.form.status.property("problem")
+    said = panel.status.text()
+    assert said.startswith("“empty” was not deconvolved") and panel.status.property("problem")
     assert "“image 4” done" in said and "“image 0” done" not in said
 
 
 def test_only_the_ticked_layers_come(panel, add_image, run):
     add_image()
-    for name, box in panel.form.outputs.items():
+    for name, box in panel.destination.outputs.items():
         box.value = name in ("output", "intermediate")
     assert list(run()) == ["output", "intermediate"]
 
@@ -79,11 +79,10 @@ def test_optional_steps_are_those_of_deconvolve(panel, add_image, run, ready):
     from napari_lucyd.deconvolution import deconvolve
 
     layer = add_image((30, 34))
-    form = panel.form
-    form.steps["prefilter"].value, form.steps["subtract_background"].value = "0,8", "16"
-    form.flips.value = True
-    form.outputs["output"].value = False
-    assert not form.outputs["output"].native.isVisible()
+    panel.advanced.steps["prefilter"].value, panel.advanced.steps["subtract_background"].value = "0,8", "16"
+    panel.advanced.flips.value = True
+    panel.destination.outputs["output"].value = False
+    assert not panel.destination.outputs["output"].native.isVisible()
     results = run()
     assert list(results) == ["output"]
     method = panel.estimates[0].model
@@ -92,18 +91,20 @@ def test_optional_steps_are_those_of_deconvolve(panel, add_image, run, ready):
     # Not to the bit: a worker thread may have convolutions of another order of sums.
     np.testing.assert_allclose(results["output"].data, expected, rtol=0, atol=1e-5 * np.ptp(expected))
     assert results["output"].metadata[METADATA_KEY]["prefilter"]["sigma"] == [0.8]
-    form.flips.value = False
-    assert form.outputs["output"].native.isVisible()
-    form.steps["prefilter"].value = "much"
+    panel.advanced.flips.value = False
+    assert panel.destination.outputs["output"].native.isVisible()
+    panel.advanced.steps["prefilter"].value = "much"
     ready()
-    assert "Prefilter: 'much' is not understood" in form.estimate.text() and not form.run.enabled
+    assert (
+        "Prefilter: 'much' is not a number" in panel.footer.estimate.text() and not panel.footer.run.enabled
+    )
 
 
 def test_what_is_on_screen(panel, add_image, run):
     layer = add_image((200, 220))
     panel.viewer.scene.camera.zoom *= 4
     panel.viewer.scene.camera.center = (100, 110)
-    panel.form.region.value = "screen"
+    panel.region.combo.value = "screen"
     output = run()["output"]
     assert output.data.shape < layer.data.shape
     # What was computed covers the canvas: the middle, and less than the image.
@@ -121,15 +122,15 @@ def test_what_is_on_screen(panel, add_image, run):
 def test_another_image_is_run_with_the_planes_that_are_shown(panel, add_image, ready, planes):
     add_image((60, 20, 22))
     ready()
-    panel.form.region.value = "screen"
-    panel.form.z_range.value = (10, 20)
+    panel.region.combo.value = "screen"
+    panel.region.planes.value = (10, 20)
     ready()
-    assert "Z 10–20" in panel.form.where.text()
+    assert "Z 10–20" in panel.region.where.text()
     add_image((planes, 20, 22), seed=1, axis_labels=("z", "y", "x"))
     ready()
-    shown = panel.form.z_range.value
-    assert shown == (0, planes - 1) and panel.form.run.enabled
-    assert f"Z 0–{planes - 1}" in panel.form.where.text() or panel.form.where.text() == "All of the image."
+    shown = panel.region.planes.value
+    assert shown == (0, planes - 1) and panel.footer.run.enabled
+    assert f"Z 0–{planes - 1}" in panel.region.where.text() or panel.region.where.text() == "The whole image."
     (task,) = panel.tasks()
     assert task.parameters.z_range == shown == panel.estimates[0].task.parameters.z_range
 
@@ -137,12 +138,12 @@ def test_another_image_is_run_with_the_planes_that_are_shown(panel, add_image, r
 def test_what_is_on_screen_follows_the_size_of_the_window(panel, add_image, ready, qtbot):
     add_image((200, 220))
     panel.viewer.scene.camera.zoom *= 4
-    panel.form.region.value = "screen"
+    panel.region.combo.value = "screen"
     ready()
-    before = panel.form.where.text()
+    before = panel.region.where.text()
     window = panel.viewer.window._qt_window
     window.resize(window.width() - 150, window.height() - 100)
-    qtbot.waitUntil(lambda: panel.estimator.settled and panel.form.where.text() != before, timeout=10_000)
+    qtbot.waitUntil(lambda: panel.estimator.settled and panel.region.where.text() != before, timeout=10_000)
     (entry,), (task,) = panel.estimates, panel.tasks()
     assert entry.task.view == task.view
 
@@ -150,19 +151,19 @@ def test_what_is_on_screen_follows_the_size_of_the_window(panel, add_image, read
 def test_drawn_rectangle_with_a_range_of_planes(panel, add_image, run, ready, qtbot):
     layer = add_image((9, 40, 44), scale=(2, 1, 1), translate=(0, 5, 5))
     ready()
-    panel.form.region.value = "rectangle"
+    panel.region.combo.value = "rectangle"
     ready()
-    assert "Draw" in panel.form.estimate.text()
-    panel.form.draw.native.click()
+    assert "Draw" in panel.footer.estimate.text()
+    panel.region.draw_button.native.click()
     shapes = panel.viewer.layers["LUCYD region"]
     assert shapes.mode == "add_rectangle"
     corners = [layer.data_to_world((0, y, x))[-2:] for y, x in ((10, 12), (10, 30), (22, 30), (22, 12))]
     shapes.add_rectangles(np.asarray([shapes.world_to_data(corner) for corner in corners]))
     ready()
-    assert panel.form.z_range.native.isVisible()
-    panel.form.z_range.value = (2, 5)
+    assert panel.region.planes.native.isVisible()
+    panel.region.planes.value = (2, 5)
     ready()
-    assert panel.form.where.text() == "Z 2–5   Y 10–22   X 12–30"
+    assert panel.region.where.text() == "Z 2–5   Y 10–22   X 12–30"
     output = run()["output"]
     assert output.data.shape == (4, 13, 19)
     np.testing.assert_allclose(output.data_to_world((0, 0, 0)), layer.data_to_world((2, 10, 12)))
@@ -173,67 +174,67 @@ def test_a_rectangle_counts_for_images_in_other_units_of_length(panel, add_image
     place = {"axis_labels": ("z", "y", "x")}
     fine = add_image((4, 40, 44), scale=(300, 100, 100), units=("nm",) * 3, **place)
     coarse = add_image((4, 40, 44), seed=1, scale=(0.3, 0.1, 0.1), units=("µm",) * 3, **place)
-    panel.form.region.value = "rectangle"
-    panel.form.draw.native.click()
+    panel.region.combo.value = "rectangle"
+    panel.region.draw_button.native.click()
     shapes = panel.viewer.layers["LUCYD region"]
     shapes.add_rectangles(np.asarray([[10, 12], [10, 30], [22, 30], [22, 12]], float))
     for layer in (coarse, fine):
         panel.viewer.layers.selection.active = layer
         ready()
-        assert panel.form.where.text() == "Z 0–3   Y 10–22   X 12–30"
+        assert panel.region.where.text() == "Z 0–3   Y 10–22   X 12–30"
 
 
 def test_a_rectangle_elsewhere_is_told_of(panel, add_image, ready):
     add_image()
-    panel.form.region.value = "rectangle"
-    panel.form.draw.native.click()
+    panel.region.combo.value = "rectangle"
+    panel.region.draw_button.native.click()
     panel.viewer.layers["LUCYD region"].add_rectangles(np.asarray([[90, 90], [90, 99], [99, 99], [99, 90]]))
     ready()
-    assert "outside “image 0”" in panel.form.estimate.text()
+    assert "outside “image 0”" in panel.footer.estimate.text()
 
 
 def test_cancel_offers_the_finished_part(panel, add_image, ready, qtbot, slow_tiles):
     layer = add_image((96, 20))
-    panel.form.tile.value = "12, 20"
+    panel.advanced.tile.value = "12, 20"
     ready()
-    panel.form.run.native.click()
-    qtbot.waitUntil(lambda: panel.form.progress.value >= 2, timeout=30_000)
-    assert panel.form.cancel.enabled
-    assert not panel.form.run.enabled
-    assert "left" in panel.form.progress.native.text()
-    panel.form.cancel.native.click()
+    panel.footer.run.native.click()
+    qtbot.waitUntil(lambda: panel.footer.progress.value >= 2, timeout=30_000)
+    assert panel.footer.cancel.enabled
+    assert not panel.footer.run.enabled
+    assert "left" in panel.footer.progress.native.text()
+    panel.footer.cancel.native.click()
     qtbot.waitUntil(lambda: not panel.session.is_running, timeout=2_000)
     assert list(panel.viewer.layers) == [layer]
-    assert "Stopped after" in panel.form.status.text()
-    assert panel.form.keep.native.isVisible()
-    panel.form.keep.native.click()
+    assert "Stopped after" in panel.status.text()
+    assert panel.footer.keep.native.isVisible()
+    panel.footer.keep.native.click()
     qtbot.waitUntil(lambda: not panel.session.is_running, timeout=10_000)
     output = panel.session.results[0].data
     assert np.isfinite(output[:12]).all()
     assert np.isnan(output[-12:]).all()
-    assert not panel.form.keep.native.isVisible()
-    assert panel.form.run.enabled
+    assert not panel.footer.keep.native.isVisible()
+    assert panel.footer.run.enabled
 
 
 def test_cancel_and_discard(panel, add_image, ready, qtbot, slow_tiles):
     layer = add_image((96, 20))
-    panel.form.tile.value = "12, 20"
+    panel.advanced.tile.value = "12, 20"
     ready()
-    panel.form.run.native.click()
-    qtbot.waitUntil(lambda: panel.form.progress.value >= 1, timeout=30_000)
-    panel.form.cancel.native.click()
+    panel.footer.run.native.click()
+    qtbot.waitUntil(lambda: panel.footer.progress.value >= 1, timeout=30_000)
+    panel.footer.cancel.native.click()
     qtbot.waitUntil(lambda: not panel.session.is_running, timeout=2_000)
-    panel.form.discard.native.click()
+    panel.footer.discard.native.click()
     assert panel.session.partial is None
     assert list(panel.viewer.layers) == [layer]
 
 
 def test_a_run_survives_its_layer_being_renamed_and_removed(panel, add_image, ready, qtbot, slow_tiles):
     layer = add_image((96, 20))
-    panel.form.tile.value = "12, 20"
+    panel.advanced.tile.value = "12, 20"
     ready()
-    panel.form.run.native.click()
-    qtbot.waitUntil(lambda: panel.form.progress.value >= 1, timeout=30_000)
+    panel.footer.run.native.click()
+    qtbot.waitUntil(lambda: panel.footer.progress.value >= 1, timeout=30_000)
     layer.name = "something else"
     panel.viewer.layers.clear()
     qtbot.waitUntil(lambda: not panel.session.is_running, timeout=30_000)
@@ -249,10 +250,10 @@ def test_closing_napari_during_a_run_ends_cleanly(panel, add_image, ready, qtbot
     from qtpy.QtCore import QThreadPool
 
     add_image((960, 20))
-    panel.form.tile.value = "12, 20"
+    panel.advanced.tile.value = "12, 20"
     ready()
-    panel.form.run.native.click()
-    qtbot.waitUntil(lambda: panel.form.progress.value >= 1, timeout=30_000)
+    panel.footer.run.native.click()
+    qtbot.waitUntil(lambda: panel.footer.progress.value >= 1, timeout=30_000)
     panel.viewer.window.close()
     # 80 tiles of a tenth of a second were to come.
     assert QThreadPool.globalInstance().waitForDone(2_000)
@@ -289,7 +290,7 @@ def test_a_volume_through_a_3d_model(panel, add_image, run, qtbot, model_files):
     qtbot.waitUntil(lambda: panel.model.name == str(model_files[3]), timeout=20_000)
     add_image((4, 16, 18), scale=(0.3, 0.1, 0.1))
     output = run()["output"]
-    assert "resampled ×3" in panel.form.understood.text()
+    assert "resampled ×3" in panel.image.understood.text()
     assert output.metadata[METADATA_KEY]["resampling"]["factor"] == pytest.approx(3)
     assert output.data.shape == (4, 16, 18)
 
@@ -308,7 +309,7 @@ def test_a_run_that_napari_quits_between_two_events_is_closed_when_its_thread_en
             closed_in.append(threading.current_thread())
 
     # Held, as a session holds its own until it hears that it has finished.
-    worker = create_worker(events, _start_thread=False, _worker_class=session._Worker)
+    worker = create_worker(events, _start_thread=False, _worker_class=ClosingWorker)
     with qtbot.waitSignal(worker.yielded):
         worker.start()
     worker.quit()

@@ -13,9 +13,8 @@ pytest.importorskip("napari")
 from napari.layers import Image
 
 from napari_lucyd._napari.deconvolve import worker
-from napari_lucyd._napari.deconvolve.estimator import estimate_lines
 from napari_lucyd._napari.deconvolve.parameters import Parameters
-from napari_lucyd._napari.deconvolve.planning import estimate
+from napari_lucyd._napari.deconvolve.planning import estimate, estimate_lines
 from napari_lucyd._napari.deconvolve.task import Estimate, Failed, Finished, ImageTask, Stopped
 from napari_lucyd._napari.deconvolve.worker import run
 from napari_lucyd._napari.layers.source_layer import SourceLayer
@@ -69,7 +68,7 @@ def test_layers_that_a_network_has_nothing_for_are_left_out(random_rln, tmp_path
 
 def test_a_step_that_cannot_be_is_refused_by_its_name_in_the_panel(model_files):
     (failed,) = only(run([task(image(), model_files[2], subtract_background=3)], never), Failed)
-    assert failed.text.startswith("Subtract bg is 3; give None, 'auto' or a number of voxels of at least 16")
+    assert failed.text.startswith("Background size is 3;") and "16" in failed.text
 
 
 def test_progress_counts_the_tiles_of_all_images(model_files):
@@ -152,7 +151,7 @@ def test_no_runtime_error_leaves_the_generator(monkeypatch):
     def fail():
         raise RuntimeError("CUDA error: out of luck")
 
-    monkeypatch.setattr(worker.engine, "load", fail)
+    monkeypatch.setattr(worker.torch_loading, "load", fail)
     with pytest.raises(RunError, match="out of luck"):
         list(run([], never))
     assert not issubclass(RunError, RuntimeError)

@@ -114,7 +114,7 @@ def test_a_pair_with_scale_units_and_recipe(phantom, made):
     assert_repeatable(layers)
     # By the functions that the guide names, too.
     sharp = nl.make_phantom(SHAPE, boxes=800, rng=5)
-    sample = nl.degrade(sharp, blur_sigma=1.2, noise_sigma=15 / 255, photometric=True, rng=5)
+    sample = nl.degrade(sharp, blur_sigma=1.2, noise_sigma=0.06, photometric=True, rng=5)
     np.testing.assert_allclose(image.data, COUNTS * sample.image, rtol=1e-6, atol=1e-4)
     assert "Made in" in form.status.text() and "“phantom”, “phantom truth”" in form.status.text()
     # The same again beside it, with one new number for both.
@@ -138,7 +138,7 @@ def test_blurs_of_all_kinds_can_be_repeated(phantom, made):
     form.photometric.value = False
     form.lines["noise_sigma"].value = "50"
     layers = made()
-    assert recipe(layers["image"])["noise_sigma"] == pytest.approx(50 / 255)
+    assert recipe(layers["image"])["noise_sigma"] == pytest.approx(0.5)
     assert layers["psf"].data.shape == (7, 7, 7)
     assert_repeatable(layers)
     # A single plane.
@@ -212,7 +212,7 @@ def test_a_psf_from_a_layer_is_named_in_the_recipe(phantom, made, qtbot):
     form = phantom.form
     form.degradation.value = "optics"
     form.psf.kind.value = "layer"
-    assert "choose its layer" in form.estimate.text() and not form.make.enabled
+    assert "Choose a PSF layer" in form.estimate.text() and not form.make.enabled
     form.psf.layer.value = bead
     layers = made()
     assert recipe(layers["image"])["psf"] == {"layer": "bead"}
@@ -242,9 +242,9 @@ def test_richardson_lucy_takes_the_psf_layer_as_it_is(panel, ready, run, qtbot):
     qtbot.waitUntil(lambda: not widget.session.is_running, timeout=60_000)
     image, truth, psf = widget.session.layers
     assert psf.data.shape == (17, 17, 17)
-    panel.form.method.value = "richardson-lucy"
-    panel.form.device.value = "cpu"
-    panel.form.psf.kind.value, panel.form.psf.layer.value = "layer", psf
+    panel.method.combo.value = "richardson-lucy"
+    panel.method.device.value = "cpu"
+    panel.psf.form.kind.value, panel.psf.form.layer.value = "layer", psf
     ready()
     assert panel.image.layer is image
     output = run()["output"].data
@@ -303,10 +303,10 @@ def test_the_panel_opens_from_the_plugin_menu_and_says_what_make_would_do(make_n
     assert "0 spheres" in form.estimate.text()
     # Mistakes are told at once, in the panel's words, and taken back.
     for name, text, words in (
-        ("blur_sigma", "wide", "Blur σ: 'wide' is not understood"),
-        ("blur_sigma", "1, 2", "Blur σ: 2 numbers; write one for all axes, or one for each of Z, Y, X"),
+        ("blur_sigma", "wide", "Blur σ: 'wide' is not a number"),
+        ("blur_sigma", "1, 2", "Blur σ: 2 numbers. Enter one for all axes, or one for each of Z, Y, X"),
         ("noise_sigma", "-1", "Noise σ"),
-        ("photons", "0", "Photons: 0; it has to be above 0"),
+        ("photons", "0", "Photons: 0 is not above 0"),
     ):
         before = form.lines[name].value
         form.lines[name].value = text
@@ -315,24 +315,24 @@ def test_the_panel_opens_from_the_plugin_menu_and_says_what_make_would_do(make_n
         form.lines[name].value = before
         assert form.make.enabled
     form.pixel.value = ""
-    assert form.estimate.text() == "Voxel size: write a number in µm."
+    assert form.estimate.text() == "Enter the voxel size in µm."
     form.pixel.value = "0.1"
     form.degradation.value = "optics"
     form.psf.lines["numerical_aperture"].value = ""
-    assert "write NA" in form.estimate.text() and not form.make.enabled
+    assert "Enter the NA" in form.estimate.text() and not form.make.enabled
 
 
 @pytest.mark.parametrize(
     ("choices", "words"),
     [
-        ({"shape": (10, 64, 64)}, "Shape: Z is 10; it has to be 20 or more, or 1 for a plane."),
-        ({"shape": (1, 64, 8)}, "Shape: X is 8; it has to be 20 or more."),
-        ({"shape": (1, 64, 64), "degradation": "nuclei"}, "A surrogate is a volume"),
-        ({"voxel_size": (0.1, 0.0, 0.0)}, "Voxel size: 0; it has to be above 0."),
-        ({"spheres": 0, "ellipsoids": 0, "boxes": 0}, "“Optics and camera” makes an empty field."),
-        ({"degradation": "optics", "read_noise": -1.0}, "Read noise: -1; it has to be 0 or more."),
+        ({"shape": (10, 64, 64)}, "Shape: Z is 10. It must be 20 or more, or 1 for a plane."),
+        ({"shape": (1, 64, 8)}, "Shape: X is 8. It must be 20 or more."),
+        ({"shape": (1, 64, 64), "degradation": "nuclei"}, "A surrogate must be a volume"),
+        ({"voxel_size": (0.1, 0.0, 0.0)}, "Voxel size: 0 is not above 0."),
+        ({"spheres": 0, "ellipsoids": 0, "boxes": 0}, "choose “Optics and camera” for an empty field."),
+        ({"degradation": "optics", "read_noise": -1.0}, "Read noise: -1 is negative."),
         ({"degradation": "optics", "photons_per_unit": float("nan")}, "Photons: nan"),
-        ({"degradation": "light_sheet", "sheet_fwhm_um": 0.0}, "Sheet: 0; it has to be above 0."),
+        ({"degradation": "light_sheet", "sheet_fwhm_um": 0.0}, "Sheet: 0 is not above 0."),
     ],
 )
 def test_what_cannot_be_made_is_refused_in_words(choices, words):

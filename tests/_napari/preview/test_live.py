@@ -497,7 +497,7 @@ def test_the_panels_switch_shows_what_its_run_gives(qtbot, panel):
     layer = viewer.add_image(speckles((3, 40, 50)), contrast_limits=LIMITS, name="cells")
     viewer.dims.set_point(0, 1)
     qtbot.waitUntil(lambda: panel.preview_request() is not None, timeout=60_000)
-    panel.form.preview.setChecked(True)
+    panel.footer.preview.setChecked(True)
     qtbot.waitUntil(lambda: panel.preview.settled, timeout=60_000)
 
     request = panel.preview_request()
@@ -508,5 +508,5 @@ def test_the_panels_switch_shows_what_its_run_gives(qtbot, panel):
     scale = max(np.ptp(layer.data), np.ptp(run))
     np.testing.assert_allclose(overlay.data[0], run[1], rtol=0, atol=1e-5 * scale)
 
-    panel.form.preview.setChecked(False)
+    panel.footer.preview.setChecked(False)
     assert not any(is_preview(item) for item in viewer.layers)

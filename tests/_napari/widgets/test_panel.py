@@ -74,7 +74,7 @@ def test_the_live_preview_goes_with_the_cross(panel, add_image, ready, qtbot):
     viewer = panel.viewer
     layer = add_image((6, 64, 64))
     ready()
-    panel.form.preview.setChecked(True)
+    panel.footer.preview.setChecked(True)
     qtbot.waitUntil(lambda: any(is_preview(entry) for entry in viewer.layers), timeout=20_000)
     cross(panel, qtbot)
     assert list(viewer.layers) == [layer]
@@ -89,8 +89,9 @@ def test_the_grid_is_put_back_with_the_cross_and_a_new_panel_can_show_it_again(v
     for _ in range(2):
         panel = kind(viewer)
         viewer.window.add_dock_widget(panel, name="A panel")
-        assert not panel.form.side_by_side.native.isChecked()
-        panel.form.side_by_side.native.setChecked(True)
+        controls = panel.form if kind is CompareWidget else panel.footer
+        assert not controls.side_by_side.native.isChecked()
+        controls.side_by_side.native.setChecked(True)
         assert viewer.canvas.grid.enabled
         cross(panel, qtbot)
         assert not viewer.canvas.grid.enabled
@@ -104,9 +105,9 @@ def test_the_cross_cancels_a_run_and_keeps_what_is_finished(panel, add_image, re
     add_image((12, 20), seed=0)
     add_image((960, 20), seed=1)
     viewer.layers.selection = set(viewer.layers)
-    panel.form.tile.value = "12, 20"
+    panel.advanced.tile.value = "12, 20"
     ready()
-    panel.form.run.native.click()
+    panel.footer.run.native.click()
     qtbot.waitUntil(lambda: len(panel.session.results) == 3, timeout=30_000)
     cross(panel, qtbot)
     assert QThreadPool.globalInstance().waitForDone(2_000)
@@ -117,4 +118,4 @@ def test_the_cross_cancels_a_run_and_keeps_what_is_finished(panel, add_image, re
     again = DeconvolveWidget(viewer)
     viewer.window.add_dock_widget(again, name="Deconvolve")
     qtbot.waitUntil(lambda: again.estimator.settled, timeout=60_000)
-    assert again.form.run.enabled and not again.form.cancel.enabled
+    assert again.footer.run.enabled and not again.footer.cancel.enabled

@@ -1,4 +1,4 @@
-"""A comparison as files: tables as CSV, and a figure as PNG."""
+"""Export of a comparison: tables as CSV and a figure as PNG."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from napari_lucyd._napari.compare.worker import LayerProjections, Metrics, Profi
 
 _STEM = "comparison"
 _METRICS, _PROFILE, _FIGURE = "_metrics.csv", "_profile.csv", ".png"
-# Pixels: three columns of a page, at print resolution, and the parts of the figure in it.
+# Sizes in pixels, for a page at print resolution.
 _WIDTH = 1600
 _MARGIN = 30
 _PLOT = 560
@@ -27,16 +27,16 @@ _NARROWEST = 300
 
 @dataclass(frozen=True)
 class Comparison:
-    """What there is to write; None, or empty, is left out.
+    """Content of an export; None, or empty, is left out.
 
     Parameters
     ----------
     metrics, profile, views
-        As the panel shows them.
+        The results that the panel shows.
     numbers
-        Of the layers, for their colours.
+        Numbers of the layers, for their colours.
     canvas
-        The side-by-side view, (height, width, 4) uint8, where it is on.
+        The side-by-side view, (height, width, 4) uint8, or None.
     """
 
     metrics: Metrics | None = None
@@ -47,16 +47,16 @@ class Comparison:
 
 
 def write_comparison(folder: Path, comparison: Comparison) -> list[Path]:
-    """Write all of a comparison; names that are taken get one number, nothing is ever overwritten.
+    """Write a comparison. Existing files are never overwritten; the new ones get a number.
 
     Call it off the window's thread.
 
     Parameters
     ----------
     folder
-        Has to exist.
+        An existing folder.
     comparison
-        What to write.
+        The content.
 
     Raises
     ------
@@ -82,12 +82,14 @@ def write_comparison(folder: Path, comparison: Comparison) -> list[Path]:
     if figure is not None:
         paths.append(folder / (stem + _FIGURE))
         if not figure.save(str(paths[-1]), "PNG"):
-            raise OSError(f"{paths[-1]} cannot be written; is there room, and may you write there?")
+            raise OSError(
+                f"{paths[-1]} cannot be written. Check the free disk space and the permissions of the folder."
+            )
     return paths
 
 
 def metrics_table(metrics: Metrics) -> list[list[Any]]:
-    """Rows of the metrics, the heading first."""
+    """Make the rows of the metrics, the heading first."""
     head = ["layer", "truth", "position", "PSNR (dB)", "SSIM global", "SSIM windowed", "remarks"]
     rows = [
         [
@@ -103,12 +105,12 @@ def metrics_table(metrics: Metrics) -> list[list[Any]]:
 
 
 def row_values(scores: Any) -> tuple[float | None, ...]:
-    """PSNR, global and windowed SSIM."""
+    """Return PSNR, global and windowed SSIM."""
     return scores.psnr, scores.ssim_global, scores.ssim_windowed
 
 
 def profile_table(profile: Profile) -> list[list[Any]]:
-    """Rows of the profile: distance, place in the world, and the value of each layer there."""
+    """Make the rows of the profile: distance, position in the world, and the value of each layer."""
     unit = profile.unit
     head = [f"distance ({unit})", *(f"{name.lower()} ({unit})" for name in profile.axes)]
     head += [curve.name + (" (truth)" if curve.is_truth else "") for curve in profile.curves]
@@ -127,7 +129,7 @@ def profile_table(profile: Profile) -> list[list[Any]]:
 
 
 def draw_figure(comparison: Comparison) -> QImage | None:
-    """Side-by-side view, projections and profile below each other on white; None where there is none."""
+    """Draw side-by-side view, projections and profile below each other; None if there is nothing to draw."""
     width = _WIDTH - 2 * _MARGIN
     line = FIGURE.size * 1.5
     blocks: list[tuple[str, float]] = []
@@ -176,7 +178,7 @@ def _draw_block(painter: QPainter, where: QRectF, title: str, comparison: Compar
 
 
 def _write_table(path: Path, rows: Sequence[Sequence[Any]]) -> Path:
-    # x: not even a file that came meanwhile is overwritten.
+    # Mode x: a file that appeared meanwhile is not overwritten either.
     with path.open("x", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerows(rows)
     return path

@@ -1,4 +1,4 @@
-"""How the Compare panel looks; what it does is in `compare`."""
+"""Controls, tables and pictures of the Compare panel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QFrame,
     QGroupBox,
     QHeaderView,
-    QScrollArea,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -25,20 +24,20 @@ from napari_lucyd._napari.compare.painting import PlotStyle
 from napari_lucyd._napari.compare.profile_plot import ProfilePlot
 from napari_lucyd._napari.compare.projections_view import ProjectionsView
 from napari_lucyd._napari.compare.worker import Metrics
-from napari_lucyd._napari.widgets.layout import add, form, narrow, note, row
+from napari_lucyd._napari.widgets.layout import Section, fill_footer, narrow, note, row, stack
 
-_MARGIN = 8
+_WIDTH = 440
 _ROW_HEIGHT = 22
-# Two lines each: the layers' names want the room.
+# Two lines each, to leave room for the names of the layers.
 _COLUMNS = ("Layer", "PSNR\n(dB)", "SSIM\nglobal", "SSIM\nwindowed")
 _NUMBER_WIDTH = 68
 _FORMATS = (".2f", ".4f", ".4f")
 _TOOLTIPS = (
     "",
-    "Peak signal-to-noise ratio; the range is that of the truth, with 0 in it.",
-    "Structural similarity with one mean, variance and covariance over the whole volume, as the LUCYD paper "
-    "reports it.",
-    "Structural similarity as it is usually reported, in windows of 7 voxels; needs scikit-image.",
+    "Peak signal-to-noise ratio. The range is that of the ground truth, extended to 0.",
+    "Structural similarity with one mean, variance and covariance for the whole volume, as in the LUCYD "
+    "paper.",
+    "Structural similarity in windows of 7 voxels, as it is usually reported. Needs scikit-image.",
 )
 
 
@@ -52,71 +51,47 @@ class CompareForm(QWidget):
         self.truth = ComboBox(
             choices=[],
             nullable=True,
-            tooltip="A layer that holds what the image should be, such as the truth of a simulation.",
+            tooltip="A layer with the true image, such as the ground truth of a simulation.",
         )
         self.picked_note = note("lucyd-picked")
         self.side_by_side = PushButton(
             text="Show side by side",
-            tooltip="The ticked layers in a grid, with their names; again to go back.",
+            tooltip="Show the ticked layers in a grid with their names. Press again to go back.",
         )
         self.metrics = _table()
         self.metrics_note = note("lucyd-metrics-note")
         self.profile = ProfilePlot()
         self.profile_note = note("lucyd-profile-note")
-        self.draw = PushButton(
-            text="Draw line…", tooltip="Adds a shapes layer and lets you draw the line on the image."
-        )
+        self.draw = PushButton(text="Draw line…", tooltip="Add a shapes layer and activate the line tool.")
         self.projections = ProjectionsView()
         self.projections_note = note("lucyd-projections-note")
         self.export = PushButton(
             text="Export CSV and PNG…",
-            tooltip="Write the metrics and the profile as tables, and projections, profile and, where it is "
-            "shown, the side-by-side view as a figure into a folder.",
+            tooltip="Save metrics and profile as tables (CSV), and projections, profile and side-by-side "
+            "view as a figure (PNG).",
         )
         self.status = note("lucyd-compare-status")
         self.side_by_side.native.setCheckable(True)
         narrow(self.truth.native)
-        body = QWidget()
-        sections = QVBoxLayout(body)
-        sections.setContentsMargins(_MARGIN, _MARGIN, _MARGIN, 0)
-        sections.setSpacing(10)
-        sections.addWidget(self._layers())
-        sections.addWidget(_section("Metrics", self.metrics, self.metrics_note))
-        sections.addWidget(_section("Line profile", self.profile, row(self.draw.native, self.profile_note)))
-        sections.addWidget(_section("Maximum projections", self.projections, self.projections_note))
-        sections.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(body)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(scroll, 1)
-        column.addWidget(self._footer())
-        self.setMinimumWidth(440)
+        sections = (
+            self._layers(),
+            _section("Metrics", self.metrics, self.metrics_note),
+            _section("Line profile", self.profile, row(self.draw.native, self.profile_note)),
+            _section("Maximum projections", self.projections, self.projections_note),
+        )
+        footer = QFrame()
+        fill_footer(footer, row(self.side_by_side.native, self.export.native, stretch=(1, 1)), self.status)
+        stack(self, sections, footer, _WIDTH)
 
     def _layers(self) -> QGroupBox:
-        group = QGroupBox("Layers")
-        rows = form(group)
-        rows.addRow(self.layers)
-        add(rows, "Truth", self.truth.native)
-        rows.addRow(self.picked_note)
+        group = Section("Layers")
+        group.rows.addRow(self.layers)
+        group.add("Ground truth", self.truth.native)
+        group.rows.addRow(self.picked_note)
         return group
 
-    def _footer(self) -> QWidget:
-        footer = QFrame()
-        footer.setObjectName("lucyd-footer")
-        column = QVBoxLayout(footer)
-        column.setContentsMargins(_MARGIN + 2, _MARGIN, _MARGIN + 2, _MARGIN)
-        column.setSpacing(6)
-        column.addWidget(row(self.side_by_side.native, self.export.native, stretch=(1, 1)))
-        column.addWidget(self.status)
-        return footer
-
     def show_metrics(self, metrics: Metrics | None, numbers: Mapping[str, int]) -> None:
-        """Fill the table, with the colours of the layers' numbers; it goes away where there is none."""
+        """Fill the table, with the colours of the layers; hide it if there are no metrics."""
         table = self.metrics
         table.setVisible(metrics is not None)
         rows = metrics.rows if metrics else ()
@@ -137,16 +112,9 @@ class CompareForm(QWidget):
         table.setFixedHeight(height + 4)
 
     def colour(self, paper: str, text: str, line: str) -> None:
-        """Take the theme's colours."""
+        """Draw plot and projections in the theme's colours."""
         for drawing in (self.profile, self.projections):
             drawing.use(PlotStyle(paper, text, line))
-        self.setStyleSheet(
-            f"QLabel[note='true'] {{ color: {text}; font-size: 11px; }}"
-            "QLabel[problem='true'] { color: #e8853d; font-size: 11px; }"
-            f"QFrame#lucyd-footer {{ border-top: 1px solid {line}; }}"
-            "QTableWidget, QHeaderView::section { font-size: 11px; }"
-            "QGroupBox { font-weight: bold; } QGroupBox QWidget { font-weight: normal; }"
-        )
 
 
 def _section(title: str, *widgets: QWidget) -> QGroupBox:

@@ -1,4 +1,4 @@
-"""A list of image layers to tick, with the colour of each one's curve."""
+"""List of image layers to tick, with the colour of each curve."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _LAYER = Qt.ItemDataRole.UserRole
 
 
 class LayerList(QListWidget):
-    """Says which layers are ticked."""
+    """Image layers with check boxes."""
 
     ticked = Signal(object, bool)
-    """A person has ticked a layer, or taken the tick away."""
+    """The user has ticked a layer, or removed the tick."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class LayerList(QListWidget):
 
 
 def swatch(number: int | None) -> QIcon:
-    """A square in the colour of a layer's curve; an empty one of the same size without a number."""
+    """Make a square in the colour of a layer's curve; a transparent one without a number."""
     square = QPixmap(_SWATCH, _SWATCH)
     square.fill(QColor(0, 0, 0, 0) if number is None else QColor(colour(number)))
     return QIcon(square)

@@ -1,4 +1,4 @@
-"""Colours and sizes that plots and pictures are drawn with, in the panel and in a figure."""
+"""Colours and sizes of plots and pictures, in the panel and in a figure."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 from qtpy.QtCore import QRectF, Qt
 from qtpy.QtGui import QColor, QFontMetricsF, QImage, QPaintDevice, QPainter, QPen, QTextOption
 
-# Okabe and Ito's, which most colour-blind people tell apart, without yellow and black: visible on dark and
-# on white.
+# The palette of Okabe and Ito, which most colour-blind people can distinguish, without yellow and black: it
+# is visible on dark and on white.
 CURVES = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#0072b2")
 _DASHES = (Qt.PenStyle.SolidLine, Qt.PenStyle.DashLine, Qt.PenStyle.DotLine)
 
 
 @dataclass(frozen=True)
 class PlotStyle:
-    """What to draw with.
+    """Style of a drawing.
 
     Parameters
     ----------
     paper, text, line
-        Colours behind, of words and of axes.
+        Colours of the background, of text and of axes.
     size
-        Of letters, in pixels.
+        Height of the letters in pixels.
     """
 
     paper: str
@@ -34,7 +34,7 @@ class PlotStyle:
     size: int = 11
 
     def begin(self, painter: QPainter) -> QFontMetricsF:
-        """Take up letters and colours."""
+        """Set font and colours of a painter."""
         painter.setRenderHints(QPainter.RenderHint.Antialiasing | QPainter.RenderHint.SmoothPixmapTransform)
         font = painter.font()
         font.setPixelSize(self.size)
@@ -43,7 +43,7 @@ class PlotStyle:
         return QFontMetricsF(font)
 
     def curve(self, number: int | None) -> QPen:
-        """The pen of a layer by its number, or of the truth (None)."""
+        """Return the pen of a layer by its number, or of the ground truth (None)."""
         pen = QPen(QColor(self.text if number is None else colour(number)))
         pen.setWidthF(self.size / 7)
         pen.setStyle(_DASHES[1] if number is None else _DASHES[number // len(CURVES) % len(_DASHES)])
@@ -55,7 +55,7 @@ FIGURE = PlotStyle("#ffffff", "#202020", "#9a9a9a", 20)
 
 @contextlib.contextmanager
 def painting(device: QPaintDevice) -> Iterator[QPainter]:
-    """Paint within a block; Qt ends the process where a painter is left open on what is gone."""
+    """Paint within a block; an open painter on a deleted device would end the process."""
     painter = QPainter(device)
     try:
         yield painter
@@ -64,7 +64,7 @@ def painting(device: QPaintDevice) -> Iterator[QPainter]:
 
 
 def colour(number: int) -> str:
-    """Of a layer's curve, by its number."""
+    """Return the colour of a layer's curve, by its number."""
     return CURVES[number % len(CURVES)]
 
 
@@ -76,7 +76,7 @@ def write(
     *,
     wrap: bool = False,
 ) -> None:
-    """Write one line, cut in its middle where it is too long; or as many as it takes."""
+    """Write one line, shortened in the middle if it is too long; or, with `wrap`, several lines."""
     option = QTextOption(align)
     option.setWrapMode(QTextOption.WrapMode.WordWrap if wrap else QTextOption.WrapMode.NoWrap)
     if not wrap:
@@ -86,8 +86,8 @@ def write(
 
 
 def to_image(pixels: np.ndarray) -> QImage:
-    """Pixels (height, width, 4) uint8, RGBA, for Qt."""
+    """Convert pixels, (height, width, 4) uint8 RGBA, for Qt."""
     height, width, _ = pixels.shape
     image = QImage(pixels.tobytes(), width, height, 4 * width, QImage.Format.Format_RGBA8888)
-    # Of its own: otherwise it would read memory that is Python's to free.
+    # A copy, because Python may free the memory of `pixels`.
     return image.copy()

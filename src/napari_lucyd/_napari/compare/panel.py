@@ -29,9 +29,9 @@ from napari_lucyd._napari.compare.worker import (
 )
 from napari_lucyd._napari.layers.drawing import LINE_LAYER, drawn_line, start_drawing
 from napari_lucyd._napari.layers.side_by_side import SideBySide, put_back
-from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_preview, is_psf, is_result, unwrapped
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_preview, is_psf, is_result
 from napari_lucyd._napari.widgets.layout import set_note
-from napari_lucyd._napari.widgets.panel import Panel, Subscriptions
+from napari_lucyd._napari.widgets.panel import Panel
 from napari_lucyd._napari.workers.events import explain
 from napari_lucyd._napari.workers.latest import LatestOnly
 
@@ -39,19 +39,19 @@ if TYPE_CHECKING:
     import napari.viewer
     from napari.layers import Layer
 
-NO_TRUTH = "Without a truth no number says how good an image is: choose one to get PSNR and SSIM."
-NO_LINE = "Draw a line on the image to see the intensities of all ticked layers along it."
+NO_TRUTH = "Choose a ground-truth layer to compute PSNR and SSIM."
+NO_LINE = "Draw a line on the image to plot the intensities of all ticked layers along it."
 NO_LAYERS = "Tick the layers to compare."
 MEASURING = "Measuring…"
-# Where a layer lies, what it holds and how it looks.
+# Events of a layer that change metrics, profile and projections, and those that change its look only.
 _RELEVANT = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 _LOOKS = ("contrast_limits", "colormap", "gamma")
-# A profile goes with a slider; the others can take longer.
+# The profile follows a slider; the others may take longer.
 QUICK_MS, SLOW_MS = 60, 250
 
 
 class CompareWidget(Panel):
-    """Compare image layers with each other, and with a truth if there is one.
+    """Compare image layers with each other, and with the ground truth if there is one.
 
     Parameters
     ----------
@@ -60,9 +60,9 @@ class CompareWidget(Panel):
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        super().__init__()
-        self.viewer = unwrapped(napari_viewer)
+        super().__init__(napari_viewer)
         self.form = CompareForm()
+        self.status = self.form.status
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.form)
@@ -98,7 +98,6 @@ class CompareWidget(Panel):
         self.metrics.failed.connect(partial(self._on_failed, self._on_metrics, form.metrics_note))
         self.profile.failed.connect(partial(self._on_failed, self._on_profile, form.profile_note))
         self.projections.failed.connect(partial(self._on_failed, self._on_projections, form.projections_note))
-        self.subscriptions = Subscriptions(self)
         events = viewer.layers.events
         self.subscriptions.add(self._on_layers, events.inserted, events.removed, events.reordered)
         self.subscriptions.add(self._on_inserted, events.inserted)
@@ -108,21 +107,16 @@ class CompareWidget(Panel):
         self.subscriptions.add(self._colour, viewer.events.theme)
         self.destroyed.connect(partial(put_back, self.grid))
 
-    # What is compared
+    # The choice of layers
 
     @property
     def truth(self) -> Image | None:
-        """The layer that the others are measured against, or None."""
+        """The ground truth, or None."""
         return self.form.truth.value
 
     def ticked(self) -> list[Image]:
-        """The layers to compare, the lowest first; the truth is not among them."""
+        """Return the layers to compare, the lowest first, without the ground truth."""
         return [layer for layer in self._images() if layer in self._numbers and layer is not self.truth]
-
-    def tick(self, layers: list[Image], truth: Image | None = None) -> None:
-        """Compare these layers, with this truth."""
-        self._touched = True
-        self._choose(layers, truth)
 
     def _choose(self, layers: list[Image], truth: Image | None) -> None:
         self._fill()
@@ -137,7 +131,7 @@ class CompareWidget(Panel):
         return [layer for layer in self.viewer.layers if isinstance(layer, Image) and not is_preview(layer)]
 
     def _choose_first(self) -> None:
-        """The last run and its image, where there is one; otherwise what is on display."""
+        """Choose the last run and its image, or, if there is no run, the visible layers."""
         images = self._images()
         results = [layer for layer in images if is_result(layer)]
         if results:
@@ -157,7 +151,7 @@ class CompareWidget(Panel):
         self._choose(chosen, self._likely_truth(chosen))
 
     def _likely_truth(self, layers: list[Image]) -> Image | None:
-        """The samples' way to name a truth."""
+        """Find the ground truth by the name that the samples give it."""
         names = {f"{layer.name} truth" for layer in layers}
         return next((layer for layer in self._images() if layer.name in names), None)
 
@@ -212,7 +206,7 @@ class CompareWidget(Panel):
         self.refresh()
 
     def _fill(self, event: Any = None) -> None:
-        """List the layers as they are."""
+        """Update the lists of layers."""
         images, truth = self._images(), self.truth
         self._filling = True
         self.form.truth.choices = [(layer.name, layer) for layer in images]
@@ -224,7 +218,7 @@ class CompareWidget(Panel):
             self.refresh()
 
     def refresh(self, *_: Any) -> None:
-        """Something that is compared, or where, may have changed."""
+        """Compute everything again that may have changed."""
         for part in (self.metrics, self.profile, self.projections):
             part.refresh()
         if self.grid.is_on and self._in_grid != self._together():
@@ -238,7 +232,7 @@ class CompareWidget(Panel):
         self.profile.refresh()
 
     def _take(self, layers: list[Image]) -> dict[Image, LayerSnapshot]:
-        """What can be taken of these layers at the current position; says of the others why not."""
+        """Take a snapshot of each layer at the current position; report those that fail."""
         known = known_axes(self._images())
         taken, problems = {}, []
         for layer in layers:
@@ -278,14 +272,14 @@ class CompareWidget(Panel):
         taken = self._take(self._together())
         return ProjectionsRequest(tuple(taken.values())) if taken else None
 
-    # What comes of it
+    # The results
 
     def numbers(self) -> dict[str, int]:
-        """The numbers of the ticked layers' colours, by name; the truth has none."""
+        """Return the numbers of the ticked layers' colours, by name; the ground truth has none."""
         return {layer.name: self._numbers[layer] for layer in self.ticked()}
 
     def _on_failed(self, show: Callable[[Any], None], line: QLabel, text: str) -> None:
-        # What was shown is of other choices.
+        # The earlier result belongs to other choices.
         show(None)
         set_note(line, text, problem=True)
 
@@ -293,7 +287,7 @@ class CompareWidget(Panel):
         self.shown_metrics = metrics
         self.form.show_metrics(metrics, self.numbers())
         if metrics is None:
-            # A truth that cannot be taken is told of above.
+            # A ground truth that cannot be used is reported above.
             text = "" if self.ticked() else NO_LAYERS
             set_note(self.form.metrics_note, NO_TRUTH if self.truth is None else text)
             return
@@ -310,38 +304,40 @@ class CompareWidget(Panel):
         if profile is not None:
             text = f"{profile.distance[-1]:.4g} {profile.unit} in the current slice."
             if any(curve.is_truth for curve in profile.curves):
-                text += " Dashed: the truth."
+                text += " Dashed: ground truth."
             beside = [f"“{curve.name}”" for curve in profile.curves if not np.isfinite(curve.values).any()]
             if beside:
-                text += f" It does not meet {', '.join(beside)}."
+                text += f" The line does not cross {', '.join(beside)}."
         set_note(self.form.profile_note, text)
 
     def _on_projections(self, views: list[LayerProjections] | None) -> None:
         self.shown_views = views or []
         self.form.projections.show_views(self.shown_views, self.numbers())
         axial = any(view.axial is not None for view in self.shown_views)
-        text = "Along Z, and below along Y; colours and limits are the layers’." if axial else ""
+        text = (
+            "Along Z, and below along Y, in the colours and contrast limits of the layers." if axial else ""
+        )
         if self.shown_views and not axial:
-            text = "Planes, as they are; colours and limits are the layers’."
+            text = "Planes, in the colours and contrast limits of the layers."
         set_note(self.form.projections_note, text or NO_LAYERS)
 
-    # What the buttons do
+    # The buttons
 
     @property
     def settled(self) -> bool:
-        """Whether all that is shown is of the present choices."""
+        """True when everything shown belongs to the present choices."""
         return all(part.settled for part in (self.metrics, self.profile, self.projections))
 
     def draw(self, *_: Any) -> None:
-        """Put the line tool into the user's hand."""
+        """Activate the line tool."""
         layers = self._together() or self._images()
         if not layers:
-            self._complain("Open an image first.")
+            self.complain("Open an image first.")
             return
         # The grid would hide the line.
         self.form.side_by_side.native.setChecked(False)
         start_drawing(self.viewer, layers[-1], LINE_LAYER)
-        self._tell("Draw a line on the image; it can be moved and drawn again.")
+        self.tell("Draw a line on the image. You can move it or draw another.")
 
     def _on_side_by_side(self, on: bool) -> None:
         self._in_grid = self._together() if on else []
@@ -355,19 +351,19 @@ class CompareWidget(Panel):
         self.form.side_by_side.native.setChecked(False)
 
     def comparison(self) -> Comparison:
-        """All that is shown."""
+        """Return everything that is shown."""
         canvas = None
         if self.grid.is_on:
             canvas = self.viewer.screenshot(canvas_only=True, flash=False)
         return Comparison(self.shown_metrics, self.shown_profile, self.shown_views, self.numbers(), canvas)
 
     def ask_and_export(self, *_: Any) -> None:
-        """Ask for a folder, and write the comparison into it."""
+        """Ask for a folder, and export the comparison into it."""
         if not self.settled:
-            self._complain("The comparison is not ready yet; wait until it is.")
+            self.complain("The comparison is not ready yet. Try again when it is.")
         elif not self.shown_views:
-            self._complain(f"There is nothing to export. {NO_LAYERS}")
-        elif folder := QFileDialog.getExistingDirectory(self, "Export the comparison into a folder"):
+            self.complain(f"There is nothing to export. {NO_LAYERS}")
+        elif folder := QFileDialog.getExistingDirectory(self, "Folder for the exported comparison"):
             self.export(Path(folder))
 
     def export(self, folder: Path) -> None:
@@ -378,19 +374,13 @@ class CompareWidget(Panel):
         worker.returned.connect(self._on_exported)
         worker.errored.connect(self._on_not_exported)
         worker.start()
-        self._tell("Exporting…")
+        self.tell("Exporting…")
 
     def _on_exported(self, paths: list[Path]) -> None:
-        self._tell(f"Saved {', '.join(path.name for path in paths)} in {paths[0].parent}.")
+        self.tell(f"Saved {', '.join(path.name for path in paths)} in {paths[0].parent}.")
 
     def _on_not_exported(self, error: Exception) -> None:
-        self._complain(f"Not exported: {explain(error)}")
-
-    def _tell(self, text: str) -> None:
-        set_note(self.form.status, text)
-
-    def _complain(self, text: str) -> None:
-        set_note(self.form.status, text, problem=True)
+        self.complain(f"Not exported: {explain(error)}")
 
     def _colour(self, event: Any = None) -> None:
         theme = get_theme(self.viewer.theme)

@@ -1,4 +1,4 @@
-"""The line profile as a plot, drawn with Qt: a few curves over a distance need no plotting library."""
+"""Plot of the line profile, drawn with Qt."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HEIGHT = 170
 
 
 def ticks(low: float, high: float, at_most: int = 6) -> list[float]:
-    """Round numbers between two others.
+    """Choose round numbers between two others.
 
     Examples
     --------
@@ -47,15 +47,15 @@ def draw(
     Parameters
     ----------
     painter, where
-        On what, and which part of it.
+        The painter, and the rectangle to draw in.
     profile
-        What to draw. Intensities have the left axis; factors, where there are both, the right one.
+        The curves. Intensities use the left axis; factors use the right one if there are both.
     numbers
-        Of the layers, for their colours.
+        Numbers of the layers, for their colours.
     ink
-        Letters and colours.
+        Font and colours.
     legend
-        Whether to write the layers' names above.
+        True to write the names of the layers above.
     """
     metrics = ink.begin(painter)
     line = metrics.height()
@@ -78,7 +78,7 @@ def draw(
             QPointF(plot.left(), y + line / 2), QPointF(plot.left() + 2 * ink.size, y + line / 2)
         )
         painter.setPen(QColor(ink.text))
-        label = curve.name + (" (truth)" if curve.is_truth else "")
+        label = curve.name + (" (ground truth)" if curve.is_truth else "")
         write(painter, QRectF(plot.left() + 3 * ink.size, y, plot.width(), line), label)
     painter.setPen(QPen(QColor(ink.line), 1))
     painter.drawRect(plot)
@@ -151,7 +151,7 @@ def _curves(
                 x = plot.left() + plot.width() * index / max(1, count - 1)
                 piece.append(QPointF(x, height(float(value))))
             elif len(piece):
-                # A gap where there are no voxels.
+                # A gap outside the layer.
                 painter.drawPolyline(piece)
                 piece = QPolygonF()
     painter.restore()
@@ -169,18 +169,18 @@ class ProfilePlot(QWidget):
         self._ink = FIGURE
 
     def use(self, ink: PlotStyle) -> None:
-        """Draw with this from now on."""
+        """Set the style."""
         self._ink = ink
         self.update()
 
     def show_profile(self, profile: Profile | None, numbers: Mapping[str, int]) -> None:
-        """Show this from now on."""
+        """Show a profile."""
         self.profile, self.numbers = profile, numbers
         self.setVisible(profile is not None)
         self.update()
 
     def paintEvent(self, event: object) -> None:
-        """Draw."""
+        """Draw the profile."""
         if self.profile is not None:
             with painting(self) as painter:
                 draw(painter, QRectF(self.rect()), self.profile, self.numbers, self._ink, legend=False)

@@ -1,4 +1,4 @@
-"""Projections of several layers beside each other, drawn with Qt."""
+"""Projections of several layers side by side, drawn with Qt."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from qtpy.QtWidgets import QWidget
 from napari_lucyd._napari.compare.painting import FIGURE, PlotStyle, painting, to_image, write
 from napari_lucyd._napari.compare.worker import LayerProjections, Picture
 
-# So that a picture in the panel shows something.
+# The narrowest useful picture in the panel.
 _NARROWEST = 88
 _GAP = 8
-# Lines that the name takes with what is below it.
+# Lines of text that the name and its underline take.
 _NAME = 1.5
 
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Where the cells lie: their number a row, their width, and the height of the two pictures of all."""
+    """Layout of the cells: number in a row, width, and heights of the two pictures."""
 
     columns: int
     width: float
@@ -31,11 +31,11 @@ class Arrangement:
 
     @property
     def cell(self) -> float:
-        """Height of a cell: its name, the pictures, and what keeps them apart."""
+        """Height of a cell: name, pictures and gaps."""
         return _NAME * self.line + self.lateral + (self.axial + _GAP / 2 if self.axial else 0) + _GAP
 
     def height(self, count: int) -> int:
-        """Of the whole."""
+        """Return the height of all cells."""
         return int(-(-count // self.columns) * self.cell)
 
 
@@ -45,11 +45,11 @@ def arrange(views: Sequence[LayerProjections], width: float, narrowest: float, l
     Parameters
     ----------
     views
-        What to show, at least one.
+        The projections, at least one.
     width
-        That there is.
+        The available width.
     narrowest
-        No cell is to be narrower, where there is a choice.
+        Smallest width of a cell, if possible.
     line
         Height of a line of text.
     """
@@ -60,12 +60,12 @@ def arrange(views: Sequence[LayerProjections], width: float, narrowest: float, l
     sizes = [(_size(view.lateral, view, cell), _size(view.axial, view, cell)) for view in views]
     lateral = max((size.height() for size, _ in sizes), default=0.0)
     axial = max((size.height() for _, size in sizes), default=0.0)
-    # With nothing to show there are words.
+    # Without pictures there is a text.
     return Arrangement(columns, cell, lateral or 3 * line, axial, line)
 
 
 def _size(picture: Picture | None, view: LayerProjections, cell: float) -> QSizeF:
-    """Both pictures of a view have one scale: lengths in them can be compared."""
+    """Return the size of a picture; both pictures of a view have the same scale."""
     if picture is None or view.lateral is None:
         return QSizeF(0, 0)
     pictures = [one for one in (view.lateral, view.axial) if one is not None]
@@ -81,7 +81,7 @@ def draw(
     ink: PlotStyle,
     narrowest: float,
 ) -> None:
-    """Draw views: each its name and curve's colour, the projection along Z, and below the one along Y."""
+    """Draw each view: its name in the colour of its curve, the projections along Z and, below, along Y."""
     line = ink.begin(painter).height()
     grid = arrange(views, where.width(), narrowest, line)
     for index, view in enumerate(views):
@@ -108,7 +108,7 @@ def draw(
 def _paint(painter: QPainter, box: QRectF, picture: Picture) -> None:
     image = to_image(picture.pixels)
     if box.width() < image.width():
-        # A painter alone takes every so many pixels, and small objects come and go.
+        # A painter would skip pixels, so that small objects vanish.
         image = image.scaled(
             max(1, round(box.width())),
             max(1, round(box.height())),
@@ -119,7 +119,7 @@ def _paint(painter: QPainter, box: QRectF, picture: Picture) -> None:
 
 
 class ProjectionsView(QWidget):
-    """Shows projections, as high as its width asks for."""
+    """Shows projections; its height follows from its width."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -127,16 +127,16 @@ class ProjectionsView(QWidget):
         self.views: Sequence[LayerProjections] = ()
         self._numbers: Mapping[str, int] = {}
         self._ink = FIGURE
-        # Drawn once: scaling down is too slow for every scroll.
+        # Drawn once, because scaling is too slow for every scroll.
         self._drawn: QPixmap | None = None
 
     def use(self, ink: PlotStyle) -> None:
-        """Draw with this from now on."""
+        """Set the style."""
         self._ink, self._drawn = ink, None
         self.update()
 
     def show_views(self, views: Sequence[LayerProjections], numbers: Mapping[str, int]) -> None:
-        """Show these from now on."""
+        """Show projections."""
         self.views, self._numbers = views, numbers
         self.setVisible(bool(views))
         self._fit()
@@ -150,11 +150,11 @@ class ProjectionsView(QWidget):
             self.setFixedHeight(grid.height(len(self.views)))
 
     def resizeEvent(self, event: object) -> None:
-        """Another width asks for another height."""
+        """Adapt the height to the width."""
         self._fit()
 
     def paintEvent(self, event: object) -> None:
-        """Draw."""
+        """Draw the projections."""
         if not self.views:
             return
         if self._drawn is None:

@@ -1,4 +1,4 @@
-"""What a comparison takes from a layer, and from the line that was drawn, on the window's thread."""
+"""Snapshots of layers and of the drawn line, taken on the window's thread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from napari.viewer import Viewer
 
-# Results that are no images: how close they are to a truth is no question.
+# Results that cannot be compared with a ground truth.
 _FACTOR = "update_term"
 _NO_IMAGES = ("correction_mask", _FACTOR)
 _LEVELS = 256
@@ -24,25 +24,25 @@ _LEVELS = 256
 
 @dataclass(frozen=True, eq=False)
 class LayerSnapshot:
-    """One layer as it was when it was asked for.
+    """One layer at the time of the request.
 
     Parameters
     ----------
     source
-        The layer; nothing of it is copied.
+        The layer; its data are not copied.
     axes
-        What each of its axes is.
+        Its axes.
     lead
         The current position along axes other than Z, Y and X.
     place
-        Where its first voxel and the steps from there lie in the world: of two with equal places, voxels
-        with one index are at one point.
+        World coordinates of its first voxel and of one step along each axis. In layers with equal places,
+        voxels with the same index are at the same point.
     quantity
-        Of a result: output, correction_mask, update_term, intermediate. Otherwise empty.
+        Kind of a result: output, correction_mask, update_term, intermediate. Empty for other layers.
     lut
         (256, 4) uint8: colours from the lower to the upper contrast limit.
     version
-        Goes up when the layer is given other data.
+        A number that increases when the layer gets other data.
     """
 
     source: SourceLayer
@@ -55,33 +55,33 @@ class LayerSnapshot:
 
     @property
     def name(self) -> str:
-        """Of the layer."""
+        """Name of the layer."""
         return self.source.name
 
     @property
     def is_image(self) -> bool:
-        """Whether it is something that a truth can be compared with."""
+        """True for an image that can be compared with a ground truth."""
         return self.quantity not in _NO_IMAGES
 
     @property
     def is_factor(self) -> bool:
-        """Whether its values are factors about 1, not intensities."""
+        """True if the values are factors around 1, not intensities."""
         return self.quantity == _FACTOR
 
     @property
     def values_key(self) -> Any:
-        """Of two with one key, the values are the same."""
+        """Value that identifies the voxels."""
         return id(self.source.data), self.version, self.axes, self.lead, self.name
 
     @property
     def look_key(self) -> Any:
-        """Of two with one key, pictures are the same."""
+        """Value that identifies the pictures."""
         limits = tuple(self.source.display["contrast_limits"])
         return self.values_key, limits, self.source.steps, self.lut.tobytes()
 
     @property
     def position(self) -> str:
-        """The volume that is compared, in words; empty where there is one alone."""
+        """Name of the compared volume; empty if the layer has only one."""
         leading = (name for name in self.axes if name not in "ZYX")
         return ", ".join(f"{name} {index}" for name, index in zip(leading, self.lead, strict=True))
 
@@ -93,11 +93,11 @@ class Line:
     Parameters
     ----------
     unit
-        Of lengths, as one writes it.
+        Symbol of the unit of length.
     axes, start, stop
-        The names of the spatial axes, and the ends along them in the world, in that unit.
+        Names of the spatial axes, and the world coordinates of both ends along them, in this unit.
     ends
-        For each layer the two ends in its voxels, (2, ndim).
+        For each layer both ends in its voxels, (2, ndim).
     """
 
     unit: str
@@ -108,17 +108,17 @@ class Line:
 
     @property
     def length(self) -> float:
-        """Distance of the ends."""
+        """Distance between the ends."""
         return float(np.linalg.norm(np.subtract(self.stop, self.start)))
 
     @property
     def key(self) -> Any:
-        """To be compared."""
+        """Value that identifies the line."""
         return self.unit, self.axes, self.start, self.stop, tuple(ends.tobytes() for ends in self.ends)
 
 
 def known_axes(layers: Sequence[Image]) -> dict[tuple[int, ...], str]:
-    """Axes that results say, by the shape: what a person has corrected for a run holds for its image too."""
+    """Return the axes of results by their shape; corrections made for a run then apply to its image too."""
     known = {}
     for layer in layers:
         axes = layer.metadata[METADATA_KEY].get("axes") if is_result(layer) else None
@@ -135,9 +135,9 @@ def pick(
     Parameters
     ----------
     layer
-        Of images.
+        An image layer.
     viewer
-        Says the position.
+        Its sliders give the position.
     known
         See `known_axes`.
     version
@@ -146,18 +146,18 @@ def pick(
     Raises
     ------
     ValueError
-        If it is RGB, or has nothing at the current position.
+        If it is RGB, or the current position is outside.
     """
     if layer.rgb:
         raise ValueError(
-            f"“{layer.name}” is a colour (RGB) image; one intensity a voxel is needed. Right-click the "
-            "layer, choose “Split RGB”, and pick the channels."
+            f"“{layer.name}” is a colour (RGB) image. Right-click the layer, choose “Split RGB”, and tick "
+            "the channels."
         )
     source = SourceLayer.from_layer(layer)
     axes = known.get(source.shape) or source.likely_axes()
     if len(axes) != len(source.shape):
         raise ValueError(
-            f"“{layer.name}” has {len(source.shape)} axes; at most T, C, Z, Y and X can be told."
+            f"“{layer.name}” has {len(source.shape)} axes; at most T, C, Z, Y and X are supported."
         )
     point = np.asarray(viewer.dims.point, float)[-layer.ndim :]
     (here,) = to_data(layer, [point], viewer)
@@ -167,7 +167,7 @@ def pick(
             continue
         if not 0 <= index < size:
             raise ValueError(
-                f"“{layer.name}” has nothing at the current position: {name} ends at {size - 1}."
+                f"“{layer.name}” does not reach the current position: its last {name} is {size - 1}."
             )
         lead.append(int(index))
     colours = np.asarray(layer.colormap.map(np.linspace(0, 1, _LEVELS) ** layer.gamma))
@@ -184,17 +184,16 @@ def pick(
 
 
 def line_through(ends: np.ndarray, layers: Sequence[Image], axes: Sequence[str], viewer: Viewer) -> Line:
-    """A line in the world, as it passes through layers.
+    """Find the ends of a line in each layer.
 
     Parameters
     ----------
     ends
-        (2, ndim) in the world, see `view.drawn_line`.
+        (2, ndim) in the world, see `drawn_line`.
     layers, axes
-        What it passes, and the names of their axes; the first has its unit.
+        The layers and their axes; the unit of the first is that of the line.
     viewer
-        Says which axes are on display: along the others, napari shows the nearest voxel, and so does the
-        profile.
+        Its displayed axes: along the others, napari shows the nearest voxel, and so does the profile.
     """
     first = layers[0]
     factors = [factor(unit, first.units[-1]) for unit in first.units]

@@ -1,4 +1,4 @@
-"""A comparison's work, for worker threads: metrics, profile, projections. Nothing here touches the window."""
+"""Computation of metrics, profile and projections, for worker threads; nothing here touches the window."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
     from napari_lucyd.evaluation.comparison import Scores
     from napari_lucyd.evaluation.projections import Projections
 
-# Of both images, in float64, and what the windowed SSIM keeps of them at its peak.
+# Both images in float64, and the largest arrays of the windowed SSIM.
 _BYTES_A_VOXEL = 136
-# More of a picture are seen neither in the panel nor in a column of the figure, and take time to draw.
+# More pixels are visible neither in the panel nor in the figure, and take time to draw.
 _PIXELS = 640
 _UNSEEN = 127
 
 
 @dataclass(frozen=True, eq=False)
 class MetricsRequest:
-    """Images to compare with a truth."""
+    """Images to compare with the ground truth."""
 
     truth: LayerSnapshot
     images: tuple[LayerSnapshot, ...]
 
     @property
     def key(self) -> Any:
-        """To be compared."""
+        """Value that identifies the metrics."""
         return [(one.values_key, one.place) for one in (self.truth, *self.images)]
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of one layer."""
+    """Metrics of one layer."""
 
     name: str
     scores: Scores
@@ -48,7 +48,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Metrics:
-    """A table, of one position."""
+    """Table of metrics at one position."""
 
     truth: str
     position: str
@@ -57,7 +57,7 @@ class Metrics:
 
 @dataclass(frozen=True, eq=False)
 class ProfileRequest:
-    """Layers to sample along a line; `truth` says whether the first of them is the truth."""
+    """Layers to sample along a line; `truth` is True if the first is the ground truth."""
 
     line: Line
     images: tuple[LayerSnapshot, ...]
@@ -65,13 +65,13 @@ class ProfileRequest:
 
     @property
     def key(self) -> Any:
-        """To be compared."""
+        """Value that identifies the profile."""
         return self.truth, self.line.key, [one.values_key for one in self.images]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Values of one layer along a line; NaN where it has none."""
+    """Values of one layer along a line; NaN outside the layer."""
 
     name: str
     values: np.ndarray
@@ -81,7 +81,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Profile:
-    """Curves over the distance from the line's start, in `unit`; `points` has the places, (n, axes)."""
+    """Curves over the distance from the line's start in `unit`; `points` are the positions, (n, axes)."""
 
     unit: str
     axes: str
@@ -98,13 +98,13 @@ class ProjectionsRequest:
 
     @property
     def key(self) -> Any:
-        """To be compared."""
+        """Value that identifies the projections."""
         return [one.look_key for one in self.images]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Pixels (height, width, 4) uint8, and the size that they have in the world."""
+    """Pixels, (height, width, 4) uint8, and their size in the world."""
 
     pixels: np.ndarray
     height: float
@@ -113,7 +113,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class LayerProjections:
-    """The projections of one layer, in its colours; or why there are none."""
+    """Projections of one layer in its colours, or the reason why there are none."""
 
     name: str
     lateral: Picture | None = None
@@ -122,7 +122,7 @@ class LayerProjections:
 
 
 def measure(request: MetricsRequest, should_stop: Callable[[], bool]) -> Metrics:
-    """Compare images with their truth."""
+    """Compute the metrics of images against the ground truth."""
     with garbage_collection.held():
         torch_loading.load()
         truth: np.ndarray | None = None
@@ -150,10 +150,10 @@ def _row(
         return Row(image.name, Scores(remarks=(remark,)))
     try:
         scores = score(_read(image), truth, should_stop)
-    except Exception as error:  # told of in the table, whatever it is; the others go on
+    except Exception as error:  # reported in the table, whatever it is; the others continue
         return Row(image.name, Scores(remarks=(explain(error),)))
     if image.place != of.place:
-        elsewhere = "it lies elsewhere than the truth: voxels are compared by their index"
+        elsewhere = "its position differs from that of the ground truth; voxels are compared by index"
         scores = Scores(scores.psnr, scores.ssim_global, scores.ssim_windowed, (*scores.remarks, elsewhere))
     return Row(image.name, scores)
 
@@ -163,15 +163,15 @@ def _why_not(image: LayerSnapshot, truth: LayerSnapshot) -> str:
 
     if not image.is_image:
         what = image.quantity.replace("_", " ")
-        return f"{'an' if what[0] in 'aeiou' else 'a'} {what} is no image of the truth"
+        return f"{'an' if what[0] in 'aeiou' else 'a'} {what} cannot be compared with a ground truth"
     shapes = _volume_shape(image), _volume_shape(truth)
     if shapes[0] != shapes[1]:
         own, wanted = (" × ".join(f"{name} {size}" for name, size in shape) for shape in shapes)
-        return f"its shape is {own} and the truth’s {wanted}: they have to agree"
+        return f"its shape is {own}, and that of the ground truth is {wanted}; they must be equal"
     size = _BYTES_A_VOXEL * int(np.prod([size for _, size in shapes[0]], dtype=object))
     free = free_memory(cpu())
     if size > free:
-        return f"its metrics take {bytes_text(size)} of memory, and {bytes_text(free)} are free"
+        return f"its metrics need {bytes_text(size)} of memory, and only {bytes_text(free)} are free"
     return ""
 
 
@@ -188,7 +188,7 @@ def _read(image: LayerSnapshot) -> np.ndarray:
 def trace(request: ProfileRequest, should_stop: Callable[[], bool]) -> Profile:
     """Sample layers along a line."""
     with garbage_collection.held():
-        # Beside the sampling stands what needs torch; the first import of it must not stop the window.
+        # A neighbour of `sample_line` imports torch; the first import must not stop the window.
         torch_loading.load()
         from napari_lucyd.evaluation.line_profile import points_along, sample_line
 
@@ -211,7 +211,7 @@ def trace(request: ProfileRequest, should_stop: Callable[[], bool]) -> Profile:
 
 @dataclass
 class Projector:
-    """Projects layers, and remembers what came of it: for other contrast limits nothing is read again."""
+    """Projects layers and keeps the projections: other contrast limits read nothing again."""
 
     _known: OrderedDict[Any, tuple[LayerSnapshot, Projections]] = field(default_factory=OrderedDict)
 
@@ -236,11 +236,11 @@ class Projector:
         if key not in self._known:
             try:
                 found = project_maximum(image.source.data, image.axes, image.lead, should_stop)
-            except Exception as error:  # told of in its place; the others go on
+            except Exception as error:  # reported in its place; the others continue
                 return LayerProjections(image.name, problem=explain(error))
             if found is None:
                 return LayerProjections(image.name)
-            # The layer is kept with it: a new array must not come to have the number of one that is gone.
+            # The layer is kept too, so that no new array can get the id of a deleted one.
             self._known[key] = image, found
         lateral, axial = self._known[key][1]
         steps = dict(zip(image.axes, image.source.steps, strict=True))

@@ -1,4 +1,4 @@
-"""Layers ▸ Filter ▸ Deconvolve (LUCYD): the default run on the active layer, without the panel."""
+"""Menu command Layers ▸ Filter ▸ Deconvolve (LUCYD): the default run on the active layer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from napari.layers import Image
 from napari.utils.notifications import show_error, show_info, show_warning
 
 from napari_lucyd._napari.deconvolve.parameters import Parameters, default_model
-from napari_lucyd._napari.deconvolve.session import Session
+from napari_lucyd._napari.deconvolve.session import DeconvolveSession
 from napari_lucyd._napari.deconvolve.task import Failed, Finished, ImageTask
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.viewer import unwrapped
@@ -17,12 +17,12 @@ from napari_lucyd.text import duration_text
 if TYPE_CHECKING:
     import napari.viewer
 
-# A session has to outlive the command that began it.
-_sessions: set[Session] = set()
+# A session must outlive the command that started it.
+_sessions: set[DeconvolveSession] = set()
 
 
 def deconvolve_active(viewer: napari.viewer.Viewer) -> None:
-    """Deconvolve the active image layer with the default model and default choices.
+    """Deconvolve the active image layer with the default model and settings.
 
     Parameters
     ----------
@@ -32,18 +32,18 @@ def deconvolve_active(viewer: napari.viewer.Viewer) -> None:
     viewer = unwrapped(viewer)
     layer = viewer.layers.selection.active
     if not isinstance(layer, Image):
-        show_warning("Deconvolve (LUCYD): make an image layer the active one first.")
+        show_warning("Deconvolve (LUCYD): select an image layer first.")
         return
     if any(session.is_running and session.viewer is viewer for session in _sessions):
-        show_warning("Deconvolve (LUCYD): a run is on already.")
+        show_warning("Deconvolve (LUCYD): a run is already in progress.")
         return
     try:
         source = SourceLayer.from_layer(layer)
     except ValueError as error:
         show_error(str(error))
         return
-    # The window's child: a run that is on when napari is closed goes with it.
-    session = Session(viewer, viewer.window._qt_window, activity=True)
+    # A child of the window: a run in progress ends when napari is closed.
+    session = DeconvolveSession(viewer, viewer.window._qt_window, activity=True)
     _sessions.add(session)
     session.destroyed.connect(lambda *_: _sessions.discard(session))
     session.failed.connect(_on_failed)
@@ -68,6 +68,6 @@ def _on_finished(event: Finished) -> None:
     )
 
 
-def _on_ended(session: Session) -> None:
+def _on_ended(session: DeconvolveSession) -> None:
     _sessions.discard(session)
     session.deleteLater()

@@ -1,4 +1,4 @@
-"""What the Deconvolve panel lets a person choose, and what the engine is told."""
+"""Choices of the Deconvolve panel, and their translation to arguments of the core."""
 
 from __future__ import annotations
 
@@ -16,112 +16,112 @@ IN_MEMORY, IN_FOLDER = "memory", "folder"
 WHOLE, SCREEN, RECTANGLE = "whole", "screen", "rectangle"
 NUMBERS = ("num_iter", "total_variation", "background", "tolerance", "balance")
 STEPS = ("subtract_background", "prefilter")
-"""What may be done before any method."""
+"""Steps before any method."""
 LUCYD = "lucyd"
 _SHIPPED = {network_type(card) for card in list_models()}
 METHODS = [
     *((title, name) for name, title in NETWORK_TITLES.items() if name in _SHIPPED),
     *((kind.title, name) for name, kind in CLASSICAL_METHODS.items()),
 ]
-"""What can be chosen as method: (label, name); a network without a shipped model comes with a file of one."""
+"""Methods as (label, name); a network without a shipped model is added with its model file."""
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """The panel's choices: defaults, labels, tool-tips, and their translation to the engine's arguments."""
+    """The choices, each with default, label and tooltip."""
 
     method: str = choice(
         LUCYD,
         "Method",
-        "LUCYD, RLN and CARE are trained networks and need no PSF; only LUCYD shows what it added and what "
-        "it multiplied. Richardson-Lucy and Wiener are the classical methods, for an image whose PSF is "
-        "known.",
+        "LUCYD, RLN and CARE are trained networks and need no PSF. Only LUCYD shows what it added and what "
+        "it multiplied. Richardson-Lucy and Wiener are classical methods and need the PSF.",
     )
     model: str = choice(
         DEFAULT_MODEL,
         "Model",
-        "The network that restores the image: one that is shipped, or a file: .safetensors as this "
-        "software saves them, or .pth as LUCYD's authors publish them.",
+        "The trained network: a shipped model, or a file. The file is a .safetensors file of this software "
+        "or a .pth file of LUCYD's authors.",
     )
     axes: str | None = choice(
         None,
         "Axes",
-        "What each axis of the image was taken for: T time, C channel, Z, Y, X. Correct it here if it "
-        "is wrong; time points and channels are restored one volume after another.",
+        "The axes of the image: T time, C channel, Z, Y, X. Correct them here if they are wrong. Time points "
+        "and channels are processed one volume after another.",
     )
     normalization: str = choice(
         "model",
         "Scaling",
-        "Which intensities the network sees as 0 and 1. The numbers are taken once over the whole image, "
-        "and the output is returned in the units of the input.",
+        "The intensities that the network sees as 0 and 1. They are measured once over the whole image. The "
+        "output has the units of the input.",
     )
     separate: str = choice(
         "C",
         "Statistics",
-        "Channels each by themselves and time points together keeps a series from flickering.",
+        "The part of the image that shares one scaling. “Per channel” scales all time points alike, so that "
+        "a time series does not flicker.",
     )
     isotropic: bool | None = choice(
         None,
         "Isotropic",
-        "The networks are trained on isotropic voxels. Where the Z step differs from Y and X by more than "
-        "a quarter, the stack is resampled along Z for the network, and the result is resampled back.",
+        "The networks are trained on isotropic voxels. “Automatic” resamples the stack along Z if the Z step "
+        "differs from the pixel size by more than a quarter. The result is resampled back.",
     )
     region: str = choice(
         WHOLE,
         "Region",
-        "Restore the whole image, what is on screen, or a drawn rectangle. A part comes out exactly as it "
-        "would in a run over the whole.",
+        "The part of the image to process. The result is exactly the same as in a run over the whole image.",
     )
     z_range: tuple[int, int] | None = choice(
-        None, "Z range", "First and last plane of the region, both included."
+        None, "Z range", "First and last plane of the region; both are included."
     )
     device: str = choice(
-        "auto", "Device", "Where the network runs. Automatic takes the fastest device that works."
+        "auto",
+        "Device",
+        "The processor or GPU that computes. “Automatic” chooses the fastest one that works.",
     )
     outputs: tuple[str, ...] = choice(
         ("output", "correction_mask", "update_term"),
         "Layers",
-        "Output: the restored image. Correction mask: what was added to the image or taken from it. "
-        "Update term: the factor by which the corrected image was multiplied (1: left as it is). "
+        "Output: the restored image. Correction mask: the intensity that was added (positive) or removed "
+        "(negative). Update term: the factor that the corrected image was multiplied by; 1 changes nothing. "
         "Intermediate: the image plus its correction mask.",
     )
     tile_shape: tuple[int, ...] | None = choice(
         None,
         "Tile",
-        "Voxels kept from each block that the network sees, for example 64, 128, 128. Automatic takes what "
-        "fits into the free memory. It does not change the result.",
+        "Size of the blocks that the image is processed in, Z, Y, X in voxels, for example 64, 128, 128. "
+        "Empty: as large as the free memory allows. The size does not change the result.",
     )
     halo: int | None = choice(
         None,
         "Halo",
-        "Margin of voxels around each tile. 24 is the network's whole reach and leaves no seams; less is "
-        "faster and no longer exact.",
+        "Margin in voxels around each tile. With the network's whole reach (24 for LUCYD) there are no "
+        "seams. A smaller margin is faster and leaves small errors at the seams.",
     )
     subtract_background: str | float | None = choice(
         None,
-        "Subtract bg",
-        "Before the method, subtract a smooth background, as a rolling ball does: what is bright and "
-        "narrower than this many pixels stays. “auto” is a quarter of the image's side, at least 64. Empty: "
-        "off.",
+        "Background size",
+        "Subtracts a smooth background before the method, as a rolling ball does. Structures narrower than "
+        "this number of pixels stay. “auto”: a quarter of the image's side, at least 64. Empty: off.",
     )
     prefilter: str | float | None = choice(
         None,
         "Prefilter",
-        "Before the method, smooth by a Gaussian of this standard deviation in pixels. “auto” takes it from "
-        "the image's noise, and does nothing where that is low. Empty: off.",
+        "Smooths the image by a Gaussian before the method; the number is its standard deviation in pixels. "
+        "“auto”: chosen from the noise of the image, and off where the noise is low. Empty: off.",
     )
     flips: bool = choice(
         False,
         "Mean over flips",
-        "Average the output over all mirror images (test-time augmentation): less noise for 8 times the "
-        "time, for planes 4. Only the output is shown then.",
+        "Processes all mirror images and averages the outputs (test-time augmentation). This lowers the "
+        "noise and takes 8 times as long, 4 times for a single plane. Only the output is returned.",
     )
     folder: Path | None = choice(  # noqa: RUF009 (what is in it is frozen)
         None,
         "Keep in",
-        "Memory: layers to look at and save; those that it cannot hold are kept in temporary files. "
-        "OME-Zarr: files in a folder of yours, written and shown part by part; a run that was stopped goes "
-        "on from there.",
+        "Memory: layers that you can save later; results that are too large for the memory go to temporary "
+        "files. OME-Zarr files: written block by block into a folder that you choose; a run that was stopped "
+        "can be resumed.",
     )
     psf: Any = choice(  # noqa: RUF009 (what is in it is frozen)
         None,
@@ -131,55 +131,57 @@ class Parameters:
     num_iter: int = choice(
         10,
         "Iterations",
-        "More sharpen, and amplify noise: 10 to 30 for noisy images, 100 and more for clean ones.",
+        "More iterations give a sharper and noisier image: 10 to 30 for noisy images, 100 and more for clean "
+        "ones.",
     )
     total_variation: float = choice(
         RichardsonLucy.total_variation,
         "Total variation",
-        "Against noise: weight of the total variation, 0 to 0.2; 0.002 is usual.",
+        "Suppresses noise: weight of the total variation, 0 to 0.2; 0.002 is usual.",
     )
     background: float = choice(
         0.0,
         "Background",
-        "Constant in units of the image, such as a camera's offset; it is not part of the result.",
+        "Constant that is subtracted, in units of the image, for example the camera's offset.",
     )
     tolerance: float | None = choice(
         RichardsonLucy.tolerance,
         "Early stop",
-        "Stop when an iteration changes the result by less than this share, for example 0.001. Empty: do all "
-        "iterations.",
+        "Stops when an iteration changes the result by less than this fraction, for example 0.001. Empty: "
+        "does all iterations.",
     )
     balance: float = choice(
-        Wiener.balance, "Balance", "More gives smoother results, less gives sharper and noisier ones."
+        Wiener.balance,
+        "Balance",
+        "A larger number gives a smoother image, a smaller one a sharper and noisier image.",
     )
 
     @property
     def classical(self) -> bool:
-        """Whether the method is one that is told the PSF."""
+        """True for a method that needs the PSF."""
         return self.method in CLASSICAL_METHODS
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The parts that the method is asked for; a classical one and a mean over flips have one."""
+        """Outputs of the run; a classical method and a mean over flips have one."""
         return ("output",) if self.classical or self.flips else self.outputs
 
     @property
     def numbers(self) -> dict[str, float | None]:
-        """What there is to say to classical methods, by argument."""
+        """Numbers of classical methods, by argument."""
         return {name: getattr(self, name) for name in NUMBERS}
 
     def options(
         self, voxel_size: Sequence[float] | None, axes: str | None, region: tuple[slice, ...] | None
     ) -> dict[str, Any]:
-        """Keyword arguments of `napari_lucyd.deconvolution.plan` for one image.
+        """Return keyword arguments of `napari_lucyd.deconvolution.plan` for one image.
 
         Parameters
         ----------
         voxel_size
             Step along the spatial axes, (Z, Y, X) or (Y, X), or None.
         axes
-            What the image's axes are, where that is known from the image itself; the user's choice,
-            `self.axes`, comes first.
+            The axes that the image itself states, or None. The user's choice, `self.axes`, comes first.
         region
             Slices over the spatial axes, or None for the whole.
         """
@@ -205,12 +207,12 @@ class Parameters:
         }
 
     def with_axes(self, axes: str | None) -> Parameters:
-        """The same choices for an image whose axes are these."""
+        """Return the same choices for an image with other axes."""
         return replace(self, axes=axes)
 
 
 def numbers_of(method: str) -> list[str]:
-    """Those of the `NUMBERS` that a method has; a network has none.
+    """List the `NUMBERS` that a method has; a network has none.
 
     Examples
     --------
@@ -222,7 +224,7 @@ def numbers_of(method: str) -> list[str]:
 
 
 def default_model(ndim: int) -> str:
-    """Name of the shipped model for an image with so many axes: the 2D one for a single plane."""
+    """Return the name of the shipped model for an image with this number of axes: 2D for a single plane."""
     dimension = 2 if ndim == 2 else 3
     fitting = [card["name"] for card in list_models() if card["network"]["dimension"] == dimension]
     return DEFAULT_MODEL if DEFAULT_MODEL in fitting or not fitting else str(fitting[0])

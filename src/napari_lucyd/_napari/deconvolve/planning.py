@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from napari_lucyd._napari.deconvolve.parameters import NUMBERS, STEPS, Parameters
 from napari_lucyd._napari.deconvolve.task import Estimate, ImageTask
-from napari_lucyd._napari.deconvolve.zarr_plan import check_room, plan_store
+from napari_lucyd._napari.deconvolve.zarr_plan import check_room, disk_line, plan_store
 from napari_lucyd._napari.psf.origins import Psf, check_steps
 from napari_lucyd._napari.widgets.fields import in_labels
 from napari_lucyd._napari.workers import garbage_collection, torch_loading
 from napari_lucyd._napari.workers.events import explain
 from napari_lucyd.deconvolution import scratch
-from napari_lucyd.text import bytes_text
+from napari_lucyd.text import bytes_text, duration_text
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Job
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 def choose_method(task: ImageTask, should_stop: Callable[[], bool] | None = None) -> tuple[Any, Psf | None]:
-    """What `plan` is given for one image: a model, or a classical method; and the PSF of that.
+    """Load the model of one image, or make the classical method and its PSF.
 
     Raises
     ------
     OSError, TypeError, ValueError
-        If it cannot be had; the message says why.
+        If that fails; the message says why.
     Cancelled
-        If ``should_stop`` says so while the PSF is computed.
+        If ``should_stop`` returns True while the PSF is computed.
     """
     from napari_lucyd.deconvolution import make_method
 
@@ -47,7 +47,7 @@ def choose_method(task: ImageTask, should_stop: Callable[[], bool] | None = None
 
 
 def make_options(task: ImageTask, method: Any) -> dict[str, Any]:
-    """Keyword arguments of `napari_lucyd.deconvolution.plan` for one image.
+    """Make the keyword arguments of `napari_lucyd.deconvolution.plan` for one image.
 
     Raises
     ------
@@ -59,12 +59,12 @@ def make_options(task: ImageTask, method: Any) -> dict[str, Any]:
     source, parameters = task.source, task.parameters
     axes = parameters.axes or source.axes
     if axes is None:
-        # A first look tells what the engine takes the axes for; it reads no voxel.
+        # A first plan guesses the axes; it reads no voxel.
         axes = plan(source.data, method, device="cpu", axes=None).axes
     region = spatial_region(task.view, axes, parameters.z_range, source.shape)
     options = parameters.options(source.voxel_size(axes), axes, region)
     if not parameters.classical:
-        # A layer that the model has nothing for is not made; with none left, the engine says what there is.
+        # Outputs that the model does not have are left out. If none is left, the core says which there are.
         parts = [name for name in parameters.parts if name in method.network.parts]
         options["outputs"] = parts or parameters.parts
     return options
@@ -78,7 +78,7 @@ def make_job(
     Returns
     -------
     job, region
-        The plan, and the region it covers, over the spatial axes; None for the whole.
+        The plan, and its region over the spatial axes; None for the whole image.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def make_job(
     results = f"The results ({bytes_text(size)})"
     if scratch.belongs_on_disk(size):
         job = plan(task.source.data, method, **options, allocate=scratch.on_disk(should_stop))
-        job.warnings.append(f"{results} are kept on disk while their layers are there. {scratch.ADVICE}")
+        job.warnings.append(f"{results} are kept in temporary files. {scratch.ADVICE}")
     elif scratch.fills_memory(size):
         job.warnings.append(f"{results} would fill the memory. {scratch.ADVICE}")
     return job, options["region"]
@@ -118,9 +118,9 @@ def make_store(task: ImageTask, method: Any) -> tuple[StoreJob, tuple[slice, ...
 
 
 def estimate(tasks: Sequence[ImageTask], should_stop: Callable[[], bool] | None = None) -> list[Estimate]:
-    """Memory and time of each image, for the line above Run; call it off the window's thread.
+    """Estimate memory and time of each image; call it off the window's thread.
 
-    Nothing comes of it where ``should_stop``, which is asked while a PSF is computed, says so.
+    The list is empty if ``should_stop``, which is called while a PSF is computed, returns True.
     """
     from napari_lucyd.deconvolution import Cancelled
 
@@ -150,6 +150,31 @@ def _estimate_one(task: ImageTask, should_stop: Callable[[], bool] | None) -> Es
         return Estimate(task, None, error=explain(error), psf_text=text)
 
 
+def estimate_lines(estimates: list[Estimate]) -> list[str]:
+    """Describe a run: time, memory, work, device and disk space, then the warnings.
+
+    The memory is that of the largest image with the results of all.
+    """
+    planned = [(entry.job, entry.seconds or 0.0) for entry in estimates if entry.job is not None]
+    lines = []
+    if planned:
+        jobs = [job for job, _ in planned]
+        seconds = sum(each for _, each in planned)
+        memory = max((entry.store or entry.job).memory_bytes for entry in estimates if entry.job)
+        work = {job.work for job in jobs}
+        each = f"{len(jobs)} images, {work.pop()} each" if len(work) == 1 else f"{len(jobs)} images"
+        time = duration_text(seconds)
+        lines.append(
+            f"{time.capitalize() if seconds < 1 else f'About {time}'} and {bytes_text(memory)} of memory: "
+            f"{each if len(jobs) > 1 else jobs[0].work} on {jobs[0].device.name}."
+        )
+        stores = [entry.store for entry in estimates if entry.store is not None]
+        lines += [disk_line(stores)] if stores else []
+        lines += dict.fromkeys(str(warning) for job in jobs for warning in job.warnings)
+    lines += [f"“{entry.task.source.name}”: {entry.error}" for entry in estimates if entry.error]
+    return lines
+
+
 def spatial_region(
     region: tuple[slice, ...] | None, axes: str, z_range: tuple[int, int] | None, shape: Sequence[int]
 ) -> tuple[slice, ...] | None:
@@ -160,16 +185,16 @@ def spatial_region(
     region
         One slice an axis of the image, or None for all of it.
     axes
-        What each axis of the image is.
+        Axes of the image.
     z_range
         First and last plane, both included, or None for all.
     shape
-        Of the image.
+        Shape of the image.
 
     Returns
     -------
     tuple of slice or None
-        Over Z (where the image has it), Y, X; None if that is everything.
+        Slices over Z (if the image has it), Y and X; None for the whole image.
 
     Raises
     ------
@@ -183,7 +208,7 @@ def spatial_region(
         start, stop = max(parts[axis].start, first), min(parts[axis].stop, last + 1)
         if start >= stop:
             raise ValueError(
-                f"The Z range {first} to {last} and what is on screen (planes {parts[axis].start} to "
+                f"The Z range {first} to {last} and the visible part (planes {parts[axis].start} to "
                 f"{parts[axis].stop - 1}) do not overlap; change the Z range."
             )
         parts[axis] = slice(start, stop)

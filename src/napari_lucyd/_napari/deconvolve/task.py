@@ -1,18 +1,15 @@
-"""What a run is given, one image at a time, and what it tells while it goes on."""
+"""Input and events of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from napari_lucyd._napari.deconvolve.parameters import Parameters
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.workers.events import Advanced, Note
 
-if TYPE_CHECKING:
-    from napari_lucyd.deconvolution import Job
-    from napari_lucyd.out_of_core import StoreJob
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -35,7 +32,7 @@ class ImageTask:
     view
         One slice an axis of the image (what is on screen or was drawn), or None for all of it.
     stem
-        What the names of the files begin with that the results go to, or None where they stay in memory.
+        Folder and beginning of the names of the result files; None if the results stay in memory.
     """
 
     source: SourceLayer
@@ -45,8 +42,16 @@ class ImageTask:
 
 
 @dataclass(frozen=True)
+class EstimateRequest:
+    """Images to plan; each request has a key of its own, because memory and files change without a choice."""
+
+    tasks: list[ImageTask]
+    key: object = field(default_factory=object)
+
+
+@dataclass(frozen=True)
 class Estimate:
-    """What one image will take, or why it cannot be deconvolved; and its PSF, in words too."""
+    """The plan of one image and its time, or the reason why it cannot be deconvolved."""
 
     task: ImageTask
     job: Job | None
@@ -60,7 +65,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Finished:
-    """An image is done, wholly or, after a cancel, in part."""
+    """Event: an image is done, completely or, after a cancel, in part."""
 
     task: ImageTask
     result: Result
@@ -74,7 +79,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """An image could not be deconvolved; the others go on."""
+    """Event: an image could not be deconvolved; the run continues with the others."""
 
     task: ImageTask
     text: str
@@ -82,7 +87,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Stopped:
-    """A cancel ended the run; what to tell of it."""
+    """Event: the run was cancelled."""
 
     text: str
 
@@ -91,16 +96,16 @@ Event = Note | Advanced | Finished | Failed | Stopped
 
 
 def stopped_text(left: Sequence[ImageTask], *, anything: bool, kept: str = "") -> str:
-    """What to tell of a cancel.
+    """Describe a cancelled run.
 
     Parameters
     ----------
     left
-        The images of which nothing is done.
+        The images that were not started.
     anything
-        Whether another image was finished.
+        True if another image was finished.
     kept
-        What is told of the one that was finished in part.
+        Sentence about the image that was finished in part.
     """
     if not (anything or kept):
         return "Cancelled; nothing was finished."

@@ -1,6 +1,6 @@
 """A run over one or more images as a generator of events, for a worker thread.
 
-Nothing here touches the window. Errors end up as events, one bad image does not stop the others, and no
+Nothing here touches the window. Errors become events, and an image that fails does not stop the others. No
 `RuntimeError` leaves the generator: superqt's worker would swallow it and neither report it nor finish.
 """
 
@@ -20,6 +20,7 @@ from napari_lucyd._napari.deconvolve.task import (
     Stopped,
     stopped_text,
 )
+from napari_lucyd._napari.deconvolve.to_zarr import worker as to_zarr
 from napari_lucyd._napari.layers.results import result_layers
 from napari_lucyd._napari.psf.origins import Psf
 from napari_lucyd._napari.workers import torch_loading
@@ -29,45 +30,44 @@ if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Job
 
 
-def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator[Event]:
-    """Deconvolve images one after another.
+def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator[Any]:
+    """Deconvolve images one after another, into memory or into files.
 
     Parameters
     ----------
     tasks
-        The images.
+        The images, at least one; all have a stem, or none.
     should_stop
-        Asked between tiles or iterations and, by the engine, within them; and while a PSF is computed.
+        Called between and within tiles or iterations, and while a PSF is computed; True stops the run.
 
     Yields
     ------
-    Event
-        At least one a tile, or iteration.
+    Event, Begun, Grown, Stored or Halted
+        At least one a tile, iteration or block.
 
     Raises
     ------
     RunError
-        In place of any RuntimeError that is not tied to one image.
-    EngineError
+        Instead of any RuntimeError that does not belong to one image.
+    TorchLoadingError
         If torch cannot be loaded.
     """
     try:
-        yield from _run(tasks, should_stop)
+        if not torch_loading.is_loaded():
+            yield Note("Loading PyTorch…")
+        torch_loading.load()
+        if tasks[0].stem is not None:
+            yield from to_zarr.run(tasks, should_stop)
+            return
+        from napari_lucyd.compute.device import keeping_memory
+
+        with keeping_memory():
+            yield from _run_in_memory(tasks, should_stop)
     except RuntimeError as error:
         raise RunError(explain(error)) from error
 
 
-def _run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator[Event]:
-    if not torch_loading.is_loaded():
-        yield Note("Loading PyTorch…")
-    torch_loading.load()
-    from napari_lucyd.compute.device import keeping_memory
-
-    with keeping_memory():
-        yield from _run_loaded(tasks, should_stop)
-
-
-def _run_loaded(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator[Event]:
+def _run_in_memory(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator[Event]:
     from napari_lucyd.deconvolution import Cancelled
 
     if any(task.parameters.classical for task in tasks):
@@ -91,7 +91,8 @@ def _run_loaded(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> 
         try:
             for step in job.steps(should_stop):
                 finished += math.prod(part.stop - part.start for part in step.region)
-                # Both change in a run: tiles are cut for want of memory, iterations end early.
+                # Both change during a run: tiles are halved when memory runs out, and iterations may stop
+                # early.
                 total = before + sum(later.tiles for _, _, _, later, _ in planned[number:])
                 yield Advanced(before + step.done, total, _remaining(step, job, total, before), where)
         except Cancelled:
@@ -136,7 +137,7 @@ def _finish(
         method,
         axes=job.axes,
         region=region,
-        # Channels shown by addition: the first output covers what is below, the others add to it.
+        # Channels with additive blending: the first output covers the image below, the others add to it.
         additive=number > 0 and task.source.blending == "additive",
         psf_origin=psf.origin if psf else None,
     )

@@ -1,4 +1,4 @@
-"""Where results go that are written to files: names, what is in the way, room on the disk."""
+"""Files of the results: names, conflicts with existing files, and disk space."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUFFIX = ".ome.zarr"
 
 
 def stems(folder: Path, names: Sequence[str]) -> list[Path]:
-    """What the files of each layer begin with: its name, with a number where two would have the same.
+    """Return the beginning of the file names of each layer; equal names get a number.
 
     Examples
     --------
@@ -30,7 +30,7 @@ def stems(folder: Path, names: Sequence[str]) -> list[Path]:
     for name in names:
         stem, number = file_name(name), 1
         candidate = stem
-        # Some disks take capitals and small letters for the same.
+        # Some file systems ignore upper and lower case.
         while candidate.lower() in [other.lower() for other in found]:
             number += 1
             candidate = f"{stem}_{number}"
@@ -39,16 +39,16 @@ def stems(folder: Path, names: Sequence[str]) -> list[Path]:
 
 
 def plan_store(task: ImageTask, method: Any, options: dict[str, Any]) -> StoreJob:
-    """Plan the run of one image into files beside each other.
+    """Plan the run of one image into files in one folder.
 
     Parameters
     ----------
     task
-        With a stem.
+        The image, with a stem.
     method
-        Model, or classical method.
+        Model or classical method.
     options
-        Of `napari_lucyd.deconvolution.plan`.
+        Keyword arguments of `napari_lucyd.deconvolution.plan`.
 
     Raises
     ------
@@ -61,21 +61,21 @@ def plan_store(task: ImageTask, method: Any, options: dict[str, Any]) -> StoreJo
     if stem is None:
         raise ValueError("Choose a folder for the results.")
     if not stem.parent.is_dir():
-        raise ValueError(f"The folder {stem.parent} is not there any more; choose another for the results.")
+        raise ValueError(f"The folder {stem.parent} no longer exists. Choose another folder for the results.")
     out = {part: stem.with_name(f"{stem.name}_{part}{SUFFIX}") for part in options["outputs"]}
     job = plan_to_zarr(task.source.data, method, out, unit=task.source.unit, **options)
     there = [path.name for path in job.destinations.values() if path.exists()]
     if there:
         raise ValueError(
-            f"{files_text(there)} is in the folder already. Nothing is overwritten: choose another folder, "
-            "or rename the layer."
+            f"{files_text(there)} already exists in this folder and will not be overwritten. Choose another "
+            "folder, or rename the layer."
         )
     job.check()
     return job
 
 
 def check_room(estimates: Sequence[Estimate]) -> list[Estimate]:
-    """Refuse images for whose results the disk has no room beside those of the others."""
+    """Refuse images whose results do not fit on the disk together with those of the others."""
     stores = [entry.store for entry in estimates if entry.store is not None]
     if len(stores) < 2:  # each by itself was checked when it was planned
         return list(estimates)
@@ -85,8 +85,8 @@ def check_room(estimates: Sequence[Estimate]) -> list[Estimate]:
         taken += entry.store.bytes if entry.store is not None else 0
         if entry.store is not None and taken > free:
             text = (
-                f"All results together may take {bytes_text(taken)}, and the disk has {bytes_text(free)}: "
-                "make room, or choose fewer images or layers."
+                f"All results together may need {bytes_text(taken)}, and only {bytes_text(free)} of disk "
+                "space are free. Free some space, or choose fewer images or outputs."
             )
             entry = replace(entry, job=None, store=None, error=text)
         checked.append(entry)
@@ -94,7 +94,7 @@ def check_room(estimates: Sequence[Estimate]) -> list[Estimate]:
 
 
 def files_text(names: Sequence[str]) -> str:
-    """Names of files, shortened.
+    """Shorten a list of file names.
 
     Examples
     --------
@@ -105,18 +105,16 @@ def files_text(names: Sequence[str]) -> str:
 
 
 def disk_line(stores: Sequence[StoreJob]) -> str:
-    """What the results take on disk, in words."""
+    """Describe the disk space of the results."""
     size = sum(store.bytes for store in stores)
     text = f"Up to {bytes_text(size)} on disk."
     if any(path.exists() for store in stores for path in store.partial.values()):
-        text += (
-            " An unfinished result is there: with the choices that it was begun with, Run goes on with it."
-        )
+        text += " An unfinished run was found here; Run resumes it if the settings are the same."
     return text
 
 
 def _free(stores: Sequence[StoreJob]) -> int:
-    """What the disk has, with what unfinished results take of it already."""
+    """Return the free disk space plus the space that unfinished results already occupy."""
     partial = [path for store in stores for path in store.partial.values()]
     files = (file for path in partial if path.exists() for file in path.rglob("*"))
     there = sum(file.stat().st_size for file in files if file.is_file())

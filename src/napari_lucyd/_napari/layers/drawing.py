@@ -1,4 +1,4 @@
-"""What the user sees and draws, read from the viewer; and the side-by-side view."""
+"""Visible part of a layer, and the rectangle and the line that the user draws."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ LINE_LAYER = "LUCYD line"
 
 
 def on_screen(layer: Image, viewer: Viewer) -> tuple[slice, ...] | None:
-    """The part of a layer that lies within the canvas, one slice an axis; None if all of it may.
+    """Return the part of a layer on the canvas, one slice for each axis; None for the whole layer.
 
-    In 3D nothing is cut off along the view, so that the whole is returned.
+    The 3D view shows the whole layer.
     """
     if viewer.dims.ndisplay != 2:
         return None
@@ -34,7 +34,7 @@ def on_screen(layer: Image, viewer: Viewer) -> tuple[slice, ...] | None:
 
 
 def rectangle_layer(viewer: Viewer) -> Shapes | None:
-    """The shapes layer that holds the rectangle: the active one, else ours, else the topmost with a shape."""
+    """Find the shapes layer with the rectangle: the active one, else ours, else the topmost with a shape."""
     active = viewer.layers.selection.active
     drawn = [layer for layer in _shapes(viewer) if any(kind != "line" for kind in layer.shape_type)]
     if active in drawn:
@@ -44,7 +44,7 @@ def rectangle_layer(viewer: Viewer) -> Shapes | None:
 
 
 def line_layer(viewer: Viewer) -> Shapes | None:
-    """The shapes layer that holds the line: the active one, else ours, else the topmost with a line."""
+    """Find the shapes layer with the line: the active one, else ours, else the topmost with a line."""
     active = viewer.layers.selection.active
     drawn = [layer for layer in _shapes(viewer) if "line" in layer.shape_type]
     if active in drawn:
@@ -54,10 +54,10 @@ def line_layer(viewer: Viewer) -> Shapes | None:
 
 
 def drawn_line(viewer: Viewer) -> np.ndarray | None:
-    """The ends of the drawn line in the world, (2, ndim of the viewer): the selected line, else the last.
+    """Return the ends of the drawn line (the selected, else the last) in the world, (2, ndim of the viewer).
 
-    The line counts along the axes on display and those that it was drawn along. Along all others the current
-    position does: the line goes with the sliders.
+    The line determines the position along the displayed axes and those that it was drawn along. Along all
+    others it follows the sliders.
     """
     shapes = line_layer(viewer)
     if shapes is None:
@@ -66,7 +66,7 @@ def drawn_line(viewer: Viewer) -> np.ndarray | None:
     index = max(shapes.selected_data & set(lines), default=lines[-1])
     drawn = to_world(shapes, shapes.data[index], viewer)
     ends = np.tile(np.asarray(viewer.dims.point, float), (2, 1))
-    # Shapes have the last axes.
+    # A shapes layer has the last axes of the viewer.
     offset = ends.shape[1] - drawn.shape[1]
     displayed = viewer.dims.displayed if viewer.dims.ndisplay == 2 else ()
     for axis in range(drawn.shape[1]):
@@ -76,20 +76,20 @@ def drawn_line(viewer: Viewer) -> np.ndarray | None:
 
 
 def drawn_rectangle(layer: Image, viewer: Viewer) -> tuple[slice, ...]:
-    """The part of a layer within the drawn shape: the selected one, else the last.
+    """Return the part of a layer within the drawn shape: the selected one, else the last.
 
     Raises
     ------
     ValueError
-        If nothing is drawn, or not over this image.
+        If nothing is drawn, or the shape is outside the image.
     """
     shapes = rectangle_layer(viewer)
     if shapes is None:
-        raise ValueError("There is no rectangle yet: press Draw and draw one on the image.")
+        raise ValueError("There is no rectangle yet. Press “Draw…” and draw one on the image.")
     index = max(shapes.selected_data) if shapes.selected_data else len(shapes.data) - 1
     world = to_world(shapes, shapes.data[index], viewer)
     if world.shape[1] < layer.ndim:
-        # Shapes drawn before the image was there have fewer axes: they count at every step of the others.
+        # Shapes drawn before the image was opened have fewer axes: they apply at every step of the others.
         point = np.asarray(viewer.dims.point)[-layer.ndim :]
         leading = np.broadcast_to(
             point[: layer.ndim - world.shape[1]], (len(world), layer.ndim - world.shape[1])
@@ -100,12 +100,12 @@ def drawn_rectangle(layer: Image, viewer: Viewer) -> tuple[slice, ...]:
     shape = layer.data[0].shape if layer.multiscale else layer.data.shape
     region = bounding_slices(points, shape[: layer.ndim], spanned or (layer.ndim - 2, layer.ndim - 1))
     if region is None:
-        raise ValueError(f"The rectangle in “{shapes.name}” lies outside “{layer.name}”.")
+        raise ValueError(f"The rectangle in “{shapes.name}” is outside “{layer.name}”.")
     return region
 
 
 def start_drawing(viewer: Viewer, layer: Image, name: str = RECTANGLE_LAYER) -> Shapes:
-    """Add a shapes layer of ours, or take it up again, with the tool in hand for what it holds."""
+    """Add or reactivate our shapes layer and select its tool."""
     ours = [other for other in _shapes(viewer) if other.name.startswith(name)]
     shapes = ours[-1] if ours else viewer.add_shapes(**_shapes_keywords(viewer, layer, name))
     viewer.layers.selection.active = shapes
@@ -128,7 +128,7 @@ def _shapes_keywords(viewer: Viewer, layer: Image, name: str) -> dict[str, Any]:
         state["affine"], np.eye(ndim + 1)
     )
     if lying and plain:
-        # A rectangle of two axes shows on every plane.
+        # A rectangle with two axes is visible on every plane.
         ndim = 2
         keywords = {key: keywords[key][-2:] for key in ("scale", "translate", "units", "axis_labels")}
     return {
@@ -142,7 +142,7 @@ def _shapes_keywords(viewer: Viewer, layer: Image, name: str) -> dict[str, Any]:
 
 
 def _layer_axes(displayed: Sequence[int], viewer_ndim: int, layer_ndim: int) -> tuple[int, ...]:
-    # A layer with fewer axes than the viewer has the last ones.
+    # A layer with fewer axes than the viewer has its last ones.
     offset = viewer_ndim - layer_ndim
     return tuple(axis - offset for axis in displayed if axis >= offset)
 
@@ -150,21 +150,21 @@ def _layer_axes(displayed: Sequence[int], viewer_ndim: int, layer_ndim: int) -> 
 def bounding_slices(
     points: npt.ArrayLike, shape: Sequence[int], displayed: Sequence[int]
 ) -> tuple[slice, ...] | None:
-    """The smallest block of voxels that holds some points, along the axes on display.
+    """Find the smallest block of voxels that contains some points.
 
     Parameters
     ----------
     points
-        (N, ndim) in voxels of the image; a voxel reaches half a step about its index.
+        (N, ndim) in voxels of the image; a voxel extends half a step around its index.
     shape
-        Of the image.
+        Shape of the image.
     displayed
-        The axes that the points span; along all others the block is as long as the image.
+        The axes that the points span; along the others the block is as long as the image.
 
     Returns
     -------
     tuple of slice or None
-        One an axis, with whole bounds within the image; None if no voxel is inside.
+        One slice for each axis within the image; None if there is no voxel inside.
 
     Examples
     --------

@@ -58,7 +58,7 @@ def place_region(spatial: dict[str, Any], start: Sequence[int]) -> dict[str, Any
 
 
 def starts(axes: str, region: tuple[slice, ...] | None) -> tuple[int, ...]:
-    """First voxel of a spatial region along every axis of the image."""
+    """Return the first voxel of a spatial region along every axis of the image."""
     if region is None:
         return (0,) * len(axes)
     spatial = [name for name in "ZYX" if name in axes]
@@ -76,30 +76,30 @@ def result_layers(
     additive: bool = False,
     psf_origin: dict[str, Any] | None = None,
 ) -> list[tuple[np.ndarray, dict[str, Any], str]]:
-    """The layers of one result, lowest first.
+    """Make the layers of one result, the lowest first.
 
     Parameters
     ----------
     source
         The layer that was deconvolved.
     result
-        What the engine returned.
+        The result of the run.
     method
-        Name of the model, or of the classical method, for the layers' names.
+        Name of the model or method, for the names of the layers.
     axes
-        What each axis of the source is.
+        Axes of the source.
     region
-        The part that was computed, over the spatial axes.
+        The computed part, over the spatial axes.
     additive
-        Whether the output is added to what is shown below it (the second and further channels of a run).
+        True for the second and further channels of a run: the output is added to the layers below.
     psf_origin
-        Where a classical method's PSF came from; goes into the recipe.
+        Source of the PSF, for the recipe.
 
     Returns
     -------
     list of LayerData
-        (data, keywords, "image"). The output is visible; the others lie hidden above it, so that showing
-        one of them covers the output without hiding it.
+        (data, keywords, "image"). The output is visible. The others are hidden above it, so that one of them
+        covers the output when it is shown.
     """
     recipe = with_psf_origin(result.recipe, psf_origin)
     layers = []
@@ -126,7 +126,7 @@ def layer_keywords(
     region: tuple[slice, ...] | None,
     additive: bool,
 ) -> dict[str, Any]:
-    """What a result's layer is called and where it lies; parameters as of `result_layers`."""
+    """Make name and position of a result layer; see `result_layers` for the parameters."""
     return {
         "name": f"{source.name} – {PART_NAMES[quantity]} ({method})",
         **place_region(source.spatial, starts(axes, region)),
@@ -136,18 +136,18 @@ def layer_keywords(
 
 
 def layer_metadata(recipe: dict[str, Any], quantity: str, source: SourceLayer) -> dict[str, Any]:
-    """The metadata of a result's layer."""
+    """Make the metadata of a result layer."""
     return {METADATA_KEY: {**recipe, "quantity": quantity, "source": source.name}}
 
 
 def with_psf_origin(recipe: dict[str, Any], origin: dict[str, Any] | None) -> dict[str, Any]:
-    """A recipe that says where the PSF of a classical method came from."""
+    """Add the source of the PSF to a recipe."""
     return recipe if origin is None else {**recipe, "psf": {**recipe["psf"], "origin": origin}}
 
 
 def _appearance(quantity: str, data: np.ndarray, source: SourceLayer) -> dict[str, Any]:
     if quantity in ("output", "intermediate"):
-        # The slider has to reach what is new in the result as well.
+        # The contrast slider must also reach the new values of the result.
         limits = source.display["contrast_limits"]
         values = sampled(data)
         values = values[np.isfinite(values)]
@@ -159,7 +159,7 @@ def _appearance(quantity: str, data: np.ndarray, source: SourceLayer) -> dict[st
 
 
 def deviation(data: np.ndarray, centre: float) -> float:
-    """How far a quantity strays from its centre, but for the most extreme voxels; never 0."""
+    """Return the largest distance from a centre, without the most extreme voxels; never 0."""
     sample = np.abs(sampled(data) - centre)
     sample = sample[np.isfinite(sample)]
     reach = float(np.percentile(sample, 100 - _BEYOND)) if sample.size else 0.0
@@ -167,12 +167,12 @@ def deviation(data: np.ndarray, centre: float) -> float:
 
 
 def sampled(data: np.ndarray) -> np.ndarray:
-    """About a million values; of large data from some planes alone, for a file is read in pages."""
+    """Return about a million values; of large data from some planes only, because files are read in pages."""
     if data.size <= _SAMPLE:
         return np.asarray(data)
     planes = data.reshape(-1, *data.shape[-2:])
     count = min(len(planes), _PLANES)
-    # The middle of each of as many stretches.
+    # The middle plane of equal parts.
     chosen = ((np.arange(count) + 0.5) * len(planes) / count).astype(int)
     step = max(1, math.isqrt(count * planes.shape[1] * planes.shape[2] // _SAMPLE))
     return np.asarray(planes[chosen, ::step, ::step])

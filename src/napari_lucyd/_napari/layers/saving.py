@@ -1,4 +1,4 @@
-"""Writing result layers as OME-TIFF, with what is needed to read and to repeat them."""
+"""Saving of layers as OME-TIFF, with voxel size, unit and recipe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SUFFIX = ".ome.tif"
 
 @dataclass(frozen=True)
 class File:
-    """One file to write: everything taken from its layer on the window's thread."""
+    """One file to write; everything is read from the layer on the window's thread."""
 
     name: str
     data: Any
@@ -32,7 +32,7 @@ class File:
 
     @classmethod
     def from_layer(cls, layer: Image) -> File:
-        """Take what is written from a layer; any image layer will do, results carry their recipe."""
+        """Read the content of a file from an image layer; a result has its recipe."""
         state = layer.as_layer_data_tuple()[1]
         recipe = dict(layer.metadata.get(METADATA_KEY) or {})
         data = layer.data[0] if layer.multiscale else layer.data
@@ -49,7 +49,7 @@ class File:
 
 
 def file_name(name: str) -> str:
-    """A layer's name as a file name, without a suffix.
+    """Turn a layer's name into a file name without suffix.
 
     Examples
     --------
@@ -60,16 +60,16 @@ def file_name(name: str) -> str:
 
 
 def write(files: Sequence[File], folder: Path, dtype: str) -> list[Path]:
-    """Write files into a folder; a name that is taken gets a number, nothing is ever overwritten.
+    """Write files into a folder. Existing files are never overwritten; the new ones get a number.
 
     Call it off the window's thread.
 
     Parameters
     ----------
     files
-        What to write.
+        The files.
     folder
-        Has to exist.
+        An existing folder.
     dtype
         ``"float32"``, or ``"uint16"`` with scale and offset stated in the file.
     """
@@ -77,7 +77,7 @@ def write(files: Sequence[File], folder: Path, dtype: str) -> list[Path]:
 
 
 def write_one(file: File, path: Path, dtype: str | None, *, overwrite: bool = False) -> Path:
-    """Write one file under a name that was chosen."""
+    """Write one file under a chosen name."""
     from napari_lucyd.io import write_image
 
     return write_image(

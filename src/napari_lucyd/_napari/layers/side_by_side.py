@@ -13,17 +13,16 @@ if TYPE_CHECKING:
 
 
 class SideBySide:
-    """Layers in the grid, with names; puts everything back when it is turned off.
+    """Layers in a grid with their names; restores the view when it is turned off.
 
-    A viewer has one view: where several panels offer to show layers so, the one that shows takes it from the
-    one that did.
+    A viewer has one view: a panel that shows its layers takes the view from the panel that did before.
 
     Parameters
     ----------
     viewer
-        Whose view it is.
+        The viewer.
     taken
-        Called when another takes the view, after it was put back.
+        Called when another panel takes the view, after it was restored.
     """
 
     _showing: ClassVar[WeakKeyDictionary[Viewer, SideBySide]] = WeakKeyDictionary()
@@ -35,11 +34,11 @@ class SideBySide:
 
     @property
     def is_on(self) -> bool:
-        """Whether the view is ours to put back."""
+        """True while the grid is shown by this object."""
         return self._before is not None
 
     def show(self, layers: Sequence[Layer]) -> None:
-        """Show these layers next to each other."""
+        """Show layers side by side."""
         other = self._showing.get(self.viewer)
         if other is not None:
             other.hide()
@@ -55,13 +54,13 @@ class SideBySide:
         for layer in self.viewer.layers:
             layer.visible = layer in layers
             layer.name_overlay.visible = layer in layers
-        # The lowest layer comes first: the input, then what came out of it.
+        # The lowest layer comes first: the image, then its results.
         grid.stride, grid.shape, grid.spacing = 1, (-1, -1), 0.02
         grid.enabled = True
         self.viewer.reset_view()
 
     def hide(self) -> None:
-        """Back to the view as it was."""
+        """Restore the earlier view."""
         if self._before is None:
             return
         before, self._before = self._before, None
@@ -75,7 +74,7 @@ class SideBySide:
 
 
 def put_back(grid: SideBySide, *_: Any) -> None:
-    """Put the view back when its panel goes."""
-    # The window may be going as well, and its canvas with it.
+    """Restore the view when its panel is closed."""
+    # The window may be closing too, and its canvas with it.
     with contextlib.suppress(RuntimeError):
         grid.hide()

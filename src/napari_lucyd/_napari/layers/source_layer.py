@@ -1,4 +1,4 @@
-"""What is taken from a source layer when Run is pressed, and the layers that come out."""
+"""The input layer of a run, as it is when Run is pressed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
 
 SPATIAL = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
-# As the axis may be called in a layer's axis_labels, in OME metadata or by other plugins.
+# Names of the axes in axis labels, in OME metadata and in other plugins.
 _AXIS_NAMES = {
     "t": "T",
     "time": "T",
@@ -31,30 +31,30 @@ _AXIS_NAMES = {
 
 @dataclass(frozen=True)
 class SourceLayer:
-    """A layer as it was when Run was pressed; renaming or removing it afterwards changes nothing.
+    """A layer at the time of Run; renaming or removing it afterwards changes nothing.
 
     Parameters
     ----------
     name
-        Of the layer.
+        Name of the layer.
     data
         Full resolution, not copied: numpy, dask, zarr or xarray.
     spatial
         Keywords that place the layer in the world: scale, translate, rotate, shear, affine, units,
         axis_labels.
     display
-        Keywords that say how it looks: contrast_limits, colormap, gamma.
+        Keywords of its look: contrast_limits, colormap, gamma.
     axes
-        What the layer's own axis labels say, or None.
+        The axes according to the axis labels, or None.
     steps
-        Length of a voxel along each axis in the world, in the unit of the last axis; NaN where an
-        axis has a unit of another kind.
+        Length of a voxel along each axis in the unit of the last axis; NaN for an axis with another kind of
+        unit.
     unit
-        That of the last axis, as one writes it.
+        Symbol of the unit of the last axis.
     unit_um
-        How many micrometres that is; None where it is no length.
+        That unit in micrometres; None if it is not a length.
     blending
-        Of the layer.
+        Blending of the layer.
     """
 
     name: str
@@ -70,12 +70,12 @@ class SourceLayer:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the data at full resolution."""
+        """Shape of the data at full resolution."""
         return tuple(int(n) for n in self.data.shape)
 
     @classmethod
     def from_layer(cls, layer: Image) -> SourceLayer:
-        """Take what a run needs from an image layer.
+        """Read everything that a run needs from an image layer.
 
         Raises
         ------
@@ -84,8 +84,8 @@ class SourceLayer:
         """
         if layer.rgb:
             raise ValueError(
-                f"“{layer.name}” is a colour (RGB) image; deconvolution works on one intensity a voxel. "
-                "Right-click the layer, choose “Split RGB”, and deconvolve the channels."
+                f"“{layer.name}” is a colour (RGB) image. Right-click the layer, choose “Split RGB”, and "
+                "deconvolve the channels."
             )
         state = layer.as_layer_data_tuple()[1]
         return cls(
@@ -106,16 +106,16 @@ class SourceLayer:
         )
 
     def likely_axes(self, given: str | None = None) -> str:
-        """What a person or the layer says the axes are; otherwise the last of TCZYX."""
+        """Return the axes set by the user, or those of the layer, or the last of TCZYX."""
         return given or self.axes or "TCZYX"[-len(self.shape) :]
 
     def voxel_size(self, axes: str) -> tuple[float, ...] | None:
-        """Voxel lengths along the spatial axes, (Z, Y, X) or (Y, X); None where they cannot be compared."""
+        """Return the voxel size, (Z, Y, X) or (Y, X); None if the axes have different kinds of units."""
         steps = tuple(self.steps[axes.index(name)] for name in "ZYX" if name in axes)
         return steps if np.all(np.isfinite(steps)) and min(steps) > 0 else None
 
     def voxel_size_um(self, axes: str) -> tuple[float, ...] | None:
-        """The same in micrometres; None where the layer's unit is no length."""
+        """Return the voxel size in micrometres; None if the unit is not a length."""
         steps = self.voxel_size(axes)
         if steps is None or self.unit_um is None:
             return None
@@ -123,7 +123,7 @@ class SourceLayer:
 
 
 def axes_from_labels(labels: Sequence[str]) -> str | None:
-    """Axes from a layer's axis labels, where every label is a known one.
+    """Read the axes from axis labels; None unless all labels are known.
 
     Examples
     --------

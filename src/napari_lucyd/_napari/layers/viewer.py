@@ -1,4 +1,4 @@
-"""Layers in the viewer: added to it, and recognised as ours."""
+"""Layers of this plugin in the viewer: how they are added and recognised."""
 
 from __future__ import annotations
 
@@ -8,22 +8,18 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image
 
 if TYPE_CHECKING:
-    from napari.layers import Image
-
-if TYPE_CHECKING:
-    from napari.layers import Image
     from napari.viewer import Viewer
 
 
 METADATA_KEY = "napari-lucyd"
 
 
-# Not a keyword of napari's add_image: set on the layer once it is there.
+# Not a keyword of napari's add_image; it is set on the new layer.
 RANGE_KEY = "contrast_limits_range"
 
 
 def unique_names(names: Sequence[str], taken: Collection[str]) -> list[str]:
-    """Names that nobody has, with one number for all layers of a run.
+    """Make names that are not taken, with one number for all layers of a run.
 
     Examples
     --------
@@ -39,25 +35,25 @@ def unique_names(names: Sequence[str], taken: Collection[str]) -> list[str]:
 
 
 def is_result(layer: Any) -> bool:
-    """Whether a layer was made by this plugin's Run."""
+    """Return True for a result of a run."""
     entry = layer.metadata.get(METADATA_KEY)
     return isinstance(entry, dict) and "quantity" in entry
 
 
 def is_psf(layer: Any) -> bool:
-    """Whether a layer shows a PSF that was made, or read, in the panel."""
+    """Return True for a PSF that was made or read in the panel."""
     entry = layer.metadata.get(METADATA_KEY)
     return isinstance(entry, dict) and entry.get("shows") == "psf"
 
 
 def unwrapped(viewer: Viewer) -> Viewer:
-    """The viewer itself: plugins are handed a proxy, whose layers are not those in the layer list."""
+    """Return the viewer itself: plugins get a proxy, whose layers are not those in the layer list."""
     return getattr(viewer, "__wrapped__", viewer)
 
 
 def add_image(viewer: Viewer, data: Any, keywords: dict[str, Any]) -> Image:
-    """Add an image on top and leave the selection as the user has it."""
-    # napari would take three or four voxels along X for colours.
+    """Add an image on top without changing the user's selection."""
+    # napari would interpret three or four voxels along X as colours.
     keywords = {"rgb": False, **keywords}
     limits = keywords.pop(RANGE_KEY, None)
     selection = viewer.layers.selection
@@ -65,7 +61,7 @@ def add_image(viewer: Viewer, data: Any, keywords: dict[str, Any]) -> Image:
     layer = viewer.add_image(data, **keywords)
     if limits is not None:
         layer.contrast_limits_range = limits
-    # On an empty selection (the only layer was removed meanwhile) the new one may stay selected.
+    # If nothing was selected, the new layer may stay selected.
     if chosen:
         viewer.layers.selection = chosen
         viewer.layers.selection.active = active
@@ -73,6 +69,6 @@ def add_image(viewer: Viewer, data: Any, keywords: dict[str, Any]) -> Image:
 
 
 def is_preview(layer: Any) -> bool:
-    """Whether a layer is a live preview: not an image to deconvolve, nor one to keep."""
+    """Return True for a live preview, which is neither an input nor a result."""
     entry = layer.metadata.get(METADATA_KEY)
     return isinstance(entry, dict) and entry.get("preview") is True

@@ -1,14 +1,13 @@
-"""How the Phantom panel looks: its controls, grouped and labelled; what they do is in `phantom_panel`."""
+"""Controls of the Phantom panel."""
 
 from __future__ import annotations
 
 from magicgui.widgets import CheckBox, ComboBox, LineEdit, ProgressBar, PushButton, SpinBox
-from qtpy.QtWidgets import QFrame, QGroupBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QAbstractSpinBox, QFrame, QGroupBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_lucyd._napari.phantom.parameters import (
     BLUR,
     DEGRADATIONS,
-    NOISE_STEPS,
     OPTICS,
     PHANTOM,
     SPECIMENS,
@@ -18,8 +17,8 @@ from napari_lucyd._napari.psf.form import PsfForm
 from napari_lucyd._napari.widgets import layout
 from napari_lucyd._napari.widgets.fields import label, tooltip
 
-SCALES = [("One for image and truth", True), ("As the paper, each its own", False)]
-# Optics to begin with: those of the surrogates.
+SCALES = [("Same for image and truth", True), ("Separate, as in the paper", False)]
+# Initial optics: those of the surrogates.
 _OPTICS = {
     "numerical_aperture": "0.8",
     "emission_um": "0.525",
@@ -29,49 +28,38 @@ _OPTICS = {
 # Lines of the degradations: unit, and the degradations that have them.
 _LINES: dict[str, tuple[str, tuple[str, ...]]] = {
     "blur_sigma": ("voxels", (BLUR,)),
-    "noise_sigma": (f"of {NOISE_STEPS}", (BLUR,)),
+    "noise_sigma": ("%", (BLUR,)),
     "photons": ("at peak", (BLUR,)),
-    "photons_per_unit": ("a unit", (OPTICS,)),
+    "photons_per_unit": ("per unit", (OPTICS,)),
     "read_noise": ("photons", (OPTICS,)),
     "sheet_fwhm_um": ("µm", ("light_sheet",)),
 }
 _ABOUT = {
-    BLUR: "As in the LUCYD paper, for comparisons with it and for quick trials.",
-    OPTICS: "The PSF below, then photons and a camera; image and truth in the same units.",
-    "nuclei": "Widefield, NA 0.8 in water, 525 nm, 5 photons a unit: with haze, and little noise.",
-    "membranes": "Widefield, NA 0.8 in water, 607 nm, 1 photon a unit: with haze, and more noise.",
-    "light_sheet": "As the nuclei, lit by a sheet: with little haze.",
+    BLUR: "As in the LUCYD paper, for comparison with it and for quick trials.",
+    OPTICS: "The PSF below, then photons and a camera. Image and truth have the same units.",
+    "nuclei": "Widefield, NA 0.8 in water, 525 nm, 5 photons per unit: haze and little noise.",
+    "membranes": "Widefield, NA 0.8 in water, 607 nm, 1 photon per unit: haze and more noise.",
+    "light_sheet": "Like the nuclei, in a light sheet: little haze.",
 }
 _COUNTS = ("spheres", "ellipsoids", "boxes")
-_MARGIN = 8
-# More would not fit into any memory, or be seen for all the others.
+_WIDTH = 380
+# A larger number would not fit into any memory.
 _LARGEST = 100_000
 _LARGEST_SEED = 2**31 - 1
 
 
 class PhantomForm(QWidget):
-    """The panel's controls. Magicgui widgets hold the values; Qt lays them out."""
+    """Sections of the panel: specimen, degradation, PSF, layers; and the footer."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setObjectName("lucyd-phantom-form")
         self._make_controls()
-        body = QWidget()
-        sections = QVBoxLayout(body)
-        sections.setContentsMargins(_MARGIN, _MARGIN, _MARGIN, 0)
-        sections.setSpacing(10)
         self.psf = PsfForm(voxel_size=False)
         for name, text in _OPTICS.items():
             self.psf.lines[name].value = text
-        for section in (self._phantom(), self._degradation(), self.psf, self._layers()):
-            sections.addWidget(section)
-        sections.addStretch(1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(layout.scrolled(body), 1)
-        column.addWidget(self._footer())
-        self.setMinimumWidth(380)
+        sections = (self._phantom(), self._degradation(), self.psf, self._layers())
+        layout.stack(self, sections, self._footer(), _WIDTH)
         self.show_rows()
 
     def _make_controls(self) -> None:
@@ -98,7 +86,7 @@ class PhantomForm(QWidget):
         self.about = layout.note("lucyd-degradation")
         self.lines = {name: LineEdit(tooltip=_tooltip(name)) for name in _LINES}
         self.lines["blur_sigma"].value = f"{defaults.blur_sigma[0]:g}"
-        self.lines["noise_sigma"].value = f"{NOISE_STEPS * defaults.noise_sigma:g}"
+        self.lines["noise_sigma"].value = f"{100 * defaults.noise_sigma:g}"
         for name in ("photons_per_unit", "read_noise", "sheet_fwhm_um"):
             self.lines[name].value = f"{getattr(defaults, name):g}"
         for name in ("photons", "photons_per_unit"):
@@ -108,14 +96,14 @@ class PhantomForm(QWidget):
         )
         self.outputs = {
             name: CheckBox(text=text, value=name in defaults.outputs, tooltip=_tooltip("outputs"))
-            for name, text in (("truth", "Truth"), ("psf", "PSF"))
+            for name, text in (("truth", "Ground truth"), ("psf", "PSF"))
         }
         self.estimate = layout.note("lucyd-estimate")
         self.make = PushButton(text="Make", tooltip="Make the sample and add it as new layers.")
-        self.cancel = PushButton(text="Cancel", enabled=False, tooltip="Stop; no layer is added.")
+        self.cancel = PushButton(text="Cancel", enabled=False, tooltip="Stop. No layer is added.")
         self.progress = ProgressBar(min=0, max=1, value=0)
         self.status = layout.note("lucyd-status")
-        # The style sheet knows the button that begins the work by this name.
+        # The style sheet refers to the main button by this name.
         self.make.native.setObjectName("lucyd-run")
         for combo in (self.specimen, self.degradation, self.photometric):
             layout.narrow(combo.native)
@@ -146,7 +134,7 @@ class PhantomForm(QWidget):
         return group
 
     def _layers(self) -> QGroupBox:
-        group = QGroupBox("Layers beside the image")
+        group = QGroupBox("Additional layers")
         column = QVBoxLayout(group)
         column.setContentsMargins(10, 8, 10, 8)
         column.addWidget(layout.row(*(box.native for box in self.outputs.values()), stretch=(1, 1)))
@@ -154,21 +142,15 @@ class PhantomForm(QWidget):
 
     def _footer(self) -> QWidget:
         footer = QFrame()
-        footer.setObjectName("lucyd-footer")
-        column = QVBoxLayout(footer)
-        column.setContentsMargins(_MARGIN + 2, _MARGIN, _MARGIN + 2, _MARGIN)
-        column.setSpacing(6)
-        column.addWidget(self.estimate)
-        column.addWidget(layout.row(self.make.native, self.cancel.native, stretch=(2, 1)))
-        column.addWidget(self.progress.native)
-        column.addWidget(self.status)
+        buttons = layout.row(self.make.native, self.cancel.native, stretch=(2, 1))
+        layout.fill_footer(footer, self.estimate, buttons, self.progress.native, self.status)
         bar = self.progress.native
         bar.setTextVisible(True)
         bar.setFormat("")
         return footer
 
     def show_rows(self) -> None:
-        """Show the controls that the choices leave a use for."""
+        """Show the controls that the choices need, and hide the others."""
         kind, shown = self.degradation.value, self.shown_lines()
         for control in self._counts.values():
             layout.show_row(self._specimen_rows, control, self.specimen.value == PHANTOM)
@@ -180,12 +162,8 @@ class PhantomForm(QWidget):
         self.z_step.enabled = self.shape["Z"].value != 1
 
     def shown_lines(self) -> list[str]:
-        """The numbers that the chosen degradation has."""
+        """List the numbers that the chosen degradation has."""
         return [name for name, (_, kinds) in _LINES.items() if self.degradation.value in kinds]
-
-    def colour(self, accent: str, text: str, line: str) -> None:
-        """Take the theme's colours: `accent` for Make, `text` dimmed for notes, `line` above the footer."""
-        self.setStyleSheet(layout.style_sheet(accent, text, line))
 
 
 def _label(name: str) -> str:
@@ -201,12 +179,15 @@ def _whole(name: str, value: int, least: int, most: int = _LARGEST) -> SpinBox:
 
 
 def _named(controls: dict[str, QWidget]) -> QWidget:
-    """Controls in a row, each after its axes."""
+    """Put controls in a row, each after its axes."""
     parts: list[QWidget] = []
     for name, control in controls.items():
         axes = QLabel(name)
         axes.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
-        # napari's style sheet asks for more, which three in a row do not have.
+        # napari's style sheet has a larger minimum, too wide for three in a row.
         control.setStyleSheet("min-width: 40px;")
+        if isinstance(control, QAbstractSpinBox):
+            # Buttons would leave no room for the digits.
+            control.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
         parts += [axes, control]
     return layout.row(*parts, stretch=(0, 1) * len(controls))

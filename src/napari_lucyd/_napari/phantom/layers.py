@@ -1,4 +1,4 @@
-"""Simulated images as layers: placed in the world, with the parameters that made them."""
+"""Simulated images as layers, with their scale and their parameters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from napari_lucyd.simulation import Degraded
 
 LayerData = tuple[np.ndarray, dict[str, Any], str]
 
-# The phantom's intensities span 50 to 880 on a background of 30: about a camera's counts.
+# Intensities of the phantom are 50 to 880 on a background of 30, similar to counts of a camera.
 COUNTS = 850.0
 
 
@@ -24,20 +24,20 @@ def image_layer(
     *,
     visible: bool = True,
 ) -> LayerData:
-    """One simulated image.
+    """Make the layer of one simulated image.
 
     Parameters
     ----------
     name
-        Of the layer.
+        Name of the layer.
     image
         (Z, Y, X) or (Y, X).
     parameters
-        What made it, as plain JSON data.
+        Parameters of the simulation, as JSON data.
     steps
         Its voxel size in µm.
     visible
-        Whether the layer is shown.
+        True to show the layer.
     """
     data = np.ascontiguousarray(image, np.float32)
     keywords = {
@@ -53,7 +53,7 @@ def image_layer(
 
 
 def pair(name: str, sample: Degraded, steps: tuple[float, ...]) -> list[LayerData]:
-    """The truth, hidden, and above it what a microscope made of it."""
+    """Make two layers: the hidden ground truth, and above it the image of the microscope."""
     return [
         image_layer(f"{name} truth", sample.truth, sample.parameters, steps, visible=False),
         image_layer(name, sample.image, sample.parameters, steps),
@@ -61,7 +61,7 @@ def pair(name: str, sample: Degraded, steps: tuple[float, ...]) -> list[LayerDat
 
 
 def _limits(data: np.ndarray) -> list[float]:
-    # Noise makes the extremes; the eye wants the objects.
+    # Percentiles, because the extremes are noise.
     low, high = np.percentile(sampled(data), (1, 99.9))
-    # napari wants them apart, also where an image has one value.
+    # napari needs two different limits, also for a constant image.
     return [float(low), float(high) if high > low else float(low) + 1]

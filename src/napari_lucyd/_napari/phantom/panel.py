@@ -1,24 +1,22 @@
-"""The Phantom panel: a synthetic sample with its truth, as layers."""
+"""The Phantom panel: simulated samples with their ground truth, as layers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from napari.utils.theme import get_theme
 from qtpy.QtWidgets import QVBoxLayout
 
 from napari_lucyd._napari.layers.source_layer import SourceLayer
-from napari_lucyd._napari.layers.viewer import unwrapped
 from napari_lucyd._napari.phantom.form import PhantomForm
-from napari_lucyd._napari.phantom.parameters import NOISE_STEPS, OPTICS, PhantomParameters
-from napari_lucyd._napari.phantom.session import PhantomRun
+from napari_lucyd._napari.phantom.parameters import OPTICS, PhantomParameters
+from napari_lucyd._napari.phantom.session import PhantomSession
 from napari_lucyd._napari.phantom.task import PhantomTask, expected_image
 from napari_lucyd._napari.phantom.worker import Made
 from napari_lucyd._napari.psf.choice import PsfChoice
 from napari_lucyd._napari.widgets.fields import label, parse_number, parse_numbers
 from napari_lucyd._napari.widgets.layout import set_note
-from napari_lucyd._napari.widgets.panel import Panel, Subscriptions
+from napari_lucyd._napari.widgets.panel import Panel
 from napari_lucyd._napari.workers.events import Advanced
 from napari_lucyd.text import duration_text
 
@@ -36,16 +34,15 @@ class PhantomWidget(Panel):
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        super().__init__()
-        self.viewer = unwrapped(napari_viewer)
+        super().__init__(napari_viewer)
         self.form = PhantomForm()
+        self.status = self.form.status
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.form)
         self.psf = PsfChoice(self.viewer, self.form.psf, self._image)
-        self.session = PhantomRun(self.viewer, self)
+        self.session = PhantomSession(self.viewer, self)
         self._connect()
-        self._colour()
         self.refresh()
 
     def _connect(self) -> None:
@@ -59,22 +56,20 @@ class PhantomWidget(Panel):
         for control in controls:
             control.changed.connect(self._on_choice)
         self.psf.changed.connect(self._on_choice)
-        self.psf.told.connect(self._tell)
-        self.psf.failed.connect(self._complain)
+        self.psf.told.connect(self.tell)
+        self.psf.failed.connect(self.complain)
         form.make.changed.connect(self.make)
         form.cancel.changed.connect(session.cancel)
-        session.told.connect(self._tell)
+        session.told.connect(self.tell)
         session.advanced.connect(self._on_advanced)
-        session.failed.connect(self._complain)
+        session.failed.connect(self.complain)
         session.finished.connect(self._on_finished)
         session.ended.connect(self._on_ended)
-        self.subscriptions = Subscriptions(self)
-        self.subscriptions.add(self._colour, self.viewer.events.theme)
 
-    # What Make would do
+    # The next sample
 
     def parameters(self) -> PhantomParameters:
-        """The panel's choices as they stand.
+        """Return the present choices.
 
         Raises
         ------
@@ -83,10 +78,10 @@ class PhantomWidget(Panel):
         """
         form = self.form
         pixel = _length("voxel_size", form.pixel.value)
-        # A plane has no step to the next.
+        # A single plane has no Z step.
         z_step = _length("voxel_size", form.z_step.value) if form.z_step.enabled else pixel
         numbers: dict[str, Any] = {name: int(box.value) for name, box in form.counts.items()}
-        # What is hidden is not looked at.
+        # Hidden lines are ignored.
         for name in form.shown_lines():
             numbers[name] = _READERS[name](name, form.lines[name].value)
         return PhantomParameters(
@@ -101,7 +96,7 @@ class PhantomWidget(Panel):
         )
 
     def task(self) -> PhantomTask:
-        """What Make would do now.
+        """Return what Make would do now.
 
         Raises
         ------
@@ -115,7 +110,7 @@ class PhantomWidget(Panel):
         return task
 
     def refresh(self, *_: Any) -> None:
-        """Say what Make would do, or why it cannot."""
+        """Show what Make would do, or why it cannot."""
         form = self.form
         try:
             set_note(form.estimate, self.task().describe())
@@ -125,7 +120,7 @@ class PhantomWidget(Panel):
             form.make.enabled = False
 
     def _image(self) -> tuple[SourceLayer, str]:
-        """The image that the PSF is for, and its axes."""
+        """Return the image that the PSF is for, and its axes."""
         parameters = self.parameters()
         parameters.check()
         return expected_image(parameters), parameters.axes
@@ -135,20 +130,20 @@ class PhantomWidget(Panel):
         self._on_choice()
 
     def _on_choice(self, *_: Any) -> None:
-        # What was said of the PSF may be of another.
+        # The shown description may belong to another PSF.
         self.form.psf.describe("")
         self.refresh()
 
     # The sample
 
     def make(self, *_: Any) -> None:
-        """Make the sample with the choices as they stand."""
+        """Make the sample with the present choices."""
         try:
             self.session.start(self.task())
         except ValueError as error:
-            self._complain(str(error))
+            self.complain(str(error))
             return
-        self._tell("")
+        self.tell("")
         self.form.make.enabled, self.form.cancel.enabled = False, True
 
     def _on_advanced(self, event: Advanced) -> None:
@@ -158,7 +153,7 @@ class PhantomWidget(Panel):
 
     def _on_finished(self, event: Made) -> None:
         names = ", ".join(f"“{layer.name}”" for layer in self.session.layers)
-        self._tell(f"Made in {duration_text(event.seconds)}: {names}.")
+        self.tell(f"Made in {duration_text(event.seconds)}: {names}.")
         if event.psf_text:
             self.form.psf.describe(event.psf_text)
 
@@ -169,18 +164,6 @@ class PhantomWidget(Panel):
         form.progress.native.setFormat("")
         self.refresh()
 
-    # What is said
-
-    def _tell(self, text: str) -> None:
-        set_note(self.form.status, text)
-
-    def _complain(self, text: str) -> None:
-        set_note(self.form.status, text, problem=True)
-
-    def _colour(self, event: Any = None) -> None:
-        theme = get_theme(self.viewer.theme)
-        self.form.colour(theme.current.as_hex(), theme.text.as_hex(), theme.foreground.as_hex())
-
 
 def _label(name: str) -> str:
     return label(PhantomParameters, name)
@@ -189,7 +172,7 @@ def _label(name: str) -> str:
 def _length(name: str, text: str) -> float:
     number = parse_number(_label(name), text)
     if number is None:
-        raise ValueError(f"{_label(name)}: write a number in µm.")
+        raise ValueError(f"Enter the {_label(name).lower()} in µm.")
     return number
 
 
@@ -202,11 +185,11 @@ def _zero_if_empty(name: str, text: str) -> float:
 
 
 def _noise(name: str, text: str) -> float:
-    return _zero_if_empty(name, text) / NOISE_STEPS
+    return _zero_if_empty(name, text) / 100
 
 
 def _blur(name: str, text: str) -> tuple[float, ...]:
-    meant = "one number, or Z, Y, X as in 2, 1.2, 1.2"
+    meant = "one number, or Z, Y, X, for example 2, 1.2, 1.2"
     return parse_numbers(_label(name), text, meant) or (0.0,)
 
 

@@ -1,4 +1,4 @@
-"""What Make would do: the sample that is asked for, and the memory that it takes."""
+"""A sample to make, and the memory that it needs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from napari_lucyd.simulation.structures import THICKNESS_PIXELS
 from napari_lucyd.simulation.surrogates import psf_shape
 from napari_lucyd.text import bytes_text, shape_text
 
-# Bytes a voxel that numpy holds at most, as tests measure them. While objects are drawn: the volume and a
+# Bytes per voxel that numpy holds at most, as measured by tests. While objects are drawn: the volume and a
 # smoothed copy. Blur: the scaled truth, the image and float64 noise, beside the phantom.
 _DRAWING = 8
 # Structures: points and their voxels, at the most; and the windows of spots that are drawn together.
@@ -43,7 +43,7 @@ class PhantomTask:
     parameters
         The panel's choices.
     psf
-        Where the PSF comes from, if the degradation is by optics.
+        Source of the PSF, if the degradation uses optics.
     """
 
     parameters: PhantomParameters
@@ -51,12 +51,12 @@ class PhantomTask:
 
     @property
     def image(self) -> SourceLayer:
-        """The image that the PSF is for, before it is there; its voxels take no memory."""
+        """Stand-in for the image that the PSF is for; its voxels take no memory."""
         return expected_image(self.parameters)
 
     @property
     def psf_shape(self) -> tuple[int, ...]:
-        """Of the PSF, as far as it is known: a file is not read for this."""
+        """Shape of the PSF; the default shape for a file, which is not read for this."""
         made = self.parameters
         if made.degradation == BLUR:
             sigmas = made.blur_sigma * (len(made.sizes) if len(made.blur_sigma) == 1 else 1)
@@ -72,7 +72,7 @@ class PhantomTask:
 
     @property
     def memory_bytes(self) -> int:
-        """About the most that is held at once, the layers included."""
+        """Approximate peak of the memory, layers included."""
         made = self.parameters
         voxels, psf_voxels = math.prod(made.sizes), math.prod(self.psf_shape)
         drawing = _DRAWING * math.prod(volume_shape(made.sizes))
@@ -80,18 +80,18 @@ class PhantomTask:
             drawing = _DRAWING_STRUCTURES * math.prod(drawn_shape(made)) + _SPOTS
         if made.degradation == BLUR:
             imaging = (_BLURRING if made.photons is None else _BLURRING_PHOTONS) * voxels
-            # Its point, that blurred along an axis, and scaled in float64.
+            # The PSF: a point, blurred along an axis, and scaled in float64.
             psf = 4 * _FLOAT32 * psf_voxels if "psf" in made.outputs else 0
             return max(drawing, imaging, psf + 5 * _FLOAT32 * voxels)
         computing = _COMPUTING_PSF * psf_voxels + _FLOAT32 * voxels
-        # A PSF of other axes is refused later, in words.
+        # A PSF with other axes is refused later.
         fits = len(self.psf_shape) == len(made.sizes)
         padded = math.prod(padded_shape(made.sizes, self.psf_shape)) if fits else voxels
         imaging = max(_IMAGING * padded, _CAMERA * voxels) + _FLOAT32 * (voxels + psf_voxels)
         return max(drawing, computing, imaging)
 
     def describe(self) -> str:
-        """What will be made, and what it takes, in a line or two."""
+        """Describe the sample and its memory in a line or two."""
         made = self.parameters
         if made.specimen == PHANTOM:
             counts = count_objects(made.sizes, **made.objects)
@@ -110,7 +110,7 @@ class PhantomTask:
         )
 
     def check(self) -> None:
-        """Refuse what cannot be made.
+        """Refuse a sample that cannot be made.
 
         Raises
         ------
@@ -122,21 +122,21 @@ class PhantomTask:
         if needed > free:
             raise ValueError(
                 f"{shape_text(self.parameters.sizes)} voxels need about {bytes_text(needed)} of memory, and "
-                f"{bytes_text(free)} are free: make the shape or the PSF smaller."
+                f"only {bytes_text(free)} are free. Choose a smaller shape or PSF."
             )
 
 
 def drawn_shape(parameters: PhantomParameters) -> tuple[int, ...]:
-    """Return the voxels that structures are drawn on: of a plane, some planes around it."""
+    """Return the shape that structures are drawn in; for a plane, some planes around it."""
     sizes = parameters.sizes
     return sizes if len(sizes) == 3 else (THICKNESS_PIXELS, *sizes)
 
 
 def expected_image(parameters: PhantomParameters) -> SourceLayer:
-    """The degraded image of these choices, as a PSF needs to know it: its shape and its voxels."""
+    """Make a stand-in for the degraded image with its shape and voxel size."""
     return SourceLayer(
         name=parameters.layer_name,
-        # One zero, seen everywhere.
+        # One zero, repeated without memory.
         data=np.broadcast_to(np.float32(0), parameters.sizes),
         spatial={},
         display={},

@@ -1,4 +1,4 @@
-"""A phantom and what a microscope makes of it, as a generator of events for a worker thread.
+"""A phantom and its image in a microscope, as a generator of events for a worker thread.
 
 Nothing here touches the window. No `RuntimeError` leaves the generator: superqt's worker would swallow it and
 neither report it nor finish.
@@ -35,26 +35,26 @@ from napari_lucyd.simulation.psf import optics_record
 from napari_lucyd.simulation.structures import BLUR_SIGMA
 
 CANCELLED = "Cancelled; no layer was made."
-# What errors of the core may name.
+# Arguments that errors of the core may name.
 _ARGUMENTS = ("blur_sigma", "noise_sigma", "photons_per_unit", "read_noise", "sheet_fwhm_um")
 _STAGES = 3
 
 Ask = Callable[..., None]
-"""Raises `Cancelled` where the run is to stop."""
+"""Raises `Cancelled` when the run shall stop."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """The sample is there.
+    """Event: the sample is made.
 
     Attributes
     ----------
     layers
-        The degraded image, then what comes below it.
+        The degraded image, then the layers below it.
     seconds
-        What it took.
+        Duration.
     psf_text
-        The PSF in words, where one was chosen.
+        Description of the PSF, if one was chosen.
     """
 
     layers: list[LayerData]
@@ -73,12 +73,12 @@ def make(task: PhantomTask, should_stop: Callable[[], bool]) -> Iterator[Event]:
     task
         The choices.
     should_stop
-        Asked between the stages, after each object and after each plane of a PSF.
+        Called between the stages, after each object and after each plane of a PSF; True stops the work.
 
     Yields
     ------
     Event
-        `Advanced` before each stage, then `Made`; or a `Note` where it was cancelled.
+        `Advanced` before each stage, then `Made`; or a `Note` if it was cancelled.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def _blur(parameters: PhantomParameters) -> float | tuple[float, ...]:
 
 
 def image(task: PhantomTask, truth: Phantom, ask: Ask) -> tuple[Degraded, Psf | None]:
-    """What a microscope makes of a phantom, and the PSF, where one was chosen."""
+    """Image a phantom in a microscope; return the image, and the PSF if one was chosen."""
     made = task.parameters
     ask()
     if made.degradation == BLUR:
@@ -148,7 +148,7 @@ def image(task: PhantomTask, truth: Phantom, ask: Ask) -> tuple[Degraded, Psf | 
             noise_sigma=made.noise_sigma,
             photons=made.photons,
             photometric=made.photometric,
-            # Thin structures keep little of their brightness under the blur: noise is a share of that.
+            # Thin structures lose most of their brightness in the blur; the noise is relative to the rest.
             noise_reference="image" if structures else "truth",
             rng=made.rng,
         )
@@ -166,7 +166,7 @@ def image(task: PhantomTask, truth: Phantom, ask: Ask) -> tuple[Degraded, Psf | 
         )
         return sample, None
     if task.psf is None:
-        raise ValueError("There is no PSF yet: choose one.")
+        raise ValueError("Choose a PSF.")
     psf = task.psf.load(task.image, made.axes, _asked(ask))
     check_steps(psf, task.image, made.axes)
     ask()
@@ -183,7 +183,7 @@ def image(task: PhantomTask, truth: Phantom, ask: Ask) -> tuple[Degraded, Psf | 
 
 
 def _asked(ask: Ask) -> Callable[[], bool]:
-    """For those who ask whether to stop: `ask` raises by itself."""
+    """Wrap `ask`, which raises by itself, as a function that returns a bool."""
 
     def should_stop() -> bool:
         ask()
@@ -197,7 +197,7 @@ def _layers(made: PhantomParameters, sample: Degraded, psf: Psf | None, ask: Ask
     layers = [degraded, truth] if "truth" in made.outputs else [degraded]
     if "psf" in made.outputs:
         shown = fitted(psf or psf_of(sample, made.steps, ask), made.sizes)
-        # A layer is the user's to change.
+        # The user may change a layer.
         values = np.array(shown.values, np.float32)
         keywords: dict[str, Any] = {**shown.keywords(f"{made.layer_name} PSF"), "visible": False}
         layers.append((values, keywords, "image"))
@@ -205,7 +205,7 @@ def _layers(made: PhantomParameters, sample: Degraded, psf: Psf | None, ask: Ask
 
 
 def psf_of(sample: Degraded, steps: tuple[float, ...], ask: Ask) -> Psf:
-    """The PSF of a sample that was blurred by a Gaussian or as a surrogate."""
+    """Return the PSF of a sample that was blurred by a Gaussian or as a surrogate."""
     made = sample.parameters
     values = simulated_psf(made, progress=ask)
     if "blur_sigma" in made:
@@ -217,7 +217,7 @@ def psf_of(sample: Degraded, steps: tuple[float, ...], ask: Ask) -> Psf:
 
 
 def fitted(psf: Psf, sizes: tuple[int, ...]) -> Psf:
-    """The PSF without what is beyond the image's size, as the classical methods take none larger.
+    """Crop a PSF to the size of the image, because the classical methods accept no larger one.
 
     Examples
     --------

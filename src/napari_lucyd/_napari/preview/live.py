@@ -1,4 +1,4 @@
-"""The live preview: what Run would give, in the view that the user is looking at."""
+"""The live preview: the result of Run in the current view."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from napari_lucyd._napari.preview.worker import Piece, PreviewWorker, Status, in
 
 __all__ = ["LivePreview", "PreviewRequest", "is_preview"]
 
-# Long enough to let a drag or a wheel's turn come to rest, short enough to seem immediate.
+# Long enough for the end of a drag or a turn of the wheel, short enough to seem immediate.
 DEBOUNCE_MS = 120
-# How often finished pieces are fetched while the thread works: each shows within two frames of a film.
+# Finished pieces are fetched at this interval while the thread works.
 FETCH_MS = 40
-# The preview decides on these itself.
+# The preview chooses these itself.
 _OURS = ("region", "outputs", "tile_shape", "halo", "statistics", "progress")
 
 
 @dataclass(frozen=True)
 class PreviewRequest:
-    """What the panel wants previewed.
+    """Image and settings to preview.
 
     Parameters
     ----------
     layer
         The image layer.
     axes
-        What its axes are taken for, e.g. ``"TCZYX"``; None lets the engine decide.
+        Its axes, for example ``"TCZYX"``; None lets the core decide.
     model
-        What `napari_lucyd.load_model` gives.
+        The model, from `napari_lucyd.load_model`.
     options
-        Keyword arguments for `napari_lucyd.deconvolution.plan`, as Run would give them. Region, outputs,
-        tile and halo are not used: the preview takes its own.
+        Keyword arguments of `napari_lucyd.deconvolution.plan`, the same as for Run. Region, outputs, tile and
+        halo are ignored: the preview chooses its own.
     """
 
     layer: Image
@@ -50,34 +50,34 @@ class PreviewRequest:
 
 
 class LivePreview(QObject):
-    """Deconvolves what the user is looking at and lays it over the image, while switched on.
+    """Deconvolves the visible part of a slice and shows it over the image.
 
-    A patch round the cursor, or round the view's centre, comes first, with a quick look before its exact
-    result; it grows until the whole visible part of the slice is covered. Everything is computed at full
-    resolution and with the intensity statistics of the whole image, so settled pixels are those of a run.
+    It starts with a patch around the cursor, or around the centre of the view: first an approximate result,
+    then the exact one. The patch grows until it covers the view. Everything is computed at full resolution
+    and with the intensity statistics of the whole image, so exact pixels are equal to those of a run.
 
-    All methods are for the window's thread. The network runs in a thread of the preview's own, which touches
-    neither Qt nor napari.
+    Call all methods on the window's thread. The network runs in a thread of its own, which touches neither Qt
+    nor napari.
 
     Parameters
     ----------
     viewer
-        The napari viewer, or the proxy of it that plugins get.
+        The napari viewer, or the proxy that plugins get.
     request
-        Called, in the window's thread, whenever the preview starts anew; has to be quick. Returns what to
-        preview with the present choices, or None for nothing (for example while no model is loaded yet).
+        Called on the window's thread whenever the preview restarts; must be quick. Returns the image and the
+        present settings, or None for no preview (for example while no model is loaded).
     parent
         Qt's owner of this object.
     """
 
     status = Signal(str)
-    """One line for the user: what the preview is doing, or why there is none."""
+    """One line for the user: progress of the preview, or the reason why there is none."""
 
     def __init__(
         self, viewer: Any, request: Callable[[], PreviewRequest | None], parent: QObject | None = None
     ) -> None:
         super().__init__(parent)
-        # Behind the proxy that plugins get, because its layers are never `is` those of a list.
+        # The viewer behind the proxy, because the proxy's layers are never identical to those of the list.
         self._viewer = getattr(viewer, "__wrapped__", viewer)
         self._request = request
         self._enabled = self._paused = self._closed = False
@@ -88,7 +88,7 @@ class LivePreview(QObject):
         self._versions: weakref.WeakKeyDictionary[Image, object] = weakref.WeakKeyDictionary()
         self._overlay = Overlay(self._viewer)
         self._worker = PreviewWorker()
-        # Also when nobody calls close(): at the end of this object, or of the interpreter.
+        # Closes it also at the end of this object or of the interpreter.
         weakref.finalize(self, self._worker.close)
         self._debounce = QTimer(self)
         self._debounce.setSingleShot(True)
@@ -102,21 +102,21 @@ class LivePreview(QObject):
         self._ordering.setInterval(0)
         self._ordering.timeout.connect(self._keep_order)
 
-    # What the panel calls
+    # Methods for the panel
 
     @property
     def enabled(self) -> bool:
-        """Whether the switch is on."""
+        """True while the preview is switched on."""
         return self._enabled
 
     @property
     def settled(self) -> bool:
-        """Whether the whole view is covered exactly, and nothing is under way."""
+        """True when the whole view is exact and nothing is being computed."""
         resting = not (self._debounce.isActive() or self._fetch.isActive() or self._worker.busy)
         return self._enabled and resting and self._key is not None and self._overlay.complete
 
     def set_enabled(self, enabled: bool) -> None:
-        """Switch the preview on, or off, which removes its layer."""
+        """Switch the preview on or off; off removes its layer."""
         if enabled == self._enabled or self._closed:
             return
         self._enabled = enabled
@@ -124,7 +124,7 @@ class LivePreview(QObject):
             (emitter.connect if enabled else emitter.disconnect)(callback)
         if enabled:
             if self._paused:
-                self._tell("Preview: waits for the run to end.")
+                self._tell("Preview: waiting for the end of the run.")
             self.refresh()
         else:
             self._drop()
@@ -133,28 +133,28 @@ class LivePreview(QObject):
             self._tell("")
 
     def refresh(self) -> None:
-        """Look at the panel's choices again; what is under way goes on where they are the same."""
+        """Read the settings again; the computation continues if they are the same."""
         if self._enabled and not (self._paused or self._closed):
             self._debounce.start()
 
     def pause(self) -> None:
-        """Give the device to a run at once; what is shown stays."""
+        """Free the device for a run at once; the layer stays."""
         self._paused = True
         self._drop()
 
     def resume(self) -> None:
-        """Go on after a run."""
+        """Continue after a run."""
         self._paused = False
         self._restart_soon()
 
     def close(self) -> None:
-        """Switch off for good and end the thread."""
+        """Switch off permanently and end the thread."""
         self.set_enabled(False)
         self._closed = True
         self._debounce.stop()
         self._worker.close()
 
-    # What the viewer tells
+    # Events of the viewer
 
     def _emitters(self) -> list[tuple[Any, Callable[..., None]]]:
         viewer = self._viewer
@@ -175,7 +175,7 @@ class LivePreview(QObject):
 
     def _layer_removed(self, event: Any) -> None:
         if event.value is self._source or self._overlay.is_layer(event.value):
-            # Not now: the list is in the middle of a change, perhaps of being cleared.
+            # Not at once: the list of layers is still changing, perhaps being cleared.
             self._overlay.let_go(event.value)
             self._key = None
             self._drop()
@@ -183,10 +183,10 @@ class LivePreview(QObject):
                 self._forget_source()
                 self._restart_soon()
             else:
-                self._tell("Preview: its layer was deleted; it comes back when the view changes.")
+                self._tell("Preview: its layer was deleted. It returns when the view changes.")
 
     def _reordered(self, event: Any = None) -> None:
-        # Not now: the list is in the middle of a change.
+        # Not at once: the list of layers is still changing.
         self._ordering.start()
 
     def _keep_order(self) -> None:
@@ -218,7 +218,7 @@ class LivePreview(QObject):
                 self._debounce.start()
 
     def _drop(self) -> None:
-        """Stop the thread's work, and let nothing through that it has sent already."""
+        """Stop the thread's work, and discard the updates that it has sent."""
         self._worker.cancel()
         self._debounce.stop()
         self._fetch.stop()
@@ -230,7 +230,7 @@ class LivePreview(QObject):
             self._start()
         except Unavailable as reason:
             self._nothing(str(reason))
-        except Exception as error:  # a line in the panel, not a dialog for each movement of the mouse
+        except Exception as error:  # a line in the panel, not a dialog at each movement of the mouse
             self._nothing(in_words(error))
 
     def _nothing(self, why: str) -> None:
@@ -272,7 +272,7 @@ class LivePreview(QObject):
             shown.visible,
             self._overlay.covered.copy(),
         )
-        self._tell("Preview: working…")
+        self._tell("Preview: computing…")
         self._worker.submit(view, shown.focus)
         self._fetch.start()
 
@@ -284,7 +284,9 @@ class LivePreview(QObject):
         if not any(layer is other for other in self._viewer.layers) or is_preview(layer):
             raise Unavailable("")
         if layer.rgb:
-            raise Unavailable("Preview: RGB images cannot be deconvolved; split the layer's channels first.")
+            raise Unavailable(
+                "Preview: RGB images cannot be deconvolved. Split the channels of the layer first."
+            )
         return request
 
     def _take_updates(self) -> None:
@@ -327,9 +329,9 @@ class LivePreview(QObject):
                 getattr(layer.events, name).disconnect(self._look_changed)
 
     def _version(self, layer: Image) -> object:
-        """Stands for a layer's present data; another object as soon as it is given other data."""
+        """Return an object that identifies the present data of a layer; other data, another object."""
         if layer not in self._versions:
-            # Stays connected while another layer is previewed: its statistics are remembered.
+            # Stays connected while another layer is previewed, because its statistics are kept.
             layer.events.data.connect(self._data_changed)
             self._versions[layer] = object()
         return self._versions[layer]

@@ -1,4 +1,4 @@
-"""The layer that the live preview is shown in, laid over its source."""
+"""Layer of the live preview, above its source."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from napari_lucyd._napari.preview.rectangles import Rectangle
 from napari_lucyd._napari.preview.viewport import Viewport
 from napari_lucyd._napari.preview.worker import Piece
 
-# What is copied from the source as soon as it changes there, and what moves the preview with it.
+# Properties that are copied from the source when they change there, and those that move the preview.
 LOOK = ("contrast_limits", "colormap", "gamma", "interpolation2d", "name")
 PLACE = ("scale", "translate", "rotate", "shear", "affine", "units")
 
 
 class Overlay:
-    """An image layer that holds the visible part of one slice; NaN, and so transparent, where nothing is yet.
+    """An image layer with the visible part of one slice; NaN, and so transparent, outside the patch.
 
-    It has as many axes as its source, one voxel thick across the slice: on another slice napari shows
-    nothing of it, so a stale preview is never seen.
+    It has as many axes as its source, and is one voxel thick across the slice. On other slices napari shows
+    nothing of it, so an outdated preview is never visible.
 
     Parameters
     ----------
@@ -35,26 +35,27 @@ class Overlay:
         self._viewer = viewer
         self._layer: Image | None = None
         self.visible = Rectangle(0, 0, 0, 0)
-        """The pixels that there is room for."""
+        """Pixels that the layer has room for."""
         self._plane = np.empty((0, 0), dtype=np.float32)  # a view of the layer's data
         self.covered = np.empty((0, 0), dtype=bool)
-        """Which pixels of the visible rectangle are exact."""
+        """True for each exact pixel of the visible rectangle."""
 
     @property
     def complete(self) -> bool:
-        """Whether every visible pixel is exact."""
+        """True when every visible pixel is exact."""
         return bool(self.covered.all())
 
     def is_layer(self, layer: Any) -> bool:
+        """Return True for the layer of the preview."""
         return layer is not None and layer is self._layer
 
     def let_go(self, layer: Any) -> None:
-        """Note that the user has deleted the layer."""
+        """Forget the layer if the user has deleted it."""
         if self.is_layer(layer):
             self._layer = None
 
     def stay_above(self, source: Image) -> None:
-        """Move the layer above its source again, where the user has moved the source above it."""
+        """Move the layer above its source again, if the user has moved the source above it."""
         layers = self._viewer.layers
         if self._layer is None or self._layer not in layers or source not in layers:
             return
@@ -63,7 +64,7 @@ class Overlay:
             layers.move(here, there + 1)
 
     def remove(self) -> None:
-        """Take the layer out of the viewer."""
+        """Remove the layer from the viewer."""
         layer, self._layer = self._layer, None
         layers = self._viewer.layers
         if layer is not None and any(layer is other for other in layers):
@@ -72,7 +73,7 @@ class Overlay:
     def show(self, source: Image, shown: Viewport, keep: bool) -> None:
         """Make room for a view of the source.
 
-        ``keep`` says whether pixels that are there already are still right: same slice, same choices.
+        ``keep`` is True if the present pixels are still right: same slice and same settings.
         """
         keep = keep and self._layer is not None
         if not (keep and shown.visible == self.visible):
@@ -85,7 +86,7 @@ class Overlay:
         linear = np.asarray(source.affine.linear_matrix)[-source.ndim :, -source.ndim :]
         spatial = {name: getattr(source, name) for name in SPATIAL}
         spatial["translate"] = np.asarray(source.translate) + np.linalg.solve(linear, shift)
-        # The same memory: what is put into the plane is in the layer.
+        # The layer uses the memory of the plane.
         data = self._plane.reshape(shape)
         if self._layer is None:
             self._add(source, data, spatial)
@@ -104,14 +105,14 @@ class Overlay:
     @staticmethod
     def _move(layer: Image, data: np.ndarray, spatial: dict[str, Any]) -> None:
         for name, value in spatial.items():
-            # Each of these makes napari look through all layers: only where there is something new.
+            # Each assignment makes napari visit all layers, so only new values are assigned.
             if not np.array_equal(np.asarray(getattr(layer, name)), np.asarray(value)):
                 setattr(layer, name, value)
         if layer.data.base is not data.base or layer.data.shape != data.shape:
             layer.data = data
 
     def put(self, pieces: Sequence[Piece]) -> None:
-        """Show pieces of the view; a first look never replaces what is exact already."""
+        """Show pieces of the view; approximate pixels never replace exact ones."""
         for piece in pieces:
             where = piece.rectangle.slices_in(self.visible)
             fresh = np.ones(piece.values.shape, dtype=bool) if piece.exact else ~self.covered[where]
@@ -122,7 +123,7 @@ class Overlay:
             self._layer.refresh(extent=False, highlight=False, thumbnail=self.complete)
 
     def copy_look(self, source: Image) -> None:
-        """Take over colours, contrast and name from the source."""
+        """Copy colours, contrast and name from the source."""
         if self._layer is not None:
             self._layer.contrast_limits_range = source.contrast_limits_range
             for name, value in _look(source).items():
@@ -133,7 +134,7 @@ class Overlay:
             data,
             **spatial,
             **_look(source),
-            # Where it is NaN the source shows through; elsewhere it hides the source.
+            # NaN lets the source show through; other values hide it.
             blending="translucent_no_depth",
             metadata={METADATA_KEY: {"preview": True, "source": source.name}},
         )
@@ -142,7 +143,7 @@ class Overlay:
         selection = layers.selection
         selected, active = set(selection), selection.active
         self._layer = layer
-        # napari makes a new layer the active one. The user's stays it, and nobody hears otherwise.
+        # napari makes a new layer active. Restore the user's active layer without events.
         with selection.events.blocker_all():
             layers.insert(layers.index(source) + 1, layer)
             selection.clear()

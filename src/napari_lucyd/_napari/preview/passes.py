@@ -1,4 +1,4 @@
-"""One view's passes through the engine: which part of the image, by which numbers, at what cost."""
+"""Restoration of one view: regions of the image, intensity statistics, and cost."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ class ViewRequest:
     volume
         The whole image at full resolution, all axes: numpy, dask, zarr or xarray.
     model
-        What `napari_lucyd.load_model` gives.
+        The model, from `napari_lucyd.load_model`.
     options
         Keyword arguments of `napari_lucyd.deconvolution.plan`, without region, outputs, tile and halo.
     image
-        Stands for the content of the volume: statistics are remembered by it.
+        Identifies the content of the volume; statistics are kept by it.
     plane
         The two displayed axes of the volume, ascending.
     index
-        Index along each axis of the volume; those of the plane are not looked at.
+        Index along each axis of the volume; those of the plane are ignored.
     visible
-        The pixels of the plane that are wanted, from even origins.
+        The requested pixels of the plane, with even origins.
     covered
-        Which of them are there already, a bool for each pixel of ``visible``.
+        True for each pixel of ``visible`` that is exact already.
     """
 
     volume: Any
@@ -47,7 +47,7 @@ class ViewRequest:
 
     @property
     def statistics_key(self) -> Hashable:
-        """Views with the same key are prepared and scaled by the same numbers."""
+        """Value that identifies the numbers that prepare and scale the image."""
         names = ["axes", "normalization", "separate"]
         steps = ("subtract_background", "prefilter")
         prepared = any(self.options.get(name) is not None for name in steps)
@@ -57,34 +57,34 @@ class ViewRequest:
             self.image,
             self.model.dimension,
             repr(self.model.normalization),
-            # The noise that a prefilter leaves is the model's.
+            # A prefilter leaves the noise that the model was trained on.
             self.model.sha256 if prepared else "",
             *(repr(self.options.get(name)) for name in names),
         )
 
 
 class Dropped(Exception):
-    """The view is no longer wanted."""
+    """The view was dropped."""
 
 
 class ViewRestorer:
-    """What the engine does for one view. Made, and used, in the preview's own thread alone.
+    """Restores parts of one view; make and use it in the preview's thread only.
 
     Parameters
     ----------
     view
-        What is wanted.
+        The view.
     dropped
-        Whether it no longer is; asked again and again while the network runs.
+        Returns True if the view was dropped; called often while the network runs.
 
     Raises
     ------
     ValueError, TypeError
-        From the engine, if it cannot take the image.
+        If the core refuses the image.
     """
 
     def __init__(self, view: ViewRequest, dropped: Callable[[], bool]) -> None:
-        # Loads torch, so neither at the top of the file nor in the window's thread.
+        # Imports torch, so it is neither at the top of the file nor on the window's thread.
         from napari_lucyd.deconvolution import plan
 
         self.view = view
@@ -95,7 +95,7 @@ class ViewRestorer:
         self._spatial = [a for a, name in enumerate(self._job.axes) if name in letters]
 
     def measure(self, should_stop: Callable[[], bool]) -> Any:
-        """Statistics over the whole image, as Run takes them."""
+        """Measure the statistics of the whole image, as Run does."""
         from napari_lucyd.deconvolution import Cancelled
 
         try:
@@ -104,14 +104,14 @@ class ViewRestorer:
             raise Dropped from error
 
     def check(self) -> None:
-        """Stop here if the view is no longer wanted."""
+        """Raise `Dropped` if the view was dropped."""
         if self._dropped():
             raise Dropped
 
     def restore(self, rectangle: Rectangle, statistics: Any, halo: int | None) -> np.ndarray:
-        """Restored pixels of a rectangle: float32 (height, width), in the units of the image.
+        """Restore a rectangle: float32 (height, width), in the units of the image.
 
-        ``halo`` ``None`` is the network's whole reach: exactly what Run gives.
+        With ``halo`` None it is the network's whole reach, and the pixels are equal to those of Run.
         """
         from napari_lucyd.deconvolution import Cancelled
 
@@ -135,17 +135,17 @@ class ViewRestorer:
         return output.reshape(rectangle.height, rectangle.width)
 
     def cost(self, rectangle: Rectangle, halo: int | None) -> float:
-        """Voxels that the network sees for a rectangle."""
+        """Return the number of voxels that the network reads for a rectangle."""
         return cost(rectangle, *self._reach(halo))
 
     def halo(self, halo: int | None) -> tuple[int, int]:
-        """The margin along the plane's two axes, in pixels."""
+        """Return the margin along both axes of the plane, in pixels."""
         return self._reach(halo)[0]
 
     def patch(
         self, visible: Rectangle, focus: tuple[float, float], budget: float, halo: int | None
     ) -> Rectangle:
-        """The largest patch round the focus that a budget of voxels pays for."""
+        """Return the largest patch around the focus within a budget of voxels."""
         return patch_around(focus, visible, budget, *self._reach(halo))
 
     def _region(self, rectangle: Rectangle) -> tuple[slice, ...]:
@@ -156,7 +156,7 @@ class ViewRestorer:
         return tuple(region)
 
     def _reach(self, halo: int | None) -> tuple[tuple[int, int], float]:
-        """The halo along the plane's axes in pixels, and voxels seen for each of its pixels."""
+        """Return the halo along the plane's axes in pixels, and the voxels read for each pixel."""
         reach = self.view.model.network.receptive_field if halo is None else halo
         zoom = self._zoom()
         across = planes_seen([(zoom[a], reach) for a in self._spatial if a not in self.view.plane])
@@ -165,7 +165,7 @@ class ViewRestorer:
         return (first, second), float(across * along)
 
     def _zoom(self) -> dict[int, float]:
-        """How many of the network's voxels one of the image's makes, along each spatial axis."""
+        """Return the number of network voxels for one image voxel, along each spatial axis."""
         zoom = dict.fromkeys(self._spatial, 1.0)
         step = self.view.options.get("voxel_size")
         if self._job.resampled and step is not None and len(step) == 3:

@@ -1,4 +1,4 @@
-"""What the live preview computes for a view: rectangles of source pixels, and where they lie on the canvas.
+"""Geometry of the live preview: rectangles of pixels, and their position on the canvas.
 
 Pure geometry: neither Qt nor napari nor torch. A *plane* is the part of a layer that a 2D view shows: two
 axes of the data, ascending, at one index of every other axis. Rectangles count pixels of that plane at full
@@ -15,8 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-# Sides of the smallest patch, beyond twice its halo: 64 pixels with the network's whole reach, 32 for the
-# first look. A smaller one would be nearly all halo, and a slow device would never be done.
+# Sides of the smallest patch without its halo. With the network's whole reach this makes 64 pixels, for the
+# approximate result 32. A smaller patch would be nearly all halo, and slow.
 SMALLEST_CORE = 16
 
 
@@ -42,11 +42,11 @@ class Rectangle(NamedTuple):
 
     @property
     def centre(self) -> tuple[float, float]:
-        """Row and column, in data coordinates."""
+        """Row and column of the centre, in data coordinates."""
         return (self.top + self.bottom - 1) / 2, (self.left + self.right - 1) / 2
 
     def intersection(self, other: Rectangle) -> Rectangle:
-        """The pixels that lie in both; its area is 0 where there are none."""
+        """Return the common pixels; the area is 0 if there are none."""
         return Rectangle(
             max(self.top, other.top),
             max(self.left, other.left),
@@ -54,11 +54,8 @@ class Rectangle(NamedTuple):
             min(self.right, other.right),
         )
 
-    def contains(self, other: Rectangle) -> bool:
-        return self.intersection(other) == other
-
     def slices_in(self, frame: Rectangle) -> tuple[slice, slice]:
-        """Where these pixels are in an array that holds ``frame``."""
+        """Return the slices of these pixels in an array that holds ``frame``."""
         return (
             slice(self.top - frame.top, self.bottom - frame.top),
             slice(self.left - frame.left, self.right - frame.left),
@@ -67,7 +64,7 @@ class Rectangle(NamedTuple):
 
 @dataclass(frozen=True)
 class LayerTransform:
-    """From the data coordinates of a layer to the world's: ``world = matrix @ data + translate``."""
+    """Transform from data coordinates of a layer to the world: ``world = matrix @ data + translate``."""
 
     matrix: NDArray[np.float64]
     translate: NDArray[np.float64]
@@ -79,9 +76,9 @@ class LayerTransform:
         ndim: int,
         unit_scale: Sequence[float] | None = None,
     ) -> LayerTransform:
-        """Take an affine map from its values at the origin and at one step along each axis.
+        """Make the transform from its values at the origin and at one step along each axis.
 
-        ``unit_scale`` says how many of the world's units one of the layer's is, for each axis.
+        ``unit_scale`` is the layer's unit in units of the world, for each axis.
         """
         scale = np.ones(ndim) if unit_scale is None else np.asarray(unit_scale, dtype=float)
         translate = np.asarray(data_to_world([0.0] * ndim), dtype=float)
@@ -91,11 +88,10 @@ class LayerTransform:
     def displayed_to_data(
         self, points: NDArray[np.float64], displayed: tuple[int, int]
     ) -> NDArray[np.float64]:
-        """Data coordinates of points of the canvas.
+        """Convert points of the canvas to data coordinates.
 
-        ``points`` (N, 2) are world coordinates along the displayed axes, in the order of display; what comes
-        back has the two axes of the data in ascending order. As napari draws: a rotation out of the plane
-        is left out.
+        ``points`` (N, 2) are world coordinates along the displayed axes, in the order of display. The result
+        has the two axes of the data in ascending order. As in napari, a rotation out of the plane is ignored.
         """
         axes = list(displayed)
         matrix = self.matrix[np.ix_(axes, axes)]
@@ -103,7 +99,7 @@ class LayerTransform:
         return data if axes[0] < axes[1] else data[:, ::-1]
 
     def slice_indices(self, world: Sequence[float], displayed: tuple[int, int]) -> dict[int, int]:
-        """Which index napari shows along each axis that is not displayed, for a position in the world."""
+        """Return the index that napari shows along each axis that is not displayed."""
         rest = [axis for axis in range(len(self.translate)) if axis not in displayed]
         if not rest:
             return {}
@@ -113,11 +109,11 @@ class LayerTransform:
         return {axis: int(np.round(p)) for axis, p in zip(rest, point, strict=True)}
 
     def shift(self, origin: Sequence[int], displayed: tuple[int, int]) -> NDArray[np.float64]:
-        """How far in the world a layer moves that holds this one's data from ``origin`` on.
+        """Return the shift in the world of a layer that holds the data from ``origin`` on.
 
-        With it, that layer is drawn where its pixels were, and is shown with the same slices. Without a
-        rotation out of the displayed plane this is ``matrix @ origin``; with one, napari leaves out what
-        crosses between displayed and other axes, and so it is left out here.
+        With this shift the layer is drawn where its pixels were, and appears with the same slices. Without a
+        rotation out of the displayed plane this is ``matrix @ origin``. With one, napari ignores the terms
+        that mix displayed and other axes, and so does this.
         """
         start = np.asarray(origin, dtype=float)
         axes = sorted(displayed)
@@ -132,10 +128,10 @@ class LayerTransform:
 
 
 def layer_axes_displayed(order: Sequence[int], ndim: int) -> tuple[int, int] | None:
-    """The two axes of a layer that a 2D view shows, in the order of display.
+    """Return the two axes of a layer that a 2D view shows, in the order of display.
 
-    ``order`` is the viewer's order of its axes, the last two displayed; a layer of fewer axes has the
-    viewer's last ones. ``None`` where the view shows an axis that the layer lacks.
+    ``order`` is the viewer's order of its axes, of which the last two are displayed. A layer with fewer axes
+    has the viewer's last ones. ``None`` if the view shows an axis that the layer does not have.
     """
     missing = len(order) - ndim
     first, second = (axis - missing for axis in order[-2:])
@@ -150,7 +146,7 @@ def visible_rectangle(
     canvas: Sequence[float],
     zoom: float,
 ) -> Rectangle | None:
-    """The pixels of a layer that a 2D view shows; ``None`` where it shows none.
+    """Return the pixels of a layer that a 2D view shows; ``None`` if it shows none.
 
     Parameters
     ----------
@@ -159,13 +155,13 @@ def visible_rectangle(
     shape
         The shape of the layer's data at full resolution.
     centre, canvas, zoom
-        The camera's centre (vertical, horizontal) in world units, the canvas's height and width in
-        canvas pixels, and how many of these a world unit takes.
+        Centre of the camera (vertical, horizontal) in world units, height and width of the canvas in canvas
+        pixels, and canvas pixels in a world unit.
 
     Returns
     -------
     Rectangle or None
-        The box along the axes of the data, grown to even origins and, inside the layer, even sizes.
+        The box along the axes of the data, with even origins and, inside the layer, even sizes.
     """
     half = np.asarray(canvas, dtype=float) / (2 * zoom)
     middle = np.asarray(centre, dtype=float)
@@ -186,7 +182,7 @@ def visible_rectangle(
 
 
 def within(visible: Rectangle, focus: tuple[float, float], longest_side: int, most_pixels: int) -> Rectangle:
-    """The part of a view round the focus that one texture and the memory can hold; mostly all of it."""
+    """Return the part of a view around the focus that fits into a texture and the memory; mostly all."""
     side = max(2, int(sqrt(most_pixels)))
     height, width = min(visible.height, longest_side), min(visible.width, longest_side)
     if height * width > most_pixels:
@@ -203,7 +199,7 @@ def patch_around(
     halo: tuple[int, int],
     depth: float,
 ) -> Rectangle:
-    """The largest patch round the focus, inside the view, that a budget of voxels pays for.
+    """Return the largest patch around the focus, inside the view, within a budget of voxels.
 
     Parameters
     ----------
@@ -212,17 +208,18 @@ def patch_around(
     visible
         The view, with even origins.
     budget
-        Voxels that the network may see, halo included.
+        Voxels that the network may read, halo included.
     halo
         Margin that the network needs beyond each side of the patch, for rows and for columns.
     depth
-        Planes that the network sees for the one that is kept.
+        Planes that the network reads for each plane that is kept.
 
     Returns
     -------
     Rectangle
-        Even origins, square as far as the view allows; all of the view where that is within the budget.
-        Twice the halo and ``SMALLEST_CORE`` pixels a side, where the view has them, even over the budget.
+        It has even origins and is as square as the view allows; the whole view if that is within the budget.
+        Its sides have at least twice the halo plus ``SMALLEST_CORE`` pixels, if the view has them, even above
+        the budget.
     """
     if cost(visible, halo, depth) <= budget:
         return visible
@@ -238,14 +235,14 @@ def patch_around(
 
 
 def cost(rectangle: Rectangle, halo: tuple[int, int], depth: float) -> float:
-    """Voxels that the network sees for a rectangle: with its halo, and ``depth`` planes of it."""
+    """Return the number of voxels that the network reads for a rectangle and its halo in ``depth`` planes."""
     return (rectangle.height + 2 * halo[0]) * (rectangle.width + 2 * halo[1]) * depth
 
 
 def growth(visible: Rectangle, start: Rectangle, cell: tuple[int, int] | None = None) -> list[Rectangle]:
-    """The rest of a view, cut into cells round a first patch, the nearest first.
+    """Cut the rest of a view into cells around a first patch, the nearest first.
 
-    Start and cells cover each pixel of the view once, and all cells have even origins.
+    Patch and cells cover each pixel of the view once, and all cells have even origins.
     """
     height, width = cell or (start.height, start.width)
     rows = _cuts(visible.top, visible.bottom, start.top, start.bottom, height)
@@ -255,7 +252,7 @@ def growth(visible: Rectangle, start: Rectangle, cell: tuple[int, int] | None = 
 
 
 def nearest_first(cells: Iterable[Rectangle], focus: tuple[float, float]) -> list[Rectangle]:
-    """Cells by the distance of their centres from the focus, ties from top left."""
+    """Sort cells by the distance of their centres from the focus, ties from top left."""
 
     def distance(cell: Rectangle) -> tuple[float, Rectangle]:
         row, column = cell.centre
@@ -265,29 +262,29 @@ def nearest_first(cells: Iterable[Rectangle], focus: tuple[float, float]) -> lis
 
 
 class Speed:
-    """Voxels a second, as measured on the passes so far.
+    """Voxels per second, measured on the passes so far.
 
-    Starts from a cautious guess, for an old laptop's CPU; a few passes tell it what the device does.
+    It starts with a low guess, for an old laptop; a few passes correct it.
     """
 
     def __init__(self, voxels_per_second: float = 5e5) -> None:
         self.voxels_per_second = voxels_per_second
 
     def measured(self, voxels: float, seconds: float) -> None:
-        """Take one pass into account, half and half with what was known."""
+        """Update the speed with one pass; old and new value have equal weight."""
         if voxels > 0 and seconds > 0 and isfinite(seconds):
             self.voxels_per_second = sqrt(self.voxels_per_second * voxels / seconds)
 
     def budget(self, seconds: float) -> float:
-        """Voxels that take so many seconds."""
+        """Return the number of voxels for a duration."""
         return self.voxels_per_second * seconds
 
 
 def planes_seen(rest: Sequence[tuple[float, int]]) -> float:
-    """Voxels that the network sees across the plane for one voxel kept.
+    """Return the number of voxels that the network reads across the plane for each voxel that is kept.
 
-    ``rest`` has, for each spatial axis across the plane, how many of the network's voxels one of the
-    source's makes (more than 1 where resampled), and the halo in the network's voxels.
+    ``rest`` has, for each spatial axis across the plane, the number of network voxels for one voxel of the
+    source (more than 1 if resampled), and the halo in network voxels.
     """
     return prod(zoom + 2 * halo for zoom, halo in rest)
 
@@ -298,9 +295,9 @@ def _even(start: int, stop: int, size: int) -> tuple[int, int]:
 
 
 def _cuts(low: int, high: int, start: int, stop: int, step: int) -> list[tuple[int, int]]:
-    """Intervals that cover low to high, one of them start to stop, the others about ``step`` long.
+    """Return intervals that cover low to high: start to stop, and others of about ``step``.
 
-    The last one to each side takes a remainder of up to a quarter with it: a sliver costs its whole halo.
+    The last one on each side includes a remainder of up to a quarter, because a sliver costs its whole halo.
     """
     step = max(2, step - step % 2)
     before: list[tuple[int, int]] = []
@@ -319,7 +316,7 @@ def _cuts(low: int, high: int, start: int, stop: int, step: int) -> list[tuple[i
 
 
 def _placed(visible: Rectangle, focus: tuple[float, float], height: int, width: int) -> Rectangle:
-    """A rectangle of about this size round the focus, inside the view, with even origins and sizes."""
+    """Place a rectangle of about this size around the focus, inside the view, with even origins and sizes."""
     bounds = []
     for at, size, low, high in (
         (focus[0], height, visible.top, visible.bottom),
@@ -331,9 +328,9 @@ def _placed(visible: Rectangle, focus: tuple[float, float], height: int, width: 
         size = max(2, size - size % 2)
         start = floor(at + 0.5) - size // 2
         start = min(max(start - start % 2, low), high - size)
-        # The view ends at an odd pixel only where the layer does: one step back keeps the origin even.
+        # The view ends at an odd pixel only at the end of the layer; one step back keeps the origin even.
         start -= start % 2
-        # A patch at the far side takes the odd last pixel with it, or a sliver would be left over.
+        # A patch at the far side includes the odd last pixel; otherwise a sliver would remain.
         stop = high if high - (start + size) == 1 else start + size
         bounds.append((start, stop))
     (top, bottom), (left, right) = bounds
@@ -343,27 +340,27 @@ def _placed(visible: Rectangle, focus: tuple[float, float], height: int, width: 
 def missing_parts(
     view: Rectangle, covered: NDArray[np.bool_], halo: tuple[int, int], within: Rectangle | None = None
 ) -> list[Rectangle]:
-    """Rectangles with even origins that hold all missing pixels of a view, cut so that halos are worth it.
+    """Cut the missing pixels of a view into rectangles with even origins and a small total cost.
 
-    After a pan, two strips are missing: one box round both would be nearly all of the view.
+    After a pan, two strips are missing; one box around both would be nearly the whole view.
 
     Parameters
     ----------
     view
-        With even origins.
+        The view, with even origins.
     covered
         One entry for each pixel of the view.
     halo
-        What each rectangle costs beyond its own sides.
+        Margin of each rectangle.
     within
-        The part of the view that is looked at, by default all of it.
+        A part of the view; by default all of it.
     """
     box = _missing_box(view if within is None else within, covered, view)
     if box is None:
         return []
     missing = ~covered[box.slices_in(view)]
     best: tuple[Rectangle, Rectangle] | None = None
-    # Two passes have to be clearly cheaper than one, since each has costs of its own.
+    # Two passes must be clearly cheaper than one, because each has a fixed cost.
     least = 0.9 * cost(box, halo, 1)
     for axis in (0, 1):
         for edge in _changes(missing, axis, box[axis]):
@@ -378,7 +375,7 @@ def missing_parts(
 
 
 def _missing_box(cell: Rectangle, covered: NDArray[np.bool_], view: Rectangle) -> Rectangle | None:
-    """The box round the missing pixels of a cell, from even origins; ``None`` if none is missing."""
+    """Return the box around the missing pixels of a cell, with even origins; ``None`` if none is missing."""
     missing = ~covered[cell.slices_in(view)]
     rows, columns = np.flatnonzero(missing.any(axis=1)), np.flatnonzero(missing.any(axis=0))
     if not rows.size:
@@ -389,7 +386,7 @@ def _missing_box(cell: Rectangle, covered: NDArray[np.bool_], view: Rectangle) -
 
 
 def _changes(missing: NDArray[np.bool_], axis: int, origin: int) -> list[int]:
-    """Even indices at which what is missing changes from one row (or column) to the next; some, if many."""
+    """Return even indices at which the missing pixels change between rows (or columns); some, if many."""
     differs = (missing[1:] != missing[:-1]) if axis == 0 else (missing[:, 1:] != missing[:, :-1])
     at = origin + 1 + np.flatnonzero(differs.any(axis=1 - axis))
     last = origin + missing.shape[axis]

@@ -1,4 +1,4 @@
-"""Where a napari viewer is looking on a layer."""
+"""The part of a layer that a napari viewer shows."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from napari_lucyd._napari.preview.rectangles import (
     within,
 )
 
-# What one texture of an old graphics card, or of a software one, can hold.
+# Size of a texture on old graphics cards and software renderers.
 LONGEST_SIDE = 8192
-# 128 MiB of float32, four 4K screens; of a larger view the part round the focus is restored.
+# 134 MB of float32, four 4K screens; of a larger view only the part around the focus is restored.
 MOST_PIXELS = 2**25
 
 
 class Unavailable(Exception):
-    """Why there is no preview of a view, in words; empty where there is nothing to say."""
+    """There is no preview; the text says why, and may be empty."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class Viewport:
     focus
         Row and column, among the visible pixels, that come first.
     transform, unit_scale
-        Of the layer, as `LayerTransform.sampled` takes them.
+        Transform and units of the layer, see `LayerTransform.sampled`.
     """
 
     displayed: tuple[int, int]
@@ -54,21 +54,21 @@ class Viewport:
     unit_scale: tuple[float, ...]
 
     def under_cursor(self, viewer: Any) -> tuple[float, float]:
-        """Row and column of the mouse's cursor."""
+        """Return row and column of the mouse cursor."""
         return _on_plane(self.transform, self.displayed, _cursor(viewer))
 
 
 def look(viewer: Any, layer: Image) -> Viewport:
-    """Where the view is on a layer.
+    """Find the part of a layer that the viewer shows.
 
     Raises
     ------
     Unavailable
-        If it shows nothing of the layer, or in 3D.
+        If it shows nothing of the layer, or shows it in 3D.
     """
     dims, camera = viewer.dims, viewer.scene.camera
     if dims.ndisplay != 2:
-        raise Unavailable("Preview: it needs the 2D view; switch the display from 3D to 2D.")
+        raise Unavailable("Preview: not available in 3D. Switch to the 2D view.")
     displayed = layer_axes_displayed(dims.order, layer.ndim)
     if displayed is None:
         raise Unavailable(f"Preview: the view shows an axis that “{layer.name}” does not have.")
@@ -86,7 +86,7 @@ def look(viewer: Any, layer: Image) -> Viewport:
     row, column = _on_plane(transform, displayed, centre)
     if viewer.mouse_over_canvas:
         y, x = _on_plane(transform, displayed, _cursor(viewer))
-        # Out of view it is one from before the view moved.
+        # A cursor outside the view has its position from before the view moved.
         if visible.top <= y < visible.bottom and visible.left <= x < visible.right:
             row, column = y, x
     visible = within(visible, (row, column), LONGEST_SIDE, MOST_PIXELS)
@@ -98,7 +98,7 @@ def look(viewer: Any, layer: Image) -> Viewport:
 
 
 def _cursor(viewer: Any) -> list[float]:
-    """The cursor on the canvas, in world coordinates along the displayed axes."""
+    """Return the cursor position in world coordinates along the displayed axes."""
     return [viewer.cursor.position[axis] for axis in viewer.dims.order[-2:]]
 
 

@@ -1,6 +1,6 @@
-"""The live preview's thread: restores one view of an image, the middle first, and drops it at any time.
+"""Thread of the live preview: restores one view of an image, and can drop it at any time.
 
-Neither Qt nor napari: views go in by a call, pieces come out by a queue that the window empties.
+It uses neither Qt nor napari: views are submitted by a call, and the window fetches the pieces from a queue.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ import numpy as np
 from napari_lucyd._napari.preview.passes import Dropped, ViewRequest, ViewRestorer
 from napari_lucyd._napari.preview.rectangles import Rectangle, Speed, growth, missing_parts, nearest_first
 
-# What a person takes for "at once".
+# The time that seems immediate.
 FIRST_SECONDS = 0.5
-# While the view rests, larger cells waste less of their time on halos; they are dropped as quickly.
+# While the view does not move, larger cells spend less time on halos; they can be dropped as quickly.
 GROWTH_SECONDS = 1.5
-# The first look has a third of the network's reach: its pixels are close, and its blocks small.
+# The approximate result uses a third of the network's reach: its errors are small, and its blocks too.
 QUICK_HALO = 8
-# A thread with nothing to do ends by itself: nobody has to remember to stop it.
+# An idle thread ends by itself.
 IDLE_SECONDS = 5.0
-# Statistics are a few numbers; those of so many images and choices are remembered.
+# Number of images and settings whose statistics are kept.
 _REMEMBERED = 32
 
 
 class Piece(NamedTuple):
-    """Restored pixels of a view: float32 (height, width), in the units of the image."""
+    """Restored pixels of a view, float32 (height, width), in the units of the image."""
 
     rectangle: Rectangle
     values: np.ndarray
@@ -40,7 +40,7 @@ class Piece(NamedTuple):
 
 
 class Status(NamedTuple):
-    """What to tell the user of a view; ``settled`` when no more pieces will come of it."""
+    """A line for the user; ``settled`` is True if no more pieces of the view follow."""
 
     text: str
     settled: bool = False
@@ -48,7 +48,7 @@ class Status(NamedTuple):
 
 @dataclass
 class _Shared:
-    """What the two threads share."""
+    """State shared by the two threads."""
 
     changed: threading.Condition = field(default_factory=threading.Condition)
     wanted: ViewRequest | None = None
@@ -57,12 +57,12 @@ class _Shared:
 
 
 class PreviewWorker:
-    """Restores the view that was asked for last, in a thread of its own that lives while it has work.
+    """Restores the latest view, in a thread of its own that ends when it has no work.
 
     Parameters
     ----------
     idle_seconds
-        After so long without work the thread ends; the next view starts another.
+        The thread ends after this time without work; the next view starts another.
     """
 
     def __init__(self, idle_seconds: float = IDLE_SECONDS) -> None:
@@ -75,17 +75,17 @@ class PreviewWorker:
 
     @property
     def busy(self) -> bool:
-        """Whether a view is being worked on, or updates wait to be fetched."""
+        """True while a view is being restored, or updates wait to be fetched."""
         return self._shared.wanted is not None or not self._updates.empty()
 
     @property
     def running(self) -> bool:
-        """Whether the thread is alive."""
+        """True while the thread is alive."""
         thread = self._thread
         return thread is not None and thread.is_alive()
 
     def submit(self, view: ViewRequest, focus: tuple[float, float]) -> None:
-        """Drop whatever is worked on and restore this view instead, from the focus outward."""
+        """Drop the present view and restore this one, from the focus outward."""
         shared = self._shared
         with shared.changed:
             if shared.closed:
@@ -98,16 +98,16 @@ class PreviewWorker:
                 self._thread.start()
 
     def look_at(self, focus: tuple[float, float]) -> None:
-        """Let the view that is worked on grow towards another row and column."""
+        """Let the present view grow towards another row and column."""
         self._shared.focus = focus
 
     def cancel(self) -> None:
-        """Drop whatever is worked on; the network stops within one of its layers."""
+        """Drop the present view; the network stops within one of its layers."""
         with self._shared.changed:
             self._drop()
 
     def close(self, timeout: float = 5.0) -> None:
-        """End the thread for good, and wait for that."""
+        """End the thread permanently, and wait for its end."""
         shared = self._shared
         with shared.changed:
             self._drop()
@@ -118,7 +118,7 @@ class PreviewWorker:
             thread.join(timeout)
 
     def fetch(self) -> list[Piece | Status]:
-        """All updates since the last call."""
+        """Return all updates since the last call."""
         found: list[Piece | Status] = []
         while True:
             try:
@@ -127,12 +127,12 @@ class PreviewWorker:
                 return found
 
     def _drop(self) -> None:
-        """Under the lock: no update of the present view will be fetched, also of those that wait."""
+        """Discard the present view and its waiting updates; call it under the lock."""
         self._shared.wanted = None
         self.fetch()
 
     def _tell(self, view: ViewRequest, update: Piece | Status) -> None:
-        """Put an update in the queue, unless its view has been dropped meanwhile."""
+        """Put an update in the queue, unless its view was dropped."""
         with self._shared.changed:
             if self._shared.wanted is view:
                 self._updates.put(update)
@@ -149,7 +149,7 @@ class PreviewWorker:
                         self._thread = None  # under the lock, so that the next view starts another
                         return
                 try:
-                    if not keeping:  # here, since torch is loaded by it
+                    if not keeping:  # here, because this imports torch
                         from napari_lucyd.compute.device import keeping_memory
 
                         stack.enter_context(keeping_memory())
@@ -157,7 +157,7 @@ class PreviewWorker:
                     self._restore(view)
                 except Dropped:
                     pass
-                except Exception as error:  # told in a line: a preview must never bring a window down
+                except Exception as error:  # reported in a line: a preview must never close the window
                     self._tell(view, Status(in_words(error), settled=True))
                 with shared.changed:
                     if shared.wanted is view:
@@ -171,13 +171,13 @@ class PreviewWorker:
         speed = self._speeds.setdefault(pace, Speed())
 
         def cut(seconds: float) -> list[Rectangle]:
-            """What is missing, in cells that take about so long, with one close to the focus."""
+            """Cut the missing pixels into cells of about this duration, one of them close to the focus."""
             budget, halo = speed.budget(seconds), passes.halo(None)
             cells: list[Rectangle] = []
             for part in missing_parts(visible, covered, halo):
                 start = passes.patch(part, shared.focus, budget, None)
                 cells += [start, *growth(part, start)]
-            # A part may hold some that is there already.
+            # A part may contain pixels that are covered already.
             return [rest for cell in cells for rest in missing_parts(visible, covered, halo, cell)]
 
         def restore(rectangle: Rectangle, halo: int | None) -> None:
@@ -191,7 +191,7 @@ class PreviewWorker:
             look = passes.patch(visible, shared.focus, speed.budget(FIRST_SECONDS), QUICK_HALO)
             if covered[look.slices_in(visible)].mean() < 0.5:
                 restore(look, QUICK_HALO)
-                self._tell(view, Status("Preview: a first look; the exact one follows."))
+                self._tell(view, Status("Preview: approximate; the exact result follows."))
                 cells = cut(FIRST_SECONDS)
         known = 0.0
         while cells:
@@ -202,20 +202,21 @@ class PreviewWorker:
             settled = bool(covered.all())
             share = "the whole view" if settled else f"{100 * covered.mean():.0f} % of the view"
             self._tell(view, Status(f"Preview: exact in {share}.", settled))
-            # The rest is cut once the first cell has shown what the device does in the time, and anew
-            # when that turns out otherwise.
+            # The rest is cut when the first cell has shown the speed of the device, and again if the speed
+            # changes much.
             if cells and not 0.5 * known < speed.voxels_per_second < 2 * known:
                 known = speed.voxels_per_second
                 cells = cut(GROWTH_SECONDS)
 
     def _measured(self, view: ViewRequest, passes: ViewRestorer) -> Any:
-        """The numbers that Run would scale the image by, measured over all of it, once."""
+        """Measure, once, the numbers that Run scales the image by."""
         key = view.statistics_key
         if key not in self._statistics:
-            self._tell(view, Status("Preview: reading the image's range of intensities…"))
+            self._tell(view, Status("Preview: measuring the intensities of the image…"))
 
             def should_stop() -> bool:
-                # The next view of the same image goes on with it, or panning would begin it for ever.
+                # The next view of the same image continues it; otherwise panning would restart it again and
+                # again.
                 wanted = self._shared.wanted
                 return wanted is None or wanted.statistics_key != key
 
@@ -228,7 +229,7 @@ class PreviewWorker:
 
 
 def in_words(error: Exception) -> str:
-    """One line; the type's name where the message alone may say too little."""
+    """Describe an error in one line, with its class if the message alone may not be clear."""
     message = " ".join(str(error).split())
     if isinstance(error, (ValueError, TypeError)) and message:
         return f"Preview: {message}"

@@ -1,4 +1,4 @@
-"""The panel's choice of a PSF: from the optics, a layer or a file."""
+"""Choice of a PSF: from the optics, a layer or a file."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from napari_lucyd._napari.workers.events import Stop, explain
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-# What of a layer makes it another PSF.
+# Events of a layer that change the PSF.
 _RELEVANT = ("data", "scale", "units")
 _NEEDED = ("numerical_aperture", "refractive_index", "emission_um")
 
 
 class PsfChoice(QObject):
-    """Says which PSF a classical method takes, and shows or saves it.
+    """Provides the PSF of a classical method, and shows or saves it.
 
     Parameters
     ----------
     viewer
-        Whose layers are offered.
+        Its layers are offered.
     form
-        Holds the controls.
+        The controls.
     image
-        Gives the image that a PSF is for and its axes, or None.
+        Returns the image that the PSF is for and its axes, or None.
     """
 
     changed = Signal()
@@ -65,7 +65,7 @@ class PsfChoice(QObject):
         form.browse.changed.connect(self.ask)
         form.show_layer.changed.connect(self.show_as_layer)
         form.save.changed.connect(self.ask_and_save)
-        # A PSF that is being computed for a panel that is gone.
+        # Stops the computation when the panel is closed.
         self.destroyed.connect(self._stop.set)
         events = viewer.layers.events
         self.subscriptions = Subscriptions(form)
@@ -74,15 +74,15 @@ class PsfChoice(QObject):
 
     @property
     def layer(self) -> Image | None:
-        """The layer that is chosen, whether or not the PSF is taken from a layer."""
+        """The chosen layer, even if the PSF comes from elsewhere."""
         return self.form.layer.value
 
     def is_layer(self, layer: Image) -> bool:
-        """Whether the PSF is taken from this layer."""
+        """Return True if the PSF comes from this layer."""
         return self.form.kind.value == LAYER and layer is self.layer
 
     def source(self) -> PsfSource:
-        """The choice as it stands.
+        """Return the present choice.
 
         Raises
         ------
@@ -93,18 +93,18 @@ class PsfChoice(QObject):
             return self._from_layer()
         if self.form.kind.value == FILE:
             if not self.form.path.value.strip():
-                raise ValueError("There is no PSF yet: choose its file.")
+                raise ValueError("Choose a PSF file.")
             return FilePsf(self.form.path.value.strip())
         return self._from_optics()
 
     def show_estimate(self, text: str, voxel_size: Sequence[float] | None) -> None:
-        """Show the PSF of the image in words, and the image's voxel size in µm where it is known."""
+        """Show a description of the PSF, and the voxel size of the image in µm if it is known."""
         self.form.describe(text)
         sizes = ", ".join(f"{step:.4g}" for step in voxel_size) if voxel_size else "for example 0.3, 0.1, 0.1"
         self.form.lines["voxel_size"].native.setPlaceholderText(sizes)
 
     def ask(self, *_: Any) -> None:
-        """Ask for the PSF's file."""
+        """Ask for a PSF file."""
         path, _kind = QFileDialog.getOpenFileName(
             self.form, "Choose a PSF", "", "Images (*.tif *.tiff);;All files (*)"
         )
@@ -112,21 +112,21 @@ class PsfChoice(QObject):
             self.form.path.value = path
 
     def show_as_layer(self, *_: Any) -> None:
-        """Add the PSF as an image layer, once it is computed or read."""
+        """Compute or read the PSF, and add it as an image layer."""
         self._load(_copied, self._add_layer)
 
     def ask_and_save(self, *_: Any) -> None:
-        """Ask for a file, and write the PSF into it."""
+        """Ask for a file name, and save the PSF."""
         path, _kind = QFileDialog.getSaveFileName(self.form, "Save the PSF", "psf.ome.tif", "Images (*.tif)")
         if path:
             self.save(Path(path))
 
     def save(self, path: Path) -> None:
-        """Write the PSF into a file, in the background, as ``lucyd psf`` does."""
+        """Save the PSF in the background, as ``lucyd psf`` does."""
         self._load(partial(_write, path), self._on_saved)
 
     def _load(self, work: Callable[[Psf], Any], then: Callable[[Any], object]) -> None:
-        """Have the PSF made, and something done with it, in the background; `then` gets what comes of it."""
+        """Make the PSF and work on it in the background; `then` gets the result."""
         try:
             source, image = self.source(), self._image()
         except ValueError as error:
@@ -154,11 +154,11 @@ class PsfChoice(QObject):
     def _from_layer(self) -> LayerPsf:
         layer = self.layer
         if layer is None:
-            raise ValueError("There is no PSF yet: choose its layer.")
+            raise ValueError("Choose a PSF layer.")
         if layer.rgb:
             raise ValueError(
-                f"The PSF “{layer.name}” is a colour (RGB) image; one intensity a voxel is needed. "
-                "Right-click the layer, choose “Split RGB”, and take a channel."
+                f"The PSF “{layer.name}” is a colour (RGB) image. Right-click the layer, choose “Split RGB”, "
+                "and choose a channel."
             )
         return LayerPsf(SourceLayer.from_layer(layer))
 
@@ -172,7 +172,7 @@ class PsfChoice(QObject):
             title = label(OpticsPsf, name)
             numbers[name] = parse_number(title, text)
             if numbers[name] is None and name in _NEEDED:
-                raise ValueError(f"PSF from the optics: write {title}, or choose a layer or a file.")
+                raise ValueError(f"Enter the {title if title == 'NA' else title.lower()}.")
         return OpticsPsf(self.form.microscope.value, **numbers)
 
     def _on_layers(self, event: Any = None) -> None:
@@ -191,7 +191,7 @@ class PsfChoice(QObject):
         self.form.layer.choices = [(layer.name, layer) for layer in images]
         self.form.layer.value = before if before in images else None
         self._filling = False
-        if before is not None:  # removed, or renamed
+        if before is not None:  # removed or renamed
             self.changed.emit()
 
     def _on_layer_changed(self, event: Any) -> None:
@@ -216,7 +216,7 @@ def _made(
 
 
 def _copied(psf: Psf) -> Psf:
-    # A layer is the user's to change.
+    # The user may change a layer.
     return replace(psf, values=np.array(psf.values))
 
 
@@ -230,6 +230,6 @@ def _write(path: Path, psf: Psf) -> Path:
         voxel_size=psf.steps,
         unit="micrometer" if psf.unit == "µm" else None,
         metadata={"shows": "psf", **psf.origin},
-        # The dialog has asked.
+        # The dialog has asked the user.
         overwrite=True,
     )

@@ -1,4 +1,4 @@
-"""The controls of a classical method's PSF; what they do is in `psf_choice`."""
+"""Controls of the PSF of a classical method."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _LINES = {
 
 TITLE = "PSF"
 TOOLTIP = (
-    "The image that the microscope makes of a point, sampled on the image's voxels: computed from the "
-    "optics, or an image of a bead as a layer or a file."
+    "The image of a point in the microscope, sampled on the voxels of the image: computed from the optics, "
+    "or the image of a bead from a layer or a file."
 )
 
 
 class PsfForm(QGroupBox):
-    """Where the PSF comes from, and the optics that it is made from.
+    """Source of the PSF, and the optics that it is computed from.
 
     Parameters
     ----------
@@ -46,11 +46,11 @@ class PsfForm(QGroupBox):
         self.layer = ComboBox(
             choices=[],
             nullable=True,
-            tooltip="An image of a point on the voxels of the image: Z, Y, X or Y, X.",
+            tooltip="An image layer with one PSF, Z, Y, X or Y, X, sampled on the voxels of the image.",
         )
-        self.path = LineEdit(tooltip="A TIFF, OME-TIFF or OME-Zarr file that holds one PSF.")
+        self.path = LineEdit(tooltip="A TIFF, OME-TIFF or OME-Zarr file with one PSF.")
         self.path.native.setPlaceholderText("TIFF, OME-TIFF or OME-Zarr")
-        self.browse = PushButton(text="File…", tooltip="Choose the PSF's file.")
+        self.browse = PushButton(text="File…", tooltip="Choose a PSF file.")
         self.microscope = ComboBox(
             choices=[(title, name) for name, title in MICROSCOPES.items()],
             value="widefield",
@@ -60,10 +60,10 @@ class PsfForm(QGroupBox):
         self.lines["refractive_index"].value = f"{OpticsPsf.refractive_index:g}"
         self.about = layout.note("lucyd-psf")
         self.show_layer = PushButton(
-            text="Show as layer", tooltip="Add the PSF as an image layer with its voxel size, to look at it."
+            text="Show as layer", tooltip="Add the PSF as an image layer with its voxel size."
         )
         self.save = PushButton(
-            text="Save PSF…", tooltip="Write the PSF as an image file with its voxel size and its optics."
+            text="Save PSF…", tooltip="Save the PSF as an image file with its voxel size and optics."
         )
         self.browse.native.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         for combo in (self.kind, self.layer, self.microscope):
@@ -87,7 +87,7 @@ class PsfForm(QGroupBox):
         self.show_rows()
 
     def show_rows(self) -> None:
-        """Show the controls that the choices leave a use for."""
+        """Show the controls that the chosen source has, and hide the others."""
         kind = self.kind.value
         rows = {
             self.layer.native: kind == LAYER,
@@ -101,12 +101,12 @@ class PsfForm(QGroupBox):
             layout.show_row(self._rows, control, visible)
 
     def describe(self, text: str) -> None:
-        """Say what the PSF is."""
+        """Show a description of the PSF."""
         layout.set_note(self.about, text)
         layout.show_row(self._rows, self.about, bool(text))
 
     def shown_lines(self) -> list[str]:
-        """The numbers that the chosen microscope has."""
+        """List the numbers that the chosen microscope has."""
         microscope = self.microscope.value
         shown = [name for name, (_, _, own) in _LINES.items() if not own or microscope in own]
         return [name for name in shown if name != "voxel_size" or self._asks_voxel_size]

@@ -1,6 +1,6 @@
-"""Where a classical method's PSF comes from: a layer, a file or the optics, as it was when Run was pressed.
+"""Sources of the PSF of a classical method: a layer, a file or the optics.
 
-Nothing here touches the window: a PSF is read or computed in a worker's thread.
+Nothing here touches the window: a PSF is read or computed in a worker thread.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from napari_lucyd.text import shape_text, steps_text
 
 Stop = Callable[[], bool] | None
 
-# By the names that `make_psf` has for them.
+# By their names in `make_psf`.
 MICROSCOPES = {
     "widefield": "Widefield",
     "confocal": "Confocal",
     "light_sheet": "Light sheet",
     "gaussian": "Gaussian (no haze)",
 }
-# Of each axis, where nothing else is said and the image is no smaller; as `lucyd psf` has it.
+# Default size along each axis, unless the image is smaller; equal to that of `lucyd psf`.
 SIZE = 63
-# Estimate, run and layer want the same one; a few are remembered, as one can take tens of megabytes.
+# Estimate, run and layer need the same PSF. Only a few are kept, as one may take tens of megabytes.
 _REMEMBERED = 4
 _made: OrderedDict[Any, np.ndarray] = OrderedDict()
 
@@ -41,13 +41,13 @@ class Psf:
     Attributes
     ----------
     values
-        (Z, Y, X) or (Y, X), or whatever else a layer holds; the method looks at that.
+        (Z, Y, X) or (Y, X); a layer may hold other shapes, which the method refuses.
     name
-        What it is called in messages and layers.
+        Its name in messages and layers.
     steps, unit
-        Its voxel size; None where that is not known.
+        Its voxel size, None if unknown, and the unit.
     origin
-        Where it comes from, for the recipe: plain JSON.
+        Its source for the recipe, as JSON data.
     """
 
     values: Any
@@ -57,12 +57,12 @@ class Psf:
     origin: dict[str, Any]
 
     def keywords(self, name: str) -> dict[str, Any]:
-        """Of the layer that shows it."""
+        """Return the keywords of a layer that shows it."""
         ndim = self.values.ndim
         keywords: dict[str, Any] = {
             "name": name,
             "axis_labels": tuple("zyx"[-ndim:]),
-            # Over the image, without hiding it.
+            # Visible over the image without hiding it.
             "blending": "additive",
             "contrast_limits": (0.0, float(self.values.max()) or 1.0),
             "metadata": {METADATA_KEY: {"shows": "psf", **self.origin}},
@@ -72,26 +72,30 @@ class Psf:
         return keywords
 
     def describe(self) -> str:
-        """Its shape, its voxels, and whether it was cut off where there is light left."""
+        """Describe its shape, its voxel size, and the light that still reaches its edge."""
         from napari_lucyd.simulation.psf import light_at_the_edge
 
         text = f"{shape_text(self.values.shape)} voxels"
         if self.steps is not None:
             text += f" of {steps_text(self.steps)} {self.unit}"
         edge = light_at_the_edge(self.values)
+        text += "."
         if edge is not None:
-            text += f"; the outermost plane holds {edge:.0%} of the light of the plane in focus"
-        return f"{text}."
+            text += (
+                f" {edge:.0%} of the in-focus light still reaches the edge planes; a larger Z size would "
+                "include more haze."
+            )
+        return text
 
 
 @dataclass(frozen=True)
 class LayerPsf:
-    """The PSF is a layer.
+    """A PSF from a layer.
 
     Attributes
     ----------
     layer
-        As it was.
+        The layer at the time of Run.
     """
 
     layer: SourceLayer
@@ -107,12 +111,12 @@ class LayerPsf:
 
 @dataclass(frozen=True)
 class FilePsf:
-    """The PSF is in a file.
+    """A PSF from a file.
 
     Attributes
     ----------
     path
-        TIFF, OME-TIFF or OME-Zarr.
+        A TIFF, OME-TIFF or OME-Zarr file.
     """
 
     path: str
@@ -139,41 +143,45 @@ class FilePsf:
 
 @dataclass(frozen=True)
 class OpticsPsf:
-    """The PSF is computed from the optics: defaults, labels and tool-tips of what is asked for."""
+    """A PSF from the optics; each number has default, label and tooltip."""
 
     kind: str = choice(
         "widefield",
         "Microscope",
-        "What took the image. Gaussian has a widefield's widths and none of its haze.",
+        "The microscope that took the image. “Gaussian” has the widths of a widefield PSF without its haze.",
     )
-    numerical_aperture: float = choice(0.0, "NA", "Numerical aperture of the objective, as it says on it.")
+    numerical_aperture: float = choice(0.0, "NA", "Numerical aperture, as printed on the objective.")
     refractive_index: float = choice(
-        1.33, "Index", "Refractive index of immersion and specimen: 1.0 air, 1.33 water, 1.515 oil."
+        1.33,
+        "Index",
+        "Refractive index of the immersion medium and the specimen: 1.0 air, 1.33 water, 1.515 oil.",
     )
-    emission_um: float = choice(0.0, "Emission", "Wavelength of the detected light in µm: 0.525 for GFP.")
+    emission_um: float = choice(
+        0.0, "Emission", "Wavelength of the detected light in µm, for example 0.525 for GFP."
+    )
     excitation_um: float | None = choice(None, "Excitation", "Confocal: wavelength of the laser in µm.")
     pinhole_airy: float | None = choice(
-        None, "Pinhole", "Confocal: diameter of the pinhole in Airy units; 1 if it is left empty."
+        None, "Pinhole", "Confocal: diameter of the pinhole in Airy units. Empty: 1."
     )
     sheet_fwhm_um: float | None = choice(
-        None, "Sheet", "Light sheet: its thickness in µm, full width at half maximum."
+        None, "Sheet", "Light sheet: thickness in µm, full width at half maximum."
     )
     voxel_size: tuple[float, ...] | None = choice(
         None,
         "Voxel size",
-        "Z, Y, X in µm, of the image, for the PSF has to be sampled on its voxels. Empty: from the scale of "
-        "each layer, where that has a unit of length.",
+        "Voxel size of the image, Z, Y, X in µm; the PSF is sampled on these voxels. Empty: the scale of the "
+        "layer, if it has a unit of length.",
     )
     shape: tuple[int, ...] | None = choice(
         None,
         "PSF size",
-        "Z, Y, X in voxels, odd numbers. Empty: 63, or as many as the image has. A widefield's light goes on "
-        "beyond any size; what is cut off is not deconvolved.",
+        "Size of the PSF, Z, Y, X in voxels; odd numbers. Empty: 63, or less for a smaller image. Widefield "
+        "light extends without limit along Z; the haze beyond the PSF is not removed.",
     )
 
     @property
     def title(self) -> str:
-        """In a layer's name."""
+        """Name for messages and layers."""
         return f"{MICROSCOPES[self.kind]} NA {self.numerical_aperture:g}"
 
     def load(self, source: SourceLayer | None, axes: str, should_stop: Stop = None) -> Psf:
@@ -182,18 +190,18 @@ class OpticsPsf:
         Parameters
         ----------
         source
-            The image that it is for, or None.
+            The image that the PSF is for, or None.
         axes
-            Of the image.
+            Axes of the image.
         should_stop
-            Asked after each plane.
+            Called after each plane; True stops the computation.
 
         Raises
         ------
         ValueError
-            If something is missing or impossible.
+            If a number is missing or impossible.
         Cancelled
-            If ``should_stop`` says so.
+            If ``should_stop`` returns True.
         """
         letters = [name for name in "ZYX" if name in axes]
         sizes = None if source is None else [source.shape[axes.index(name)] for name in letters]
@@ -201,15 +209,15 @@ class OpticsPsf:
         if steps is None and source is not None:
             steps = source.voxel_size_um(axes)
         if steps is None:
-            which = "There is no image" if source is None else f"“{source.name}” has no unit of length"
-            raise ValueError(f"{which} to take the voxel size from: write it under Voxel size, in µm.")
+            which = "There is no image to take it from" if source is None else f"“{source.name}” has none"
+            raise ValueError(f"The voxel size is unknown: {which}. Enter the voxel size below (µm).")
         steps = _for_axes(steps, len(letters))
         shape = _for_axes(self.shape or automatic_shape(sizes, len(letters)), len(letters))
         values = _make(replace(self, voxel_size=steps, shape=shape), should_stop)
         return Psf(values, self.title, steps, "µm", {"optics": self.record(), "voxel_size": list(steps)})
 
     def optics(self) -> dict[str, float | None]:
-        """Keywords of `make_psf`, but for the shape and the voxel size."""
+        """Return the keywords of `make_psf`, without shape and voxel size."""
         return {
             "numerical_aperture": self.numerical_aperture,
             "refractive_index": self.refractive_index,
@@ -220,7 +228,7 @@ class OpticsPsf:
         }
 
     def arguments(self, psf: Psf) -> dict[str, Any]:
-        """What `make_psf` was told for a PSF that was made from these optics: plain JSON."""
+        """Return the arguments of `make_psf` for a PSF that was made from these optics, as JSON data."""
         return {
             "kind": self.kind,
             "shape": list(psf.values.shape),
@@ -229,7 +237,7 @@ class OpticsPsf:
         }
 
     def record(self) -> dict[str, Any]:
-        """As files and recipes hold it."""
+        """Return the optics in the form of files and recipes."""
         from napari_lucyd.simulation.psf import optics_record
 
         return optics_record(self.kind, **self.optics())  # type: ignore[arg-type]
@@ -239,7 +247,7 @@ PsfSource = LayerPsf | FilePsf | OpticsPsf
 
 
 def automatic_shape(sizes: Sequence[int] | None, ndim: int) -> tuple[int, ...]:
-    """The shape of a PSF for an image of these sizes: odd, no larger than the image.
+    """Choose the shape of a PSF for an image: odd, and not larger than the image.
 
     Examples
     --------
@@ -252,7 +260,7 @@ def automatic_shape(sizes: Sequence[int] | None, ndim: int) -> tuple[int, ...]:
 
 
 def check_steps(psf: Psf, source: SourceLayer, axes: str) -> None:
-    """Refuse an image whose voxels are not the PSF's, where both say what theirs are.
+    """Refuse an image with another voxel size than the PSF, if both are known.
 
     Raises
     ------
@@ -268,7 +276,7 @@ def check_steps(psf: Psf, source: SourceLayer, axes: str) -> None:
 
 
 def _stated(source: SourceLayer, axes: str) -> tuple[tuple[float, ...] | None, str]:
-    """The voxel size that a layer states and its unit; None for napari's default of 1 pixel."""
+    """Return the voxel size of a layer and its unit; None for napari's default of 1 pixel."""
     if len(axes) != len(source.shape):
         return None, source.unit
     steps = source.voxel_size_um(axes)
@@ -286,7 +294,7 @@ def _in_um(steps: Sequence[float], unit: str) -> tuple[float, ...]:
 
 
 def _for_axes(numbers: Sequence[Any], ndim: int) -> tuple[Any, ...]:
-    """One number an axis, from one for all, or from those of more axes."""
+    """Return one number for each axis, from one for all or from those of more axes."""
     return tuple(numbers) * ndim if len(numbers) == 1 else tuple(numbers[-ndim:])
 
 
@@ -296,7 +304,7 @@ def _make(optics: OpticsPsf, should_stop: Stop) -> np.ndarray:
 
     def ask(*_: int) -> None:
         if should_stop is not None and should_stop():
-            raise Cancelled("Stopped while the PSF was computed.")
+            raise Cancelled("Stopped during the computation of the PSF.")
 
     known = _made.get(optics)
     if known is not None:

@@ -1,4 +1,4 @@
-"""Fields of the panels: labels, tooltips, and texts read as numbers."""
+"""Labels and tooltips of the panels' fields, and conversion of their texts to numbers."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from typing import Any
 AXES = "TCZYX"
 
 
-# Numbers of several axes are told apart by any of these.
+# Separators between numbers of several axes.
 _BETWEEN = r"[\s,;x×]+"
 
 
 def choice(default: Any, label: str, tooltip: str) -> Any:
-    """A field that a person chooses in the panel."""
+    """Define a field of a dataclass that the user sets in the panel."""
     return field(default=default, metadata={"label": label, "tooltip": tooltip})
 
 
 def label(parameters: Any, name: str) -> str:
-    """What a choice is called in the panel."""
+    """Return the label of a field."""
     return str(_metadata(parameters, name)["label"])
 
 
 def tooltip(parameters: Any, name: str) -> str:
-    """What the panel says of a choice when the pointer rests on it."""
+    """Return the tooltip of a field."""
     return str(_metadata(parameters, name)["tooltip"])
 
 
 def in_labels(message: str, names: Iterable[str], parameters: Any) -> str:
-    """Name choices as the panel does where an error of the core names arguments.
+    """Replace the names of arguments in an error of the core by their labels in the panel.
 
     Examples
     --------
@@ -50,17 +50,17 @@ def _metadata(parameters: Any, name: str) -> Any:
 
 
 def parse_axes(text: str, ndim: int) -> str | None:
-    """Read the axes line.
+    """Read the line of axes.
 
     Returns
     -------
     str or None
-        Upper-case axes, or None where the line is empty (the engine decides).
+        Upper-case axes, or None if the line is empty (the core decides).
 
     Raises
     ------
     ValueError
-        If there are unknown, doubled or too few or too many letters, or the last two are not YX.
+        If a letter is unknown or repeated, their number is wrong, or the last two are not YX.
 
     Examples
     --------
@@ -72,23 +72,23 @@ def parse_axes(text: str, ndim: int) -> str | None:
         return None
     unknown = sorted(set(axes) - set(AXES))
     if unknown:
-        raise ValueError(f"Axes: {', '.join(unknown)} is not known; use the letters T, C, Z, Y, X.")
+        raise ValueError(f"Axes: {', '.join(unknown)} is unknown. Use the letters T, C, Z, Y, X.")
     if len(set(axes)) != len(axes):
-        raise ValueError(f"Axes: {axes} names an axis twice.")
+        raise ValueError(f"Axes: {axes} contains an axis twice.")
     if len(axes) != ndim:
-        raise ValueError(f"Axes: the image has {ndim} axes and {axes} names {len(axes)}.")
+        raise ValueError(f"Axes: the image has {ndim} axes, and {axes} has {len(axes)}.")
     if not axes.endswith("YX"):
-        raise ValueError(f"Axes: the last two have to be Y and X; {axes} ends in {axes[-2:]}.")
+        raise ValueError(f"Axes: the last two must be Y and X; {axes} ends with {axes[-2:]}.")
     return axes
 
 
 def parse_halo(text: str) -> int | None:
-    """Read the halo line: empty or "automatic", or a number of voxels.
+    """Read the halo: empty or "automatic", or a number of voxels.
 
     Raises
     ------
     ValueError
-        If it is anything else.
+        If the text is anything else.
 
     Examples
     --------
@@ -99,17 +99,17 @@ def parse_halo(text: str) -> int | None:
     if text in ("", "auto", "automatic"):
         return None
     if not text.isdigit():
-        raise ValueError(f"Halo: {text!r} is not understood; write a number of voxels, or leave it empty.")
+        raise ValueError(f"Halo: {text!r} is not a number. Enter a number of voxels, or leave it empty.")
     return int(text)
 
 
 def parse_step(name: str, text: str) -> str | float | None:
-    """Read the line of an optional step: empty or "off", "auto", or a number of pixels.
+    """Read an optional step: empty or "off", "auto", or a number of pixels.
 
     Raises
     ------
     ValueError
-        If it is anything else.
+        If the text is anything else.
 
     Examples
     --------
@@ -125,17 +125,17 @@ def parse_step(name: str, text: str) -> str | float | None:
         return parse_number(name, text)
     except ValueError:
         raise ValueError(
-            f"{name}: {text!r} is not understood; write auto or a number of pixels, or leave it empty."
+            f"{name}: {text!r} is not a number. Enter a number of pixels or auto, or leave it empty."
         ) from None
 
 
 def parse_tile(text: str) -> tuple[int, ...] | None:
-    """Read the tile line: empty or "automatic", one number for all axes, or one number an axis.
+    """Read the tile: empty or "automatic", one number for all axes, or one for each.
 
     Raises
     ------
     ValueError
-        If it is anything else.
+        If the text is anything else.
 
     Examples
     --------
@@ -146,50 +146,50 @@ def parse_tile(text: str) -> tuple[int, ...] | None:
 
 
 def parse_sizes(name: str, text: str) -> tuple[int, ...] | None:
-    """Read sizes in voxels, as `parse_tile` does, for the line of this name."""
+    """Read sizes in voxels, as `parse_tile` does, for the line with this label."""
     text = text.strip().lower()
     if text in ("", "auto", "automatic"):
         return None
     parts = [part for part in re.split(_BETWEEN, text) if part]
     if not all(part.isdigit() and int(part) > 0 for part in parts):
         raise ValueError(
-            f"{name}: {text!r} is not understood; write three sizes in voxels, as in 63, 127, 127."
+            f"{name}: {text!r} is not a size. Enter three sizes in voxels, Z, Y, X, for example 63, 127, 127."
         )
     return tuple(int(part) for part in parts)
 
 
 def parse_steps(text: str) -> tuple[float, ...] | None:
-    """Read the voxel size: empty, one number for all axes, or one number an axis.
+    """Read the voxel size: empty, one number for all axes, or one for each.
 
     Raises
     ------
     ValueError
-        If it is anything else.
+        If the text is anything else.
 
     Examples
     --------
     >>> parse_steps("0.3, 0.1 0.1"), parse_steps(" ") is None
     ((0.3, 0.1, 0.1), True)
     """
-    return parse_numbers("Voxel size", text, "Z, Y, X in µm, as in 0.3, 0.1, 0.1")
+    return parse_numbers("Voxel size", text, "Z, Y, X in µm, for example 0.3, 0.1, 0.1")
 
 
 def parse_numbers(name: str, text: str, meant: str) -> tuple[float, ...] | None:
-    """Read one or more numbers, as `parse_steps` does, for the line of this name; `meant` says which."""
+    """Read one or more numbers, as `parse_steps` does; `meant` describes them in the error."""
     parts = [part for part in re.split(_BETWEEN, text.strip().lower()) if part]
     try:
         return tuple(float(part) for part in parts) or None
     except ValueError:
-        raise ValueError(f"{name}: {text!r} is not understood; write {meant}.") from None
+        raise ValueError(f"{name}: {text!r} is not a number. Enter {meant}.") from None
 
 
 def parse_number(name: str, text: str) -> float | None:
-    """Read one number, with a point or a comma; None where the line is empty.
+    """Read one number, with a decimal point or comma; None if the line is empty.
 
     Raises
     ------
     ValueError
-        If it is anything else.
+        If the text is anything else.
 
     Examples
     --------
@@ -199,4 +199,15 @@ def parse_number(name: str, text: str) -> float | None:
     try:
         return float(text.replace(",", ".")) if text.strip() else None
     except ValueError:
-        raise ValueError(f"{name}: {text!r} is not understood; write a number, as in 1.4.") from None
+        raise ValueError(f"{name}: {text!r} is not a number. Enter a number, for example 1.4.") from None
+
+
+def number_text(value: float | None) -> str:
+    """Write a number as it stands in its line; empty for None.
+
+    Examples
+    --------
+    >>> number_text(0.002), number_text(None)
+    ('0.002', '')
+    """
+    return "" if value is None else f"{value:g}"

@@ -1,27 +1,61 @@
-"""Pieces that the panel is laid out with: notes, and rows of controls with their labels."""
+"""Layout of the panels: notes, rows of controls with their labels, sections and the footer."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QFormLayout, QFrame, QHBoxLayout, QLabel, QScrollArea, QSizePolicy, QWidget
+from qtpy.QtWidgets import (
+    QFormLayout,
+    QFrame,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
-# So that the controls of all groups begin at one line.
+# The controls of all groups begin at one line.
 LABEL_WIDTH = 84
-# So that all lines with a unit are of one length.
+# All lines with a unit have one length.
 UNIT_WIDTH = 60
-# Of a form within a form, which brings no margins of its own.
+# A form within a form brings no margins of its own.
 _NONE = (0, 0, 0, 0)
+_MARGIN = 8
+
+
+class Section(QGroupBox):
+    """A titled group of labelled controls.
+
+    Parameters
+    ----------
+    title
+        Its heading.
+    """
+
+    def __init__(self, title: str) -> None:
+        super().__init__(title)
+        self.rows = form(self)
+
+    def add(self, text: str, control: QWidget) -> None:
+        """Add a control with its label."""
+        add(self.rows, text, control)
+
+    def show_row(self, control: QWidget, visible: bool) -> None:
+        """Show or hide a control together with its label."""
+        show_row(self.rows, control, visible)
 
 
 def note(name: str) -> QLabel:
-    """A line of text that wraps, and can be copied."""
+    """Make a line of text that wraps and can be copied."""
     line = QLabel()
     line.setObjectName(name)
     line.setProperty("note", True)
     line.setWordWrap(True)
-    # Word-wrapped labels otherwise reserve the height that they would have in a narrow column.
+    # Otherwise word-wrapped labels reserve the height that they would have in a narrow column.
     line.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
     line.setTextFormat(Qt.TextFormat.PlainText)
     line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -29,10 +63,10 @@ def note(name: str) -> QLabel:
 
 
 def set_note(line: QLabel, text: str, *, problem: bool = False) -> None:
-    """Write a line; problems stand out in colour."""
+    """Write a line; a problem stands out in colour."""
     if line.property("problem") != problem:
         line.setProperty("problem", problem)
-        # Style sheets look at properties only when a widget is polished.
+        # Style sheets read properties only when a widget is polished.
         style: Any = line.style()
         style.unpolish(line)
         style.polish(line)
@@ -40,7 +74,7 @@ def set_note(line: QLabel, text: str, *, problem: bool = False) -> None:
 
 
 def form(parent: QWidget, margins: tuple[int, int, int, int] = (10, 8, 10, 8)) -> QFormLayout:
-    """Labels and controls in two columns."""
+    """Lay out labels and controls in two columns."""
     rows = QFormLayout(parent)
     rows.setContentsMargins(*margins)
     rows.setHorizontalSpacing(10)
@@ -50,10 +84,9 @@ def form(parent: QWidget, margins: tuple[int, int, int, int] = (10, 8, 10, 8)) -
     return rows
 
 
-def inner_form() -> tuple[QWidget, QFormLayout]:
-    """Rows that come and go together, within a form."""
-    part = QWidget()
-    return part, form(part, _NONE)
+def inner_form(parent: QWidget) -> QFormLayout:
+    """Lay out rows that are shown and hidden together, within another form."""
+    return form(parent, _NONE)
 
 
 def add(rows: QFormLayout, text: str, control: QWidget) -> None:
@@ -63,11 +96,11 @@ def add(rows: QFormLayout, text: str, control: QWidget) -> None:
     rows.addRow(name, control)
 
 
-def row(*widgets: Any, stretch: tuple[int, ...] = ()) -> QWidget:
-    """Widgets side by side."""
+def row(*widgets: Any, stretch: tuple[int, ...] = (), margin: int = 0) -> QWidget:
+    """Put widgets side by side, with a margin on the left and on the right."""
     together = QWidget()
     line = QHBoxLayout(together)
-    line.setContentsMargins(*_NONE)
+    line.setContentsMargins(margin, 0, margin, 0)
     line.setSpacing(6)
     for number, widget in enumerate(widgets):
         line.addWidget(widget, stretch[number] if stretch else 0)
@@ -75,14 +108,14 @@ def row(*widgets: Any, stretch: tuple[int, ...] = ()) -> QWidget:
 
 
 def with_unit(control: QWidget, unit: str) -> QWidget:
-    """A control with what its number counts."""
+    """Put the unit of a number behind its control."""
     about = QLabel(unit)
     about.setFixedWidth(UNIT_WIDTH)
     return row(control, about, stretch=(1, 0))
 
 
 def show_row(rows: QFormLayout, control: QWidget, visible: bool) -> None:
-    """Show or hide a control together with its label, where it is among these rows."""
+    """Show or hide a control and its label, if it is among these rows."""
     if rows.indexOf(control) >= 0:
         rows.setRowVisible(control, visible)
 
@@ -95,24 +128,76 @@ def narrow(combo: QWidget) -> None:
     box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
 
 
-def scrolled(body: QWidget) -> QScrollArea:
-    """Controls that may be higher than the window."""
+def fixed(button: QWidget) -> None:
+    """Keep a button as wide as its text."""
+    button.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+
+
+def stack(panel: QWidget, sections: Sequence[QWidget], footer: QWidget, width: int) -> None:
+    """Lay out sections that scroll above a footer that stays.
+
+    Parameters
+    ----------
+    panel
+        The widget to fill.
+    sections
+        The widgets that scroll, from the top.
+    footer
+        The widget below them.
+    width
+        The smallest width of the panel in pixels.
+    """
+    body = QWidget()
+    rows = QVBoxLayout(body)
+    rows.setContentsMargins(_MARGIN, _MARGIN, _MARGIN, 0)
+    rows.setSpacing(10)
+    for section in sections:
+        rows.addWidget(section)
+    rows.addStretch(1)
     scroll = QScrollArea()
     scroll.setWidgetResizable(True)
     scroll.setFrameShape(QFrame.Shape.NoFrame)
     scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     scroll.setWidget(body)
-    return scroll
+    column = QVBoxLayout(panel)
+    column.setContentsMargins(*_NONE)
+    column.setSpacing(0)
+    column.addWidget(scroll, 1)
+    column.addWidget(footer)
+    panel.setMinimumWidth(width)
+
+
+def fill_footer(footer: QFrame, *widgets: QWidget) -> None:
+    """Lay out the lines and buttons that stay visible at the bottom of a panel."""
+    footer.setObjectName("lucyd-footer")
+    column = QVBoxLayout(footer)
+    column.setContentsMargins(_MARGIN + 2, _MARGIN, _MARGIN + 2, _MARGIN)
+    column.setSpacing(6)
+    for widget in widgets:
+        column.addWidget(widget)
 
 
 def style_sheet(accent: str, text: str, line: str) -> str:
-    """In a theme's colours: `accent` for Run, `text` dimmed for notes, `line` above the footer."""
+    """Build a style sheet in a theme's colours.
+
+    Parameters
+    ----------
+    accent
+        Colour of the button that starts the work.
+    text
+        Colour of notes.
+    line
+        Colour of the line above the footer.
+    """
     return (
         f"QLabel[note='true'] {{ color: {text}; font-size: 11px; }}"
         f"QLabel[problem='true'] {{ color: #e8853d; font-size: 11px; }}"
         f"QPushButton#lucyd-run {{ background-color: {accent}; font-weight: bold; }}"
         f"QPushButton#lucyd-run:disabled {{ background-color: {line}; font-weight: normal; }}"
+        "QPushButton#lucyd-toggle { background: transparent; border: none; }"
+        "QPushButton#lucyd-toggle { text-align: left; font-weight: bold; }"
         f"QFrame#lucyd-footer {{ border-top: 1px solid {line}; }}"
         f"QProgressBar::chunk {{ background-color: {accent}; }}"
+        "QTableWidget, QHeaderView::section { font-size: 11px; }"
         "QGroupBox { font-weight: bold; } QGroupBox QWidget { font-weight: normal; }"
     )

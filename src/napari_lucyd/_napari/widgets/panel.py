@@ -1,33 +1,59 @@
-"""What all panels have in common: they go when their dock is closed."""
+"""Base of all panels: the theme's colours, a status line, and an end with the dock."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtWidgets import QSizePolicy, QWidget
+from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
+
+from napari_lucyd._napari.layers.viewer import unwrapped
+from napari_lucyd._napari.widgets.layout import set_note, style_sheet
+
+if TYPE_CHECKING:
+    import napari.viewer
 
 
 class Panel(QWidget):
-    """A panel of ours in napari's window.
+    """A panel in napari's window.
 
-    On the cross of a dock napari takes the panel out of it and leaves the rest to Python's garbage collector:
-    until that comes round the panel would live on unseen, with its preview and its run, and then be destroyed
-    in the middle of a collection, where its callbacks can no longer run. So it goes at once. A dock that is
-    hidden, moved or made a window of its own keeps its panel.
+    When the user closes a dock, napari takes the panel out of it and leaves the rest to Python's garbage
+    collector. Until then the panel would live on unseen, with its preview and its run, and would be destroyed
+    during a collection, where its callbacks can no longer run. So the panel deletes itself at once. A dock
+    that is hidden, moved or made a window of its own keeps its panel.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer that the panel is docked in.
     """
 
+    status: QLabel
+    """The line that messages are written to."""
     _docked = False
 
-    def __init__(self) -> None:
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
+        self.viewer = unwrapped(napari_viewer)
         # With a policy that grows, napari gives the panel the whole height of the window.
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
         self._leaving = QTimer(self)
         self._leaving.setSingleShot(True)
         self._leaving.setInterval(0)
         self._leaving.timeout.connect(self.deleteLater)
+        self.subscriptions = Subscriptions(self)
+        self.subscriptions.add(self._on_theme, self.viewer.events.theme)
+        self._on_theme()
+
+    def tell(self, text: str) -> None:
+        """Write a message into the status line."""
+        set_note(self.status, text)
+
+    def complain(self, text: str) -> None:
+        """Write a problem into the status line."""
+        set_note(self.status, text, problem=True)
 
     def changeEvent(self, event: QEvent | None) -> None:
         """Notice that the panel is docked, or taken out of its dock."""
@@ -36,23 +62,33 @@ class Panel(QWidget):
                 self._docked = True
                 self._leaving.stop()
             elif self._docked:
-                # Not now: whoever took it out may put it into another dock.
+                # Not at once: whoever took it out may put it into another dock.
                 self._leaving.start()
         super().changeEvent(event)
 
+    def _on_theme(self, event: Any = None) -> None:
+        theme = get_theme(self.viewer.theme)
+        sheet = style_sheet(theme.current.as_hex(), theme.text.as_hex(), theme.foreground.as_hex())
+        self.setStyleSheet(sheet)
+
 
 class Subscriptions:
-    """Connects callbacks to napari's events until a Qt object is destroyed.
+    """Connections of callbacks to napari's events, which end when a Qt object is destroyed.
 
-    napari holds a callback for as long as its Python object lives, and the Qt object under it may go first,
+    napari holds a callback for as long as its Python object lives. The Qt object under it may be gone before,
     when the dock or the window is closed.
+
+    Parameters
+    ----------
+    owner
+        The Qt object.
     """
 
     def __init__(self, owner: QObject) -> None:
         connections: list[tuple[Any, Callable[..., Any]]] = []
         self._connections = connections
-        # The list, not self: nothing of the owner may be kept alive by this.
-        owner.destroyed.connect(lambda *_: _end(connections))
+        # The list, not self: this must not keep the owner alive.
+        owner.destroyed.connect(lambda *_: _disconnect(connections))
 
     def add(self, callback: Callable[..., Any], *emitters: Any) -> None:
         """Call back on each of these events."""
@@ -60,12 +96,8 @@ class Subscriptions:
             emitter.connect(callback)
             self._connections.append((emitter, callback))
 
-    def end(self) -> None:
-        """Disconnect all."""
-        _end(self._connections)
 
-
-def _end(connections: list[tuple[Any, Callable[..., Any]]]) -> None:
+def _disconnect(connections: list[tuple[Any, Callable[..., Any]]]) -> None:
     while connections:
         emitter, callback = connections.pop()
         emitter.disconnect(callback)

@@ -1,19 +1,14 @@
-"""Events that a worker thread sends to the window, and errors put into words for it."""
+"""Events that a worker thread sends to the window, and texts of errors."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
-if TYPE_CHECKING:
-    pass
+from typing import Any
 
 
 def explain(error: BaseException) -> str:
-    """What to tell of an error: our own messages as they are, others with the name of their kind."""
+    """Describe an error: our own messages as they are, others with the name of their class."""
     text = str(error).strip() or type(error).__name__
     ours = type(error).__module__.startswith("napari_lucyd")
     if ours or isinstance(error, ValueError | TypeError | FileNotFoundError):
@@ -22,19 +17,19 @@ def explain(error: BaseException) -> str:
 
 
 class RunError(Exception):
-    """A run failed for a reason that is ours to explain or to report; never a RuntimeError."""
+    """A run failed; used instead of RuntimeError, which superqt's worker would swallow."""
 
 
 @dataclass(frozen=True)
 class Note:
-    """Something to tell in the status line."""
+    """Event: a message for the status line."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Advanced:
-    """A tile, or an iteration, is done."""
+    """Event: a tile or an iteration is done."""
 
     done: int
     total: int
@@ -44,15 +39,15 @@ class Advanced:
 
 @dataclass
 class Stop:
-    """A request to stop that the engine can ask for at any time; set by Cancel or by napari's closing."""
+    """A request to stop, made by Cancel or by closing napari; the computation checks it often."""
 
     event: threading.Event = field(default_factory=threading.Event)
     worker: Any = None
 
     def __call__(self) -> bool:
-        """Whether to stop."""
+        """Return True if the work shall stop."""
         return self.event.is_set() or bool(self.worker is not None and self.worker.abort_requested)
 
     def set(self) -> None:
-        """Ask to stop."""
+        """Request to stop."""
         self.event.set()

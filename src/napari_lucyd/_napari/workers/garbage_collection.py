@@ -1,9 +1,9 @@
-"""Keeping Python's garbage collector from stopping the window.
+"""Control of Python's garbage collector, so that it does not stop the window.
 
-A full collection looks at every object there is, holding the interpreter's lock: with napari and torch loaded
-that is some 400,000 objects and a quarter of a second. Importing torch and folding a network make so many
-objects that collections fall due. They are put off while we work; reference counting goes on, and so does the
-cheap collection of the youngest objects, from the window's thread (see `sweep`).
+A full collection visits every object and holds the interpreter's lock: with napari and torch loaded these are
+about 400,000 objects and a quarter of a second. Importing torch and preparing a network create so many
+objects that collections become due. They are postponed while we work. Reference counting continues, and so
+does the cheap collection of the youngest objects on the window's thread (see `sweep`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _was_enabled = False
 
 
 def hold() -> None:
-    """Put off collections until a `release` for every `hold`."""
+    """Postpone collections until each `hold` has its `release`."""
     global _holders, _was_enabled
     with _lock:
         if _holders == 0:
@@ -29,12 +29,12 @@ def hold() -> None:
 
 
 def release() -> None:
-    """Let collections happen again, where nobody else holds them."""
+    """Allow collections again, unless another `hold` is in effect."""
     global _holders
     with _lock:
         _holders -= 1
         if _holders == 0 and _was_enabled:
-            # All that is new joins the oldest generation unseen. Otherwise it would all be looked at now.
+            # New objects join the oldest generation without a visit. Otherwise all would be visited now.
             gc.freeze()
             gc.unfreeze()
             gc.enable()
@@ -42,7 +42,7 @@ def release() -> None:
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Hold within a block; never around a `yield` of a worker, whose generator nobody closes on an abort."""
+    """Hold within a block; never around a `yield`, because an aborted worker does not close its generator."""
     hold()
     try:
         yield
@@ -51,5 +51,5 @@ def held() -> Iterator[None]:
 
 
 def sweep() -> None:
-    """Collect the youngest objects alone, on the window's thread, whose Qt objects may be among them."""
+    """Collect the youngest objects only; call it on the window's thread, as they may include Qt objects."""
     gc.collect(0)

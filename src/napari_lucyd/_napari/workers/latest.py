@@ -1,8 +1,9 @@
-"""Work in the background for the choices as they stand, and for no others."""
+"""Background work for the present choices only."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
@@ -12,32 +13,45 @@ from napari_lucyd._napari.workers.events import Stop, explain
 
 
 class Request(Protocol):
-    """What is asked for; of two with one key, the same comes out."""
+    """A request for work; two requests with equal keys have the same result."""
 
     @property
     def key(self) -> Any:
-        """To be compared."""
+        """Value that identifies the result."""
+
+
+@dataclass(frozen=True)
+class _Refused:
+    """A request that could not be made."""
+
+    text: str
+
+    @property
+    def key(self) -> Any:
+        return "refused", self.text
 
 
 class LatestOnly(QObject):
-    """Does what was asked for last; what is no longer wanted is stopped.
+    """Works on the latest request and stops work on earlier ones.
 
     Parameters
     ----------
     request
-        Called on the window's thread once the choices rest: what is wanted now, or None.
+        Called on the window's thread when the choices have not changed for a while. Returns the request, or
+        None if there is nothing to do; raises ValueError if the choices cannot be carried out.
     work
-        Called in a worker thread with the request and a function that says whether to stop.
+        Called in a worker thread with the request and a function that returns True when it shall stop.
     settle_ms
-        How long the choices have to rest.
+        Time without changes before the request is made.
     parent
-        Qt's owner; with it, the work ends.
+        Qt's owner; the work ends with it.
     """
 
     began = Signal()
     ready = Signal(object)
-    """What came of the latest request; None where nothing was asked for."""
+    """Result of the latest request; None where nothing was requested."""
     failed = Signal(str)
+    """Reason why the latest request has no result."""
 
     def __init__(
         self,
@@ -61,15 +75,19 @@ class LatestOnly(QObject):
 
     @property
     def settled(self) -> bool:
-        """Whether what was told last is of the present choices."""
+        """True when the last result is that of the present choices."""
         return not (self._timer.isActive() or self._waiting or self._stop)
 
     def refresh(self, *_: object) -> None:
-        """The choices may have changed."""
+        """Make the request again soon: the choices may have changed."""
         self._timer.start()
 
     def _look(self) -> None:
-        wanted = self._request()
+        wanted: Request | None
+        try:
+            wanted = self._request()
+        except ValueError as error:
+            wanted = _Refused(str(error))
         if self._asked and (wanted and wanted.key) == (self._wanted and self._wanted.key):
             return
         self._asked = True
@@ -84,10 +102,13 @@ class LatestOnly(QObject):
         if self._wanted is None:
             self.ready.emit(None)
             return
+        if isinstance(self._wanted, _Refused):
+            self.failed.emit(self._wanted.text)
+            return
         self._stop = stop = Stop()
         self.began.emit()
         gone = self._gone
-        # Errors are told of here; otherwise superqt raises them in the window's thread as well.
+        # Errors are reported here; otherwise superqt raises them in the window's thread as well.
         worker = create_worker(
             self._work,
             self._wanted,

@@ -1,9 +1,13 @@
-"""Bringing torch and the engine into the process without stopping the window.
+"""Loading of torch and of the core without stopping the window.
 
 Importing torch takes seconds. Most of the pure Python in it shares the interpreter with the window's thread,
 but loading its largest library is one call into the dynamic linker that holds the interpreter's lock
-throughout. Called through ctypes the same call lets the lock go, and the import that follows finds the
+throughout. Called through ctypes, the same call releases the lock, and the import that follows finds the
 library in place.
+
+torch must not be imported in a thread of Qt's pool. pybind11, in torch before 2.13, keeps Python's state of
+the thread that imports it, and uses it whenever that thread frees a tensor later. Qt deletes this state after
+each task and keeps the thread, so the next task would crash. A thread of Python's own ends with its state.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import importlib.util
 import os
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,16 +35,16 @@ _models: dict[tuple[str, float], Model] = {}
 
 
 class TorchLoadingError(Exception):
-    """PyTorch or the engine cannot be loaded; the message says why and what to do."""
+    """PyTorch or the core cannot be loaded; the message says why and what to do."""
 
 
 def is_loaded() -> bool:
-    """Whether the engine can be used without waiting for imports."""
+    """Return True if the core can be used without waiting for imports."""
     return _loaded.is_set()
 
 
 def load() -> None:
-    """Import torch and the engine; call it off the window's thread.
+    """Import torch and the core; call it off the window's thread, and in each thread that computes.
 
     Raises
     ------
@@ -47,29 +52,38 @@ def load() -> None:
         If that fails.
     """
     with _lock, garbage_collection.held():
-        try:
-            if "torch" not in sys.modules:
-                _preload_libraries()
-            import torch
+        if not sys.modules.get("torch"):
+            # The executor's thread has ended when the block is left.
+            with ThreadPoolExecutor(1, thread_name_prefix="lucyd torch import") as executor:
+                executor.submit(_import).result()
+        else:
+            _import()
+        import torch
 
-            from napari_lucyd.deconvolution import Cancelled, plan  # noqa: F401  (loaded when named)
-            from napari_lucyd.models import load_model  # noqa: F401
-        except ModuleNotFoundError as error:
-            raise TorchLoadingError(
-                f"{error.name} is not installed; run: pip install {error.name}"
-            ) from error
-        except OSError as error:
-            raise TorchLoadingError(_explain(error)) from error
         # One processor stays with the window. OpenMP keeps the number for each thread that asks, so it
         # is set by whichever thread is about to compute.
         torch.set_num_threads(max(1, min(torch.get_num_threads(), _processors() - 1)))
         _loaded.set()
 
 
+def _import() -> None:
+    try:
+        if "torch" not in sys.modules:
+            _preload_libraries()
+        import torch  # noqa: F401
+
+        from napari_lucyd.deconvolution import Cancelled, plan  # noqa: F401  (loaded when named)
+        from napari_lucyd.models import load_model  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise TorchLoadingError(f"{error.name} is not installed; run: pip install {error.name}") from error
+    except OSError as error:
+        raise TorchLoadingError(_explain(error)) from error
+
+
 def get_model(name: str) -> Model:
     """Load a model by its shipped name or its path; a second call returns the same object.
 
-    A file that was written again since is read again. Call it off the window's thread.
+    A changed file is read again. Call it off the window's thread.
     """
     from napari_lucyd.models import load_model
 
@@ -82,12 +96,12 @@ def get_model(name: str) -> Model:
 
 
 def loaded_model(name: str) -> Model | None:
-    """The model, if it is in memory; never waits."""
+    """Return the model if it is in memory; never wait."""
     return next((model for (known, _), model in reversed(_models.items()) if known == name), None)
 
 
 def list_devices() -> list[tuple[str, str]]:
-    """What can be chosen as device: (label, name), the automatic choice first. Call after `load`."""
+    """List the devices as (label, name), the automatic choice first. Call it after `load`."""
     import torch
 
     devices = [("Automatic", "auto"), ("CPU", "cpu")]
@@ -105,7 +119,7 @@ def _processors() -> int:
 
 
 def _preload_libraries() -> None:
-    # Windows: torch itself loads its libraries through ctypes, which lets the lock go.
+    # On Windows torch itself loads its libraries through ctypes, which releases the lock.
     spec = importlib.util.find_spec("torch")
     if os.name == "nt" or spec is None or not spec.origin:
         return
@@ -114,21 +128,21 @@ def _preload_libraries() -> None:
     with contextlib.suppress(AttributeError, OSError):
         dlopen: Any = ctypes.CDLL(None).dlopen
         dlopen.restype, dlopen.argtypes = ctypes.c_void_p, [ctypes.c_char_p, ctypes.c_int]
-        # As torch does first: its math libraries have to be seen by the others.
+        # torch does this first as well: the other libraries must see its math libraries.
         order = [("torch_global_deps", os.RTLD_GLOBAL), *((name, os.RTLD_LOCAL) for name in _LIBRARIES)]
         for name, visibility in order:
             library = folder / f"lib{name}.{suffix}"
             if library.is_file():
-                # What fails here fails again in the import, which says why.
+                # An error here occurs again in the import, which reports it.
                 dlopen(os.fsencode(library), os.RTLD_NOW | visibility)
 
 
 def _explain(error: OSError) -> str:
     if os.name == "nt":
         return (
-            f"PyTorch cannot be loaded ({error}). On Windows its libraries can clash with those that Qt has "
-            "loaded before. Install the Microsoft Visual C++ Redistributable (x64) and the newest torch; if "
-            "that does not help, import torch first and start napari from Python: "
+            f"PyTorch cannot be loaded ({error}). On Windows its libraries can conflict with those of Qt. "
+            "Install the Microsoft Visual C++ Redistributable (x64) and the newest torch. If that does not "
+            "help, import torch first and start napari from Python: "
             'python -c "import torch, napari; napari.Viewer(); napari.run()"'
         )
     return f"PyTorch cannot be loaded: {error}. Reinstall it with: pip install --force-reinstall torch"

@@ -61,7 +61,7 @@ def series(panel, add_image, tmp_path):
     """A series in the panel, whose results go to files."""
     layer = add_image(SHAPE, axis_labels=("t", "y", "x"), contrast_limits=(0, 1000))
     panel.viewer.dims.set_current_step(0, 0)
-    panel.store.take(tmp_path)
+    panel.destination.take(tmp_path)
     return layer
 
 
@@ -71,8 +71,8 @@ def begin(panel, ready, qtbot):
 
     def press():
         ready()
-        assert panel.form.run.enabled, panel.form.estimate.text()
-        panel.form.run.native.click()
+        assert panel.footer.run.enabled, panel.footer.estimate.text()
+        panel.footer.run.native.click()
         qtbot.waitUntil(lambda: len(results(panel)) == 3, timeout=30_000)
         return results(panel)
 
@@ -195,8 +195,8 @@ def test_the_end_is_the_finished_files_and_equals_the_engine(
     assert panel.session.results == list(layers.values())
     after = [{k: v for k, v in layer._get_state().items() if k != "data"} for layer in (series, other)]
     assert repr(after) == repr(states) and panel.viewer.layers.selection.active is series
-    assert "“image 0” done in" in panel.form.status.text()
-    assert str(tmp_path) in panel.form.status.text()
+    assert "“image 0” done in" in panel.status.text()
+    assert str(tmp_path) in panel.status.text()
 
 
 def test_cancel_keeps_what_is_finished_and_run_goes_on_in_the_same_layers(
@@ -205,34 +205,34 @@ def test_cancel_keeps_what_is_finished_and_run_goes_on_in_the_same_layers(
     layers = begin()
     gate.let(2)
     finished(2)
-    panel.form.cancel.native.click()
+    panel.footer.cancel.native.click()
     qtbot.waitUntil(lambda: not panel.session.is_running, timeout=2_000)
-    said = panel.form.status.text()
-    assert "Stopped after 2 of 6 parts" in said and "goes on" in said
+    said = panel.status.text()
+    assert "Stopped after 2 of 6 blocks" in said and "resumes" in said
     assert str(tmp_path / "image_0_output.ome.zarr.partial") in said
-    assert panel.form.progress.value == 0 and not panel.form.keep.native.isVisible()
+    assert panel.footer.progress.value == 0 and not panel.footer.keep.native.isVisible()
     output = full(layers["output"])
     assert np.isfinite(output[:2]).all() and np.isnan(output[2:]).all()
     ready()
-    assert "unfinished result is there" in panel.form.estimate.text()
-    panel.form.halo.value = "4"
+    assert "An unfinished run was found here" in panel.footer.estimate.text()
+    panel.advanced.halo.value = "4"
     ready()
     panel.run()
     end()
-    assert "unfinished result of another run: halo" in panel.form.status.text()
+    assert "unfinished result of another run: halo" in panel.status.text()
     np.testing.assert_array_equal(full(layers["output"]), output)
-    panel.form.halo.value = ""
+    panel.advanced.halo.value = ""
     ready()
     layers["output"].colormap = "magma"
     notes = []
     panel.session.told.connect(notes.append)
-    panel.form.run.native.click()
+    panel.footer.run.native.click()
     gate.let_all()
     end()
-    assert any("after 2 finished parts" in text for text in notes)
-    assert "2 of 6 parts before" in panel.form.status.text()
+    assert any("after 2 finished blocks" in text for text in notes)
+    assert "2 of 6 blocks earlier" in panel.status.text()
     assert results(panel) == layers and len(panel.viewer.layers) == 4
-    assert panel.session.results == list(layers.values()) and panel.form.progress.value == 1
+    assert panel.session.results == list(layers.values()) and panel.footer.progress.value == 1
     assert layers["output"].colormap.name == "magma"
     values = expected(series, random_model_2d).output
     np.testing.assert_allclose(full(layers["output"]), values, rtol=0, atol=1e-5 * np.ptp(values))
@@ -241,14 +241,14 @@ def test_cancel_keeps_what_is_finished_and_run_goes_on_in_the_same_layers(
 
 def test_layers_that_are_gone_are_added_again_with_what_is_there(panel, series, begin, end, finished, gate):
     begin()
-    panel.form.cancel.native.click()
+    panel.footer.cancel.native.click()
     end()
     assert list(panel.viewer.layers) == [series]
-    assert "nothing was finished" in panel.form.status.text()
+    assert "nothing was finished" in panel.status.text()
     begin()
     gate.let(1)
     finished(1)
-    panel.form.cancel.native.click()
+    panel.footer.cancel.native.click()
     end()
     for layer in results(panel).values():
         panel.viewer.layers.remove(layer)
@@ -270,19 +270,19 @@ def test_finished_results_are_never_overwritten(panel, series, begin, end, ready
     end()
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     ready()
-    assert "image_0_output.ome.zarr" in panel.form.estimate.text()
-    assert "Nothing is overwritten" in panel.form.estimate.text()
-    assert not panel.form.run.enabled
+    assert "image_0_output.ome.zarr" in panel.footer.estimate.text()
+    assert "will not be overwritten" in panel.footer.estimate.text()
+    assert not panel.footer.run.enabled
     panel.run()
     end()
-    assert "Nothing is overwritten" in panel.form.status.text()
+    assert "will not be overwritten" in panel.status.text()
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     assert len(panel.viewer.layers) == 4
     other = tmp_path / "other"
     other.mkdir()
-    panel.store.take(other)
+    panel.destination.take(other)
     ready()
-    assert panel.form.run.enabled
+    assert panel.footer.run.enabled
 
 
 def test_progress_is_that_of_all_images():
@@ -297,12 +297,12 @@ def test_two_layers_have_files_of_their_own(panel, series, add_image, begin, end
     second = add_image(SHAPE[1:], seed=1, name="image:0")
     panel.viewer.layers.selection = {series, second}
     ready()
-    assert "image_0_output.ome.zarr (and 5 more)" in panel.form.files.text()
-    assert "on disk" in panel.form.estimate.text()
+    assert "image_0_output.ome.zarr (and 5 more)" in panel.destination.files.text()
+    assert "on disk" in panel.footer.estimate.text()
     gate.let_all()
     shares = []
-    panel.form.progress.native.valueChanged.connect(
-        lambda value: shares.append(value / panel.form.progress.max)
+    panel.footer.progress.native.valueChanged.connect(
+        lambda value: shares.append(value / panel.footer.progress.max)
     )
     begin()
     end()
@@ -324,9 +324,9 @@ def test_a_cancel_within_the_second_layer_tells_of_both(
     begin()
     gate.let(6)
     qtbot.waitUntil(lambda: len(panel.session.results) == 6, timeout=30_000)
-    panel.form.cancel.native.click()
+    panel.footer.cancel.native.click()
     end()
-    said = panel.form.status.text()
+    said = panel.status.text()
     assert "“image 0” done" in said and "nothing was finished" not in said
     assert "Not done: “image 1”, “image 2”." in said
 
@@ -349,9 +349,9 @@ def test_an_error_is_told_of_and_keeps_what_is_finished(
     monkeypatch.setattr(task, "open_zarr", full_disk)
     gate.let_all()
     end()
-    said = panel.form.status.text()
-    assert "disk is full" in said and "Stopped after 1 of 6 parts" in said
-    assert panel.form.status.property("problem") and panel.form.run.enabled
+    said = panel.status.text()
+    assert "disk is full" in said and "Stopped after 1 of 6 blocks" in said
+    assert panel.status.property("problem") and panel.footer.run.enabled
     assert np.isfinite(full(layers["output"])[0]).all()
 
 
@@ -363,11 +363,11 @@ def test_a_folder_that_goes_away_is_told_of(panel, series, begin, end, ready, ga
         shutil.rmtree(path)
     gate.let_all()
     end()
-    assert "was not deconvolved" in panel.form.status.text()
+    assert "was not deconvolved" in panel.status.text()
     shutil.rmtree(tmp_path)
     panel.estimator.refresh()
     ready()
-    assert "is not there any more" in panel.form.estimate.text() and not panel.form.run.enabled
+    assert "no longer exists" in panel.footer.estimate.text() and not panel.footer.run.enabled
 
 
 def test_a_memory_or_a_disk_too_small_is_told_of_before_the_run(panel, series, ready, monkeypatch, tmp_path):
@@ -376,15 +376,15 @@ def test_a_memory_or_a_disk_too_small_is_told_of_before_the_run(panel, series, r
     from napari_lucyd.deconvolution import scratch
     from napari_lucyd.out_of_core import job
 
-    panel.store.take(None)
+    panel.destination.take(None)
     monkeypatch.setattr(scratch, "fills_memory", lambda size: True)
     ready()
-    assert "Keep in ▸ OME-Zarr files" in panel.form.estimate.text() and panel.form.run.enabled
-    panel.store.take(tmp_path)
+    assert "Keep in ▸ OME-Zarr files" in panel.footer.estimate.text() and panel.footer.run.enabled
+    panel.destination.take(tmp_path)
 
     monkeypatch.setattr(job.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
     ready()
-    assert "disk are free" in panel.form.estimate.text() and not panel.form.run.enabled
+    assert "disk are free" in panel.footer.estimate.text() and not panel.footer.run.enabled
 
 
 def test_closing_napari_during_a_run_ends_cleanly_and_keeps_what_is_finished(
@@ -408,18 +408,17 @@ def test_closing_napari_during_a_run_ends_cleanly_and_keeps_what_is_finished(
 def test_a_folder_is_asked_for_and_may_be_declined(panel, series, ready, monkeypatch, tmp_path):
     from qtpy.QtWidgets import QFileDialog
 
-    form = panel.form
-    assert form.folder.native.isVisible()
-    panel.store.take(None)
-    assert not form.folder.native.isVisible() and not form.files.isVisible()
+    assert panel.destination.folder_button.native.isVisible()
+    panel.destination.take(None)
+    assert not panel.destination.folder_button.native.isVisible() and not panel.destination.files.isVisible()
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "")
-    form.store.value = "folder"
-    assert form.store.value == "memory" and panel.store.folder is None
+    panel.destination.combo.value = "folder"
+    assert panel.destination.combo.value == "memory" and panel.destination.folder is None
     monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
-    form.store.value = "folder"
-    assert panel.store.folder == tmp_path
+    panel.destination.combo.value = "folder"
+    assert panel.destination.folder == tmp_path
     ready()
-    assert form.files.text() == f"In “{tmp_path.name}”: image_0_output.ome.zarr (and 2 more)"
+    assert panel.destination.files.text() == f"In “{tmp_path.name}”: image_0_output.ome.zarr (and 2 more)"
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The panel's choice of where results go: layers in memory, or files in a folder."""
+"""Results section: the outputs, and their destination: layers in memory, or files in a folder."""
 
 from __future__ import annotations
 
@@ -6,51 +6,80 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QFileDialog
+from magicgui.widgets import CheckBox, ComboBox, PushButton
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QFileDialog, QGridLayout, QWidget
 
-from napari_lucyd._napari.deconvolve.form import Form
-from napari_lucyd._napari.deconvolve.parameters import IN_FOLDER, IN_MEMORY
+from napari_lucyd._napari.deconvolve.parameters import IN_FOLDER, IN_MEMORY, Parameters
 from napari_lucyd._napari.deconvolve.task import Estimate
 from napari_lucyd._napari.deconvolve.zarr_plan import files_text
-from napari_lucyd._napari.widgets.layout import set_note
+from napari_lucyd._napari.layers.results import PART_NAMES, PARTS
+from napari_lucyd._napari.widgets.fields import label, tooltip
+from napari_lucyd._napari.widgets.layout import Section, fixed, narrow, note, row, set_note
+
+_STORES = [("Memory", IN_MEMORY), ("OME-Zarr files", IN_FOLDER)]
 
 
-class StoreChoice(QObject):
-    """Asks for a folder, and says what will be in it.
-
-    Parameters
-    ----------
-    form
-        Holds the controls.
-    """
+class DestinationSection(Section):
+    """Selects the outputs, asks for a folder, and shows the names of the files in it."""
 
     changed = Signal()
 
-    def __init__(self, form: Form) -> None:
-        super().__init__(form)
-        self.form = form
+    def __init__(self) -> None:
+        super().__init__("Results")
+        self.outputs = {
+            name: CheckBox(
+                text=PART_NAMES[name].capitalize(),
+                value=name != "intermediate",
+                tooltip=tooltip(Parameters, "outputs"),
+            )
+            for name in PARTS
+        }
+        self.combo = ComboBox(choices=_STORES, value=IN_MEMORY, tooltip=tooltip(Parameters, "folder"))
+        self.folder_button = PushButton(text="Folder…", tooltip="Choose the folder for the results.")
+        self.files = note("lucyd-files")
+        fixed(self.folder_button.native)
+        narrow(self.combo.native)
+        self._boxes = QWidget()
+        grid = QGridLayout(self._boxes)
+        grid.setContentsMargins(0, 0, 0, 0)
+        for number, box in enumerate(self.outputs.values()):
+            grid.addWidget(box.native, number // 2, number % 2)
+        self.rows.addRow(self._boxes)
+        self.add(label(Parameters, "folder"), row(self.combo.native, self.folder_button.native))
+        self.add("", self.files)
         self._folder: Path | None = None
-        form.store.changed.connect(self._on_kind)
-        form.folder.changed.connect(self.ask)
+        self.combo.changed.connect(self._on_kind)
+        self.folder_button.changed.connect(self.ask)
+        for box in self.outputs.values():
+            box.changed.connect(self._on_output)
         self._show()
 
     @property
     def folder(self) -> Path | None:
-        """Where the results go; None for memory."""
-        return self._folder if self.form.store.value == IN_FOLDER else None
+        """Folder of the results; None for memory."""
+        return self._folder if self.combo.value == IN_FOLDER else None
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the settings of this section, by field of `Parameters`."""
+        outputs = tuple(name for name, box in self.outputs.items() if box.value)
+        return {"outputs": outputs, "folder": self.folder}
+
+    def show_outputs(self, visible: bool) -> None:
+        """Show or hide the choice of outputs, for methods that have one output only."""
+        self.show_row(self._boxes, visible)
 
     def take(self, folder: Path | None) -> None:
-        """Have the results go to a folder; to memory without one."""
+        """Set the folder of the results; None for memory."""
         self._folder = folder
-        self.form.store.value = IN_MEMORY if folder is None else IN_FOLDER
+        self.combo.value = IN_MEMORY if folder is None else IN_FOLDER
         self._show()
         self.changed.emit()
 
     def ask(self, *_: Any) -> None:
-        """Let the user pick a folder."""
+        """Let the user choose a folder."""
         start = "" if self._folder is None else str(self._folder)
-        picked = QFileDialog.getExistingDirectory(self.form, "A folder for the results", start)
+        picked = QFileDialog.getExistingDirectory(self, "Folder for the results", start)
         if picked:
             self.take(Path(picked))
         elif self._folder is None:
@@ -65,17 +94,20 @@ class StoreChoice(QObject):
             for path in entry.store.destinations.values()
         ]
         where = f"In “{self._folder.name}”" if self._folder is not None else ""
-        set_note(self.form.files, f"{where}: {files_text(names)}" if names else where)
-        self.form.files.setToolTip(str(self._folder or ""))
+        set_note(self.files, f"{where}: {files_text(names)}" if names else where)
+        self.files.setToolTip(str(self._folder or ""))
 
     def _on_kind(self, *_: Any) -> None:
         self._show()
-        if self.form.store.value == IN_FOLDER and self._folder is None:
+        if self.combo.value == IN_FOLDER and self._folder is None:
             self.ask()
         else:
             self.changed.emit()
 
+    def _on_output(self, *_: Any) -> None:
+        self.changed.emit()
+
     def _show(self) -> None:
-        chosen = self.form.store.value == IN_FOLDER
-        self.form.folder.native.setVisible(chosen)
-        self.form.show_row(self.form.files, chosen)
+        chosen = self.combo.value == IN_FOLDER
+        self.folder_button.native.setVisible(chosen)
+        self.show_row(self.files, chosen)

@@ -1,17 +1,18 @@
-"""The panel's choice of images, and what their axes are."""
+"""Image section: the layers that a run takes, and their axes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from magicgui.widgets import ComboBox, LineEdit
 from napari.layers import Image
-from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 
-from napari_lucyd._napari.deconvolve.form import Form
+from napari_lucyd._napari.deconvolve.parameters import Parameters
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_preview, is_psf, is_result
-from napari_lucyd._napari.widgets.fields import parse_axes
-from napari_lucyd._napari.widgets.layout import set_note
+from napari_lucyd._napari.widgets.fields import label, parse_axes, tooltip
+from napari_lucyd._napari.widgets.layout import Section, narrow, note, set_note
 from napari_lucyd._napari.widgets.panel import Subscriptions
 from napari_lucyd.text import steps_text
 
@@ -20,60 +21,66 @@ if TYPE_CHECKING:
 
     from napari_lucyd._napari.deconvolve.task import Estimate
 
-# Where a layer lies and what it holds decide what a run takes and what its axes are.
+# A layer's position and contents decide what a run takes and what its axes are.
 _RELEVANT = ("data", "scale", "rotate", "shear", "affine", "units", "axis_labels")
 _NAMED_AT_MOST = 4
 
 
-class ImageChoice(QObject):
-    """Follows the active image layer; a person may choose another, and correct its axes.
+class ImageSection(Section):
+    """Follows the active image layer; the user may choose another and correct its axes.
 
     Parameters
     ----------
     viewer
-        Whose layers are offered.
-    form
-        Holds the controls.
+        The viewer whose layers are offered.
     is_psf_layer
-        Whether a layer is used as the PSF; the choice does not follow it, nor does Run take it along.
+        True for a layer that is used as the PSF: the choice does not follow it, and Run does not process it.
     """
 
     changed = Signal()
-    """What a run would take has changed."""
+    """The images of the next run have changed."""
     picked = Signal(object)
     """Another layer is shown; None if there is none."""
 
-    def __init__(
-        self, viewer: Viewer, form: Form, is_psf_layer: Callable[[Image], bool] = lambda layer: False
-    ) -> None:
-        super().__init__(form)
+    def __init__(self, viewer: Viewer, is_psf_layer: Callable[[Image], bool] = lambda layer: False) -> None:
+        super().__init__("Image")
         self.viewer = viewer
-        self.form = form
+        self.combo = ComboBox(
+            choices=[], nullable=True, tooltip="The image to deconvolve. It follows the selected layer."
+        )
+        self.also = note("lucyd-also")
+        self.axes = LineEdit(tooltip=tooltip(Parameters, "axes"))
+        self.understood = note("lucyd-understood")
+        narrow(self.combo.native)
+        self.add("Image", self.combo.native)
+        self.add("", self.also)
+        self.add(label(Parameters, "axes"), self.axes.native)
+        self.add("", self.understood)
         self._is_psf_layer = is_psf_layer
         self._axes: str | None = None
         self._understood = self._problem = ""
         self._filling = False
         self._watched: set[int] = set()
-        form.image.changed.connect(self._on_picked)
-        form.axes.native.editingFinished.connect(self._on_axes)
+        self.combo.changed.connect(self._on_picked)
+        self.axes.native.editingFinished.connect(self._on_axes)
         layers = viewer.layers
-        self.subscriptions = Subscriptions(form)
+        self.subscriptions = Subscriptions(self)
         self.subscriptions.add(
             self._on_layers, layers.events.inserted, layers.events.removed, layers.events.reordered
         )
         self.subscriptions.add(self._follow_active, layers.selection.events.active)
-        self.subscriptions.add(self._on_selection, layers.selection.events.changed)
+        self.subscriptions.add(self.refresh, layers.selection.events.changed)
         self._on_layers()
 
     @property
     def layer(self) -> Image | None:
         """The layer that is shown."""
-        return self.form.image.value
+        return self.combo.value
 
     def targets(self) -> list[Image]:
-        """The layers that Run takes: the one shown, and all selected images if it is one of them.
+        """Return the layers that Run processes: the shown one, with all selected images if it is selected.
 
-        Results of earlier runs, the live preview and PSFs are never taken along with others.
+        Results of earlier runs, the live preview and PSFs are never processed along with others.
         """
         shown = self.layer
         if shown is None:
@@ -87,31 +94,43 @@ class ImageChoice(QObject):
         return selected if shown in selected else [shown]
 
     def axes_of(self, layer: Image, ndim: int) -> str | None:
-        """The axes that a person has set for a layer, or None.
+        """Return the axes that the user has set for a layer, or None.
 
-        Corrected axes count for the layer that is shown, and for others of as many axes that run with it.
+        Corrected axes apply to the shown layer, and to others with as many axes that run with it.
 
         Raises
         ------
         ValueError
-            If what is written there are no axes of the layer that is shown; the message says why.
+            If the text is not a valid list of axes of the shown layer; the message says why.
         """
         if self._problem:
             raise ValueError(self._problem)
         return self._axes if self._axes is not None and len(self._axes) == ndim else None
 
     def show_estimate(self, entry: Estimate) -> None:
-        """Show what the engine took the axes for, and the voxel size that it reckons with."""
+        """Show the axes and the voxel size that the run uses."""
         job, source = entry.job, entry.task.source
         if job is None:
             self._note("")
             return
         self._understood = job.axes
-        if not self.form.axes.native.hasFocus():
-            self.form.axes.value = job.axes
+        if not self.axes.native.hasFocus():
+            self.axes.value = job.axes
         steps = source.voxel_size(job.axes)
-        voxel = f"\nVoxel {steps_text(steps)} {source.unit}" if steps else ""
+        voxel = f"\nVoxel size {steps_text(steps)} {source.unit}" if steps else ""
         self._note(job.description + voxel)
+
+    def refresh(self, event: Any = None) -> None:
+        """Update the images that Run processes."""
+        names = [f"“{layer.name}”" for layer in self.targets()]
+        more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
+        which = "both" if len(names) == 2 else f"all {len(names)}"
+        set_note(
+            self.also,
+            f"Run will process {which} selected images: {', '.join(names[:_NAMED_AT_MOST])}{more}.",
+        )
+        self.show_row(self.also, len(names) > 1)
+        self.changed.emit()
 
     def _on_layers(self, event: Any = None) -> None:
         for layer in self.viewer.layers:
@@ -127,21 +146,21 @@ class ImageChoice(QObject):
         before = self.layer
         images = [layer for layer in self.viewer.layers if isinstance(layer, Image) and not is_preview(layer)]
         self._filling = True
-        self.form.image.choices = [(layer.name, layer) for layer in images]
+        self.combo.choices = [(layer.name, layer) for layer in images]
         if images:
-            # Otherwise the neighbour of one that is gone would be taken, whatever it is.
-            self.form.image.value = before if before in images else self._likely(images)
+            # Otherwise the neighbour of a removed layer would be taken, whatever it is.
+            self.combo.value = before if before in images else self._likely(images)
         self._filling = False
         if before not in images:
             self._on_picked()
 
     def _follow_active(self, event: Any = None) -> None:
         active = self.viewer.layers.selection.active
-        if active in self.form.image.choices and isinstance(active, Image) and not self._passed_over(active):
-            self.form.image.value = active
+        if active in self.combo.choices and isinstance(active, Image) and not self._passed_over(active):
+            self.combo.value = active
 
     def _likely(self, images: list[Image]) -> Image:
-        """What a person means who has not said so: the active image, else the last; of results the output."""
+        """Guess the image: the active one, else the last; among results the output."""
         active = self.viewer.layers.selection.active
         taken = [layer for layer in images if not self._passed_over(layer)]
         if active in taken:
@@ -157,49 +176,35 @@ class ImageChoice(QObject):
         if self._filling:
             return
         self._axes = None
-        self._understood = self._problem = self.form.axes.value = ""
+        self._understood = self._problem = self.axes.value = ""
         self._note("")
         self.picked.emit(self.layer)
-        self._on_selection()
-
-    def _on_selection(self, event: Any = None) -> None:
-        names = [f"“{layer.name}”" for layer in self.targets()]
-        more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
-        set_note(
-            self.form.also,
-            f"Run takes all {len(names)} selected images: {', '.join(names[:_NAMED_AT_MOST])}{more}.",
-        )
-        self.form.show_row(self.form.also, len(names) > 1)
-        self.changed.emit()
-
-    def refresh(self) -> None:
-        """Look again at what Run takes."""
-        self._on_selection()
+        self.refresh()
 
     def _passed_over(self, layer: Image) -> bool:
         return is_result(layer) or is_preview(layer) or is_psf(layer) or self._is_psf_layer(layer)
 
     def _on_renamed(self, event: Any = None) -> None:
-        # Files and results are called after it.
+        # Files and results are named after it.
         self._fill()
-        self._on_selection()
+        self.refresh()
 
     def _on_relevant(self, event: Any = None) -> None:
         self.changed.emit()
 
     def _note(self, text: str, *, problem: bool = False) -> None:
-        set_note(self.form.understood, text, problem=problem)
-        self.form.show_row(self.form.understood, bool(text))
+        set_note(self.understood, text, problem=problem)
+        self.show_row(self.understood, bool(text))
 
     def _on_axes(self) -> None:
-        text = self.form.axes.value
+        text = self.axes.value
         if self.layer is None or (text == (self._axes or self._understood) and not self._problem):
             return
         self._problem = ""
         try:
             self._axes = parse_axes(text, self.layer.ndim)
         except ValueError as error:
-            # Run waits until they are right: with the axes before, it would do what is not shown.
+            # Run waits until they are right: with the earlier axes it would do what is not shown.
             self._problem = str(error)
             self._note(self._problem, problem=True)
         self.changed.emit()

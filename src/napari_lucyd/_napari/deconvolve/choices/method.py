@@ -1,75 +1,111 @@
-"""The panel's choice of a method, and the numbers of the classical ones."""
+"""Method section: the method, the numbers of classical methods, and the device."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+from magicgui.widgets import ComboBox, LineEdit, SpinBox
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 
-from napari_lucyd._napari.deconvolve.form import Form
-from napari_lucyd._napari.deconvolve.parameters import LUCYD, Parameters, numbers_of
-from napari_lucyd._napari.widgets.fields import label, parse_number
+from napari_lucyd._napari.deconvolve.choices.network_model import ModelChoice
+from napari_lucyd._napari.deconvolve.parameters import LUCYD, METHODS, Parameters, numbers_of
+from napari_lucyd._napari.widgets.fields import label, number_text, parse_number, tooltip
+from napari_lucyd._napari.widgets.layout import Section, narrow
+from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd.deconvolution import CLASSICAL_METHODS
 
+# A higher number is of no use.
+_MOST_ITERATIONS = 100_000
 
-class MethodChoice(QObject):
-    """Shows the controls that a method has, and hides those that it has no use for.
 
-    Parameters
-    ----------
-    form
-        Holds the controls.
-    """
+class MethodSection(Section):
+    """Shows the controls that the chosen method uses, and hides the others."""
 
     changed = Signal()
-    """Another method, or another number of it."""
+    """Another method, or another setting of it."""
     chosen = Signal()
     """Another method."""
 
-    def __init__(self, form: Form) -> None:
-        super().__init__(form)
-        self.form = form
-        form.method.changed.connect(self._on_chosen)
-        form.flips.changed.connect(self._show)
-        form.num_iter.changed.connect(self._on_number)
-        for line in form.numbers.values():
-            line.changed.connect(self._on_number)
+    def __init__(self) -> None:
+        super().__init__("Method")
+        self.combo = ComboBox(choices=METHODS, tooltip=tooltip(Parameters, "method"))
+        self.model = ModelChoice(self.combo)
+        self.num_iter = SpinBox(
+            min=1, max=_MOST_ITERATIONS, value=Parameters.num_iter, tooltip=tooltip(Parameters, "num_iter")
+        )
+        self.balance = LineEdit(value=number_text(Parameters.balance), tooltip=tooltip(Parameters, "balance"))
+        self.device = ComboBox(
+            choices=[("Automatic", "auto"), ("CPU", "cpu")], tooltip=tooltip(Parameters, "device")
+        )
+        for combo in (self.combo, self.device):
+            narrow(combo.native)
+        self.add(label(Parameters, "method"), self.combo.native)
+        self.rows.addRow(self.model)
+        self.add(label(Parameters, "num_iter"), self.num_iter.native)
+        self.add(label(Parameters, "balance"), self.balance.native)
+        self.add(label(Parameters, "device"), self.device.native)
+        self.combo.changed.connect(self._on_chosen)
+        for control in (self.num_iter, self.balance, self.device):
+            control.changed.connect(self._on_setting)
+        self.model.changed.connect(self.changed)
         self._show()
 
     @property
     def name(self) -> str:
-        """Of the method, as `Parameters` has it."""
-        return str(self.form.method.value or LUCYD)
+        """Name of the method, as `Parameters` has it."""
+        return str(self.combo.value or LUCYD)
+
+    @property
+    def shown_name(self) -> str:
+        """Name of the method, as the list shows it."""
+        return str(self.combo.native.currentText())
 
     @property
     def classical(self) -> bool:
-        """Whether it is one that is told the PSF."""
+        """True for a method that needs the PSF."""
         return self.name in CLASSICAL_METHODS
 
-    def numbers(self) -> dict[str, Any]:
-        """The numbers of the method, by argument; a network has none.
+    def parameters(self) -> dict[str, Any]:
+        """Return the settings of this section, by field of `Parameters`.
 
         Raises
         ------
         ValueError
-            If one of them cannot be read.
+            If a number cannot be read.
         """
-        found: dict[str, Any] = {}
-        for name in numbers_of(self.name):
-            if name == "num_iter":
-                found[name] = int(self.form.num_iter.value)
-            else:
-                number = parse_number(label(Parameters, name), self.form.numbers[name].value)
-                found[name] = getattr(Parameters, name) if number is None else number
+        found: dict[str, Any] = {
+            "method": self.name,
+            "device": self.device.value,
+            **self.model.parameters(),
+        }
+        own = numbers_of(self.name)
+        if "num_iter" in own:
+            found["num_iter"] = int(self.num_iter.value)
+        if "balance" in own:
+            found["balance"] = read_number("balance", self.balance.value)
         return found
+
+    def list_devices(self) -> None:
+        """Offer the devices that torch has found; call it when torch is loaded."""
+        if len(self.device.choices) == 2:
+            self.device.choices = torch_loading.list_devices()
 
     def _on_chosen(self, *_: Any) -> None:
         self._show()
         self.chosen.emit()
         self.changed.emit()
 
-    def _on_number(self, *_: Any) -> None:
+    def _on_setting(self, *_: Any) -> None:
         self.changed.emit()
 
-    def _show(self, *_: Any) -> None:
-        self.form.show_method(self.name, self.classical)
+    def _show(self) -> None:
+        own = numbers_of(self.name)
+        self.show_row(self.model, not self.classical)
+        self.show_row(self.num_iter.native, "num_iter" in own)
+        self.show_row(self.balance.native, "balance" in own)
+
+
+def read_number(name: str, text: str) -> Any:
+    """Read the number of a classical method; the default where the line is empty."""
+    number = parse_number(label(Parameters, name), text)
+    return getattr(Parameters, name) if number is None else number

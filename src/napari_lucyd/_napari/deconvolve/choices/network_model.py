@@ -1,80 +1,121 @@
-"""The panel's choice of a model: shipped, or from a file; those of the network that is the method."""
+"""Choice of a network model: a shipped one, or one from a file."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QFileDialog
+from magicgui.widgets import ComboBox, PushButton
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QFileDialog, QWidget
 from superqt.utils import create_worker
 
-from napari_lucyd._napari.deconvolve.form import Form
-from napari_lucyd._napari.deconvolve.parameters import LUCYD, METHODS, default_model
-from napari_lucyd._napari.widgets.layout import set_note
+from napari_lucyd._napari.deconvolve.parameters import LUCYD, METHODS, Parameters, default_model
+from napari_lucyd._napari.widgets.fields import label, tooltip
+from napari_lucyd._napari.widgets.layout import add, fixed, inner_form, narrow, note, row, set_note, show_row
 from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd._napari.workers.events import explain
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, NETWORK_TITLES, list_models, network_type
 
+_SCALINGS = [
+    ("As the model was trained", "model"),
+    ("Minimum to maximum", "minmax"),
+    ("Robust percentiles", "percentile"),
+    ("None (already 0 to 1)", "none"),
+]
+_ISOTROPIC = [
+    ("Automatic", "auto"),
+    ("Always resample Z", "on"),
+    ("Never", "off"),
+]
+_IS_ISOTROPIC = {"auto": None, "on": True, "off": False}
 
-class ModelChoice(QObject):
-    """Offers the shipped models and those loaded from files.
 
-    Until a person chooses one, the model fits the image: the 2D one for a single plane. What was chosen is
+class ModelChoice(QWidget):
+    """Offers the shipped models and those loaded from files, for the network that is the method.
+
+    Until the user chooses a model, the model fits the image: the 2D one for a single plane. The choice is
     remembered for each network.
 
     Parameters
     ----------
-    form
-        Holds the controls.
+    method
+        The list of methods; a file may add its network to it.
     """
 
     changed = Signal()
     told = Signal(str)
     failed = Signal(str)
 
-    def __init__(self, form: Form) -> None:
-        super().__init__(form)
-        self.form = form
+    def __init__(self, method: ComboBox) -> None:
+        super().__init__()
+        self._method = method
+        self.combo = ComboBox(choices=[], tooltip=tooltip(Parameters, "model"))
+        self.browse = PushButton(
+            text="File…", tooltip="Load a model file: .safetensors, or .pth of LUCYD's authors."
+        )
+        self.about = note("lucyd-about")
+        self.normalization = ComboBox(
+            choices=_SCALINGS, value="model", tooltip=tooltip(Parameters, "normalization")
+        )
+        self.isotropic = ComboBox(choices=_ISOTROPIC, value="auto", tooltip=tooltip(Parameters, "isotropic"))
+        fixed(self.browse.native)
+        for combo in (self.combo, self.normalization, self.isotropic):
+            narrow(combo.native)
+        self._rows = inner_form(self)
+        add(self._rows, label(Parameters, "model"), row(self.combo.native, self.browse.native))
+        add(self._rows, "", self.about)
+        add(self._rows, label(Parameters, "normalization"), self.normalization.native)
+        add(self._rows, label(Parameters, "isotropic"), self.isotropic.native)
         self._cards = {str(card["name"]): card for card in list_models()}
         self._files: dict[str, str] = {}
         self._network, self._ndim = LUCYD, 3
-        self._chosen: dict[str, str] = {}  # by a person, for each network
+        self._chosen: dict[str, str] = {}  # by the user, for each network
         self._filling = False
-        form.method.changed.connect(self._on_method)
-        form.model.changed.connect(self._on_chosen)
-        form.load.changed.connect(self.ask)
+        method.changed.connect(self._on_method)
+        self.combo.changed.connect(self._on_chosen)
+        self.browse.changed.connect(self.ask)
+        for control in (self.normalization, self.isotropic):
+            control.changed.connect(self._on_setting)
         self._fill()
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the settings of the network, by field of `Parameters`."""
+        return {
+            "model": self.name,
+            "normalization": self.normalization.value,
+            "isotropic": _IS_ISOTROPIC[self.isotropic.value],
+        }
 
     @property
     def name(self) -> str:
-        """A shipped name, or a path."""
-        return str(self.form.model.value or DEFAULT_MODEL)
+        """Name of a shipped model, or path of a file."""
+        return str(self.combo.value or DEFAULT_MODEL)
 
     def suit(self, ndim: int) -> None:
-        """Take the model that fits an image of so many axes, unless a person has chosen one."""
+        """Choose the model that fits an image with this number of axes, unless the user has chosen one."""
         self._ndim = ndim
         self._set(self._chosen.get(self._network, default_model(ndim)))
 
     def describe(self) -> None:
-        """Show what the model is for; of a file that is known once it is loaded."""
+        """Show the purpose of the model; for a file, once it is loaded."""
         model = torch_loading.loaded_model(self.name)
         card = self._cards.get(self.name) or (model.card if model else {})
         text = model_text(card)
-        set_note(self.form.about, text)
-        self.form.about.setToolTip(str(card.get("description", "")))
-        self.form.show_row(self.form.about, bool(text))
+        set_note(self.about, text)
+        self.about.setToolTip(str(card.get("description", "")))
+        show_row(self._rows, self.about, bool(text))
 
     def ask(self, *_: Any) -> None:
         """Ask for a model file and load it."""
         path, _kind = QFileDialog.getOpenFileName(
-            self.form, "Load a model", "", "Models (*.safetensors *.pth *.pt);;All files (*)"
+            self, "Load a model file", "", "Models (*.safetensors *.pth *.pt);;All files (*)"
         )
         if path:
             self.load(path)
 
     def load(self, path: str | Path) -> None:
-        """Load a file in the background, then choose it; what is no model is told of and not listed."""
+        """Load a file in the background, then choose it; report a file that is not a model."""
         self.told.emit(f"Loading {Path(path).name}…")
         worker = create_worker(_load, str(path), _start_thread=False)
         worker.returned.connect(self._on_loaded)
@@ -87,19 +128,19 @@ class ModelChoice(QObject):
             if network_type(card) == self._network
         ]
         choices += [(Path(path).name, path) for path, kind in self._files.items() if kind == self._network]
-        before = self.form.model.value
+        before = self.combo.value
         self._filling = True
-        self.form.model.choices = choices
+        self.combo.choices = choices
         values = [value for _, value in choices]
         if values:
-            self.form.model.value = before if before in values else values[0]
+            self.combo.value = before if before in values else values[0]
         self._filling = False
         self.describe()
 
     def _set(self, name: str) -> None:
-        if name in self.form.model.choices:
+        if name in self.combo.choices:
             self._filling = True
-            self.form.model.value = name
+            self.combo.value = name
             self._filling = False
             self.describe()
 
@@ -115,6 +156,9 @@ class ModelChoice(QObject):
             self.describe()
             self.changed.emit()
 
+    def _on_setting(self, *_: Any) -> None:
+        self.changed.emit()
+
     def _on_loaded(self, loaded: tuple[str, str]) -> None:
         path, error = loaded
         if error:
@@ -124,9 +168,9 @@ class ModelChoice(QObject):
         assert model is not None
         kind = self._files[path] = network_type(model.card)
         self._fill()
-        if kind not in self.form.method.choices:
-            self.form.method.choices = [(NETWORK_TITLES[kind], kind), *METHODS]
-        self.form.method.value = kind
+        if kind not in self._method.choices:
+            self._method.choices = [(NETWORK_TITLES[kind], kind), *METHODS]
+        self._method.value = kind
         self._chosen[kind] = path
         self._set(path)
         self.told.emit(f"Loaded {Path(path).name}.")
@@ -137,27 +181,27 @@ def _load(path: str) -> tuple[str, str]:
     try:
         torch_loading.load()
         torch_loading.get_model(path)
-    except Exception as error:  # told of in the panel, whatever it is
+    except Exception as error:  # reported in the panel, whatever it is
         return path, explain(error)
     return path, ""
 
 
 def model_label(card: dict[str, Any]) -> str:
-    """A shipped model in the list of models: its name first, so that the list can be scanned."""
+    """Return the label of a shipped model; the name comes first, so that the list is easy to scan."""
     dimension = card.get("network", {}).get("dimension", 3)
     return f"{card['name']} ({dimension}D)"
 
 
 def model_text(card: dict[str, Any]) -> str:
-    """What a model is for, in two lines: its title and the images that it was trained on."""
+    """Describe the purpose of a model: its title and the images that it was trained on."""
     blur, noise = card.get("blur_sigma_voxels"), card.get("noise_sigma")
     if not (blur and noise):
         return str(card.get("description", ""))
-    # One number where one optics is all that it was trained for.
+    # One number if the model was trained for one blur only.
     width = " to ".join(dict.fromkeys(f"{end:g}" for end in blur))
     parts = [
         f"{card['title']}." if card.get("title") else "",
         f"For a blur of σ {width} voxels and noise up to {noise[1]:.0%} of the range.",
-        "Does not keep the total intensity." if card.get("flux_kept") is False else "",
+        "Changes total intensity: do not quantify." if card.get("flux_kept") is False else "",
     ]
     return " ".join(part for part in parts if part)

@@ -1,16 +1,18 @@
-"""The panel's choice of a region: the whole image, what is on screen, or a drawn rectangle."""
+"""Region section: the whole image, the visible part, or a drawn rectangle."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+from magicgui.widgets import ComboBox, PushButton, RangeSlider
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 
-from napari_lucyd._napari.deconvolve.form import Form
-from napari_lucyd._napari.deconvolve.parameters import RECTANGLE, SCREEN, WHOLE
+from napari_lucyd._napari.deconvolve.parameters import RECTANGLE, SCREEN, WHOLE, Parameters
 from napari_lucyd._napari.deconvolve.task import Estimate
 from napari_lucyd._napari.layers.drawing import drawn_rectangle, on_screen, start_drawing
-from napari_lucyd._napari.widgets.layout import set_note
+from napari_lucyd._napari.widgets.fields import label, tooltip
+from napari_lucyd._napari.widgets.layout import Section, fixed, narrow, note, row, set_note
 from napari_lucyd._napari.widgets.panel import Subscriptions
 
 if TYPE_CHECKING:
@@ -18,31 +20,51 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 
-class RegionChoice(QObject):
-    """Says which part of each image a run takes.
+_REGIONS = [("Whole image", WHOLE), ("Visible part", SCREEN), ("Drawn rectangle", RECTANGLE)]
+
+_HANDLE = 8
+
+
+class RegionSection(Section):
+    """Selects the part of each image that a run processes.
 
     Parameters
     ----------
     viewer
-        Whose view and shapes are read.
-    form
-        Holds the controls.
+        Its view and its shapes are read.
+    layer
+        Returns the image layer that is shown, or None.
     """
 
     changed = Signal()
     told = Signal(str)
 
-    def __init__(self, viewer: Viewer, form: Form) -> None:
-        super().__init__(form)
+    def __init__(self, viewer: Viewer, layer: Callable[[], Image | None]) -> None:
+        super().__init__("Region")
         self.viewer = viewer
-        self.form = form
+        self._layer = layer
+        self.combo = ComboBox(choices=_REGIONS, value=WHOLE, tooltip=tooltip(Parameters, "region"))
+        self.draw_button = PushButton(
+            text="Draw…", tooltip="Add a shapes layer and activate the rectangle tool."
+        )
+        self.planes = RangeSlider(min=0, max=1, value=(0, 1), tooltip=tooltip(Parameters, "z_range"))
+        # The two handles show their positions; the ends of the range are those of the image.
+        self.planes.native.setEdgeLabelMode(self.planes.native.EdgeLabelMode.NoLabel)
+        self.where = note("lucyd-where")
+        fixed(self.draw_button.native)
+        narrow(self.combo.native)
+        self.add(label(Parameters, "region"), row(self.combo.native, self.draw_button.native))
+        # The labels of the handles need some room at both ends.
+        self._planes_row = row(self.planes.native, margin=_HANDLE)
+        self.add(label(Parameters, "z_range"), self._planes_row)
+        self.add("", self.where)
         self._planes = 1
         self._filling = False
         self._shapes: set[int] = set()
-        form.region.changed.connect(self._on_kind)
-        form.z_range.changed.connect(self._on_planes)
-        form.draw.changed.connect(self.draw)
-        self.subscriptions = Subscriptions(form)
+        self.combo.changed.connect(self._on_kind)
+        self.planes.changed.connect(self._on_planes)
+        self.draw_button.changed.connect(self.draw)
+        self.subscriptions = Subscriptions(self)
         self.subscriptions.add(
             self._on_view,
             viewer.scene.camera.events.center,
@@ -53,31 +75,35 @@ class RegionChoice(QObject):
         )
         self._show()
 
+    def parameters(self) -> dict[str, Any]:
+        """Return the settings of this section, by field of `Parameters`."""
+        return {"region": self.combo.value, "z_range": self.z_range}
+
     @property
     def z_range(self) -> tuple[int, int] | None:
-        """First and last plane, both included; None where the question does not arise."""
-        if self.form.region.value == WHOLE or self._planes == 1:
+        """First and last plane, both included; None for a whole image or a single plane."""
+        if self.combo.value == WHOLE or self._planes == 1:
             return None
-        first, last = self.form.z_range.value
+        first, last = self.planes.value
         return int(first), int(last)
 
     def view_of(self, layer: Image) -> tuple[slice, ...] | None:
-        """The chosen part of a layer, one slice an axis; None for all of it.
+        """Return the chosen part of a layer, one slice an axis; None for all of it.
 
         Raises
         ------
         ValueError
-            If a rectangle is asked for and there is none over the layer.
+            If the choice is a rectangle and there is none over the layer.
         """
-        if self.form.region.value == SCREEN:
+        if self.combo.value == SCREEN:
             return on_screen(layer, self.viewer)
-        if self.form.region.value == RECTANGLE:
+        if self.combo.value == RECTANGLE:
             return drawn_rectangle(layer, self.viewer)
         return None
 
     def draw(self, *_: Any) -> None:
-        """Put the rectangle tool into the user's hand."""
-        layer = self.form.image.value
+        """Activate the rectangle tool."""
+        layer = self._layer()
         if layer is None:
             self.told.emit("Open an image first.")
             return
@@ -88,18 +114,18 @@ class RegionChoice(QObject):
         self.told.emit("Draw a rectangle on the image.")
 
     def show_estimate(self, entry: Estimate) -> None:
-        """Show the region of the image that is shown, in voxels."""
+        """Show the region of the shown image in voxels."""
         source = entry.task.source
         axes = entry.job.axes if entry.job else source.likely_axes(entry.task.parameters.axes)
         self._count_planes(source.shape[axes.index("Z")] if "Z" in axes else 1)
         if entry.job is None:
-            set_note(self.form.where, "")
+            set_note(self.where, "")
         elif entry.region is None:
-            set_note(self.form.where, "All of the image.")
+            set_note(self.where, "The whole image.")
         else:
             names = [name for name in "ZYX" if name in axes]
             spans = zip(names, entry.region, strict=True)
-            set_note(self.form.where, "   ".join(f"{name} {s.start}–{s.stop - 1}" for name, s in spans))
+            set_note(self.where, "   ".join(f"{name} {s.start}–{s.stop - 1}" for name, s in spans))
         self._show()
 
     def _count_planes(self, planes: int) -> None:
@@ -107,18 +133,18 @@ class RegionChoice(QObject):
             return
         before, self._planes = self.z_range, planes
         self._filling = True
-        self.form.z_range.max = max(1, planes - 1)
-        self.form.z_range.value = (0, max(1, planes - 1))
+        self.planes.max = max(1, planes - 1)
+        self.planes.value = (0, max(1, planes - 1))
         self._filling = False
         if before is not None:
-            # What was estimated, or could not be, is the range of planes of another image.
+            # The estimate, or its error, is for the range of planes of another image.
             self.changed.emit()
 
     def _show(self) -> None:
-        kind = self.form.region.value
-        self.form.draw.native.setVisible(kind == RECTANGLE)
-        self.form.show_row(self.form.where, kind != WHOLE)
-        self.form.show_row(self.form.z_range.native, kind != WHOLE and self._planes > 1)
+        kind = self.combo.value
+        self.draw_button.native.setVisible(kind == RECTANGLE)
+        self.show_row(self.where, kind != WHOLE)
+        self.show_row(self._planes_row, kind != WHOLE and self._planes > 1)
 
     def _on_kind(self, *_: Any) -> None:
         self._show()
@@ -129,5 +155,5 @@ class RegionChoice(QObject):
             self.changed.emit()
 
     def _on_view(self, event: Any = None) -> None:
-        if self.form.region.value != WHOLE:
+        if self.combo.value != WHOLE:
             self.changed.emit()

@@ -1,8 +1,8 @@
-"""The voxels of a store that is being filled, as napari asks for them.
+"""Arrays that show a store while it is being filled.
 
-napari reads what it shows in the window's thread, again at each refresh, and a plane lies in chunks that are
-many planes deep. So the planes that were shown stay in memory, and the thread that fills the store brings
-them up to date: a refresh then reads no file.
+napari reads the visible voxels in the window's thread, again at each refresh, and the chunks of a plane are
+many planes deep. So the planes that were shown stay in memory, and the thread that fills the store updates
+them. A refresh then reads no file.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import numpy as np
 
 from napari_lucyd.io.zarr import open_zarr
 
-# Of what was shown last, so much is kept in memory.
+# Memory for the voxels that were shown last.
 _KEPT_BYTES = 2**28
-# Planes are kept whole up to so many bytes: moving about in one reads nothing.
+# Planes up to this size are kept whole, so that panning reads nothing.
 _WHOLE_BYTES = 2**26
-# A refresh of a lower resolution reads for so long; the next one goes on.
+# A refresh of a lower resolution reads for this time; the next refresh continues.
 _READ_SECONDS = 0.1
 
 Axes = tuple[range, ...]
@@ -32,14 +32,14 @@ Chunk = tuple[int, ...]
 
 @dataclass(eq=False)
 class _Box:
-    """Voxels that are kept in memory, and the finished chunks that are to be read into them."""
+    """Voxels that are kept in memory, and the finished chunks that must be read into them."""
 
     axes: Axes
     values: np.ndarray
     todo: dict[Chunk, None]
 
     def covers(self, axes: Axes) -> bool:
-        """Whether all of these voxels are among them."""
+        """Return True if all of these voxels are in the box."""
         return all(
             len(wanted) == 0
             or (wanted[0] in own and wanted[-1] in own and (len(wanted) == 1 or wanted.step == own.step))
@@ -47,21 +47,21 @@ class _Box:
         )
 
     def part(self, axes: Axes) -> np.ndarray:
-        """A copy of some of the voxels."""
+        """Copy some of the voxels."""
         starts = [own.index(wanted[0]) if wanted else 0 for wanted, own in zip(axes, self.axes, strict=True)]
         where = tuple(slice(start, start + len(wanted)) for start, wanted in zip(starts, axes, strict=True))
         return self.values[where].copy()
 
 
 class GrowingArray:
-    """The highest resolution of an unfinished store; may be used by several threads.
+    """The highest resolution of an unfinished store; several threads may use it.
 
     Parameters
     ----------
     path
         The store's folder.
     finished
-        The regions that are in it already.
+        The regions that are already written.
     """
 
     def __init__(self, path: Path, finished: Sequence[tuple[slice, ...]]) -> None:
@@ -74,7 +74,7 @@ class GrowingArray:
         self._lock = threading.Lock()
 
     def add(self, region: tuple[slice, ...]) -> bool:
-        """A region is in the store; whether that changes anything that was shown lately."""
+        """Note a region as written; return True if this changes voxels that were shown lately."""
         chunks = list(self._chunks(region))
         changed = False
         with self._lock:
@@ -88,21 +88,21 @@ class GrowingArray:
 
     @property
     def behind(self) -> bool:
-        """Whether something that was shown lately is finished and yet to be read."""
+        """True if voxels that were shown lately are written and not yet read."""
         with self._lock:
             return any(box.todo for box in self._boxes)
 
     def read(self, axes: Axes, whole: Axes, exact: bool) -> np.ndarray:
-        """Read voxels; NaN where they are not finished.
+        """Read voxels; those that are not written yet are NaN.
 
         Parameters
         ----------
         axes
-            Which, along each axis.
+            Indices along each axis.
         whole
-            All of the same resolution.
+            All indices of this resolution.
         exact
-            Whether to wait for everything that is finished, however long it takes.
+            True to wait for all written voxels, however long it takes.
         """
         with self._lock:
             box = next((box for box in self._boxes if box.covers(axes)), None)
@@ -118,7 +118,7 @@ class GrowingArray:
             return box.part(axes)
 
     def sample(self, region: tuple[slice, ...], most: int = 4) -> np.ndarray:
-        """Some of the values of a finished region."""
+        """Return some of the values of a written region."""
         chunks = list(self._chunks(region))
         step = max(1, len(chunks) // most)
         parts = [np.asarray(self._array[self._slices(chunk)]) for chunk in chunks[step // 2 :: step][:most]]
@@ -134,7 +134,7 @@ class GrowingArray:
         return _Box(axes, values, dict.fromkeys(chunk for chunk in every if chunk in self._finished))
 
     def _fill(self, box: _Box, seconds: float | None) -> bool:
-        """Read what a box lacks; whether it lacked anything."""
+        """Read the missing voxels of a box; return True if there were any."""
         end = None if seconds is None else time.monotonic() + seconds
         changed = False
         while True:
@@ -154,7 +154,7 @@ class GrowingArray:
                     return changed
 
     def _common(self, axes: Axes, chunk: Chunk) -> tuple[tuple[slice, ...], tuple[slice, ...]] | None:
-        """What of a chunk is in a box: where there, and where in the store; None if nothing is."""
+        """Return the common part of a chunk and a box, in the box and in the store; None if there is none."""
         here, there = [], []
         for axis, part in zip(axes, self._slices(chunk), strict=True):
             first = max(0, -(-(part.start - axis.start) // axis.step))
@@ -172,7 +172,7 @@ class GrowingArray:
         )
 
     def _chunks(self, region: tuple[slice, ...]) -> Iterator[Chunk]:
-        """The chunks of a region, which is one of whole chunks."""
+        """List the chunks of a region, which consists of whole chunks."""
         return itertools.product(
             *(
                 range(part.start // size, -(-part.stop // size))
@@ -182,16 +182,16 @@ class GrowingArray:
 
 
 class GrowingLevel:
-    """One resolution of a growing store, or a part of it: an array that is read when it is looked at.
+    """One resolution of a growing store, or a part of it: an array that is read when it is shown.
 
-    Lower resolutions are every so many-th voxel of the highest.
+    A lower resolution has every n-th voxel of the highest.
 
     Parameters
     ----------
     store
-        What is read.
+        The store.
     factors
-        By what it is coarser than the highest along each axis.
+        The n of each axis.
     """
 
     dtype = np.dtype(np.float32)
@@ -207,22 +207,22 @@ class GrowingLevel:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As of any array."""
+        """Shape of the array."""
         return tuple(len(axis) for axis in self._axes if isinstance(axis, range))
 
     @property
     def ndim(self) -> int:
-        """As of any array."""
+        """Number of axes."""
         return len(self.shape)
 
     @property
     def behind(self) -> bool:
-        """Whether a part of the store that was shown lately is finished and yet to be read."""
+        """True if voxels that were shown lately are written and not yet read."""
         return self._store.behind
 
     @property
     def size(self) -> int:
-        """As of any array."""
+        """Number of voxels."""
         return int(np.prod(self.shape, dtype=int))
 
     def __len__(self) -> int:
@@ -246,7 +246,7 @@ class GrowingLevel:
         return part
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        # Forwards: what is asked for the other way round is turned here.
+        # The store is read forwards; a reversed axis is turned here.
         turned = [axis.step < 0 if isinstance(axis, range) else False for axis in self._axes]
         axes = tuple(
             range(axis, axis + 1) if isinstance(axis, int) else axis[::-1] if back else axis
@@ -261,7 +261,7 @@ class GrowingLevel:
 
 
 def _widened(axes: Axes, whole: Axes) -> Axes:
-    """Planes, or volumes, as a whole where they are not too large."""
+    """Widen the indices to whole planes or volumes, if these are not too large."""
     wide = tuple(
         every if len(axis) > 1 and axis.step == every.step else axis
         for axis, every in zip(axes, whole, strict=True)
@@ -270,7 +270,7 @@ def _widened(axes: Axes, whole: Axes) -> Axes:
 
 
 def _ends(axis: range, size: int) -> range:
-    """Indices of which at least one lies in each chunk that an axis touches."""
+    """Return indices with at least one in each chunk that an axis touches."""
     if not axis:
         return axis
     if axis.step >= size:

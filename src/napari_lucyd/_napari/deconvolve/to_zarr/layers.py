@@ -1,4 +1,4 @@
-"""The layers of a run whose results go to files: there from the start, and filled as it goes."""
+"""Layers of a run with results in files; they exist from the start and are filled block by block."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from napari.viewer import Viewer
 
-# Between two looks at what has come: as often as one can follow, and never more than a small share of the
-# window's time.
+# Pause between two refreshes: as short as one can follow, and never more than a small share of the window's
+# time.
 _PAUSE_SECONDS = 0.3
 _SHARE = 0.1
-# Between two layers that are added: the window draws what has come.
+# Pause between two added layers, in which the window draws.
 _STEP_MS = 100
 _NOTHING = Range(None, None)
 
 
 class StoreLayers(QObject):
-    """Adds, refreshes and finishes the layers, one step a turn of the event loop.
+    """Adds, refreshes and finishes the layers, one step in each turn of the event loop.
 
     Parameters
     ----------
@@ -41,13 +41,13 @@ class StoreLayers(QObject):
     add
         Called with data and keywords of a layer to add; returns it.
     renewed
-        Called with a layer that was there, and is gone on with.
+        Called with a layer of an earlier run that is resumed.
     parent
         Qt's owner.
     """
 
     idled = Signal()
-    """Nothing is left to do but refreshing."""
+    """All layers are there; only refreshes are left."""
 
     def __init__(
         self,
@@ -60,10 +60,10 @@ class StoreLayers(QObject):
         self.viewer = viewer
         self._add_image = add
         self._renewed = renewed
-        # By where its store will be in the end; for as long as that is not finished.
+        # By the final path of the store, until the store is finished.
         self._layers: dict[Path, weakref.ref[Image]] = {}
         self._levels: dict[Path, GrowingLevel] = {}
-        # What is known of the values, and what of it the layers show.
+        # The known ranges, and the ranges that the layers show.
         self._known: dict[Path, Range] = {}
         self._ranges: dict[Path, Range] = {}
         self._added: set[Path] = set()
@@ -78,11 +78,11 @@ class StoreLayers(QObject):
 
     @property
     def idle(self) -> bool:
-        """Whether all layers are there, and finished where their stores are."""
+        """True when all layers are there, and those of finished stores are finished."""
         return not self._steps
 
     def begun(self, event: Begun) -> None:
-        """Add the layers of an image; those that an earlier run left unfinished are gone on with."""
+        """Add the layers of an image, or take over those of an unfinished run."""
         self._added = set()
         new = [path for path, (levels, keywords) in event.layers.items() if not self._is_same(path, keywords)]
         names = unique_names(
@@ -98,18 +98,18 @@ class StoreLayers(QObject):
         self._do(event.added.set)
 
     def grown(self, event: Grown) -> None:
-        """More of some layers is finished."""
+        """Refresh the layers with new blocks soon."""
         self._known.update(event.ranges)
         self._changed.update(event.seen)
         self._schedule()
 
     def stored(self, event: Stored) -> None:
-        """The layers of an image show the finished files from now on."""
+        """Let the layers of an image show the finished files."""
         for path, (levels, metadata) in event.layers.items():
             self._do(partial(self._finish, path, levels, metadata))
 
     def halted(self, event: Halted) -> None:
-        """Take empty layers away again; others stay as they are."""
+        """Remove empty layers; others stay as they are."""
         for path in event.paths if not event.done else ():
             if path in self._added:
                 self._do(partial(self._remove, path))
@@ -129,7 +129,7 @@ class StoreLayers(QObject):
     # Steps
 
     def _layer(self, path: Path) -> Image | None:
-        """The layer of an unfinished store, if the user has left it there."""
+        """Return the layer of an unfinished store, unless the user has removed it."""
         reference = self._layers.get(path)
         layer = reference() if reference is not None else None
         return layer if layer is not None and layer in self.viewer.layers else None
@@ -139,8 +139,8 @@ class StoreLayers(QObject):
         return layer is not None and np.allclose(layer.translate, keywords["translate"])
 
     def _add(self, path: Path, levels: list[GrowingLevel], keywords: dict[str, Any]) -> None:
-        # Of one resolution napari would show all of a volume in 3D; of several the lowest. But a plane that
-        # has several it would read once, and never again.
+        # In 3D, napari shows a single level completely, and of several levels the lowest. But a plane with
+        # several levels it reads only once.
         data: Any = levels if levels[0].ndim > 2 else levels[0]
         layer = self._add_image(data, {**keywords, "multiscale": levels[0].ndim > 2, "cache": False})
         self._layers[path], self._levels[path] = weakref.ref(layer), levels[0]
@@ -161,7 +161,7 @@ class StoreLayers(QObject):
             self._schedule()
 
     def _adapt(self, path: Path, layer: Image) -> None:
-        """Follow the values that have come, unless the user has set the limits."""
+        """Adapt the contrast limits to the new values, unless the user has set them."""
         known, before = self._known.pop(path, None), self._ranges.get(path, _NOTHING)
         if known is None or known == before:
             return
@@ -192,14 +192,14 @@ class StoreLayers(QObject):
             known.pop(path, None)
         self._changed.discard(path)
 
-    # What is shown
+    # Refreshes
 
     def _schedule(self, seconds: float = _PAUSE_SECONDS) -> None:
         if not self._refresher.isActive():
             self._refresher.start(int(1000 * seconds))
 
     def _refresh_next(self) -> None:
-        """Show what has come of one layer."""
+        """Show the new blocks of one layer."""
         began = time.monotonic()
         for path in list(self._known):
             if (layer := self._layer(path)) is not None:

@@ -1,4 +1,4 @@
-"""A run whose results go to files, as a generator of events, for a worker thread; see `worker.run`."""
+"""A run with results in files, as a generator of events for a worker thread."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ from napari_lucyd._napari.layers.results import (
 )
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.psf.origins import Psf
-from napari_lucyd._napari.workers import torch_loading
-from napari_lucyd._napari.workers.events import Advanced, Note, RunError, explain
+from napari_lucyd._napari.workers.events import Advanced, Note, explain
 from napari_lucyd.text import duration_text
 
 if TYPE_CHECKING:
@@ -33,21 +32,21 @@ if TYPE_CHECKING:
     from napari_lucyd.out_of_core import StoreJob
 
 _PATIENCE_SECONDS = 2
-# Of what another run had finished, so many parts are looked at for the range of values.
+# Number of blocks of an earlier run that are read to find the range of values.
 _LOOKED_AT = 8
 _CENTRES = {"correction_mask": 0.0, "update_term": 1.0}
-# Until there is something to go by: of the image's contrast range, and of 1.
+# Before any values are known: fractions of the image's contrast range, and of 1.
 _FIRST_REACH = {"correction_mask": 0.25, "update_term": 0.5}
 
 
 @dataclass(frozen=True)
 class Range:
-    """The values of a part, as far as they are known.
+    """The range of an output, as far as it is known.
 
     Parameters
     ----------
     limits
-        To show it by; None where those of the image serve.
+        Contrast limits of the layer; None for those of the image.
     reach
         Lowest and highest value.
     """
@@ -58,9 +57,9 @@ class Range:
 
 @dataclass(frozen=True)
 class Begun:
-    """The stores of an image are there: by the place where each will be in the end, what to show.
+    """Event: the stores of an image were created; levels and keywords of each layer, by the final path.
 
-    Whoever hears it says so by setting ``added``: the run waits a little, to let the window add its layers.
+    The receiver sets ``added`` when the layers are there. The run waits for this for a short time.
     """
 
     layers: dict[Path, tuple[list[GrowingLevel], dict[str, Any]]]
@@ -69,7 +68,7 @@ class Begun:
 
 @dataclass(frozen=True)
 class Grown:
-    """More is finished: the range of each store's values, and the stores where it would be seen."""
+    """Event: another block is finished; the range of each store, and the stores with a visible change."""
 
     ranges: dict[Path, Range]
     seen: tuple[Path, ...]
@@ -77,7 +76,7 @@ class Grown:
 
 @dataclass(frozen=True)
 class Stored:
-    """An image is done: of each store the resolutions and the layer's metadata; and what to tell."""
+    """Event: an image is done; levels and metadata of each layer, and lines for the status."""
 
     layers: dict[Path, tuple[list[Any], dict[str, Any]]]
     lines: tuple[str, ...]
@@ -85,9 +84,9 @@ class Stored:
 
 @dataclass(frozen=True)
 class Halted:
-    """An image was not finished, for a cancel or an error; what is, is kept in the stores.
+    """Event: an image was stopped by a cancel or an error; the stores keep the finished blocks.
 
-    The text says so, and is empty where nothing is. It is told with what stopped the image.
+    The text says so; it is empty if nothing is finished.
     """
 
     paths: tuple[Path, ...]
@@ -103,30 +102,13 @@ def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator
     tasks
         The images, each with a stem.
     should_stop
-        As of `worker.run`.
+        See `napari_lucyd._napari.deconvolve.worker.run`.
 
     Yields
     ------
     Event, Begun, Grown, Stored or Halted
-        At least one a part.
-
-    Raises
-    ------
-    RunError
-        In place of any RuntimeError that is not tied to one image.
-    EngineError
-        If torch cannot be loaded.
+        At least one a block.
     """
-    try:
-        yield from _run(tasks, should_stop)
-    except RuntimeError as error:
-        raise RunError(explain(error)) from error
-
-
-def _run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator[Any]:
-    if not torch_loading.is_loaded():
-        yield Note("Loading PyTorch…")
-    torch_loading.load()
     _prepare_dask()
     from napari_lucyd.deconvolution import Cancelled
 
@@ -163,16 +145,16 @@ def _run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterato
 
 
 def of_all(event: Advanced, number: int, images: int) -> Advanced:
-    """How far a run over several images is, each counted alike: those to come are not planned yet.
+    """Extend the progress of one image to a run over several; each image counts the same.
 
     Parameters
     ----------
     event
-        Of one of them.
+        Progress of one image.
     number
-        How many came before it.
+        Number of images before it.
     images
-        How many there are.
+        Number of all images.
     """
     left, own = event.seconds_left, event.total - event.done
     later = event.total * (images - number - 1)
@@ -183,7 +165,7 @@ def of_all(event: Advanced, number: int, images: int) -> Advanced:
 
 
 class _Image:
-    """One image of a run."""
+    """The run of one image."""
 
     def __init__(
         self,
@@ -202,7 +184,7 @@ class _Image:
         self._done = self._total = 0
 
     def run(self, should_stop: Callable[[], bool], where: str) -> Iterator[Event | Begun | Grown | Stored]:
-        """Begin, or go on; the errors are those of `StoreJob.steps`, and Cancelled."""
+        """Start or resume; raises the errors of `StoreJob.steps`, and Cancelled."""
         began = time.monotonic()
         store, device = self._store, self._store.job.device.name
         finished = store.begin()
@@ -215,23 +197,23 @@ class _Image:
         end = time.monotonic() + _PATIENCE_SECONDS
         while not (begun.added.wait(0.02) or should_stop() or time.monotonic() > end):
             pass
-        goes_on = f", going on after {len(finished)} finished parts" if finished else ""
-        yield Note(f"Deconvolving {where} on {device}{goes_on}…")
+        resumed = f", resumed after {len(finished)} finished blocks" if finished else ""
+        yield Note(f"Deconvolving {where} on {device}{resumed}…")
         for step in store.steps(should_stop):
             self._done, self._total = step.done, step.total
             yield from self._advance(step, where)
         yield self._stored(began, len(finished))
 
     def halted(self) -> Halted:
-        """What there is after a cancel or an error."""
+        """Describe the state after a cancel or an error."""
         name = self._task.source.name
         paths = tuple(self._store.destinations.values()) if self._growing else ()
         if not self._done:
             return Halted(paths, 0, "")
-        share = f"{self._done} of {self._total} parts" if self._total else f"{self._done} parts"
+        share = f"{self._done} of {self._total} blocks" if self._total else f"{self._done} blocks"
         kept = next(iter(self._store.partial.values()))
         text = (
-            f"Stopped after {share} of “{name}”, which are kept in {kept}. Run with the same choices goes on "
+            f"Stopped after {share} of “{name}”. They are kept in {kept}. Run with the same settings resumes "
             "from there."
         )
         return Halted(paths, self._done, text)
@@ -247,7 +229,7 @@ class _Image:
         yield Advanced(step.done, step.total, step.seconds_left, where)
 
     def _look(self, region: tuple[slice, ...]) -> None:
-        """Take the range of what a region holds into account."""
+        """Update the ranges with the values of a region."""
         for part, store in self._growing.items():
             values = store.sample(region)
             values = values[np.isfinite(values)]
@@ -266,7 +248,7 @@ class _Image:
             self._ranges[part] = Range(limits, (low, high))
 
     def _shown(self, part: str) -> tuple[list[GrowingLevel], dict[str, Any]]:
-        """The resolutions of an unfinished store, and its layer's keywords."""
+        """Return the levels of an unfinished store, and the keywords of its layer."""
         from napari_lucyd.io.zarr import pyramid
 
         source, job = self._task.source, self._store.job
@@ -298,7 +280,7 @@ class _Image:
             for part, path in store.destinations.items()
         }
         paths = list(store.destinations.values())
-        before = f", {resumed} of {self._total} parts before" if resumed else ""
+        before = f", {resumed} of {self._total} blocks earlier" if resumed else ""
         text = (
             f"“{name}” done in {duration_text(time.monotonic() - began)} on {store.job.device.name}{before}: "
             f"{files_text([path.name for path in paths])} in {paths[0].parent}."
@@ -311,7 +293,7 @@ class _Image:
 
 
 def _prepare_dask() -> None:
-    """Let dask import what it does at its first look, before the window is busy with layers, or does it."""
+    """Let dask do its first imports now, before the window adds layers."""
     import dask.array
 
     dask.array.zeros(1).compute()  # type: ignore[no-untyped-call]

@@ -1,0 +1,104 @@
+"""Advanced section: settings that are seldom needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from magicgui.widgets import CheckBox, ComboBox, LineEdit
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QIcon
+from qtpy.QtWidgets import QWidget
+from superqt import QCollapsible
+
+from napari_lucyd._napari.deconvolve.choices.method import read_number
+from napari_lucyd._napari.deconvolve.parameters import STEPS, Parameters, numbers_of
+from napari_lucyd._napari.widgets.fields import (
+    label,
+    number_text,
+    parse_halo,
+    parse_step,
+    parse_tile,
+    tooltip,
+)
+from napari_lucyd._napari.widgets.layout import add, form, narrow, show_row
+from napari_lucyd.deconvolution import CLASSICAL_METHODS
+
+_SEPARATE = [
+    ("Per channel", "C"),
+    ("All together", ""),
+    ("Per channel and time point", "TC"),
+]
+_CLOSED, _OPEN = "▸  Advanced", "▾  Advanced"
+_NUMBERS = ("background", "total_variation", "tolerance")
+
+
+class AdvancedSection(QCollapsible):
+    """Tiles and statistics of networks, steps before the method, and further numbers of classical methods."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        # The title has the arrow: an icon would not follow the theme.
+        super().__init__(_CLOSED, collapsedIcon=QIcon(), expandedIcon=QIcon())
+        self.toggleButton().setObjectName("lucyd-toggle")
+        self.toggled.connect(lambda opened: self.setText(_OPEN if opened else _CLOSED))
+        self.tile = LineEdit(tooltip=tooltip(Parameters, "tile_shape"))
+        self.halo = LineEdit(tooltip=tooltip(Parameters, "halo"))
+        self.separate = ComboBox(choices=_SEPARATE, value="C", tooltip=tooltip(Parameters, "separate"))
+        self.flips = CheckBox(
+            text=label(Parameters, "flips"), value=Parameters.flips, tooltip=tooltip(Parameters, "flips")
+        )
+        self.steps = {name: LineEdit(tooltip=tooltip(Parameters, name)) for name in STEPS}
+        self.numbers = {
+            name: LineEdit(value=number_text(getattr(Parameters, name)), tooltip=tooltip(Parameters, name))
+            for name in _NUMBERS
+        }
+        narrow(self.separate.native)
+        for line in (self.tile, self.halo):
+            line.native.setPlaceholderText("automatic")
+        for line in (*self.steps.values(), self.numbers["tolerance"]):
+            line.native.setPlaceholderText("off")
+        content = QWidget()
+        self._rows = form(content)
+        add(self._rows, label(Parameters, "tile_shape"), self.tile.native)
+        add(self._rows, label(Parameters, "halo"), self.halo.native)
+        add(self._rows, label(Parameters, "separate"), self.separate.native)
+        add(self._rows, "", self.flips.native)
+        for name, line in (*self.steps.items(), *self.numbers.items()):
+            add(self._rows, label(Parameters, name), line.native)
+        self.addWidget(content)
+        controls = (self.tile, self.halo, self.separate, self.flips)
+        for control in (*controls, *self.steps.values(), *self.numbers.values()):
+            control.changed.connect(self._on_changed)
+
+    def parameters(self, method: str) -> dict[str, Any]:
+        """Return the settings that a method has, by field of `Parameters`.
+
+        Raises
+        ------
+        ValueError
+            If one of them cannot be read.
+        """
+        found: dict[str, Any] = {
+            name: parse_step(label(Parameters, name), line.value) for name, line in self.steps.items()
+        }
+        own = numbers_of(method)
+        found |= {name: read_number(name, line.value) for name, line in self.numbers.items() if name in own}
+        if method not in CLASSICAL_METHODS:
+            found |= {
+                "tile_shape": parse_tile(self.tile.value),
+                "halo": parse_halo(self.halo.value),
+                "flips": bool(self.flips.value),
+            }
+        return {**found, "separate": self.separate.value}
+
+    def show_method(self, method: str) -> None:
+        """Show the controls that a method has, and hide the others."""
+        for control in (self.tile, self.halo, self.separate, self.flips):
+            show_row(self._rows, control.native, method not in CLASSICAL_METHODS)
+        own = numbers_of(method)
+        for name, line in self.numbers.items():
+            show_row(self._rows, line.native, name in own)
+
+    def _on_changed(self, *_: Any) -> None:
+        self.changed.emit()

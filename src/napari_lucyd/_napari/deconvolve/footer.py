@@ -1,0 +1,92 @@
+"""Footer of the Deconvolve panel: estimate, preview, Run, progress, status, and buttons for the results."""
+
+from __future__ import annotations
+
+from magicgui.widgets import ComboBox, ProgressBar, PushButton
+from qtpy.QtWidgets import QFrame
+from superqt import QToggleSwitch
+
+from napari_lucyd._napari.widgets.layout import fill_footer, fixed, note, row
+
+
+class Footer(QFrame):
+    """Controls that stay visible."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.estimate = note("lucyd-estimate")
+        self.preview = QToggleSwitch("Live preview")
+        self.preview_note = note("lucyd-preview")
+        self.preview.setToolTip(
+            "Shows the result over the image while you browse. It begins at the cursor, and grows and "
+            "becomes exact while the view does not move."
+        )
+        self.run = PushButton(
+            text="Run", enabled=False, tooltip="Deconvolve the image. The results are added as new layers."
+        )
+        self.cancel = PushButton(
+            text="Cancel", enabled=False, tooltip="Stop the run. You can keep the finished part."
+        )
+        self.progress = ProgressBar(min=0, max=1, value=0)
+        self.status = note("lucyd-status")
+        self.keep = PushButton(
+            text="Keep finished part",
+            tooltip="Add the finished part as layers; the rest of each layer is empty.",
+        )
+        self.discard = PushButton(text="Discard", tooltip="Drop the finished part.")
+        self.side_by_side = PushButton(
+            text="Show side by side",
+            tooltip="Show image and results in a grid with their names. Press again to go back.",
+        )
+        self.save = PushButton(
+            text="Save…",
+            tooltip="Save the results as OME-TIFF with voxel size, unit and recipe.",
+        )
+        self.save_as = ComboBox(
+            choices=[("float32", "float32"), ("uint16", "uint16")],
+            tooltip="float32 keeps the values exactly. uint16 files are half as large; scale and offset are "
+            "stored in the file.",
+        )
+        self.run.native.setObjectName("lucyd-run")
+        self.side_by_side.native.setCheckable(True)
+        fixed(self.save_as.native)
+        bar = self.progress.native
+        bar.setTextVisible(True)
+        bar.setFormat("")
+        self.partial = row(self.keep.native, self.discard.native, stretch=(1, 1))
+        self.partial.hide()
+        self.results = row(self.side_by_side.native, self.save.native, self.save_as.native, stretch=(2, 1, 0))
+        self.results.setEnabled(False)
+        fill_footer(
+            self,
+            self.estimate,
+            row(self.preview, self.preview_note, stretch=(0, 1)),
+            row(self.run.native, self.cancel.native, stretch=(2, 1)),
+            self.progress.native,
+            self.status,
+            self.partial,
+            self.results,
+        )
+
+    def show_run(self, text: str) -> None:
+        """Show that a run is in progress."""
+        self.run.enabled, self.cancel.enabled = False, True
+        self.partial.hide()
+        # A bar that moves by itself makes a software renderer compose the whole window at each step.
+        self.progress.max, self.progress.value = 1, 0
+        self.progress.native.setFormat(text)
+
+    def show_end(self, *, complete: bool, partial: bool) -> None:
+        """Show that no run is in progress.
+
+        Parameters
+        ----------
+        complete
+            True if all results are there.
+        partial
+            True if there is a finished part that the user may keep.
+        """
+        self.cancel.enabled, self.run.enabled = False, True
+        self.progress.max, self.progress.value = 1, int(complete)
+        self.progress.native.setFormat("")
+        self.partial.setVisible(partial)
