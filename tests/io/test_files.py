@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from napari_lucyd import io
 from napari_lucyd.io import ImageFileError, read_image, write_image
-from napari_lucyd.io.image import canonical_unit, common_unit, resolve_axes
+from napari_lucyd.io.image import resolve_axes
+from napari_lucyd.io.units import canonical_unit, common_unit
 from ome_files import write_ome_set
 
 SIZES = {"T": 2, "C": 3, "Z": 4, "Y": 5, "X": 6}

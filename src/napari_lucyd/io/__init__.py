@@ -12,8 +12,9 @@ writers were left out: ``ome-zarr`` (BSD-2-Clause) pulls in scikit-image and the
 from __future__ import annotations
 
 from .files import check_writable, contains, files_of_image, read_image, read_psf, write_image
-from .image import Image, ImageFileError, canonical_unit, check_axes, common_unit
+from .image import Image, ImageFileError, check_axes
 from .suffixes import SUFFIXES, default_suffix, is_image_path, is_zarr_folder, stem
+from .units import canonical_unit, common_unit, micrometers, unit_label, unit_symbol
 
 __all__ = [
     "SUFFIXES",
@@ -28,8 +29,11 @@ __all__ = [
     "files_of_image",
     "is_image_path",
     "is_zarr_folder",
+    "micrometers",
     "read_image",
     "read_psf",
     "stem",
+    "unit_label",
+    "unit_symbol",
     "write_image",
 ]

@@ -18,12 +18,12 @@ from .image import (
     Image,
     ImageFileError,
     canonical_order,
-    canonical_unit,
     check_axes,
     check_voxel_size,
     unreadable,
 )
 from .suffixes import SUFFIXES, is_zarr_folder, known_suffix, stem
+from .units import canonical_unit
 
 EAGER_BYTES = 256 * 2**20
 """Images up to this size are read at once unless asked otherwise: quicker than chunk by chunk."""

@@ -21,11 +21,10 @@ from .image import (
     Stored,
     as_json_dict,
     canonical_order,
-    common_unit,
     resolve_axes,
     spatial,
-    unit_symbol,
 )
+from .units import common_unit, unit_symbol
 
 NAMESPACE = "napari-lucyd"
 """Marks our metadata among the annotations of an OME-TIFF and in ImageJ's image information."""

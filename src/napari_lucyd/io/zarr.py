@@ -17,11 +17,11 @@ from .image import (
     Stored,
     as_json_dict,
     canonical_order,
-    common_unit,
     resolve_axes,
     spatial,
 )
 from .suffixes import is_zarr_folder
+from .units import common_unit
 
 NAMESPACE = "napari-lucyd"
 """Key of our metadata among the group's attributes."""
