@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -17,7 +17,6 @@ from napari_lucyd.deconvolution.scratch import arrays_beside
 from napari_lucyd.io import (
     Image,
     ImageFileError,
-    check_axes,
     check_writable,
     contains,
     read_image,
@@ -87,7 +86,7 @@ class Batch:
 
     def _one(self, task: BatchItem) -> None:
         self._check_destinations(task)
-        image = self._corrected(read_image(task.source))
+        image = read_image(task.source, axes=self.axes, voxel_size=self.voxel_size)
         for warning in image.warnings:
             self.console.warn(warning)
         method = self.chosen.method
@@ -211,24 +210,6 @@ class Batch:
                     f"{path}: its folder cannot be created ({error.strerror}); choose another OUT"
                 ) from error
             check_writable(path, overwrite=self.overwrite)
-
-    def _corrected(self, image: Image) -> Image:
-        """Return the image with the axes and voxel size that the user gave."""
-        if self.axes is not None:
-            image = replace(image, axes=check_axes(self.axes, image.data.shape))
-            steps = image.voxel_size
-            # A movie that is a stack after all has no voxel size along Z in its file.
-            if "Z" in image.axes and steps is not None and len(steps) < 3:
-                known = " × ".join(f"{step:.4g}" for step in steps)
-                told = (
-                    f"the file's voxel size, {known} {image.unit or 'pixels'}, has none along Z and is not "
-                    "used; give it with --voxel-size Z,Y,X, in µm"
-                )
-                warnings = image.warnings if self.voxel_size else (*image.warnings, told)
-                image = replace(image, voxel_size=None, unit=None, warnings=warnings)
-        if self.voxel_size is not None:
-            image = replace(image, voxel_size=self.voxel_size, unit="micrometer")
-        return image
 
 
 def _for_planes() -> str:

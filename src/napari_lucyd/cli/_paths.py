@@ -134,9 +134,9 @@ def plan_destinations(found: Found, out: Path, parts: Sequence[Part], suffix: st
     typer.BadParameter
         If OUT does not fit the inputs.
     """
-    from napari_lucyd.io import SUFFIXES, default_suffix, is_image_path, stem
+    from napari_lucyd.io import WRITTEN_SUFFIXES, default_suffix, is_writable_path, stem
 
-    is_file = is_image_path(out)
+    is_file = is_writable_path(out)
     if found.several and is_file:
         raise typer.BadParameter(f"{out} is one file, but there are several inputs: name a folder")
     if not found.several and is_file:
@@ -146,7 +146,7 @@ def plan_destinations(found: Found, out: Path, parts: Sequence[Part], suffix: st
     if looks_like_a_file(out) and not out.is_dir():
         raise typer.BadParameter(
             f"{out}: {out.suffix!r} is not a kind of file that can be written "
-            f"({', '.join(SUFFIXES)}), and no folder has this name; if you mean a folder, create it first"
+            f"({', '.join(WRITTEN_SUFFIXES)}), and no folder has this name; if you mean a folder, create it first"
         )
     if out.exists() and not out.is_dir():
         raise typer.BadParameter(f"{out} is a file; expected a folder")

@@ -85,13 +85,13 @@ def psf(
       lucyd psf -o sheet.tif -m light_sheet --sheet-fwhm-um 3.5 \\
         --na 0.8 --emission-um 0.525 --voxel-size 0.1625
     """
-    from napari_lucyd.io import ImageFileError, is_image_path, write_image
+    from napari_lucyd.io import ImageFileError, is_writable_path, write_image
     from napari_lucyd.simulation import make_psf
     from napari_lucyd.simulation.psf import light_at_the_edge, optics_record, voxel_sizes
 
     sizes = whole_numbers(shape, "--shape")
     steps = numbers(voxel_size, "--voxel-size")
-    if not is_image_path(out):
+    if not is_writable_path(out):
         raise typer.BadParameter(f"{out}: expected a file like psf.ome.tif")
     if out.exists() and not overwrite:
         fail(f"{out} exists already; choose another OUT or add --overwrite")

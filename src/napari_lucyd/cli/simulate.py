@@ -87,7 +87,7 @@ def simulate(
       lucyd simulate -o nuclei/ --surrogate nuclei
       lucyd simulate -o fibres/ --structures filaments --photometric --photons 200
     """
-    from napari_lucyd.io import ImageFileError, is_image_path, stem, write_image
+    from napari_lucyd.io import ImageFileError, is_writable_path, stem, write_image
     from napari_lucyd.simulation import degrade, make_phantom, make_structures, make_surrogate
     from napari_lucyd.simulation.phantoms import BACKGROUND
     from napari_lucyd.simulation.psf import voxel_sizes
@@ -99,7 +99,7 @@ def simulate(
     steps = numbers(voxel_size, "--voxel-size")
     reason = f"--surrogate {surrogate.value} sets it" if surrogate else "only --surrogate uses it"
     refuse_given(context, _OWN_DEGRADATION if surrogate else _SURROGATE, reason)
-    if is_image_path(out):
+    if is_writable_path(out):
         degraded, truth = out, out.with_name(f"{stem(out)}_truth{out.name[len(stem(out)) :]}")
     elif looks_like_a_file(out) and not out.is_dir():
         raise typer.BadParameter(f"{out}: expected a folder, or a file like sample.ome.tif")

@@ -12,14 +12,25 @@ writers were left out: ``ome-zarr`` (BSD-2-Clause) pulls in scikit-image and the
 from __future__ import annotations
 
 from .files import check_writable, contains, files_of_image, read_image, read_psf, write_image
-from .image import Image, ImageFileError, check_axes
-from .suffixes import SUFFIXES, default_suffix, is_image_path, is_zarr_folder, stem
+from .image import Channel, Image, ImageFileError, Optics, check_axes
+from .suffixes import (
+    SUFFIXES,
+    WRITTEN_SUFFIXES,
+    default_suffix,
+    is_image_path,
+    is_writable_path,
+    is_zarr_folder,
+    stem,
+)
 from .units import canonical_unit, common_unit, micrometers, unit_label, unit_symbol
 
 __all__ = [
     "SUFFIXES",
+    "WRITTEN_SUFFIXES",
+    "Channel",
     "Image",
     "ImageFileError",
+    "Optics",
     "canonical_unit",
     "check_axes",
     "check_writable",
@@ -28,6 +39,7 @@ __all__ = [
     "default_suffix",
     "files_of_image",
     "is_image_path",
+    "is_writable_path",
     "is_zarr_folder",
     "micrometers",
     "read_image",

@@ -9,10 +9,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from napari_lucyd.text import printable
 
 from .image import (
     Image,
@@ -22,36 +25,57 @@ from .image import (
     check_voxel_size,
     unreadable,
 )
-from .suffixes import SUFFIXES, is_zarr_folder, known_suffix, stem
+from .suffixes import (
+    SUFFIXES,
+    WRITTEN_SUFFIXES,
+    holds_zarr,
+    is_writable_path,
+    is_zarr_folder,
+    known_suffix,
+    stem,
+)
 from .units import canonical_unit
 
 EAGER_BYTES = 256 * 2**20
 """Images up to this size are read at once unless asked otherwise: quicker than chunk by chunk."""
 
 
-def read_image(path: str | os.PathLike[str], *, lazy: bool | None = None) -> Image:
-    """Read an image file: TIFF, ImageJ TIFF, OME-TIFF or OME-Zarr (0.4, 0.5).
+def read_image(
+    path: str | os.PathLike[str],
+    *,
+    lazy: bool | None = None,
+    axes: str | None = None,
+    voxel_size: Sequence[float] | None = None,
+) -> Image:
+    """Read an image file: TIFF, ImageJ TIFF, OME-TIFF, LSM, STK or OME-Zarr (0.1 to 0.5).
 
     Of a pyramid the highest resolution is read, of a file with several images the first (with a warning).
 
     Parameters
     ----------
     path
-        A ``.tif``, ``.tiff``, ``.ome.tif`` or ``.ome.tiff`` file, or an ``.ome.zarr`` or ``.zarr`` folder, or
-        one inside of that, such as ``plate.ome.zarr/A/1/0``.
+        A file with one of :data:`SUFFIXES`: TIFF (``.tif``, ``.ome.tif``, ``.ome.btf``, …), LSM, STK, an
+        ``.ome.zarr`` folder or a zip file of one; or a folder inside of a Zarr, such as
+        ``plate.ome.zarr/A/1/0``.
     lazy
         True: voxels are read when they are asked for, through dask. False: read now, into a numpy array.
         None: read now up to 256 MiB.
+    axes
+        The axes, where the file does not say them or is wrong: one letter of TCZYX for each axis of the image
+        as it is read without this, such as ``"ZYX"`` for a stack whose planes were saved as channels.
+    voxel_size
+        Steps along (Z,) Y, X in micrometres, where the file does not say them or is wrong.
 
     Returns
     -------
     Image
-        Values as stored, axes in the order TCZYX.
+        Values as stored, axes in the order TCZYX, or as `axes` names them.
 
     Raises
     ------
     ImageFileError
-        The file is missing, broken, of another format, or a colour picture.
+        The file is missing, damaged, of another format, or a colour picture; or `axes` or `voxel_size` do not
+        fit it.
 
     Examples
     --------
@@ -62,15 +86,22 @@ def read_image(path: str | os.PathLike[str], *, lazy: bool | None = None) -> Ima
     path = Path(path)
     suffix = known_suffix(path) or (".zarr" if is_zarr_folder(path) else None)
     if suffix is None:
-        raise ImageFileError(_unknown_suffix(path))
+        raise ImageFileError(_unknown_suffix(path, SUFFIXES))
     if not path.exists():
         raise ImageFileError(f"{path}: no such file or folder")
     try:
-        if suffix.endswith("zarr"):
-            from .zarr import read_zarr as read
+        if holds_zarr(suffix):
+            from .zarr_reader import read_zarr as read
         else:
             from .tiff import read_tiff as read
-        return read(path, name=stem(path), eager_bytes={None: EAGER_BYTES, True: -1, False: None}[lazy])
+        image = read(
+            path,
+            name=stem(path),
+            eager_bytes={None: EAGER_BYTES, True: -1, False: None}[lazy],
+            axes=axes,
+            voxel_size=voxel_size,
+        )
+        return replace(image, warnings=tuple(map(printable, image.warnings)))
     except ImageFileError as error:
         raise ImageFileError(f"{path}: {error}") from error.__cause__
     except ImportError:
@@ -95,7 +126,7 @@ def files_of_image(path: str | os.PathLike[str]) -> set[Path]:
     ['alone.tif']
     """
     path = Path(path)
-    if known_suffix(path) not in (".ome.tif", ".ome.tiff"):
+    if not (known_suffix(path) or "").startswith(".ome.") or holds_zarr(known_suffix(path) or ""):
         return {path}
     from .tiff import files_of
 
@@ -195,8 +226,8 @@ def write_image(
     """
     path = Path(path)
     suffix = known_suffix(path)
-    if suffix is None:
-        raise ImageFileError(_unknown_suffix(path))
+    if suffix not in WRITTEN_SUFFIXES:
+        raise ImageFileError(_unknown_suffix(path, WRITTEN_SUFFIXES))
     # What a link points to is replaced where it lies, and the link stays.
     place = path.resolve() if path.is_symlink() else path
     array = array if hasattr(array, "shape") and hasattr(array, "dtype") else np.asarray(array)
@@ -225,7 +256,7 @@ def write_image(
 
             write_zarr(temporary, array, notes=notes, **about)
         else:
-            from .tiff import write_tiff
+            from .tiff_writer import write_tiff
 
             write_tiff(temporary, array, notes=text if notes else "", ome=suffix.startswith(".ome"), **about)
     return path
@@ -251,8 +282,8 @@ def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> 
     >>> check_writable("new.ome.tif")
     """
     path = Path(path)
-    if known_suffix(path) is None:
-        raise ImageFileError(_unknown_suffix(path))
+    if not is_writable_path(path):
+        raise ImageFileError(_unknown_suffix(path, WRITTEN_SUFFIXES))
     _check_destination(path, overwrite)
     try:
         # Rights say little about read-only disks, shares and quotas; a file tells.
@@ -262,8 +293,8 @@ def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> 
         raise ImageFileError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def _unknown_suffix(path: Path) -> str:
-    return f"{path}: unknown kind of file {path.suffix!r}; expected one of {', '.join(SUFFIXES)}"
+def _unknown_suffix(path: Path, known: Sequence[str]) -> str:
+    return f"{path}: unknown kind of file {path.suffix!r}; expected one of {', '.join(known)}"
 
 
 def _ordered(array: Any, axes: str) -> Any:
@@ -375,7 +406,7 @@ def _check_destination(path: Path, overwrite: bool) -> None:
     if not overwrite:
         raise ImageFileError(f"{path}: exists already; choose another name or allow overwriting")
     if path.is_dir():
-        from .zarr import holds_one_image
+        from .zarr_reader import holds_one_image
 
         if not holds_one_image(path):
             raise ImageFileError(

@@ -11,12 +11,72 @@ from typing import Any
 
 import numpy as np
 
+from napari_lucyd.text import printable
+
 AXES = "TCZYX"
 """The axes an image may have, in the order in which every image is read and written."""
 
 
 class ImageFileError(ValueError):
-    """An image file cannot be read or written; the message says which, why, and what to do."""
+    """An image file cannot be read or written; the message says which, why, and what to do.
+
+    Parameters
+    ----------
+    message
+        Names in it may be any: the error's text is printable.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A channel as its file names and shows it.
+
+    Attributes
+    ----------
+    name : str or None
+        Such as ``"DAPI"``.
+    color : str or None
+        ``"#rrggbb"``.
+    limits : tuple of float, or None
+        The values that are shown darkest and brightest.
+    """
+
+    name: str | None = None
+    color: str | None = None
+    limits: tuple[float, float] | None = None
+
+
+def channel_from_json(value: Any) -> Channel:
+    """Read a channel as `dataclasses.asdict` wrote it; TypeError or ValueError where it is none."""
+    limits = value.get("limits")
+    return Channel(
+        None if value.get("name") is None else str(value["name"]),
+        None if value.get("color") is None else str(value["color"]),
+        None if limits is None else (float(limits[0]), float(limits[1])),
+    )
+
+
+@dataclass(frozen=True)
+class Optics:
+    """The optics that an image was taken with; None where the file does not say.
+
+    Attributes
+    ----------
+    numerical_aperture : float or None
+        Of the objective.
+    refractive_index : float or None
+        Of the immersion medium.
+    emission_um, excitation_um : tuple of float or None
+        Wavelengths in micrometres, one for each channel.
+    """
+
+    numerical_aperture: float | None = None
+    refractive_index: float | None = None
+    emission_um: tuple[float | None, ...] = ()
+    excitation_um: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,7 +99,13 @@ class Image:
     metadata : dict
         What :func:`write_image` was given as metadata; empty for files from elsewhere.
     warnings : tuple of str
-        What had to be assumed or left out in reading the file, in sentences for the user.
+        Assumptions and omissions in reading the file, in sentences for the user.
+    channels : tuple of Channel
+        One for each entry of C, or one where there is no C; empty where the file says nothing of them.
+    optics : Optics or None
+        None where the file says nothing of them.
+    lower : tuple of dask arrays
+        Lower resolutions of the same image, the highest of them first; empty where the file has none.
     """
 
     data: Any
@@ -49,6 +115,9 @@ class Image:
     name: str
     metadata: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    channels: tuple[Channel, ...] = ()
+    optics: Optics | None = None
+    lower: tuple[Any, ...] = ()
 
 
 class Stored:
@@ -153,6 +222,38 @@ def resolve_axes(axes: str, shape: Sequence[int]) -> tuple[str, tuple[str, ...]]
 def canonical_order(axes: str) -> tuple[int, ...]:
     """Return the permutation that brings `axes` into the order ``"TCZYX"``."""
     return tuple(axes.index(letter) for letter in AXES if letter in axes)
+
+
+def order_axes(
+    axes: str, shape: Sequence[int], declared: str | None
+) -> tuple[tuple[int, ...], str, tuple[str, ...]]:
+    """Choose the order in which an array's axes are those of an image, and name them.
+
+    Parameters
+    ----------
+    axes, shape
+        As for `resolve_axes`.
+    declared
+        The letters of the axes in the order in which they would be read without them; None: as guessed.
+
+    Returns
+    -------
+    order, letters, warnings
+        The permutation that brings the axes, as they were guessed, into the order ``"TCZYX"``; their letters
+        in that order, or those declared; and a sentence for each guess.
+
+    Examples
+    --------
+    >>> order_axes("ZCYX", (9, 2, 5, 6), None)
+    ((1, 0, 2, 3), 'CZYX', ())
+    >>> order_axes("CYX", (48, 5, 6), "ZYX")
+    ((0, 1, 2), 'ZYX', ())
+    """
+    guessed, warnings = resolve_axes(axes, shape)
+    order = canonical_order(guessed)
+    if declared is None:
+        return order, "".join(guessed[index] for index in order), warnings
+    return order, check_axes(declared, [shape[index] for index in order]), ()
 
 
 def check_axes(axes: str, shape: Sequence[int]) -> str:

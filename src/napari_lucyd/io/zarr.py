@@ -1,4 +1,4 @@
-"""OME-Zarr: versions 0.1 to 0.5 read, 0.5 written."""
+"""Writing OME-Zarr 0.5, whole or part by part."""
 
 from __future__ import annotations
 
@@ -11,152 +11,13 @@ from typing import Any
 import numpy as np
 import zarr
 
-from .image import (
-    Image,
-    ImageFileError,
-    Stored,
-    as_json_dict,
-    canonical_order,
-    resolve_axes,
-    spatial,
-)
-from .suffixes import is_zarr_folder
-from .units import common_unit
-
-NAMESPACE = "napari-lucyd"
-"""Key of our metadata among the group's attributes."""
+from .image import ImageFileError, Stored, as_json_dict, spatial
+from .zarr_reader import AXIS_TYPES, NAMESPACE, scale_of
 
 _CHUNK = {"T": 1, "C": 1, "Z": 32, "Y": 256, "X": 256}  # 8 MiB of float32: a screenful, and quick to fetch
 # More chunks than this would be too many files: they are then kept in shards, each of so many chunks an axis.
 _FILES = 4096
 _SHARD = {"T": 1, "C": 1, "Z": 2, "Y": 2, "X": 2}
-_TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
-
-
-def read_zarr(path: Path, *, name: str, eager_bytes: int | None) -> Image:
-    """Read the highest resolution of an OME-Zarr image; see :func:`napari_lucyd.io.read_image`.
-
-    Parameters
-    ----------
-    path
-        The folder: an OME-Zarr group, a group of series as bioformats2raw writes it (the first is read), or a
-        bare Zarr array.
-    name
-        Name of the image.
-    eager_bytes
-        Larger images become dask arrays; None: none does, -1: all do.
-    """
-    if not is_zarr_folder(path):
-        raise ImageFileError("not Zarr (it holds none of zarr.json, .zgroup, .zarray)")
-    node = zarr.open(path, mode="r")
-    notes: tuple[str, ...] = ()
-    ome = _ome(node)
-    if isinstance(node, zarr.Group) and "multiscales" not in ome:
-        if "plate" in ome or "well" in ome:
-            raise ImageFileError("a plate of many images; name one of them (for instance …/A/1/0)")
-        inner = node.get("0")
-        node = node if inner is None else inner
-        ome = _ome(node)
-        if isinstance(node, zarr.Array) or "multiscales" not in ome:
-            raise ImageFileError(
-                "a Zarr group without an OME-Zarr image (no 'multiscales' in its attributes)"
-            )
-        notes = ("the folder holds several images; the first was read",)
-    if isinstance(node, zarr.Array):
-        axes, guesses = resolve_axes(_bare_axes(node), node.shape)
-        array, voxel_size, unit, told = node, None, None, guesses
-    else:
-        array, axes, voxel_size, unit, told = _multiscale(node, ome)
-    if np.dtype(array.dtype).kind not in "buif":
-        raise ImageFileError(f"values of type {array.dtype}; expected real numbers")
-    if 0 in array.shape:
-        raise ImageFileError(f"an image of shape {array.shape}, without voxels")
-    data: Any
-    if eager_bytes is not None and array.nbytes > eager_bytes:
-        data = Stored(array, path).as_dask()
-    else:
-        # As `Stored` gives it: computing, and going on with a stopped run, know one byte order.
-        data = np.asarray(array[...], dtype=np.dtype(array.dtype).newbyteorder("="))
-    order = canonical_order(axes)
-    return Image(
-        data=data.transpose(order),
-        axes="".join(axes[index] for index in order),
-        voxel_size=voxel_size,
-        unit=unit,
-        name=name,
-        metadata=as_json_dict(node.attrs.get(NAMESPACE)),
-        warnings=(*notes, *told),
-    )
-
-
-def holds_one_image(path: Path) -> bool:
-    """Whether a folder is the Zarr of one image, and not of several, or something else.
-
-    Parameters
-    ----------
-    path
-        A folder that exists.
-    """
-    try:
-        node = zarr.open(path, mode="r")
-    # Of a damaged one nobody can say what it holds, and zarr says so in many ways.
-    except Exception:
-        return False
-    return isinstance(node, zarr.Array) or "multiscales" in _ome(node)
-
-
-def _ome(node: zarr.Group | zarr.Array[Any]) -> dict[str, Any]:
-    """Return the OME attributes, which moved into a key of their own with 0.5."""
-    attributes = dict(node.attrs)
-    return as_json_dict(attributes.get("ome", attributes))
-
-
-def _bare_axes(array: zarr.Array[Any]) -> str:
-    names = getattr(array.metadata, "dimension_names", None)
-    if names and all(name and name.upper() in "TCZYX" for name in names):
-        return "".join(name.upper() for name in names)
-    if array.ndim < 2:
-        raise ImageFileError(f"an array of shape {array.shape}; expected at least two axes")
-    return "Q" * (array.ndim - 2) + "YX"
-
-
-def _multiscale(
-    group: zarr.Group, ome: dict[str, Any]
-) -> tuple[zarr.Array[Any], str, tuple[float, ...] | None, str | None, tuple[str, ...]]:
-    multiscale = ome["multiscales"][0]
-    level = multiscale["datasets"][0]  # the standard puts the highest resolution first
-    array = group[level["path"]]
-    if not isinstance(array, zarr.Array):
-        raise ImageFileError(f"{level['path']!r} is named as an image but is none")
-    named = multiscale.get("axes") or ["t", "c", "z", "y", "x"][-array.ndim :]  # 0.1 and 0.2 name none
-    entries: list[dict[str, Any]] = [{"name": entry} if isinstance(entry, str) else entry for entry in named]
-    if len(entries) != array.ndim:
-        raise ImageFileError(f"{len(entries)} axes are named for an array of shape {array.shape}")
-    axes, guesses = resolve_axes("".join(_letter(entry) for entry in entries), array.shape)
-    scale = np.multiply(_scale(level, array.ndim), _scale(multiscale, array.ndim))
-    stated = "coordinateTransformations" in level or "coordinateTransformations" in multiscale
-    order = [axes.index(letter) for letter in spatial("".join(axes[i] for i in canonical_order(axes)))]
-    steps = [float(scale[index]) if stated else None for index in order]
-    voxel_size, unit = common_unit(steps, [entries[index].get("unit") for index in order])
-    if unit is None and voxel_size is not None and all(size == 1.0 for size in voxel_size):
-        voxel_size = None  # what writers put that know nothing about the size
-    lost = stated and voxel_size is None and not np.allclose(scale[order], 1.0)
-    told = ("the voxel size in the file is incomplete and was left out",) if lost else ()
-    return array, axes, voxel_size, unit, (*guesses, *told)
-
-
-def _letter(entry: dict[str, Any]) -> str:
-    name = str(entry.get("name", "")).upper()
-    if name in _TYPES and len(name) == 1:
-        return name
-    return {"time": "T", "channel": "C"}.get(str(entry.get("type")), "Q")
-
-
-def _scale(level: dict[str, Any], ndim: int) -> np.ndarray:
-    for transformation in level.get("coordinateTransformations", ()):
-        if transformation.get("type") == "scale" and len(transformation.get("scale", ())) == ndim:
-            return np.asarray(transformation["scale"], dtype=float)
-    return np.ones(ndim)
 
 
 def write_zarr(
@@ -294,7 +155,7 @@ def finish_zarr(path: Path, notes: dict[str, Any], should_stop: Callable[[], boo
     multiscale = ome["multiscales"][0]
     axes = "".join(axis["name"].upper() for axis in multiscale["axes"])
     level = open_zarr(path)
-    scale = _scale(multiscale["datasets"][0], len(axes))
+    scale = scale_of(multiscale["datasets"][0], len(axes))
     datasets = multiscale["datasets"][:1]
     for before, total in itertools.pairwise(_levels(level.shape, axes, scale)):
         factors = [new // old for new, old in zip(total, before, strict=True)]
@@ -407,5 +268,5 @@ def _pieces(shape: Sequence[int], sizes: Sequence[int]) -> Iterator[tuple[slice,
 
 
 def _axis(letter: str, unit: str | None) -> dict[str, str]:
-    axis = {"name": letter.lower(), "type": _TYPES[letter]}
+    axis = {"name": letter.lower(), "type": AXIS_TYPES[letter]}
     return {**axis, "unit": unit} if unit and letter in "ZYX" else axis
