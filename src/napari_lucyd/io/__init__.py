@@ -11,6 +11,7 @@ writers were left out: ``ome-zarr`` (BSD-2-Clause) pulls in scikit-image and the
 
 from __future__ import annotations
 
+from .atomic import check_name
 from .files import check_writable, contains, files_of_image, read_image, read_psf, write_image
 from .image import Channel, Image, ImageFileError, Optics, check_axes
 from .suffixes import (
@@ -33,6 +34,7 @@ __all__ = [
     "Optics",
     "canonical_unit",
     "check_axes",
+    "check_name",
     "check_writable",
     "common_unit",
     "contains",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +17,9 @@ from napari_lucyd.text import printable
 
 AXES = "TCZYX"
 """The axes an image may have, in the order in which every image is read and written."""
+
+
+_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 
 
 class ImageFileError(ValueError):
@@ -304,3 +309,18 @@ def check_voxel_size(voxel_size: Sequence[float] | None, axes: str) -> tuple[flo
 def as_json_dict(value: Any) -> dict[str, Any]:
     """Return `value` where it is a mapping with string keys, else an empty dict."""
     return dict(value) if isinstance(value, Mapping) else {}
+
+
+def to_json(value: Any) -> str:
+    """Write metadata as JSON that any file holds: characters that XML or UTF-8 lack are escaped.
+
+    Raises
+    ------
+    ImageFileError
+        It is no plain JSON.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ImageFileError(f"metadata must be plain JSON: {error}") from error
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

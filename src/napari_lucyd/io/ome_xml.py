@@ -69,7 +69,8 @@ def tell_files_apart_by_name(root: Element, path: Path) -> None:
     known = {name for _, name in named if name}
     identifier = root.get("UUID")
     # The identifier counts only where the name does not: copies of one description carry one identifier.
-    renamed = own not in known and (len(known) == 1 and not (path.parent / next(iter(known))).exists())
+    everywhere = all(first(data, "UUID") is not None for data in elements(root, "TiffData"))
+    renamed = own not in known and len(known) == 1 and everywhere and not (path.parent / min(known)).exists()
     for place, name in named:
         by_identifier = own not in known and identifier is not None and place.text == identifier
         place.set("FileName", own if renamed or by_identifier or not name else name)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
 
-from .image import ImageFileError, spatial
-from .tiff import NAMESPACE
+from napari_lucyd.text import printable
+
+from .image import Channel, ImageFileError, spatial, to_json
+from .ome_xml import color_number
+from .tiff import CHANNELS, NAMESPACE
 from .units import unit_symbol
 
 _IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
@@ -28,6 +32,7 @@ def write_tiff(
     notes: str,
     name: str,
     ome: bool,
+    channels: Sequence[Channel] = (),
 ) -> None:
     """Write a TIFF file; see :func:`napari_lucyd.io.write_image`.
 
@@ -45,13 +50,15 @@ def write_tiff(
         Name of the image.
     ome
         OME-TIFF; else ImageJ's format where it can hold the array.
+    channels
+        As for `napari_lucyd.io.write_image`.
     """
     dtype = np.dtype(np.uint8) if array.dtype == bool else np.dtype(array.dtype)
     size = math.prod(array.shape) * dtype.itemsize
     if not ome and dtype.name in _IMAGEJ_DTYPES and size < _IMAGEJ_BYTES:
-        _write_imagej(path, array, dtype, axes, voxel_size, unit, notes)
+        _write_imagej(path, array, dtype, axes, voxel_size, unit, notes, channels)
     else:
-        _write_ome(path, array, dtype, axes, voxel_size, unit, notes, name)
+        _write_ome(path, array, dtype, axes, voxel_size, unit, notes, name, channels)
 
 
 def _write_ome(
@@ -63,6 +70,7 @@ def _write_ome(
     unit: str | None,
     notes: str,
     name: str,
+    channels: Sequence[Channel],
 ) -> None:
     if dtype.name in ("int64", "uint64", "float16"):
         raise ImageFileError(f"OME-TIFF cannot hold {dtype}; convert to float32 first, or write .ome.zarr")
@@ -71,8 +79,12 @@ def _write_ome(
         for letter, step in zip(spatial(axes), voxel_size, strict=True):
             metadata[f"PhysicalSize{letter}"] = step
             metadata[f"PhysicalSize{letter}Unit"] = unit_symbol(unit) or "pixel"
-    if notes:
-        metadata["CommentAnnotation"] = {"Namespace": NAMESPACE, "Value": notes}
+    comments = {NAMESPACE: notes, CHANNELS: _described(channels)}
+    metadata["CommentAnnotation"] = [
+        {"Namespace": namespace, "Value": text} for namespace, text in comments.items() if text
+    ]
+    if channels:
+        metadata["Channel"] = [_ome_channel(channel) for channel in channels]
     with tifffile.TiffWriter(path, ome=True, bigtiff=_needs_bigtiff(array, dtype)) as tif:
         tif.write(
             _pages(array, dtype, range(len(axes))),
@@ -91,6 +103,7 @@ def _write_imagej(
     voxel_size: tuple[float, ...] | None,
     unit: str | None,
     notes: str,
+    channels: Sequence[Channel],
 ) -> None:
     order = [axes.index(letter) for letter in "TZCYX" if letter in axes]  # ImageJ's own order
     # In full, one sample a pixel at the end: an image one pixel wide would be taken for samples.
@@ -104,8 +117,16 @@ def _write_imagej(
         resolution = (1 / voxel_size[-1], 1 / voxel_size[-2])
         if "Z" in axes:
             metadata["spacing"] = voxel_size[0]
-    if notes:
-        metadata["Info"] = f"{NAMESPACE}: {notes}"
+    comments = {NAMESPACE: notes, CHANNELS: _described(channels)}
+    lines = [f"{namespace}: {text}" for namespace, text in comments.items() if text]
+    if lines:
+        metadata["Info"] = "\n".join(lines)
+    if channels and all(channel.limits for channel in channels):
+        metadata["Ranges"] = tuple(limit for channel in channels for limit in channel.limits or ())
+    if channels and all(channel.color for channel in channels):
+        metadata["LUTs"] = [_lookup_table(channel.color or "") for channel in channels]
+        if len(channels) > 1:
+            metadata["mode"] = "composite"
     with tifffile.TiffWriter(path, imagej=True) as tif:
         tif.write(
             _pages(array, dtype, order),
@@ -115,6 +136,26 @@ def _write_imagej(
             resolution=resolution,
             metadata=metadata,
         )
+
+
+def _described(channels: Sequence[Channel]) -> str:
+    """Write as JSON what neither format holds completely."""
+    return to_json([asdict(channel) for channel in channels]) if channels else ""
+
+
+def _ome_channel(channel: Channel) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    if channel.name is not None:
+        told["Name"] = printable(channel.name)
+    if channel.color is not None:
+        told["Color"] = color_number(channel.color)
+    return told
+
+
+def _lookup_table(color: str) -> np.ndarray:
+    """Return ImageJ's table of a colour: from black to it, in 256 steps."""
+    top = np.array([int(color[start : start + 2], 16) for start in (1, 3, 5)])
+    return np.rint(np.outer(top, np.arange(256)) / 255).astype(np.uint8)
 
 
 def _needs_bigtiff(array: Any, dtype: np.dtype[Any]) -> bool:

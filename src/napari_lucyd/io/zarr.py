@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from .image import ImageFileError, Stored, as_json_dict, spatial
+from .image import Channel, ImageFileError, Stored, as_json_dict, spatial
 from .zarr_reader import AXIS_TYPES, NAMESPACE, scale_of
 
 _CHUNK = {"T": 1, "C": 1, "Z": 32, "Y": 256, "X": 256}  # 8 MiB of float32: a screenful, and quick to fetch
@@ -29,6 +29,7 @@ def write_zarr(
     unit: str | None,
     notes: dict[str, Any],
     name: str,
+    channels: Sequence[Channel] = (),
 ) -> None:
     """Write an OME-Zarr 0.5 image as a pyramid; see :func:`napari_lucyd.io.write_image`.
 
@@ -44,13 +45,36 @@ def write_zarr(
         Kept among the group's attributes.
     name
         Name of the image.
+    channels
+        As for `napari_lucyd.io.write_image`.
     """
     stored = create_zarr(
         path, array.shape, array.dtype, axes=axes, voxel_size=voxel_size, unit=unit, name=name
     )
     for block in _pieces(array.shape, stored.shards or stored.chunks):
         stored[block] = np.asarray(array[block])
+    if channels:
+        group = zarr.open_group(path, mode="r+")
+        ome = as_json_dict(group.attrs["ome"])
+        group.attrs["ome"] = {**ome, "omero": {"channels": [_omero(each, stored.dtype) for each in channels]}}
     finish_zarr(path, notes)
+
+
+def _omero(channel: Channel, dtype: np.dtype[Any]) -> dict[str, Any]:
+    """Describe a channel in the words of OMERO, which OME-Zarr keeps."""
+    told: dict[str, Any] = {"active": True}
+    if channel.name is not None:
+        told["label"] = channel.name
+    if channel.color is not None:
+        told["color"] = channel.color[1:].upper()
+    if channel.limits is not None:
+        low, high = channel.limits
+        reach = np.iinfo(dtype) if dtype.kind in "ui" else None
+        bounds = (
+            {"min": low, "max": high} if reach is None else {"min": int(reach.min), "max": int(reach.max)}
+        )
+        told["window"] = {"start": low, "end": high, **bounds}
+    return told
 
 
 def create_zarr(
