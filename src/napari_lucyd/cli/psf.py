@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from napari_lucyd.cli._console import Console, fail, interruptible
+from napari_lucyd.cli._console import Console, fail, interruptible, print_path
 from napari_lucyd.cli._options import Microscope, fitting_memory, numbers, whole_numbers
+from napari_lucyd.text import printable
 
 _OPTICS = (
     "numerical_aperture",
@@ -92,7 +93,7 @@ def psf(
     sizes = whole_numbers(shape, "--shape")
     steps = numbers(voxel_size, "--voxel-size")
     if not is_writable_path(out):
-        raise typer.BadParameter(f"{out}: expected a file like psf.ome.tif")
+        raise typer.BadParameter(f"{printable(out)}: expected a file like psf.ome.tif")
     if out.exists() and not overwrite:
         fail(f"{out} exists already; choose another OUT or add --overwrite")
     optics: dict[str, float | None] = {
@@ -116,7 +117,7 @@ def psf(
                 metadata={"shows": "psf", "optics": optics_record(microscope.value, **optics)},
                 overwrite=overwrite,
             )
-            typer.echo(out)
+            print_path(out)
         except (ImageFileError, OSError, ValueError) as error:
             fail(_in_options(str(error)))
     edge = light_at_the_edge(image)

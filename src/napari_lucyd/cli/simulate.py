@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from napari_lucyd.cli._console import Console, fail, interruptible
+from napari_lucyd.cli._console import Console, fail, interruptible, print_path
 from napari_lucyd.cli._options import (
     Specimen,
     Structures,
@@ -18,6 +18,7 @@ from napari_lucyd.cli._options import (
     whole_numbers,
 )
 from napari_lucyd.cli._paths import looks_like_a_file
+from napari_lucyd.text import printable
 
 _OWN_DEGRADATION = ("blur_sigma", "noise_sigma", "photons", "photometric")
 _SURROGATE = ("voxel_size", "sheet_fwhm_um")
@@ -102,7 +103,7 @@ def simulate(
     if is_writable_path(out):
         degraded, truth = out, out.with_name(f"{stem(out)}_truth{out.name[len(stem(out)) :]}")
     elif looks_like_a_file(out) and not out.is_dir():
-        raise typer.BadParameter(f"{out}: expected a folder, or a file like sample.ome.tif")
+        raise typer.BadParameter(f"{printable(out)}: expected a folder, or a file like sample.ome.tif")
     else:
         degraded, truth = out / "degraded.ome.tif", out / "truth.ome.tif"
     taken = [path for path in (degraded, truth) if path.exists()]
@@ -148,7 +149,7 @@ def simulate(
                     metadata=notes,
                     overwrite=overwrite,
                 )
-                typer.echo(path)
+                print_path(path)
         except (ImageFileError, OSError, ValueError) as error:
             fail(str(error).replace("sheet_fwhm_um", "--sheet-fwhm-um"))
     if surrogate:
