@@ -258,7 +258,7 @@ def test_ome_tiff_without_a_z_step_says_so(tmp_path):
     image = read_image(tmp_path / "a.ome.tif")
     assert image.voxel_size is None
     assert image.warnings == (
-        "the file's voxel size, 0.1 × 0.1 micrometer, has no step along Z and is left out",
+        "the file's voxel size, 0.1 × 0.1 micrometer, has none along Z and is not used",
     )
 
 

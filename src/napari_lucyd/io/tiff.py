@@ -407,7 +407,7 @@ def _told(
     if letters[0] == "Z" and sizes[0] is None and plane is not None:
         known = " × ".join(f"{step:.4g}" for step in plane)
         known = f"{known} {plane_unit or 'pixels'}"
-        return None, None, (f"the file's voxel size, {known}, has no step along Z and is left out",)
+        return None, None, (f"the file's voxel size, {known}, has none along Z and is not used",)
     stated = ", ".join(f"{a} {size}" for a, size in zip(letters, sizes, strict=True) if size is not None)
     return None, None, (f"the voxel size in the file is incomplete ({stated}) and was left out",)
 
