@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from pathlib import Path
 
 import numpy as np
@@ -291,3 +292,16 @@ def test_an_stk_without_a_calibration_has_no_voxel_size(tmp_path):
     write_stk(tmp_path / "cells.stk", np.zeros((4, 6, 8), "uint16"), calibrated=False)
     image = read_image(tmp_path / "cells.stk")
     assert (image.voxel_size, image.unit, image.warnings) == (None, None, ())
+
+
+def test_a_file_that_is_damaged_in_many_places_is_given_up_soon(tmp_path):
+    # Each tag points beyond the end of the file, and each directory at the next.
+    tags = b"".join(struct.pack("<HHII", 32768 + index, 4, 1000, 10**8) for index in range(4000))
+    directory = struct.pack("<H", 4000) + tags
+    length = len(directory) + 4
+    pages = [directory + struct.pack("<I", 8 + length * (index + 1)) for index in range(100)]
+    (tmp_path / "a.tif").write_bytes(b"II*\0" + struct.pack("<I", 8) + b"".join(pages) + bytes(4))
+    start = time.perf_counter()
+    with pytest.raises(ImageFileError, match=r"a\.tif: the file is damaged in many places, the first: "):
+        read_image(tmp_path / "a.tif")
+    assert time.perf_counter() - start < 5

@@ -39,6 +39,7 @@ CHANNELS = "napari-lucyd/channels"
 _COLOURED = tuple(tifffile.PHOTOMETRIC[word] for word in ("RGB", "SEPARATED", "YCBCR", "CIELAB"))
 # More channels than microscopes take at once: in a file of ImageJ without Z, more likely planes.
 _CHANNELS = 4
+_MOST_COMPLAINTS = 200
 
 
 def read_tiff(
@@ -196,6 +197,9 @@ def _complaints() -> Iterator[list[str]]:
         def emit(self, record: logging.LogRecord) -> None:
             if record.thread == thread:
                 heard.append(f"tifffile: {record.getMessage()}")
+            # In what is left of some damaged files, tifffile finds errors for minutes.
+            if len(heard) > _MOST_COMPLAINTS:
+                raise ImageFileError(f"the file is damaged in many places, the first: {heard[0]}")
 
     logger = logging.getLogger("tifffile")
     listener = Listener(logging.WARNING)
