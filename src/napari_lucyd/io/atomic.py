@@ -1,4 +1,4 @@
-"""Whole files or none: written under a temporary name, and renamed when complete."""
+"""Atomic writing: a file gets its name when it is complete."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from pathlib import Path
 
 import psutil
 
+from napari_lucyd.text import bytes_text
+
 from .image import ImageFileError
 
 # Bytes of the destination's name that the temporary one repeats, so that a person can tell what it is.
@@ -23,9 +25,9 @@ _REPEATED = 40
 
 @contextmanager
 def replacing(path: Path, overwrite: bool) -> Iterator[Path]:
-    """Give a temporary name beside `path`; rename it to `path` on success, remove it on anything else.
+    """Yield a temporary name beside `path`; rename the file to `path` on success, else remove it.
 
-    What an earlier write to `path` left, because its process was killed, is removed first.
+    Unfinished files that a killed process left of an earlier write to `path` are removed first.
 
     Parameters
     ----------
@@ -67,12 +69,12 @@ def replacing(path: Path, overwrite: bool) -> Iterator[Path]:
 
 
 def check_name(path: Path) -> None:
-    """Raise where no file can have the name of `path`.
+    """Check that a file can have the name of `path`.
 
     Raises
     ------
     ImageFileError
-        The name is too long, or holds what no name can hold.
+        The name is too long, or has characters that no name can have.
     """
     try:
         # A store grows under the longer name until it is complete.
@@ -85,7 +87,7 @@ def check_name(path: Path) -> None:
 
 
 def check_destination(path: Path, overwrite: bool) -> None:
-    """Raise where nothing can be written, or something would be replaced that must not be.
+    """Check that `path` can be written and that nothing is replaced against the user's will.
 
     Parameters
     ----------
@@ -116,7 +118,7 @@ def check_destination(path: Path, overwrite: bool) -> None:
 
 
 def check_space(path: Path, size: int) -> None:
-    """Raise where the disk has less room than a file needs.
+    """Check that a file of a given size fits on the disk.
 
     Parameters
     ----------
@@ -128,12 +130,12 @@ def check_space(path: Path, size: int) -> None:
     Raises
     ------
     ImageFileError
-        It has.
+        It does not.
     """
     disk = _disk(path.parent)
     if disk is not None and size > disk[1]:
         raise ImageFileError(
-            f"{path}: the disk is too full: the file needs {_gigabytes(size)}, and {_gigabytes(disk[1])} "
+            f"{path}: the disk is too full: the file needs {bytes_text(size)}, and {bytes_text(disk[1])} "
             "are free; make room or choose another disk"
         )
 
@@ -143,7 +145,7 @@ def _in_words(error: OSError, folder: Path) -> str:
     cut_short = error.errno is None and "written" in str(error)
     if cut_short or error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)):
         disk = _disk(folder)
-        free = "" if disk is None else f" ({_gigabytes(disk[1])} free)"
+        free = "" if disk is None else f" ({bytes_text(disk[1])} free)"
         return (
             f"cannot be written: the disk is full{free}, or a limit for files was reached; nothing of the "
             "unfinished file is left"
@@ -152,7 +154,7 @@ def _in_words(error: OSError, folder: Path) -> str:
 
 
 def _disk(folder: Path) -> tuple[int, int] | None:
-    """Return the size of a disk and what is free of it; None where neither is known."""
+    """Return a disk's size and free space in bytes; None if unknown."""
     try:
         usage = shutil.disk_usage(folder)
     except OSError:
@@ -160,18 +162,14 @@ def _disk(folder: Path) -> tuple[int, int] | None:
     return (usage.total, usage.free) if usage.total else None
 
 
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.3g} GB"
-
-
 def _flush(path: Path) -> None:
-    """Wait until a file lies on the disk: a loss of power must not leave an empty one in place of the old."""
+    """Write a file through to the disk, so that a power loss cannot replace the old file by an empty one."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def _temporary(path: Path, ending: str) -> Path:
-    """Return a name beside `path` that tells who writes it: long names still have room for it."""
+    """Return a short name beside `path` that identifies the destination and the process that writes."""
     return path.with_name(f"{_prefix(path)}{_process(os.getpid())}-{secrets.token_hex(4)}.{ending}")
 
 
@@ -183,7 +181,7 @@ def _prefix(path: Path) -> str:
 
 @cache
 def _machine() -> str:
-    """Tell apart the machines and containers whose processes are numbered on their own."""
+    """Return a name for the machine or container, inside which process numbers are unique."""
     try:
         namespace = os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -192,7 +190,7 @@ def _machine() -> str:
 
 
 def _process(number: int) -> str:
-    """Return the name of a running process, which no later one has; "" for a number that none has."""
+    """Return a name for a running process that no later process has; "" if no process has this number."""
     try:
         return f"{number:x}-{round(psutil.Process(number).create_time()):x}"
     except psutil.Error:
@@ -200,7 +198,7 @@ def _process(number: int) -> str:
 
 
 def _clear_leftovers(path: Path) -> None:
-    """Remove what killed processes left of their writes to `path`; put back what they had moved away."""
+    """Remove unfinished files of killed processes; restore a file that one had moved away."""
     prefix = _prefix(path)
     with os.scandir(path.parent) as entries:
         names = [entry.name for entry in entries if entry.name.startswith(prefix)]

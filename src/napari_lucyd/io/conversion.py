@@ -1,4 +1,4 @@
-"""Other dtypes for the voxels of a file: exact where they fit, with a stated scaling where not."""
+"""Conversion of voxels to the dtype of a file: exact where values fit, else with a stated scaling."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COUNTS = 256
 
 
 class Converted:
-    """An array seen in another dtype, piece by piece, so that large ones are never held twice.
+    """An array that is converted to another dtype piece by piece, so that large ones are never held twice.
 
     Parameters
     ----------
@@ -102,14 +102,14 @@ def convert(
 
 
 def volumes(array: Any) -> Iterator[np.ndarray]:
-    """Yield the (Z, Y, X) or (Y, X) volumes of an array whose leading axes are anything, one read each."""
+    """Yield the (Z, Y, X) or (Y, X) volumes of an array; each is read once."""
     leading = array.shape[:-3] if array.ndim > 3 else ()
     for index in np.ndindex(*leading):
         yield np.asarray(array[index] if index else array)
 
 
 def _examined(array: Any) -> tuple[float, float, bool, int]:
-    """Return the lowest and the highest finite value, if all are whole, and how many are not finite."""
+    """Return the lowest and highest finite value, whether all are integers, and the number not finite."""
     low, high, whole, invalid = np.inf, -np.inf, True, 0
     for volume in volumes(array):
         finite = volume[np.isfinite(volume)]

@@ -1,4 +1,4 @@
-"""Reading and writing by suffix; writing whole files or none."""
+"""Reading and writing of image files; the suffix chooses the format."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from .suffixes import (
 from .units import canonical_unit
 
 EAGER_BYTES = 256 * 2**20
-"""Images up to this size are read at once unless asked otherwise: quicker than chunk by chunk."""
+"""Images up to this size are read at once by default, which is quicker than reading chunk by chunk."""
 
 
 def read_image(
@@ -115,12 +115,12 @@ def read_image(
 
 
 def files_of_image(path: str | os.PathLike[str]) -> set[Path]:
-    """The files that hold the image that :func:`read_image` reads: several for some OME-TIFFs.
+    """Return the files that hold the image of `path`: several for some OME-TIFFs.
 
     Parameters
     ----------
     path
-        One of them. Only the head of an ``.ome.tif`` is read.
+        One of them. Only the metadata of an ``.ome.tif`` is read.
 
     Examples
     --------
@@ -136,7 +136,7 @@ def files_of_image(path: str | os.PathLike[str]) -> set[Path]:
 
 
 def read_psf(path: str | os.PathLike[str]) -> Image:
-    """Read a point-spread function: a file that holds one volume or one plane, into memory.
+    """Read a point-spread function into memory: one volume or one plane.
 
     Parameters
     ----------
@@ -179,10 +179,10 @@ def write_image(
     overwrite: bool = False,
     dtype: str | np.dtype[Any] | None = None,
 ) -> Path:
-    """Write an image file, whole or not at all.
+    """Write an image file completely or not at all.
 
-    The file is written under a temporary name beside its destination and renamed at the end, so that an
-    interrupted or failed write leaves nothing under the final name.
+    The file is written under a temporary name beside its destination and renamed at the end. An interrupted
+    or failed write leaves nothing under the final name.
 
     Parameters
     ----------
@@ -272,7 +272,7 @@ def write_image(
 
 
 def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Find out before the work that :func:`write_image` could not write there; leaves nothing behind.
+    """Check before long work that :func:`write_image` can write to `path`; leaves nothing behind.
 
     Parameters
     ----------
@@ -307,7 +307,7 @@ def _unknown_suffix(path: Path, known: Sequence[str]) -> str:
 
 
 def _ordered(array: Any, axes: str) -> Any:
-    """Transpose to TCZYX where the axes come otherwise."""
+    """Transpose an array to the order TCZYX."""
     order = canonical_order(axes)
     if order == tuple(range(len(order))):
         return array
@@ -319,7 +319,7 @@ def _ordered(array: Any, axes: str) -> Any:
 
 
 def contains(folder: Path, path: Path) -> bool:
-    """Whether a path is a folder, or lies in it, wherever links lead.
+    """Tell whether a path is a folder or lies in it, links resolved.
 
     Examples
     --------

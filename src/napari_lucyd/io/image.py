@@ -1,4 +1,4 @@
-"""What a file holds, in the words of this package: axes, voxel size, unit. Knows no format."""
+"""Content of an image file, whatever its format: voxels, axes, voxel size, channels, optics."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ import numpy as np
 from napari_lucyd.text import printable
 
 AXES = "TCZYX"
-"""The axes an image may have, in the order in which every image is read and written."""
+"""The axes that an image may have, in the order in which they are read and written."""
 
 
 _UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 
 
 class ImageFileError(ValueError):
-    """An image file cannot be read or written; the message says which, why, and what to do.
+    """An image file cannot be read or written; the message says which one, why, and what to do.
 
     Parameters
     ----------
     message
-        Names in it may be any: the error's text is printable.
+        Unprintable characters of file names are escaped.
     """
 
     def __init__(self, message: str) -> None:
@@ -37,7 +37,7 @@ class ImageFileError(ValueError):
 
 @dataclass(frozen=True)
 class Channel:
-    """A channel as its file names and shows it.
+    """A channel's name and display settings.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Channel:
 
 
 def channel_from_json(value: Any) -> Channel:
-    """Read a channel as `dataclasses.asdict` wrote it; TypeError or ValueError where it is none."""
+    """Read a channel that `dataclasses.asdict` wrote; raise TypeError or ValueError for anything else."""
     limits = value.get("limits")
     return Channel(
         None if value.get("name") is None else str(value["name"]),
@@ -66,7 +66,7 @@ def channel_from_json(value: Any) -> Channel:
 
 @dataclass(frozen=True)
 class Optics:
-    """The optics that an image was taken with; None where the file does not say.
+    """Optics of the microscope; None for what the file does not state.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class Optics:
 
 @dataclass(frozen=True)
 class Image:
-    """An image as it lies in a file.
+    """An image of a file.
 
     Attributes
     ----------
@@ -126,16 +126,16 @@ class Image:
 
 
 class Stored:
-    """An array in a file that is still open: reads what is asked for, and closes the file when it goes.
+    """An array in an open file, read on demand; the file is closed with the last reference to the array.
 
     Parameters
     ----------
     array
-        What reads: a zarr array, or a mapped file.
+        A zarr array, or a mapped file.
     path
         Named in errors.
     close
-        Called when nobody needs the array any more.
+        Called when the array is no longer used.
     """
 
     def __init__(self, array: Any, path: Path, close: Callable[[], object] | None = None) -> None:
@@ -164,7 +164,7 @@ class Stored:
 
 
 def unreadable(error: Exception) -> str:
-    """Say in words why a file cannot be read."""
+    """Explain why a file cannot be read."""
     if "imagecodecs" in str(error):
         return f"compressed in a way that needs another package: pip install imagecodecs ({error})"
     return f"cannot be read: damaged, or not what its suffix says ({type(error).__name__}: {error})"
@@ -176,7 +176,7 @@ def spatial(axes: str) -> str:
 
 
 def resolve_axes(axes: str, shape: Sequence[int]) -> tuple[str, tuple[str, ...]]:
-    """Turn a format's axis letters into some of ``"TCZYX"``, naming what had to be guessed.
+    """Translate a format's axis letters to ``"TCZYX"``; report what had to be guessed.
 
     Letters that say nothing (tifffile's I and Q for "a sequence of pages") are taken as Z in a stack of three
     axes; with four, as C where the axis in front has at most four entries, else as T; with five, as T and C.
@@ -232,7 +232,7 @@ def canonical_order(axes: str) -> tuple[int, ...]:
 def order_axes(
     axes: str, shape: Sequence[int], declared: str | None
 ) -> tuple[tuple[int, ...], str, tuple[str, ...]]:
-    """Choose the order in which an array's axes are those of an image, and name them.
+    """Order and name the axes of an array.
 
     Parameters
     ----------
@@ -262,7 +262,7 @@ def order_axes(
 
 
 def check_axes(axes: str, shape: Sequence[int]) -> str:
-    """Return `axes` in capitals after checking that they name each axis of an image of `shape` once.
+    """Return `axes` in capitals; check that they name each axis of an image of `shape` once.
 
     Parameters
     ----------
@@ -293,7 +293,7 @@ def check_axes(axes: str, shape: Sequence[int]) -> str:
 
 
 def check_voxel_size(voxel_size: Sequence[float] | None, axes: str) -> tuple[float, ...] | None:
-    """Return the steps along the spatial axes of `axes`, taken from the last entries of `voxel_size`."""
+    """Return the last entries of `voxel_size`, one for each spatial axis of `axes`."""
     if voxel_size is None:
         return None
     sizes = tuple(float(size) for size in voxel_size)
@@ -307,12 +307,12 @@ def check_voxel_size(voxel_size: Sequence[float] | None, axes: str) -> tuple[flo
 
 
 def as_json_dict(value: Any) -> dict[str, Any]:
-    """Return `value` where it is a mapping with string keys, else an empty dict."""
+    """Return a mapping as a dict; an empty dict for anything else."""
     return dict(value) if isinstance(value, Mapping) else {}
 
 
 def to_json(value: Any) -> str:
-    """Write metadata as JSON that any file holds: characters that XML or UTF-8 lack are escaped.
+    """Encode metadata as JSON; characters that XML or UTF-8 do not allow are escaped.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""OME-XML: which files hold an image, its voxel size, its channels and its optics. Opens no file."""
+"""OME-XML: files, voxel size, channels and optics of an image. Opens no file."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ def companion_name(root: Element) -> str | None:
 
 
 def tell_files_apart_by_name(root: Element, path: Path) -> None:
-    """Rewrite the files that an OME-XML names as plain names beside `path`, each its own identifier.
+    """Replace the file names in an OME-XML by plain names beside `path`, and make each name the identifier.
 
-    Files are named with folders of another computer, by an old name of this file, or not at all; identifiers
-    are missing or copied from file to file. Afterwards nothing outside the folder of `path` is named, and two
-    files never share an identifier.
+    File names may contain a folder of another computer or be an old name of this file; identifiers may be
+    missing or copied from file to file. Afterwards no file outside the folder of `path` is named, and no two
+    files share an identifier.
 
     Parameters
     ----------
@@ -83,24 +83,24 @@ def tell_files_apart_by_name(root: Element, path: Path) -> None:
 
 
 def number_images(root: Element) -> None:
-    """Name the images of an OME-XML by their index, so that what is read can be found among them."""
+    """Name the images of an OME-XML by their index, so that an image that was read can be found again."""
     for index, image in enumerate(elements(root, "Image")):
         image.set("Name", str(index))
 
 
 def file_names(image: Element) -> set[str]:
-    """Return the names of the files in which an image lies; empty where it names none."""
+    """Return the names of an image's files; empty if it names none."""
     return {name for place in elements(image, "UUID") if (name := place.get("FileName")) is not None}
 
 
 def image_in(root: Element, own: str) -> Element | None:
-    """Return the first image that lies in the file called `own`; the first of all where none does."""
+    """Return the first image in the file called `own`; else the first of all."""
     images = list(elements(root, "Image"))
     return next((image for image in images if own in file_names(image)), images[0] if images else None)
 
 
 def voxel_steps(image: Element, letters: str) -> tuple[list[float | None], list[str | None]]:
-    """Return the physical sizes along `letters` and their units; micrometres where none is stated."""
+    """Return the physical sizes along `letters` and their units (default: micrometres)."""
     pixels = first(image, "Pixels")
     stated: Mapping[str, str] = {} if pixels is None else pixels.attrib
     return (
@@ -110,16 +110,15 @@ def voxel_steps(image: Element, letters: str) -> tuple[list[float | None], list[
 
 
 def channels(image: Element) -> tuple[Channel, ...]:
-    """Return the channels of an image with their names and colours; empty where it names none."""
+    """Return names and colours of an image's channels; empty if there are none."""
     found = tuple(Channel(each.get("Name"), _color(each.get("Color"))) for each in elements(image, "Channel"))
     return found if any(each != Channel() for each in found) else ()
 
 
 def optics(root: Element, image: Element) -> Optics | None:
-    """Return the optics that an image was taken with, as far as its OME-XML states them.
+    """Return the optics of an image, as far as the OME-XML states them.
 
-    The refractive index is that of the objective's settings; where they state none, that of the objective's
-    immersion medium.
+    The refractive index is that of the objective settings, or else of the immersion medium.
 
     Parameters
     ----------
@@ -173,7 +172,7 @@ def _wavelength_um(channel: Element, kind: str) -> float | None:
 
 
 def _color(text: str | None) -> str | None:
-    """Turn the schema's signed number of red, green, blue and opacity into ``"#rrggbb"``."""
+    """Convert the schema's signed RGBA number to ``"#rrggbb"``."""
     try:
         return None if text is None else f"#{(int(text) >> 8) & 0xFFFFFF:06x}"
     except ValueError:
@@ -181,7 +180,7 @@ def _color(text: str | None) -> str | None:
 
 
 def color_number(color: str) -> int:
-    """Turn ``"#rrggbb"`` into the signed number in which the schema keeps a colour."""
+    """Convert ``"#rrggbb"`` to the schema's signed RGBA number."""
     value = int(color[1:], 16) << 8 | 0xFF
     return value - 2**32 if value >= 2**31 else value
 

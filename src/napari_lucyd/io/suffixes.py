@@ -1,4 +1,4 @@
-"""Kinds of image files, told by their names."""
+"""File formats by suffix and name."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ ZARR_MARKERS = ("zarr.json", ".zgroup", ".zarray")
 
 
 def known_suffix(path: Path) -> str | None:
-    """Return the one of `SUFFIXES` that a name ends in, whatever its case, or None."""
+    """Return the suffix of a name, if it is one of `SUFFIXES` (case ignored), else None."""
     name = path.name.lower()
     fitting = [suffix for suffix in SUFFIXES if name.endswith(suffix) and name != suffix]
     return max(fitting, key=len, default=None)
 
 
 def holds_zarr(suffix: str) -> bool:
-    """Tell whether files of a suffix are Zarr, as folders or zipped."""
+    """Tell whether a suffix stands for Zarr, as a folder or zipped."""
     return suffix.endswith("zarr") or suffix in ZIP_SUFFIXES
 
 
 def is_image_path(path: str | os.PathLike[str]) -> bool:
-    """Tell by its name whether `path` is of a format that :func:`read_image` reads."""
+    """Tell by the suffix whether :func:`read_image` reads `path`."""
     return known_suffix(Path(path)) is not None
 
 
 def is_writable_path(path: str | os.PathLike[str]) -> bool:
-    """Tell by its name whether `path` is of a format that :func:`write_image` writes.
+    """Tell by the suffix whether :func:`write_image` writes `path`.
 
     Examples
     --------
@@ -52,9 +52,9 @@ def is_writable_path(path: str | os.PathLike[str]) -> bool:
 
 
 def is_zarr_folder(path: str | os.PathLike[str]) -> bool:
-    """Tell whether `path` is a folder of Zarr that holds images, whatever its name, such as one of a plate.
+    """Tell whether `path` is a Zarr folder of images, whatever its name, such as a well of a plate.
 
-    A file of Zarr's that strayed into another folder, such as one of TIFF files, does not make it one.
+    A stray ``zarr.json`` in a folder of other files does not make it one.
 
     Examples
     --------
@@ -89,7 +89,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def stem(path: str | os.PathLike[str]) -> str:
-    """Return the file's name without folder and suffix; inside of a Zarr folder, with the way from there.
+    """Return the file's name without folder and suffix; inside a Zarr folder, with the path from there.
 
     Examples
     --------

@@ -34,7 +34,7 @@ NAMESPACE = "napari-lucyd"
 """Marks our metadata among the annotations of an OME-TIFF and in ImageJ's image information."""
 
 CHANNELS = "napari-lucyd/channels"
-"""Marks the channels' names, colours and limits, of which neither format holds all."""
+"""Marks the channels' names, colours and limits, which neither format can hold completely."""
 
 _COLOURED = tuple(tifffile.PHOTOMETRIC[word] for word in ("RGB", "SEPARATED", "YCBCR", "CIELAB"))
 # More channels than microscopes take at once: in a file of ImageJ without Z, more likely planes.
@@ -107,7 +107,7 @@ def read_tiff(
 
 
 def _open(path: Path) -> tuple[tifffile.TiffFile, Element | None, tuple[str, ...]]:
-    """Open a file together with the OME-XML that describes it, which may lie in another file."""
+    """Open a file and its OME-XML, which may be in another file."""
     tif = tifffile.TiffFile(path)
     try:
         root = ome_xml.parse(tif.ome_metadata) if tif.is_ome else None
@@ -139,7 +139,7 @@ def _undescribed(companion: str) -> str:
 
 
 def _companion(folder: Path, name: str) -> Element | None:
-    """Read the OME-XML that a BinaryOnly file refers to: a text file, or another OME-TIFF."""
+    """Read the OME-XML of a BinaryOnly file from its companion: a text file, or another OME-TIFF."""
     path = folder / name
     if name in ("", ".", "..") or not path.is_file():
         return None
@@ -151,7 +151,7 @@ def _companion(folder: Path, name: str) -> Element | None:
 
 
 def _own_series(tif: tifffile.TiffFile, path: Path) -> tuple[tifffile.TiffPageSeries, tuple[str, ...]]:
-    """Choose what is read of a file; tell what else there is."""
+    """Choose the image of a file to read; report the others."""
     if not tif.series:
         raise ImageFileError("the file holds no image")
     # An OME-TIFF may tell of images in other files as well, such as the other positions of a recording.
@@ -173,7 +173,7 @@ def _own_series(tif: tifffile.TiffFile, path: Path) -> tuple[tifffile.TiffPageSe
 
 
 def _stack_of_pages(own: Sequence[tifffile.TiffPageSeries]) -> tifffile.TiffPageSeries | None:
-    """Join pages that were written one by one; None where they are not planes of one kind."""
+    """Join equal pages that were written one by one into a stack; None if they differ."""
     first = own[0]
     if first.kind not in ("shaped", "generic"):
         return None
@@ -189,7 +189,7 @@ def _stack_of_pages(own: Sequence[tifffile.TiffPageSeries]) -> tifffile.TiffPage
 
 @contextmanager
 def _complaints() -> Iterator[list[str]]:
-    """Collect what tifffile logs about a file, which would otherwise land on the terminal."""
+    """Collect tifffile's log messages, which would otherwise be printed to the terminal."""
     heard: list[str] = []
     thread = threading.get_ident()
 
@@ -226,7 +226,7 @@ def _lazy(
 
 
 class _Mapped:
-    """Voxels that lie uncompressed and in one piece: of a page, only what is asked for is read."""
+    """Uncompressed, contiguous voxels of a file, mapped into memory."""
 
     def __init__(self, path: Path, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
         self._place = (path, offset, dtype, shape)
@@ -243,7 +243,7 @@ class _Mapped:
 
 
 def _refuse_gaps(series: tifffile.TiffPageSeries, tif: tifffile.TiffFile, path: Path) -> None:
-    """Raise where planes of an image in several files are missing, for which tifffile puts zeros."""
+    """Refuse an image with missing planes, which tifffile would fill with zeros."""
     missing = sum(page is None for page in series)
     if missing:
         described = _described_image(series, ome_xml.parse(tif.ome_metadata), path)
@@ -258,9 +258,9 @@ def _refuse_gaps(series: tifffile.TiffPageSeries, tif: tifffile.TiffFile, path: 
 
 
 def files_of(path: Path) -> set[str]:
-    """Return the names of the files in which the image of an OME-TIFF lies, its own among them.
+    """Return the names of the files that hold the image of an OME-TIFF, including its own.
 
-    Reads no more than the head of the file; what cannot be read is for `read_tiff` to tell.
+    Only metadata are read. Files that cannot be read raise no error here, but in `read_tiff`.
 
     Parameters
     ----------
@@ -280,7 +280,7 @@ def files_of(path: Path) -> set[str]:
 
 
 def _described_image(series: tifffile.TiffPageSeries, root: Element | None, path: Path) -> Element | None:
-    """Find the element of OME-XML that describes a series."""
+    """Return the OME-XML element of a series."""
     if root is None:
         return None
     images = list(ome_xml.elements(root, "Image"))
@@ -307,7 +307,7 @@ def _refuse_colour(series: tifffile.TiffPageSeries, axes: str | None) -> None:
 
 
 def _palette(series: tifffile.TiffPageSeries) -> tuple[str, ...]:
-    """Warn of a palette whose colours do not grow with the value: its values may be mere numbers."""
+    """Warn of a palette whose colours do not grow with the value; its values may be no intensities."""
     colours = series.keyframe.colormap
     if colours is None or bool(np.all(np.diff(np.asarray(colours, np.int64), axis=-1) >= 0)):
         return ()
@@ -315,7 +315,7 @@ def _palette(series: tifffile.TiffPageSeries) -> tuple[str, ...]:
 
 
 def _doubtful_channels(tif: tifffile.TiffFile, sizes: dict[str, int]) -> tuple[str, ...]:
-    """Warn of a stack whose planes were saved as channels: tifffile does so where no axes are given."""
+    """Warn of planes that were probably saved as channels; tifffile does so if no axes are given."""
     if not tif.is_imagej or "Z" in sizes or sizes.get("C", 0) <= _CHANNELS:
         return ()
     axes = "".join(sizes).replace("C", "Z")
@@ -326,7 +326,7 @@ def _doubtful_channels(tif: tifffile.TiffFile, sizes: dict[str, int]) -> tuple[s
 
 
 def _kept(series: tifffile.TiffPageSeries) -> list[int]:
-    """Return the axes to keep: named ones, and others with more than one entry."""
+    """Return the indices of Y, X and all axes with more than one entry."""
     named = enumerate(zip(series.axes, series.shape, strict=True))
     return [index for index, (letter, size) in named if letter in "YX" or size > 1]
 
@@ -442,7 +442,7 @@ def _metadata(tif: tifffile.TiffFile, root: Element | None) -> dict[str, Any]:
 
 
 def _channels(tif: tifffile.TiffFile, root: Element | None, described: Element | None) -> tuple[Channel, ...]:
-    """Return the channels as we noted them, else as the format tells of them."""
+    """Return the channels from our own annotation, or else from the format's fields."""
     noted = _imagej_note(tif, CHANNELS) if root is None else ome_xml.comment(root, CHANNELS)
     try:
         channels = tuple(channel_from_json(each) for each in _parsed(noted) or ())
@@ -476,7 +476,7 @@ def _optics(root: Element | None, described: Element | None) -> Optics | None:
 
 
 def _imagej_note(tif: tifffile.TiffFile, namespace: str) -> str | None:
-    """Return what we wrote under a name into ImageJ's image information, a line each."""
+    """Return our own entry in ImageJ's image information."""
     information = str((tif.imagej_metadata or {}).get("Info", "")) if tif.is_imagej else ""
     lines = [line for line in information.splitlines() if line.startswith(f"{namespace}: ")]
     return lines[0].partition(": ")[2] if lines else None

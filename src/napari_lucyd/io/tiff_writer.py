@@ -139,7 +139,7 @@ def _write_imagej(
 
 
 def _described(channels: Sequence[Channel]) -> str:
-    """Write as JSON what neither format holds completely."""
+    """Encode the channels as JSON, for neither format can hold them completely."""
     return to_json([asdict(channel) for channel in channels]) if channels else ""
 
 
@@ -153,7 +153,7 @@ def _ome_channel(channel: Channel) -> dict[str, Any]:
 
 
 def _lookup_table(color: str) -> np.ndarray:
-    """Return ImageJ's table of a colour: from black to it, in 256 steps."""
+    """Return ImageJ's lookup table from black to a colour."""
     top = np.array([int(color[start : start + 2], 16) for start in (1, 3, 5)])
     return np.rint(np.outer(top, np.arange(256)) / 255).astype(np.uint8)
 

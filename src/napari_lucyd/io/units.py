@@ -1,4 +1,4 @@
-"""Units of length: one spelling for each, and factors between them."""
+"""Units of length: names, symbols and conversion."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ _GARBLED = {
 
 
 def canonical_unit(text: str | None) -> str | None:
-    """Name a unit of length as OME-Zarr does.
+    """Return the OME-Zarr name of a unit of length.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def unit_symbol(unit: str | None) -> str | None:
 
 
 def unit_label(text: str) -> str:
-    """Write a unit for a person: lengths by one symbol each, others as they come.
+    """Return the text of a unit for display: a symbol for lengths, other units unchanged.
 
     pint writes µ by one code point up to 0.25 and by another from 0.26 on.
 
@@ -153,9 +153,9 @@ def micrometers(unit: str | None) -> float | None:
 def common_unit(
     sizes: Sequence[float | None], units: Sequence[str | None]
 ) -> tuple[tuple[float, ...] | None, str | None]:
-    """Bring steps stated in several units to the unit of the last one (X).
+    """Convert steps in several units to the unit of the last one (X).
 
-    A negative step tells a direction; its length is kept.
+    The sign of a step, which is a direction, is dropped.
 
     Parameters
     ----------

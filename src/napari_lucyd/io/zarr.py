@@ -1,4 +1,4 @@
-"""Writing OME-Zarr 0.5, whole or part by part."""
+"""Writing of OME-Zarr 0.5, whole or part by part."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write_zarr(
     axes, voxel_size, unit
         Of the array; the unit in canonical spelling.
     notes
-        Kept among the group's attributes.
+        Stored in the group's attributes.
     name
         Name of the image.
     channels
@@ -61,7 +61,7 @@ def write_zarr(
 
 
 def _omero(channel: Channel, dtype: np.dtype[Any]) -> dict[str, Any]:
-    """Describe a channel in the words of OMERO, which OME-Zarr keeps."""
+    """Return the ``omero`` entry of a channel."""
     told: dict[str, Any] = {"active": True}
     if channel.name is not None:
         told["label"] = channel.name
@@ -87,7 +87,7 @@ def create_zarr(
     unit: str | None,
     name: str,
 ) -> zarr.Array[Any]:
-    """Make an OME-Zarr 0.5 image whose voxels are still to come; see `finish_zarr`.
+    """Create an OME-Zarr 0.5 image without voxels; see `finish_zarr`.
 
     Parameters
     ----------
@@ -101,8 +101,8 @@ def create_zarr(
     Returns
     -------
     zarr.Array
-        To be written in whole shards, or whole chunks where there are none, so that no two writers meet. What
-        is not written is NaN; 0 in integers.
+        Write whole shards, or whole chunks if there are no shards, so that two writers never share a file.
+        Voxels that are not written are NaN, or 0 for integers.
     """
     steps = dict(zip(spatial(axes), voxel_size, strict=True)) if voxel_size is not None else {}
     multiscale = {
@@ -117,7 +117,7 @@ def create_zarr(
 
 
 def open_zarr(path: Path) -> zarr.Array[Any]:
-    """Open the highest resolution of what `create_zarr` made, to write to it."""
+    """Open the highest resolution of an image of `create_zarr` for writing."""
     array = zarr.open_group(path, mode="r+")["0"]
     if not isinstance(array, zarr.Array):
         raise ImageFileError(f"{path}: not an OME-Zarr image of ours")
@@ -125,7 +125,7 @@ def open_zarr(path: Path) -> zarr.Array[Any]:
 
 
 def pyramid(shape: Sequence[int], axes: str, voxel_size: Sequence[float] | None) -> Iterator[tuple[int, ...]]:
-    """By what each resolution of a finished image is coarser than the highest, which comes first.
+    """Yield the downsampling factors of each resolution of a finished image, the highest resolution first.
 
     A level has ``size // factor`` voxels along each axis.
 
@@ -148,31 +148,31 @@ def _levels(shape: Sequence[int], axes: str, scale: np.ndarray) -> Iterator[tupl
 
 
 def open_levels(path: Path) -> list[Any]:
-    """Open an image that `finish_zarr` finished: a dask array for each resolution, the highest first."""
+    """Open an image of `finish_zarr`: a dask array for each resolution, the highest first."""
     group = zarr.open_group(path, mode="r")
     datasets = as_json_dict(group.attrs["ome"])["multiscales"][0]["datasets"]
     return [Stored(group[dataset["path"]], path).as_dask() for dataset in datasets]
 
 
 def finish_zarr(path: Path, notes: dict[str, Any], should_stop: Callable[[], bool] | None = None) -> bool:
-    """Add the lower resolutions of an image that `create_zarr` made, and what is to be noted with it.
+    """Add lower resolutions and notes to an image of `create_zarr`.
 
-    Every level halves Y and X, and Z where its step is no longer than theirs, until a plane fits into one
-    chunk. A voxel is the mean of those that it covers, without those that are NaN.
+    Each level halves Y and X, and also Z if its step is not longer, until a plane fits into one chunk. A
+    voxel is the mean of the voxels it covers, NaN ignored.
 
     Parameters
     ----------
     path
         The folder.
     notes
-        Kept among the group's attributes.
+        Stored in the group's attributes.
     should_stop
-        Asked between pieces.
+        Called between pieces.
 
     Returns
     -------
     bool
-        Whether it was finished; nothing says so in the file where it was not, and it can be done again.
+        True if finished. If False, the file is not marked as finished, and the call can be repeated.
     """
     group = zarr.open_group(path, mode="r+")
     ome = as_json_dict(group.attrs["ome"])
@@ -201,7 +201,7 @@ def finish_zarr(path: Path, notes: dict[str, Any], should_stop: Callable[[], boo
 
 
 def writing_unit(shape: Sequence[int], axes: str) -> tuple[int, ...]:
-    """What of an image of this shape is one file: a shard, or a chunk where there are no shards."""
+    """Return the shape of one file of an image: a shard, or a chunk if there are no shards."""
     chunks, shards = _layout(shape, axes)
     return shards or chunks
 
@@ -232,7 +232,7 @@ def _create_level(
 
 
 def _chunk(size: int, letter: str) -> int:
-    """Near the usual size, and such that the last chunk is no sliver: a task's halo costs as much there."""
+    """Return a chunk length near the usual one without a thin last chunk, whose halo would cost as much."""
     if letter in "TC":
         return 1
     parts = max(1, round(size / _CHUNK[letter]))
@@ -243,7 +243,7 @@ def _chunk(size: int, letter: str) -> int:
 def _dataset(
     path: str, scale: Sequence[float] | np.ndarray, total: Sequence[int] | np.ndarray
 ) -> dict[str, Any]:
-    """A level's entry; its first voxel lies in the middle of those of the highest resolution it covers."""
+    """Return the metadata of a level; its first voxel lies in the centre of the voxels it covers."""
     steps = [float(step) for step in scale]
     transformations: list[dict[str, Any]] = [{"type": "scale", "scale": steps}]
     if any(factor > 1 for factor in total):
@@ -255,7 +255,7 @@ def _dataset(
 
 
 def _halving(axes: str, shape: Sequence[int], steps: np.ndarray) -> tuple[int, ...] | None:
-    """By what the next level is coarser along each axis; None where a plane is small enough."""
+    """Return the downsampling factors of the next level; None if a plane is small enough."""
     if all(size <= _CHUNK[letter] for size, letter in zip(shape, axes, strict=True) if letter in "YX"):
         return None
     lateral = max(steps[axes.index("Y")], steps[axes.index("X")])
@@ -267,7 +267,7 @@ def _halving(axes: str, shape: Sequence[int], steps: np.ndarray) -> tuple[int, .
 
 
 def _block_means(values: np.ndarray, factors: Sequence[int]) -> np.ndarray:
-    """Means over blocks of ``factors`` voxels, in the dtype of the values."""
+    """Return means over blocks of ``factors`` voxels, in the dtype of the values."""
     shape = [n for size, factor in zip(values.shape, factors, strict=True) for n in (size // factor, factor)]
     axes = tuple(range(1, 2 * values.ndim, 2))
     blocks = values.reshape(shape)
@@ -284,7 +284,7 @@ def _block_means(values: np.ndarray, factors: Sequence[int]) -> np.ndarray:
 
 
 def _pieces(shape: Sequence[int], sizes: Sequence[int]) -> Iterator[tuple[slice, ...]]:
-    """Slices that cover an array once, none longer than ``sizes``."""
+    """Yield slices that cover an array once, none longer than ``sizes``."""
     starts = [range(0, whole, size) for whole, size in zip(shape, sizes, strict=True)]
     for corner in itertools.product(*starts):
         ends = (min(start + size, whole) for start, size, whole in zip(corner, sizes, shape, strict=True))

@@ -1,4 +1,4 @@
-"""Reading OME-Zarr 0.1 to 0.5: folders and zipped stores."""
+"""Reading of OME-Zarr 0.1 to 0.5, as folders and zip files."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def read_zarr(
 
 
 def holds_one_image(path: Path) -> bool:
-    """Tell whether a folder is the Zarr of one image, and not of several, or something else.
+    """Tell whether a folder is a Zarr of exactly one image.
 
     Parameters
     ----------
@@ -117,13 +117,13 @@ def holds_one_image(path: Path) -> bool:
 
 
 def ome_attributes(node: _Node) -> dict[str, Any]:
-    """Return the OME attributes, which moved into a key of their own with 0.5."""
+    """Return the OME attributes, which have a key of their own since 0.5."""
     attributes = dict(node.attrs)
     return as_json_dict(attributes.get("ome", attributes))
 
 
 def scale_of(level: dict[str, Any], ndim: int) -> np.ndarray:
-    """Return the scale that a level or an image states along each axis; ones where it states none."""
+    """Return the scale of a level or an image along each axis; ones by default."""
     for transformation in level.get("coordinateTransformations", ()):
         if transformation.get("type") == "scale" and len(transformation.get("scale", ())) == ndim:
             return np.asarray(transformation["scale"], dtype=float)
@@ -153,7 +153,7 @@ def _open_zip(path: Path) -> _Node:
 
 
 def _open_in(store: Any, inner: str, held: set[str]) -> _Node:
-    """Open a node; where files of both formats lie there, the one that holds an image."""
+    """Open a node; if there are files of both Zarr formats, the one with an image."""
     newer: _Node | None = None
     if "zarr.json" in held:
         try:
@@ -174,7 +174,7 @@ def _tells(group: zarr.Group) -> bool:
 
 
 def _first_image(root: _Node) -> tuple[_Node, tuple[str, ...]]:
-    """Return the node of the image that is read; tell where there are others."""
+    """Return the node of the image to read, and a warning if there are others."""
     ome = ome_attributes(root)
     if isinstance(root, zarr.Array) or "multiscales" in ome:
         return root, ()
@@ -192,7 +192,7 @@ def _first_image(root: _Node) -> tuple[_Node, tuple[str, ...]]:
 
 
 def _series(root: zarr.Group) -> list[str]:
-    """Return the paths of the images as the group OME lists them (bioformats2raw)."""
+    """Return the paths of the images that the group OME lists (bioformats2raw)."""
     described = root.get("OME")
     listed = ome_attributes(described).get("series") if isinstance(described, zarr.Group) else None
     return [str(name) for name in listed] if isinstance(listed, list) else []
@@ -289,7 +289,7 @@ def _channel(stated: dict[str, Any]) -> Channel:
 
 
 def _optics(path: Path, root: _Node, node: _Node) -> Optics | None:
-    """Return the optics from the OME-XML that bioformats2raw puts beside its images."""
+    """Return the optics from bioformats2raw's OME-XML."""
     described = path / "OME" / "METADATA.ome.xml"
     if not isinstance(root, zarr.Group) or root is node or not described.is_file():
         return None
