@@ -1,7 +1,8 @@
-"""Numbers as text for messages: sizes, durations, shapes."""
+"""Text for messages: sizes, durations, shapes, and names that are safe to show."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 
@@ -62,3 +63,31 @@ def steps_text(steps: Sequence[float]) -> str:
     '0.3 × 0.163 × 0.163'
     """
     return " × ".join(f"{step:.3g}" for step in steps)
+
+
+def printable(text: object) -> str:
+    r"""Return `text` without anything that a terminal, a label or a log acts on instead of showing it.
+
+    Control and format characters, line breaks and bytes that are no text are written as escapes.
+
+    Parameters
+    ----------
+    text
+        Whatever stands for a name: a string, a path.
+
+    Examples
+    --------
+    >>> printable("cells\x1b[2J.tif"), printable("Zellen µm")
+    ('cells\\x1b[2J.tif', 'Zellen µm')
+    """
+    return "".join(map(_escaped, str(text)))
+
+
+def _escaped(character: str) -> str:
+    category = unicodedata.category(character)
+    if category[0] != "C" and category not in ("Zl", "Zp"):
+        return character
+    # Python keeps a byte of a name that is no UTF-8 as one of these.
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")

@@ -48,7 +48,8 @@ def test_commands_are_ours_and_all_of_them_are_used():
     ids = [command["id"] for command in CONTRIBUTIONS["commands"]]
     assert len(set(ids)) == len(ids)
     assert all(command.startswith("napari-lucyd.") for command in ids)
-    used = [entry["command"] for entry in (*CONTRIBUTIONS["widgets"], *CONTRIBUTIONS["sample_data"])]
+    kinds = ("widgets", "sample_data", "readers", "writers")
+    used = [entry["command"] for kind in kinds for entry in CONTRIBUTIONS[kind]]
     used += [entry["command"] for entries in CONTRIBUTIONS["menus"].values() for entry in entries]
     assert sorted(used) == sorted(ids)
 

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from napari_lucyd import io
 from napari_lucyd.io import ImageFileError, read_image, write_image
-from napari_lucyd.io.image import canonical_unit, common_unit, resolve_axes
+from napari_lucyd.io.image import resolve_axes
+from napari_lucyd.io.units import canonical_unit, common_unit
 from ome_files import write_ome_set
 
 SIZES = {"T": 2, "C": 3, "Z": 4, "Y": 5, "X": 6}
@@ -43,7 +44,7 @@ def steps(axes: str) -> tuple[float, ...]:
 
 @pytest.mark.parametrize("lazy", [False, True])
 @pytest.mark.parametrize("axes", ["YX", "ZYX", "TYX", "CZYX", "TCYX", "TCZYX"])
-@pytest.mark.parametrize("suffix", io.SUFFIXES)
+@pytest.mark.parametrize("suffix", io.WRITTEN_SUFFIXES)
 def test_what_is_written_is_read_again(tmp_path, suffix, axes, lazy):
     array = sample(axes)
     path = write_image(
@@ -256,7 +257,9 @@ def test_ome_tiff_without_a_z_step_says_so(tmp_path):
     tifffile.imwrite(tmp_path / "a.ome.tif", sample("ZYX"), metadata=metadata)
     image = read_image(tmp_path / "a.ome.tif")
     assert image.voxel_size is None
-    assert any("incomplete" in warning for warning in image.warnings)
+    assert image.warnings == (
+        "the file's voxel size, 0.1 × 0.1 micrometer, has none along Z and is not used",
+    )
 
 
 def test_plain_pages_are_planes_of_a_stack(tmp_path):
@@ -408,7 +411,7 @@ def test_written_ome_zarr_is_version_0_5(tmp_path):
 
 
 def test_tiffs_too_large_for_imagej_hold_ome_xml_and_are_bigtiff(tmp_path, monkeypatch):
-    from napari_lucyd.io import tiff
+    from napari_lucyd.io import tiff_writer as tiff
 
     monkeypatch.setattr(tiff, "_IMAGEJ_BYTES", 100)
     array = sample("TZYX")
@@ -575,7 +578,7 @@ def test_zarr_that_holds_no_image_is_refused(tmp_path):
 
 def test_unknown_suffixes_name_the_known_ones(tmp_path):
     (tmp_path / "a.png").write_bytes(b"x")
-    with pytest.raises(ImageFileError, match=r"'\.png'; expected one of \.ome\.tiff"):
+    with pytest.raises(ImageFileError, match=r"'\.png'; expected one of .*\.ome\.tiff"):
         read_image(tmp_path / "a.png")
     with pytest.raises(ImageFileError, match=r"'\.npy'; expected"):
         write_image(tmp_path / "a.npy", sample("YX"), axes="YX", voxel_size=None, unit=None)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from napari_lucyd.cli._chosen_method import Chosen
-from napari_lucyd.cli._console import Console
+from napari_lucyd.cli._console import Console, print_path
 from napari_lucyd.cli._paths import BatchItem
 from napari_lucyd.deconvolution import DeconvolutionError, OutOfMemory, plan
 from napari_lucyd.deconvolution.scratch import arrays_beside
 from napari_lucyd.io import (
     Image,
     ImageFileError,
-    check_axes,
+    check_name,
     check_writable,
     contains,
     read_image,
@@ -25,7 +23,7 @@ from napari_lucyd.io import (
 )
 from napari_lucyd.models import Model, list_models
 from napari_lucyd.out_of_core import Executor, LocalExecutor, plan_to_zarr
-from napari_lucyd.text import bytes_text, duration_text
+from napari_lucyd.text import bytes_text, duration_text, printable
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Job, Result
@@ -76,7 +74,7 @@ class Batch:
                 self._one(task)
             except _FORESEEN as error:
                 failed += 1
-                where = "" if str(task.source) in str(error) else f"{task.source}: "
+                where = "" if printable(task.source) in printable(error) else f"{task.source}: "
                 self.console.error(f"{where}{error or type(error).__name__}{skipped}")
             # One file must not end a batch of a whole night. An unforeseen error is shown in full.
             except Exception as error:
@@ -87,7 +85,7 @@ class Batch:
 
     def _one(self, task: BatchItem) -> None:
         self._check_destinations(task)
-        image = self._corrected(read_image(task.source))
+        image = read_image(task.source, axes=self.axes, voxel_size=self.voxel_size)
         for warning in image.warnings:
             self.console.warn(warning)
         method = self.chosen.method
@@ -157,12 +155,12 @@ class Batch:
             if warning not in told:
                 self.console.warn(warning)
         for path in task.destinations.values():
-            typer.echo(path)
+            print_path(path)
 
     def _tell(self, job: Job, task: BatchItem) -> None:
         self.console.say(f"  {job.work}, about {duration_text(job.estimate_seconds())}")
         for path in task.destinations.values():
-            typer.echo(path)
+            print_path(path)
 
     def _result(self, job: Job) -> Result:
         told = set(job.warnings)
@@ -188,11 +186,12 @@ class Batch:
                 overwrite=self.overwrite,
                 dtype=self.dtype,
             )
-            typer.echo(path)
+            print_path(path)
 
     def _check_destinations(self, task: BatchItem) -> None:
         """Refuse before the work starts if a result must not be written."""
         for path in task.destinations.values():
+            check_name(path)
             for read in (task.source, self.chosen.psf_path):
                 if read is not None and contains(path, read):
                     raise ValueError(f"{read}: the result {path} would replace it; choose another OUT")
@@ -211,24 +210,6 @@ class Batch:
                     f"{path}: its folder cannot be created ({error.strerror}); choose another OUT"
                 ) from error
             check_writable(path, overwrite=self.overwrite)
-
-    def _corrected(self, image: Image) -> Image:
-        """Return the image with the axes and voxel size that the user gave."""
-        if self.axes is not None:
-            image = replace(image, axes=check_axes(self.axes, image.data.shape))
-            steps = image.voxel_size
-            # A movie that is a stack after all has no voxel size along Z in its file.
-            if "Z" in image.axes and steps is not None and len(steps) < 3:
-                known = " × ".join(f"{step:.4g}" for step in steps)
-                told = (
-                    f"the file's voxel size, {known} {image.unit or 'pixels'}, has none along Z and is not "
-                    "used; give it with --voxel-size Z,Y,X, in µm"
-                )
-                warnings = image.warnings if self.voxel_size else (*image.warnings, told)
-                image = replace(image, voxel_size=None, unit=None, warnings=warnings)
-        if self.voxel_size is not None:
-            image = replace(image, voxel_size=self.voxel_size, unit="micrometer")
-        return image
 
 
 def _for_planes() -> str:

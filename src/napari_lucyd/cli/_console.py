@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
+
+from napari_lucyd.text import printable
 
 if TYPE_CHECKING:
     from rich import console as rich_console
@@ -35,15 +40,15 @@ class Console:
     def say(self, text: str) -> None:
         """Print a line unless quiet."""
         if not self.quiet:
-            self.terminal.print(text, markup=False)
+            self.terminal.print(printable(text), markup=False)
 
     def warn(self, text: str) -> None:
         """Print a warning."""
-        self.terminal.print(f"Warning: {text}", markup=False, style="yellow")
+        self.terminal.print(f"Warning: {printable(text)}", markup=False, style="yellow")
 
     def error(self, text: str) -> None:
         """Print an error."""
-        self.terminal.print(f"Error: {text}", markup=False, style="bold red")
+        self.terminal.print(f"Error: {printable(text)}", markup=False, style="bold red")
 
     def progress(self) -> Progress:
         """Return a bar with time left, shown on a terminal only and removed at its end."""
@@ -61,8 +66,13 @@ class Console:
 
 def fail(message: object, status: int = 1) -> NoReturn:
     """Print an error and leave with `status`."""
-    typer.secho(f"Error: {message}", err=True, fg="red", bold=True)
+    typer.secho(f"Error: {printable(message)}", err=True, fg="red", bold=True)
     raise typer.Exit(status)
+
+
+def print_path(path: Path) -> None:
+    """Print where a result lies: byte for byte to a program, without anything that acts to a terminal."""
+    typer.echo(printable(path) if sys.stdout.isatty() else os.fsencode(path))
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 import typer
 
 from napari_lucyd.cli._options import Part
+from napari_lucyd.text import printable
 
 
 @dataclass(frozen=True)
@@ -134,22 +135,23 @@ def plan_destinations(found: Found, out: Path, parts: Sequence[Part], suffix: st
     typer.BadParameter
         If OUT does not fit the inputs.
     """
-    from napari_lucyd.io import SUFFIXES, default_suffix, is_image_path, stem
+    from napari_lucyd.io import WRITTEN_SUFFIXES, default_suffix, is_writable_path, stem
 
-    is_file = is_image_path(out)
+    is_file = is_writable_path(out)
     if found.several and is_file:
-        raise typer.BadParameter(f"{out} is one file, but there are several inputs: name a folder")
+        raise typer.BadParameter(f"{printable(out)} is one file, but there are several inputs: name a folder")
     if not found.several and is_file:
         # write_image refuses a folder of this name that is not Zarr.
         ending = out.name[len(stem(out)) :]
         return [BatchItem(path, _named(out.parent, stem(out), ending, parts)) for path in found.images]
     if looks_like_a_file(out) and not out.is_dir():
         raise typer.BadParameter(
-            f"{out}: {out.suffix!r} is not a kind of file that can be written "
-            f"({', '.join(SUFFIXES)}), and no folder has this name; if you mean a folder, create it first"
+            f"{printable(out)}: {out.suffix!r} is not a kind of file that can be written "
+            f"({', '.join(WRITTEN_SUFFIXES)}), and no folder has this name; if you mean a folder, create it "
+            "first"
         )
     if out.exists() and not out.is_dir():
-        raise typer.BadParameter(f"{out} is a file; expected a folder")
+        raise typer.BadParameter(f"{printable(out)} is a file; expected a folder")
     names = distinct_names(found.images)
     tasks = [
         BatchItem(path, _named(out, name, suffix or default_suffix(path), parts))
@@ -176,8 +178,8 @@ def _refuse_meetings(tasks: Sequence[BatchItem]) -> None:
             real = os.path.realpath(path)
             if real in written or read.get(real, task) is not task:
                 raise typer.BadParameter(
-                    f"the result of {task.source} would replace {path}, another input or its result: "
-                    "choose another OUT, or deconvolve the inputs one by one"
+                    f"the result of {printable(task.source)} would replace {printable(path)}, another input "
+                    "or its result: choose another OUT, or deconvolve the inputs one by one"
                 )
             written.add(real)
 

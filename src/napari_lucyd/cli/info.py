@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_lucyd.cli._console import fail
+from napari_lucyd.text import printable
 
 if TYPE_CHECKING:
     from napari_lucyd.io import Image
@@ -113,10 +114,21 @@ def describe_image(image: Image) -> str:
         letters = "".join(letter for letter in image.axes if letter in "ZYX")
         steps = " × ".join(f"{a} {step:.6g}" for a, step in zip(letters, image.voxel_size, strict=True))
         lines.append(f"Voxel size: {steps} {image.unit or 'pixels'}")
+    lines += _optics(image)
     lines += [f"Note: {warning}" for warning in image.warnings]
     if image.metadata:
-        lines += ["Stored by napari-lucyd:", json.dumps(image.metadata, indent=2, ensure_ascii=False)]
-    return "\n".join(lines)
+        stored = json.dumps(image.metadata, indent=2, ensure_ascii=False)
+        lines += ["Stored by napari-lucyd:", *stored.splitlines()]
+    return "\n".join(map(printable, lines))
+
+
+def _optics(image: Image) -> Iterator[str]:
+    if image.optics is not None:
+        stated = {"NA": image.optics.numerical_aperture, "refractive index": image.optics.refractive_index}
+        known = [f"{name} {value:g}" for name, value in stated.items() if value is not None]
+        waves = [f"{wave:g}" for wave in image.optics.emission_um if wave is not None]
+        known += [f"emission {', '.join(waves)} µm"] if waves else []
+        yield f"Optics: {', '.join(known)}" if known else "Optics: excitation alone is stated"
 
 
 def _system() -> Iterator[str]:

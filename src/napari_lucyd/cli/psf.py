@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from napari_lucyd.cli._console import Console, fail, interruptible
+from napari_lucyd.cli._console import Console, fail, interruptible, print_path
 from napari_lucyd.cli._options import Microscope, fitting_memory, numbers, whole_numbers
+from napari_lucyd.text import printable
 
 _OPTICS = (
     "numerical_aperture",
@@ -85,14 +86,14 @@ def psf(
       lucyd psf -o sheet.tif -m light_sheet --sheet-fwhm-um 3.5 \\
         --na 0.8 --emission-um 0.525 --voxel-size 0.1625
     """
-    from napari_lucyd.io import ImageFileError, is_image_path, write_image
+    from napari_lucyd.io import ImageFileError, is_writable_path, write_image
     from napari_lucyd.simulation import make_psf
     from napari_lucyd.simulation.psf import light_at_the_edge, optics_record, voxel_sizes
 
     sizes = whole_numbers(shape, "--shape")
     steps = numbers(voxel_size, "--voxel-size")
-    if not is_image_path(out):
-        raise typer.BadParameter(f"{out}: expected a file like psf.ome.tif")
+    if not is_writable_path(out):
+        raise typer.BadParameter(f"{printable(out)}: expected a file like psf.ome.tif")
     if out.exists() and not overwrite:
         fail(f"{out} exists already; choose another OUT or add --overwrite")
     optics: dict[str, float | None] = {
@@ -116,7 +117,7 @@ def psf(
                 metadata={"shows": "psf", "optics": optics_record(microscope.value, **optics)},
                 overwrite=overwrite,
             )
-            typer.echo(out)
+            print_path(out)
         except (ImageFileError, OSError, ValueError) as error:
             fail(_in_options(str(error)))
     edge = light_at_the_edge(image)

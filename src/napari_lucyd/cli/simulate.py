@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from napari_lucyd.cli._console import Console, fail, interruptible
+from napari_lucyd.cli._console import Console, fail, interruptible, print_path
 from napari_lucyd.cli._options import (
     Specimen,
     Structures,
@@ -18,6 +18,7 @@ from napari_lucyd.cli._options import (
     whole_numbers,
 )
 from napari_lucyd.cli._paths import looks_like_a_file
+from napari_lucyd.text import printable
 
 _OWN_DEGRADATION = ("blur_sigma", "noise_sigma", "photons", "photometric")
 _SURROGATE = ("voxel_size", "sheet_fwhm_um")
@@ -87,7 +88,7 @@ def simulate(
       lucyd simulate -o nuclei/ --surrogate nuclei
       lucyd simulate -o fibres/ --structures filaments --photometric --photons 200
     """
-    from napari_lucyd.io import ImageFileError, is_image_path, stem, write_image
+    from napari_lucyd.io import ImageFileError, is_writable_path, stem, write_image
     from napari_lucyd.simulation import degrade, make_phantom, make_structures, make_surrogate
     from napari_lucyd.simulation.phantoms import BACKGROUND
     from napari_lucyd.simulation.psf import voxel_sizes
@@ -99,10 +100,10 @@ def simulate(
     steps = numbers(voxel_size, "--voxel-size")
     reason = f"--surrogate {surrogate.value} sets it" if surrogate else "only --surrogate uses it"
     refuse_given(context, _OWN_DEGRADATION if surrogate else _SURROGATE, reason)
-    if is_image_path(out):
+    if is_writable_path(out):
         degraded, truth = out, out.with_name(f"{stem(out)}_truth{out.name[len(stem(out)) :]}")
     elif looks_like_a_file(out) and not out.is_dir():
-        raise typer.BadParameter(f"{out}: expected a folder, or a file like sample.ome.tif")
+        raise typer.BadParameter(f"{printable(out)}: expected a folder, or a file like sample.ome.tif")
     else:
         degraded, truth = out / "degraded.ome.tif", out / "truth.ome.tif"
     taken = [path for path in (degraded, truth) if path.exists()]
@@ -148,7 +149,7 @@ def simulate(
                     metadata=notes,
                     overwrite=overwrite,
                 )
-                typer.echo(path)
+                print_path(path)
         except (ImageFileError, OSError, ValueError) as error:
             fail(str(error).replace("sheet_fwhm_um", "--sheet-fwhm-um"))
     if surrogate:

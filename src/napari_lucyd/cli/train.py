@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from napari_lucyd.cli._console import Console, fail
+from napari_lucyd.cli._console import Console, fail, print_path
 from napari_lucyd.text import duration_text
 
 
@@ -90,4 +90,5 @@ def train(
             )
         except (OSError, ValueError, FloatingPointError, RuntimeError) as error:
             fail(error)
-    typer.echo(path)
+    if path is not None:
+        print_path(path)

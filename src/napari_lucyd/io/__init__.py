@@ -1,35 +1,54 @@
-"""Image files in and out: the only code that knows file formats.
+"""Reading and writing of image files; only this room knows file formats.
 
-Read and written are TIFF (ImageJ hyperstacks, OME-TIFF, plain stacks) and OME-Zarr (0.4 and 0.5 read,
-0.5 written). Whatever the format, an :class:`Image` names its axes, its voxel size and the unit of it, and
-carries the metadata (for instance the recipe of a deconvolution) that :func:`write_image` stored.
+TIFF (OME-TIFF, ImageJ hyperstacks, plain stacks) and OME-Zarr are read and written; OME-Zarr 0.1 to 0.5 is
+read, 0.5 is written. LSM, STK and zipped OME-Zarr are read. An :class:`Image` has the same fields for every
+format: axes, voxel size and unit, channels, optics, and the metadata (such as the recipe of a deconvolution)
+that :func:`write_image` stored.
 
-OME-Zarr is written with zarr itself and the few lines of JSON that version 0.5 asks for. The ready-made
-writers were left out: ``ome-zarr`` (BSD-2-Clause) pulls in scikit-image and the cloud file systems, and
-``ngff-zarr`` (MIT) a stack of its own, for a group of one array; zarr is a dependency anyway.
+OME-Zarr is written with zarr and a few lines of JSON. The existing writers were not used: ``ome-zarr``
+(BSD-2-Clause) depends on scikit-image and cloud file systems, ``ngff-zarr`` (MIT) on many packages of its
+own; zarr is a dependency anyway.
 """
 
 from __future__ import annotations
 
+from .atomic import check_name
 from .files import check_writable, contains, files_of_image, read_image, read_psf, write_image
-from .image import Image, ImageFileError, canonical_unit, check_axes, common_unit
-from .suffixes import SUFFIXES, default_suffix, is_image_path, is_zarr_folder, stem
+from .image import Channel, Image, ImageFileError, Optics, check_axes
+from .suffixes import (
+    SUFFIXES,
+    WRITTEN_SUFFIXES,
+    default_suffix,
+    is_image_path,
+    is_writable_path,
+    is_zarr_folder,
+    stem,
+)
+from .units import canonical_unit, common_unit, micrometers, unit_label, unit_symbol
 
 __all__ = [
     "SUFFIXES",
+    "WRITTEN_SUFFIXES",
+    "Channel",
     "Image",
     "ImageFileError",
+    "Optics",
     "canonical_unit",
     "check_axes",
+    "check_name",
     "check_writable",
     "common_unit",
     "contains",
     "default_suffix",
     "files_of_image",
     "is_image_path",
+    "is_writable_path",
     "is_zarr_folder",
+    "micrometers",
     "read_image",
     "read_psf",
     "stem",
+    "unit_label",
+    "unit_symbol",
     "write_image",
 ]

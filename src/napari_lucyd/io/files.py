@@ -1,57 +1,83 @@
-"""Reading and writing by suffix; writing whole files or none."""
+"""Reading and writing of image files; the suffix chooses the format."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
-import secrets
-import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from napari_lucyd.text import printable
+
+from .atomic import check_destination, check_name, check_space, replacing
+from .conversion import convert
 from .image import (
+    Channel,
     Image,
     ImageFileError,
     canonical_order,
-    canonical_unit,
     check_axes,
     check_voxel_size,
+    to_json,
     unreadable,
 )
-from .suffixes import SUFFIXES, is_zarr_folder, known_suffix, stem
+from .suffixes import (
+    SUFFIXES,
+    WRITTEN_SUFFIXES,
+    holds_zarr,
+    is_writable_path,
+    is_zarr_folder,
+    known_suffix,
+    stem,
+)
+from .units import canonical_unit
 
 EAGER_BYTES = 256 * 2**20
-"""Images up to this size are read at once unless asked otherwise: quicker than chunk by chunk."""
+"""Images up to this size are read at once by default, which is quicker than reading chunk by chunk."""
 
 
-def read_image(path: str | os.PathLike[str], *, lazy: bool | None = None) -> Image:
-    """Read an image file: TIFF, ImageJ TIFF, OME-TIFF or OME-Zarr (0.4, 0.5).
+def read_image(
+    path: str | os.PathLike[str],
+    *,
+    lazy: bool | None = None,
+    axes: str | None = None,
+    voxel_size: Sequence[float] | None = None,
+) -> Image:
+    """Read an image file: TIFF, ImageJ TIFF, OME-TIFF, LSM, STK or OME-Zarr (0.1 to 0.5).
 
     Of a pyramid the highest resolution is read, of a file with several images the first (with a warning).
 
     Parameters
     ----------
     path
-        A ``.tif``, ``.tiff``, ``.ome.tif`` or ``.ome.tiff`` file, or an ``.ome.zarr`` or ``.zarr`` folder, or
-        one inside of that, such as ``plate.ome.zarr/A/1/0``.
+        A file with one of :data:`SUFFIXES`: TIFF (``.tif``, ``.ome.tif``, ``.ome.btf``, …), LSM, STK, an
+        ``.ome.zarr`` folder or a zip file of one; or a folder inside of a Zarr, such as
+        ``plate.ome.zarr/A/1/0``.
     lazy
         True: voxels are read when they are asked for, through dask. False: read now, into a numpy array.
         None: read now up to 256 MiB.
+    axes
+        The axes, where the file does not say them or is wrong: one letter of TCZYX for each axis of the image
+        as it is read without this, such as ``"ZYX"`` for a stack whose planes were saved as channels.
+    voxel_size
+        Steps along (Z,) Y, X in micrometres, where the file does not say them or is wrong.
 
     Returns
     -------
     Image
-        Values as stored, axes in the order TCZYX.
+        Values as stored, axes in the order TCZYX, or as `axes` names them.
 
     Raises
     ------
     ImageFileError
-        The file is missing, broken, of another format, or a colour picture.
+        The file is missing, damaged, of another format, or a colour picture; or `axes` or `voxel_size` do not
+        fit it.
 
     Examples
     --------
@@ -62,15 +88,22 @@ def read_image(path: str | os.PathLike[str], *, lazy: bool | None = None) -> Ima
     path = Path(path)
     suffix = known_suffix(path) or (".zarr" if is_zarr_folder(path) else None)
     if suffix is None:
-        raise ImageFileError(_unknown_suffix(path))
+        raise ImageFileError(_unknown_suffix(path, SUFFIXES))
     if not path.exists():
         raise ImageFileError(f"{path}: no such file or folder")
     try:
-        if suffix.endswith("zarr"):
-            from .zarr import read_zarr as read
+        if holds_zarr(suffix):
+            from .zarr_reader import read_zarr as read
         else:
             from .tiff import read_tiff as read
-        return read(path, name=stem(path), eager_bytes={None: EAGER_BYTES, True: -1, False: None}[lazy])
+        image = read(
+            path,
+            name=printable(stem(path)),
+            eager_bytes={None: EAGER_BYTES, True: -1, False: None}[lazy],
+            axes=axes,
+            voxel_size=voxel_size,
+        )
+        return replace(image, warnings=tuple(map(printable, image.warnings)))
     except ImageFileError as error:
         raise ImageFileError(f"{path}: {error}") from error.__cause__
     except ImportError:
@@ -82,12 +115,12 @@ def read_image(path: str | os.PathLike[str], *, lazy: bool | None = None) -> Ima
 
 
 def files_of_image(path: str | os.PathLike[str]) -> set[Path]:
-    """The files that hold the image that :func:`read_image` reads: several for some OME-TIFFs.
+    """Return the files that hold the image of `path`: several for some OME-TIFFs.
 
     Parameters
     ----------
     path
-        One of them. Only the head of an ``.ome.tif`` is read.
+        One of them. Only the metadata of an ``.ome.tif`` is read.
 
     Examples
     --------
@@ -95,7 +128,7 @@ def files_of_image(path: str | os.PathLike[str]) -> set[Path]:
     ['alone.tif']
     """
     path = Path(path)
-    if known_suffix(path) not in (".ome.tif", ".ome.tiff"):
+    if not (known_suffix(path) or "").startswith(".ome.") or holds_zarr(known_suffix(path) or ""):
         return {path}
     from .tiff import files_of
 
@@ -103,7 +136,7 @@ def files_of_image(path: str | os.PathLike[str]) -> set[Path]:
 
 
 def read_psf(path: str | os.PathLike[str]) -> Image:
-    """Read a point-spread function: a file that holds one volume or one plane, into memory.
+    """Read a point-spread function into memory: one volume or one plane.
 
     Parameters
     ----------
@@ -142,13 +175,14 @@ def write_image(
     voxel_size: Sequence[float] | None,
     unit: str | None,
     metadata: Mapping[str, Any] | None = None,
+    channels: Sequence[Channel] = (),
     overwrite: bool = False,
     dtype: str | np.dtype[Any] | None = None,
 ) -> Path:
-    """Write an image file, whole or not at all.
+    """Write an image file completely or not at all.
 
-    The file is written under a temporary name beside its destination and renamed at the end, so that an
-    interrupted or failed write leaves nothing under the final name.
+    The file is written under a temporary name beside its destination and renamed at the end. An interrupted
+    or failed write leaves nothing under the final name.
 
     Parameters
     ----------
@@ -166,13 +200,17 @@ def write_image(
         Of length, in any usual spelling (``"micrometer"``, ``"µm"``, ``"um"``); None or ``"pixel"`` for none.
     metadata
         JSON-able dict stored in the file and given back by :func:`read_image`.
+    channels
+        Names, colours and limits, one for each entry of C, or one where there is no C; given back by
+        :func:`read_image`.
     overwrite
         Replace what is there. Never replaces a folder that is not Zarr.
     dtype
-        None keeps the array's. ``"uint16"`` for values that it cannot hold maps the smallest and largest
-        finite value to 0 and 65535 and states it in the metadata as ``stored_values`` (value = offset +
-        scale · stored; NaN becomes 0). Other dtypes only where values survive (float64 to float32, uint8
-        to uint16).
+        None keeps the array's. ``"uint16"`` rounds values that lie within 0 to 65535 to whole counts; values
+        beyond, and those in a range shorter than 256, are scaled so that the lowest finite one becomes 0 and
+        the highest 65535. Either is stated in the metadata as ``stored_values`` (value = offset + scale ·
+        stored; NaN becomes 0), unless all values are whole counts. Other dtypes only where values survive
+        (float64 to float32, uint8 to uint16).
 
     Returns
     -------
@@ -195,8 +233,9 @@ def write_image(
     """
     path = Path(path)
     suffix = known_suffix(path)
-    if suffix is None:
-        raise ImageFileError(_unknown_suffix(path))
+    if suffix not in WRITTEN_SUFFIXES:
+        raise ImageFileError(_unknown_suffix(path, WRITTEN_SUFFIXES))
+    check_name(path)
     # What a link points to is replaced where it lies, and the link stays.
     place = path.resolve() if path.is_symlink() else path
     array = array if hasattr(array, "shape") and hasattr(array, "dtype") else np.asarray(array)
@@ -206,33 +245,34 @@ def write_image(
     if np.dtype(array.dtype).kind not in "buif":
         raise ImageFileError(f"dtype {array.dtype} cannot be written: expected real numbers")
     sizes = check_voxel_size(voxel_size, letters)
-    notes = dict(metadata or {})
-    array, notes = _converted(_ordered(array, letters), dtype, notes)
-    try:
-        text = json.dumps(notes, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ImageFileError(f"metadata must be plain JSON: {error}") from error
+    if channels and len(channels) != dict(zip(letters, array.shape, strict=True)).get("C", 1):
+        raise ImageFileError(f"{len(channels)} channels are described for axes {letters} of {array.shape}")
+    array, stated, channels = convert(_ordered(array, letters), dtype, channels)
+    notes = {**(metadata or {}), **({"stored_values": stated} if stated else {})}
+    text = to_json(notes)
     letters = "".join(letters[index] for index in canonical_order(letters))
     about: dict[str, Any] = {
         "axes": letters,
         "voxel_size": sizes,
         "unit": canonical_unit(unit),
-        "name": stem(path),
+        "name": printable(stem(path)),
+        "channels": channels,
     }
-    with _replacing(place, overwrite) as temporary:
-        if suffix.endswith("zarr"):
+    with replacing(place, overwrite) as temporary:
+        if holds_zarr(suffix):
             from .zarr import write_zarr
 
-            write_zarr(temporary, array, notes=notes, **about)
+            write_zarr(temporary, array, notes=json.loads(text), **about)
         else:
-            from .tiff import write_tiff
+            from .tiff_writer import write_tiff
 
+            check_space(place, math.prod(array.shape) * np.dtype(array.dtype).itemsize)
             write_tiff(temporary, array, notes=text if notes else "", ome=suffix.startswith(".ome"), **about)
     return path
 
 
 def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Find out before the work that :func:`write_image` could not write there; leaves nothing behind.
+    """Check before long work that :func:`write_image` can write to `path`; leaves nothing behind.
 
     Parameters
     ----------
@@ -251,9 +291,9 @@ def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> 
     >>> check_writable("new.ome.tif")
     """
     path = Path(path)
-    if known_suffix(path) is None:
-        raise ImageFileError(_unknown_suffix(path))
-    _check_destination(path, overwrite)
+    if not is_writable_path(path):
+        raise ImageFileError(_unknown_suffix(path, WRITTEN_SUFFIXES))
+    check_destination(path, overwrite)
     try:
         # Rights say little about read-only disks, shares and quotas; a file tells.
         with tempfile.TemporaryFile(dir=path.parent):
@@ -262,12 +302,12 @@ def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> 
         raise ImageFileError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def _unknown_suffix(path: Path) -> str:
-    return f"{path}: unknown kind of file {path.suffix!r}; expected one of {', '.join(SUFFIXES)}"
+def _unknown_suffix(path: Path, known: Sequence[str]) -> str:
+    return f"{path}: unknown kind of file {path.suffix!r}; expected one of {', '.join(known)}"
 
 
 def _ordered(array: Any, axes: str) -> Any:
-    """Transpose to TCZYX where the axes come otherwise."""
+    """Transpose an array to the order TCZYX."""
     order = canonical_order(axes)
     if order == tuple(range(len(order))):
         return array
@@ -278,113 +318,8 @@ def _ordered(array: Any, axes: str) -> Any:
     return array.transpose(order)
 
 
-def volumes(array: Any) -> Iterator[np.ndarray]:
-    """Yield the (Z, Y, X) or (Y, X) volumes of an array whose leading axes are anything, one read each."""
-    leading = array.shape[:-3] if array.ndim > 3 else ()
-    for index in np.ndindex(*leading):
-        yield np.asarray(array[index] if index else array)
-
-
-def _converted(array: Any, dtype: Any, notes: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Convert to `dtype`, stating a change of values in the notes."""
-    if dtype is None or np.dtype(dtype) == array.dtype:
-        return array, notes
-    target = np.dtype(dtype)
-    floats = np.dtype(array.dtype).kind == "f" and target.kind == "f"
-    if floats or np.can_cast(array.dtype, target, "safe"):
-        return _Converted(array, target), notes
-    if target != np.uint16:
-        raise ImageFileError(
-            f"{array.dtype} does not fit into {target}; expected dtype None or 'uint16' (scaled)"
-        )
-    low, high, invalid = np.inf, -np.inf, 0
-    for volume in volumes(array):
-        finite = volume[np.isfinite(volume)]
-        invalid += volume.size - finite.size
-        if finite.size:
-            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
-    if low > high:
-        raise ImageFileError("no voxel has a finite value: nothing to scale to uint16")
-    if np.dtype(array.dtype).kind in "ui" and low >= 0 and high <= 65535:
-        return _Converted(array, target), notes
-    scale = (high - low) / 65535 or 1.0
-    stated = {
-        "dtype": "uint16",
-        "offset": low,
-        "scale": scale,
-        "formula": "value = offset + scale * stored",
-        "invalid_voxels": invalid,
-    }
-    return _Converted(array, target, low, scale), {**notes, "stored_values": stated}
-
-
-class _Converted:
-    """An array seen in another dtype, piece by piece, so that large ones are never held twice.
-
-    Given a scale, values are stored as round((value - offset) / scale), NaN as 0.
-    """
-
-    def __init__(
-        self, array: Any, dtype: np.dtype[Any], offset: float = 0.0, scale: float | None = None
-    ) -> None:
-        self._array, self.dtype, self._offset, self._scale = array, dtype, offset, scale
-        self.shape: tuple[int, ...] = tuple(array.shape)
-        self.ndim = len(self.shape)
-
-    def __getitem__(self, index: Any) -> np.ndarray:
-        values = np.asarray(self._array[index])
-        if self._scale is None:
-            return values.astype(self.dtype)
-        stored = np.rint((values.astype(np.float64) - self._offset) / self._scale)
-        return np.nan_to_num(stored, nan=0.0, posinf=65535.0, neginf=0.0).clip(0, 65535).astype(self.dtype)
-
-
-@contextmanager
-def _replacing(path: Path, overwrite: bool) -> Iterator[Path]:
-    """Give a temporary name beside `path`; rename it to `path` on success, remove it on anything else."""
-    _check_destination(path, overwrite)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        yield temporary
-        _check_destination(path, overwrite)
-        if path.is_dir():
-            old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
-            os.replace(path, old)
-            try:
-                os.replace(temporary, path)
-            except BaseException:
-                os.replace(old, path)
-                raise
-            shutil.rmtree(old)
-        else:
-            os.replace(temporary, path)
-    except OSError as error:
-        raise ImageFileError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
-
-
-def _check_destination(path: Path, overwrite: bool) -> None:
-    if not path.parent.is_dir():
-        raise ImageFileError(f"{path}: the folder {path.parent} does not exist; make it first")
-    if not path.exists():
-        return
-    if not overwrite:
-        raise ImageFileError(f"{path}: exists already; choose another name or allow overwriting")
-    if path.is_dir():
-        from .zarr import holds_one_image
-
-        if not holds_one_image(path):
-            raise ImageFileError(
-                f"{path}: is a folder that is not Zarr, or Zarr of several images, and will not be replaced"
-            )
-
-
 def contains(folder: Path, path: Path) -> bool:
-    """Whether a path is a folder, or lies in it, wherever links lead.
+    """Tell whether a path is a folder or lies in it, links resolved.
 
     Examples
     --------

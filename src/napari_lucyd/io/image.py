@@ -1,8 +1,10 @@
-"""What a file holds, in the words of this package: axes, voxel size, unit. Knows no format."""
+"""Content of an image file, whatever its format: voxels, axes, voxel size, channels, optics."""
 
 from __future__ import annotations
 
+import json
 import math
+import re
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,17 +13,80 @@ from typing import Any
 
 import numpy as np
 
+from napari_lucyd.text import printable
+
 AXES = "TCZYX"
-"""The axes an image may have, in the order in which every image is read and written."""
+"""The axes that an image may have, in the order in which they are read and written."""
+
+
+_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 
 
 class ImageFileError(ValueError):
-    """An image file cannot be read or written; the message says which, why, and what to do."""
+    """An image file cannot be read or written; the message says which one, why, and what to do.
+
+    Parameters
+    ----------
+    message
+        Unprintable characters of file names are escaped.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A channel's name and display settings.
+
+    Attributes
+    ----------
+    name : str or None
+        Such as ``"DAPI"``.
+    color : str or None
+        ``"#rrggbb"``.
+    limits : tuple of float, or None
+        The values that are shown darkest and brightest.
+    """
+
+    name: str | None = None
+    color: str | None = None
+    limits: tuple[float, float] | None = None
+
+
+def channel_from_json(value: Any) -> Channel:
+    """Read a channel that `dataclasses.asdict` wrote; raise TypeError or ValueError for anything else."""
+    limits = value.get("limits")
+    return Channel(
+        None if value.get("name") is None else str(value["name"]),
+        None if value.get("color") is None else str(value["color"]),
+        None if limits is None else (float(limits[0]), float(limits[1])),
+    )
+
+
+@dataclass(frozen=True)
+class Optics:
+    """Optics of the microscope; None for what the file does not state.
+
+    Attributes
+    ----------
+    numerical_aperture : float or None
+        Of the objective.
+    refractive_index : float or None
+        Of the immersion medium.
+    emission_um, excitation_um : tuple of float or None
+        Wavelengths in micrometres, one for each channel.
+    """
+
+    numerical_aperture: float | None = None
+    refractive_index: float | None = None
+    emission_um: tuple[float | None, ...] = ()
+    excitation_um: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True)
 class Image:
-    """An image as it lies in a file.
+    """An image of a file.
 
     Attributes
     ----------
@@ -39,7 +104,13 @@ class Image:
     metadata : dict
         What :func:`write_image` was given as metadata; empty for files from elsewhere.
     warnings : tuple of str
-        What had to be assumed or left out in reading the file, in sentences for the user.
+        Assumptions and omissions in reading the file, in sentences for the user.
+    channels : tuple of Channel
+        One for each entry of C, or one where there is no C; empty where the file says nothing of them.
+    optics : Optics or None
+        None where the file says nothing of them.
+    lower : tuple of dask arrays
+        Lower resolutions of the same image, the highest of them first; empty where the file has none.
     """
 
     data: Any
@@ -49,19 +120,22 @@ class Image:
     name: str
     metadata: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    channels: tuple[Channel, ...] = ()
+    optics: Optics | None = None
+    lower: tuple[Any, ...] = ()
 
 
 class Stored:
-    """An array in a file that is still open: reads what is asked for, and closes the file when it goes.
+    """An array in an open file, read on demand; the file is closed with the last reference to the array.
 
     Parameters
     ----------
     array
-        What reads: a zarr array, or a mapped file.
+        A zarr array, or a mapped file.
     path
         Named in errors.
     close
-        Called when nobody needs the array any more.
+        Called when the array is no longer used.
     """
 
     def __init__(self, array: Any, path: Path, close: Callable[[], object] | None = None) -> None:
@@ -90,106 +164,10 @@ class Stored:
 
 
 def unreadable(error: Exception) -> str:
-    """Say in words why a file cannot be read."""
+    """Explain why a file cannot be read."""
     if "imagecodecs" in str(error):
         return f"compressed in a way that needs another package: pip install imagecodecs ({error})"
     return f"cannot be read: damaged, or not what its suffix says ({type(error).__name__}: {error})"
-
-
-_METRES = {
-    "angstrom": 1e-10,
-    "nanometer": 1e-9,
-    "micrometer": 1e-6,
-    "millimeter": 1e-3,
-    "centimeter": 1e-2,
-    "meter": 1.0,
-    "inch": 0.0254,
-}
-_SYMBOLS = {
-    "angstrom": "Å",
-    "nanometer": "nm",
-    "micrometer": "µm",
-    "millimeter": "mm",
-    "centimeter": "cm",
-    "meter": "m",
-    "inch": "in",
-}
-# Spellings met in ImageJ and OME files. Both code points for mu are in use, and ImageJ escapes the first.
-_SPELLINGS = {symbol: name for name, symbol in _SYMBOLS.items()} | {
-    "μm": "micrometer",
-    "\\u00b5m": "micrometer",
-    "um": "micrometer",
-    "micron": "micrometer",
-    "microns": "micrometer",
-    "a": "angstrom",
-    "å": "angstrom",
-    "\\u00c5": "angstrom",
-    "inches": "inch",
-}
-
-
-def canonical_unit(text: str | None) -> str | None:
-    """Name a unit of length as OME-Zarr does; None for pixels, unknown words and nothing.
-
-    Examples
-    --------
-    >>> canonical_unit("µm"), canonical_unit("micron"), canonical_unit("pixel")
-    ('micrometer', 'micrometer', None)
-    """
-    if text is None:
-        return None
-    word = str(text).strip().strip("\x00").lower()
-    word = _SPELLINGS.get(word, word)
-    word = word[:-1] if word[:-1] in _METRES else word
-    word = word.replace("metre", "meter")
-    return word if word in _METRES else None
-
-
-def unit_symbol(unit: str | None) -> str | None:
-    """Return the symbol of a canonical unit (``"µm"``), None for None."""
-    return None if unit is None else _SYMBOLS[unit]
-
-
-def common_unit(
-    sizes: Sequence[float | None], units: Sequence[str | None]
-) -> tuple[tuple[float, ...] | None, str | None]:
-    """Bring steps stated in several units to the unit of the last one (X).
-
-    Parameters
-    ----------
-    sizes
-        Steps along (Z,) Y, X; None where not stated.
-    units
-        The unit of each, in any spelling.
-
-    Returns
-    -------
-    voxel_size, unit
-        (None, None) where a step is missing, not positive or not finite, or where some steps have a unit of
-        length and others have none.
-
-    Examples
-    --------
-    >>> sizes, unit = common_unit((300.0, 0.5, 0.5), ("nm", "µm", "µm"))
-    >>> [round(size, 9) for size in sizes], unit
-    ([0.3, 0.5, 0.5], 'micrometer')
-    """
-    names = [canonical_unit(unit) for unit in units]
-    target = names[-1]
-    if any(size is None or not math.isfinite(size) or size <= 0 for size in sizes):
-        return None, None
-    if target is None:
-        if any(name is not None for name in names):
-            return None, None
-        return tuple(float(size) for size in sizes if size is not None), None
-    if any(name is None for name in names):
-        return None, None
-    # Steps in the target unit stay as they are: a factor of 1.0 would do, a rounded one would not.
-    return tuple(
-        float(size) if name == target else float(size) * _METRES[name] / _METRES[target]
-        for size, name in zip(sizes, names, strict=True)
-        if size is not None and name is not None
-    ), target
 
 
 def spatial(axes: str) -> str:
@@ -198,7 +176,7 @@ def spatial(axes: str) -> str:
 
 
 def resolve_axes(axes: str, shape: Sequence[int]) -> tuple[str, tuple[str, ...]]:
-    """Turn a format's axis letters into some of ``"TCZYX"``, naming what had to be guessed.
+    """Translate a format's axis letters to ``"TCZYX"``; report what had to be guessed.
 
     Letters that say nothing (tifffile's I and Q for "a sequence of pages") are taken as Z in a stack of three
     axes; with four, as C where the axis in front has at most four entries, else as T; with five, as T and C.
@@ -251,8 +229,40 @@ def canonical_order(axes: str) -> tuple[int, ...]:
     return tuple(axes.index(letter) for letter in AXES if letter in axes)
 
 
+def order_axes(
+    axes: str, shape: Sequence[int], declared: str | None
+) -> tuple[tuple[int, ...], str, tuple[str, ...]]:
+    """Order and name the axes of an array.
+
+    Parameters
+    ----------
+    axes, shape
+        As for `resolve_axes`.
+    declared
+        The letters of the axes in the order in which they would be read without them; None: as guessed.
+
+    Returns
+    -------
+    order, letters, warnings
+        The permutation that brings the axes, as they were guessed, into the order ``"TCZYX"``; their letters
+        in that order, or those declared; and a sentence for each guess.
+
+    Examples
+    --------
+    >>> order_axes("ZCYX", (9, 2, 5, 6), None)
+    ((1, 0, 2, 3), 'CZYX', ())
+    >>> order_axes("CYX", (48, 5, 6), "ZYX")
+    ((0, 1, 2), 'ZYX', ())
+    """
+    guessed, warnings = resolve_axes(axes, shape)
+    order = canonical_order(guessed)
+    if declared is None:
+        return order, "".join(guessed[index] for index in order), warnings
+    return order, check_axes(declared, [shape[index] for index in order]), ()
+
+
 def check_axes(axes: str, shape: Sequence[int]) -> str:
-    """Return `axes` in capitals after checking that they name each axis of an image of `shape` once.
+    """Return `axes` in capitals; check that they name each axis of an image of `shape` once.
 
     Parameters
     ----------
@@ -283,7 +293,7 @@ def check_axes(axes: str, shape: Sequence[int]) -> str:
 
 
 def check_voxel_size(voxel_size: Sequence[float] | None, axes: str) -> tuple[float, ...] | None:
-    """Return the steps along the spatial axes of `axes`, taken from the last entries of `voxel_size`."""
+    """Return the last entries of `voxel_size`, one for each spatial axis of `axes`."""
     if voxel_size is None:
         return None
     sizes = tuple(float(size) for size in voxel_size)
@@ -297,5 +307,20 @@ def check_voxel_size(voxel_size: Sequence[float] | None, axes: str) -> tuple[flo
 
 
 def as_json_dict(value: Any) -> dict[str, Any]:
-    """Return `value` where it is a mapping with string keys, else an empty dict."""
+    """Return a mapping as a dict; an empty dict for anything else."""
     return dict(value) if isinstance(value, Mapping) else {}
+
+
+def to_json(value: Any) -> str:
+    """Encode metadata as JSON; characters that XML or UTF-8 do not allow are escaped.
+
+    Raises
+    ------
+    ImageFileError
+        It is no plain JSON.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ImageFileError(f"metadata must be plain JSON: {error}") from error
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -1,4 +1,4 @@
-"""OME-Zarr: versions 0.1 to 0.5 read, 0.5 written."""
+"""Writing of OME-Zarr 0.5, whole or part by part."""
 
 from __future__ import annotations
 
@@ -11,152 +11,13 @@ from typing import Any
 import numpy as np
 import zarr
 
-from .image import (
-    Image,
-    ImageFileError,
-    Stored,
-    as_json_dict,
-    canonical_order,
-    common_unit,
-    resolve_axes,
-    spatial,
-)
-from .suffixes import is_zarr_folder
-
-NAMESPACE = "napari-lucyd"
-"""Key of our metadata among the group's attributes."""
+from .image import Channel, ImageFileError, Stored, as_json_dict, spatial
+from .zarr_reader import AXIS_TYPES, NAMESPACE, scale_of
 
 _CHUNK = {"T": 1, "C": 1, "Z": 32, "Y": 256, "X": 256}  # 8 MiB of float32: a screenful, and quick to fetch
 # More chunks than this would be too many files: they are then kept in shards, each of so many chunks an axis.
 _FILES = 4096
 _SHARD = {"T": 1, "C": 1, "Z": 2, "Y": 2, "X": 2}
-_TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
-
-
-def read_zarr(path: Path, *, name: str, eager_bytes: int | None) -> Image:
-    """Read the highest resolution of an OME-Zarr image; see :func:`napari_lucyd.io.read_image`.
-
-    Parameters
-    ----------
-    path
-        The folder: an OME-Zarr group, a group of series as bioformats2raw writes it (the first is read), or a
-        bare Zarr array.
-    name
-        Name of the image.
-    eager_bytes
-        Larger images become dask arrays; None: none does, -1: all do.
-    """
-    if not is_zarr_folder(path):
-        raise ImageFileError("not Zarr (it holds none of zarr.json, .zgroup, .zarray)")
-    node = zarr.open(path, mode="r")
-    notes: tuple[str, ...] = ()
-    ome = _ome(node)
-    if isinstance(node, zarr.Group) and "multiscales" not in ome:
-        if "plate" in ome or "well" in ome:
-            raise ImageFileError("a plate of many images; name one of them (for instance …/A/1/0)")
-        inner = node.get("0")
-        node = node if inner is None else inner
-        ome = _ome(node)
-        if isinstance(node, zarr.Array) or "multiscales" not in ome:
-            raise ImageFileError(
-                "a Zarr group without an OME-Zarr image (no 'multiscales' in its attributes)"
-            )
-        notes = ("the folder holds several images; the first was read",)
-    if isinstance(node, zarr.Array):
-        axes, guesses = resolve_axes(_bare_axes(node), node.shape)
-        array, voxel_size, unit, told = node, None, None, guesses
-    else:
-        array, axes, voxel_size, unit, told = _multiscale(node, ome)
-    if np.dtype(array.dtype).kind not in "buif":
-        raise ImageFileError(f"values of type {array.dtype}; expected real numbers")
-    if 0 in array.shape:
-        raise ImageFileError(f"an image of shape {array.shape}, without voxels")
-    data: Any
-    if eager_bytes is not None and array.nbytes > eager_bytes:
-        data = Stored(array, path).as_dask()
-    else:
-        # As `Stored` gives it: computing, and going on with a stopped run, know one byte order.
-        data = np.asarray(array[...], dtype=np.dtype(array.dtype).newbyteorder("="))
-    order = canonical_order(axes)
-    return Image(
-        data=data.transpose(order),
-        axes="".join(axes[index] for index in order),
-        voxel_size=voxel_size,
-        unit=unit,
-        name=name,
-        metadata=as_json_dict(node.attrs.get(NAMESPACE)),
-        warnings=(*notes, *told),
-    )
-
-
-def holds_one_image(path: Path) -> bool:
-    """Whether a folder is the Zarr of one image, and not of several, or something else.
-
-    Parameters
-    ----------
-    path
-        A folder that exists.
-    """
-    try:
-        node = zarr.open(path, mode="r")
-    # Of a damaged one nobody can say what it holds, and zarr says so in many ways.
-    except Exception:
-        return False
-    return isinstance(node, zarr.Array) or "multiscales" in _ome(node)
-
-
-def _ome(node: zarr.Group | zarr.Array[Any]) -> dict[str, Any]:
-    """Return the OME attributes, which moved into a key of their own with 0.5."""
-    attributes = dict(node.attrs)
-    return as_json_dict(attributes.get("ome", attributes))
-
-
-def _bare_axes(array: zarr.Array[Any]) -> str:
-    names = getattr(array.metadata, "dimension_names", None)
-    if names and all(name and name.upper() in "TCZYX" for name in names):
-        return "".join(name.upper() for name in names)
-    if array.ndim < 2:
-        raise ImageFileError(f"an array of shape {array.shape}; expected at least two axes")
-    return "Q" * (array.ndim - 2) + "YX"
-
-
-def _multiscale(
-    group: zarr.Group, ome: dict[str, Any]
-) -> tuple[zarr.Array[Any], str, tuple[float, ...] | None, str | None, tuple[str, ...]]:
-    multiscale = ome["multiscales"][0]
-    level = multiscale["datasets"][0]  # the standard puts the highest resolution first
-    array = group[level["path"]]
-    if not isinstance(array, zarr.Array):
-        raise ImageFileError(f"{level['path']!r} is named as an image but is none")
-    named = multiscale.get("axes") or ["t", "c", "z", "y", "x"][-array.ndim :]  # 0.1 and 0.2 name none
-    entries: list[dict[str, Any]] = [{"name": entry} if isinstance(entry, str) else entry for entry in named]
-    if len(entries) != array.ndim:
-        raise ImageFileError(f"{len(entries)} axes are named for an array of shape {array.shape}")
-    axes, guesses = resolve_axes("".join(_letter(entry) for entry in entries), array.shape)
-    scale = np.multiply(_scale(level, array.ndim), _scale(multiscale, array.ndim))
-    stated = "coordinateTransformations" in level or "coordinateTransformations" in multiscale
-    order = [axes.index(letter) for letter in spatial("".join(axes[i] for i in canonical_order(axes)))]
-    steps = [float(scale[index]) if stated else None for index in order]
-    voxel_size, unit = common_unit(steps, [entries[index].get("unit") for index in order])
-    if unit is None and voxel_size is not None and all(size == 1.0 for size in voxel_size):
-        voxel_size = None  # what writers put that know nothing about the size
-    lost = stated and voxel_size is None and not np.allclose(scale[order], 1.0)
-    told = ("the voxel size in the file is incomplete and was left out",) if lost else ()
-    return array, axes, voxel_size, unit, (*guesses, *told)
-
-
-def _letter(entry: dict[str, Any]) -> str:
-    name = str(entry.get("name", "")).upper()
-    if name in _TYPES and len(name) == 1:
-        return name
-    return {"time": "T", "channel": "C"}.get(str(entry.get("type")), "Q")
-
-
-def _scale(level: dict[str, Any], ndim: int) -> np.ndarray:
-    for transformation in level.get("coordinateTransformations", ()):
-        if transformation.get("type") == "scale" and len(transformation.get("scale", ())) == ndim:
-            return np.asarray(transformation["scale"], dtype=float)
-    return np.ones(ndim)
 
 
 def write_zarr(
@@ -168,6 +29,7 @@ def write_zarr(
     unit: str | None,
     notes: dict[str, Any],
     name: str,
+    channels: Sequence[Channel] = (),
 ) -> None:
     """Write an OME-Zarr 0.5 image as a pyramid; see :func:`napari_lucyd.io.write_image`.
 
@@ -180,16 +42,39 @@ def write_zarr(
     axes, voxel_size, unit
         Of the array; the unit in canonical spelling.
     notes
-        Kept among the group's attributes.
+        Stored in the group's attributes.
     name
         Name of the image.
+    channels
+        As for `napari_lucyd.io.write_image`.
     """
     stored = create_zarr(
         path, array.shape, array.dtype, axes=axes, voxel_size=voxel_size, unit=unit, name=name
     )
     for block in _pieces(array.shape, stored.shards or stored.chunks):
         stored[block] = np.asarray(array[block])
+    if channels:
+        group = zarr.open_group(path, mode="r+")
+        ome = as_json_dict(group.attrs["ome"])
+        group.attrs["ome"] = {**ome, "omero": {"channels": [_omero(each, stored.dtype) for each in channels]}}
     finish_zarr(path, notes)
+
+
+def _omero(channel: Channel, dtype: np.dtype[Any]) -> dict[str, Any]:
+    """Return the ``omero`` entry of a channel."""
+    told: dict[str, Any] = {"active": True}
+    if channel.name is not None:
+        told["label"] = channel.name
+    if channel.color is not None:
+        told["color"] = channel.color[1:].upper()
+    if channel.limits is not None:
+        low, high = channel.limits
+        reach = np.iinfo(dtype) if dtype.kind in "ui" else None
+        bounds = (
+            {"min": low, "max": high} if reach is None else {"min": int(reach.min), "max": int(reach.max)}
+        )
+        told["window"] = {"start": low, "end": high, **bounds}
+    return told
 
 
 def create_zarr(
@@ -202,7 +87,7 @@ def create_zarr(
     unit: str | None,
     name: str,
 ) -> zarr.Array[Any]:
-    """Make an OME-Zarr 0.5 image whose voxels are still to come; see `finish_zarr`.
+    """Create an OME-Zarr 0.5 image without voxels; see `finish_zarr`.
 
     Parameters
     ----------
@@ -216,8 +101,8 @@ def create_zarr(
     Returns
     -------
     zarr.Array
-        To be written in whole shards, or whole chunks where there are none, so that no two writers meet. What
-        is not written is NaN; 0 in integers.
+        Write whole shards, or whole chunks if there are no shards, so that two writers never share a file.
+        Voxels that are not written are NaN, or 0 for integers.
     """
     steps = dict(zip(spatial(axes), voxel_size, strict=True)) if voxel_size is not None else {}
     multiscale = {
@@ -232,7 +117,7 @@ def create_zarr(
 
 
 def open_zarr(path: Path) -> zarr.Array[Any]:
-    """Open the highest resolution of what `create_zarr` made, to write to it."""
+    """Open the highest resolution of an image of `create_zarr` for writing."""
     array = zarr.open_group(path, mode="r+")["0"]
     if not isinstance(array, zarr.Array):
         raise ImageFileError(f"{path}: not an OME-Zarr image of ours")
@@ -240,7 +125,7 @@ def open_zarr(path: Path) -> zarr.Array[Any]:
 
 
 def pyramid(shape: Sequence[int], axes: str, voxel_size: Sequence[float] | None) -> Iterator[tuple[int, ...]]:
-    """By what each resolution of a finished image is coarser than the highest, which comes first.
+    """Yield the downsampling factors of each resolution of a finished image, the highest resolution first.
 
     A level has ``size // factor`` voxels along each axis.
 
@@ -263,38 +148,38 @@ def _levels(shape: Sequence[int], axes: str, scale: np.ndarray) -> Iterator[tupl
 
 
 def open_levels(path: Path) -> list[Any]:
-    """Open an image that `finish_zarr` finished: a dask array for each resolution, the highest first."""
+    """Open an image of `finish_zarr`: a dask array for each resolution, the highest first."""
     group = zarr.open_group(path, mode="r")
     datasets = as_json_dict(group.attrs["ome"])["multiscales"][0]["datasets"]
     return [Stored(group[dataset["path"]], path).as_dask() for dataset in datasets]
 
 
 def finish_zarr(path: Path, notes: dict[str, Any], should_stop: Callable[[], bool] | None = None) -> bool:
-    """Add the lower resolutions of an image that `create_zarr` made, and what is to be noted with it.
+    """Add lower resolutions and notes to an image of `create_zarr`.
 
-    Every level halves Y and X, and Z where its step is no longer than theirs, until a plane fits into one
-    chunk. A voxel is the mean of those that it covers, without those that are NaN.
+    Each level halves Y and X, and also Z if its step is not longer, until a plane fits into one chunk. A
+    voxel is the mean of the voxels it covers, NaN ignored.
 
     Parameters
     ----------
     path
         The folder.
     notes
-        Kept among the group's attributes.
+        Stored in the group's attributes.
     should_stop
-        Asked between pieces.
+        Called between pieces.
 
     Returns
     -------
     bool
-        Whether it was finished; nothing says so in the file where it was not, and it can be done again.
+        True if finished. If False, the file is not marked as finished, and the call can be repeated.
     """
     group = zarr.open_group(path, mode="r+")
     ome = as_json_dict(group.attrs["ome"])
     multiscale = ome["multiscales"][0]
     axes = "".join(axis["name"].upper() for axis in multiscale["axes"])
     level = open_zarr(path)
-    scale = _scale(multiscale["datasets"][0], len(axes))
+    scale = scale_of(multiscale["datasets"][0], len(axes))
     datasets = multiscale["datasets"][:1]
     for before, total in itertools.pairwise(_levels(level.shape, axes, scale)):
         factors = [new // old for new, old in zip(total, before, strict=True)]
@@ -316,7 +201,7 @@ def finish_zarr(path: Path, notes: dict[str, Any], should_stop: Callable[[], boo
 
 
 def writing_unit(shape: Sequence[int], axes: str) -> tuple[int, ...]:
-    """What of an image of this shape is one file: a shard, or a chunk where there are no shards."""
+    """Return the shape of one file of an image: a shard, or a chunk if there are no shards."""
     chunks, shards = _layout(shape, axes)
     return shards or chunks
 
@@ -347,7 +232,7 @@ def _create_level(
 
 
 def _chunk(size: int, letter: str) -> int:
-    """Near the usual size, and such that the last chunk is no sliver: a task's halo costs as much there."""
+    """Return a chunk length near the usual one without a thin last chunk, whose halo would cost as much."""
     if letter in "TC":
         return 1
     parts = max(1, round(size / _CHUNK[letter]))
@@ -358,7 +243,7 @@ def _chunk(size: int, letter: str) -> int:
 def _dataset(
     path: str, scale: Sequence[float] | np.ndarray, total: Sequence[int] | np.ndarray
 ) -> dict[str, Any]:
-    """A level's entry; its first voxel lies in the middle of those of the highest resolution it covers."""
+    """Return the metadata of a level; its first voxel lies in the centre of the voxels it covers."""
     steps = [float(step) for step in scale]
     transformations: list[dict[str, Any]] = [{"type": "scale", "scale": steps}]
     if any(factor > 1 for factor in total):
@@ -370,7 +255,7 @@ def _dataset(
 
 
 def _halving(axes: str, shape: Sequence[int], steps: np.ndarray) -> tuple[int, ...] | None:
-    """By what the next level is coarser along each axis; None where a plane is small enough."""
+    """Return the downsampling factors of the next level; None if a plane is small enough."""
     if all(size <= _CHUNK[letter] for size, letter in zip(shape, axes, strict=True) if letter in "YX"):
         return None
     lateral = max(steps[axes.index("Y")], steps[axes.index("X")])
@@ -382,7 +267,7 @@ def _halving(axes: str, shape: Sequence[int], steps: np.ndarray) -> tuple[int, .
 
 
 def _block_means(values: np.ndarray, factors: Sequence[int]) -> np.ndarray:
-    """Means over blocks of ``factors`` voxels, in the dtype of the values."""
+    """Return means over blocks of ``factors`` voxels, in the dtype of the values."""
     shape = [n for size, factor in zip(values.shape, factors, strict=True) for n in (size // factor, factor)]
     axes = tuple(range(1, 2 * values.ndim, 2))
     blocks = values.reshape(shape)
@@ -399,7 +284,7 @@ def _block_means(values: np.ndarray, factors: Sequence[int]) -> np.ndarray:
 
 
 def _pieces(shape: Sequence[int], sizes: Sequence[int]) -> Iterator[tuple[slice, ...]]:
-    """Slices that cover an array once, none longer than ``sizes``."""
+    """Yield slices that cover an array once, none longer than ``sizes``."""
     starts = [range(0, whole, size) for whole, size in zip(shape, sizes, strict=True)]
     for corner in itertools.product(*starts):
         ends = (min(start + size, whole) for start, size, whole in zip(corner, sizes, shape, strict=True))
@@ -407,5 +292,5 @@ def _pieces(shape: Sequence[int], sizes: Sequence[int]) -> Iterator[tuple[slice,
 
 
 def _axis(letter: str, unit: str | None) -> dict[str, str]:
-    axis = {"name": letter.lower(), "type": _TYPES[letter]}
+    axis = {"name": letter.lower(), "type": AXIS_TYPES[letter]}
     return {**axis, "unit": unit} if unit and letter in "ZYX" else axis

@@ -51,8 +51,8 @@ def plan_to_zarr(
         checks.text("unit", unit, "a unit of length such as 'micrometer', or None")
     axes, voxel_size = options.get("axes"), options.get("voxel_size")
     if isinstance(volume, (str, os.PathLike)):
-        image = read_image(volume, lazy=True)
-        array, axes = image.data, axes or image.axes
+        image = read_image(volume, lazy=True, axes=axes)
+        array, axes = image.data, image.axes
         if voxel_size is None:
             voxel_size, unit = image.voxel_size, image.unit
     else:

@@ -17,7 +17,8 @@ from napari_lucyd.deconvolution.findings import negative_voxels_text
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.errors import StoreError
 from napari_lucyd.io import canonical_unit, contains, stem
-from napari_lucyd.io.zarr import create_zarr, finish_zarr, holds_one_image, writing_unit
+from napari_lucyd.io.zarr import create_zarr, finish_zarr, writing_unit
+from napari_lucyd.io.zarr_reader import holds_one_image
 from napari_lucyd.text import bytes_text
 
 from .executors import Executor, LocalExecutor

@@ -52,7 +52,7 @@ class TaskContext:
     def array(self) -> Any:
         """The image, to be read part by part."""
         if isinstance(self.volume, (str, os.PathLike)):
-            return _opened(os.fspath(self.volume))
+            return _opened(os.fspath(self.volume), self.options.get("axes"))
         return self.volume
 
     def source(self) -> Source:
@@ -61,8 +61,8 @@ class TaskContext:
 
 
 @lru_cache(maxsize=4)
-def _opened(path: str) -> Any:
-    return read_image(path, lazy=True).data
+def _opened(path: str, axes: str | None) -> Any:
+    return read_image(path, lazy=True, axes=axes).data
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 from napari_lucyd._napari.layers.coordinates import factor, to_data, to_world, unit_scale
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_result
+from napari_lucyd.io import unit_label
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -208,7 +209,7 @@ def line_through(ends: np.ndarray, layers: Sequence[Image], axes: Sequence[str],
                 points[:, axis] = np.rint(points[:, axis])
         through.append(points)
     return Line(
-        f"{first.units[-1]:~P}",
+        unit_label(f"{first.units[-1]:~P}"),
         "".join(axes[0][index] for index in spatial),
         tuple(float(value) for value in own[0, spatial]),
         tuple(float(value) for value in own[1, spatial]),

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from napari_lucyd._napari.layers.coordinates import voxel_steps
-from napari_lucyd._napari.layers.viewer import METADATA_KEY
+from napari_lucyd._napari.layers.to_file import arguments_of, own_metadata
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -24,28 +21,17 @@ class File:
     """One file to write; everything is read from the layer on the window's thread."""
 
     name: str
-    data: Any
-    axes: str
-    voxel_size: tuple[float, ...] | None
-    unit: str | None
-    metadata: dict[str, Any]
+    content: dict[str, Any]
+    """Arguments of `napari_lucyd.io.write_image`, but for the path and how it is written."""
 
     @classmethod
     def from_layer(cls, layer: Image) -> File:
         """Read the content of a file from an image layer; a result has its recipe."""
-        state = layer.as_layer_data_tuple()[1]
-        recipe = dict(layer.metadata.get(METADATA_KEY) or {})
-        data = layer.data[0] if layer.multiscale else layer.data
-        axes = str(recipe.get("axes") or "TCZYX"[-data.ndim :])
-        steps = dict(zip(axes, voxel_steps(state), strict=True))
-        voxel_size = tuple(steps[name] for name in "ZYX" if name in axes)
-        unit = str(layer.units[-1])
-        known = unit != "pixel" and bool(np.all(np.isfinite(voxel_size)))
-        quantity, source = recipe.get("quantity"), recipe.get("source")
+        data, state, kind = layer.as_layer_data_tuple()
+        own = own_metadata(state)
+        quantity, source = own.get("quantity"), own.get("source")
         name = f"{source}_{quantity}" if quantity and source else layer.name
-        return cls(
-            file_name(name), data, axes, voxel_size if known else None, unit if known else None, recipe
-        )
+        return cls(file_name(name), arguments_of([(data, dict(state), str(kind))]))
 
 
 def file_name(name: str) -> str:
@@ -80,16 +66,8 @@ def write_one(file: File, path: Path, dtype: str | None, *, overwrite: bool = Fa
     """Write one file under a chosen name."""
     from napari_lucyd.io import write_image
 
-    return write_image(
-        path,
-        file.data,
-        axes=file.axes,
-        voxel_size=file.voxel_size,
-        unit=file.unit,
-        metadata=file.metadata,
-        overwrite=overwrite,
-        dtype=dtype,
-    )
+    content = dict(file.content)
+    return write_image(path, content.pop("array"), **content, overwrite=overwrite, dtype=dtype)
 
 
 def _free(path: Path) -> Path:

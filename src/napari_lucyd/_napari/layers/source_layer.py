@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lucyd._napari.layers.coordinates import voxel_steps
+from napari_lucyd.io import unit_label
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -99,7 +100,7 @@ class SourceLayer:
             },
             axes=axes_from_labels(layer.axis_labels),
             steps=voxel_steps(state),
-            unit=f"{layer.units[-1]:~P}",
+            unit=unit_label(f"{layer.units[-1]:~P}"),
             unit_um=_micrometres(layer.units[-1]),
             blending=str(layer.blending),
             metadata=dict(layer.metadata),

@@ -129,12 +129,12 @@ class FilePsf:
         ImageFileError
             If it cannot be read, or holds more than one PSF.
         """
-        from napari_lucyd.io import read_psf
+        from napari_lucyd.io import micrometers, read_psf
 
         image = read_psf(self.path)
-        steps, unit = image.voxel_size, image.unit or "pixel"
-        if steps is not None and image.unit is not None:
-            steps, unit = _in_um(steps, image.unit), "µm"
+        steps, unit = image.voxel_size, "pixel"
+        if steps is not None and (length := micrometers(image.unit)):
+            steps, unit = tuple(step * length for step in steps), "µm"
         origin = {"file": Path(self.path).name}
         if "optics" in image.metadata:
             origin["optics"] = image.metadata["optics"]
@@ -284,13 +284,6 @@ def _stated(source: SourceLayer, axes: str) -> tuple[tuple[float, ...] | None, s
         return steps, "µm"
     steps = source.voxel_size(axes)
     return (None if steps is not None and set(steps) == {1.0} else steps), source.unit
-
-
-def _in_um(steps: Sequence[float], unit: str) -> tuple[float, ...]:
-    import pint
-
-    factor = pint.get_application_registry()(unit).to("micrometer").magnitude
-    return tuple(float(step * factor) for step in steps)
 
 
 def _for_axes(numbers: Sequence[Any], ndim: int) -> tuple[Any, ...]:

@@ -51,7 +51,7 @@ def estimate_noise(plane: npt.NDArray[Any]) -> float:
 
 
 def noise_warnings(source: Source, statistics: Statistics, card: Mapping[str, Any]) -> list[str]:
-    """Warn where an image has more noise than the model's training data.
+    """Warn in one sentence where an image has more noise than the model's training data.
 
     Parameters
     ----------
@@ -65,16 +65,19 @@ def noise_warnings(source: Source, statistics: Statistics, card: Mapping[str, An
     limits = card.get("noise_sigma")
     if not isinstance(limits, Sequence) or len(limits) != 2:
         return []
-    found = []
-    for group in statistics.groups:
-        share = noise_share(source, group)
-        if share > _MARGIN * float(limits[1]):
-            where = f" of {group.label}" if group.index else ""
-            found.append(
-                f"The noise{where} is about {share:.0%} of the image's contrast; this model was trained for "
-                f"up to {float(limits[1]):.0%}. Average frames or use a prefilter; trust fine detail less."
-            )
-    return found
+    shares = [(group, noise_share(source, group)) for group in statistics.groups]
+    noisy = [(group.label, share) for group, share in shares if share > _MARGIN * float(limits[1])]
+    if not noisy:
+        return []
+    # One warning for all: a file of many channels must not fill the screen.
+    where = "" if len(statistics.groups) == 1 else f" of {noisy[0][0]}"
+    if len(noisy) > 1:
+        where += f" to {noisy[-1][0]} ({len(noisy)} of {len(shares)})"
+    ends = dict.fromkeys(f"{end(share for _, share in noisy):.0%}" for end in (min, max))
+    return [
+        f"The noise{where} is about {' to '.join(ends)} of the image's contrast; this model was trained for "
+        f"up to {float(limits[1]):.0%}. Average frames or use a prefilter; trust fine detail less."
+    ]
 
 
 def noise_share(source: Source, group: Group) -> float:
