@@ -1,4 +1,4 @@
-"""Runs into OME-Zarr, by one call."""
+"""Runs into OME-Zarr by one call."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def plan_to_zarr(
     processes: int = 1,
     **options: Any,
 ) -> StoreJob:
-    """Plan a run whose results go to OME-Zarr, tile by tile; nothing is computed or written.
+    """Plan a run whose results go to OME-Zarr; nothing is computed or written yet.
 
     Parameters and errors are those of `deconvolve_to_zarr`.
 
     Parameters
     ----------
     processes
-        How many will share the memory of a machine.
+        Number of processes that share the memory of one machine.
     """
     if isinstance(volume, (str, os.PathLike)):
         image = read_image(volume, lazy=True)
@@ -80,36 +80,36 @@ def deconvolve_to_zarr(
     client: Any = None,
     **options: Any,
 ) -> dict[str, Path]:
-    """Deconvolve an image of any size into OME-Zarr 0.5, in memory that does not grow with it.
+    """Deconvolve an image of any size into OME-Zarr 0.5, in memory that does not grow with the image.
 
-    Until it is finished a result bears its name with ``.partial`` at the end. A run that was stopped, in
-    whatever way, goes on from there when it is called again with the same image and options.
+    An unfinished result has ``.partial`` at the end of its name. A run that was stopped in any way is resumed
+    by calling this function again with the same image and options.
 
     Parameters
     ----------
     volume
-        As for `napari_lucyd.deconvolve`, its axes in the order TCZYX; or the path of an image file.
+        An image as for `napari_lucyd.deconvolve`, with axes in the order TCZYX; or the path of an image file.
     model
-        As for `napari_lucyd.deconvolve`.
+        A model or method, as for `napari_lucyd.deconvolve`.
     out
-        The folder of the output, ``NAME.ome.zarr``; other parts are written beside it, as
+        The folder of the output, ``NAME.ome.zarr``; other parts are written beside it as
         ``NAME_correction_mask.ome.zarr`` and so on. Or a path for each part.
     outputs
-        Which parts to write.
+        Parts to write.
     voxel_size, unit
-        (Z, Y, X) or (Y, X) steps, and their unit of length; by default what the file says.
+        Voxel size (Z, Y, X) or (Y, X) and its unit of length; by default those of the file.
     region, tile_shape, axes
-        As for `napari_lucyd.deconvolve`.
+        See `napari_lucyd.deconvolve`.
     overwrite
-        Replace results that exist, and begin anew what another run has left unfinished.
+        Replace existing results, and unfinished results of runs with other settings.
     progress
         Called with a `Progress` after each task, of one or more whole chunks.
     client
-        A ``dask.distributed.Client`` whose workers do the tasks. They have to see the image (a path, or an
-        array that can be pickled) and the destination under the same names.
+        A ``dask.distributed.Client`` whose workers do the tasks. The image (a path, or an array that can be
+        pickled) and the destination must have the same names for all of them.
     **options
-        Of `napari_lucyd.deconvolve`: device, halo, normalization, isotropic, prefilter, subtract_background,
-        flips, precision, separate.
+        Options of `napari_lucyd.deconvolve`: device, halo, normalization, isotropic, prefilter,
+        subtract_background, flips, precision, separate.
 
     Returns
     -------
@@ -119,10 +119,10 @@ def deconvolve_to_zarr(
     Raises
     ------
     TypeError, ValueError
-        If the input or a choice cannot be used; among them StoreError, where results are in the way, the
-        disk is full or an unfinished run was another one.
+        If the input or an option cannot be used; among them StoreError, if a destination is taken, the disk
+        is full, or an unfinished run had other settings.
     OutOfMemory, DeconvolutionError
-        If the run fails; what is finished is kept.
+        If the run fails; finished tasks are kept.
 
     Examples
     --------
@@ -167,13 +167,13 @@ def _destinations(out: Any, outputs: Sequence[str]) -> dict[str, Path]:
         paths = {
             part: path if part == "output" else path.with_name(f"{name}_{part}{ending}") for part in outputs
         }
-    # What a link points to is replaced where it lies, on the disk that was chosen for it.
+    # A result that a link points to is replaced where it lies, on the disk that the user chose for it.
     paths = {part: path.resolve() if path.is_symlink() else path for part, path in paths.items()}
     for path in paths.values():
         if not path.name.lower().endswith(".zarr"):
             raise ImageFileError(f"{path}: expected a name that ends in .ome.zarr or .zarr")
     if not paths:
-        raise ValueError("No part is to be written; name at least one, for instance outputs=('output',).")
+        raise ValueError("There is no part to write; name at least one, for example outputs=('output',).")
     return paths
 
 
@@ -181,5 +181,5 @@ def _check_order(axes: str) -> None:
     order = ["TCZYX".find(name) for name in axes]
     if -1 in order or order != sorted(order):
         raise ImageFileError(
-            f"The image's axes are {axes}; OME-Zarr has some of TCZYX, in this order: transpose it."
+            f"The axes of the image are {axes}; OME-Zarr needs the order TCZYX. Transpose the image."
         )
