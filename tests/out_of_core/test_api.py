@@ -33,7 +33,7 @@ from napari_lucyd.out_of_core import StoreError, deconvolve_to_zarr, partial_pat
 from napari_lucyd.out_of_core import executors as store_workers
 from napari_lucyd.out_of_core import job as store_job
 from napari_lucyd.out_of_core import task as store_task
-from napari_lucyd.out_of_core.journal import Journal
+from napari_lucyd.out_of_core.journal import Journal, remove_traces
 from napari_lucyd.out_of_core.regions import regions, task_shape
 
 
@@ -642,7 +642,7 @@ def test_the_command_goes_on_with_what_was_stopped(series, random_model, tmp_pat
     result = lucyd(*command, "-o", tmp_path / "b.ome.zarr")
     assert result.exit_code == 130 and ".partial" in result.output
     result = lucyd(*command, "-o", tmp_path / "b.ome.zarr")
-    assert result.exit_code == 0 and "2 of 6 parts were done before" in result.output
+    assert result.exit_code == 0 and "2 of 6 parts were finished" in result.output
     assert done["tasks"] == 3 + 4
     assert not np.isnan(stored(tmp_path / "b.ome.zarr")).any()
 
@@ -653,12 +653,13 @@ def test_no_zarr_of_ours_is_not_written_to(tmp_path):
         zarr_io.open_zarr(tmp_path / "a.zarr")
 
 
-def test_a_damaged_record_begins_anew(tmp_path):
-    ledger = Journal([tmp_path])
-    ledger.begin({"what": {}})
-    ledger.close()
+def test_a_plan_that_cannot_be_read_counts_as_none(tmp_path):
+    journal = Journal([tmp_path])
+    journal.begin({"what": {}})
+    journal.close()
     (tmp_path / "lucyd-plan.json").write_text("{")
-    ledger = Journal([tmp_path])
-    assert ledger.plans() == [None]
-    ledger.remove()
+    journal = Journal([tmp_path])
+    assert journal.plans() == [None]
+    journal.close()
+    remove_traces(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from napari_lucyd.deconvolution import Progress, name_axes, plan
 from napari_lucyd.io import ImageFileError, read_image, stem
 
@@ -56,7 +58,7 @@ def plan_to_zarr(
         region=region,
         tile_shape=tile_shape,
         processes=processes,
-        allocate=lambda name, shape: None,
+        allocate=lambda name, shape: np.broadcast_to(np.float32(0), shape),
         **shared,
     )
     return StoreJob(

@@ -110,14 +110,14 @@ def workers_for(jobs: int | None, scheduler: str | None) -> Iterator[Executor]:
             threads = max(1, (os.cpu_count() or 1) // (jobs or 1))
             variable = "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS"
             stack.enter_context(dask.config.set({variable: threads}))
-            # Tiles are sized by the free memory, so workers need no limit. No web server is started: it would
-            # listen on all network interfaces.
+            # Tiles are sized by the free memory, so workers need no limit. By default dask's web
+            # server would listen on all network interfaces.
             scheduler = stack.enter_context(
                 LocalCluster(  # type: ignore[no-untyped-call]
                     n_workers=jobs,
                     threads_per_worker=1,
                     memory_limit=None,
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",
                     silence_logs=logging.ERROR,
                 )
             ).scheduler_address

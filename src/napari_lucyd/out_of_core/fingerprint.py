@@ -72,12 +72,14 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     found = []
     for name in names:
         before, after = one.get(name), other.get(name)
-        if before != after:
-            found.append(
-                "the image's voxels"
-                if name == "image"
-                else f"{name} (was {_short(before)}, is now {_short(after)})"
-            )
+        if before == after:
+            continue
+        if name == "image":
+            found.append("the image's voxels")
+        elif name == "arithmetic":
+            found.append("the version of napari-lucyd")
+        else:
+            found.append(f"{name} (was {_short(before)}, is now {_short(after)})")
     return found
 
 

@@ -23,16 +23,8 @@ from napari_lucyd.text import bytes_text
 from .chunk_files import is_written
 from .executors import Executor, LocalExecutor
 from .fingerprint import differences, identity, statistics_as_json, statistics_from_json
-from .journal import (
-    Journal,
-    completed_plan,
-    flush_folder,
-    is_bare,
-    is_ours,
-    partial_path,
-    remove,
-    remove_traces,
-)
+from .journal import Journal, is_bare, is_ours, partial_path, remove
+from .publication import finish_interrupted, publish
 from .regions import Region, regions, task_shape
 from .task import TaskContext, TaskResult, own_threads, voxels
 
@@ -388,47 +380,21 @@ class StoreJob:
                 raise Cancelled("Stopped; finished work is kept.")
         for path in self.destinations.values():
             self._check_free(path)
-        journal.complete({**entry, "destinations": self._names()})
-        for part, path in self.partial.items():
-            _put(path, self.destinations[part], self._overwrite)
-        for path in self.destinations.values():
-            remove_traces(path)
-
-    def _names(self) -> dict[str, str]:
-        return {part: path.name for part, path in self.destinations.items()}
+        publish(journal, entry, self.partial, self.destinations, self._overwrite)
 
     def _published(self) -> dict[str, Any] | None:
-        """Give complete results their names if an earlier run was interrupted while it did that.
+        """Return the plan of an earlier run that computed the same results and did not name them all.
 
-        Returns
-        -------
-        dict or None
-            The plan of that run if it had the same image and settings: nothing is left to do.
+        Their names are given now; nothing else is left to do.
         """
         if self._begun is not None:
             return None
-        complete = [path for path in self.partial.values() if self._is_complete(path)]
-        named = [path for path in self.destinations.values() if self._is_complete(path)]
-        if not complete and not named:
+        plan = finish_interrupted(self.partial, self.destinations, self._overwrite)
+        if plan is None:
             return None
-        plan = completed_plan((complete or named)[0]) or {}
-        journal = Journal(complete) if complete else None
-        try:
-            for part, path in self.partial.items():
-                if path in complete:
-                    _put(path, self.destinations[part], self._overwrite)
-            for path in self.destinations.values():
-                remove_traces(path)
-        finally:
-            if journal is not None:
-                journal.close()
         with own_threads():
             same = plan.get("what") == identity(self.job.result().recipe, self._source())
         return plan if same else None
-
-    def _is_complete(self, folder: Path) -> bool:
-        found = completed_plan(folder)
-        return found is not None and found.get("destinations") == self._names()
 
     def _setting(self, entry: Mapping[str, Any]) -> TaskContext:
         options = dict(self._options)
@@ -480,19 +446,3 @@ def _made(folder: Path) -> bool:
 
 def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.exists() else 0
-
-
-def _put(partial: Path, path: Path, overwrite: bool) -> None:
-    """Give a complete result its name. The result that had the name is removed only afterwards."""
-    old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
-    if os.path.lexists(path):
-        if not overwrite:
-            raise StoreError(
-                f"{path} appeared during the run and is left as it is. The finished result is {partial}; "
-                "move one of the two, then start the same run again."
-            )
-        os.replace(path, old)
-    os.replace(partial, path)
-    flush_folder(path.parent)
-    if os.path.lexists(old):
-        remove(old)

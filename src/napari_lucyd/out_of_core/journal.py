@@ -137,7 +137,7 @@ class Journal:
 
     def _read_finished(self) -> None:
         path = self._home / _FINISHED
-        if not path.exists():
+        if not path.exists():  # a new run, or the folder has its final name by now
             return
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
         for line in lines:

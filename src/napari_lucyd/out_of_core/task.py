@@ -106,12 +106,13 @@ class TaskResult:
     def readable(cls, found: Mapping[str, Any]) -> bool:
         """Tell if findings from a journal can be used."""
         known = {entry.name: found[entry.name] for entry in fields(cls) if entry.name in found}
-        numbers = (
-            known.get("deviation") or 0.0,
-            known.get("negative_voxels", 0),
-            *known.get("iterations", ()),
-        )
-        return len(known) == len(found) and all(isinstance(number, (int, float)) for number in numbers)
+        iterations, texts = known.get("iterations", ()), known.get("warnings", ())
+        if len(known) != len(found) or not all(
+            isinstance(part, (list, tuple)) for part in (iterations, texts)
+        ):
+            return False
+        numbers = (known.get("deviation") or 0.0, known.get("negative_voxels", 0), *iterations)
+        return all(isinstance(number, (int, float)) for number in numbers)
 
 
 def compute(
