@@ -33,7 +33,7 @@ from napari_lucyd.out_of_core import StoreError, deconvolve_to_zarr, partial_pat
 from napari_lucyd.out_of_core import executors as store_workers
 from napari_lucyd.out_of_core import job as store_job
 from napari_lucyd.out_of_core import task as store_task
-from napari_lucyd.out_of_core.journal import Journal
+from napari_lucyd.out_of_core.journal import Journal, remove_traces
 from napari_lucyd.out_of_core.regions import regions, task_shape
 
 
@@ -234,7 +234,7 @@ def test_an_unfinished_store_of_another_run_is_not_gone_on_with(series, random_m
         (brighter, {}, "the image's voxels"),
     ):
         job = plan_to_zarr(volume, random_model, out, axes="TZYX", device="cpu", **options)
-        with pytest.raises(StoreError, match=f"another run.*{word}"):
+        with pytest.raises(StoreError, match=f"other settings.*{word}"):
             next(job.steps())
     np.testing.assert_array_equal(stored(partial_path(out)), kept)
     deconvolve_to_zarr(brighter, random_model, out, axes="TZYX", device="cpu", overwrite=True)
@@ -249,7 +249,7 @@ def test_an_unfinished_store_is_not_lost_to_a_run_of_more_parts(series, random_m
     run_until(plan(), 3)
     kept = stored(partial_path(out))
     more = plan(outputs=("output", "update_term"))
-    with pytest.raises(StoreError, match="another run: outputs"):
+    with pytest.raises(StoreError, match="other settings: outputs"):
         next(more.steps())
     np.testing.assert_array_equal(stored(partial_path(out)), kept)
     assert len(list(plan().steps())) > 0 and out.exists()
@@ -259,7 +259,7 @@ def test_a_folder_of_the_users_is_left_alone(series, to_zarr, tmp_path):
     folder = tmp_path / "out.ome.zarr.partial"
     folder.mkdir()
     (folder / "notes.txt").write_text("mine")
-    with pytest.raises(StoreError, match=r"no Zarr, .* will not be replaced"):
+    with pytest.raises(StoreError, match="not an unfinished result of napari-lucyd"):
         to_zarr(series, out=tmp_path / "out.ome.zarr", axes="TZYX", overwrite=True)
     assert (folder / "notes.txt").read_text() == "mine"
 
@@ -278,7 +278,7 @@ def test_results_are_replaced_only_when_allowed_and_only_at_the_end(series, to_z
     assert [path.name for path in tmp_path.iterdir()] == ["out.ome.zarr"]
     folder = tmp_path / "folder.zarr"
     folder.mkdir()
-    with pytest.raises(StoreError, match="no Zarr"):
+    with pytest.raises(StoreError, match="not a Zarr folder with one image"):
         to_zarr(series, out=folder, axes="TZYX", overwrite=True)
 
 
@@ -297,7 +297,7 @@ def test_what_holds_other_images_or_the_image_itself_is_not_replaced(series, to_
     zarr.create_group(group)
     source = group / "one.ome.zarr"
     write_image(source, series, axes="TZYX", voxel_size=None, unit=None)
-    with pytest.raises(StoreError, match="one of several images"):
+    with pytest.raises(StoreError, match="not a Zarr folder with one image"):
         to_zarr(series, out=group, axes="TZYX", overwrite=True)
     inner = source / "labels.zarr"
     write_image(inner, series, axes="TZYX", voxel_size=None, unit=None)
@@ -331,7 +331,7 @@ def test_every_part_of_a_run_is_held_against_others(series, random_model, tmp_pa
             next(other.steps())
     first.close()
     kept = stored(tmp_path / "a_update_term.zarr.partial")
-    with pytest.raises(StoreError, match="another run: outputs"):
+    with pytest.raises(StoreError, match="other settings: outputs"):
         next(one.steps())
     np.testing.assert_array_equal(stored(tmp_path / "a_update_term.zarr.partial"), kept)
     assert not (tmp_path / "a_correction_mask.zarr.partial").exists()
@@ -427,7 +427,7 @@ def test_a_disk_that_fills_up_leaves_no_hole(series, to_zarr, random_model, monk
 @pytest.mark.parametrize(
     ("out", "options", "words"),
     [
-        ("missing/a.zarr", {}, "does not exist; make it first"),
+        ("missing/a.zarr", {}, "does not exist; create it first"),
         ("a.tif", {}, "ends in .ome.zarr or .zarr"),
         ("a.zarr", {"axes": "ZTYX"}, "needs the order TCZYX"),
         ("a.zarr", {"outputs": ()}, "name at least one"),
@@ -592,7 +592,7 @@ def test_a_prepared_image_is_counted_by_the_workers(series, random_model, monkey
 
     take = partial(measure_prepared, setting.source(), Preparation(**wish), Normalization("percentile"), "")
     here, there = take(), take(count=elsewhere)
-    assert ("BlockMeans" in counted) == ("subtract_background" in wish) and "Selection" in counted
+    assert ("BlockMeans" in counted) == ("subtract_background" in wish) and "StreamingPercentiles" in counted
     assert there.groups == here.groups and there.warnings == here.warnings
     assert there.prepared.sigma == here.prepared.sigma
     for lead, background in here.prepared.backgrounds.items():
@@ -620,7 +620,7 @@ def test_processes_share_the_work_of_the_command(series, random_model, tmp_path)
     result = lucyd(*command, "-o", tmp_path / "b.tif", "--jobs", 2)
     assert result.exit_code == 2 and "OME-Zarr" in result.output
     result = lucyd(*command, "-o", tmp_path / "c.ome.zarr", "--scheduler", "tcp://127.0.0.1:9")
-    assert result.exit_code == 1 and "no scheduler at tcp://127.0.0.1:9" in result.output
+    assert result.exit_code == 1 and "scheduler at tcp://127.0.0.1:9 does not answer" in result.output
 
 
 def test_the_command_goes_on_with_what_was_stopped(series, random_model, tmp_path, monkeypatch):
@@ -642,7 +642,7 @@ def test_the_command_goes_on_with_what_was_stopped(series, random_model, tmp_pat
     result = lucyd(*command, "-o", tmp_path / "b.ome.zarr")
     assert result.exit_code == 130 and ".partial" in result.output
     result = lucyd(*command, "-o", tmp_path / "b.ome.zarr")
-    assert result.exit_code == 0 and "2 of 6 parts were done before" in result.output
+    assert result.exit_code == 0 and "2 of 6 parts were finished" in result.output
     assert done["tasks"] == 3 + 4
     assert not np.isnan(stored(tmp_path / "b.ome.zarr")).any()
 
@@ -653,12 +653,13 @@ def test_no_zarr_of_ours_is_not_written_to(tmp_path):
         zarr_io.open_zarr(tmp_path / "a.zarr")
 
 
-def test_a_damaged_record_begins_anew(tmp_path):
-    ledger = Journal([tmp_path])
-    ledger.begin({"what": {}})
-    ledger.close()
+def test_a_plan_that_cannot_be_read_counts_as_none(tmp_path):
+    journal = Journal([tmp_path])
+    journal.begin({"what": {}})
+    journal.close()
     (tmp_path / "lucyd-plan.json").write_text("{")
-    ledger = Journal([tmp_path])
-    assert ledger.plans() == [None]
-    ledger.remove()
+    journal = Journal([tmp_path])
+    assert journal.plans() == [None]
+    journal.close()
+    remove_traces(tmp_path)
     assert list(tmp_path.iterdir()) == []

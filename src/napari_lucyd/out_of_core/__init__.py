@@ -1,7 +1,7 @@
-"""Deconvolution of images larger than memory into OME-Zarr, resumed where it stopped, on one machine or many.
+"""Deconvolution of images larger than memory into OME-Zarr, on one machine or many.
 
-The engine is that of `napari_lucyd.deconvolution`; here is what decides which part is computed where and
-when, and what remembers it.
+An interrupted run is resumed. The arithmetic is that of `napari_lucyd.deconvolution`; this package decides
+which part is computed where and when, and keeps the journal.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who does the tasks: this process, one after the other; `cluster` has the other answer."""
+"""Executors of tasks: this process, or the workers of a dask.distributed cluster."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from .task import TaskContext, TaskResult, compute, count
 
 
 class Executor(Protocol):
-    """What a store's run asks of those who do its tasks."""
+    """The interface of an executor of tasks."""
 
     processes: int
 
     def counting(self, setting: TaskContext, should_stop: Callable[[], bool] | None) -> CountPrepared | None:
-        """What has parts of the image counted for the statistics; None: the run itself reads them."""
+        """Return a function that counts parts of the image for the statistics, or None to count here."""
 
     def run(
         self,
@@ -37,11 +37,11 @@ class Executor(Protocol):
         tasks: Sequence[tuple[int, Region]],
         should_stop: Callable[[], bool] | None,
     ) -> Iterator[TaskResult]:
-        """Do tasks, in any order; what is yielded is in the store."""
+        """Do tasks in any order; yield each when its voxels are written."""
 
 
 class LocalExecutor:
-    """The process itself; the engine uses all cores, or the GPU, for one task at a time."""
+    """The present process; it uses all cores, or the GPU, for one task at a time."""
 
     processes = 1
 
@@ -60,7 +60,7 @@ class LocalExecutor:
         with keeping_memory():
             for number, region in tasks:
                 if should_stop is not None and should_stop():
-                    raise Cancelled("Stopped; what is finished is kept.")
+                    raise Cancelled("Stopped; finished work is kept.")
                 yield compute(setting, statistics, number, region, should_stop)
 
 
@@ -68,32 +68,32 @@ GPU = "GPU"
 """Name of the resource that workers with a GPU of their own are started with: ``--resources GPU=1``."""
 
 
-# Tasks that wait at the scheduler for each worker: enough that none runs dry, few enough for any scheduler.
+# Tasks that wait at the scheduler for each worker: enough to keep it busy, few enough for any scheduler.
 _AHEAD = 2
 
 
 _POLL_SECONDS = 0.2
 
 
-# How long the first worker may take to come, for instance out of a queue.
+# Longest time to wait for the first worker, which may start from a queue.
 _PATIENCE_SECONDS = 600
 
 
 @contextmanager
 def workers_for(jobs: int | None, scheduler: str | None) -> Iterator[Executor]:
-    """Who does the tasks, for as long as they are needed.
+    """Provide an executor for as long as it is needed.
 
     Parameters
     ----------
     jobs
-        Start so many processes on this machine, which share its cores.
+        Number of processes to start on this machine; they share its cores.
     scheduler
         Use the workers of the dask.distributed scheduler at this address.
 
     Raises
     ------
     StoreError
-        If dask.distributed is not installed, or there is no scheduler.
+        If dask.distributed is not installed, or the scheduler does not answer.
     """
     if scheduler is None and (jobs is None or jobs == 1):
         yield LocalExecutor()
@@ -103,43 +103,46 @@ def workers_for(jobs: int | None, scheduler: str | None) -> Iterator[Executor]:
         from distributed import Client, LocalCluster
     except ImportError:
         raise StoreError(
-            "Work in several processes needs dask.distributed: pip install 'napari-lucyd[cluster]'"
+            "Several processes need dask.distributed; install it with: pip install 'napari-lucyd[cluster]'"
         ) from None
     with ExitStack() as stack:
         if scheduler is None:
             threads = max(1, (os.cpu_count() or 1) // (jobs or 1))
             variable = "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS"
             stack.enter_context(dask.config.set({variable: threads}))
-            # The engine sizes its tiles by the memory that is free: no worker has to be watched for it.
+            # Tiles are sized by the free memory, so workers need no limit. By default dask's web
+            # server would listen on all network interfaces.
             scheduler = stack.enter_context(
                 LocalCluster(  # type: ignore[no-untyped-call]
                     n_workers=jobs,
                     threads_per_worker=1,
                     memory_limit=None,
-                    dashboard_address=":0",
+                    dashboard_address="127.0.0.1:0",
                     silence_logs=logging.ERROR,
                 )
             ).scheduler_address
         try:
             client = stack.enter_context(Client(scheduler, timeout=10))  # type: ignore[no-untyped-call]
         except (OSError, ValueError) as error:
-            raise StoreError(f"There is no scheduler at {scheduler} that answers ({error}).") from error
+            raise StoreError(
+                f"The scheduler at {scheduler} does not answer ({error}); check the address."
+            ) from error
         yield DaskExecutor(client)
 
 
 class DaskExecutor:
-    """The workers of a client; see `workers.Workers`.
+    """The workers of a dask.distributed client.
 
     Parameters
     ----------
     client
-        A ``dask.distributed.Client``. If any of its workers has the resource ``GPU``, tasks go only to such,
-        each taking one.
+        A ``dask.distributed.Client``. If any of its workers has the resource ``GPU``, tasks go only to those
+        workers, one to each GPU.
 
     Attributes
     ----------
     processes
-        The most tasks at once on one machine, by what can be seen now.
+        The largest number of simultaneous tasks on one machine, as far as known now.
     """
 
     def __init__(self, client: Any) -> None:
@@ -152,7 +155,7 @@ class DaskExecutor:
         self._resources = {GPU: 1} if any(GPU in worker["resources"] for worker in workers) else None
 
     def counting(self, setting: TaskContext, should_stop: Callable[[], bool] | None) -> CountPrepared | None:
-        """Have parts of the image counted by the workers."""
+        """Return a function that lets the workers count parts of the image."""
 
         def on_workers(prepared: Prepared, tally: Accumulator, parts: Sequence[Part]) -> None:
             share = max(1, -(-len(parts) // (8 * max(1, self._count()))))
@@ -170,7 +173,7 @@ class DaskExecutor:
         tasks: Sequence[tuple[int, Region]],
         should_stop: Callable[[], bool] | None,
     ) -> Iterator[TaskResult]:
-        """Do tasks on the workers; yields each as it is done, in any order."""
+        """Do tasks on the workers; yield each when it is done, in any order."""
         yield from self._each(partial(compute, setting, statistics), tasks, should_stop)
 
     def _each(
@@ -179,11 +182,11 @@ class DaskExecutor:
         calls: Sequence[tuple[Any, ...]],
         should_stop: Callable[[], bool] | None,
     ) -> Iterator[Any]:
-        """Call a function with each of these arguments; yields what it returns, in any order."""
+        """Call a function on the workers with each tuple of arguments; yield the values in any order."""
         from distributed import KilledWorker
 
         self._wait_for_workers(should_stop)
-        # Sent once, and kept by the scheduler: a worker that is lost does not take it along.
+        # Sent once and kept by the scheduler, so that it survives the loss of a worker.
         shared = self._client.submit(_same, function, pure=False)
         waiting = list(reversed(calls))
         running: set[Any] = set()
@@ -199,7 +202,7 @@ class DaskExecutor:
                 done = {future for future in running if future.done()}
                 if not done:
                     if should_stop is not None and should_stop():
-                        raise Cancelled("Stopped; what is finished is kept.")
+                        raise Cancelled("Stopped; finished work is kept.")
                     time.sleep(_POLL_SECONDS / 10)
                     continue
                 running -= done
@@ -208,9 +211,9 @@ class DaskExecutor:
                         found = future.result()
                     except KilledWorker as error:
                         raise StoreError(
-                            "Every worker that took one part of the work was lost with it: for want of "
-                            "memory (give workers more, or smaller tiles), or ended by what had started it "
-                            f"({error}). What is finished is kept."
+                            "Every worker that got one part of the work was lost: it ran out of memory (give "
+                            "workers more, or choose smaller tiles), or its cluster ended it "
+                            f"({error}). Finished work is kept."
                         ) from error
                     yield found
         finally:
@@ -223,11 +226,11 @@ class DaskExecutor:
         began = time.monotonic()
         while not self._count():
             if should_stop is not None and should_stop():
-                raise Cancelled("Stopped before any worker came.")
+                raise Cancelled("Stopped before a worker started.")
             if time.monotonic() - began > _PATIENCE_SECONDS:
                 raise StoreError(
                     f"The scheduler at {self._client.scheduler.address} had no worker for "
-                    f"{_PATIENCE_SECONDS // 60} minutes; start some (dask worker ADDRESS), and run again."
+                    f"{_PATIENCE_SECONDS // 60} minutes; start workers (dask worker ADDRESS) and run again."
                 )
             time.sleep(_POLL_SECONDS)
 

@@ -1,4 +1,4 @@
-"""What tells one run from another: a run goes on only with what it was begun with."""
+"""Fingerprint of a run; it resumes only if unchanged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_lucyd.deconvolution.statistics.scaling import Group
 from napari_lucyd.models.normalization import Normalization
 from napari_lucyd.spans import Span
 
-# Of a recipe, what has to be the same; devices and threads may differ.
+# Entries of a recipe that must be the same; devices and threads may differ.
 _KEYS = (
     "version",
     "model",
@@ -32,25 +32,29 @@ _KEYS = (
     "region",
     "outputs",
 )
-# Voxels along each axis of the pieces that stand for an image, and how many pieces. Flat ones, for many files
-# are read plane by plane.
+# Raised whenever the same settings give other voxels than before: an unfinished result of the earlier
+# arithmetic is not resumed. 2: the mean over flips is that of the mirrored image, on odd sizes as well.
+_ARITHMETIC = 2
+# Size in voxels and number of the pieces that represent an image. They are flat, since many files are read
+# plane by plane.
 _PIECE, _PIECES = (1, 64, 64), 64
-# They are spread by multiples of numbers that no structure has in common with them: powers of the root
-# of x⁴ = x + 1 (M. Roberts, "The unreasonable effectiveness of quasirandom sequences", 2018).
+# Their positions are multiples of numbers that coincide with no regular structure: powers of the root of
+# x⁴ = x + 1 (M. Roberts, "The unreasonable effectiveness of quasirandom sequences", 2018).
 _STRIDES = (0.8191725133961645, 0.6710436067037893, 0.5497004779019703)
 
 
 def identity(recipe: Mapping[str, Any], source: Source) -> dict[str, Any]:
-    """What a run is, in plain JSON.
+    """Return the identity of a run as plain JSON.
 
     Parameters
     ----------
     recipe
-        Of a run that has not begun.
+        Recipe of a run that has not started.
     source
-        The image; some pieces of it are read.
+        The image; a few pieces of it are read.
     """
     found = {key: recipe[key] for key in _KEYS if key in recipe}
+    found["arithmetic"] = _ARITHMETIC
     scaling = recipe.get("normalization")
     if scaling is not None:
         found["normalization"] = {
@@ -63,18 +67,31 @@ def identity(recipe: Mapping[str, Any], source: Source) -> dict[str, Any]:
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """What differs between two identities, in words."""
+    """Describe the differences between two identities."""
     names = sorted({*one, *other})
     found = []
     for name in names:
         before, after = one.get(name), other.get(name)
-        if before != after:
-            found.append("the image's voxels" if name == "image" else f"{name} ({before} then, {after} now)")
+        if before == after:
+            continue
+        if name == "image":
+            found.append("the image's voxels")
+        elif name == "arithmetic":
+            found.append("the version of napari-lucyd")
+        else:
+            found.append(f"{name} (was {_short(before)}, is now {_short(after)})")
     return found
 
 
+def _short(value: Any) -> Any:
+    """Return a model by its name, a checksum by its first digits, and anything else as it is."""
+    if isinstance(value, Mapping) and "name" in value:
+        return value["name"]
+    return f"{value[:8]}…" if isinstance(value, str) and len(value) == 64 else value
+
+
 def fingerprint(source: Source) -> str:
-    """SHA-256 of a few pieces that are spread over an image."""
+    """Return the SHA-256 of a few pieces spread over an image."""
     digest = hashlib.sha256(f"{source.shape} {source.dtype}".encode())
     leads = list(source.volumes())
     shape = source.axes.volume_shape
@@ -90,7 +107,7 @@ def fingerprint(source: Source) -> str:
 
 
 def statistics_as_json(statistics: Statistics) -> dict[str, Any] | None:
-    """The numbers of a run, to be kept with it; None where they are more than numbers (a background)."""
+    """Return the statistics of a run as JSON; None if they hold more than numbers (a background)."""
     if statistics.prepared.wish.wanted:
         return None
     fields = ("lo", "s", "minimum", "maximum", "voxels", "nan_voxels", "saturated_voxels", "fell_back")
@@ -106,7 +123,7 @@ def statistics_as_json(statistics: Statistics) -> dict[str, Any] | None:
 
 
 def statistics_from_json(found: Any) -> Statistics | None:
-    """What `statistics_as_json` wrote; None where nothing usable is there."""
+    """Read what `statistics_as_json` wrote; None if it cannot be used."""
     if not isinstance(found, dict):
         return None
     try:

@@ -1,4 +1,4 @@
-"""A run into OME-Zarr: planned, begun or gone on with, finished."""
+"""A run into OME-Zarr: planned, created or resumed, published."""
 
 from __future__ import annotations
 
@@ -21,13 +21,15 @@ from napari_lucyd.io.zarr import create_zarr, finish_zarr, writing_unit
 from napari_lucyd.io.zarr_reader import holds_one_image
 from napari_lucyd.text import bytes_text
 
+from .chunk_files import is_written
 from .executors import Executor, LocalExecutor
 from .fingerprint import differences, identity, statistics_as_json, statistics_from_json
-from .journal import Journal, is_bare, partial_path, remove
+from .journal import Journal, is_bare, is_ours, partial_path, remove
+from .publication import finish_interrupted, publish
 from .regions import Region, regions, task_shape
 from .task import TaskContext, TaskResult, own_threads, voxels
 
-# What all resolutions take over the highest: a third more where Y and X are halved, less where Z is as well.
+# Size of all resolutions relative to the highest: a third more if Y and X are halved, less if Z is too.
 _PYRAMID = 4 / 3
 
 
@@ -37,11 +39,11 @@ class StoreJob:
     Attributes
     ----------
     job : Job
-        What is done, as the engine sees it: axes, device, warnings; its arrays are not used.
+        The planned run in memory: axes, device, warnings; its arrays are not used.
     destinations : dict
-        Of each part, where it will be.
+        The path of each part.
     resumed : int
-        Tasks that were found finished.
+        Number of tasks that an earlier run has finished.
     """
 
     def __init__(
@@ -65,47 +67,46 @@ class StoreJob:
         self._origin = _origin(region, job.axes, array.shape)
         self._overwrite = overwrite
         self._found: dict[str, Any] = {}
+        self._token = secrets.token_hex(8)
         self._begun: tuple[Journal, dict[str, Any]] | None = None
         self._whole_volumes = "tile_shape" not in job.result().recipe
 
     @property
     def partial(self) -> dict[str, Path]:
-        """Of each part, where it lies until it is finished."""
+        """Folder of each part until the run is finished."""
         return {part: partial_path(path) for part, path in self.destinations.items()}
 
     @property
     def bytes(self) -> int:
-        """What the results may take on disk at most."""
+        """Largest size of the results on disk."""
         each = 4 * math.prod(self.job.output_shape)
         return int(_PYRAMID * each * len(self.destinations))
 
     @property
     def memory_bytes(self) -> int:
-        """Peak working memory of each process, the image not counted."""
+        """Peak working memory of each process, without the image."""
         each = 4 * math.prod(self._task_shape())
         return self.job.memory_bytes + each * len(self.destinations)
 
     def check(self) -> None:
-        """Find out before the work, not after it, that a result cannot be written.
+        """Refuse before the work starts if a result cannot be written.
 
         Raises
         ------
         StoreError
-            If results are in the way, or the disk has no room.
+            If a destination is taken, or the disk is too small.
         """
         for path in self.destinations.values():
             if not path.parent.is_dir():
-                raise StoreError(f"{path}: the folder {path.parent} does not exist; make it first.")
-            if path.exists() and not self._overwrite:
-                raise StoreError(f"{path} exists already; choose another destination, or allow overwriting.")
-        begun = self.partial.values()
-        for path in (*self.destinations.values(), *begun):
-            bare = path in begun and path.is_dir() and is_bare(path)
-            if path.exists() and not (bare or holds_one_image(path)):
+                raise StoreError(f"{path}: the folder {path.parent} does not exist; create it first.")
+            self._check_free(path)
+        for path in self.partial.values():
+            if os.path.lexists(path) and not is_ours(path):
                 raise StoreError(
-                    f"{path} is no Zarr, or one of several images, and will not be replaced; choose another "
-                    "destination."
+                    f"{path} is not an unfinished result of napari-lucyd and is left as it is; move it, "
+                    "or choose another destination."
                 )
+        for path in (*self.destinations.values(), *self.partial.values()):
             if isinstance(self._volume, (str, os.PathLike)) and contains(path, Path(self._volume)):
                 raise StoreError(f"{path} holds the image itself; choose another destination.")
         folder = next(iter(self.destinations.values())).parent
@@ -118,24 +119,38 @@ class StoreJob:
                 "choose another disk."
             )
 
-    def begin(self) -> list[Region]:
-        """Make the unfinished stores, or find those of an equal run; `steps` does it where it was not done.
+    def _check_free(self, path: Path) -> None:
+        """Refuse a destination that is taken, or that must not be replaced."""
+        if not os.path.lexists(path):
+            return
+        if not self._overwrite:
+            raise StoreError(f"{path} exists already; choose another destination, or allow overwriting.")
+        if not holds_one_image(path):
+            raise StoreError(
+                f"{path} is not a Zarr folder with one image and is not replaced; choose another destination."
+            )
 
-        Whoever calls it goes on with `steps`, or lets the stores go with `close`.
+    def begin(self) -> list[Region]:
+        """Create the unfinished results, or find those of an equal run. `steps` calls it if needed.
+
+        The caller continues with `steps`, or releases the folders with `close`.
 
         Returns
         -------
         list of tuple of slice
-            What of the results is finished.
+            Finished regions of the results.
 
         Raises
         ------
         StoreError
             See `steps`.
         """
-        ledger, entry = self._ready()
+        published = self._published()
+        if published is not None:
+            return regions(self.job.output_shape, published["task"])
+        journal, entry = self._ready()
         every = regions(self.job.output_shape, entry["task"])
-        return [every[number] for number in sorted(ledger.finished)]
+        return [every[number] for number in sorted(journal.finished)]
 
     def _ready(self) -> tuple[Journal, dict[str, Any]]:
         if self._begun is None:
@@ -147,7 +162,7 @@ class StoreJob:
         return self._begun
 
     def close(self) -> None:
-        """Let another run have the stores; what is finished is kept."""
+        """Release the folders, so that another run can take them. Finished tasks are kept."""
         if self._begun is not None:
             self._begun[0].close()
             self._begun = None
@@ -155,25 +170,30 @@ class StoreJob:
     def steps(
         self, should_stop: Callable[[], bool] | None = None, workers: Executor | None = None
     ) -> Iterator[Progress]:
-        """Run; yields after each task. What is finished is kept, whatever happens.
+        """Run and yield after each task. Finished tasks are kept, whatever happens.
 
         Parameters
         ----------
         should_stop
-            Asked again and again; see `Job.steps`.
+            Asked repeatedly; see `Job.steps`.
         workers
-            Who does the tasks; this process unless said otherwise.
+            Executor of the tasks; by default this process.
 
         Raises
         ------
         StoreError
-            See `check`; or if the unfinished store is of another run, or cannot be written to.
+            See `check`; or if the unfinished result belongs to another run, or cannot be written.
         Cancelled, DeconvolutionError, OutOfMemory, ValueError
             See `Job.steps`.
         """
-        ledger, entry = self._ready()
+        published = self._published()
+        if published is not None:
+            count = self.resumed = len(regions(self.job.output_shape, published["task"]))
+            yield Progress(count, count, 0.0, "the image", tuple(slice(0, 0) for _ in self.job.output_shape))
+            return
+        journal, entry = self._ready()
         try:
-            yield from self._steps(ledger, entry, should_stop, workers or LocalExecutor())
+            yield from self._steps(journal, entry, should_stop, workers or LocalExecutor())
         except OSError as error:
             raise StoreError(self._disk_trouble(error)) from error
         finally:
@@ -181,58 +201,70 @@ class StoreJob:
 
     def _steps(
         self,
-        ledger: Journal,
+        journal: Journal,
         entry: dict[str, Any],
         should_stop: Callable[[], bool] | None,
         workers: Executor,
     ) -> Iterator[Progress]:
-        statistics = self._statistics(ledger, entry, should_stop, workers)
-        yield from self._tasks(ledger, entry, statistics, should_stop, workers)
-        self._conclude(ledger, statistics)
-        yield from self._publish(ledger, should_stop)
+        statistics = self._statistics(journal, entry, should_stop, workers)
+        yield from self._tasks(journal, entry, statistics, should_stop, workers)
+        self._conclude(journal, statistics)
+        yield from self._publish(journal, entry, should_stop)
 
     def _begin(self) -> tuple[Journal, dict[str, Any]]:
-        """Make the stores, or find those that an equal run has left."""
+        """Create the folders, or find those that an equal run has left."""
         with own_threads():
             what = identity(self.job.result().recipe, self._source())
         folders = list(self.partial.values())
         made = [folder for folder in folders if _made(folder)]
         try:
-            ledger = Journal(folders)
+            journal = Journal(folders)
             try:
-                entry = self._found_or_begun(ledger, what)
+                entry = self._found_or_begun(journal, what)
             except BaseException:
-                ledger.close()
+                journal.close()
                 raise
         except BaseException:
-            # Another run may have come between, and begun in one of them.
+            # Another run may have started in one of them in the meantime.
             for folder in made:
                 if is_bare(folder):
                     remove(folder)
             raise
-        self.resumed = len(ledger.finished)
-        return ledger, entry
+        self.resumed = len(journal.finished)
+        return journal, entry
 
-    def _found_or_begun(self, ledger: Journal, what: dict[str, Any]) -> dict[str, Any]:
-        plans = ledger.plans()
+    def _found_or_begun(self, journal: Journal, what: dict[str, Any]) -> dict[str, Any]:
+        plans = journal.plans()
         changed = {
-            folder: ["it has fewer parts or others"] if plan is None else differences(plan["what"], what)
+            folder: ["its parts differ"] if plan is None else differences(plan["what"], what)
             for folder, plan in zip(self.partial.values(), plans, strict=True)
         }
         first = plans[0]
-        if first is not None and not any(changed.values()):
+        if first is not None and first.get("created", True) and not any(changed.values()):
+            self._forget_lost(journal, first)
             return first
         if any(plans) and not self._overwrite:
             folder, reasons = next((folder, texts) for folder, texts in changed.items() if texts)
             raise StoreError(
-                f"{folder} is the unfinished result of another run: {'; '.join(reasons)}. Delete it or "
-                "choose another destination; overwriting, where it is allowed, begins anew."
+                f"{folder} holds an unfinished run with other settings: {'; '.join(reasons)}. Choose another "
+                "destination, delete the .partial folders, or allow overwriting to start again."
             )
-        ledger.clear()
+        # The plan comes first: after an interruption the folders can be recognised as ours.
+        entry = {"what": what, "task": self._task_shape(), "tile": self._tile_shape(), "created": False}
+        journal.clear()
+        journal.begin(entry)
         self._create()
-        entry = {"what": what, "task": self._task_shape(), "tile": self._tile_shape()}
-        ledger.begin(entry)
+        entry["created"] = True
+        journal.begin(entry)
         return entry
+
+    def _forget_lost(self, journal: Journal, entry: Mapping[str, Any]) -> None:
+        """Do tasks again whose voxels are not on the disk, or whose findings cannot be read."""
+        every = regions(self.job.output_shape, entry["task"])
+        for number, found in list(journal.finished.items()):
+            known = 0 <= number < len(every) and TaskResult.readable(found)
+            if not known or not all(is_written(path, every[number]) for path in self.partial.values()):
+                del journal.finished[number]
 
     def _create(self) -> None:
         for part, path in self.partial.items():
@@ -262,7 +294,7 @@ class StoreJob:
 
     def _statistics(
         self,
-        ledger: Journal,
+        journal: Journal,
         entry: dict[str, Any],
         should_stop: Callable[[], bool] | None,
         workers: Executor,
@@ -274,34 +306,34 @@ class StoreJob:
         with own_threads():
             count = workers.counting(self._setting(entry), should_stop)
             statistics = self.job.measure(should_stop, count)
-        if not ledger.finished:  # or their own numbers are known already, and these are the same
+        if not journal.finished:  # or their own numbers are known already, and these are the same
             entry["statistics"] = statistics_as_json(statistics)
-            ledger.begin(entry)
+            journal.begin(entry)
         return statistics
 
     def _tasks(
         self,
-        ledger: Journal,
+        journal: Journal,
         entry: dict[str, Any],
         statistics: Statistics,
         should_stop: Callable[[], bool] | None,
         workers: Executor,
     ) -> Iterator[Progress]:
         every = regions(self.job.output_shape, entry["task"])
-        todo = [(number, region) for number, region in enumerate(every) if number not in ledger.finished]
+        todo = [(number, region) for number, region in enumerate(every) if number not in journal.finished]
         left, done = sum(voxels(region) for _, region in todo), 0
         started = time.perf_counter()
         for outcome in workers.run(self._setting(entry), statistics, todo, should_stop):
-            ledger.add(outcome.task, outcome.as_json())
+            journal.add(outcome.task, outcome.as_json())
             region = every[outcome.task]
             done += voxels(region)
             seconds = (time.perf_counter() - started) / done * (left - done)
-            yield Progress(len(ledger.finished), len(every), seconds, self._label(region), region)
+            yield Progress(len(journal.finished), len(every), seconds, self._label(region), region)
 
-    def _conclude(self, ledger: Journal, statistics: Statistics) -> None:
-        """Note what was found, in the words and the recipe of the run."""
+    def _conclude(self, journal: Journal, statistics: Statistics) -> None:
+        """Add the findings of all tasks to the warnings and the recipe of the run."""
         outcomes = [
-            TaskResult(**{**found, "task": number}) for number, found in sorted(ledger.finished.items())
+            TaskResult(**{**found, "task": number}) for number, found in sorted(journal.finished.items())
         ]
         texts = [*statistics.warnings, *(text for outcome in outcomes for text in outcome.warnings)]
         if not any(outcome.bright for outcome in outcomes):
@@ -323,7 +355,7 @@ class StoreJob:
             self._found["method"] = {**method, "iterations": iterations, **counted}
 
     def recipe(self) -> dict[str, Any]:
-        """The record of the run, once it is finished."""
+        """Return the record of the finished run."""
         return {
             **self.job.result().recipe,
             **self._found,
@@ -331,30 +363,50 @@ class StoreJob:
             "warnings": list(self.job.warnings),
         }
 
-    def _publish(self, ledger: Journal, should_stop: Callable[[], bool] | None) -> Iterator[Progress]:
-        """Lower resolutions and the recipe, then the final names; the ledger's own folder comes last."""
+    def _publish(
+        self, journal: Journal, entry: Mapping[str, Any], should_stop: Callable[[], bool] | None
+    ) -> Iterator[Progress]:
+        """Write lower resolutions and the recipe, then give the results their final names.
+
+        The folders stay locked until all have their names. A mark in each says that only the name is missing,
+        so that the next run with this destination finishes an interrupted publication.
+        """
         from napari_lucyd.deconvolution import Cancelled
 
-        recipe, count = self.recipe(), len(ledger.finished)
+        recipe, count = self.recipe(), len(journal.finished)
         nowhere = tuple(slice(0, 0) for _ in self.job.output_shape)
         for part, path in reversed(self.partial.items()):
             yield Progress(count, count, None, "lower resolutions", nowhere)
             if not finish_zarr(path, {"shows": part, "recipe": recipe}, should_stop):
-                raise Cancelled("Stopped; what is finished is kept.")
-        ledger.remove()
-        for part, path in reversed(self.partial.items()):
-            _put(path, self.destinations[part])
+                raise Cancelled("Stopped; finished work is kept.")
+        for path in self.destinations.values():
+            self._check_free(path)
+        publish(journal, entry, self.partial, self.destinations, self._overwrite)
+
+    def _published(self) -> dict[str, Any] | None:
+        """Return the plan of an earlier run that computed the same results and did not name them all.
+
+        Their names are given now; nothing else is left to do.
+        """
+        if self._begun is not None:
+            return None
+        plan = finish_interrupted(self.partial, self.destinations, self._overwrite)
+        if plan is None:
+            return None
+        with own_threads():
+            same = plan.get("what") == identity(self.job.result().recipe, self._source())
+        return plan if same else None
 
     def _setting(self, entry: Mapping[str, Any]) -> TaskContext:
         options = dict(self._options)
         if entry["tile"] is not None:
             options["tile_shape"] = tuple(entry["tile"])
-        # Executor elsewhere may stand in another folder.
+        # Workers may have another current folder.
         volume = self._volume
         if isinstance(volume, (str, os.PathLike)):
             volume = Path(volume).absolute()
         folders = {part: path.absolute() for part, path in self.partial.items()}
-        return TaskContext(volume, self._model, options, folders, self._origin)
+        return TaskContext(volume, self._model, options, folders, self._origin, self._token)
 
     def _source(self) -> Source:
         return Source(self._array, self._model.dimension, self.job.axes)
@@ -370,14 +422,14 @@ class StoreJob:
         where = next(iter(self.partial.values()))
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return (
-                f"{where}: the disk is full. What is finished is kept: make room and start the same run "
-                "again, and it goes on."
+                f"{where}: the disk is full. Finished work is kept. Make room, then start the same run "
+                "again to resume it."
             )
         return f"{where} cannot be read or written ({error.strerror or error})."
 
 
 def _origin(region: Sequence[slice] | None, axes: str, shape: Sequence[int]) -> tuple[int, ...]:
-    """First voxel of a region along all axes; a region may leave out leading ones."""
+    """Return the first voxel of a region along all axes; a region may leave out leading axes."""
     if region is None:
         return (0,) * len(axes)
     parts = [slice(None)] * (len(axes) - len(region)) + list(region)
@@ -385,7 +437,7 @@ def _origin(region: Sequence[slice] | None, axes: str, shape: Sequence[int]) -> 
 
 
 def _made(folder: Path) -> bool:
-    """Make a folder unless it is there; say whether it was made."""
+    """Create a folder unless it exists; tell if it was created."""
     try:
         folder.mkdir()
     except FileExistsError:
@@ -395,13 +447,3 @@ def _made(folder: Path) -> bool:
 
 def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) if path.exists() else 0
-
-
-def _put(partial: Path, path: Path) -> None:
-    """Give a finished store its name; what bore it before goes only then."""
-    old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
-    if path.exists():
-        os.replace(path, old)
-    os.replace(partial, path)
-    if old.exists():
-        remove(old)

@@ -1,7 +1,7 @@
-"""Which part of a store is one task: integers only.
+"""Regions of the results, one for each task, in whole numbers.
 
-A task is a whole number of chunks (of shards, where there are any) along every axis, so that no two tasks
-ever write to one file.
+A task has a whole number of chunks (or shards, if there are any) along every axis, so two tasks never write
+to the same file.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ Region = tuple[slice, ...]
 
 
 def task_shape(unit: Sequence[int], tile: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-    """How many voxels a task has along each axis: whole units, as many as ``tile`` holds, but at least one.
+    """Return the number of voxels of a task along each axis: as many whole units as fit into ``tile``.
 
-    Where fewer do for the same number of tasks, they are shared out evenly.
+    A task has at least one unit. The units are shared evenly among the tasks.
 
     Parameters
     ----------
     unit
-        Of writing: a chunk or a shard.
+        The unit of writing: a chunk or a shard.
     tile
-        What is wanted.
+        The wanted size.
     shape
-        Of the array: what reaches its end is not cut.
+        Shape of the array; the last task along an axis may be smaller.
 
     Examples
     --------
@@ -40,7 +40,7 @@ def task_shape(unit: Sequence[int], tile: Sequence[int], shape: Sequence[int]) -
 
 
 def regions(shape: Sequence[int], task: Sequence[int]) -> list[Region]:
-    """Slices along all axes, in reading order, that cover an array of ``shape`` once.
+    """Cut an array of ``shape`` into regions in reading order, which cover it once.
 
     Examples
     --------
@@ -55,5 +55,5 @@ def regions(shape: Sequence[int], task: Sequence[int]) -> list[Region]:
 
 
 def shifted(region: Region, origin: Sequence[int]) -> Region:
-    """A region of the results as a region of the input, where those begin at ``origin``."""
+    """Return a region of the results as a region of the image, in which they begin at ``origin``."""
     return tuple(slice(part.start + o, part.stop + o) for part, o in zip(region, origin, strict=True))

@@ -1,11 +1,11 @@
-"""One task: a region of the image, deconvolved and written; the same in this process and on a cluster."""
+"""One task: a region of the image, deconvolved and written, in this process or on a cluster."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from napari_lucyd.deconvolution.preprocessing.preparation import Prepared
 from napari_lucyd.io import read_image
 from napari_lucyd.io.zarr import open_zarr
 
+from .chunk_files import flush
 from .regions import Region, shifted
 
 T = TypeVar("T", bound=Accumulator)
@@ -27,20 +28,22 @@ T = TypeVar("T", bound=Accumulator)
 
 @dataclass(frozen=True)
 class TaskContext:
-    """What all tasks of a run have in common; it can be sent to another process.
+    """The settings that all tasks of a run share; they can be sent to another process.
 
     Attributes
     ----------
     volume
-        The image: an array, or the path of its file, which every worker has to see under this name.
+        The image: an array, or the path of its file, which must be the same for every worker.
     model
         A model or a classical method.
     options
         Keywords of `napari_lucyd.deconvolution.plan`, without the region and the statistics.
     folders
-        Where each part is written.
+        The folder of each part.
     origin
         First voxel of the results in the image, along all axes.
+    token
+        Name of the run: a worker opens the file again for each run, since it may have changed.
     """
 
     volume: Any
@@ -48,41 +51,42 @@ class TaskContext:
     options: Mapping[str, Any]
     folders: Mapping[str, Path]
     origin: tuple[int, ...]
+    token: str = ""
 
     def array(self) -> Any:
-        """The image, to be read part by part."""
+        """Return the image, to be read part by part."""
         if isinstance(self.volume, (str, os.PathLike)):
-            return _opened(os.fspath(self.volume), self.options.get("axes"))
+            return _opened(os.fspath(self.volume), self.options.get("axes"), self.token)
         return self.volume
 
     def source(self) -> Source:
-        """The image with its axes."""
+        """Return the image with its axes."""
         return Source(self.array(), self.model.dimension, self.options.get("axes"))
 
 
 @lru_cache(maxsize=4)
-def _opened(path: str, axes: str | None) -> Any:
+def _opened(path: str, axes: str | None, token: str) -> Any:
     return read_image(path, lazy=True, axes=axes).data
 
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What came of a task.
+    """Findings of a finished task.
 
     Attributes
     ----------
     task
-        Its number.
+        The number of the task.
     deviation
         See `napari_lucyd.deconvolution.recipe.write_recipe`; None for methods without one.
     bright
-        Whether any voxel of the output is above the lowest that the method can give, or nothing can be said.
+        True if any voxel of the output is above the lowest possible value, or there is no output.
     warnings
-        In words.
+        Warnings in words.
     iterations
-        That a classical method took for each volume.
+        Iterations of a classical method for each volume.
     negative_voxels
-        That Richardson-Lucy set to 0.
+        Number of negative voxels that Richardson-Lucy set to 0.
     """
 
     task: int
@@ -93,10 +97,22 @@ class TaskResult:
     negative_voxels: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        """For the ledger."""
+        """Return the findings as the journal keeps them."""
         found = asdict(self)
         del found["task"]
         return found
+
+    @classmethod
+    def readable(cls, found: Mapping[str, Any]) -> bool:
+        """Tell if findings from a journal can be used."""
+        known = {entry.name: found[entry.name] for entry in fields(cls) if entry.name in found}
+        iterations, texts = known.get("iterations", ()), known.get("warnings", ())
+        if len(known) != len(found) or not all(
+            isinstance(part, (list, tuple)) for part in (iterations, texts)
+        ):
+            return False
+        numbers = (known.get("deviation") or 0.0, known.get("negative_voxels", 0), *iterations)
+        return all(isinstance(number, (int, float)) for number in numbers)
 
 
 def compute(
@@ -111,18 +127,18 @@ def compute(
     Parameters
     ----------
     setting, statistics
-        Of the run.
+        Settings and statistics of the run.
     task
         The number of the region.
     region
-        Of the results, along all axes; whole chunks or shards.
+        Region of the results along all axes; whole chunks or shards.
     should_stop
         See `napari_lucyd.deconvolution.Job.steps`.
 
     Raises
     ------
     OSError
-        If the disk is full, or cannot be written to.
+        If the disk is full or cannot be written.
     Cancelled, DeconvolutionError, OutOfMemory
         See `napari_lucyd.deconvolution.deconvolve`.
     """
@@ -139,6 +155,7 @@ def compute(
         result = job.result()
     for part, folder in setting.folders.items():
         open_zarr(folder)[region] = getattr(result, part)
+        flush(folder, region)
     method = result.recipe.get("method", {})
     return TaskResult(
         task,
@@ -170,18 +187,18 @@ def count(
     tally: T,
     parts: Sequence[Part],
 ) -> T:
-    """Count some parts of the image, for the statistics or a background.
+    """Count parts of the image, for the statistics or a background.
 
     Parameters
     ----------
     setting
-        Of the run.
+        Settings of the run.
     prepared
-        How the image is prepared before it is counted.
+        Preparation of the image before it is counted.
     tally
-        An empty one; see `Accumulator.emptied`.
+        An empty accumulator; see `Accumulator.fresh`.
     parts
-        Each once.
+        Parts of the image, each once.
     """
     with own_threads():
         count_parts(prepared.applied(setting.source()), tally, parts)
@@ -189,12 +206,12 @@ def count(
 
 
 def own_threads() -> Any:
-    """A context in which dask arrays are read by this process, not by the cluster that it may belong to."""
+    """Return a context in which this process reads dask arrays, not the cluster that it may belong to."""
     import dask
 
     return dask.config.set(scheduler="threads")
 
 
 def voxels(region: Region) -> int:
-    """How many there are."""
+    """Return the number of voxels in a region."""
     return math.prod(part.stop - part.start for part in region)
