@@ -32,7 +32,7 @@ from napari_lucyd.io import zarr as zarr_io
 from napari_lucyd.out_of_core import StoreError, deconvolve_to_zarr, partial_path, plan_to_zarr
 from napari_lucyd.out_of_core import executors as store_workers
 from napari_lucyd.out_of_core import job as store_job
-from napari_lucyd.out_of_core import task as store_task
+from napari_lucyd.out_of_core import region_task as store_task
 from napari_lucyd.out_of_core.journal import Journal, remove_traces
 from napari_lucyd.out_of_core.regions import regions, task_shape
 
@@ -578,7 +578,7 @@ def test_a_prepared_image_is_counted_by_the_workers(series, random_model, monkey
     from napari_lucyd.deconvolution.preprocessing.preparation import Preparation
     from napari_lucyd.deconvolution.statistics.measurement import measure_prepared
     from napari_lucyd.deconvolution.statistics.scaling import Normalization
-    from napari_lucyd.out_of_core.task import TaskContext, count
+    from napari_lucyd.out_of_core.region_task import TaskContext, count
 
     setting = TaskContext(series, random_model, {"axes": "TZYX"}, {}, (0, 0, 0, 0))
     counted = []

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 import napari_lucyd as nl
 from napari_lucyd.simulation import acquire, repeat_simulation
-from napari_lucyd.simulation.drawing import Grid, around, draw_points, draw_spots, random_paths
+from napari_lucyd.simulation.rasterization import Grid, around, draw_points, draw_spots, random_paths
 from napari_lucyd.simulation.smooth_noise import SmoothNoise
 from napari_lucyd.simulation.structures import StructureKind
 

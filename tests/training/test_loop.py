@@ -27,11 +27,11 @@ from napari_lucyd.networks import (
     describe,
 )
 from napari_lucyd.training import TrainingConfig, load_config, loop, train
-from napari_lucyd.training.card import trained_for
 from napari_lucyd.training.config import SCALINGS, DataConfig, parse_config
 from napari_lucyd.training.data import Patch, Patches, _OpenSpecimen, _wide_blur
 from napari_lucyd.training.initialization import start_from, start_near_identity
 from napari_lucyd.training.loss import local_flux_error, loss_of, lucyd_loss, ssim_global
+from napari_lucyd.training.model_card import trained_for
 from small_training import SMALL
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -18,8 +18,8 @@ from napari_lucyd.deconvolution.preprocessing.preparation import Prepared
 from napari_lucyd.deconvolution.statistics.measurement import CountPrepared
 from napari_lucyd.errors import StoreError
 
+from .region_task import TaskContext, TaskResult, compute, count
 from .regions import Region
-from .task import TaskContext, TaskResult, compute, count
 
 
 class Executor(Protocol):

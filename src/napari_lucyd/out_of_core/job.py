@@ -26,8 +26,8 @@ from .executors import Executor, LocalExecutor
 from .fingerprint import differences, identity, statistics_as_json, statistics_from_json
 from .journal import Journal, is_bare, is_ours, partial_path, remove
 from .publication import finish_interrupted, publish
+from .region_task import TaskContext, TaskResult, own_threads, voxels
 from .regions import Region, regions, task_shape
-from .task import TaskContext, TaskResult, own_threads, voxels
 
 # Size of all resolutions relative to the highest: a third more if Y and X are halved, less if Z is too.
 _PYRAMID = 4 / 3

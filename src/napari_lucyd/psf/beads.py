@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
-from napari_lucyd.psf.preparation import FloatArray, find_origin, resample, scaled_to_one
+from napari_lucyd.psf.cleaning import FloatArray, find_origin, resample, scaled_to_one
 from napari_lucyd.psf.widths import line_through, widths_at_half_maximum
 
 # A bead's peak is this many standard deviations of the noise above the background, and this share of the

@@ -12,7 +12,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from napari_lucyd.simulation.drawing import (
+from napari_lucyd.simulation.phantoms import BACKGROUND, MARGIN, FloatImage, make_phantom
+from napari_lucyd.simulation.rasterization import (
     FloatArray,
     Grid,
     around,
@@ -22,7 +23,6 @@ from napari_lucyd.simulation.drawing import (
     rotation,
     window,
 )
-from napari_lucyd.simulation.phantoms import BACKGROUND, MARGIN, FloatImage, make_phantom
 from napari_lucyd.simulation.smooth_noise import SmoothNoise, lognormal
 
 # Standard deviation of the logarithm of brightness: most puncta lie within a factor of 1,000.

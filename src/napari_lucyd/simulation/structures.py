@@ -10,9 +10,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 from scipy import ndimage
 
-from napari_lucyd.simulation.drawing import Grid
 from napari_lucyd.simulation.objects import DRAW
 from napari_lucyd.simulation.phantoms import FloatImage, Phantom
+from napari_lucyd.simulation.rasterization import Grid
 from napari_lucyd.simulation.smooth_noise import SmoothNoise, lognormal
 
 StructureKind = Literal["mixture", "puncta", "filaments", "sheets", "bodies", "tubules", "phantom"]

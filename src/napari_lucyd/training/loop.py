@@ -24,12 +24,12 @@ from torch.utils.data import DataLoader
 
 from napari_lucyd.models.model import save_model
 from napari_lucyd.networks import LUCYD, Network, network_class
-from napari_lucyd.training.card import finish, trained_for
 from napari_lucyd.training.config import TrainingConfig, load_config, parse_config
 from napari_lucyd.training.convolutions import use_few_channels
 from napari_lucyd.training.data import VALIDATION_PHANTOMS, Patch, Patches
 from napari_lucyd.training.initialization import start_from, start_near_identity
 from napari_lucyd.training.loss import local_flux_error, loss_of, ssim_global
+from napari_lucyd.training.model_card import finish, trained_for
 
 LOG_COLUMNS = ("step", "patches", "learning_rate", "loss", "validation_psnr", "validation_ssim_global")
 # Seconds between checkpoints: what a crash can cost.

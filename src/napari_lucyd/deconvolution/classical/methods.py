@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from napari_lucyd.psf.preparation import check_psf, prepare_psf, scaled_to_one
+from napari_lucyd.psf.cleaning import check_psf, prepare_psf, scaled_to_one
 
 # The divergence of unit gradients in 3D stays below 3 + sqrt(3), so that the divisor 1 - 0.2 div is positive.
 _LARGEST_TOTAL_VARIATION = 0.2

@@ -337,8 +337,6 @@ def test_an_error_is_told_of_and_keeps_what_is_finished(
     import errno
     import os
 
-    from napari_lucyd.out_of_core import task
-
     layers = begin()
     gate.let(1)
     finished(1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import napari_lucyd as nl
-from napari_lucyd.psf.preparation import check_psf, find_offset, find_origin, prepare_psf, resample
+from napari_lucyd.psf.cleaning import check_psf, find_offset, find_origin, prepare_psf, resample
 
 OPTICS = {"numerical_aperture": 0.8, "refractive_index": 1.33, "emission_um": 0.525}
 
