@@ -96,16 +96,19 @@ def test_each_name_is_in_the_recipe():
         for method in (nl.RichardsonLucy(psf, num_iter=2), nl.Wiener(psf))
     ]
     phantom = nl.make_phantom((20, 20, 20), spheres=1, rng=0)
-    simulated = nl.degrade(phantom, blur_sigma=1.0, photons=50, photometric=True, rng=0).parameters
+    simulated = nl.degrade(
+        phantom, blur_sigma=1.0, photons=50, photometric=True, noise_reference="image", hot_pixels=1, rng=0
+    ).parameters
     optics = optics_record(
         "confocal", numerical_aperture=1.2, refractive_index=1.33, emission_um=0.5, excitation_um=0.4
     )
     sheet = optics_record("light_sheet", sheet_fwhm_um=2.0)
+    aberrated = optics_record("widefield", sample_index=1.4, depth_um=5.0, spherical_aberration=0.1)
     recipes = {
         "Every run": [network],
         "Networks": [network],
         "Richardson-Lucy and Wiener": classical,
-        "PSFs": [optics, sheet],
+        "PSFs": [optics, sheet, aberrated],
         "Simulated images": [simulated],
     }
     for section, made in recipes.items():
@@ -126,7 +129,7 @@ def test_each_label_is_in_the_panel():
         for row in rows(section):
             assert set(row["panel"]) <= labels(Parameters) | {"–", "the layer's scale"}
     for row in rows("Simulated images"):
-        assert set(row["panel"]) <= labels(PhantomParameters)
+        assert set(row["panel"]) <= labels(PhantomParameters) | {"–"}
 
 
 def test_each_label_of_the_optics_is_in_the_panel():
@@ -135,4 +138,4 @@ def test_each_label_of_the_optics_is_in_the_panel():
 
     known = {entry.metadata.get("label") for entry in fields(OpticsPsf)}
     for row in rows("PSFs"):
-        assert set(row["panel"]) <= known
+        assert set(row["panel"]) <= known | {"–"}

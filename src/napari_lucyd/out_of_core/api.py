@@ -95,7 +95,8 @@ def deconvolve_to_zarr(
     """Deconvolve an image of any size into OME-Zarr 0.5, in memory that does not grow with it.
 
     An unfinished result has ``.partial`` at the end of its name. A stopped run, for whatever reason, is
-    resumed by calling the function again with the same image and options.
+    resumed by calling the function again with the same image and options. Options that are not described here
+    are those of `napari_lucyd.deconvolve`.
 
     Parameters
     ----------
@@ -108,8 +109,10 @@ def deconvolve_to_zarr(
         ``NAME_correction_mask.ome.zarr`` and so on. Or a mapping from part to folder.
     outputs
         Parts to write; by default the output alone.
-        voxel_size, unit
-            Steps along (Z, Y, X) or (Y, X), and their unit of length; by default those of the file.
+    voxel_size
+        Steps along (Z, Y, X) or (Y, X); by default those of the file.
+    unit
+        Unit of length of the voxel size; by default that of the file.
     overwrite
         True to replace existing results, and to discard those that another run left unfinished.
     progress
@@ -117,8 +120,6 @@ def deconvolve_to_zarr(
     client
         A ``dask.distributed.Client`` whose workers run the tasks. They must have access to the image (a path,
         or an array that can be pickled) and to the destination under the same paths.
-    **options
-        Further options of `napari_lucyd.deconvolve`, except statistics and allocate.
 
     Returns
     -------
