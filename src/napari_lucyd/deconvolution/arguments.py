@@ -271,11 +271,15 @@ class RunArguments:
         return self.axes.letters
 
     @property
+    def region(self) -> tuple[slice, ...]:
+        """The region along all axes of the input."""
+        spans = dict(zip(self.axes.leading + self.letters, self.lead_spans + self.spans, strict=True))
+        return tuple(spans[name].slice for name in self.axes.names)
+
+    @property
     def output_shape(self) -> tuple[int, ...]:
         """Shape of the result arrays: the region's, with the axes of the input."""
-        sizes = {name: span.size for name, span in zip(self.axes.leading, self.lead_spans, strict=True)}
-        sizes |= {name: span.size for name, span in zip(self.letters, self.spans, strict=True)}
-        return tuple(sizes[name] for name in self.axes.names)
+        return tuple(part.stop - part.start for part in self.region)
 
     @property
     def result_bytes(self) -> int:

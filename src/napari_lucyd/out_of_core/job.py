@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,6 @@ class StoreJob:
         options: Mapping[str, Any],
         destinations: Mapping[str, Path],
         unit: str | None,
-        region: Sequence[slice] | None,
         overwrite: bool,
     ) -> None:
         self.job = job
@@ -64,7 +63,7 @@ class StoreJob:
         self._volume, self._array, self._model = volume, array, model
         self._options = dict(options)
         self._unit = unit
-        self._origin = _origin(region, job.axes, array.shape)
+        self._origin = tuple(part.start for part in job.region)
         self._overwrite = overwrite
         self._found: dict[str, Any] = {}
         self._token = secrets.token_hex(8)
@@ -426,14 +425,6 @@ class StoreJob:
                 "again to resume it."
             )
         return f"{where} cannot be read or written ({error.strerror or error})."
-
-
-def _origin(region: Sequence[slice] | None, axes: str, shape: Sequence[int]) -> tuple[int, ...]:
-    """Return the first voxel of a region along all axes; a region may leave out leading axes."""
-    if region is None:
-        return (0,) * len(axes)
-    parts = [slice(None)] * (len(axes) - len(region)) + list(region)
-    return tuple(part.indices(size)[0] for part, size in zip(parts, shape, strict=True))
 
 
 def _made(folder: Path) -> bool:
