@@ -19,6 +19,7 @@ from napari_lucyd.errors import StoreError
 from napari_lucyd.io import canonical_unit, contains, stem
 from napari_lucyd.io.zarr import create_zarr, finish_zarr, writing_unit
 from napari_lucyd.io.zarr_reader import holds_one_image
+from napari_lucyd.spans import spatial_axes
 from napari_lucyd.text import bytes_text
 
 from .chunk_files import is_written
@@ -280,7 +281,7 @@ class StoreJob:
     def _task_shape(self) -> list[int]:
         shape, axes = self.job.output_shape, self.job.axes
         unit = writing_unit(shape, axes)
-        spatial = "ZYX"[-self._model.dimension :]
+        spatial = spatial_axes(self._model.dimension)
         if self._whole_volumes:  # every task computes one
             tile = dict(zip(axes, shape, strict=True))
         else:
@@ -412,7 +413,7 @@ class StoreJob:
 
     def _label(self, region: Region) -> str:
         leading = zip(self.job.axes, region, strict=True)
-        spatial = "ZYX"[-self._model.dimension :]
+        spatial = spatial_axes(self._model.dimension)
         return (
             ", ".join(f"{name} {part.start}" for name, part in leading if name not in spatial) or "the image"
         )

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from napari_lucyd import checks
 from napari_lucyd.psf.cleaning import check_psf, prepare_psf, scaled_to_one
+from napari_lucyd.text import steps_text
 
 # The divergence of unit gradients in 3D stays below 3 + sqrt(3), so that the divisor 1 - 0.2 div is positive.
 _LARGEST_TOTAL_VARIATION = 0.2
@@ -89,7 +90,7 @@ class ClassicalMethod:
 
     @property
     def sha256(self) -> str:
-        """Of the PSF's voxels as given, little-endian float32 in C order."""
+        """SHA-256 of the given PSF: little-endian float32 in C order."""
         return hashlib.sha256(self.psf.astype("<f4").tobytes()).hexdigest()
 
     @property
@@ -330,9 +331,7 @@ def check_psf_steps(
         return
     pairs = list(zip(psf_steps[::-1], image_steps[::-1], strict=False))
     if any(abs(mine - its) > _SAME_STEP * its for mine, its in pairs):
-        psf_text, image_text = (
-            " × ".join(f"{step:.4g}" for step in steps) for steps in (psf_steps, image_steps)
-        )
+        psf_text, image_text = (steps_text(steps, 4) for steps in (psf_steps, image_steps))
         raise ValueError(
             f"its voxels are {image_text} {unit}, those of the PSF {psf_name} {psf_text} {unit}. The PSF has "
             f"to be sampled on the image's voxels, as nothing is resampled: {remedy}"
