@@ -10,8 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+_LARGEST_INTEGER = 2**63 - 1
+
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 80
+_short.maxlong = 40
 _short.maxlevel = 2
 
 
@@ -40,7 +43,7 @@ def integer(name: str, value: Any, least: int | None = None) -> int:
     TypeError
         If it is not an integer.
     ValueError
-        If it is too small.
+        If it is too small, or does not fit in 64 bits.
 
     Examples
     --------
@@ -54,8 +57,8 @@ def integer(name: str, value: Any, least: int | None = None) -> int:
         number = None
     if number is None:
         raise TypeError(f"{name} is {shown(value)}; give {expected}.")
-    if least is not None and number < least:
-        raise ValueError(f"{name} is {number}; give {expected}.")
+    if (least is not None and number < least) or abs(number) > _LARGEST_INTEGER:
+        raise ValueError(f"{name} is {shown(number)}; give {expected}.")
     return number
 
 
