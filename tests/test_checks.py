@@ -73,3 +73,8 @@ def test_long_values_are_shortened():
     assert len(checks.shown(list(range(10**6)))) < 100
     assert len(checks.shown("x" * 10**6)) < 100
     assert "Mute" in checks.shown(Mute())
+
+
+def test_integers_beyond_64_bits_are_refused():
+    with pytest.raises(ValueError, match=r"^spheres is 1000.*000; give an integer\.$"):
+        checks.integer("spheres", 10**400)

@@ -10,8 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+_LARGEST_INTEGER = 2**63 - 1
+
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 80
+_short.maxlong = 40
 _short.maxlevel = 2
 
 
@@ -40,7 +43,7 @@ def integer(name: str, value: Any, least: int | None = None) -> int:
     TypeError
         If it is not an integer.
     ValueError
-        If it is too small.
+        If it is too small, or does not fit in 64 bits.
 
     Examples
     --------
@@ -54,8 +57,8 @@ def integer(name: str, value: Any, least: int | None = None) -> int:
         number = None
     if number is None:
         raise TypeError(f"{name} is {shown(value)}; give {expected}.")
-    if least is not None and number < least:
-        raise ValueError(f"{name} is {number}; give {expected}.")
+    if (least is not None and number < least) or abs(number) > _LARGEST_INTEGER:
+        raise ValueError(f"{name} is {shown(number)}; give {expected}.")
     return number
 
 
@@ -165,6 +168,66 @@ def items(name: str, value: Any, expected: str) -> tuple[Any, ...]:
         except Exception:  # whatever a class raises when it is iterated
             pass
     raise TypeError(f"{name} is {shown(value)}; give {expected}.")
+
+
+def per_axis(
+    name: str, value: Any, axes: int, expected: str, allowed: Callable[[float], bool]
+) -> tuple[float, ...]:
+    """Return an argument that must be one number, or one number for each axis.
+
+    Parameters
+    ----------
+    name
+        Name of the argument, for the error.
+    value
+        Its value.
+    axes
+        Number of axes.
+    expected
+        The allowed numbers in words: ``"above 0"``.
+    allowed
+        Test of a number.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not that.
+
+    Examples
+    --------
+    >>> per_axis("voxel_size", 2, 3, "above 0", lambda size: size > 0)
+    (2.0, 2.0, 2.0)
+    """
+    words = f"one number {expected}, or {axes} of them"
+    single = (
+        isinstance(value, (int, float)) or not hasattr(value, "__iter__") or getattr(value, "ndim", 1) == 0
+    )
+    given = (value,) * axes if single else items(name, value, words)
+    numbers = tuple(number(name, entry, words, allowed) for entry in given)
+    if len(numbers) == 1:
+        numbers *= axes
+    if len(numbers) != axes:
+        raise ValueError(f"{name} is {shown(value)}; give {words}.")
+    return numbers
+
+
+def array(name: str, value: Any) -> Any:
+    """Return an argument as a numpy array of real numbers.
+
+    Raises
+    ------
+    TypeError
+        If it is not that.
+    """
+    import numpy as np
+
+    try:
+        found = np.asarray(value)
+    except Exception as error:  # whatever a class raises when it is converted
+        raise TypeError(f"{name} is {shown(value)}; give an array of real numbers.") from error
+    if found.dtype.kind not in "buif":
+        raise TypeError(f"{name} has dtype {found.dtype}; give an array of real numbers.")
+    return found
 
 
 def path(name: str, value: Any) -> Path:

@@ -1,8 +1,11 @@
-"""Half-open ranges of indices along one axis."""
+"""Spatial axes, and half-open ranges of indices along them."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+SPATIAL = "ZYX"
+"""Names of the spatial axes, in order."""
 
 
 class Span(NamedTuple):
@@ -30,3 +33,8 @@ def floor_to(index: int, multiple: int) -> int:
 def ceil_to(index: int, multiple: int) -> int:
     """Round ``index`` up to a multiple."""
     return index + -index % multiple
+
+
+def spatial_axes(dimension: int) -> str:
+    """Return the names of the last spatial axes: ``"ZYX"`` for 3, ``"YX"`` for 2."""
+    return SPATIAL[-dimension:]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def bytes_text(count: float) -> str:
@@ -54,7 +54,18 @@ def shape_text(shape: Sequence[int]) -> str:
     return " × ".join(str(int(n)) for n in shape)
 
 
-def steps_text(steps: Sequence[float]) -> str:
+def axes_text(names: Iterable[str], shape: Iterable[int]) -> str:
+    """Format a shape with the names of its axes.
+
+    Examples
+    --------
+    >>> axes_text("TYX", (5, 128, 128))
+    'T 5 × Y 128 × X 128'
+    """
+    return " × ".join(f"{name} {size}" for name, size in zip(names, shape, strict=True))
+
+
+def steps_text(steps: Sequence[float], digits: int = 3) -> str:
     """Format a voxel size, without its unit.
 
     Examples
@@ -62,7 +73,7 @@ def steps_text(steps: Sequence[float]) -> str:
     >>> steps_text((0.3, 0.1625, 0.1625))
     '0.3 × 0.163 × 0.163'
     """
-    return " × ".join(f"{step:.3g}" for step in steps)
+    return " × ".join(f"{step:.{digits}g}" for step in steps)
 
 
 def printable(text: object) -> str:

@@ -276,7 +276,7 @@ def test_results_that_crowd_the_memory_go_through_the_disk(stack, weights, tmp_p
     monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 10}))
     done = restore(weights, stack, "-o", tmp_path / "new" / "full.tif")
     assert done.exit_code == 1
-    assert "make room" in done.stderr
+    assert "Free some space" in done.stderr
 
 
 def test_a_dry_run_tells_and_writes_nothing(stack, weights, tmp_path):

@@ -787,8 +787,8 @@ def test_a_method_keeps_a_psf_of_its_own_and_another_one_does_not_pass_for_it():
 def test_a_volume_that_does_not_fit_is_told_before_and_refused_in_the_run(monkeypatch):
     monkeypatch.setattr(classical_job, "free_memory", lambda device: 2**20)
     job = plan(image(12, 9), nl.RichardsonLucy(spot(2)))
-    assert "GiB of memory for a whole volume of 12 × 9" in job.warnings[0]
-    with pytest.raises(OutOfMemory, match="crop the image or the psf"):
+    assert "MB of memory for a whole volume of 12 × 9" in job.warnings[0]
+    with pytest.raises(OutOfMemory, match="Crop the image, crop the psf"):
         list(job.steps())
 
 

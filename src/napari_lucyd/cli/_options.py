@@ -14,6 +14,7 @@ from fractions import Fraction
 import typer
 
 from napari_lucyd.cli._console import fail
+from napari_lucyd.text import shape_text
 
 
 class Part(StrEnum):
@@ -193,7 +194,7 @@ def fitting_memory(shape: Sequence[int]) -> Iterator[None]:
     """
     from napari_lucyd.compute.host_memory import free_host_memory
 
-    sizes = " × ".join(map(str, shape))
+    sizes = shape_text(shape)
     remedy = "choose a smaller --shape"
     # At least two float32 arrays; any further need shows only during the computation.
     least, free = 8 * math.prod(shape), free_host_memory()

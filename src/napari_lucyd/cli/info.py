@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_lucyd.cli._console import fail
-from napari_lucyd.text import printable
+from napari_lucyd.text import axes_text, printable
 
 if TYPE_CHECKING:
     from napari_lucyd.io import Image
@@ -106,7 +106,7 @@ def describe_image(image: Image) -> str:
     image
         An image from :func:`napari_lucyd.io.read_image`; its voxels are not read.
     """
-    sizes = " × ".join(f"{letter} {size}" for letter, size in zip(image.axes, image.data.shape, strict=True))
+    sizes = axes_text(image.axes, image.data.shape)
     lines = [f"{image.name}: {sizes}, {image.data.dtype}"]
     if image.voxel_size is None:
         lines.append("Voxel size: not stated in the file")

@@ -9,6 +9,7 @@ import typer
 
 from napari_lucyd.cli._console import Console, fail, interruptible, print_path
 from napari_lucyd.cli._options import Microscope, fitting_memory, numbers, whole_numbers
+from napari_lucyd.spans import spatial_axes
 from napari_lucyd.text import printable
 
 _OPTICS = (
@@ -111,7 +112,7 @@ def psf(
             write_image(
                 out,
                 image,
-                axes="ZYX"[-len(sizes) :],
+                axes=spatial_axes(len(sizes)),
                 voxel_size=voxel_sizes(steps, len(sizes)),
                 unit="micrometer",
                 metadata={"shows": "psf", "optics": optics_record(microscope.value, **optics)},

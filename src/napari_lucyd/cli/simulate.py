@@ -18,6 +18,7 @@ from napari_lucyd.cli._options import (
     whole_numbers,
 )
 from napari_lucyd.cli._paths import looks_like_a_file
+from napari_lucyd.spans import spatial_axes
 from napari_lucyd.text import printable
 
 _OWN_DEGRADATION = ("blur_sigma", "noise_sigma", "photons", "photometric")
@@ -143,7 +144,7 @@ def simulate(
                 write_image(
                     path,
                     image,
-                    axes="ZYX"[-len(sizes) :],
+                    axes=spatial_axes(len(sizes)),
                     voxel_size=voxel_sizes(steps, len(sizes)) if surrogate else None,
                     unit="micrometer" if surrogate else None,
                     metadata=notes,

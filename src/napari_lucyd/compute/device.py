@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -178,6 +178,23 @@ def release_after_run(device: Device) -> None:
 def without_autocast(device: Device) -> AbstractContextManager[Any]:
     """Return a context in which torch keeps float32, even inside somebody's ``torch.autocast``."""
     return torch.autocast(device.kind, enabled=False)
+
+
+@contextmanager
+def torch_defaults() -> Iterator[None]:
+    """Run with torch's own defaults: float32 on the processor without autocast.
+
+    The default type is set for the whole process, so use this for work that has the process to itself.
+    """
+    dtype = torch.get_default_dtype()
+    with ExitStack() as stack:
+        stack.callback(torch.set_default_dtype, dtype)
+        torch.set_default_dtype(torch.float32)
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        for kind in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
 
 
 def is_out_of_memory(error: BaseException) -> bool:

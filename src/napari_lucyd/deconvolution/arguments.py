@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from napari_lucyd import checks
-from napari_lucyd.deconvolution.image.axes import SPATIAL, Axes
+from napari_lucyd.deconvolution.image.axes import Axes
 from napari_lucyd.deconvolution.preprocessing.preparation import NOTHING, Preparation
 from napari_lucyd.deconvolution.result import OUTPUTS
 from napari_lucyd.deconvolution.statistics.scaling import Statistics
@@ -21,7 +21,7 @@ from napari_lucyd.deconvolution.tiling.tiles import Tile, fit_tile_shape
 from napari_lucyd.errors import OutOfMemory
 from napari_lucyd.models.normalization import Normalization
 from napari_lucyd.networks.network import Network
-from napari_lucyd.spans import Span, ceil_to
+from napari_lucyd.spans import Span, ceil_to, spatial_axes
 
 # Ratio of the steps of a voxel that no microscope exceeds: more means different units.
 _LARGEST_RATIO = 1000
@@ -42,7 +42,7 @@ def check_tile_shape(
     tile_shape: Any, spans: Sequence[Span], resampled: bool, multiple: int
 ) -> tuple[int, ...]:
     """Return a valid tile shape: multiples of what the network needs, no larger than the region."""
-    expected = f"{len(spans)} integers of at least 1, for {', '.join(SPATIAL[-len(spans) :])}"
+    expected = f"{len(spans)} integers of at least 1, for {', '.join(spatial_axes(len(spans)))}"
     sizes = [
         checks.integer("tile_shape", size, least=1)
         for size in checks.items("tile_shape", tile_shape, expected)
@@ -271,11 +271,15 @@ class RunArguments:
         return self.axes.letters
 
     @property
+    def region(self) -> tuple[slice, ...]:
+        """The region along all axes of the input."""
+        spans = dict(zip(self.axes.leading + self.letters, self.lead_spans + self.spans, strict=True))
+        return tuple(spans[name].slice for name in self.axes.names)
+
+    @property
     def output_shape(self) -> tuple[int, ...]:
         """Shape of the result arrays: the region's, with the axes of the input."""
-        sizes = {name: span.size for name, span in zip(self.axes.leading, self.lead_spans, strict=True)}
-        sizes |= {name: span.size for name, span in zip(self.letters, self.spans, strict=True)}
-        return tuple(sizes[name] for name in self.axes.names)
+        return tuple(part.stop - part.start for part in self.region)
 
     @property
     def result_bytes(self) -> int:

@@ -99,6 +99,11 @@ class Job(ABC):
         return self._choices.output_shape
 
     @property
+    def region(self) -> tuple[slice, ...]:
+        """The region along all axes of the input."""
+        return self._choices.region
+
+    @property
     def resampled(self) -> bool:
         """True if the stack is resampled to isotropic voxels for the network, and back."""
         return self._choices.geometry.resampling is not None

@@ -135,9 +135,7 @@ def _preparation(choices: RunArguments, statistics: Statistics | None) -> dict[s
 
 def _setting(choices: RunArguments, device: Device, dtype: np.dtype[Any]) -> dict[str, Any]:
     """Record input, device and software versions, as for every method."""
-    axes = choices.axes
-    spans = dict(zip(axes.leading + axes.letters, choices.lead_spans + choices.spans, strict=True))
-    region = [list(spans[name]) for name in axes.names] if choices.region_given else None
+    region = [[part.start, part.stop] for part in choices.region] if choices.region_given else None
     return {
         "device": {"torch": device.torch, "name": device.name, "reason": device.reason},
         "threads": torch.get_num_threads(),

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_lucyd.evaluation.metrics import WINDOW, psnr, ssim_global, ssim_windowed
+from napari_lucyd.text import shape_text
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,9 @@ def score(
     a, b = np.asarray(image), np.asarray(truth)
     if a.shape != b.shape:
         return Scores(
-            remarks=(f"its shape is {_text(a.shape)} and the truth’s {_text(b.shape)}: they have to agree",)
+            remarks=(
+                f"its shape is {shape_text(a.shape)}, that of the truth {shape_text(b.shape)}; both must agree",
+            )
         )
     for name, values in (("image", a), ("truth", b)):
         if not np.all(np.isfinite(values)):
@@ -68,7 +71,7 @@ def score(
     if min(a.shape) < WINDOW:
         del metrics["ssim_windowed"]
         remarks.append(
-            f"the windowed SSIM needs {WINDOW} voxels along each axis, and there are {_text(a.shape)}"
+            f"the windowed SSIM needs {WINDOW} voxels along each axis, and there are {shape_text(a.shape)}"
         )
     found: dict[str, float] = {}
     for name, measure in metrics.items():
@@ -79,7 +82,3 @@ def score(
         except ModuleNotFoundError as error:
             remarks.append(str(error))
     return Scores(**found, remarks=tuple(remarks))
-
-
-def _text(shape: tuple[int, ...]) -> str:
-    return " × ".join(str(n) for n in shape)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_lucyd.text import printable
+from napari_lucyd.text import axes_text, printable
 
 from .atomic import check_destination, check_name, check_space, replacing
 from .conversion import convert
@@ -162,7 +162,7 @@ def read_psf(path: str | os.PathLike[str]) -> Image:
     """
     image = read_image(path, lazy=False)
     if image.axes not in ("ZYX", "YX"):
-        sizes = " × ".join(f"{name} {size}" for name, size in zip(image.axes, image.data.shape, strict=True))
+        sizes = axes_text(image.axes, image.data.shape)
         raise ImageFileError(f"{path}: it holds {sizes}; one PSF is needed, Z × Y × X or Y × X")
     return image
 

@@ -15,6 +15,8 @@ from xml.etree.ElementTree import Element, tostring
 import numpy as np
 import tifffile
 
+from napari_lucyd.text import steps_text
+
 from . import ome_xml
 from .image import (
     Channel,
@@ -409,7 +411,7 @@ def _told(
         return voxel_size, unit, ()
     plane, plane_unit = common_unit(sizes[-2:], units[-2:])
     if letters[0] == "Z" and sizes[0] is None and plane is not None:
-        known = " × ".join(f"{step:.4g}" for step in plane)
+        known = steps_text(plane, 4)
         known = f"{known} {plane_unit or 'pixels'}"
         return None, None, (f"the file's voxel size, {known}, has none along Z and is not used",)
     stated = ", ".join(f"{a} {size}" for a, size in zip(letters, sizes, strict=True) if size is not None)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import zarr
 
+from napari_lucyd.text import shape_text
+
 from . import ome_xml
 from .image import (
     Channel,
@@ -204,7 +206,7 @@ def _refuse_shape(array: zarr.Array[Any]) -> None:
     if 0 in array.shape:
         raise ImageFileError(f"an image of shape {array.shape}, without voxels")
     if math.prod(array.shape) > _MOST_VOXELS:
-        sizes = " × ".join(map(str, array.shape))
+        sizes = shape_text(array.shape)
         raise ImageFileError(f"it states {sizes} voxels, more than any image has: its metadata are damaged")
 
 

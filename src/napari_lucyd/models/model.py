@@ -8,7 +8,7 @@ import json
 import warnings
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -89,13 +89,16 @@ class Model:
             Further entries of the card.
         """
         network = network.cpu().float().eval()
+        if card is not None and not isinstance(card, Mapping):
+            raise TypeError(f"card is {shown(card)}; give a dict of JSON data, or None.")
         entries = dict(card or {})
+        check_card(entries)
         scaling = entries.get("normalization") if normalization is None else normalization
         complete = {
             **entries,
             "name": name,
             "network": describe(network.config),
-            "normalization": asdict(Normalization(**(scaling or {}))),
+            "normalization": asdict(_make_normalization(scaling)),
         }
         return cls(name, network, complete, hashlib.sha256(_serialise(network, complete)).hexdigest())
 
@@ -213,6 +216,15 @@ def save_model(
     path.write_bytes(data)
     side.write_text(text + "\n", "utf-8")
     return path
+
+
+def _make_normalization(keywords: Any) -> Normalization:
+    if keywords is None:
+        return Normalization()
+    known = [field.name for field in fields(Normalization)]
+    if not isinstance(keywords, Mapping) or any(name not in known for name in keywords):
+        raise TypeError(f"normalization is {shown(keywords)}; give a dict with {', '.join(known)}, or None.")
+    return Normalization(**keywords)
 
 
 def _read_file(path: Path) -> bytes:

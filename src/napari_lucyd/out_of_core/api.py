@@ -70,9 +70,10 @@ def plan_to_zarr(
         "axes": named,
     }
     job = plan(array, model, processes=processes, allocate=_allocate_nothing, **shared)
-    region = shared.pop("region", None)
+    # Each task has its own region, and cuts it into tiles by its own memory.
+    shared.pop("region", None)
     shared.pop("tile_shape", None)
-    return StoreJob(job, volume, array, model, shared, destinations, unit, region, overwrite)
+    return StoreJob(job, volume, array, model, shared, destinations, unit, overwrite)
 
 
 def _allocate_nothing(name: str, shape: tuple[int, ...]) -> Any:

@@ -8,7 +8,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from napari_lucyd.errors import StoreError
 from napari_lucyd.io import canonical_unit, contains, stem
 from napari_lucyd.io.zarr import create_zarr, finish_zarr, writing_unit
 from napari_lucyd.io.zarr_reader import holds_one_image
+from napari_lucyd.spans import spatial_axes
 from napari_lucyd.text import bytes_text
 
 from .chunk_files import is_written
@@ -55,7 +56,6 @@ class StoreJob:
         options: Mapping[str, Any],
         destinations: Mapping[str, Path],
         unit: str | None,
-        region: Sequence[slice] | None,
         overwrite: bool,
     ) -> None:
         self.job = job
@@ -64,7 +64,7 @@ class StoreJob:
         self._volume, self._array, self._model = volume, array, model
         self._options = dict(options)
         self._unit = unit
-        self._origin = _origin(region, job.axes, array.shape)
+        self._origin = tuple(part.start for part in job.region)
         self._overwrite = overwrite
         self._found: dict[str, Any] = {}
         self._token = secrets.token_hex(8)
@@ -281,7 +281,7 @@ class StoreJob:
     def _task_shape(self) -> list[int]:
         shape, axes = self.job.output_shape, self.job.axes
         unit = writing_unit(shape, axes)
-        spatial = "ZYX"[-self._model.dimension :]
+        spatial = spatial_axes(self._model.dimension)
         if self._whole_volumes:  # every task computes one
             tile = dict(zip(axes, shape, strict=True))
         else:
@@ -413,7 +413,7 @@ class StoreJob:
 
     def _label(self, region: Region) -> str:
         leading = zip(self.job.axes, region, strict=True)
-        spatial = "ZYX"[-self._model.dimension :]
+        spatial = spatial_axes(self._model.dimension)
         return (
             ", ".join(f"{name} {part.start}" for name, part in leading if name not in spatial) or "the image"
         )
@@ -426,14 +426,6 @@ class StoreJob:
                 "again to resume it."
             )
         return f"{where} cannot be read or written ({error.strerror or error})."
-
-
-def _origin(region: Sequence[slice] | None, axes: str, shape: Sequence[int]) -> tuple[int, ...]:
-    """Return the first voxel of a region along all axes; a region may leave out leading axes."""
-    if region is None:
-        return (0,) * len(axes)
-    parts = [slice(None)] * (len(axes) - len(region)) + list(region)
-    return tuple(part.indices(size)[0] for part, size in zip(parts, shape, strict=True))
 
 
 def _made(folder: Path) -> bool:

@@ -14,6 +14,7 @@ from scipy import fft, ndimage
 
 from napari_lucyd.psf.cleaning import FloatArray, find_origin, resample, scaled_to_one
 from napari_lucyd.psf.widths import line_through, widths_at_half_maximum
+from napari_lucyd.spans import spatial_axes
 
 # A bead's peak is this many standard deviations of the noise above the background, and this share of the
 # brightest bead's.
@@ -79,7 +80,7 @@ class BeadPsf:
     @property
     def report(self) -> str:
         """Sentences for the user: widths, asymmetry, and how many beads were used or left out, and why."""
-        axes = "ZYX"[-self.psf.ndim :]
+        axes = spatial_axes(self.psf.ndim)
         widths = ", ".join(f"{axis} {width:.3g}" for axis, width in zip(axes, self.fwhm_um, strict=True))
         skew = ", ".join(f"{axis} {share:+.0%}" for axis, share in zip(axes, self.asymmetry, strict=True))
         reasons = Counter(bead.rejected for bead in self.beads if bead.rejected)

@@ -14,6 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import make_interp_spline
 
+from napari_lucyd.spans import spatial_axes
+from napari_lucyd.text import steps_text
+
 FloatArray = npt.NDArray[np.float64]
 
 # Of the peak: what lies below plays no part in the origin.
@@ -116,7 +119,7 @@ def prepare_psf(
     if np.abs(shift).max() > _NOTABLE_SHIFT:
         words = ", ".join(
             f"{value:+.2g} along {axis}"
-            for axis, value in zip("ZYX"[-psf.ndim :], shift, strict=True)
+            for axis, value in zip(spatial_axes(psf.ndim), shift, strict=True)
             if abs(value) > _NOTABLE_SHIFT
         )
         notes.append(
@@ -126,9 +129,7 @@ def prepare_psf(
     if np.abs(shift).max() > _ON_CENTRE or any(ratio != 1 for ratio in ratios):
         values = resample(values, origin if center else middle, ratios)
     if any(ratio != 1 for ratio in ratios):
-        before, after = (
-            " × ".join(f"{step:.4g}" for step in given) for given in (steps or (), image_steps or ())
-        )
+        before, after = (steps_text(given or (), 4) for given in (steps, image_steps))
         notes.append(f"The PSF was resampled from voxels of {before} to the image's {after}.")
     values = cut_dark_ends(values)
     return PreparedPsf(scaled_to_one(values), tuple(notes))
@@ -257,7 +258,7 @@ def _ratios(steps: Sequence[float] | None, image_steps: Sequence[float] | None) 
         return ()
     ratios = [its / mine for its, mine in zip(image_steps, steps, strict=True)]
     if not all(1 / _LARGEST_RATIO <= ratio <= _LARGEST_RATIO for ratio in ratios):
-        mine, its = (" × ".join(f"{step:.4g}" for step in given) for given in (steps, image_steps))
+        mine, its = (steps_text(given, 4) for given in (steps, image_steps))
         raise ValueError(
             f"The voxels of the psf are {mine}, those of the image {its}: they differ too much to resample "
             "the psf. Check the voxel sizes and their units."

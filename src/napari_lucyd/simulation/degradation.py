@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from napari_lucyd import checks
 from napari_lucyd.simulation.phantoms import FloatImage, gaussian_kernel
 
 # The authors' blur: a 7x7x7 kernel whatever its sigma, so that the effective sigma is 0.46, 1.00, 1.18,
@@ -154,7 +155,11 @@ def degrade(
     >>> sample.image.shape == sample.truth.shape
     True
     """
-    sharp = np.asarray(truth, np.float32)
+    sharp = np.asarray(checks.array("truth", truth), np.float32)
+    noise_sigma = checks.number("noise_sigma", noise_sigma)
+    photons = None if photons is None else checks.number("photons", photons)
+    photometric = checks.flag("photometric", photometric)
+    rng = checks.integer("rng", rng, least=0)
     if sharp.ndim not in (2, 3):
         raise ValueError(f"The image has shape {sharp.shape}; degrade takes (Z, Y, X) or (Y, X).")
     sigmas = _per_axis(blur_sigma, sharp.ndim)
@@ -170,8 +175,7 @@ def degrade(
         "photometric": bool(photometric),
         "rng": int(rng),
     }
-    if noise_reference not in get_args(NoiseReference):
-        raise ValueError(f"noise_reference is {noise_reference!r}; use 'truth' or 'image'.")
+    checks.choice("noise_reference", noise_reference, get_args(NoiseReference))
     # Records of samples made before these were there stay as they are.
     if noise_reference != "truth":
         parameters["noise_reference"] = noise_reference
@@ -222,9 +226,9 @@ def add_hot_pixels(image: FloatImage, count: int, brightness_range: float, seed:
 def checked_hot_pixels(count: int, shape: Sequence[int]) -> int:
     """Refuse a number of hot pixels that a camera of this shape cannot have."""
     pixels = math.prod(shape[-2:])
-    if not 0 <= operator.index(count) <= pixels:
+    if not 0 <= checks.integer("hot_pixels", count) <= pixels:
         raise ValueError(f"hot_pixels is {count}; the camera has {pixels} pixels, so give 0 to {pixels}.")
-    return operator.index(count)
+    return int(count)
 
 
 def scale_to_unit(image: FloatImage) -> FloatImage:
@@ -279,8 +283,4 @@ def blur_psf(blur_sigma: Sequence[float], *, photometric: bool = False) -> Float
 
 
 def _per_axis(sigma: float | Sequence[float], ndim: int) -> tuple[float, ...]:
-    given = [float(s) for s in np.ravel(np.asarray(sigma, np.float64))]
-    sigmas = tuple(given if np.ndim(sigma) else given * ndim)
-    if len(sigmas) != ndim or not all(0 <= s < math.inf for s in sigmas):
-        raise ValueError(f"blur_sigma is {sigma}; it has to be one number >= 0, or {ndim} of them.")
-    return sigmas
+    return checks.per_axis("blur_sigma", sigma, ndim, "at least 0", lambda value: 0 <= value < math.inf)

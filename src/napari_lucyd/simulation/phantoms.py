@@ -6,7 +6,6 @@ network performance" (RLN), Nature Methods 2022, on whose phantoms LUCYD was tra
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+
+from napari_lucyd import checks
 
 FloatImage = npt.NDArray[np.float32]
 
@@ -108,12 +109,17 @@ def make_phantom(
     >>> phantom.image.shape, phantom.parameters["rng"]
     ((32, 64, 64), 1)
     """
-    shape = tuple(int(n) for n in shape)
+    expected = f"(Z, Y, X) or (Y, X), with at least {2 * MARGIN + 2} voxels each"
+    shape = tuple(checks.integer("shape", size) for size in checks.items("shape", shape, expected))
     if len(shape) not in (2, 3) or min(shape) < 2 * MARGIN + 2:
         raise ValueError(
             f"The shape is {shape}; a phantom has (Z, Y, X) or (Y, X) with at least {2 * MARGIN + 2} each."
         )
-    spheres, ellipsoids, boxes, rng = map(operator.index, (spheres, ellipsoids, boxes, rng))
+    spheres = checks.integer("spheres", spheres, least=0)
+    ellipsoids = checks.integer("ellipsoids", ellipsoids, least=0)
+    boxes = checks.integer("boxes", boxes, least=0)
+    rng = checks.integer("rng", rng, least=0)
+    checks.function("progress", progress)
     parameters = {
         "shape": list(shape),
         "spheres": spheres,

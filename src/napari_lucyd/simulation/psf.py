@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from napari_lucyd import checks
 from napari_lucyd.simulation.aberration import Aberration, FloatArray
 from napari_lucyd.simulation.diffraction import Optics, centred, coarseness, diffracted_light
 from napari_lucyd.simulation.phantoms import FloatImage
@@ -106,11 +107,11 @@ def make_psf(
     >>> psf.shape, round(float(psf.sum()), 4)
     ((31, 31, 31), 1.0)
     """
-    if kind not in get_args(PsfKind):
-        raise ValueError(f"The kind of PSF is {kind!r}; it has to be one of {', '.join(get_args(PsfKind))}.")
-    sizes = tuple(int(n) for n in shape)
+    checks.choice("kind", kind, get_args(PsfKind))
+    expected = "(Z, Y, X) or (Y, X), odd integers"
+    sizes = tuple(checks.integer("shape", size) for size in checks.items("shape", shape, expected))
     if len(sizes) not in (2, 3) or any(n < 1 or n % 2 == 0 for n in sizes):
-        raise ValueError(f"The shape is {tuple(shape)}; a PSF has (Z, Y, X) or (Y, X), odd numbers all.")
+        raise ValueError(f"The shape is {sizes}; the sizes of a PSF must be odd, such as (31, 31, 31).")
     voxel = voxel_sizes(voxel_size, len(sizes))
     check_optics(numerical_aperture, refractive_index, emission_um)
     check_kind(kind, excitation_um=excitation_um, pinhole_airy=pinhole_airy, sheet_fwhm_um=sheet_fwhm_um)
@@ -172,13 +173,7 @@ def light_at_the_edge(psf: npt.ArrayLike) -> float | None:
 
 def voxel_sizes(voxel_size: float | Sequence[float], ndim: int) -> tuple[float, ...]:
     """One size in µm for each axis, from one number or one an axis."""
-    given = np.atleast_1d(np.asarray(voxel_size, np.float64)).tolist()
-    sizes = tuple(given * ndim if len(given) == 1 else given)
-    if len(sizes) != ndim or not all(0 < size < math.inf for size in sizes):
-        raise ValueError(
-            f"The voxel size is {voxel_size} µm; it has to be one number above 0, or {ndim} of them."
-        )
-    return sizes
+    return checks.per_axis("voxel_size", voxel_size, ndim, "above 0, in µm", lambda size: 0 < size < math.inf)
 
 
 def _gaussian(
@@ -206,6 +201,10 @@ def checked_aberration(
     spherical_aberration: float = 0.0,
 ) -> Aberration:
     """Refuse numbers that cannot be; return the aberration that they make."""
+    for name, value in (("sample_index", sample_index), ("depth_um", depth_um)):
+        if value is not None:
+            checks.number(name, value)
+    checks.number("spherical_aberration", spherical_aberration)
     if (sample_index is None) != (depth_um is None):
         missing, given = ("depth_um", "sample_index") if depth_um is None else ("sample_index", "depth_um")
         raise ValueError(f"{given} is given without {missing}: an index mismatch needs both.")
@@ -226,6 +225,8 @@ def checked_aberration(
 
 def check_optics(numerical_aperture: float, refractive_index: float, emission_um: float) -> None:
     """Refuse an objective or a wavelength that cannot be."""
+    checks.number("numerical_aperture", numerical_aperture)
+    checks.number("refractive_index", refractive_index)
     if not 0 < numerical_aperture < refractive_index < math.inf:
         raise ValueError(
             f"The numerical aperture is {numerical_aperture} and the refractive index {refractive_index}; "
@@ -249,6 +250,7 @@ def check_kind(kind: PsfKind, **given: float | None) -> None:
 
 def _check_length(name: str, value: float) -> None:
     unit = "Airy units" if name == "pinhole_airy" else "µm"
+    checks.number(name, value, f"a number above 0, in {unit}")
     if not 0 < value < math.inf:
         raise ValueError(f"{name} is {value}; it has to be above 0, in {unit}.")
     # The usual slip: a wavelength in nanometres.

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-import numpy as np
 import numpy.typing as npt
 
+from napari_lucyd import checks
 from napari_lucyd.simulation.acquisition import acquire
 from napari_lucyd.simulation.degradation import Degraded
 from napari_lucyd.simulation.phantoms import BACKGROUND
@@ -99,13 +99,16 @@ def make_surrogate(
     >>> sample.image.shape, sample.parameters["psf"]["emission_um"]
     ((20, 32, 32), 0.607)
     """
-    if specimen not in get_args(SpecimenKind):
+    checks.choice("specimen", specimen, get_args(SpecimenKind))
+    shape = checks.array("truth", truth).shape
+    rng = checks.integer("rng", rng, least=0)
+    checks.function("progress", progress)
+    if field_shape is not None:
+        given = checks.items("field_shape", field_shape, "(Z, Y, X), integers, or None")
+        field_shape = [checks.integer("field_shape", size, least=1) for size in given]
+    if len(shape) != 3:
         raise ValueError(
-            f"The specimen is {specimen!r}; it has to be one of {', '.join(get_args(SpecimenKind))}."
-        )
-    if np.ndim(truth) != 3:
-        raise ValueError(
-            f"The truth has shape {np.shape(truth)}; a surrogate is a volume (Z, Y, X), for its haze comes "
+            f"The truth has shape {shape}; a surrogate is a volume (Z, Y, X), for its haze comes "
             "from other planes."
         )
     if sheet_fwhm_um is not None and specimen != "light_sheet":

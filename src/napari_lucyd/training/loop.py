@@ -22,6 +22,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
+from napari_lucyd.compute.device import torch_defaults
 from napari_lucyd.models.model import save_model
 from napari_lucyd.networks import LUCYD, Network, network_class
 from napari_lucyd.training.config import TrainingConfig, load_config, parse_config
@@ -47,6 +48,7 @@ class TrainingProgress(NamedTuple):
     validation_ssim_global: float | None
 
 
+@torch_defaults()
 def train(
     config: TrainingConfig | str | Path,
     folder: str | Path,

@@ -72,7 +72,7 @@ def test_a_tile_shape_is_made_even_and_no_larger_than_needed():
 
 @pytest.mark.parametrize("shape", [(8, 8), (0, 8, 8), (8, -2, 8)])
 def test_an_odd_tile_shape_is_refused_in_words(shape):
-    with pytest.raises(ValueError, match="needs 3 positive sizes"):
+    with pytest.raises(ValueError, match="give 3 positive sizes"):
         fit_tile_shape(shape, (9, 9, 9))
 
 

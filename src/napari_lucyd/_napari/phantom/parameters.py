@@ -10,6 +10,7 @@ from typing import get_args
 from napari_lucyd._napari.widgets.fields import choice, label
 from napari_lucyd.simulation.phantoms import MARGIN, count_objects
 from napari_lucyd.simulation.surrogates import READ_NOISE, SHEET_FWHM_UM, VOXEL_UM, SpecimenKind
+from napari_lucyd.spans import spatial_axes
 
 BLUR, OPTICS = "blur", "optics"
 SURROGATES: tuple[str, ...] = get_args(SpecimenKind)
@@ -130,7 +131,7 @@ class PhantomParameters:
     @property
     def axes(self) -> str:
         """Axes of the image."""
-        return "ZYX"[-len(self.sizes) :]
+        return spatial_axes(len(self.sizes))
 
     @property
     def objects(self) -> dict[str, int]:

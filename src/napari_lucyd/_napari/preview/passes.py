@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from napari_lucyd._napari.preview.rectangles import Rectangle, cost, patch_around, planes_seen
+from napari_lucyd.spans import spatial_axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ class ViewRestorer:
         self._dropped = dropped
         self._plan = plan
         self._job = plan(view.volume, view.model, outputs=("output",), **view.options)
-        letters = "ZYX"[-view.model.dimension :]
+        letters = spatial_axes(view.model.dimension)
         self._spatial = [a for a, name in enumerate(self._job.axes) if name in letters]
 
     def measure(self, should_stop: Callable[[], bool]) -> Any:

@@ -22,6 +22,7 @@ from napari_lucyd._napari.widgets.fields import label, parse_number, parse_sizes
 from napari_lucyd._napari.widgets.panel import Subscriptions
 from napari_lucyd._napari.workers import garbage_collection
 from napari_lucyd._napari.workers.events import Stop, explain
+from napari_lucyd.spans import spatial_axes
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -226,7 +227,7 @@ def _write(path: Path, psf: Psf) -> Path:
     return write_image(
         path,
         psf.values,
-        axes="ZYX"[-psf.values.ndim :],
+        axes=spatial_axes(psf.values.ndim),
         voxel_size=psf.steps,
         unit="micrometer" if psf.unit == "µm" else None,
         metadata={"shows": "psf", **psf.origin},

@@ -16,6 +16,7 @@ import numpy as np
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.viewer import METADATA_KEY
 from napari_lucyd._napari.widgets.fields import choice, in_labels
+from napari_lucyd.spans import spatial_axes
 from napari_lucyd.text import shape_text, steps_text
 
 Stop = Callable[[], bool] | None
@@ -102,7 +103,7 @@ class LayerPsf:
 
     def load(self, source: SourceLayer | None, axes: str, should_stop: Stop = None) -> Psf:
         """Read the layer; see `OpticsPsf.load`."""
-        steps, unit = _stated(self.layer, "ZYX"[-len(self.layer.shape) :])
+        steps, unit = _stated(self.layer, spatial_axes(len(self.layer.shape)))
         entry = self.layer.metadata.get(METADATA_KEY)
         made = {key: entry[key] for key in ("optics", "voxel_size") if key in entry} if entry else {}
         origin = {"layer": self.layer.name, **made}

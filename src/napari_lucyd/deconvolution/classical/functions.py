@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_lucyd import checks
 from napari_lucyd.compute.device import choose_device
 from napari_lucyd.deconvolution.classical.methods import RichardsonLucy, Wiener, as_real
 from napari_lucyd.deconvolution.classical.solvers import start
@@ -109,7 +110,9 @@ def richardson_lucy(
     True
     """
     method = RichardsonLucy(psf, num_iter, background, total_variation, tolerance, acceleration)
-    if center_psf:
+    for name, given in (("progress", progress), ("should_stop", should_stop)):
+        checks.function(name, given)
+    if checks.flag("center_psf", center_psf):
         method, _ = method.prepared()
     observed = as_real("image", image)
     method.check_shape(observed.shape)
@@ -186,7 +189,7 @@ def wiener(
     True
     """
     method = Wiener(psf, balance)
-    if center_psf:
+    if checks.flag("center_psf", center_psf):
         method, _ = method.prepared()
     observed = as_real("image", image)
     method.check_shape(observed.shape)

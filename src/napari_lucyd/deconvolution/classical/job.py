@@ -22,6 +22,7 @@ from napari_lucyd.deconvolution.job import Job
 from napari_lucyd.deconvolution.recipe import write_classical_recipe
 from napari_lucyd.deconvolution.statistics.scaling import Statistics
 from napari_lucyd.errors import OutOfMemory
+from napari_lucyd.text import bytes_text, shape_text
 
 # The volume that is timed: half a second on two cores. A smaller one would be quicker for each of its voxels,
 # as its buffers stay in the caches and are not fetched from the system again and again.
@@ -61,13 +62,13 @@ class ClassicalJob(Job):
     @property
     def description(self) -> str:
         """The axes with their sizes, and the method, in one line."""
-        psf = " × ".join(str(size) for size in self._method.psf.shape)
+        psf = shape_text(self._method.psf.shape)
         return f"{self._choices.axes.describe()}, {self._method.title} with a PSF of {psf}"
 
     @property
     def work(self) -> str:
         """Volumes and iterations, in words."""
-        size = " × ".join(str(size) for size in self._choices.axes.volume_shape[-self._method.dimension :])
+        size = shape_text(self._choices.axes.volume_shape[-self._method.dimension :])
         number, each = self._choices.volumes, self._method.iterations
         most = "up to " if steps_at_most(self._method) > each else ""
         iterations = f", {most}{each} iterations" if each > 1 else ""
@@ -182,16 +183,17 @@ class ClassicalJob(Job):
         return classical_bytes(self._method, math.prod(grid_shape(self._ready, shape)))
 
     def _shortage(self) -> str:
-        """What to say where the device has too little memory free for a volume; empty where it has enough."""
+        """Say that the device has too little free memory for a volume; empty if it has enough."""
         free = free_memory(self.device)
         if self._working_bytes <= free:
             return ""
-        size = " × ".join(str(size) for size in self._choices.axes.volume_shape)
-        grid = " × ".join(str(size) for size in grid_shape(self._ready, self._choices.axes.volume_shape))
+        shape = self._choices.axes.volume_shape
+        grid = shape_text(grid_shape(self._ready, shape))
         return (
-            f"{self._method.title} needs about {self._working_bytes / 2**30:.3g} GiB of memory for a whole "
-            f"volume of {size} (a grid of {grid} with the psf around it), but {free / 2**30:.3g} are free on "
-            f"{self.device.name}: crop the image or the psf, or choose another device."
+            f"{self._method.title} needs about {bytes_text(self._working_bytes)} of memory for a whole "
+            f"volume of {shape_text(shape)} (a grid of {grid} with the psf around it), but only "
+            f"{bytes_text(free)} are free on {self.device.name}. Crop the image, crop the psf, or choose "
+            "another device."
         )
 
 
@@ -233,10 +235,11 @@ def check_whole_volumes(
     precision: str,
 ) -> None:
     """Refuse what only networks take, rather than let it seem to have an effect."""
+    scaling_is_own = isinstance(normalization, str) and normalization in ("model", "none")
     reasons = {
         "tile_shape": "it works on whole volumes" if tile_shape is not None else "",
         "halo": "it works on whole volumes" if halo is not None else "",
-        "normalization": "" if normalization in ("model", "none") else "it works in the image's own units",
+        "normalization": "" if scaling_is_own else "it works in the image's own units",
         "isotropic": "it works on the image's own voxels, and the psf has to be sampled on those"
         if isotropic
         else "",

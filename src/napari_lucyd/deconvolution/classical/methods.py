@@ -6,7 +6,6 @@ Knows no torch, so that the command line can make and refuse them at once.
 from __future__ import annotations
 
 import hashlib
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Final, Literal, TypeVar
@@ -14,7 +13,9 @@ from typing import Any, ClassVar, Final, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from napari_lucyd import checks
 from napari_lucyd.psf.cleaning import check_psf, prepare_psf, scaled_to_one
+from napari_lucyd.text import steps_text
 
 # The divergence of unit gradients in 3D stays below 3 + sqrt(3), so that the divisor 1 - 0.2 div is positive.
 _LARGEST_TOTAL_VARIATION = 0.2
@@ -66,14 +67,15 @@ class ClassicalMethod:
         check_psf(psf)
         psf.flags.writeable = False
         object.__setattr__(self, "psf", psf)
-        object.__setattr__(self, "center_psf", bool(self.center_psf))
+        object.__setattr__(self, "center_psf", checks.flag("center_psf", self.center_psf))
         if self.psf_voxel_size is not None:
-            steps = tuple(float(step) for step in self.psf_voxel_size)
-            if len(steps) != psf.ndim or not all(0 < step < float("inf") for step in steps):
-                raise ValueError(
-                    f"psf_voxel_size is {steps}; {psf.ndim} positive numbers are needed, one for each axis "
-                    "of the psf."
-                )
+            expected = f"{psf.ndim} positive numbers, one for each axis of the psf"
+            given = checks.items("psf_voxel_size", self.psf_voxel_size, expected)
+            steps = tuple(
+                checks.number("psf_voxel_size", step, expected, lambda size: size > 0) for step in given
+            )
+            if len(steps) != psf.ndim:
+                raise ValueError(f"psf_voxel_size is {checks.shown(self.psf_voxel_size)}; give {expected}.")
             object.__setattr__(self, "psf_voxel_size", steps)
 
     @property
@@ -88,7 +90,7 @@ class ClassicalMethod:
 
     @property
     def sha256(self) -> str:
-        """Of the PSF's voxels as given, little-endian float32 in C order."""
+        """SHA-256 of the given PSF: little-endian float32 in C order."""
         return hashlib.sha256(self.psf.astype("<f4").tobytes()).hexdigest()
 
     @property
@@ -197,23 +199,28 @@ class RichardsonLucy(ClassicalMethod):
                 "The psf has negative voxels; Richardson-Lucy needs numbers >= 0. Set them to 0, or leave in "
                 "the offset that was subtracted."
             )
-        if self.num_iter != AUTO:
-            object.__setattr__(self, "num_iter", _count("num_iter", self.num_iter))
-            if self.iterations < 1:
-                raise ValueError(f"num_iter is {self.num_iter}; at least one iteration is needed.")
-        if not 0 <= self.total_variation <= _LARGEST_TOTAL_VARIATION:
-            raise ValueError(
-                f"total_variation is {self.total_variation}; it can be 0 to {_LARGEST_TOTAL_VARIATION}, "
-                "usually 0.002."
+        numbers: dict[str, Any] = {"acceleration": checks.flag("acceleration", self.acceleration)}
+        if not _is_auto(self.num_iter):
+            numbers["num_iter"] = checks.integer("num_iter", self.num_iter, least=1)
+        numbers["total_variation"] = checks.number(
+            "total_variation",
+            self.total_variation,
+            f"a number from 0 to {_LARGEST_TOTAL_VARIATION}, usually 0.002",
+            lambda weight: 0 <= weight <= _LARGEST_TOTAL_VARIATION,
+        )
+        if not _is_auto(self.background):
+            numbers["background"] = checks.number(
+                "background",
+                self.background,
+                "a number of at least 0, or 'auto'",
+                lambda level: 0 <= level < float("inf"),
             )
-        if self.background != AUTO and not 0 <= _number("background", self.background) < float("inf"):
-            raise ValueError(f"background is {self.background}; it has to be a number >= 0, or 'auto'.")
-        if self.tolerance is not None and not self.tolerance > 0:
-            raise ValueError(f"tolerance is {self.tolerance}; it has to be a positive number, or None.")
-        object.__setattr__(self, "acceleration", bool(self.acceleration))
-        for name in ("background", "total_variation", "tolerance"):  # numpy's numbers are no JSON
-            value = getattr(self, name)
-            object.__setattr__(self, name, value if value in (None, AUTO) else float(value))
+        if self.tolerance is not None:
+            numbers["tolerance"] = checks.number(
+                "tolerance", self.tolerance, "a number above 0, or None", lambda share: share > 0
+            )
+        for name, value in numbers.items():  # plain numbers, which JSON can hold
+            object.__setattr__(self, name, value)
 
     @property
     def iterations(self) -> int:
@@ -256,9 +263,10 @@ class Wiener(ClassicalMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.balance < float("inf"):
-            raise ValueError(f"balance is {self.balance}; it has to be a positive number.")
-        object.__setattr__(self, "balance", float(self.balance))
+        balance = checks.number(
+            "balance", self.balance, "a number above 0", lambda weight: 0 < weight < float("inf")
+        )
+        object.__setattr__(self, "balance", balance)
 
 
 CLASSICAL_METHODS: dict[str, type[RichardsonLucy | Wiener]] = {
@@ -323,9 +331,7 @@ def check_psf_steps(
         return
     pairs = list(zip(psf_steps[::-1], image_steps[::-1], strict=False))
     if any(abs(mine - its) > _SAME_STEP * its for mine, its in pairs):
-        psf_text, image_text = (
-            " × ".join(f"{step:.4g}" for step in steps) for steps in (psf_steps, image_steps)
-        )
+        psf_text, image_text = (steps_text(steps, 4) for steps in (psf_steps, image_steps))
         raise ValueError(
             f"its voxels are {image_text} {unit}, those of the PSF {psf_name} {psf_text} {unit}. The PSF has "
             f"to be sampled on the image's voxels, as nothing is resampled: {remedy}"
@@ -363,25 +369,15 @@ def method_from_recipe(recipe: Mapping[str, Any], psf: Any) -> RichardsonLucy | 
     method = make_method(entry["name"], psf, {**_BEFORE_THEY_WERE_OPTIONS, **entry})
     if method.sha256 != recipe["psf"]["sha256"]:
         raise ValueError(
-            f"The psf of shape {method.psf.shape} is not the one that was used: the recipe's had the shape "
-            f"{tuple(recipe['psf']['shape'])} and the SHA-256 {recipe['psf']['sha256'][:12]}…, this one has "
-            f"{method.sha256[:12]}…"
+            f"The psf of shape {method.psf.shape} is not that of the recipe: its SHA-256 is "
+            f"{method.sha256[:12]}…, but the recipe has {recipe['psf']['sha256']!s:.12}… of shape "
+            f"{tuple(recipe['psf']['shape'])}."
         )
     return method
 
 
-def _count(name: str, value: Any) -> int:
-    try:
-        return operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} is {value!r}; an integer or 'auto' is needed.") from None
-
-
-def _number(name: str, value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} is {value!r}; a number or 'auto' is needed.") from None
+def _is_auto(value: Any) -> bool:
+    return isinstance(value, str) and value == AUTO
 
 
 def as_real(name: str, array: Any) -> npt.NDArray[np.float32]:
@@ -399,9 +395,7 @@ def as_real(name: str, array: Any) -> npt.NDArray[np.float32]:
     TypeError, ValueError
         If it is not that.
     """
-    given = np.asarray(array)
-    if given.dtype.kind not in "buif":
-        raise TypeError(f"The {name} has dtype {given.dtype}; real numbers are needed.")
+    given = checks.array(f"The {name}", array)
     with np.errstate(over="ignore"):
         result = np.array(given, dtype=np.float32, order="C")
     if not np.isfinite(result).all():

@@ -95,11 +95,11 @@ class ClassicalRun:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do."""
+        """True if nothing is left to do."""
         return not self._leads
 
     def unfinished(self) -> Iterator[tuple[tuple[int, ...], Tile]]:
-        """What is left to do: whole volumes."""
+        """Yield the unfinished volumes as tiles."""
         return ((lead, Tile(self._choices.spans)) for lead in self._leads)
 
     @property

@@ -264,7 +264,7 @@ class PsfConvolution:
         return blurred
 
     def adjoint(self, image: Tensor) -> Tensor:
-        """Of the image, with zeros around it: the convolution with the flipped PSF."""
+        """Convolve the image, with zeros around it, with the flipped PSF."""
         spectrum = torch.fft.rfftn(image, s=self.shape) * self.transfer.conj()
         spread: Tensor = torch.fft.irfftn(spectrum, s=self.shape)
         return spread

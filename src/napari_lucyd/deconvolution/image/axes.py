@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from napari_lucyd import checks
-from napari_lucyd.spans import Span
+from napari_lucyd.spans import Span, spatial_axes
+from napari_lucyd.text import axes_text
 
-SPATIAL = "ZYX"
-"""Names of the spatial axes, in order."""
 _WORDS = {"time": "T", "channel": "C", "channels": "C", "frame": "T", "wavelength": "C", "position": "P"}
 
 
@@ -36,7 +35,7 @@ class Axes:
     @property
     def letters(self) -> str:
         """The spatial axes of the model: ``"ZYX"`` or ``"YX"``."""
-        return SPATIAL[-self.dimension :]
+        return spatial_axes(self.dimension)
 
     @property
     def spatial(self) -> str:
@@ -78,7 +77,7 @@ class Axes:
 
     def describe(self) -> str:
         """Describe the axes: ``"T 5 × Z 40 × Y 201 × X 101"``."""
-        return " × ".join(f"{name} {size}" for name, size in zip(self.names, self.shape, strict=True))
+        return axes_text(self.names, self.shape)
 
 
 def name_axes(
