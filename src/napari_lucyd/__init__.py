@@ -10,7 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_lucyd.deconvolution import Result, RichardsonLucy, Wiener, deconvolve, richardson_lucy, wiener
+    from napari_lucyd.deconvolution import (
+        Result,
+        RichardsonLucy,
+        SemiBlind,
+        Wiener,
+        deconvolve,
+        richardson_lucy,
+        wiener,
+    )
     from napari_lucyd.models import Model, list_models, load_model, save_model
     from napari_lucyd.out_of_core import deconvolve_to_zarr
     from napari_lucyd.simulation import (
@@ -31,6 +39,7 @@ _HOMES = {
     "Model": "models",
     "Result": "deconvolution",
     "RichardsonLucy": "deconvolution",
+    "SemiBlind": "deconvolution",
     "Wiener": "deconvolution",
     "deconvolve": "deconvolution",
     "deconvolve_to_zarr": "out_of_core",
@@ -51,6 +60,7 @@ __all__ = [
     "Model",
     "Result",
     "RichardsonLucy",
+    "SemiBlind",
     "Wiener",
     "deconvolve",
     "deconvolve_to_zarr",
