@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from napari_lucyd.models import Model, list_models, load_model, save_model
     from napari_lucyd.out_of_core import deconvolve_to_zarr
+    from napari_lucyd.psf.beads import psf_from_beads
     from napari_lucyd.simulation import (
         Microscope,
         degrade,
@@ -50,6 +51,7 @@ _HOMES = {
     "make_psf": "simulation",
     "make_structures": "simulation",
     "make_surrogate": "simulation",
+    "psf_from_beads": "psf.beads",
     "richardson_lucy": "deconvolution",
     "save_model": "models",
     "wiener": "deconvolution",
@@ -71,6 +73,7 @@ __all__ = [
     "make_psf",
     "make_structures",
     "make_surrogate",
+    "psf_from_beads",
     "richardson_lucy",
     "save_model",
     "wiener",
