@@ -10,9 +10,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_lucyd.deconvolution import Result, RichardsonLucy, Wiener, deconvolve, richardson_lucy, wiener
+    from napari_lucyd.deconvolution import (
+        Result,
+        RichardsonLucy,
+        SemiBlind,
+        Wiener,
+        deconvolve,
+        richardson_lucy,
+        wiener,
+    )
     from napari_lucyd.models import Model, list_models, load_model, save_model
     from napari_lucyd.out_of_core import deconvolve_to_zarr
+    from napari_lucyd.psf.beads import psf_from_beads
     from napari_lucyd.simulation import (
         Microscope,
         degrade,
@@ -31,6 +40,7 @@ _HOMES = {
     "Model": "models",
     "Result": "deconvolution",
     "RichardsonLucy": "deconvolution",
+    "SemiBlind": "deconvolution",
     "Wiener": "deconvolution",
     "deconvolve": "deconvolution",
     "deconvolve_to_zarr": "out_of_core",
@@ -41,6 +51,7 @@ _HOMES = {
     "make_psf": "simulation",
     "make_structures": "simulation",
     "make_surrogate": "simulation",
+    "psf_from_beads": "psf.beads",
     "richardson_lucy": "deconvolution",
     "save_model": "models",
     "wiener": "deconvolution",
@@ -51,6 +62,7 @@ __all__ = [
     "Model",
     "Result",
     "RichardsonLucy",
+    "SemiBlind",
     "Wiener",
     "deconvolve",
     "deconvolve_to_zarr",
@@ -61,6 +73,7 @@ __all__ = [
     "make_psf",
     "make_structures",
     "make_surrogate",
+    "psf_from_beads",
     "richardson_lucy",
     "save_model",
     "wiener",

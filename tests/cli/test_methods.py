@@ -224,3 +224,16 @@ def test_a_psf_is_not_replaced_by_a_result(stack, psf):
     done = lucyd("deconvolve", stack, "-o", psf, *options)
     assert done.exit_code == 1 and "would replace it" in said(done)
     assert psf.read_bytes() == before
+
+
+def test_semi_blind_needs_no_psf_and_its_recipe_repeats_it(stack, psf, tmp_path, volume):
+    out = tmp_path / "blind.ome.tif"
+    done = lucyd("deconvolve", stack, "-o", out, "--method", "semi-blind", "--device", "cpu")
+    assert done.exit_code == 0, done.output
+    assert "Semi-blind Richardson-Lucy with a PSF found in the image" in said(done)
+    image = read_image(out)
+    expected = nl.deconvolve(volume, nl.SemiBlind(), voxel_size=STEPS, device="cpu").output
+    np.testing.assert_array_equal(image.data, expected)
+    assert isinstance(method_from_recipe(image.metadata["recipe"]), nl.SemiBlind)
+    refused = lucyd("deconvolve", stack, "-o", out, "--method", "semi-blind", "--psf", psf)
+    assert refused.exit_code == 2 and "--method semi-blind does not use it" in said(refused)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 import napari_lucyd as nl
 from napari_lucyd.cli import app
 from napari_lucyd.cli._options import Microscope
-from napari_lucyd.io import read_image
+from napari_lucyd.io import read_image, write_image
 
 WIDEFIELD = ["--na", "0.8", "--emission-um", "0.525"]
 OPTICS = {"numerical_aperture": 0.8, "refractive_index": 1.33, "emission_um": 0.525}
@@ -121,3 +121,49 @@ def test_every_kind_of_psf_is_a_choice():
     from napari_lucyd.simulation.psf import PsfKind
 
     assert {choice.value for choice in Microscope} == set(get_args(PsfKind))
+
+
+@pytest.fixture
+def beads(tmp_path):
+    """Four beads on an offset, in a file that knows its voxel size."""
+    spot = nl.make_psf("gaussian", (21, 21, 21), **OPTICS, voxel_size=(0.3, 0.1, 0.1))
+    image = np.full((31, 100, 100), 100.0, np.float32)
+    for y, x in ((25, 25), (25, 75), (75, 25), (75, 75)):
+        image[5:26, y - 10 : y + 11, x - 10 : x + 11] += 900 * spot / spot.max()
+    image += np.random.default_rng(0).normal(0, 5, image.shape)
+    path = tmp_path / "beads.ome.tif"
+    write_image(path, image.astype("f4"), axes="ZYX", voxel_size=(300, 100, 100), unit="nanometer")
+    return path
+
+
+def test_a_psf_is_measured_on_beads_with_a_report(beads, tmp_path):
+    out = tmp_path / "measured.ome.tif"
+    done = lucyd("psf", "-o", out, "--from-beads", beads)
+    assert done.exit_code == 0, done.output
+    assert "4 of 4 beads used" in done.stderr and "FWHM in µm: Z" in done.stderr
+    image = read_image(out)
+    assert image.voxel_size == pytest.approx((0.3, 0.1, 0.1)) and image.unit == "micrometer"
+    assert image.metadata["beads"]["used"] == 4
+    lateral = 0.51 * OPTICS["emission_um"] / OPTICS["numerical_aperture"]
+    np.testing.assert_allclose(image.metadata["beads"]["fwhm_um"][1:], lateral, rtol=0.05)
+    assert image.data.sum() == pytest.approx(1, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        (["--from-beads", "beads.ome.tif", "--na", "0.8"], 2, "a PSF from beads does not use it"),
+        (["--from-beads", "none.tif"], 1, "none.tif"),
+        (["--from-beads", "plain.tif"], 1, "give it with --voxel-size"),
+        (["--from-beads", "plain.tif", "--voxel-size", "0.1"], 1, "plain.tif: No bead was found"),
+        ([*WIDEFIELD], 2, "a PSF from the optics needs it"),
+        ([*WIDEFIELD, "--voxel-size", "0.1", "--bead-diameter-um", "0.1"], 2, "it needs --from-beads"),
+    ],
+)
+def test_beads_that_cannot_be_used_are_refused_in_words(beads, tmp_path, monkeypatch, options, status, said):
+    monkeypatch.chdir(tmp_path)
+    write_image("plain.tif", np.full((9, 20, 20), 7, "f4"), axes="ZYX", voxel_size=None, unit=None)
+    done = lucyd("psf", "-o", "out.ome.tif", *options)
+    assert done.exit_code == status, done.output
+    assert said in " ".join(done.stderr.replace("│", " ").split())
+    assert not (tmp_path / "out.ome.tif").exists()

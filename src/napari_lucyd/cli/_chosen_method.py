@@ -32,8 +32,9 @@ _OWN = {
     **dict.fromkeys((Method.lucyd, Method.rln, Method.care), _NETWORK),
     Method.richardson_lucy: ("psf", "num_iter", "total_variation", "background"),
     Method.wiener: ("psf", "balance"),
+    Method.semi_blind: ("total_variation", "background"),
 }
-CLASSICAL = (Method.richardson_lucy, Method.wiener)
+CLASSICAL = (Method.richardson_lucy, Method.wiener, Method.semi_blind)
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,14 @@ def classical_method(method: Method, psf: Path | None, numbers: dict[str, Any]) 
     typer.BadParameter
         If no PSF is given.
     """
+    if method == Method.semi_blind:
+        from napari_lucyd.deconvolution import SemiBlind
+
+        try:
+            given = {name: numbers[name] for name in ("total_variation", "background")}
+            return Chosen(SemiBlind(**given))
+        except (ValueError, TypeError) as error:
+            fail(str(error).replace("total_variation", "--total-variation"))
     if psf is None:
         raise typer.BadParameter(
             f"--method {method} needs a PSF: an image file with the voxel size of the input (see: lucyd psf)",

@@ -34,6 +34,7 @@ class Method(StrEnum):
     care = "care"
     richardson_lucy = "richardson-lucy"
     wiener = "wiener"
+    semi_blind = "semi-blind"
 
 
 class Normalization(StrEnum):

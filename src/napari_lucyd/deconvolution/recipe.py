@@ -91,14 +91,14 @@ def write_classical_recipe(
     """Write the recipe of a classical method's run.
 
     ``method`` holds the method's name and numbers, and the findings of the run (``found``). ``psf`` holds the
-    shape and the SHA-256 of the given PSF (little-endian float32, C order). ``separate`` names the leading
-    axes along which constant images are detected separately.
+    shape and the SHA-256 of the given PSF (little-endian float32, C order), or None without one. ``separate``
+    names the leading axes along which constant images are detected separately.
     """
     return {
         "software": "napari-lucyd",
         "version": software_version(),
         "method": {"name": method.name, **method.numbers, **found},
-        "psf": {"shape": list(method.psf.shape), "sha256": method.sha256},
+        "psf": method.psf_record,
         "separate": choices.separate,
         "voxel_size": None if choices.voxel_size is None else list(choices.voxel_size),
         **_preparation(choices, statistics),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +12,32 @@ from scipy import ndimage
 
 from napari_lucyd.compute.device import Device
 from napari_lucyd.deconvolution.classical.dark_level import find_dark_level
+from napari_lucyd.deconvolution.classical.following import follow
 from napari_lucyd.deconvolution.classical.methods import (
     AUTO,
     MOST_ITERATIONS,
+    NARROWEST_BLUR,
+    USUAL_BLUR,
     USUAL_ITERATIONS,
+    WIDEST_BLUR,
     ClassicalMethod,
     RichardsonLucy,
+    SemiBlind,
 )
 from napari_lucyd.deconvolution.classical.solvers import start_richardson_lucy
-from napari_lucyd.photons import NoiseModel, Score, SplitImage, estimate_noise, score_held_out, thin
+from napari_lucyd.photons import (
+    Candidate,
+    Choice,
+    NoiseModel,
+    Score,
+    SplitImage,
+    estimate_noise,
+    score_held_out,
+    search_held_out,
+    thin,
+)
+from napari_lucyd.photons.search import Parameters
+from napari_lucyd.psf.gaussian import gaussian_psf
 
 # Each about a third more than the one before: the likelihood is flat around its best number of iterations.
 CHECKPOINTS = (1, 2, 3, 4, 6, 8, 11, 15, 20, 27, 36, 48, MOST_ITERATIONS)
@@ -30,6 +47,8 @@ _PATIENCE = 2
 SHARE = 0.8
 # Voxels of the part of a volume that stands for it.
 _SAMPLE_VOXELS = 2**21
+# The same where a blur is looked for: dozens of them are tried.
+_SEARCH_VOXELS = 2**19
 # Voxels along each axis that the sample keeps at the least.
 _SMALLEST_SIDE = 32
 
@@ -86,11 +105,20 @@ class Checkpoint:
         Number of iterations.
     likelihood, standard_error
         Mean for a voxel of the sample, natural logarithm, without terms that are equal for all.
+    sigmas
+        Standard deviations of the blur in voxels, if it is looked for.
     """
 
     num_iter: int
     likelihood: float
     standard_error: float
+    sigmas: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, candidate: Candidate) -> Checkpoint:
+        """Return the checkpoint of a candidate of the search."""
+        score = candidate.score
+        return cls(candidate.num_iter, score.mean, score.standard_error, candidate.parameters)
 
 
 def decide(
@@ -109,6 +137,8 @@ def decide(
     ask
         Called again and again; what it raises ends the search.
     """
+    if isinstance(method, SemiBlind):
+        return (yield from _with_blur(method, values, device, ask))
     if not isinstance(method, RichardsonLucy):
         return Decided(method)
     decided = _with_background(method, values)
@@ -158,9 +188,10 @@ def predictions(
             yield restoration.predicted() + base
 
 
-def sample_of(values: Values) -> tuple[slice, ...]:
-    """Return the part of a volume with the most contrast that is small enough for a search."""
-    share = (_SAMPLE_VOXELS / values.size) ** (1 / values.ndim)
+def sample_of(values: Values, voxels: int = _SAMPLE_VOXELS) -> tuple[slice, ...]:
+    """Return the part of a volume with the most contrast that has about so many voxels."""
+    axes = sum(n > 1 for n in values.shape) or 1
+    share = (voxels / values.size) ** (1 / axes)
     if share >= 1:
         return tuple(slice(0, n) for n in values.shape)
     sizes = [max(min(n, _SMALLEST_SIDE), int(n * share)) for n in values.shape]
@@ -190,6 +221,63 @@ def level_in_photons(level: float, noise: NoiseModel, split: SplitImage) -> floa
     """Return a grey level in the units of a split, not thinned."""
     shift = split.background - (noise.offset - noise.zero_level) / noise.gain
     return (level - noise.zero_level) / noise.gain + shift
+
+
+def _with_blur(
+    method: SemiBlind, values: Values, device: Device, ask: Callable[[], object]
+) -> Generator[Checkpoint, None, Decided]:
+    """Find a Gaussian's standard deviations and the number of iterations on a sample."""
+    flat = values.shape[0] == 1
+
+    def kernel(sigmas: Sequence[float]) -> npt.NDArray[np.float32]:
+        axial, lateral = (0.0, sigmas[0]) if flat else sigmas
+        return gaussian_psf((axial, lateral, lateral))
+
+    usual = [USUAL_BLUR] * (1 if flat else 2)
+    decided = _with_background(method.with_psf(kernel(usual)), values)
+    restoring = cast("RichardsonLucy", decided.method)
+    if values.min() == values.max():
+        return replace(decided, method=replace(restoring, num_iter=1))
+    noise = photons_of(values[0] if flat else values)
+    if isinstance(noise, str):
+        warning = (
+            f"The blur was not found by held-out photons: {noise} A Gaussian of {USUAL_BLUR} voxels and "
+            f"{USUAL_ITERATIONS} iterations are used; give a PSF if you know it."
+        )
+        return replace(decided, method=replace(restoring, num_iter=USUAL_ITERATIONS), warning=warning)
+    part = values[sample_of(values, _SEARCH_VOXELS)]
+    split = thin(part, noise, share=SHARE, seed=method.seed)
+    floor = level_in_photons(decided.floor, noise, split)
+    pedestal = float(restoring.background) / noise.gain
+
+    def work(report: Callable[[Checkpoint], None], check: Callable[[], None]) -> Choice:
+        def trajectory(sigmas: Parameters, halves: SplitImage, steps: Sequence[int]) -> Iterator[Values]:
+            trial = replace(restoring, psf=kernel(sigmas), background=pedestal)
+            return predictions(trial, halves, floor, steps, device, check)
+
+        return search_held_out(
+            trajectory,
+            [split],
+            [(NARROWEST_BLUR, WIDEST_BLUR)] * len(usual),
+            steps=CHECKPOINTS,
+            on_candidate=lambda candidate: report(Checkpoint.of(candidate)),
+        )
+
+    choice = yield from follow(work, ask)
+    record = {
+        **decided.record,
+        "sigma_found": list(choice.best.parameters),
+        "held_out": [_entry(Checkpoint.of(candidate)) for candidate in choice.curve],
+        "blurs_tried": [
+            [list(candidate.parameters), *_entry(Checkpoint.of(candidate))] for candidate in choice.blurs
+        ],
+    }
+    found = replace(restoring, psf=kernel(choice.best.parameters), num_iter=choice.best.num_iter)
+    return replace(decided, method=found, record=record)
+
+
+def _entry(point: Checkpoint) -> list[float]:
+    return [point.num_iter, point.likelihood, point.standard_error]
 
 
 def _with_background(method: RichardsonLucy, values: Values) -> Decided:
@@ -232,6 +320,6 @@ def _with_iterations(
     chosen = best.num_iter if best is not None else USUAL_ITERATIONS
     record = {
         **decided.record,
-        "held_out": [[point.num_iter, point.likelihood, point.standard_error] for point in curve],
+        "held_out": [_entry(point) for point in curve],
     }
     return replace(decided, method=replace(method, num_iter=chosen), record=record)

@@ -13,7 +13,7 @@ import torch
 
 from napari_lucyd.compute.device import FIXED_BYTES, Device, free_memory, working_device
 from napari_lucyd.deconvolution.arguments import RunArguments, check_outputs
-from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy
+from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, SemiBlind
 from napari_lucyd.deconvolution.classical.run import ClassicalRun, steps_at_most
 from napari_lucyd.deconvolution.classical.solvers import grid_shape, start
 from napari_lucyd.deconvolution.findings import Findings
@@ -50,7 +50,7 @@ class ClassicalJob(Job):
         super().__init__(source, device, choices, warnings)
         self._method = method
         # The same with the PSF as it is used.
-        self._ready, notes = method.prepared(choices.voxel_size)
+        self._ready, notes = method.prepared(choices.voxel_size, choices.axes.volume_shape)
         for note in notes:
             self.warnings.add(note)
         self._statistics = statistics
@@ -62,8 +62,9 @@ class ClassicalJob(Job):
     @property
     def description(self) -> str:
         """The axes with their sizes, and the method, in one line."""
-        psf = shape_text(self._method.psf.shape)
-        return f"{self._choices.axes.describe()}, {self._method.title} with a PSF of {psf}"
+        size = shape_text(self._method.psf.shape)
+        known = f"a PSF of {size}" if self._method.psf_record else "a PSF found in the image"
+        return f"{self._choices.axes.describe()}, {self._method.title} with {known}"
 
     @property
     def work(self) -> str:
@@ -152,8 +153,8 @@ class ClassicalJob(Job):
         found: dict[str, Any] = {"iterations": list(running.iterations)}
         if isinstance(self._method, RichardsonLucy):
             found |= {"negative": "set to 0", "negative_voxels": running.negative_voxels}
-            for name in {name for record in running.found for name in record}:
-                found[name] = [record.get(name) for record in running.found]
+        for name in sorted({name for record in running.found for name in record}):
+            found[name] = [record.get(name) for record in running.found]
         return write_classical_recipe(
             self._choices,
             self._method,
@@ -200,17 +201,21 @@ class ClassicalJob(Job):
 # Peak working memory of the classical methods for each voxel of their grid, in bytes.
 # benchmarks/classical_memory.py with torch 2.13 on the CPU: 44 and 32, with total variation 60; the volume as
 # it was read and as it is stored, up to 8 bytes a voxel, come to that.
-_BYTES_PER_GRID_VOXEL = {"richardson-lucy": 52, "wiener": 40}
-
-
+_BYTES_FOR_ITERATIONS, _BYTES_FOR_WIENER = 52, 40
 _BYTES_FOR_TOTAL_VARIATION = 16
+# The estimate before the last one, and the point that is extrapolated from both.
+_BYTES_FOR_ACCELERATION = 8
 
 
 def classical_bytes(method: ClassicalMethod, grid_voxels: int) -> int:
     """Memory that a classical method takes for a volume, by the voxels of its periodic grid."""
-    each = _BYTES_PER_GRID_VOXEL[method.name]
-    if isinstance(method, RichardsonLucy) and method.total_variation:
+    if not isinstance(method, RichardsonLucy | SemiBlind):
+        return FIXED_BYTES + _BYTES_FOR_WIENER * grid_voxels
+    each = _BYTES_FOR_ITERATIONS
+    if method.total_variation:
         each += _BYTES_FOR_TOTAL_VARIATION
+    if method.acceleration:
+        each += _BYTES_FOR_ACCELERATION
     return FIXED_BYTES + each * grid_voxels
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from napari_lucyd import checks
 from napari_lucyd.psf.cleaning import check_psf, prepare_psf, scaled_to_one
+from napari_lucyd.psf.gaussian import gaussian_psf
 from napari_lucyd.text import steps_text
 
 # The divergence of unit gradients in 3D stays below 3 + sqrt(3), so that the divisor 1 - 0.2 div is positive.
@@ -108,8 +109,15 @@ class ClassicalMethod:
         """Return the same method with another PSF on the image's voxels."""
         return replace(self, psf=psf, psf_voxel_size=None)
 
+    @property
+    def psf_record(self) -> dict[str, Any] | None:
+        """Shape and SHA-256 of the PSF as given, as plain JSON data; None if it is found in the image."""
+        return {"shape": list(self.psf.shape), "sha256": self.sha256}
+
     def prepared(
-        self: _Method, image_steps: Sequence[float] | None = None
+        self: _Method,
+        image_steps: Sequence[float] | None = None,
+        image_shape: Sequence[int] | None = None,
     ) -> tuple[_Method, tuple[str, ...]]:
         """Return the same method with its PSF ready for use, and sentences that say what was changed.
 
@@ -117,6 +125,8 @@ class ClassicalMethod:
         ----------
         image_steps
             Voxel size of the image along the PSF's axes; None where unknown.
+        image_shape
+            Voxels of one volume of the image along the PSF's axes.
         """
         ready = prepare_psf(
             self.psf, center=self.center_psf, steps=self.psf_voxel_size, image_steps=image_steps
@@ -269,6 +279,103 @@ class Wiener(ClassicalMethod):
         object.__setattr__(self, "balance", balance)
 
 
+@dataclass(frozen=True, eq=False)
+class SemiBlind(ClassicalMethod):
+    """Richardson-Lucy without a PSF, to be given to `deconvolve` or `plan`.
+
+    The PSF is taken for a Gaussian. Its standard deviations across and along Z are found in each volume, and
+    with them the number of iterations: those whose result predicts best such photons as it has not seen. For
+    that, part of the photons is split off by chance [1]_, on a sample of the volume, with gain and offset of
+    the camera found in the image [2]_. Then the whole volume is restored by `RichardsonLucy`. The same image
+    and seed always give the same result.
+
+    Where the image's noise is not that of photons (8-bit stretched, resampled, denoised), nothing can be
+    chosen so. A narrow Gaussian and few iterations are used instead, and a warning says it.
+
+    Parameters
+    ----------
+    background, total_variation, acceleration
+        See `RichardsonLucy`.
+    seed
+        Of the photons that are split off.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument cannot be used; the message says what to do.
+
+    References
+    ----------
+    .. [1] A. Neufeld et al., Journal of Machine Learning Research 25 (2024) 1-35: data thinning.
+    .. [2] A. Foi et al., IEEE Transactions on Image Processing 17, 1737 (2008), doi:10.1109/TIP.2008.2001399
+
+    Examples
+    --------
+    >>> import numpy as np, napari_lucyd as nl
+    >>> image = np.random.default_rng(0).poisson(9, (3, 16, 16))
+    >>> nl.deconvolve(image, nl.SemiBlind(), device="cpu").output.shape
+    (3, 16, 16)
+    """
+
+    psf: Any = field(default=None, init=False, repr=False)
+    center_psf: bool = field(default=False, init=False, repr=False)
+    psf_voxel_size: Sequence[float] | None = field(default=None, init=False, repr=False)
+    background: float | Literal["auto"] = AUTO
+    total_variation: float = 0.0
+    acceleration: bool = True
+    seed: int = 0
+
+    name: ClassVar[str] = "semi-blind"
+    title: ClassVar[str] = "Semi-blind Richardson-Lucy"
+
+    def __post_init__(self) -> None:
+        # The widest one, by which memory is planned.
+        object.__setattr__(self, "psf", gaussian_psf([WIDEST_BLUR] * 3))
+        super().__post_init__()
+        object.__setattr__(self, "seed", operator.index(self.seed))
+        checked = self.with_psf(self.psf)
+        for name in ("background", "total_variation", "acceleration"):
+            object.__setattr__(self, name, getattr(checked, name))
+
+    @property
+    def iterations(self) -> int:
+        """Steps for each volume, at most."""
+        return MOST_ITERATIONS
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """Everything that was given, by name, as plain JSON data."""
+        names = ("background", "total_variation", "acceleration", "seed")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def psf_record(self) -> None:
+        """None: the PSF is found in the image."""
+
+    def with_psf(self, psf: Any) -> RichardsonLucy:  # type: ignore[override]
+        """Return Richardson-Lucy with a PSF that was found."""
+        return RichardsonLucy(
+            psf,
+            background=self.background,
+            total_variation=self.total_variation,
+            acceleration=self.acceleration,
+            center_psf=False,
+        )
+
+    def prepared(
+        self, image_steps: Sequence[float] | None = None, image_shape: Sequence[int] | None = None
+    ) -> tuple[SemiBlind, tuple[str, ...]]:
+        """Return the same method for an image of this shape; see `ClassicalMethod.prepared`."""
+        ready = replace(self)
+        if image_shape is not None and image_shape[0] == 1:
+            object.__setattr__(ready, "psf", gaussian_psf((0, WIDEST_BLUR, WIDEST_BLUR)))
+        return ready, ()
+
+
+WIDEST_BLUR, NARROWEST_BLUR, USUAL_BLUR = 6.0, 0.6, 1.3
+"""Standard deviations of the Gaussian that `SemiBlind` looks for, and of the one it takes without."""
+
+
 CLASSICAL_METHODS: dict[str, type[RichardsonLucy | Wiener]] = {
     kind.name: kind for kind in (RichardsonLucy, Wiener)
 }
@@ -338,7 +445,7 @@ def check_psf_steps(
         )
 
 
-def method_from_recipe(recipe: Mapping[str, Any], psf: Any) -> RichardsonLucy | Wiener:
+def method_from_recipe(recipe: Mapping[str, Any], psf: Any = None) -> RichardsonLucy | Wiener | SemiBlind:
     """The classical method that a recipe tells of.
 
     Parameters
@@ -346,7 +453,7 @@ def method_from_recipe(recipe: Mapping[str, Any], psf: Any) -> RichardsonLucy | 
     recipe
         ``Result.recipe`` of a run with a classical method, also after a round trip through JSON.
     psf
-        The one that was used; a recipe holds only its SHA-256.
+        The one that was used; a recipe holds only its SHA-256. None after `SemiBlind`.
 
     Raises
     ------
@@ -362,6 +469,8 @@ def method_from_recipe(recipe: Mapping[str, Any], psf: Any) -> RichardsonLucy | 
     Wiener(balance=0.5)
     """
     entry = recipe.get("method")
+    if isinstance(entry, Mapping) and entry.get("name") == SemiBlind.name:
+        return SemiBlind(**{name: entry[name] for name in SemiBlind().numbers})
     if not isinstance(entry, Mapping) or entry.get("name") not in CLASSICAL_METHODS:
         raise ValueError(
             f"This is not a recipe of {' or '.join(CLASSICAL_METHODS)}: its method is {entry!r}."

@@ -14,7 +14,7 @@ from napari_lucyd.compute.device import Device, release_after_run
 from napari_lucyd.deconvolution.arguments import RunArguments
 from napari_lucyd.deconvolution.blocks import Filled, read_filled
 from napari_lucyd.deconvolution.classical.automatic import CHECKPOINTS, Decided, decide
-from napari_lucyd.deconvolution.classical.methods import AUTO, ClassicalMethod, RichardsonLucy
+from napari_lucyd.deconvolution.classical.methods import AUTO, ClassicalMethod, RichardsonLucy, SemiBlind
 from napari_lucyd.deconvolution.classical.solvers import start
 from napari_lucyd.deconvolution.findings import NEGATIVE_VOXELS, Findings, negative_voxels_text
 from napari_lucyd.deconvolution.image.source import Source
@@ -46,8 +46,14 @@ class _Step(NamedTuple):
     curve: tuple[tuple[int, float], ...] = ()
 
 
+# Blurs that a search tries, about; the total grows where it tries more.
+_BLURS = 20
+
+
 def steps_at_most(method: ClassicalMethod) -> int:
     """Return how many steps a volume may take: iterations, and trials that choose their number."""
+    if isinstance(method, SemiBlind):
+        return method.iterations + _BLURS * len(CHECKPOINTS)
     chosen = isinstance(method, RichardsonLucy) and method.num_iter == AUTO
     return method.iterations + (len(CHECKPOINTS) if chosen else 0)
 
@@ -156,7 +162,9 @@ class ClassicalRun:
         ask()
         whole = tuple(Span(0, size) for size in self._choices.axes.volume_shape)
         block = read_filled(source, lead, whole, group)
-        left, curve = steps_at_most(self._method), []
+        left = steps_at_most(self._method)
+        curve: list[tuple[int, float]] = []
+        tried: tuple[float, ...] = ()
         search = decide(self._method, block.values, self._device, ask)
         while True:
             try:
@@ -164,9 +172,13 @@ class ClassicalRun:
             except StopIteration as end:
                 decided: Decided = end.value
                 break
-            left -= 1
+            left = max(self._method.iterations, left - 1)
+            if not curve or checkpoint.sigmas != tried:
+                curve, tried = [], checkpoint.sigmas
             curve.append((checkpoint.num_iter, checkpoint.likelihood))
             message = f"iterations tried: {checkpoint.num_iter}"
+            if tried:
+                message = f"blur tried: {', '.join(f'{sigma:.2g}' for sigma in tried)} voxels, {message}"
             yield _Step(left, message, curve=tuple(curve))
         if decided.warning:
             self._warnings.add(decided.warning)
@@ -190,7 +202,7 @@ class ClassicalRun:
 
     def _count_negative(self, block: Filled) -> int:
         """Return the number of voxels that were negative, for a method that takes none."""
-        if not isinstance(self._method, RichardsonLucy) or self._method.background == AUTO:
+        if not isinstance(self._method, (RichardsonLucy, SemiBlind)) or self._method.background == AUTO:
             return 0
         below = block.values < 0
         if block.missing is not None:

@@ -1,0 +1,151 @@
+"""Deconvolution without a PSF: the blur and the number of iterations are found in the image."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+import napari_lucyd as nl
+from napari_lucyd.deconvolution import Cancelled, method_from_recipe, options_from_recipe, plan
+from napari_lucyd.deconvolution.classical.following import follow
+
+REAL = Path(__file__).parents[4] / "shared" / "data" / "real"
+
+
+def photographed(sigma: float, shape=(96, 96), photons: float = 400) -> tuple[np.ndarray, np.ndarray]:
+    """Fine structure behind a Gaussian blur, with photon noise and an offset; and the truth."""
+    random = np.random.default_rng(2)
+    truth = np.zeros(shape)
+    for place in random.integers(0, shape, (60 * len(shape), len(shape))):
+        truth[tuple(place)] += random.uniform(0.3, 1)
+    truth = ndimage.gaussian_filter(truth, 0.8)
+    truth *= photons / ndimage.gaussian_filter(truth, sigma).max()
+    image = random.poisson(ndimage.gaussian_filter(truth, sigma)) + random.normal(100, 1, shape)
+    return image.astype(np.float32), truth
+
+
+def affine_psnr(image: np.ndarray, truth: np.ndarray) -> float:
+    """PSNR in dB after the best affine map of intensities."""
+    x, y = image.ravel().astype(float), truth.ravel().astype(float)
+    slope, height = np.polyfit(x, y, 1)
+    return float(10 * np.log10(np.ptp(y) ** 2 / np.mean((slope * x + height - y) ** 2)))
+
+
+@pytest.fixture(scope="module")
+def plane():
+    image, truth = photographed(2)
+    return image, truth, nl.deconvolve(image, nl.SemiBlind(), device="cpu")
+
+
+def test_it_is_better_than_the_image_and_nearly_as_good_as_with_the_psf(plane):
+    image, truth, found = plane
+    grids = np.ogrid[:17, :17]
+    psf = np.exp(-sum((grid - 8) ** 2 for grid in grids) / (2 * 2**2))
+    known = nl.deconvolve(image, nl.RichardsonLucy(psf), device="cpu").output
+    before, after, best = (affine_psnr(values, truth) for values in (image, found.output, known))
+    assert after > before + 1
+    assert after > before + 0.6 * (best - before)
+
+
+def test_the_blur_is_about_right_and_grows_with_the_true_one(plane):
+    (found,) = plane[2].recipe["method"]["sigma_found"]
+    assert 1.2 < found[0] < 2.6
+    image, _ = photographed(3)
+    (wider,) = nl.deconvolve(image, nl.SemiBlind(), device="cpu").recipe["method"]["sigma_found"]
+    assert wider[0] > 1.15 * found[0]
+
+
+def test_the_recipe_holds_the_curve_and_repeats_the_run(plane):
+    image, _, run = plane
+    recipe = json.loads(json.dumps(run.recipe))
+    entry = recipe["method"]
+    assert entry["name"] == "semi-blind" and recipe["psf"] is None
+    assert entry["iterations"][0] in [point[0] for point in entry["held_out"][0]]
+    assert len(entry["blurs_tried"][0]) > 5
+    again = nl.deconvolve(image, method_from_recipe(recipe), **options_from_recipe(recipe))
+    np.testing.assert_array_equal(again.output, run.output)
+
+
+def test_progress_names_the_blur_and_ends_at_its_total():
+    image, _ = photographed(1.5, (48, 48))
+    steps = list(plan(image, nl.SemiBlind(), device="cpu").steps())
+    assert "blur tried: 0.6 voxels, iterations tried: 1" in steps[0].message
+    assert [step.done for step in steps] == list(range(1, len(steps) + 1))
+    assert steps[-1].done == steps[-1].total and steps[-1].curve
+
+
+def test_a_volume_has_a_blur_across_and_one_along_z():
+    image, truth = photographed(1.6, (12, 40, 40))
+    result = nl.deconvolve(image, nl.SemiBlind(), device="cpu")
+    (found,) = result.recipe["method"]["sigma_found"]
+    assert len(found) == 2
+    assert affine_psnr(result.output, truth) > affine_psnr(image, truth) + 1
+
+
+def test_where_the_noise_is_no_photon_noise_it_says_what_is_done_instead():
+    image, _ = photographed(2)
+    result = nl.deconvolve(ndimage.gaussian_filter(image, 1), nl.SemiBlind(), device="cpu")
+    (warning,) = result.warnings
+    assert "The blur was not found by held-out photons" in warning and "10 iterations are used" in warning
+    assert "sigma_found" not in result.recipe["method"]
+
+
+def test_a_cancel_ends_the_search_and_its_thread():
+    image, _ = photographed(2)
+    job = plan(image, nl.SemiBlind(), device="cpu")
+    seen = []
+
+    def run():
+        for step in job.steps(lambda: len(seen) >= 3):
+            seen.append(step)
+
+    with pytest.raises(Cancelled):
+        run()
+    assert len(seen) < 10
+
+
+def test_constant_images_stay_themselves():
+    flat = np.full((5, 20, 20), 7.5, np.float32)
+    assert (nl.deconvolve(flat, nl.SemiBlind(), device="cpu").output == 7.5).all()
+
+
+def test_followed_work_reports_returns_fails_and_stops():
+    def count(report, check):
+        for number in range(3):
+            check()
+            report(number)
+        return "done"
+
+    def outcome(generator):
+        seen = []
+        while True:
+            try:
+                seen.append(next(generator))
+            except StopIteration as end:
+                return seen, end.value
+
+    assert outcome(follow(count, lambda: None)) == ([0, 1, 2], "done")
+
+    def refuse():
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        next(follow(count, refuse))
+    endless = follow(lambda report, check: [check() or report(n) for n in iter(int, 1)], lambda: None)
+    assert next(endless) == 0
+    endless.close()  # returns, as the thread has ended
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the real images are not here")
+@pytest.mark.parametrize("name", ["biosr_factin_nl", "biosr_microtubules"])
+def test_real_widefield_images_come_nearer_to_their_sim_images(name):
+    import tifffile
+
+    image, truth = (tifffile.imread(REAL / f"{name}_{kind}.tif") for kind in ("wf", "sim"))
+    result = nl.deconvolve(image, nl.SemiBlind(), axes="YX", device="cpu")
+    assert not result.warnings
+    assert affine_psnr(result.output, truth) >= affine_psnr(image, truth) + 1.2
