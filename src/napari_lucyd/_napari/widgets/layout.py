@@ -96,11 +96,11 @@ def add(rows: QFormLayout, text: str, control: QWidget) -> None:
     rows.addRow(name, control)
 
 
-def row(*widgets: Any, stretch: tuple[int, ...] = (), margin: int = 0) -> QWidget:
-    """Put widgets side by side, with a margin on the left and on the right."""
+def row(*widgets: Any, stretch: tuple[int, ...] = ()) -> QWidget:
+    """Put widgets side by side."""
     together = QWidget()
     line = QHBoxLayout(together)
-    line.setContentsMargins(margin, 0, margin, 0)
+    line.setContentsMargins(*_NONE)
     line.setSpacing(6)
     for number, widget in enumerate(widgets):
         line.addWidget(widget, stretch[number] if stretch else 0)
