@@ -104,7 +104,7 @@ def test_several_series_in_one_run_with_a_psf_from_a_layer(panel, add_image, cla
     panel.viewer.layers.selection.active = layers[0]
     panel.viewer.layers.selection = {*layers, psf}
     ready()
-    assert "all 2 selected images: “image 0”, “image 1”" in panel.image.also.text()
+    assert "both selected images: “image 0”, “image 1”" in panel.image.also.text()
     assert "2 images, 4 whole volumes of 4 × 9 × 8, 2 iterations each" in panel.footer.estimate.text()
     seen = []
     panel.session.advanced.connect(lambda event: seen.append((event.done, event.total)))

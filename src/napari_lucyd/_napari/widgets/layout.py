@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,6 +72,19 @@ def set_note(line: QLabel, text: str, *, problem: bool = False) -> None:
         style.unpolish(line)
         style.polish(line)
     line.setText(text)
+
+
+def plain_tooltip(text: str) -> str:
+    """Turn text from a file or a layer into a tooltip that shows it as it is.
+
+    Qt would interpret a text with tags as rich text.
+
+    Examples
+    --------
+    >>> plain_tooltip("a <b> c")
+    '<qt>a &lt;b&gt; c</qt>'
+    """
+    return f"<qt>{html.escape(text, quote=False).replace(chr(10), '<br>')}</qt>" if text else ""
 
 
 def form(parent: QWidget, margins: tuple[int, int, int, int] = (10, 8, 10, 8)) -> QFormLayout:
