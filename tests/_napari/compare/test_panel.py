@@ -248,7 +248,7 @@ def test_the_current_time_point_and_channel_are_compared(viewer, opened):
     add(viewer, truth[:2], "short", **labels)
     choose_layers(panel, [viewer.layers["short"], viewer.layers["sample"]], viewer.layers["sample truth"])
     opened.rest(panel)
-    assert "nothing at the current position: T ends at 1" in panel.form.picked_note.text()
+    assert "does not reach the current position: its last T is 1" in panel.form.picked_note.text()
     assert panel.shown_metrics == before
 
 

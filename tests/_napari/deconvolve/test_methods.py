@@ -104,7 +104,7 @@ def test_several_series_in_one_run_with_a_psf_from_a_layer(panel, add_image, cla
     panel.viewer.layers.selection.active = layers[0]
     panel.viewer.layers.selection = {*layers, psf}
     ready()
-    assert "all 2 selected images: “image 0”, “image 1”" in panel.image.also.text()
+    assert "both selected images: “image 0”, “image 1”" in panel.image.also.text()
     assert "2 images, 4 whole volumes of 4 × 9 × 8, 2 iterations each" in panel.footer.estimate.text()
     seen = []
     panel.session.advanced.connect(lambda event: seen.append((event.done, event.total)))
@@ -207,7 +207,7 @@ def test_the_live_preview_is_off_for_classical_methods_and_says_why(
     classical({"voxel_size": 0.1})
     assert not any(is_preview(entry) for entry in panel.viewer.layers)
     assert not panel.footer.preview.isEnabled()
-    assert "Richardson-Lucy each voxel not available" in panel.footer.preview_note.text()
+    assert "Live preview is not available for Richardson-Lucy" in panel.footer.preview_note.text()
     panel.method.combo.value = "lucyd"
     qtbot.waitUntil(lambda: any(is_preview(entry) for entry in panel.viewer.layers), timeout=20_000)
     assert "not available" not in panel.footer.preview_note.text()
@@ -372,7 +372,7 @@ def test_a_psf_needs_no_image(panel, classical, qtbot):
     panel.viewer.layers.clear()
     panel.psf.form.lines["voxel_size"].value = ""
     panel.psf.form.show_layer.native.click()
-    qtbot.waitUntil(lambda: "no image to take the voxel size from" in panel.status.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "no image to take it from" in panel.status.text(), timeout=20_000)
 
 
 def test_a_large_psf_is_computed_beside_the_window_and_dropped_when_not_wanted(

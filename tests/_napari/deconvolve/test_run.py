@@ -40,7 +40,7 @@ def test_all_selected_images_in_one_run(panel, add_image, run, ready):
     layers = [add_image(seed=n) for n in range(3)]
     panel.viewer.layers.selection = {layers[0], layers[2]}
     ready()
-    assert "all 2 selected images" in panel.image.also.text()
+    assert "both selected images" in panel.image.also.text()
     run()
     sources = {layer.metadata[METADATA_KEY]["source"] for layer in panel.session.results}
     assert sources == {"image 0", "image 2"}

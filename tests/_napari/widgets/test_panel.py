@@ -20,7 +20,7 @@ pytestmark = pytest.mark.napari
 
 def cross(panel, qtbot):
     """Click the cross of the panel's dock."""
-    with qtbot.waitSignal(panel.destroyed, timeout=2_000):
+    with qtbot.waitSignal(panel.destroyed, timeout=20_000):
         panel.parent().title.close_button.click()
 
 

@@ -24,7 +24,7 @@ from napari_lucyd._napari.compare.painting import PlotStyle
 from napari_lucyd._napari.compare.profile_plot import ProfilePlot
 from napari_lucyd._napari.compare.projections_view import ProjectionsView
 from napari_lucyd._napari.compare.worker import Metrics
-from napari_lucyd._napari.widgets.layout import Section, fill_footer, narrow, note, row, stack
+from napari_lucyd._napari.widgets.layout import Section, fill_footer, narrow, note, plain_tooltip, row, stack
 
 _WIDTH = 440
 _ROW_HEIGHT = 22
@@ -98,13 +98,13 @@ class CompareForm(QWidget):
         table.setRowCount(len(rows))
         for index, entry in enumerate(rows):
             name = QTableWidgetItem(entry.name)
-            name.setToolTip(entry.name)
+            name.setToolTip(plain_tooltip(entry.name))
             name.setIcon(swatch(numbers.get(entry.name)))
             table.setItem(index, 0, name)
             for column, (value, shape) in enumerate(zip(row_values(entry.scores), _FORMATS, strict=True), 1):
                 cell = QTableWidgetItem("–" if value is None else format(value, shape))
                 cell.setTextAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-                cell.setToolTip("\n".join(entry.scores.remarks) if value is None else "")
+                cell.setToolTip(plain_tooltip("\n".join(entry.scores.remarks)) if value is None else "")
                 table.setItem(index, column, cell)
         height = _headers(table)[1].sizeHint().height() + sum(
             table.rowHeight(index) for index in range(len(rows))

@@ -10,6 +10,7 @@ from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
 from napari_lucyd._napari.compare.painting import colour
+from napari_lucyd._napari.widgets.layout import plain_tooltip
 
 _ROW = 18
 _ROWS = (3, 7)
@@ -39,7 +40,7 @@ class LayerList(QListWidget):
         for layer in layers:
             item = QListWidgetItem(layer.name, self)
             item.setData(_LAYER, layer)
-            item.setToolTip(layer.name)
+            item.setToolTip(plain_tooltip(layer.name))
             item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
             on = layer in numbers
             item.setCheckState(Qt.CheckState.Checked if on else Qt.CheckState.Unchecked)

@@ -42,7 +42,7 @@ _ABOUT = {
     "light_sheet": "Like the nuclei, in a light sheet: little haze.",
 }
 _COUNTS = ("spheres", "ellipsoids", "boxes")
-_WIDTH = 380
+_WIDTH = 420
 # A larger number would not fit into any memory.
 _LARGEST = 100_000
 _LARGEST_SEED = 2**31 - 1

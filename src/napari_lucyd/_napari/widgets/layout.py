@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from typing import Any
 
@@ -73,6 +74,19 @@ def set_note(line: QLabel, text: str, *, problem: bool = False) -> None:
     line.setText(text)
 
 
+def plain_tooltip(text: str) -> str:
+    """Turn text from a file or a layer into a tooltip that shows it as it is.
+
+    Qt would interpret a text with tags as rich text.
+
+    Examples
+    --------
+    >>> plain_tooltip("a <b> c")
+    '<qt>a &lt;b&gt; c</qt>'
+    """
+    return f"<qt>{html.escape(text, quote=False).replace(chr(10), '<br>')}</qt>" if text else ""
+
+
 def form(parent: QWidget, margins: tuple[int, int, int, int] = (10, 8, 10, 8)) -> QFormLayout:
     """Lay out labels and controls in two columns."""
     rows = QFormLayout(parent)
@@ -96,11 +110,11 @@ def add(rows: QFormLayout, text: str, control: QWidget) -> None:
     rows.addRow(name, control)
 
 
-def row(*widgets: Any, stretch: tuple[int, ...] = (), margin: int = 0) -> QWidget:
-    """Put widgets side by side, with a margin on the left and on the right."""
+def row(*widgets: Any, stretch: tuple[int, ...] = ()) -> QWidget:
+    """Put widgets side by side."""
     together = QWidget()
     line = QHBoxLayout(together)
-    line.setContentsMargins(margin, 0, margin, 0)
+    line.setContentsMargins(*_NONE)
     line.setSpacing(6)
     for number, widget in enumerate(widgets):
         line.addWidget(widget, stretch[number] if stretch else 0)

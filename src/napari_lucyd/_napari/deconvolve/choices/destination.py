@@ -15,7 +15,7 @@ from napari_lucyd._napari.deconvolve.task import Estimate
 from napari_lucyd._napari.deconvolve.zarr_plan import files_text
 from napari_lucyd._napari.layers.results import PART_NAMES, PARTS
 from napari_lucyd._napari.widgets.fields import label, tooltip
-from napari_lucyd._napari.widgets.layout import Section, fixed, narrow, note, row, set_note
+from napari_lucyd._napari.widgets.layout import Section, fixed, narrow, note, plain_tooltip, row, set_note
 
 _STORES = [("Memory", IN_MEMORY), ("OME-Zarr files", IN_FOLDER)]
 
@@ -95,7 +95,7 @@ class DestinationSection(Section):
         ]
         where = f"In “{self._folder.name}”" if self._folder is not None else ""
         set_note(self.files, f"{where}: {files_text(names)}" if names else where)
-        self.files.setToolTip(str(self._folder or ""))
+        self.files.setToolTip(plain_tooltip(str(self._folder or "")))
 
     def _on_kind(self, *_: Any) -> None:
         self._show()

@@ -12,7 +12,17 @@ from superqt.utils import create_worker
 
 from napari_lucyd._napari.deconvolve.parameters import LUCYD, METHODS, Parameters, default_model
 from napari_lucyd._napari.widgets.fields import label, tooltip
-from napari_lucyd._napari.widgets.layout import add, fixed, inner_form, narrow, note, row, set_note, show_row
+from napari_lucyd._napari.widgets.layout import (
+    add,
+    fixed,
+    inner_form,
+    narrow,
+    note,
+    plain_tooltip,
+    row,
+    set_note,
+    show_row,
+)
 from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd._napari.workers.events import explain
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, NETWORK_TITLES, list_models, network_type
@@ -103,7 +113,7 @@ class ModelChoice(QWidget):
         card = self._cards.get(self.name) or (model.card if model else {})
         text = model_text(card)
         set_note(self.about, text)
-        self.about.setToolTip(str(card.get("description", "")))
+        self.about.setToolTip(plain_tooltip(str(card.get("description", ""))))
         show_row(self._rows, self.about, bool(text))
 
     def ask(self, *_: Any) -> None:

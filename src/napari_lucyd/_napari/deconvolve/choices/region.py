@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _REGIONS = [("Whole image", WHOLE), ("Visible part", SCREEN), ("Drawn rectangle", RECTANGLE)]
 
-_HANDLE = 8
+_LABEL_SHIFT = 11
 
 
 class RegionSection(Section):
@@ -54,9 +54,9 @@ class RegionSection(Section):
         fixed(self.draw_button.native)
         narrow(self.combo.native)
         self.add(label(Parameters, "region"), row(self.combo.native, self.draw_button.native))
-        # The labels of the handles need some room at both ends.
-        self._planes_row = row(self.planes.native, margin=_HANDLE)
-        self.add(label(Parameters, "z_range"), self._planes_row)
+        # Otherwise the left end of the slider cuts the label of its first handle.
+        self.planes.native.label_shift_x = _LABEL_SHIFT
+        self.add(label(Parameters, "z_range"), self.planes.native)
         self.add("", self.where)
         self._planes = 1
         self._filling = False
@@ -144,7 +144,7 @@ class RegionSection(Section):
         kind = self.combo.value
         self.draw_button.native.setVisible(kind == RECTANGLE)
         self.show_row(self.where, kind != WHOLE)
-        self.show_row(self._planes_row, kind != WHOLE and self._planes > 1)
+        self.show_row(self.planes.native, kind != WHOLE and self._planes > 1)
 
     def _on_kind(self, *_: Any) -> None:
         self._show()
