@@ -6,6 +6,7 @@ Knows no torch, so that the command line can make and refuse them at once.
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Final, Literal, TypeVar

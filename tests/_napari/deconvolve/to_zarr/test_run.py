@@ -344,7 +344,7 @@ def test_an_error_is_told_of_and_keeps_what_is_finished(
     def full_disk(path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(region_task, "open_zarr", full_disk)
+    monkeypatch.setattr("napari_lucyd.out_of_core.region_task.open_zarr", full_disk)
     gate.let_all()
     end()
     said = panel.status.text()
