@@ -79,7 +79,7 @@ test: install
 test-lowest: | system
 	$(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --disable-pip-version-check uv
-	$(LOWEST)/bin/uv pip install --python $(LOWEST)/bin/python --resolution lowest-direct -e '.[all,test]'
+	$(LOWEST)/bin/uv pip install --python $(LOWEST)/bin/python --resolution lowest-direct -e '.[all,test]' 'hatchling>=1.27'
 	OMP_NUM_THREADS=1 $(ON_XVFB) $(LOWEST)/bin/python -m pytest -n $(PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 check: install

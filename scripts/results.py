@@ -151,7 +151,7 @@ def page() -> str:
     threads = json.loads((FILES / "table1.json").read_text("utf-8"))["threads"]
     return f"""# Results
 
-Made by `make results`, with {environment}. Each table is also in [`results/`](results/) as CSV and JSON, with standard deviations, the environment
+Made by `make results`, with {environment}. Each table is also in `docs/results/` as CSV and JSON, with standard deviations, the environment
 and the models' hashes, and can be had alone with `lucyd evaluate`. Entries are `ssim_global` / PSNR in dB, explained under [metrics](method.md#metrics);
 columns are blur σ_b in voxels, noise σ_n in 1/255 of the range. *input* is the degraded image itself. Test phantoms have the seeds {table2.seeds[0]}
 to {table2.seeds[-1]}, which no training uses. Richardson-Lucy and Wiener get the *true* PSF, and for each column the number of iterations

@@ -178,3 +178,10 @@ def test_modules_that_a_page_names_exist(page):
         if name:
             text = found[0].read_text("utf-8")
             assert re.search(rf"^(?:class |def )?{name}\b", text, flags=re.MULTILINE), f"{path}: {name}"
+
+
+def test_reference_lists_every_public_name():
+    import napari_lucyd
+
+    listed = re.search(r"members: \[(.*)\]", (ROOT / "docs" / "reference" / "python.md").read_text("utf-8"))
+    assert set(listed[1].split(", ")) == set(napari_lucyd.__all__)

@@ -52,7 +52,7 @@ def score(
     if a.shape != b.shape:
         return Scores(
             remarks=(
-                f"it has {shape_text(a.shape)}, the truth has {shape_text(b.shape)}; both must agree",
+                f"its shape is {shape_text(a.shape)}, the truth has {shape_text(b.shape)}; both must agree",
             )
         )
     for name, values in (("image", a), ("truth", b)):
