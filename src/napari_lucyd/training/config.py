@@ -138,9 +138,22 @@ class ScheduleConfig:
         Share of the steps, from the first on, in which batch norms use the statistics of the batch. After
         that they keep their running ones, as in use: only so can the network learn what level and what
         gain an output has to have, for the last batch norm takes both out of a batch.
+    measured_norms
+        Whether each batch norm's statistics are set before the first step, layer after layer, to medians
+        over patches (`measure_norms`), and then held: ``free_norms`` has to be 0.
+    identity_output
+        LUCYD: whether the last batch norm is the identity from the first step on (`hold_output`), so that
+        x' = max(0, (y + M) u) with no gain hidden behind it, and the update term is not centred.
+    intermediate_weight
+        LUCYD: of the loss on the intermediate estimate y + M against the truth, added to that on the output.
+    mask_first
+        LUCYD: share of the steps, from the first on, in which the intermediate estimate alone is trained:
+        the mask learns to correct before the update term can do it all.
     near_identity
         LUCYD: whether the untrained network copies its input (`start_near_identity`), or starts as PyTorch
         has it.
+    stop_dead
+        Whether a run ends with an error when a validation finds a layer without a living channel.
     clip
         The largest gradient norm.
     average_decay
@@ -163,7 +176,12 @@ class ScheduleConfig:
     loss: str = "own"
     flux_weight: float = 0.0
     free_norms: float = 1.0
+    measured_norms: bool = False
+    identity_output: bool = False
+    intermediate_weight: float = 0.0
+    mask_first: float = 0.0
     near_identity: bool = False
+    stop_dead: bool = True
     clip: float = 1.0
     average_decay: float = 0.995
     seed: int = 1
@@ -174,13 +192,20 @@ class ScheduleConfig:
     def __post_init__(self) -> None:
         counts = ("patches", "batch_size", "cycles", "validate_every", "validation_patches")
         _check_from(1, self, "schedule", *counts)
-        _check_from(0, self, "schedule", "flux_weight", "free_norms", "average_decay")
-        _check_shares(self, "schedule", "free_norms", "average_decay")
+        weights = ("flux_weight", "intermediate_weight")
+        shares = ("free_norms", "mask_first", "average_decay")
+        _check_from(0, self, "schedule", *weights, *shares)
+        _check_shares(self, "schedule", *shares)
         for name in ("learning_rate", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"schedule.{name} is {getattr(self, name)}; it has to be a positive number.")
         if self.loss not in ("own", "lucyd"):
             raise ValueError(f"schedule.loss is {self.loss!r}; it has to be 'own' or 'lucyd'.")
+        if self.measured_norms and self.free_norms:
+            raise ValueError(
+                f"schedule.measured_norms sets the batch norms' statistics, and free_norms = "
+                f"{self.free_norms:g} would let batches replace them; set free_norms = 0."
+            )
         least = self.batch_size * self.cycles
         if self.patches < least:
             raise ValueError(
@@ -241,8 +266,9 @@ class TrainingConfig:
                 f"data.patch_shape is {self.data.patch_shape}; {kind.title} needs sizes that are "
                 f"multiples of {kind.multiple}."
             )
-        if self.schedule.near_identity and kind is not LUCYD:
-            raise ValueError(f"schedule.near_identity is a start for LUCYD; leave it out for {kind.title}.")
+        for name in ("near_identity", "identity_output", "intermediate_weight", "mask_first"):
+            if getattr(self.schedule, name) and kind is not LUCYD:
+                raise ValueError(f"schedule.{name} is for LUCYD; leave it out for {kind.title}.")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data; ``network`` tells its type where it is not LUCYD, as the TOML file may."""
