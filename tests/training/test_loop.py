@@ -595,6 +595,7 @@ def test_run_in_which_a_layer_dies_says_which_and_stops(tmp_path, monkeypatch):
         torch.nn.init.constant_(network.correction_decode[0][1].bias, -1e3)
 
     monkeypatch.setattr(loop, "hold_output", kill)
+    monkeypatch.setattr(loop, "SETTLED", 1)
     config = replace(LIVING, schedule=replace(LIVING.schedule, measured_norms=False))
     with pytest.raises(DeadLayerError, match=r"At step 6 .*correction_decode\.0\.0.*measured_norms = true"):
         train(config, tmp_path, device="cpu")

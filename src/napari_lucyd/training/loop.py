@@ -43,6 +43,8 @@ LOG_COLUMNS = (
 )  # fmt: skip
 # Seconds between checkpoints: what a crash can cost.
 CHECKPOINT_SECONDS = 120.0
+# Steps until statistics that are gathered from batches say something of the layers.
+SETTLED = 200
 
 
 class DeadLayerError(RuntimeError):
@@ -118,8 +120,8 @@ def train(
     FloatingPointError
         If the loss is not finite.
     DeadLayerError
-        If a validation finds a layer without a living channel; the checkpoint and the log up to there are
-        kept. Not where the schedule's ``stop_dead`` is false.
+        If a validation after step 200 finds a layer without a living channel; checkpoint and log up to there
+        are kept. Not where the schedule's ``stop_dead`` is false.
     """
     if not isinstance(config, TrainingConfig):
         config = load_config(config)
@@ -152,7 +154,7 @@ def train(
                 pace = (time.monotonic() - started) / (run.step - first)
                 figures = validation or (None, None, None)
                 progress(TrainingProgress(run.step, schedule.steps, loss, pace * (last - run.step), *figures))
-            if validation and schedule.stop_dead:
+            if validation and schedule.stop_dead and run.step >= SETTLED:
                 _refuse_dead(validation.health, run.step)
     finally:
         # Also when Ctrl-C or an error ends the run: the step under way is lost, the ones before are not.
