@@ -32,7 +32,7 @@ from napari_lucyd.training.config import SCALINGS, DataConfig, ScheduleConfig, p
 from napari_lucyd.training.data import Patch, Patches, _OpenSpecimen, _wide_blur
 from napari_lucyd.training.initialization import hold_output, start_from, start_near_identity
 from napari_lucyd.training.loop import DeadLayerError
-from napari_lucyd.training.loss import local_flux_error, loss_of, lucyd_loss, ssim_global
+from napari_lucyd.training.loss import each_loss, local_flux_error, loss_of, lucyd_loss, ssim_global
 from small_training import SMALL
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -624,3 +624,15 @@ def test_what_is_for_lucyd_is_refused_for_other_networks(name):
     value = True if name == "identity_output" else 0.5
     with pytest.raises(ValueError, match=f"schedule.{name} is for LUCYD"):
         replace(config, schedule=replace(config.schedule, **{name: value}))
+
+
+def test_loss_of_each_patch_counts_a_faint_one_as_much_as_a_bright_one():
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.rand(2, 1, 16, 16, generator=generator)
+    bright = truth * torch.tensor([20.0, 0.5]).reshape(2, 1, 1, 1)
+    ruined = bright.clone()
+    ruined[1] = 0.25  # the faint one, gone
+    assert each_loss(bright, bright) == pytest.approx(0, abs=1e-5)
+    assert each_loss(ruined, bright) > 20 * lucyd_loss(ruined, bright)
+    same = torch.rand(1, 1, 16, 16, generator=generator)
+    assert each_loss(same, truth[:1]) == pytest.approx(lucyd_loss(same, truth[:1]).item(), rel=1e-5)

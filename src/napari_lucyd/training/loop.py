@@ -35,7 +35,7 @@ from napari_lucyd.training.initialization import (
     start_from,
     start_near_identity,
 )
-from napari_lucyd.training.loss import local_flux_error, loss_of, lucyd_loss, ssim_global
+from napari_lucyd.training.loss import each_loss, local_flux_error, loss_of, lucyd_loss, ssim_global
 
 LOG_COLUMNS = (
     "step", "patches", "learning_rate", "loss", "validation_psnr", "validation_ssim_global",
@@ -257,9 +257,9 @@ class _Run:
         terms = [] if mask_alone else [self.loss(result, batch) + self.flux_loss(result.output, batch)]
         weight = 1.0 if mask_alone else schedule.intermediate_weight
         if weight:
-            estimate = result.intermediate
-            error = lucyd_loss(estimate * batch.weight, batch.truth * batch.weight)
-            terms.append(weight * (error + self.flux_loss(estimate, batch)))
+            error = each_loss if schedule.loss == "lucyd_each" else lucyd_loss
+            estimate, truth = result.intermediate * batch.weight, batch.truth * batch.weight
+            terms.append(weight * (error(estimate, truth) + self.flux_loss(result.intermediate, batch)))
         return torch.stack(terms).sum()
 
     def flux_loss(self, image: Tensor, batch: Patch) -> Tensor:
