@@ -27,6 +27,20 @@ def trained_for(data: DataConfig, images: Tensor) -> dict[str, Any]:
     images
         Normalised patches (N, 1, [Z,] Y, X) of it, on which a surrogate's noise is estimated.
     """
+    if data.track == "estimates":
+        faintest, brightest = data.photons
+        low, high = data.noise_sigma
+        return {
+            "blur_sigma_voxels": list(data.blur_sigma),
+            # Of the image before its first estimate: the camera's noise, and that of light as bright as the
+            # contrast.
+            "noise_sigma": [
+                round(float(np.hypot(low / 255, brightest**-0.5)), 4),
+                round(float(np.hypot(high / 255, faintest**-0.5)), 4),
+            ],
+            "axial_ratio": list(data.axial_ratio),
+            "modalities": sorted(set(data.modalities)),
+        }
     if data.specimen is None:
         return {
             "blur_sigma_voxels": [min(data.blur_sigma), max(data.blur_sigma)],

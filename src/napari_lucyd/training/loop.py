@@ -43,6 +43,11 @@ LOG_COLUMNS = (
 )  # fmt: skip
 # Seconds between checkpoints: what a crash can cost.
 CHECKPOINT_SECONDS = 120.0
+# What patches are cut from, in the card: of estimates, and of all else.
+_DATA = {
+    True: "first estimates of structures made afresh (napari_lucyd.simulation)",
+    False: "phantoms made afresh after Li et al. 2022 (napari_lucyd.simulation)",
+}
 # Steps until statistics that are gathered from batches say something of the layers.
 SETTLED = 200
 
@@ -365,11 +370,11 @@ class _Run:
             **trained_for(data, images),
             "poisson_noise": data.photometric,
             # Of a surrogate, part of the light falls beyond the image, and a network may put it back.
-            "flux_kept": data.track == "open" and config.schedule.flux_weight > 0,
+            "flux_kept": data.track in ("open", "estimates") and config.schedule.flux_weight > 0,
             "training": {
                 "track": data.track,
                 "history": config.history,
-                "data": "phantoms made afresh after Li et al. 2022 (napari_lucyd.simulation)",
+                "data": _DATA[data.track == "estimates"],
                 "patches": self.step * config.schedule.batch_size,
                 "steps": self.step,
                 "seed": config.schedule.seed,
