@@ -17,8 +17,8 @@ class Normalization:
     ----------
     method
         ``"minmax"``: lo and lo + s are the smallest and largest voxel. ``"percentile"``: they are two
-        percentiles. ``"none"``: the image stays as it is (lo = 0, s = 1). ``"first_estimate"``: they
-        are the dark level, and the brightness of the light, that `first_estimate` finds.
+        percentiles. ``"none"``: the image stays as it is (lo = 0, s = 1). ``"first_estimate"``: lo
+        is the dark level and s the brightness of the light that `first_estimate` finds.
     low
         Lower percentile, 0 to 100, for ``"percentile"``.
     high
