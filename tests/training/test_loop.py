@@ -579,6 +579,12 @@ def test_living_run_that_is_resumed_ends_with_the_same_weights(tmp_path):
     assert nl.load_model(whole).sha256 == nl.load_model(parts).sha256
 
 
+def test_run_that_is_told_of_in_other_words_is_resumed(tmp_path):
+    assert train(LIVING, tmp_path, device="cpu", stop_after=2) is None
+    told = replace(LIVING, history="Two runs.", title="Living")
+    assert nl.load_model(train(told, tmp_path, device="cpu", resume=True)).card["title"] == "Living"
+
+
 def test_log_and_card_tell_dead_channels_and_what_the_mask_does(tmp_path):
     path = train(LIVING, tmp_path, device="cpu")
     validated = [row for row in rows(tmp_path / "log.csv") if row["validation_psnr"]]

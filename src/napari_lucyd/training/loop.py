@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -339,7 +339,7 @@ class _Run:
             raise FileNotFoundError(f"There is no {path} to resume from.")
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
-            same = parse_config(state["config"]) == self.config
+            same = _untold(parse_config(state["config"])) == _untold(self.config)
             if same:
                 self.started_from = state["started_from"]
                 self.step, self.seconds, self.rows = state["step"], state["seconds"], state["rows"]
@@ -438,6 +438,11 @@ def _finished_before_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
     if came:
         signal.raise_signal(came[0])
+
+
+def _untold(config: TrainingConfig) -> TrainingConfig:
+    """Return the run without what is only told of it: that may be put in other words at any time."""
+    return replace(config, title="", description="", history="")
 
 
 def _refuse_dead(health: Health, step: int) -> None:
