@@ -98,7 +98,7 @@ def test_rivals_are_trained_and_resumed_like_lucyd(tmp_path, config):
     model = nl.load_model(whole)
     assert model.network.config == config.network
     assert model.card["training"]["config"]["network"] == describe(config.network)
-    assert set(model.card["metrics"]) == {"validation"} and model.normalization.method == "minmax"
+    assert set(model.card["metrics"]) == {"validation", "health"} and model.normalization.method == "minmax"
     volume = np.random.default_rng(0).random((3, 5, 4), dtype=np.float32)
     assert nl.deconvolve(volume, model).output.shape == volume.shape
 
