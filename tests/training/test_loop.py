@@ -27,10 +27,11 @@ from napari_lucyd.networks import (
     describe,
 )
 from napari_lucyd.training import TrainingConfig, load_config, loop, train
-from napari_lucyd.training.config import SCALINGS, DataConfig, parse_config
+from napari_lucyd.training.config import SCALINGS, DataConfig, ScheduleConfig, parse_config
 from napari_lucyd.training.data import Patch, Patches, _OpenSpecimen, _wide_blur
-from napari_lucyd.training.initialization import start_from, start_near_identity
-from napari_lucyd.training.loss import local_flux_error, loss_of, lucyd_loss, ssim_global
+from napari_lucyd.training.initialization import hold_output, start_from, start_near_identity
+from napari_lucyd.training.loop import DeadLayerError
+from napari_lucyd.training.loss import each_loss, local_flux_error, loss_of, lucyd_loss, ssim_global
 from napari_lucyd.training.model_card import trained_for
 from small_training import SMALL
 
@@ -97,7 +98,7 @@ def test_rivals_are_trained_and_resumed_like_lucyd(tmp_path, config):
     model = nl.load_model(whole)
     assert model.network.config == config.network
     assert model.card["training"]["config"]["network"] == describe(config.network)
-    assert set(model.card["metrics"]) == {"validation"} and model.normalization.method == "minmax"
+    assert set(model.card["metrics"]) == {"validation", "health"} and model.normalization.method == "minmax"
     volume = np.random.default_rng(0).random((3, 5, 4), dtype=np.float32)
     assert nl.deconvolve(volume, model).output.shape == volume.shape
 
@@ -535,3 +536,109 @@ def test_training_needs_no_napari(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "fine"
+
+
+LIVING = replace(
+    SMALL,
+    schedule=replace(
+        SMALL.schedule, free_norms=0.0, measured_norms=True, identity_output=True, near_identity=True,
+        intermediate_weight=0.3, mask_first=0.5, learning_rate=1e-3,
+    ),
+)  # fmt: skip
+
+
+def test_output_held_as_the_identity_stays_so_and_norms_stay_as_they_were_measured(tmp_path):
+    path = train(LIVING, tmp_path, device="cpu")
+    network = nl.load_model(path).network
+    assert network.output_gain() == pytest.approx((1.0, 0.0), abs=1e-6)
+    started = loop._Run(LIVING, tmp_path, torch.device("cpu")).network
+    norms = [name for name in started.state_dict() if name.endswith(("running_mean", "running_var"))]
+    assert all(torch.equal(started.state_dict()[name], network.state_dict()[name]) for name in norms)
+    assert not torch.equal(started.correction_encode[0][0].weight, network.correction_encode[0][0].weight)
+
+
+def test_mask_alone_is_trained_first(tmp_path):
+    run = loop._Run(LIVING, tmp_path, torch.device("cpu"))
+    patches = run.validation
+    batch = Patch(*(torch.stack(tensors) for tensors in zip(*patches, strict=True)))
+    before = {name: weight.clone() for name, weight in run.network.named_parameters()}
+    run.train_on(batch)
+    moved = {name for name, weight in run.network.named_parameters() if not torch.equal(weight, before[name])}
+    assert any(name.startswith("correction_decode") for name in moved)
+    assert not any(name.startswith(("division", "backward", "rescale")) for name in moved)
+    run.step = run.config.schedule.steps // 2
+    before = {name: weight.clone() for name, weight in run.network.named_parameters()}
+    run.train_on(batch)
+    assert not torch.equal(run.network.backward_mix[0].weight, before["backward_mix.0.weight"])
+
+
+def test_living_run_that_is_resumed_ends_with_the_same_weights(tmp_path):
+    whole = train(LIVING, tmp_path / "whole", device="cpu")
+    assert train(LIVING, tmp_path / "parts", device="cpu", stop_after=5) is None
+    parts = train(LIVING, tmp_path / "parts", device="cpu", resume=True)
+    assert nl.load_model(whole).sha256 == nl.load_model(parts).sha256
+
+
+def test_run_that_is_told_of_in_other_words_is_resumed(tmp_path):
+    assert train(LIVING, tmp_path, device="cpu", stop_after=2) is None
+    told = replace(LIVING, history="Two runs.", title="Living")
+    assert nl.load_model(train(told, tmp_path, device="cpu", resume=True)).card["title"] == "Living"
+
+
+def test_log_and_card_tell_dead_channels_and_what_the_mask_does(tmp_path):
+    path = train(LIVING, tmp_path, device="cpu")
+    validated = [row for row in rows(tmp_path / "log.csv") if row["validation_psnr"]]
+    assert all(0 <= float(row["dead_channels"]) < 0.1 for row in validated)
+    assert all(float(row["mask_share"]) > 0 and float(row["mask_spread"]) > 0 for row in validated)
+    health = nl.load_model(path).card["metrics"]["health"]
+    assert set(health) == {"dead_channels", "dead_layers", "mask_share", "mask_spread"}
+    assert health["mask_share"] == pytest.approx(float(validated[-1]["mask_share"]), rel=0.05)
+
+
+def test_run_in_which_a_layer_dies_says_which_and_stops(tmp_path, monkeypatch):
+    def kill(network):
+        hold_output(network)
+        torch.nn.init.constant_(network.correction_decode[0][1].bias, -1e3)
+
+    monkeypatch.setattr(loop, "hold_output", kill)
+    monkeypatch.setattr(loop, "SETTLED", 1)
+    config = replace(LIVING, schedule=replace(LIVING.schedule, measured_norms=False))
+    with pytest.raises(DeadLayerError, match=r"At step 6 .*correction_decode\.0\.0.*measured_norms = true"):
+        train(config, tmp_path, device="cpu")
+    assert len(rows(tmp_path / "log.csv")) == 6
+    assert float(rows(tmp_path / "log.csv")[-1]["dead_channels"]) > 0
+    whole = replace(config, schedule=replace(config.schedule, stop_dead=False))
+    assert train(whole, tmp_path / "on", device="cpu") is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"measured_norms": True, "free_norms": 1.0}, "set free_norms = 0"),
+        ({"mask_first": 1.5}, "at most 1"),
+        ({"intermediate_weight": -1.0}, "at least 0"),
+    ],
+)
+def test_schedule_for_living_networks_refuses_what_cannot_be(change, message):
+    with pytest.raises(ValueError, match=message):
+        ScheduleConfig(**change)
+
+
+@pytest.mark.parametrize("name", ["identity_output", "mask_first", "intermediate_weight"])
+def test_what_is_for_lucyd_is_refused_for_other_networks(name):
+    config = next(iter(RIVALS.values()))
+    value = True if name == "identity_output" else 0.5
+    with pytest.raises(ValueError, match=f"schedule.{name} is for LUCYD"):
+        replace(config, schedule=replace(config.schedule, **{name: value}))
+
+
+def test_loss_of_each_patch_counts_a_faint_one_as_much_as_a_bright_one():
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.rand(2, 1, 16, 16, generator=generator)
+    bright = truth * torch.tensor([20.0, 0.5]).reshape(2, 1, 1, 1)
+    ruined = bright.clone()
+    ruined[1] = 0.25  # the faint one, gone
+    assert each_loss(bright, bright) == pytest.approx(0, abs=1e-5)
+    assert each_loss(ruined, bright) > 20 * lucyd_loss(ruined, bright)
+    same = torch.rand(1, 1, 16, 16, generator=generator)
+    assert each_loss(same, truth[:1]) == pytest.approx(lucyd_loss(same, truth[:1]).item(), rel=1e-5)

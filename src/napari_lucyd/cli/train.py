@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from napari_lucyd.cli._console import Console, fail, print_path
 from napari_lucyd.text import duration_text
+
+if TYPE_CHECKING:
+    from napari_lucyd.networks import Health
 
 
 def train(
@@ -75,6 +78,7 @@ def train(
                 console.say(
                     f"step {progress.step} of {steps}: loss {progress.loss:.4f}, validation "
                     f"{progress.validation_psnr:.2f} dB, global SSIM {progress.validation_ssim_global:.4f}, "
+                    f"{_health_text(progress.health)}"
                     f"{duration_text(progress.seconds_left)} left"
                 )
 
@@ -92,3 +96,12 @@ def train(
             fail(error)
     if path is not None:
         print_path(path)
+
+
+def _health_text(health: Health | None) -> str:
+    if health is None:
+        return ""
+    text = f"{health.dead_channels:.1%} of the channels dead, "
+    if health.mask_spread is not None:
+        text += f"mask beyond a line {health.mask_spread:.3f} of the range, "
+    return text

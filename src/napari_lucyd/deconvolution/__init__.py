@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_lucyd.compute.device import Device, choose_device
     from napari_lucyd.deconvolution.api import deconvolve, plan
+    from napari_lucyd.deconvolution.classical.first_estimate import FirstEstimate, first_estimate
     from napari_lucyd.deconvolution.classical.functions import richardson_lucy, wiener
     from napari_lucyd.deconvolution.classical.methods import (
         CLASSICAL_METHODS,
@@ -36,6 +37,7 @@ _HOMES = {
     "ClassicalMethod": "deconvolution.classical.methods",
     "DeconvolutionError": "errors",
     "Device": "compute.device",
+    "FirstEstimate": "deconvolution.classical.first_estimate",
     "Job": "deconvolution.job",
     "OutOfMemory": "errors",
     "Progress": "deconvolution.result",
@@ -49,6 +51,7 @@ _HOMES = {
     "choose_device": "compute.device",
     "deconvolve": "deconvolution.api",
     "estimate_noise": "deconvolution.statistics.noise",
+    "first_estimate": "deconvolution.classical.first_estimate",
     "make_method": "deconvolution.classical.methods",
     "method_from_recipe": "deconvolution.classical.methods",
     "model_from_recipe": "deconvolution.recipe",
@@ -66,6 +69,7 @@ __all__ = [
     "ClassicalMethod",
     "DeconvolutionError",
     "Device",
+    "FirstEstimate",
     "Job",
     "OutOfMemory",
     "Progress",
@@ -79,6 +83,7 @@ __all__ = [
     "choose_device",
     "deconvolve",
     "estimate_noise",
+    "first_estimate",
     "make_method",
     "method_from_recipe",
     "model_from_recipe",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from napari_lucyd import checks
 
-METHODS = ("minmax", "percentile", "none")
+METHODS = ("minmax", "percentile", "none", "first_estimate")
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class Normalization:
     ----------
     method
         ``"minmax"``: lo and lo + s are the smallest and largest voxel. ``"percentile"``: they are two
-        percentiles. ``"none"``: the image stays as it is (lo = 0, s = 1).
+        percentiles. ``"none"``: the image stays as it is (lo = 0, s = 1). ``"first_estimate"``: lo
+        is the dark level and s the brightness of the light that `first_estimate` finds.
     low
         Lower percentile, 0 to 100, for ``"percentile"``.
     high

@@ -3,6 +3,7 @@
 from napari_lucyd.networks.care import CARE, CareConfig, CareOutput
 from napari_lucyd.networks.centring import centre_update_term
 from napari_lucyd.networks.division import division_share
+from napari_lucyd.networks.health import Health, measure_health
 from napari_lucyd.networks.lucyd import LUCYD, LucydConfig, LucydOutput
 from napari_lucyd.networks.network import Network, NetworkConfig
 from napari_lucyd.networks.registry import config_class, describe, network_class
@@ -14,6 +15,7 @@ __all__ = [
     "RLN",
     "CareConfig",
     "CareOutput",
+    "Health",
     "LucydConfig",
     "LucydOutput",
     "Network",
@@ -24,5 +26,6 @@ __all__ = [
     "config_class",
     "describe",
     "division_share",
+    "measure_health",
     "network_class",
 ]

@@ -11,6 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from napari_lucyd.models.normalization import Normalization
 from napari_lucyd.networks import LUCYD, LucydConfig, NetworkConfig, config_class, describe, network_class
+from napari_lucyd.simulation.psf import PsfKind
 from napari_lucyd.simulation.surrogates import SpecimenKind
 
 # How the patches of a track are scaled, where nothing else is said.
@@ -18,7 +19,9 @@ SCALINGS = {
     "strict": Normalization("minmax"),
     "open": Normalization("percentile"),
     "surrogate": Normalization("percentile"),
+    "estimates": Normalization("first_estimate", pedestal=0.25),
 }
+_TRACKS = tuple(SCALINGS)
 
 
 @dataclass(frozen=True)
@@ -31,24 +34,35 @@ class DataConfig:
         ``"strict"``: the cells blur_sigma x noise_sigma exactly as the paper has them.
         ``"open"``: continuous ranges, anisotropic blur, Poisson noise, percentile scaling, flux kept.
         ``"surrogate"``: the optics and noise of one `specimen`, percentile scaling, flux kept.
+        ``"estimates"``: first estimates, which have been told the PSF, of structures under many microscopes,
+        on the scale that the first stage finds, flux kept.
     specimen
         Surrogate: a kind of `make_surrogate`, ``"nuclei"``, ``"membranes"`` or ``"light_sheet"``.
     blur_sigma, noise_sigma
-        Strict: the values, noise in 1/255 of the range. Open: lower and upper end.
+        Strict: the values, noise in 1/255 of the range. Open: lower and upper end. Estimates: lower and upper
+        end of Gaussian PSFs across, and of the read noise in 1/255 of the contrast, both log-uniform.
     axial_ratio
-        Open: lower and upper end of the blur's sigma along Z over that along Y and X.
+        Open, estimates: lower and upper end of the blur's sigma along Z over that along Y and X.
     haze
         Open: share of the specimens whose PSF has a wide foot besides its narrow peak.
     bright
         Open, surrogate: share of the specimens with a few specks, and hot voxels, far brighter than all else.
-        To those of surrogates noise is added as well, up to the highest ``noise_sigma``.
+        To those of surrogates noise is added as well, up to the highest ``noise_sigma``. Estimates: with a
+        few hot pixels.
+    photons
+        Estimates: lower and upper end of the photons that make the contrast, log-uniform.
+    modalities
+        Estimates: kinds of `make_psf`, one drawn for each specimen; a kind may stand more than once.
+    misled
+        Estimates: share of the specimens whose estimate is told a numerical aperture, or a width of the
+        Gaussian, that is wrong by up to some 15 %.
     patch_shape, phantom_shape
         Spatial sizes in voxels. A 2D patch of a 3D phantom is a slice of it, out-of-focus light included.
     alive, patches_per_phantom
         Patches come from a window of this many phantoms, which moves on by one after so many patches.
     gain
-        Range of a factor, log-uniform, put on image and truth of half of the patches (all, in the open
-        track); the loss is taken back to scale. Teaches that twice the light is twice the result.
+        Range of a factor, log-uniform, put on image and truth of half of the patches (of all, where flux is
+        kept); the loss is taken back to scale. Teaches that twice the light is twice the result.
     offset
         Range of a shift of image and truth, uniform: backgrounds lie at many levels.
     subsampled
@@ -65,6 +79,16 @@ class DataConfig:
     axial_ratio: tuple[float, float] = (1.0, 1.0)
     haze: float = 0.0
     bright: float = 0.0
+    photons: tuple[float, float] = (40.0, 40000.0)
+    modalities: tuple[str, ...] = (
+        "gaussian",
+        "gaussian",
+        "widefield",
+        "widefield",
+        "confocal",
+        "light_sheet",
+    )
+    misled: float = 0.0
     patch_shape: tuple[int, ...] = (32, 64, 64)
     phantom_shape: tuple[int, ...] = (128, 128, 128)
     alive: int = 12
@@ -75,8 +99,8 @@ class DataConfig:
     seed: int = 1
 
     def __post_init__(self) -> None:
-        if self.track not in ("strict", "open", "surrogate"):
-            raise ValueError(f"data.track is {self.track!r}; it has to be 'strict', 'open' or 'surrogate'.")
+        if self.track not in _TRACKS:
+            raise ValueError(f"data.track is {self.track!r}; it has to be one of {', '.join(_TRACKS)}.")
         kinds = get_args(SpecimenKind) if self.track == "surrogate" else (None,)
         if self.specimen not in kinds:
             raise ValueError(
@@ -84,20 +108,33 @@ class DataConfig:
                 f"{', '.join(get_args(SpecimenKind))}, the other tracks have none."
             )
         _check_from(1, self, "data", "alive", "patches_per_phantom", "patch_shape", "phantom_shape")
-        _check_from(0, self, "data", "blur_sigma", "noise_sigma", "haze", "bright", "subsampled", "seed")
-        _check_shares(self, "data", "haze", "bright", "subsampled")
-        if self.track == "open" and not len(self.blur_sigma) == len(self.noise_sigma) == 2:
+        shares = ("haze", "bright", "misled", "subsampled")
+        _check_from(0, self, "data", "blur_sigma", "noise_sigma", "seed", *shares)
+        _check_shares(self, "data", *shares)
+        ranged = self.track in ("open", "estimates")
+        if ranged and not len(self.blur_sigma) == len(self.noise_sigma) == 2:
             raise ValueError(
-                "In the open track data.blur_sigma and data.noise_sigma each have a lower and an upper end."
+                f"In the track {self.track!r} data.blur_sigma and data.noise_sigma each have a lower and an "
+                "upper end."
             )
-        ranges = ["axial_ratio", "gain", "offset"]
-        ranges += ["blur_sigma", "noise_sigma"] if self.track == "open" else []
+        unknown = set(self.modalities) - set(get_args(PsfKind))
+        if unknown or not self.modalities:
+            raise ValueError(
+                f"data.modalities is {self.modalities}; it takes one or more of "
+                f"{', '.join(get_args(PsfKind))}."
+            )
+        ranges = ["axial_ratio", "gain", "offset", "photons"]
+        ranges += ["blur_sigma", "noise_sigma"] if ranged else []
         for name in ranges:
             low, high = getattr(self, name)
-            if low > high or (name in ("axial_ratio", "gain") and not low > 0):
+            positive = name in ("axial_ratio", "gain", "photons") or (name, self.track) == (
+                "blur_sigma",
+                "estimates",
+            )
+            if low > high or (positive and not low > 0):
                 raise ValueError(
                     f"data.{name} is {(low, high)}; it has to be a lower and an upper end, in this order"
-                    f"{', and positive' if name in ('axial_ratio', 'gain') else ''}."
+                    f"{', and positive' if positive else ''}."
                 )
         if len(self.phantom_shape) < len(self.patch_shape) or any(n % 2 for n in self.patch_shape):
             raise ValueError(
@@ -131,16 +168,30 @@ class ScheduleConfig:
     cycles
         How many such cycles the run has, one after the other: each warms up and anneals to nearly zero.
     loss
-        ``"own"``: what the network's authors train it with. ``"lucyd"``: LUCYD's, for any network.
+        ``"own"``: what the network's authors train it with. ``"lucyd"``: LUCYD's, for any network, over
+        a batch as one; ``"lucyd_each"``: the same of each patch, so that bright ones do not own it.
     flux_weight
         Of the squared error of local means, added to the loss: keeps flux and background levels.
     free_norms
         Share of the steps, from the first on, in which batch norms use the statistics of the batch. After
         that they keep their running ones, as in use: only so can the network learn what level and what
         gain an output has to have, for the last batch norm takes both out of a batch.
+    measured_norms
+        Whether each batch norm's statistics are set before the first step, layer after layer, to medians
+        over patches (`measure_norms`), and then held: ``free_norms`` has to be 0.
+    identity_output
+        LUCYD: whether the last batch norm is the identity from the first step on (`hold_output`), so that
+        x' = max(0, (y + M) u) with no gain hidden behind it, and the update term is not centred.
+    intermediate_weight
+        LUCYD: of the loss on the intermediate estimate y + M against the truth, added to that on the output.
+    mask_first
+        LUCYD: share of the steps, from the first on, in which the intermediate estimate alone is trained:
+        the mask learns to correct before the update term can do it all.
     near_identity
         LUCYD: whether the untrained network copies its input (`start_near_identity`), or starts as PyTorch
         has it.
+    stop_dead
+        Whether a run ends with an error when a validation finds a layer without a living channel.
     clip
         The largest gradient norm.
     average_decay
@@ -163,7 +214,12 @@ class ScheduleConfig:
     loss: str = "own"
     flux_weight: float = 0.0
     free_norms: float = 1.0
+    measured_norms: bool = False
+    identity_output: bool = False
+    intermediate_weight: float = 0.0
+    mask_first: float = 0.0
     near_identity: bool = False
+    stop_dead: bool = True
     clip: float = 1.0
     average_decay: float = 0.995
     seed: int = 1
@@ -174,13 +230,20 @@ class ScheduleConfig:
     def __post_init__(self) -> None:
         counts = ("patches", "batch_size", "cycles", "validate_every", "validation_patches")
         _check_from(1, self, "schedule", *counts)
-        _check_from(0, self, "schedule", "flux_weight", "free_norms", "average_decay")
-        _check_shares(self, "schedule", "free_norms", "average_decay")
+        weights = ("flux_weight", "intermediate_weight")
+        shares = ("free_norms", "mask_first", "average_decay")
+        _check_from(0, self, "schedule", *weights, *shares)
+        _check_shares(self, "schedule", *shares)
         for name in ("learning_rate", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"schedule.{name} is {getattr(self, name)}; it has to be a positive number.")
-        if self.loss not in ("own", "lucyd"):
-            raise ValueError(f"schedule.loss is {self.loss!r}; it has to be 'own' or 'lucyd'.")
+        if self.loss not in ("own", "lucyd", "lucyd_each"):
+            raise ValueError(f"schedule.loss is {self.loss!r}; it has to be 'own', 'lucyd' or 'lucyd_each'.")
+        if self.measured_norms and self.free_norms:
+            raise ValueError(
+                f"schedule.measured_norms sets the batch norms' statistics, and free_norms = "
+                f"{self.free_norms:g} would let batches replace them; set free_norms = 0."
+            )
         least = self.batch_size * self.cycles
         if self.patches < least:
             raise ValueError(
@@ -241,8 +304,9 @@ class TrainingConfig:
                 f"data.patch_shape is {self.data.patch_shape}; {kind.title} needs sizes that are "
                 f"multiples of {kind.multiple}."
             )
-        if self.schedule.near_identity and kind is not LUCYD:
-            raise ValueError(f"schedule.near_identity is a start for LUCYD; leave it out for {kind.title}.")
+        for name in ("near_identity", "identity_output", "intermediate_weight", "mask_first"):
+            if getattr(self.schedule, name) and kind is not LUCYD:
+                raise ValueError(f"schedule.{name} is for LUCYD; leave it out for {kind.title}.")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data; ``network`` tells its type where it is not LUCYD, as the TOML file may."""

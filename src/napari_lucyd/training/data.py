@@ -21,6 +21,7 @@ from napari_lucyd.simulation.degradation import blur, blur_truncated, scale_to_u
 from napari_lucyd.simulation.phantoms import FloatImage, make_phantom
 from napari_lucyd.simulation.surrogates import make_surrogate
 from napari_lucyd.training.config import DataConfig, TrainingConfig
+from napari_lucyd.training.estimates import EstimateSpecimen
 
 # Seeds of phantoms: training counts up from here, validation from its own; the fixed test phantoms of
 # napari_lucyd.evaluation have theirs below 1000, so that none is ever trained on.
@@ -163,7 +164,7 @@ class _SurrogateSpecimen:
         return _pair(self.image[window], self.truth[window], self.peak, self.bright)
 
 
-_Specimen = _StrictSpecimen | _OpenSpecimen | _SurrogateSpecimen
+_Specimen = _StrictSpecimen | _OpenSpecimen | _SurrogateSpecimen | EstimateSpecimen
 
 
 def _scaled(
@@ -257,6 +258,8 @@ class Patches(Dataset[Patch]):
             seed = self.phantoms + number
             if data.track == "strict":
                 self._specimens[number] = _StrictSpecimen(data, seed)
+            elif data.track == "estimates":
+                self._specimens[number] = EstimateSpecimen(data, normalization, seed)
             else:
                 kind = _OpenSpecimen if data.track == "open" else _SurrogateSpecimen
                 self._specimens[number] = kind(data, normalization, seed)

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from napari_lucyd.models.model import load_model
 from napari_lucyd.networks import LUCYD, Network
 from napari_lucyd.training.config import parse_config
+
+# Of a variance that is measured: that of a layer which is constant on most patches.
+_LEAST = 1e-6
 
 
 @torch.no_grad()
@@ -30,8 +33,62 @@ def start_near_identity(network: LUCYD) -> None:
     _set(_last_norm(network.correction_decode), weight=0.1, bias=0.0)
     _set(_last_norm(network.backward_project), weight=0.25, bias=1.0)
     _set(_last_norm(network.division.project), weight=0.3, bias=1.0)
-    # About the spread and the mean of a normalised image.
-    _set(network.rescale, weight=0.25, bias=0.3)
+    if not _is_held(network.rescale):
+        # About the spread and the mean of a normalised image.
+        _set(network.rescale, weight=0.25, bias=0.3)
+
+
+@torch.no_grad()
+def hold_output(network: LUCYD) -> None:
+    """Make the last batch norm the identity, for good: x' = max(0, (y + M) u).
+
+    Parameters
+    ----------
+    network
+        Changed in place. The norm has to stay in evaluation mode while the others are trained.
+    """
+    norm = network.rescale
+    _set(norm, weight=1.0, bias=0.0)
+    assert norm.running_mean is not None and norm.running_var is not None
+    norm.running_mean.zero_()
+    norm.running_var.fill_(1 - norm.eps)
+    norm.requires_grad_(False)
+
+
+@torch.no_grad()
+def measure_norms(network: Network, images: Tensor) -> None:
+    """Set the statistics of all batch norms, layer after layer, to medians over images of what comes in.
+
+    Held from then on, they scale each layer as batch statistics would, and keep nothing of the batch: a
+    few bright patches do not decide what all others are divided by (docs/decisions/0014-a-living-network.md).
+
+    Parameters
+    ----------
+    network
+        A fresh one; changed in place, and left in evaluation mode. A last norm that is held as the identity
+        stays so.
+    images
+        Normalised patches (N, 1, [Z,] Y, X).
+    """
+
+    def measure(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d)
+        assert norm.running_mean is not None and norm.running_var is not None
+        values = inputs[0].flatten(2)  # (N, channels, voxels)
+        mean = values.mean(2).median(0).values
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_((values - mean[:, None]).square().mean(2).median(0).values.clamp(min=_LEAST))
+
+    norms = [norm for norm in network.modules() if isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d)]
+    held = (
+        network.rescale if isinstance(network, LUCYD) and not network.rescale.weight.requires_grad else None
+    )
+    handles = [norm.register_forward_pre_hook(measure) for norm in norms if norm is not held]
+    try:
+        network.eval()(images)
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def start_from(network: Network, model: str | Path) -> dict[str, Any]:
@@ -108,6 +165,11 @@ def _start_from_run(network: Network, folder: Path) -> dict[str, Any]:
             "config": config.as_dict(),
         },
     }
+
+
+def _is_held(norm: nn.Module) -> bool:
+    """Whether `hold_output` has been here."""
+    return isinstance(norm.weight, nn.Parameter) and not norm.weight.requires_grad
 
 
 def _last_norm(layers: nn.Module) -> nn.Module:

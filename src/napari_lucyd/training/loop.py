@@ -11,34 +11,54 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from napari_lucyd.compute.device import torch_defaults
 from napari_lucyd.models.model import save_model
-from napari_lucyd.networks import LUCYD, Network, network_class
+from napari_lucyd.networks import LUCYD, Health, Network, network_class
+from napari_lucyd.networks.health import ChannelWatch, health_of, mask_figures
 from napari_lucyd.training.config import TrainingConfig, load_config, parse_config
 from napari_lucyd.training.convolutions import use_few_channels
 from napari_lucyd.training.data import VALIDATION_PHANTOMS, Patch, Patches
-from napari_lucyd.training.initialization import start_from, start_near_identity
-from napari_lucyd.training.loss import local_flux_error, loss_of, ssim_global
+from napari_lucyd.training.initialization import (
+    hold_output,
+    measure_norms,
+    start_from,
+    start_near_identity,
+)
+from napari_lucyd.training.loss import each_loss, local_flux_error, loss_of, lucyd_loss, ssim_global
 from napari_lucyd.training.model_card import finish, trained_for
 
-LOG_COLUMNS = ("step", "patches", "learning_rate", "loss", "validation_psnr", "validation_ssim_global")
+LOG_COLUMNS = (
+    "step", "patches", "learning_rate", "loss", "validation_psnr", "validation_ssim_global",
+    "dead_channels", "mask_share", "mask_spread",
+)  # fmt: skip
 # Seconds between checkpoints: what a crash can cost.
 CHECKPOINT_SECONDS = 120.0
+# What patches are cut from, in the card: of estimates, and of all else.
+_DATA = {
+    True: "first estimates of structures made afresh (napari_lucyd.simulation)",
+    False: "phantoms made afresh after Li et al. 2022 (napari_lucyd.simulation)",
+}
+# Steps until statistics that are gathered from batches say something of the layers.
+SETTLED = 200
+
+
+class DeadLayerError(RuntimeError):
+    """A network has a layer that passes nothing on any more; training cannot bring it back."""
 
 
 class TrainingProgress(NamedTuple):
-    """Where a run stands after a step; validation figures are None but after a validation."""
+    """Where a run stands after a step; figures of a validation are None but after one."""
 
     step: int
     steps: int
@@ -46,6 +66,15 @@ class TrainingProgress(NamedTuple):
     seconds_left: float
     validation_psnr: float | None
     validation_ssim_global: float | None
+    health: Health | None = None
+
+
+class _Validation(NamedTuple):
+    """What validation patches say of the averaged weights."""
+
+    psnr: float
+    ssim_global: float
+    health: Health
 
 
 @torch_defaults()
@@ -97,6 +126,9 @@ def train(
         or there is no such device.
     FloatingPointError
         If the loss is not finite.
+    DeadLayerError
+        If a validation after step 200 finds a layer without a living channel; checkpoint and log up to there
+        are kept. Not where the schedule's ``stop_dead`` is false.
     """
     if not isinstance(config, TrainingConfig):
         config = load_config(config)
@@ -105,7 +137,7 @@ def train(
         raise ValueError("A run that is resumed has its weights; leave out where to start from.")
     if not resume:
         _refuse_taken(folder, config.name)
-    run = _Run(config, folder, _device(device), start)
+    run = _Run(config, folder, _device(device), start, resume)
     if resume:
         run.load()
     folder.mkdir(parents=True, exist_ok=True)
@@ -127,10 +159,10 @@ def train(
                 saved = time.monotonic()
             if progress:
                 pace = (time.monotonic() - started) / (run.step - first)
-                psnr, ssim = validation or (None, None)
-                progress(
-                    TrainingProgress(run.step, schedule.steps, loss, pace * (last - run.step), psnr, ssim)
-                )
+                figures = validation or (None, None, None)
+                progress(TrainingProgress(run.step, schedule.steps, loss, pace * (last - run.step), *figures))
+            if validation and schedule.stop_dead and run.step >= SETTLED:
+                _refuse_dead(validation.health, run.step)
     finally:
         # Also when Ctrl-C or an error ends the run: the step under way is lost, the ones before are not.
         if run.step > first:
@@ -142,21 +174,34 @@ class _Run:
     """All that changes while training, and how it gets to disk and back."""
 
     def __init__(
-        self, config: TrainingConfig, folder: Path, device: torch.device, start: str | Path | None = None
+        self,
+        config: TrainingConfig,
+        folder: Path,
+        device: torch.device,
+        start: str | Path | None = None,
+        resume: bool = False,
     ) -> None:
         self.config, self.folder, self.device = config, folder, device
         schedule = config.schedule
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(schedule.seed)
             network = network_class(config.network)(config.network)
+        if isinstance(network, LUCYD) and schedule.identity_output:
+            hold_output(network)
         if isinstance(network, LUCYD) and schedule.near_identity:
             start_near_identity(network)
         self.started_from: dict[str, Any] | None = None
         if start is not None:
             self.started_from = start_from(network, start)
+        elif schedule.measured_norms and not resume:
+            measure_norms(network, torch.stack([patch.image for patch in self.validation]))
         self.layout = torch.channels_last_3d if config.network.dimension == 3 else torch.channels_last
         # torch's annotations do not know this overload.
         self.network: Network = network.to(device).to(memory_format=self.layout)  # type: ignore[call-overload]
+        kind = nn.modules.batchnorm._BatchNorm
+        self.norms = [module for module in self.network.modules() if isinstance(module, kind)]
+        # Those that are never of the batch.
+        self.held = [network.rescale] if isinstance(network, LUCYD) and schedule.identity_output else []
         # Averaging the batch norms' running statistics too keeps them those of the averaged weights.
         self.averaged = AveragedModel(self.network, use_buffers=True)
         if device.type == "cpu":
@@ -182,17 +227,13 @@ class _Run:
         started = time.monotonic()
         batch = Patch(*(tensor.to(self.device, non_blocking=True) for tensor in batch))
         self.network.train()
-        frozen = self.step >= self.config.schedule.free_norms * self.config.schedule.steps
-        if frozen:
-            for module in self.network.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+        schedule = self.config.schedule
+        frozen = self.step >= schedule.free_norms * schedule.steps
+        for norm in self.norms if frozen else self.held:
+            norm.eval()
         self.optimizer.zero_grad(set_to_none=True)
         result = self.forward(batch.image.contiguous(memory_format=self.layout))
-        loss = self.loss(result, batch)
-        if self.config.schedule.flux_weight:
-            flux = local_flux_error(result.output * batch.weight, batch.truth * batch.weight)
-            loss = loss + self.config.schedule.flux_weight * flux
+        loss = self.total_loss(result, batch)
         value = loss.item()
         if not math.isfinite(value):
             raise FloatingPointError(
@@ -216,16 +257,39 @@ class _Run:
         self.seconds += time.monotonic() - started
         return value
 
-    def validate(self) -> tuple[float, float]:
-        """PSNR and global SSIM of the averaged weights, means over fixed patches of other phantoms."""
+    def total_loss(self, result: Any, batch: Patch) -> Tensor:
+        """Return the loss on the output, and on LUCYD's intermediate estimate where that is trained too."""
+        schedule = self.config.schedule
+        mask_alone = self.step < schedule.mask_first * schedule.steps
+        terms = [] if mask_alone else [self.loss(result, batch) + self.flux_loss(result.output, batch)]
+        weight = 1.0 if mask_alone else schedule.intermediate_weight
+        if weight:
+            error = each_loss if schedule.loss == "lucyd_each" else lucyd_loss
+            estimate, truth = result.intermediate * batch.weight, batch.truth * batch.weight
+            terms.append(weight * (error(estimate, truth) + self.flux_loss(result.intermediate, batch)))
+        return torch.stack(terms).sum()
+
+    def flux_loss(self, image: Tensor, batch: Patch) -> Tensor:
+        """Return the error of local means, as much as it counts."""
+        if not self.config.schedule.flux_weight:
+            return image.new_zeros(())
+        flux = local_flux_error(image * batch.weight, batch.truth * batch.weight)
+        return self.config.schedule.flux_weight * flux
+
+    def validate(self) -> _Validation:
+        """Judge the averaged weights on fixed patches of other phantoms; the figures are means."""
         self.averaged.eval()
-        psnr, ssim = [], []
-        with torch.no_grad():
+        network: Network = self.averaged.module  # type: ignore[assignment]
+        psnr, ssim, masks = [], [], []
+        with torch.no_grad(), ChannelWatch(network) as watch:
             for image, truth, weight in self.validation:
-                output = self.averaged.module(image[None].to(self.device)).output[0].cpu() * weight
+                y = image[None].to(self.device)
+                result = network(y)
+                masks += mask_figures(network, y, result)
+                output = result.output[0].cpu() * weight
                 psnr.append(-10 * math.log10(max((output - truth * weight).square().mean().item(), 1e-12)))
                 ssim.append(ssim_global(output, truth * weight).item())
-        return float(np.mean(psnr)), float(np.mean(ssim))
+        return _Validation(float(np.mean(psnr)), float(np.mean(ssim)), health_of(watch, masks))
 
     @cached_property
     def validation(self) -> list[Patch]:
@@ -235,11 +299,17 @@ class _Run:
         count = self.config.schedule.validation_patches
         return [patches[i // 6 * spread + i % 6] for i in range(count)]
 
-    def log(self, loss: float, validation: tuple[float, float] | None) -> None:
+    def log(self, loss: float, validation: _Validation | None) -> None:
         rate = self.schedule.get_last_lr()[0]
-        psnr, ssim = (f"{value:.4f}" for value in validation) if validation else ("", "")
         patches = self.step * self.config.schedule.batch_size
-        row = (self.step, patches, f"{rate:.4e}", f"{loss:.6f}", psnr, ssim)
+        row = [self.step, patches, f"{rate:.4e}", f"{loss:.6f}"]
+        if validation is None:
+            row += [""] * (len(LOG_COLUMNS) - len(row))
+        else:
+            psnr, ssim, health = validation
+            masks = (health.mask_share, health.mask_spread)
+            row += [f"{value:.4f}" for value in (psnr, ssim, health.dead_channels)]
+            row += ["" if value is None else f"{value:.4g}" for value in masks]
         self.rows.append(dict(zip(LOG_COLUMNS, row, strict=True)))
 
     def save(self) -> None:
@@ -271,7 +341,7 @@ class _Run:
             raise FileNotFoundError(f"There is no {path} to resume from.")
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
-            same = parse_config(state["config"]) == self.config
+            same = _untold(parse_config(state["config"])) == _untold(self.config)
             if same:
                 self.started_from = state["started_from"]
                 self.step, self.seconds, self.rows = state["step"], state["seconds"], state["rows"]
@@ -294,7 +364,7 @@ class _Run:
         images = torch.stack([patch.image for patch in self.validation]).to(self.device)
         # What is kept are the averaged weights.
         network: Network = copy.deepcopy(self.averaged.module).eval()  # type: ignore[assignment]
-        measured = finish(network, images)
+        measured = finish(network, images, centre=not config.schedule.identity_output)
         validated = [row for row in self.rows if row["validation_psnr"]]
         card = {
             "title": config.title,
@@ -302,11 +372,11 @@ class _Run:
             **trained_for(data, images),
             "poisson_noise": data.photometric,
             # Of a surrogate, part of the light falls beyond the image, and a network may put it back.
-            "flux_kept": data.track == "open" and config.schedule.flux_weight > 0,
+            "flux_kept": data.track in ("open", "estimates") and config.schedule.flux_weight > 0,
             "training": {
                 "track": data.track,
                 "history": config.history,
-                "data": "phantoms made afresh after Li et al. 2022 (napari_lucyd.simulation)",
+                "data": _DATA[data.track == "estimates"],
                 "patches": self.step * config.schedule.batch_size,
                 "steps": self.step,
                 "seed": config.schedule.seed,
@@ -370,6 +440,22 @@ def _finished_before_interrupt() -> Iterator[None]:
             signal.signal(number, handler)
     if came:
         signal.raise_signal(came[0])
+
+
+def _untold(config: TrainingConfig) -> TrainingConfig:
+    """Return the run without what is only told of it: that may be put in other words at any time."""
+    return replace(config, title="", description="", history="")
+
+
+def _refuse_dead(health: Health, step: int) -> None:
+    """Raise where a layer passes nothing on any more."""
+    if health.dead_layers:
+        raise DeadLayerError(
+            f"At step {step} no channel lives any more in {', '.join(health.dead_layers)}, "
+            f"{health.dead_channels:.0%} of all channels are dead, and training cannot bring them back. "
+            "Start anew with a lower learning_rate, or with measured_norms = true and free_norms = 0; with "
+            "stop_dead = false a run goes on as it is."
+        )
 
 
 def _refuse_taken(folder: Path, name: str) -> None:

@@ -54,6 +54,26 @@ def lucyd_loss(output: Tensor, truth: Tensor) -> Tensor:
     return error - torch.log((1 + ssim_global(output, truth)) / 2)
 
 
+def each_loss(output: Tensor, truth: Tensor) -> Tensor:
+    """Eq. 8 of each image of a batch, and their mean.
+
+    Over a batch as one, the structural similarity is that of its brightest patches; so each counts, those
+    that need little too.
+
+    Parameters
+    ----------
+    output, truth
+        Tensors (N, 1, [Z,] Y, X) of one shape.
+
+    Returns
+    -------
+    Tensor
+        A scalar.
+    """
+    losses = [lucyd_loss(image, wanted) for image, wanted in zip(output, truth, strict=True)]
+    return torch.stack(losses).mean()
+
+
 def local_flux_error(output: Tensor, truth: Tensor) -> Tensor:
     """Mean squared difference of local means, over cubes (squares) of eight voxels a side.
 
@@ -72,6 +92,10 @@ def local_flux_error(output: Tensor, truth: Tensor) -> Tensor:
     """
     pool = torch.nn.functional.avg_pool3d if output.ndim == 5 else torch.nn.functional.avg_pool2d
     return pool(output - truth, FLUX_CUBE).square().mean()
+
+
+def _lucyd_each(result: LucydOutput | RlnOutput | CareOutput, batch: Patch) -> Tensor:
+    return each_loss(result.output * batch.weight, batch.truth * batch.weight)
 
 
 def _lucyd(result: LucydOutput | RlnOutput | CareOutput, batch: Patch) -> Tensor:
@@ -100,7 +124,7 @@ def loss_of(network: str, kind: str = "own") -> Callable[[Any, Patch], Tensor]:
     network
         Its name: ``"lucyd"``, ``"rln"``, ``"care"``.
     kind
-        ``"own"``: its authors'. ``"lucyd"``: Eq. 8 on its output. In all of them images count on the scale
-        that the batch's weights take them back to.
+        ``"own"``: its authors'. ``"lucyd"``: Eq. 8 on its output, over the batch; ``"lucyd_each"``: of each
+        image. In all of them images count on the scale that the batch's weights take them back to.
     """
-    return _lucyd if kind == "lucyd" else _OWN[network]
+    return {"lucyd": _lucyd, "lucyd_each": _lucyd_each}.get(kind, _OWN[network])

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from napari_lucyd.deconvolution import estimate_noise
-from napari_lucyd.networks import LUCYD, Network, centre_update_term, division_share
+from napari_lucyd.networks import LUCYD, Network, centre_update_term, division_share, measure_health
 from napari_lucyd.simulation import make_psf, make_surrogate
 from napari_lucyd.training.config import DataConfig
 
@@ -27,6 +27,20 @@ def trained_for(data: DataConfig, images: Tensor) -> dict[str, Any]:
     images
         Normalised patches (N, 1, [Z,] Y, X) of it, on which a surrogate's noise is estimated.
     """
+    if data.track == "estimates":
+        faintest, brightest = data.photons
+        low, high = data.noise_sigma
+        return {
+            "blur_sigma_voxels": list(data.blur_sigma),
+            # Of the image before its first estimate: the camera's noise, and that of light as bright as the
+            # contrast.
+            "noise_sigma": [
+                round(float(np.hypot(low / 255, brightest**-0.5)), 4),
+                round(float(np.hypot(high / 255, faintest**-0.5)), 4),
+            ],
+            "axial_ratio": list(data.axial_ratio),
+            "modalities": sorted(set(data.modalities)),
+        }
     if data.specimen is None:
         return {
             "blur_sigma_voxels": [min(data.blur_sigma), max(data.blur_sigma)],
@@ -54,8 +68,8 @@ def _width(psf: npt.NDArray[np.floating[Any]], axis: int) -> float:
     return float(2 * (below - 1 + (inner - line[0] / 2) / (inner - outer)))
 
 
-def finish(network: Network, images: Tensor) -> dict[str, float]:
-    """Centre LUCYD's update term and measure its division; the others are left as they are.
+def finish(network: Network, images: Tensor, *, centre: bool = True) -> dict[str, Any]:
+    """Centre LUCYD's update term, and measure its division and every network's health.
 
     Parameters
     ----------
@@ -63,13 +77,27 @@ def finish(network: Network, images: Tensor) -> dict[str, float]:
         In evaluation mode; changed in place.
     images
         Normalised images (N, 1, [Z,] Y, X) of the kind that it was trained on.
+    centre
+        Whether to centre the update term, which puts a gain behind it.
 
     Returns
     -------
     dict
         Entries for the card's metrics.
     """
-    if not isinstance(network, LUCYD):
-        return {}
-    centre_update_term(network, images)
-    return {"division_share": round(division_share(network, images), 3)}
+    measured: dict[str, Any] = {}
+    if isinstance(network, LUCYD):
+        if centre:
+            centre_update_term(network, images)
+        measured["division_share"] = round(division_share(network, images), 3)
+    health = measure_health(network, [image[None] for image in images])
+    measured["health"] = {
+        "dead_channels": round(health.dead_channels, 4),
+        "dead_layers": list(health.dead_layers),
+    }
+    if health.mask_share is not None and health.mask_spread is not None:
+        measured["health"] |= {
+            "mask_share": float(f"{health.mask_share:.3g}"),
+            "mask_spread": float(f"{health.mask_spread:.3g}"),
+        }
+    return measured

@@ -255,6 +255,11 @@ def _group(
     minimum, maximum = selection.minimum, selection.maximum
     lo, hi = minimum, maximum
     fell_back = False
+    if normalization.method == "first_estimate":
+        raise ValueError(
+            "This model takes an image that a first stage has deconvolved and scaled, and there was none; "
+            "give the image to first_estimate, or take another model."
+        )
     if normalization.method == "percentile":
         lo, hi = (selection.percentile(p) for p in _percentages(normalization))
         if not lo < hi:

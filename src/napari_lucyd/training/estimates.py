@@ -1,0 +1,184 @@
+"""Specimens under one microscope each, as the first estimate shows them that has been told the PSF.
+
+A network that is trained on these learns what every such estimate still lacks, whatever the PSF.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import ndimage
+
+from napari_lucyd.deconvolution import first_estimate
+from napari_lucyd.models.normalization import Normalization
+from napari_lucyd.simulation import acquire, make_psf, make_structures
+from napari_lucyd.simulation.phantoms import FloatImage
+from napari_lucyd.simulation.structures import CONTRAST
+from napari_lucyd.training.config import DataConfig
+
+# Objectives: numerical aperture and refractive index of the immersion.
+_OBJECTIVES = ((0.5, 1.0), (0.8, 1.0), (0.8, 1.33), (1.1, 1.33), (1.2, 1.33), (1.3, 1.405), (1.4, 1.515))
+_EMISSION_UM, _EXCITATION_UM = 0.525, 0.488
+# Sampling, log-uniform, in units of λ/NA across and of λ/(n − sqrt(n² − NA²)) along the axis.
+_LATERAL_UNITS, _AXIAL_UNITS = (0.15, 0.45), (0.12, 0.5)
+_PINHOLE_AIRY = (0.8, 2.0)
+# Thickness of a light sheet in planes.
+_SHEET_PLANES = (5.0, 14.0)
+# Of a PSF, in widths of the field along each axis: an odd number of voxels is taken.
+_REACH = 1.5
+# Share of the PSFs that are aberrated, and by how many wavelengths RMS at most.
+_ABERRATED, _SPHERICAL = 0.25, 0.1
+# What is told wrongly differs by so much: the numerical aperture, the width of a Gaussian.
+_NA_ERROR, _SIGMA_ERROR = (-0.15, 0.1), 0.1
+# Objects are seen as voxels that are points would be by a Gaussian of this standard deviation.
+TRUTH_SIGMA = 0.5
+# Of the number of iterations that noise alone would give, log-uniform.
+_ITERATIONS_JITTER = (0.75, 1.5)
+# Planes of a volume of which 2D estimates are made.
+_PLANES = 4
+# Standard deviation of the error of a typical estimate; smaller errors count more, down to half of it.
+_TYPICAL_ERROR = 0.1
+
+
+class _Optics(NamedTuple):
+    """The PSF of the image, the one that the estimate is told, and the first one's widths in sigmas."""
+
+    true: FloatImage
+    told: FloatImage
+    sigmas: list[float]
+    anisotropy: float
+
+
+class EstimateSpecimen:
+    """A specimen of random structures, its image, and the first estimate made from that.
+
+    Estimate and truth share the scale and the dark level that were found in the image.
+
+    Parameters
+    ----------
+    data
+        Of the run. Where patches have two axes and phantoms three, planes of a blurred volume are estimated
+        as images of their own, with the PSF of the plane in focus.
+    normalization
+        Its pedestal is where the dark level comes to lie.
+    seed
+        Of all that is drawn.
+    """
+
+    def __init__(self, data: DataConfig, normalization: Normalization, seed: int) -> None:
+        generator = np.random.default_rng([data.seed, seed])
+        self._seed, self._normalization, self._planar = seed, normalization, _is_planar(data)
+        optics = _draw_optics(data, generator)
+        self._told = optics.told[len(optics.told) // 2] if self._planar else optics.told
+        field = data.phantom_shape
+        # With light from beyond the field, as far as the PSF reaches.
+        around = tuple(n + k - 1 for n, k in zip(field, optics.true.shape, strict=True))
+        specimen = make_structures(
+            "mixture",
+            around,
+            rng=seed,
+            blur_sigma=optics.sigmas,
+            background=float(10 ** generator.uniform(1, 2.6)),
+            anisotropy=optics.anisotropy,
+        )
+        sharp = ndimage.gaussian_filter(specimen.image, TRUTH_SIGMA, mode="nearest")
+        low, high = np.log(data.photons)
+        photons = math.exp(generator.uniform(low, high))
+        low, high = np.log([max(value, 1e-2) for value in data.noise_sigma])
+        noise = math.exp(generator.uniform(low, high)) / 255 * photons
+        hot = int(generator.poisson(2)) if generator.random() < data.bright else 0
+        sample = acquire(
+            sharp,
+            optics.true,
+            photons_per_unit=photons / CONTRAST,
+            read_noise=noise,
+            rng=seed,
+            field_shape=field,
+            hot_pixels=hot,
+        )
+        self._image, self._truth = sample.image, sample.truth
+        self._made: dict[int, tuple[FloatImage, FloatImage, float]] = {}
+
+    def patch(
+        self, window: tuple[int | slice, ...], generator: np.random.Generator
+    ) -> tuple[FloatImage, FloatImage, float]:
+        """Cut a window out of estimate and truth; the third is what their loss is divided by."""
+        plane = -1
+        if self._planar:
+            count = len(self._image)
+            assert isinstance(window[0], int)
+            plane = window[0] * _PLANES // count * count // _PLANES
+            window = window[1:]
+        if plane not in self._made:
+            self._made[plane] = self._estimated(plane)
+        estimate, truth, peak = self._made[plane]
+        return estimate[window], truth[window], peak
+
+    def _estimated(self, plane: int) -> tuple[FloatImage, FloatImage, float]:
+        image, truth = (self._image, self._truth) if plane < 0 else (self._image[plane], self._truth[plane])
+        # The same whatever planes were asked for before.
+        generator = np.random.default_rng([self._seed, plane + 1])
+        effort = math.exp(generator.uniform(*np.log(_ITERATIONS_JITTER)))
+        found = first_estimate(image, self._told, effort=effort)
+        pedestal = np.float32(self._normalization.pedestal)
+        estimate, truth = (
+            ((values - found.level) / found.scale + pedestal).astype(np.float32)
+            for values in (found.estimate, truth)
+        )
+        peak = max(1.0, float(np.percentile(truth, 99.9)) - self._normalization.pedestal)
+        error = float(np.sqrt(np.mean((estimate - truth) ** 2))) / peak
+        return estimate, truth, peak * float(np.clip(error / _TYPICAL_ERROR, 0.25, 1.0))
+
+
+def _is_planar(data: DataConfig) -> bool:
+    return len(data.patch_shape) < len(data.phantom_shape)
+
+
+def _draw_optics(data: DataConfig, generator: np.random.Generator) -> _Optics:
+    """Draw a microscope, and what is told of it."""
+    kind = str(generator.choice(data.modalities))
+    misled = generator.random() < data.misled
+    ndim = len(data.phantom_shape)
+    if kind == "gaussian":
+        lateral = math.exp(generator.uniform(*np.log(data.blur_sigma)))
+        axial = min(lateral * generator.uniform(*data.axial_ratio), 2 * data.blur_sigma[1])
+        sigmas = [axial, lateral, lateral][-ndim:]
+        wrong = 1 + (generator.normal(0, _SIGMA_ERROR) if misled else 0.0)
+        return _Optics(gaussian_psf(sigmas), gaussian_psf([wrong * s for s in sigmas]), sigmas, 1.0)
+    aperture, index = _OBJECTIVES[generator.integers(len(_OBJECTIVES))]
+    across = math.exp(generator.uniform(*np.log(_LATERAL_UNITS)))
+    along = math.exp(generator.uniform(*np.log(_AXIAL_UNITS)))
+    lateral_um = across * _EMISSION_UM / aperture
+    axial_um = along * _EMISSION_UM / (index - math.sqrt(index**2 - aperture**2))
+    optics: dict[str, Any] = {"refractive_index": index, "emission_um": _EMISSION_UM}
+    if kind == "confocal":
+        optics |= {"excitation_um": _EXCITATION_UM, "pinhole_airy": float(generator.uniform(*_PINHOLE_AIRY))}
+    if kind == "light_sheet":
+        optics["sheet_fwhm_um"] = float(generator.uniform(*_SHEET_PLANES)) * axial_um
+    voxel = (axial_um, lateral_um, lateral_um)[-ndim:]
+    shape = [round(_REACH * n) // 2 * 2 + 1 for n in data.phantom_shape]
+    spherical = float(generator.uniform(-_SPHERICAL, _SPHERICAL)) if generator.random() < _ABERRATED else 0.0
+    told_aperture = min(aperture * (1 + (generator.uniform(*_NA_ERROR) if misled else 0)), 0.98 * index)
+    true = make_psf(
+        kind,  # type: ignore[arg-type]
+        shape,
+        numerical_aperture=aperture,
+        voxel_size=voxel,
+        spherical_aberration=spherical,
+        **optics,
+    )
+    told = make_psf(kind, shape, numerical_aperture=told_aperture, voxel_size=voxel, **optics)  # type: ignore[arg-type]
+    # Full widths at half maximum of about 0.51 λ/NA and 0.88 of the axial unit.
+    widths = [0.88 / along, 0.51 / across, 0.51 / across][-ndim:]
+    return _Optics(true, told, [w / 2.355 for w in widths], axial_um / lateral_um if ndim == 3 else 1.0)
+
+
+def gaussian_psf(sigmas: list[float]) -> FloatImage:
+    """Make a Gaussian PSF of sum 1 that reaches 3.5 standard deviations along each axis."""
+    psf = np.ones((), np.float64)
+    for sigma in sigmas:
+        reach = math.ceil(3.5 * sigma)
+        psf = psf[..., None] * np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    return np.asarray(psf / psf.sum(), np.float32)
