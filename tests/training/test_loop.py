@@ -464,7 +464,7 @@ def test_first_steps_of_a_shipped_configuration_match_its_log(tmp_path):
         ("title = 'x'", "'name' is missing"),
         ("name = 'x'\nspeed = 3", "unknown entry 'speed'"),
         ("name = 'x'\n[network]\ndepth = 3", "no entry 'depth'"),
-        ("name = 'x'\n[data]\ntrack = 'free'", "'strict', 'open' or 'surrogate'"),
+        ("name = 'x'\n[data]\ntrack = 'free'", "strict, open, surrogate, estimates"),
         ("name = 'x'\n[data]\ntrack = 'surrogate'", "one of nuclei, membranes, light_sheet"),
         ("name = 'x'\n[data]\nspecimen = 'nuclei'", "data.track 'strict'"),
         ("name = 'x'\n[data]\npatch_shape = [31, 64, 64]", "even"),
@@ -473,7 +473,7 @@ def test_first_steps_of_a_shipped_configuration_match_its_log(tmp_path):
         ("name = 'x'\n[network]\ntype = 'unet'", "'unet'.*lucyd, rln, care"),
         ("name = 'x'\n[network]\ntype = 'care'\nepsilon = 0.1", "no entry 'epsilon'"),
         ("name = 'x'\n[network]\ntype = 'care'\n[data]\npatch_shape = [30, 64, 64]", "multiples of 4"),
-        ("name = 'x'\n[network]\ntype = 'rln'\n[schedule]\nnear_identity = true", "a start for LUCYD"),
+        ("name = 'x'\n[network]\ntype = 'rln'\n[schedule]\nnear_identity = true", "near_identity is for LUCYD"),
         (
             "name = 'x'\n[normalization]\npedestal = 0.25",
             "pedestal of 0.25, .* by 'minmax'",
@@ -510,7 +510,7 @@ def test_first_steps_of_a_shipped_configuration_match_its_log(tmp_path):
         ("name = 'x'\n[schedule]\npatches = 20\ncycles = 3", "schedule.patches is 20; .* at least 24"),
         ("name = 'x'\n[schedule]\nvalidate_every = 0", "schedule.validate_every is 0; .* at least 1"),
         ("name = 'x'\n[schedule]\nlearning_rate = 0", "schedule.learning_rate is 0; .* positive"),
-        ("name = 'x'\n[schedule]\nloss = 'mae'", "schedule.loss is 'mae'; .* 'own' or 'lucyd'"),
+        ("name = 'x'\n[schedule]\nloss = 'mae'", "schedule.loss is 'mae'; .* 'own', 'lucyd' or 'lucyd_each'"),
     ],
 )
 def test_configuration_that_does_not_fit_is_refused_in_words(tmp_path, text, message):
