@@ -6,7 +6,7 @@ import math
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import zarr
@@ -36,8 +36,7 @@ AXIS_TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "spa
 # A petavoxel: more than any microscope has taken, and far less than what a damaged file may state.
 _MOST_VOXELS = 10**15
 
-# As text: zarr.Array takes a parameter from 3.1 on.
-_Node: TypeAlias = "zarr.Group | zarr.Array[Any]"
+_Node = zarr.Group | zarr.Array[Any]
 
 
 def read_zarr(
