@@ -292,9 +292,7 @@ def ome_zarr_04(path: Path, array: np.ndarray, axes: list, transformations: list
     """What another program writes: zarr 2, two resolutions."""
     group = zarr.create_group(path, zarr_format=2)
     for name, level in (("full", array), ("half", array[..., ::2, ::2])):
-        zarr.create_array(
-            group.store, name=name, data=np.ascontiguousarray(level), chunks=(2,) * array.ndim, zarr_format=2
-        )
+        group.create_array(name, data=np.ascontiguousarray(level), chunks=(2,) * array.ndim)
     factor = {"type": "scale", "scale": [1.0] * (array.ndim - 2) + [2.0, 2.0]}
     group.attrs["multiscales"] = [
         {

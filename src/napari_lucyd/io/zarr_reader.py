@@ -6,7 +6,7 @@ import math
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import zarr
@@ -36,7 +36,8 @@ AXIS_TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "spa
 # A petavoxel: more than any microscope has taken, and far less than what a damaged file may state.
 _MOST_VOXELS = 10**15
 
-_Node = zarr.Group | zarr.Array[Any]
+# As text: the oldest zarr that is allowed knows no parameter of zarr.Array.
+_Node: TypeAlias = "zarr.Group | zarr.Array[Any]"
 
 
 def read_zarr(
