@@ -1,4 +1,4 @@
-"""What a microscope does to a sharp image: blur, photon noise, read noise (Eq. 1: y = x * K + n)."""
+"""Degradation of a sharp image by a microscope: blur, photon noise and read noise (Eq. 1: y = x * K + n)."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ REACH = 4.0
 
 @dataclass(frozen=True)
 class Degraded:
-    """A degraded image with the truth behind it.
+    """A degraded image with its truth.
 
     Parameters
     ----------
     image
-        Blurred and noisy, float32; noise reaches beyond the truth's range (of `degrade`, 0 to 1).
+        Blurred and noisy image, float32. Noise exceeds the truth's range (0 to 1 from `degrade`).
     truth
-        Sharp, float32, of the same shape.
+        Sharp image, float32, with the same shape.
     parameters
-        What made it, as plain JSON data.
+        Parameters of the simulation, as plain JSON data.
     """
 
     image: FloatImage
@@ -107,30 +107,29 @@ def degrade(
 ) -> Degraded:
     """Blur an image and add noise.
 
-    As it stands, this is the mixture degradation of the LUCYD paper (Table 2): the truth is scaled to [0,
-    1], blurred with a Gaussian cut off at 7 voxels with zeros beyond the border, scaled to [0, 1] by its own
-    extremes, and normal noise is added, without clipping.
+    The defaults give the mixture degradation of the LUCYD paper (Table 2). The truth is scaled to [0, 1] and
+    blurred with a Gaussian that is cut off at 7 voxels, with zeros beyond the border. The result is scaled to
+    [0, 1] by its own extremes. Then normal noise is added, without clipping.
 
     Parameters
     ----------
     truth
-        (Z, Y, X) or (Y, X): a `Phantom` or an array, any real dtype, not constant.
+        Specimen, (Z, Y, X) or (Y, X): a `Phantom` or an array of any real dtype, not constant.
     blur_sigma
-        Standard deviation of the Gaussian in voxels; one number, or one an axis.
+        Standard deviation of the Gaussian in voxels: one number, or one per axis.
     noise_sigma
-        Standard deviation of the normal (read) noise, as a share of the range: see `noise_reference`.
+        Standard deviation of the normal (read) noise, as a share of the range; see `noise_reference`.
     photons
-        Expected photons at the brightest voxel of the blurred image: adds Poisson noise before the normal
-        noise. None adds none. Live imaging has some tens, fixed specimens hundreds to thousands; the read
-        noise of a camera is 1 to 2 photoelectrons (sCMOS) or 5 to 10 (CCD), which over the photons is
+        Expected photons at the brightest voxel of the blurred image; adds Poisson noise before the normal
+        noise. None adds none. Live imaging has tens of photons, fixed specimens hundreds to thousands. A camera
+        has read noise of 1 to 2 photoelectrons (sCMOS) or 5 to 10 (CCD); divide it by the photons for
         `noise_sigma`.
     photometric
-        Off, truth and image are each scaled by themselves, as the authors did. On, one scale, that
-        of the truth, serves both, the kernel is not cut at 7 voxels and the border is reflected: flux
-        is kept.
+        If False, truth and image are scaled separately, as the authors did. If True, both have the scale of the
+        truth, the kernel is not cut off at 7 voxels and the border is reflected: flux is kept.
     noise_reference
-        Whose range `noise_sigma` is a share of where `photometric` is on: ``"truth"``, or ``"image"``, the
-        blurred one, whose range is much smaller where objects are few and thin.
+        Range that `noise_sigma` is a share of, if `photometric` is True: that of the ``"truth"``, or that of the
+        blurred ``"image"``, which is much smaller if objects are few and thin.
     hot_pixels
         Number of camera pixels that are too bright, in all planes of a volume, by 0.2 to 2 times the range
         of the blurred image.
