@@ -72,7 +72,7 @@ def score(
     if min(a.shape) < WINDOW:
         del metrics["ssim_windowed"]
         remarks.append(
-            f"the windowed SSIM needs {WINDOW} voxels along each axis, and there are {shape_text(a.shape)}"
+            f"the windowed SSIM needs {WINDOW} voxels along each axis, but the shape is {shape_text(a.shape)}"
         )
     found: dict[str, float] = {}
     for name, measure in metrics.items():

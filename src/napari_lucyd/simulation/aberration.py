@@ -1,8 +1,8 @@
 """Spherical aberration in the pupil: a specimen of another refractive index, or a coefficient.
 
-The phase is that of Gibson and Lanni [1]_, for a cover glass and an immersion as designed. A point lies at depth d
-below the cover glass in a specimen of index n_s, and the objective has moved by Z towards it. A ray that leaves
-the immersion with n·sin(angle) = ρ then has the optical path d·sqrt(n_s² − ρ²) − Z·sqrt(n² − ρ²).
+The phase is that of Gibson and Lanni [1]_, for a cover glass and an immersion as designed. A point lies at
+depth d below the cover glass in a specimen of index n_s, and the objective has moved by Z towards it. A ray
+that leaves the immersion with n·sin(angle) = ρ then has the optical path d·sqrt(n_s² − ρ²) − Z·sqrt(n² − ρ²).
 
 References
 ----------
@@ -22,8 +22,8 @@ from scipy import special
 
 FloatArray = npt.NDArray[np.float64]
 
-# Rays at the angle of total reflection run along the cover glass, and their focus is infinitely far away. They
-# are imaged, but the PSF gets no room for their spread beyond this share of the specimen's index.
+# Rays at the angle of total reflection run along the cover glass, and their focus is infinitely far away.
+# They are imaged, but the PSF gets no room for their spread beyond this share of the specimen's index.
 _GRAZING = 0.98
 # The centre of a PSF is the centre of mass of its light above this share of the peak.
 CORE = 0.1
