@@ -4,9 +4,8 @@ The numbers are kept in deconvolution/learned/block_memory.py.
 
     python benchmarks/block_memory.py [cpu | torch | cuda:0] [2 | 3] [lucyd | rln | care]
 
-``torch`` is the CPU without compiled kernels. On the CPU each size runs in a process of its own, and the
-growth of its peak resident memory is counted; on a GPU torch counts. The slope between two sizes is what a
-voxel takes.
+``torch`` is the CPU without compiled kernels. On the CPU each size runs in its own process, and the growth of
+its peak resident memory counts; on a GPU torch counts. The slope between two sizes is the memory per voxel.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ SHAPES = {
 
 
 def measure(device: str, name: str, shape: tuple[int, ...]) -> int:
-    """Peak bytes of one pass in this process."""
+    """Measure the peak bytes of one pass in this process."""
     import torch
 
     from napari_lucyd.compute.device import choose_device
@@ -63,7 +62,7 @@ def main() -> None:
         voxels = 1
         for n in shape:
             voxels *= n
-        print(f"{text}: {peak / 2**20:.0f} MiB, {peak / voxels:.0f} bytes a voxel")
+        print(f"{text}: {peak / 1e6:.0f} MB, {peak / voxels:.0f} bytes per voxel")
 
 
 if __name__ == "__main__":

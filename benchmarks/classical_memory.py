@@ -1,10 +1,10 @@
-"""Measure the memory that the classical methods take for each voxel of their grid.
+"""Measure the memory of the classical methods per voxel of their grid.
 
 The numbers are kept in deconvolution/classical/job.py.
 
     python benchmarks/classical_memory.py [cpu | cuda:0]
 
-Counted as in block_memory.py. The volumes are such that grid and volume have nearly the same size.
+Memory is counted as in block_memory.py. The volumes are chosen so that the grid is hardly larger.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SHAPES = ((2046, 2046), (62, 254, 254), (126, 254, 254))
 
 
 def measure(device: str, name: str, shape: tuple[int, ...]) -> float:
-    """Peak bytes for a voxel of the grid in this process, of the volume and its result as well."""
+    """Measure the peak bytes per voxel of the grid in this process, including the volume and its result."""
     import numpy as np
     import torch
 
@@ -67,7 +67,7 @@ def main() -> None:
             text = "x".join(map(str, shape))
             command = [sys.executable, __file__, device, name, text]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
-            print(f"{name}, {text}: {float(done.stdout):.0f} bytes a voxel of the grid")
+            print(f"{name}, {text}: {float(done.stdout):.0f} bytes per voxel of the grid")
 
 
 if __name__ == "__main__":

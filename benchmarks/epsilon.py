@@ -20,7 +20,7 @@ from napari_lucyd.training.data import VALIDATION_PHANTOMS, Patches
 
 
 def short(config: TrainingConfig, epsilon: float, patches: int) -> TrainingConfig:
-    """The same run with another epsilon, smaller patches and fewer of them."""
+    """Return the same run with another epsilon and fewer, smaller patches."""
     schedule = replace(
         config.schedule, patches=patches, average_decay=0.95, validate_every=10_000, compile=False
     )
@@ -33,7 +33,7 @@ def short(config: TrainingConfig, epsilon: float, patches: int) -> TrainingConfi
 
 
 def extremes() -> dict[str, torch.Tensor]:
-    """Inputs that no training patch resembles, 32³."""
+    """Make inputs of 32³ that no training patch resembles."""
     generator = np.random.default_rng(0)
     bright = np.zeros((32, 32, 32))
     bright[16, 16, 16] = 20
@@ -47,7 +47,7 @@ def extremes() -> dict[str, torch.Tensor]:
 
 
 def main() -> None:
-    """Train once an epsilon and print a Markdown table."""
+    """Train once per epsilon and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("--patches", type=int, default=640)

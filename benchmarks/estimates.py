@@ -1,9 +1,9 @@
-"""Peak memory over size, and what the panel says above Run, time and memory, against what a run then takes.
+"""Peak memory over size, and the panel's estimates of time and memory against the measured run.
 
     python benchmarks/estimates.py [--quick]
 
-Each run has a process of its own, in which a small run has been before: so the peak is that of the run,
-without torch's code, and the input does not count, as it does not for the panel.
+Each run has its own process, which has finished a small run before. So the peak is that of the run, without
+torch's code. The input does not count, as in the panel's estimate.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SMOKE_CASES = ((LUCYD, (4, 16, 16)),)
 
 
 def method(name: str) -> Any:
-    """What `plan` is given for it."""
+    """Return the method object for `plan`."""
     from napari_lucyd import RichardsonLucy, load_model
 
     if name == LUCYD:
@@ -43,7 +43,7 @@ def method(name: str) -> Any:
 
 
 def measure(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    """Estimate and run, in this process."""
+    """Estimate and run in this process."""
     from napari_lucyd import deconvolve
     from napari_lucyd.deconvolution import plan
 
@@ -69,7 +69,7 @@ def measure(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and write the record."""
+    """Measure and write the record."""
     made = record.parser(__doc__)
     made.add_argument("--only", nargs=2, metavar=("METHOD", "SHAPE"), help="one run, here; prints it")
     options = made.parse_args(arguments)

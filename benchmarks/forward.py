@@ -1,12 +1,12 @@
-"""LUCYD on the CPU, in every way that was thought of, against PyTorch's plain pass of the same layers.
+"""Ways to compute LUCYD on the CPU, against PyTorch's plain pass of the same layers.
 
     python benchmarks/forward.py [64x256x256] [--repeats 3] [--threads N] [--quick]
 
-Prints a Markdown table, and writes the record of the default shape. The candidates take turns, so that
-whatever else the machine does meets all of them; each repeat's time is divided by that of the plain pass
-beside it, and the median of these is given. *Plain* is eager, contiguous, float32, with its batch norms, and
-glibc's malloc as it is. *Memory kept* are processes whose malloc was told to keep what is freed. OpenVINO
-and ONNX Runtime are tried where they are installed.
+Prints a Markdown table and writes the record of the default shape. The candidates take turns, so that other
+work on the machine affects all of them. Each time is divided by that of the plain pass next to it; the table
+gives the median of these ratios. *Plain* is eager, contiguous, float32, with its batch norms and with glibc's
+default malloc. *Memory kept* means a process whose malloc keeps freed memory. OpenVINO and ONNX Runtime run
+if they are installed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ RIVALS = {"OpenVINO": "openvino", "ONNX Runtime": "onnxruntime"}
 
 
 def candidates(shape: tuple[int, ...], threads: int) -> dict[str, Callable[[], Any]]:
-    """What can be run in this process, each giving x'; made ready, and called once."""
+    """Prepare the candidates of this process, each of which returns x', and call each once."""
     import torch
 
     from napari_lucyd import deconvolve, load_model
@@ -64,7 +64,7 @@ def candidates(shape: tuple[int, ...], threads: int) -> dict[str, Callable[[], A
 
 
 def openvino(network: Any, y: Any, threads: int) -> Callable[[], Any]:
-    """The folded network through OpenVINO, in float32, on as many threads."""
+    """Run the folded network with OpenVINO in float32, on the same number of threads."""
     import openvino as ov
     import torch
 
@@ -80,7 +80,7 @@ def openvino(network: Any, y: Any, threads: int) -> Callable[[], Any]:
 
 
 def onnx_runtime(network: Any, y: Any, threads: int) -> Callable[[], Any]:
-    """The folded network through ONNX Runtime, in float32, on as many threads."""
+    """Run the folded network with ONNX Runtime in float32, on the same number of threads."""
     import onnxruntime
     import torch
     from torch import nn
@@ -96,7 +96,7 @@ def onnx_runtime(network: Any, y: Any, threads: int) -> Callable[[], Any]:
             return self.network(image).output
 
     file = io.BytesIO()
-    # The newer exporter needs one more package. In evaluation mode, or a batch norm would be of the batch.
+    # The newer exporter needs another package. Without evaluation mode, batch norms would use the batch.
     torch.onnx.export(Output().eval(), (y[..., :16, :16, :16],), file, dynamo=False, **_any_size(y))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -114,7 +114,7 @@ def _any_size(y: Any) -> dict[str, Any]:
 
 
 def serve(shape: tuple[int, ...], threads: int) -> None:
-    """Run what is named on standard input; answer with the seconds and the deviation from the plain pass."""
+    """Run candidates named on standard input; print the seconds and the deviation from the plain pass."""
     import torch
 
     with torch.inference_mode():
@@ -128,7 +128,7 @@ def serve(shape: tuple[int, ...], threads: int) -> None:
             begin = time.perf_counter()
             result = found[line.strip()]()
             seconds = time.perf_counter() - begin
-            # `deconvolve` continues the volume by reflection, the network by zeros.
+            # `deconvolve` extends the volume by reflection, the network by zeros.
             inside = tuple(slice(24, -24) for _ in shape) if "deconvolve" in line else ()
             there = result.reshape(shape)[inside], reference.reshape(shape)[inside]
             deviation = float((there[0] - there[1]).abs().max()) / span if there[0].numel() else float("nan")
@@ -157,7 +157,7 @@ class Server:
         return line
 
     def run(self, name: str) -> tuple[float, float]:
-        """Seconds and deviation of one pass."""
+        """Return the seconds and the deviation of one pass."""
         assert self._process.stdin is not None
         self._process.stdin.write(name + "\n")
         self._process.stdin.flush()
@@ -170,7 +170,7 @@ class Server:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print, and write the record."""
+    """Measure, print and write the record."""
     parser = record.parser(__doc__)
     parser.add_argument("shape", nargs="?", default=SHAPE)
     parser.add_argument("--repeats", type=int, default=3)

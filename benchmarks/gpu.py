@@ -1,10 +1,10 @@
-"""The GPU's share of the benchmarks, and the tests that need one: with which commit they passed.
+"""Benchmarks on a GPU, and the tests that need one.
 
     python benchmarks/gpu.py [--quick]
 
-Network pass over precision and ways to launch it, `deconvolve` and its memory over size, blocks launched
-ahead against one after another, preview, training step; then ``pytest -m gpu``. Where there is no CUDA device
-it says so, measures nothing and keeps the last record.
+Measures a network pass in several precisions, `deconvolve` over size, blocks launched ahead, the preview and
+the training step, and then runs ``pytest -m gpu``. Without a CUDA device it says so and keeps the last
+record.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SIZES = ((64, 256, 256), (128, 512, 512), (512, 512, 512))
 
 
 def waited(call: Callable[[], object], device: str) -> Callable[[], None]:
-    """The same, not finished before the device is."""
+    """Wrap a call so that it returns only when the device is finished."""
     import torch
 
     def run() -> None:
@@ -42,12 +42,12 @@ def waited(call: Callable[[], object], device: str) -> Callable[[], None]:
 
 
 def captured(network: Any, y: Any) -> Callable[[Any], Any]:
-    """The network for inputs like ``y`` as one CUDA graph; the next results overwrite the last."""
+    """Capture the network for inputs like ``y`` as one CUDA graph; each result overwrites the last."""
     import torch
 
     given = y.clone()
     exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-    # Nothing but kernels is captured, so what is set up at the first calls has to be done before, aside.
+    # A graph captures kernels only, so the first calls, which also set things up, run before.
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
     with torch.inference_mode(), torch.cuda.stream(aside):
@@ -67,7 +67,7 @@ def captured(network: Any, y: Any) -> Callable[[Any], Any]:
 
 
 def passes(model: Any, device: str, shape: tuple[int, ...], repeats: int) -> dict[str, dict[str, float]]:
-    """One pass of the network in several precisions, and how far each is from the exact one."""
+    """Measure one pass of the network in several precisions, and its deviation from the exact one."""
     import torch
 
     from napari_lucyd.inference.fusion import fold
@@ -100,7 +100,7 @@ def passes(model: Any, device: str, shape: tuple[int, ...], repeats: int) -> dic
             "half precision, channels last, CUDA graph": captured(half, y),
         }
         if unsupported_reason(device):
-            print(f"gpu: our kernels are left out: {unsupported_reason(device)}")
+            print(f"gpu: our kernels are not measured: {unsupported_reason(device)}")
         else:
             others["our kernels, float32"] = CudaLucyd(model.network, torch.device(device))
         choices |= {name: (network, precision(False)) for name, network in others.items()}
@@ -125,9 +125,9 @@ def passes(model: Any, device: str, shape: tuple[int, ...], repeats: int) -> dic
 def over_size(
     model: Any, device: str, sizes: Sequence[tuple[int, ...]], repeats: int
 ) -> list[dict[str, Any]]:
-    """`deconvolve` with its defaults, and for the output alone: estimates, time and the device's memory.
+    """Measure `deconvolve` over size: estimate, time and device memory, for all layers and for one.
 
-    The first run of a size asks for memory that the next ones find there.
+    The first run of a size allocates memory that the next ones reuse.
     """
     from napari_lucyd.deconvolution.api import DEFAULT_OUTPUTS
 
@@ -153,7 +153,7 @@ def over_size(
 
 
 def one_run(model: Any, device: str, volume: Any, outputs: Sequence[str]) -> dict[str, Any]:
-    """A run from its plan to its result; the estimate is made before, and is no part of its time."""
+    """Time a run from its plan to its result; the estimate is made before and does not count."""
     import torch
 
     from napari_lucyd.deconvolution import plan
@@ -177,7 +177,7 @@ def one_run(model: Any, device: str, volume: Any, outputs: Sequence[str]) -> dic
 def launching(
     model: Any, device: str, shape: tuple[int, ...], repeats: int
 ) -> dict[str, dict[str, float | None]]:
-    """`deconvolve` in some dozen tiles: each block waited for, and given to the device before the last is."""
+    """Compare blocks that wait for the last one with blocks launched ahead, in `deconvolve`."""
     from unittest.mock import patch
 
     from napari_lucyd.deconvolution import deconvolve
@@ -206,7 +206,7 @@ def launching(
 
 
 def steps(device: str, quick: bool) -> dict[str, dict[str, float]]:
-    """The training step; torch's compiler would take longer than it saves a run on a GPU."""
+    """Measure the training step without torch's compiler, which takes longer than it saves here."""
     from napari_lucyd.training import load_config
     from napari_lucyd.training.data import Patch
 
@@ -231,7 +231,7 @@ def steps(device: str, quick: bool) -> dict[str, dict[str, float]]:
 
 
 def run_tests() -> dict[str, int]:
-    """How many tests marked ``gpu`` passed, failed and were skipped."""
+    """Run the tests marked ``gpu``; return the numbers that passed, failed and were skipped."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", f"--junitxml={report}"]
@@ -245,7 +245,7 @@ def run_tests() -> dict[str, int]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and write the record."""
+    """Measure and write the record."""
     made = record.parser(__doc__)
     made.add_argument("--device", default="cuda", help="cpu tries this script where there is no GPU")
     options = made.parse_args(arguments)
@@ -255,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from napari_lucyd.compute.device import choose_device, why_no_cuda
 
     if options.device != "cpu" and not torch.cuda.is_available():
-        print(f"gpu: nothing is measured, for {why_no_cuda()}.")
+        print(f"gpu: not measured, because {why_no_cuda()}.")
         return
     quick, model = options.quick, load_model(record.MODEL)
     shape, patch, repeats = ((8, 32, 32), 16, 1) if quick else (preview.SHAPE, preview.PATCH, 7)

@@ -1,11 +1,11 @@
-"""How much work halos add to a large volume, and how much memory its run takes: 512³.
+"""Extra work by halos in a large volume (512³), and the memory of its run.
 
     python benchmarks/halo.py [--quick]
 
-*Work* is that of the network's layers for all blocks over that for the bare volume. Margins cost less than
-their voxels, for the kernels compute of each layer only what the result needs; with PyTorch's pass, whole
-blocks count. Memory is the rise of the peak in a process of its own, with the input there already; the
-result, which is float32, is counted both in and out.
+*Work* is the work of the network's layers for all blocks, divided by that for the volume without halos. A
+margin costs less than its voxels suggest, because the kernels compute only the part of each layer that the
+result needs; with PyTorch's pass, whole blocks count. Memory is the increase of the peak in its own process,
+without the input; it is given with and without the float32 result.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any
 import record
 
 SHAPE = (512, 512, 512)
-# Of what a run may take, as the aim has it.
+# Upper limit of a run's memory, as in the aim.
 LIMIT = 2 * 2**30
 
 
 def work_ratio(job: Any) -> float:
-    """The network's work for the planned blocks over that for the volume without halos."""
+    """Return the network's work for the planned blocks, divided by that for the volume without halos."""
     from napari_lucyd.inference.lucyd.schedule import equivalent_voxels
 
     if job.device.compiled:
@@ -35,7 +35,7 @@ def work_ratio(job: Any) -> float:
 
 
 def largest_tile(volume: Any, model: Any) -> tuple[int, ...] | None:
-    """The automatic tile shape that the engine takes where no more than the limit is free."""
+    """Return the automatic tile shape for a machine with `LIMIT` of free memory."""
     from napari_lucyd.deconvolution import plan
     from napari_lucyd.deconvolution.learned import job
 
@@ -48,7 +48,7 @@ def largest_tile(volume: Any, model: Any) -> tuple[int, ...] | None:
 
 
 def measure(shape: tuple[int, ...], limited: bool) -> dict[str, Any]:
-    """Plan and run, in this process."""
+    """Plan and run in this process."""
     from napari_lucyd import deconvolve, load_model
     from napari_lucyd.deconvolution import plan
 
@@ -65,7 +65,9 @@ def measure(shape: tuple[int, ...], limited: bool) -> dict[str, Any]:
     seconds = time.perf_counter() - began
     peak = record.peak_bytes() - before
     return {
-        "tiles": "chosen for 2 GiB of free memory" if limited else "chosen for the memory of the machine",
+        "tiles": f"chosen for {LIMIT / 1e9:.2f} GB of free memory"
+        if limited
+        else "chosen for the memory of the machine",
         "work": job.work,
         "work_ratio": ratio,
         "estimated_bytes": job.memory_bytes,
@@ -77,7 +79,7 @@ def measure(shape: tuple[int, ...], limited: bool) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and write the record."""
+    """Measure and write the record."""
     made = record.parser(__doc__)
     made.add_argument("--only", nargs=2, metavar=("SHAPE", "LIMITED"), help="one run, here; prints it")
     options = made.parse_args(arguments)

@@ -1,11 +1,11 @@
-"""What `deconvolve` has the processor do besides the network: to measure, to read, and to store.
+"""Work of the CPU in `deconvolve` apart from the network: measuring, reading and storing.
 
     python benchmarks/host.py [--quick]
 
-A GPU waits for it; the network itself is left out here. *Measuring* finds the extremes, two percentiles and
-what is not finite, against ``numpy.percentile`` of the whole. *Reading* takes each tile's block with its
-halo, continued by reflection, to where the device gets it from, against ``numpy.pad`` of the whole and copies
-out of that. *Storing* puts an output into an array of its own.
+A GPU waits for this work. *Measuring* finds the extremes, two percentiles and the number of voxels that are
+not finite; it is compared with ``numpy.percentile`` of the whole. *Reading* copies the block of each tile,
+with its halo extended by reflection, to the buffer that the device reads; it is compared with ``numpy.pad``
+of the whole and copies from that. *Storing* writes an output to its own array.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TYPES = ("float32", "uint16")
 
 
 def measuring(model: Any, volume: Any, repeats: int) -> dict[str, dict[str, float]]:
-    """Seconds to measure an image of each type, and what numpy takes for the percentiles alone."""
+    """Time the measuring of an image of each type, and numpy's percentiles alone."""
     from napari_lucyd.deconvolution import plan
 
     found = {}
@@ -45,7 +45,7 @@ def measuring(model: Any, volume: Any, repeats: int) -> dict[str, dict[str, floa
 
 
 def reading(volume: Any, tile_shape: tuple[int, ...], repeats: int) -> dict[str, float]:
-    """Seconds to read all blocks of a volume."""
+    """Time the reading of all blocks of a volume."""
     from napari_lucyd.deconvolution.blocks import read_block
     from napari_lucyd.deconvolution.image.source import Source
     from napari_lucyd.deconvolution.statistics.scaling import Group
@@ -56,7 +56,7 @@ def reading(volume: Any, tile_shape: tuple[int, ...], repeats: int) -> dict[str,
     source, geometry = Source(volume, 3), Geometry(volume.shape, HALO)
     group = Group((), 0.0, 1.0, 0.0, 1.0, volume.size, 0, 0)
     tiles = list(cut([Span(0, size) for size in volume.shape], tile_shape))
-    # As on a device: its memory is kept from block to block.
+    # As on a device, the memory is reused from block to block.
     room = np.zeros([size + 2 * HALO for size in tile_shape], dtype=np.float32)
 
     def ours() -> None:
@@ -74,7 +74,7 @@ def reading(volume: Any, tile_shape: tuple[int, ...], repeats: int) -> dict[str,
 
 
 def storing(volume: Any, repeats: int) -> dict[str, float]:
-    """Seconds to make an array for an output and to fill it."""
+    """Time the allocation and filling of an output array."""
     from napari_lucyd.compute.threads import copy_into
 
     def ours() -> None:
@@ -87,12 +87,12 @@ def storing(volume: Any, repeats: int) -> dict[str, float]:
 
 
 def medians(seconds: dict[str, list[float]]) -> dict[str, float]:
-    """The median of each candidate."""
+    """Return the median of each candidate."""
     return {name: statistics.median(times) for name, times in seconds.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and write the record."""
+    """Measure and write the record."""
     options = record.parser(__doc__).parse_args(arguments)
     import torch
 

@@ -1,9 +1,9 @@
-"""Images larger than memory: peak memory and time of the command line, from OME-Zarr to OME-Zarr, over size.
+"""Peak memory and time of the command line for images larger than memory, OME-Zarr to OME-Zarr.
 
     python benchmarks/out_of_core.py [--quick] [--scratch FOLDER]
 
-The images are made on the fly, a degraded phantom repeated, and removed afterwards; the largest, of 1024³
-voxels, takes up to 2 GiB of disk, and its result up to 5. Each run is a process of its own.
+The images are repeats of a degraded phantom, made for the run and removed afterwards. The largest, with 1024³
+voxels, takes up to 2.2 GB of disk, and its result up to 5.4 GB. Each run has its own process.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ import record
 
 SIZES = ((256, 512, 512), (1024, 1024, 1024))
 QUICK = ((8, 32, 32), (16, 64, 64))
-# What the largest may take.
+# Upper limit of the peak memory for the largest image.
 BAR_BYTES = 3 * 2**30
 
 
 def make(path: Path, shape: Sequence[int]) -> None:
-    """Write an image of any size, uint16, a chunk at a time."""
+    """Write a uint16 image of any size, chunk by chunk."""
     import numpy as np
     import zarr
 
@@ -49,7 +49,7 @@ def make(path: Path, shape: Sequence[int]) -> None:
 
 
 def one(source: str, out: str) -> None:
-    """A run of the command in this process; prints what it took."""
+    """Run the command in this process; print its time and peak memory."""
     from napari_lucyd.cli import app
 
     began = time.perf_counter()
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows.append({"shape": list(shape), **took, "ns_per_voxel": took["seconds"] / voxels * 1e9})
         print(
             f"out_of_core: {record.shape_text(shape)}: {took['seconds']:.1f} s, "
-            f"{took['peak'] / 2**30:.2f} GiB, {rows[-1]['ns_per_voxel']:.0f} ns a voxel",
+            f"{took['peak'] / 1e9:.2f} GB, {rows[-1]['ns_per_voxel']:.0f} ns per voxel",
             flush=True,
         )
     record.save(options, "out_of_core", {"rows": rows, "bar_bytes": BAR_BYTES})

@@ -2,8 +2,8 @@
 
     python benchmarks/page.py [--quick] [--no-plots]
 
-Measures nothing. What has no record is named as not measured. Plots need matplotlib. With --quick the page is
-made from the records of smoke runs, and lies beside their folder.
+This measures nothing; a missing record is shown as not measured. Plots need matplotlib. With --quick the page
+is made from the records of smoke runs and is written next to their folder.
 """
 
 from __future__ import annotations
@@ -33,11 +33,13 @@ NAMES = (
     "gpu",
 )
 Records = dict[str, dict[str, Any]]
-GIB, MIB = 2**30, 2**20
+GB, MB = 1e9, 1e6
+# Limits of memory in bytes, where there is no record.
+HALO_LIMIT, OUT_OF_CORE_LIMIT = 2 * 2**30, 3 * 2**30
 
 
 class Bar(NamedTuple):
-    """Something that was aimed at: whether it is reached is None where it was not measured."""
+    """An aim and its measurement; `reached` is None if it was not measured."""
 
     what: str
     aim: str
@@ -46,25 +48,25 @@ class Bar(NamedTuple):
 
 
 def load(folder: Path) -> Records:
-    """All records that there are, by name."""
+    """Load the existing records by name."""
     paths = {name: folder / f"{name}.json" for name in NAMES}
     return {name: json.loads(path.read_text("utf-8")) for name, path in paths.items() if path.is_file()}
 
 
 def at_least(what: str, aim: float, value: float | None) -> Bar:
-    """More is better: times as fast."""
+    """Compare a speed ratio with its lower limit."""
     reached = None if value is None else value >= aim
     return Bar(what, f"≥ {aim:g}×", "" if value is None else f"{value:.2g}×", reached)
 
 
 def at_most(what: str, aim: float, value: float | None) -> Bar:
-    """Less is better: seconds."""
+    """Compare a time in seconds with its upper limit."""
     reached = None if value is None else value <= aim
     return Bar(what, f"≤ {duration(aim)}", "" if value is None else duration(value), reached)
 
 
 def find(records: Any, *keys: str) -> Any:
-    """An entry of a record; None where anything on the way is missing."""
+    """Return an entry of a record, or None if a key is missing."""
     found: Any = records
     for key in keys:
         if not isinstance(found, dict) or key not in found:
@@ -74,12 +76,12 @@ def find(records: Any, *keys: str) -> Any:
 
 
 def bars(records: Records) -> list[Bar]:
-    """All aims, in the order of the page."""
+    """Return all aims in the order of the page."""
     passes, views = ("forward", "passes"), ("preview", "views")
     fast = "times_as_fast"
     found = [
         at_least("LUCYD's pass over 64×256×256", 4, find(records, *passes, "compiled kernels", fast)),
-        at_least("`deconvolve` of 64×256×256, all in all", 2, find(records, *passes, "deconvolve", fast)),
+        at_least("complete `deconvolve` of 64×256×256", 2, find(records, *passes, "deconvolve", fast)),
     ]
     for image in ("known image", "new image"):
         text = "preview of 128×128 pixels of a " + image
@@ -99,7 +101,7 @@ def bars(records: Records) -> list[Bar]:
 
 
 def gpu_bars(records: Records) -> list[Bar]:
-    """Aims for a device of the class of an H200."""
+    """Return the aims for a GPU like the H200."""
     seconds = find(records, "gpu", "passes", "our kernels, float32", "seconds")
     rate = None if seconds is None else math.prod(records["gpu"]["shape"]) / seconds
     sizes = find(records, "gpu", "sizes") or []
@@ -109,7 +111,7 @@ def gpu_bars(records: Records) -> list[Bar]:
     found = find(records, "gpu", "passes", "our kernels, float32", "times_as_fast")
     return [
         at_least("on a GPU: LUCYD's pass over 64×256×256", 10, found),
-        Bar("on a GPU: voxels a second", "≥ 500 million", text, None if rate is None else rate >= 5e8),
+        Bar("on a GPU: voxels per second", "≥ 500 million", text, None if rate is None else rate >= 5e8),
         at_most("on a GPU: `deconvolve` of 512³", 0.5, largest),
         at_most(
             "on a GPU: preview of 128×128 pixels", 0.05, find(records, "gpu", "views", "known image", "exact")
@@ -118,42 +120,45 @@ def gpu_bars(records: Records) -> list[Bar]:
 
 
 def halo_bar(records: Records) -> Bar:
-    """Both numbers have to be kept by one and the same run."""
-    what, aim = "512³: work with halos over the bare volume's, and peak memory", "≤ 1.25×, ≤ 2 GiB"
-    runs = find(records, "halo", "runs")
+    """Compare work and memory with their limits; one run must keep both."""
+    what, runs = (
+        "512³: work relative to the volume without halos, and peak memory",
+        find(records, "halo", "runs"),
+    )
+    limit = find(records, "halo", "limit_bytes") or HALO_LIMIT
+    aim = f"≤ 1.25×, ≤ {memory(limit)}"
     if not runs:
         return Bar(what, aim, "", None)
-    limit = records["halo"]["limit_bytes"]
     texts = [f"{run['work_ratio']:.2f}×, {memory(run['bytes'])}" for run in runs]
     reached = any(run["work_ratio"] <= 1.25 and run["bytes"] <= limit for run in runs)
     return Bar(what, aim, " or ".join(texts), reached)
 
 
 def duration(seconds: float) -> str:
-    """With a unit that fits."""
+    """Format seconds with a suitable unit."""
     if seconds < 0.1:
         return f"{1000 * seconds:.3g} ms"
     return f"{seconds:.3g} s"
 
 
 def memory(count: float) -> str:
-    """With a unit that fits."""
-    return f"{count / GIB:.2f} GiB" if count >= GIB else f"{count / MIB:.0f} MiB"
+    """Format bytes with a suitable decimal unit."""
+    return f"{count / GB:.2f} GB" if count >= GB else f"{count / MB:.0f} MB"
 
 
 def size(shape: Sequence[int]) -> str:
-    """E.g. ``"64×256×256"``."""
+    """Format a shape, such as ``"64×256×256"``."""
     return record.shape_text(shape)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Markdown."""
+    """Make a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return ["| " + " | ".join(line) + " |" for line in lines] + [""]
 
 
 def picture(name: str, text: str, options: argparse.Namespace) -> list[str]:
-    """A link to a plot, where plots are made."""
+    """Make a link to a plot, if plots are drawn."""
     if not options.plots:
         return []
     path = Path(os.path.relpath(options.images / f"bench-{name}.png", options.page.parent)).as_posix()
@@ -161,38 +166,43 @@ def picture(name: str, text: str, options: argparse.Namespace) -> list[str]:
 
 
 def made_on(machine: dict[str, Any]) -> str:
-    """A machine in a line."""
+    """Describe a machine in one line."""
     versions = ", ".join(
         f"{name} {machine[name]}" for name in ("python", "torch", "numpy", "llvmlite") if machine.get(name)
     )
     cores = f"{machine['cores']} core{'s' if machine['cores'] != 1 else ''}"
+    ram = machine["memory_gib"] * 2**30 / GB
     return (
-        f"{machine['processor']}, {cores}, {machine['memory_gib']} GiB; {machine['system']}; {versions}; "
+        f"{machine['processor']}, {cores}, {ram:.1f} GB of memory; {machine['system']}; {versions}; "
         f"commit `{machine['commit']}`, {machine['date']}"
     )
 
 
 def section(records: Records, name: str, title: str, text: str) -> list[str]:
-    """A heading, what is measured, and the machine where it is not that of the page."""
+    """Make a heading and its text, with the machine if it differs from that of the page."""
     lines = [f"## {title}", "", text, ""]
     if name not in records:
         return [*lines, f"*Not measured yet: `python benchmarks/{name}.py`.*", ""]
     own, first = records[name]["machine"], next(iter(records.values()))["machine"]
     if any(own[key] != first[key] for key in ("processor", "cores", "commit", "torch")):
-        lines += [f"*On {made_on(own)}.*", ""]
+        lines += [f"*Measured on {made_on(own)}.*", ""]
     return lines
 
 
 def head(records: Records) -> list[str]:
-    """Title, machine and how to read the numbers."""
+    """Make the title and the explanation of the numbers."""
     lines = ["# Benchmarks", ""]
     if any(entry["quick"] for entry in records.values()):
-        lines += ["**These are the numbers of a smoke run, on tiny sizes: they mean nothing.**", ""]
+        lines += ["**These numbers come from a smoke run on tiny sizes. They mean nothing.**", ""]
     lines += [
-        "Made by `make bench`; each part is a script in `benchmarks/` and a JSON file in `docs/benchmarks/`. "
-        "Times are wall times, medians of repeats in which the candidates take turns; *times as fast* is the median "
-        "of the ratios of turns that stood beside each other, so that what else a machine does meets both. Memory "
-        "is the rise of a process's peak. A commit with a `+` had changes that were not committed.",
+        "`make bench` makes this page. Each part has a script in `benchmarks/` and a JSON file in `docs/benchmarks/`.",
+        "",
+        "- **Times** are wall times: medians of repeats in which the candidates take turns.",
+        "- **Speed** is relative to the first row: the median of the ratios of neighbouring turns, so that other work on "
+        "the machine affects both. Above 1 is faster.",
+        "- **Memory** is the increase of the process's peak. 1 GB is 10⁹ bytes.",
+        "- **Deviation** is the largest difference from the first row, as a share of the range.",
+        "- A **commit** with a `+` had uncommitted changes.",
         "",
     ]
     if records:
@@ -201,58 +211,56 @@ def head(records: Records) -> list[str]:
 
 
 def aims(records: Records) -> list[str]:
-    """The bars, reached or not."""
+    """Make the table of the aims."""
     words = {True: "yes", False: "**no**", None: "not measured"}
     rows = [(bar.what, bar.aim, bar.measured or "–", words[bar.reached]) for bar in bars(records)]
-    return ["## What was aimed at", "", *table(("", "aim", "measured", "reached"), rows)]
+    return ["## Aims", "", *table(("", "aim", "measured", "reached"), rows)]
 
 
 def forward(records: Records, options: argparse.Namespace) -> list[str]:
-    """Ways to compute the network."""
+    """Make the section on ways to compute the network."""
     text = (
-        "Against PyTorch's plain pass: eager, contiguous, float32, its batch norms not folded, on as many threads. "
-        "*Memory kept*: with glibc's malloc told to keep what is freed. `deconvolve` is the whole run with borders, "
-        "statistics and denormalisation. ONNX Runtime and OpenVINO are given the network with its batch norms folded."
+        "*Plain* is PyTorch's pass: eager, contiguous, float32, without folded batch norms. All candidates have the same "
+        "number of threads. *Memory kept* means that glibc's malloc keeps freed memory. `deconvolve` is the whole run "
+        "with borders, statistics and normalization. ONNX Runtime and OpenVINO run the network with folded batch norms."
     )
-    lines = section(records, "forward", "One pass of LUCYD on the processor", text)
+    lines = section(records, "forward", "One pass of LUCYD on the CPU", text)
     if "forward" not in records:
         return lines
     found = records["forward"]
-    lines += picture(
-        "forward", "How many times as fast as plain PyTorch each way to compute LUCYD is", options
-    )
+    lines += picture("forward", "Speed of the ways to compute LUCYD, relative to plain PyTorch", options)
     rows = [
         (name, duration(row["seconds"]), f"{row['times_as_fast']:.1f}", f"{row['deviation']:.0e}")
         for name, row in found["passes"].items()
     ]
     where = f"{size(found['shape'])}, {found['threads']} threads"
-    lines += table((where, "time", "times as fast", "deviation, of the range"), rows)
+    lines += table((where, "time", "speed", "deviation"), rows)
     absent = [name for name, installed in found["versions"].items() if installed is None]
     present = [f"{name} {installed}" for name, installed in found["versions"].items() if installed]
     if present:
         lines += [f"With {', '.join(present)}.", ""]
     if absent:
-        lines += [f"Not installed, and so not measured: {', '.join(absent)}.", ""]
+        lines += [f"Not installed, so not measured: {', '.join(absent)}.", ""]
     return lines
 
 
 def roofline(records: Records, options: argparse.Namespace) -> list[str]:
-    """Share of the machine's peak rates."""
+    """Make the section on the share of the machine's peak rates."""
     text = (
-        "The peaks are measured: the best float32 matrix product, and the best copy. *Layer traffic* is what would "
-        "go to memory and back if every layer read and wrote there; kernels that keep planes in cache move less, so "
-        "their share of it may exceed 1."
+        "The peaks are measured: the best float32 matrix product and the best copy. *Layer traffic* is the memory traffic "
+        "if every layer reads from memory and writes to it. Kernels that keep planes in cache move less, so their share "
+        "can exceed 100 %."
     )
-    lines = section(records, "roofline", "Share of what the machine can do", text)
+    lines = section(records, "roofline", "Share of the machine's peak rates", text)
     if "roofline" not in records:
         return lines
     found = records["roofline"]
     peak, copied = found["matrix_operations_per_second"], found["memory_bytes_per_second"]
     lines += picture("roofline", "Rates of LUCYD's passes below the measured roofline", options)
     lines += [
-        f"Matrix product: {peak / 1e9:.0f} billion operations a second. Memory: {copied / 1e9:.1f} GB/s. LUCYD takes "
+        f"Matrix product: {peak / 1e9:.0f} billion operations per second. Memory: {copied / 1e9:.1f} GB/s. LUCYD needs "
         f"{found['operations_per_voxel']:,.0f} operations and {found['layer_bytes_per_voxel']:,.0f} bytes of layer "
-        "traffic for each voxel.",
+        "traffic per voxel.",
         "",
     ]
     rows = [
@@ -265,35 +273,40 @@ def roofline(records: Records, options: argparse.Namespace) -> list[str]:
         )
         for name, row in found["passes"].items()
     ]
-    columns = ("time", "10⁹ operations a second", "of the matrix rate", "layer traffic, of the memory rate")
+    columns = (
+        "time",
+        "10⁹ operations per second",
+        "share of the matrix rate",
+        "layer traffic, share of the memory rate",
+    )
     return lines + table((f"pass over {size(found['shape'])}", *columns), rows)
 
 
 def costs(found: dict[str, dict[str, Any]], what: str) -> list[str]:
-    """A table of costs, with deviations where they are known."""
+    """Make a table of costs, with deviations if there are any."""
     known = any("deviation" in row for row in found.values())
     rows = []
     for name, row in found.items():
         cells = [name, duration(row["seconds"]), f"{row['cost']:.3g}"]
         rows.append([*cells, f"{row['deviation']:.0e}"] if known else cells)
-    columns = ("time", "s for 10⁶ voxels", *(("deviation, of the range",) if known else ()))
+    columns = ("time", "s per 10⁶ voxels", *(("deviation",) if known else ()))
     return table((what, *columns), rows)
 
 
 def throughput(records: Records, options: argparse.Namespace) -> list[str]:
-    """Cost over everything that may change it."""
-    text = "Seconds that `deconvolve` takes for a million voxels of the image, whatever its halos add."
+    """Make the section on the cost per voxel."""
+    text = "Seconds of `deconvolve` per million voxels of the image, without its halos."
     lines = section(records, "throughput", "Throughput", text)
     if "throughput" not in records:
         return lines
     found = records["throughput"]
     lines += picture("throughput", "Cost of a voxel over size, threads, tiles and halos", options)
     rows = [(size(row["shape"]), duration(row["seconds"]), f"{row['cost']:.3g}") for row in found["sizes"]]
-    lines += table(("size", "time", "s for 10⁶ voxels"), rows)
+    lines += table(("size", "time", "s per 10⁶ voxels"), rows)
     large = [row["cost"] for row in found["sizes"] if row["voxels"] >= 2**22]
     if len(large) > 1:
         lines += [
-            f"From 64×256×256 on, the highest cost is {max(large) / min(large):.2f} times the lowest.",
+            f"From 64×256×256 upwards, the highest cost is {max(large) / min(large):.2f} times the lowest.",
             "",
         ]
     where = f" of {size(found['shape'])}"
@@ -301,7 +314,7 @@ def throughput(records: Records, options: argparse.Namespace) -> list[str]:
         ("tiles", "tile" + where),
         ("halos", "halo, in tiles" + where),
         ("thread_counts", "threads"),
-        ("precisions", "one pass, precision"),
+        ("precisions", "precision of one pass"),
         ("types", "type of the image"),
         ("devices", "device"),
     ):
@@ -310,10 +323,10 @@ def throughput(records: Records, options: argparse.Namespace) -> list[str]:
 
 
 def estimates(records: Records, options: argparse.Namespace) -> list[str]:
-    """What the panel says, and what is."""
+    """Make the section on the panel's estimates."""
     text = (
-        "What the panel says above Run, and what the run then takes; each in a fresh process. The input does not count "
-        "for memory. The time is promised within a factor of two, the memory as an upper bound."
+        "The panel's estimates above **Run**, and the measured run, each in a fresh process. The memory does not include "
+        "the input. The estimate of time should be right within a factor of two. The estimate of memory is an upper limit."
     )
     lines = section(records, "estimates", "Memory over size, and the panel's estimates", text)
     if "estimates" not in records:
@@ -332,34 +345,34 @@ def estimates(records: Records, options: argparse.Namespace) -> list[str]:
         )
         for run in runs
     ]
-    columns = ("work", "time said", "time taken", "memory said", "memory taken", "bytes a voxel")
+    columns = ("work", "estimated time", "time", "estimated memory", "memory", "bytes per voxel")
     lines += table(("", *columns), rows)
     close = sum(0.5 <= run["estimated_seconds"] / run["seconds"] <= 2 for run in runs)
     enough = sum(run["bytes"] <= run["estimated_bytes"] for run in runs)
     lines += [
-        f"Time within a factor of two, on this processor: {close} of {len(runs)}. No more memory than said: {enough} of {len(runs)}.",
+        f"Time within a factor of two on this CPU: {close} of {len(runs)}. Memory within the estimate: {enough} of {len(runs)}.",
         "",
     ]
     return lines
 
 
 def out_of_core_bar(records: Records) -> Bar:
-    """Of the largest image."""
-    what, rows = (
-        "1024³ through the command line, OME-Zarr to OME-Zarr: peak memory",
-        find(records, "out_of_core", "rows"),
-    )
+    """Compare the peak memory of the largest image with its limit."""
+    what = "1024³ on the command line, OME-Zarr to OME-Zarr: peak memory"
+    rows = find(records, "out_of_core", "rows")
+    limit = find(records, "out_of_core", "bar_bytes") or OUT_OF_CORE_LIMIT
+    aim = f"≤ {memory(limit)}"
     if not rows:
-        return Bar(what, "≤ 3 GiB", "", None)
+        return Bar(what, aim, "", None)
     peak = rows[-1]["peak"]
-    return Bar(what, "≤ 3 GiB", memory(peak), peak <= records["out_of_core"]["bar_bytes"])
+    return Bar(what, aim, memory(peak), peak <= limit)
 
 
 def out_of_core(records: Records, options: argparse.Namespace) -> list[str]:
-    """Images larger than memory."""
+    """Make the section on images larger than memory."""
     text = (
-        "`lucyd deconvolve IN.ome.zarr -o OUT.ome.zarr` on the processor, in a process of its own: reading, statistics, "
-        "the network, writing, lower resolutions. Memory is the whole process's peak."
+        "`lucyd deconvolve IN.ome.zarr -o OUT.ome.zarr` on the CPU, in its own process. This includes reading, statistics, "
+        "the network, writing and the lower resolutions. Memory is the peak of the whole process."
     )
     lines = section(records, "out_of_core", "Images larger than memory", text)
     rows = [
@@ -371,21 +384,21 @@ def out_of_core(records: Records, options: argparse.Namespace) -> list[str]:
         )
         for row in find(records, "out_of_core", "rows") or []
     ]
-    return lines + table(("image", "peak memory", "time", "s for 10⁶ voxels"), rows) if rows else lines
+    return lines + table(("image", "peak memory", "time", "s per 10⁶ voxels"), rows) if rows else lines
 
 
 def halo(records: Records, options: argparse.Namespace) -> list[str]:
-    """A large volume."""
+    """Make the section on the halos of a large volume."""
     text = (
-        "*Work* is that of the network's layers for all blocks, over that for the bare volume. Memory is the rise of "
-        "the peak, the input not counted; the float32 result is."
+        "*Work ratio* is the work of the network's layers for all blocks, divided by that for the volume without halos. "
+        "Memory is the increase of the peak. It includes the float32 result, but not the input."
     )
     lines = section(records, "halo", "Halos of a large volume", text)
     if "halo" not in records:
         return lines
     rows = [
         (
-            run["tiles"],
+            f"tiles {run['tiles']}",
             run["work"],
             f"{run['work_ratio']:.2f}",
             memory(run["estimated_bytes"]),
@@ -396,15 +409,23 @@ def halo(records: Records, options: argparse.Namespace) -> list[str]:
         )
         for run in records["halo"]["runs"]
     ]
-    columns = ("tiles", "work", "memory said", "taken", "without the result", "time", "s for 10⁶ voxels")
-    return lines + table((f"{size(records['halo']['shape'])}, tiles", *columns), rows)
+    columns = (
+        "tiles",
+        "work ratio",
+        "estimated memory",
+        "memory",
+        "memory without the result",
+        "time",
+        "s per 10⁶ voxels",
+    )
+    return lines + table((f"{size(records['halo']['shape'])}", *columns), rows)
 
 
 def host(records: Records, options: argparse.Namespace) -> list[str]:
-    """What there is to do besides the network."""
+    """Make the section on the work besides the network."""
     text = (
-        "What `deconvolve` has the processor do besides the network, which a GPU waits for: to measure the image (percentiles, extremes, what is not "
-        "finite), to read blocks with halos, continued by reflection, and to store an output. Numpy's percentiles are of the whole at once; its reading is `numpy.pad`, and copies out of that."
+        "The work of the CPU in `deconvolve` besides the network; a GPU waits for it. The CPU measures the image (percentiles, extremes, voxels that are not "
+        "finite), reads blocks with halos extended by reflection, and stores the output. Numpy computes the percentiles of the whole image, and reads by `numpy.pad` and copies from that."
     )
     lines = section(records, "host", "Besides the network", text)
     if "host" not in records:
@@ -417,14 +438,14 @@ def host(records: Records, options: argparse.Namespace) -> list[str]:
         cost, ahead = 1e9 * row["ours"] / found["voxels"], row["numpy"] / row["ours"]
         rows.append([name, duration(row["ours"]), f"{cost:.1f}", duration(row["numpy"]), f"{ahead:.1f}"])
     where = f"{size(found['shape'])}, {found['threads']} threads"
-    return lines + table((where, "time", "ns for a voxel", "numpy", "times as fast"), rows)
+    return lines + table((where, "time", "ns per voxel", "numpy", "speed relative to numpy"), rows)
 
 
 def preview(records: Records, options: argparse.Namespace) -> list[str]:
-    """Latency of the preview."""
+    """Make the section on the latency of the preview."""
     text = (
-        "From the request for a patch to its first pixels, and to all exact ones. The range of intensities of a *known "
-        "image* was measured before. In the first view of a process the kernels are compiled."
+        "Time from the request for a patch to its first pixels, and to all exact ones. The intensity range of a *known "
+        "image* was measured before. The first view of a process also compiles the kernels."
     )
     lines = section(records, "preview", "Preview", text)
     if "preview" not in records:
@@ -436,11 +457,11 @@ def preview(records: Records, options: argparse.Namespace) -> list[str]:
 
 
 def training(records: Records, options: argparse.Namespace) -> list[str]:
-    """The training step."""
+    """Make the section on the training step."""
     text = (
-        "A step of `lucyd train configs/mixture.toml`, and of one with the smaller batch of `configs/nuclei.toml`, against the same "
-        "step in plain PyTorch: eager, contiguous, Adam, clipped gradients. Ours averages the weights besides; its convolutions "
-        "are compiled for the processor ([decision 0013](decisions/0013-training-kernels.md))."
+        "A step of `lucyd train configs/mixture.toml`, and one with the smaller batch of `configs/nuclei.toml`. Both are compared "
+        "with the same step in plain PyTorch: eager, contiguous, Adam, clipped gradients. Our step also averages the weights. Its "
+        "convolutions are compiled for the CPU ([decision 0013](decisions/0013-training-kernels.md))."
     )
     lines = section(records, "training_step", "Training step", text)
     if "training_step" not in records:
@@ -454,7 +475,7 @@ def training(records: Records, options: argparse.Namespace) -> list[str]:
             for name, row in measured["steps"].items()
         ]
         where = f"batch of {size(measured['batch'])}, {found['threads']} threads"
-        lines += table((where, "time", "times as fast"), rows)
+        lines += table((where, "time", "speed"), rows)
     kinds = ("forward", "gradient by the input", "gradient by the weights")
     pairs = [(kind, whose) for kind in kinds for whose in ("torch", "ours")]
     rows = [
@@ -469,9 +490,9 @@ def training(records: Records, options: argparse.Namespace) -> list[str]:
 
 
 def startup(records: Records, options: argparse.Namespace) -> list[str]:
-    """Imports and windows."""
+    """Make the section on start-up."""
     text = (
-        "Each in a fresh process. The panel is opened in a napari window that is there already; its first estimate waits "
+        "Each time is measured in a fresh process. The panel opens in an existing napari window. Its first estimate waits "
         "for torch."
     )
     lines = section(records, "startup", "Start-up", text)
@@ -480,22 +501,24 @@ def startup(records: Records, options: argparse.Namespace) -> list[str]:
     found = records["startup"]
     rows = [(f"`import {name}`", duration(taken)) for name, taken in found["imports"].items()]
     rows += [
-        (f"`{name}`, Python's start included", duration(taken)) for name, taken in found["commands"].items()
+        (f"`{name}`, including Python's start", duration(taken)) for name, taken in found["commands"].items()
     ]
     for name, text in (("panel", "panel open"), ("estimate", "panel's first estimate")):
         taken = find(records, "startup", "panel", name)
-        rows.append((text, "not measured, for there was no display" if taken is None else duration(taken)))
+        rows.append(
+            (text, "not measured, because there was no display" if taken is None else duration(taken))
+        )
     rows += [(f"first result: {name}", duration(taken)) for name, taken in found["first"].items()]
     return lines + table(("", "time"), rows)
 
 
 def rivals(records: Records, options: argparse.Namespace) -> list[str]:
-    """LUCYD against classical methods."""
+    """Make the section on LUCYD and classical methods."""
     text = (
-        "On one volume in one run. The classical methods are given the true PSF, LUCYD is given none. The PSNR is that "
-        "of one phantom with one blur and one noise, and no judgement of any method: see [results](results.md) for that."
+        "All methods restore the same volume in the same run. The classical methods receive the true PSF; LUCYD does not. "
+        "The PSNR is for one phantom with one blur and one noise, so it does not rank the methods: see [results](results.md)."
     )
-    lines = section(records, "rivals", "What one would pick instead", text)
+    lines = section(records, "rivals", "LUCYD and Richardson-Lucy", text)
     if "rivals" not in records:
         return lines
     found = records["rivals"]
@@ -511,23 +534,23 @@ def rivals(records: Records, options: argparse.Namespace) -> list[str]:
         for name, row in found["methods"].items()
     ]
     where = f"{size(found['shape'])}, {found['threads']} threads"
-    lines += table((where, "time", "of LUCYD's time", "PSNR, dB", "peak memory"), rows)
+    lines += table((where, "time", "time relative to LUCYD", "PSNR, dB", "peak memory"), rows)
     present = [f"{name} {installed}" for name, installed in found["versions"].items() if installed]
-    lines += [f"The image itself has {found['input_psnr']:.2f} dB. With {', '.join(present)}.", ""]
+    lines += [f"PSNR of the image itself: {found['input_psnr']:.2f} dB. With {', '.join(present)}.", ""]
     if found["not_installed"]:
-        lines += [f"Not installed, and so not measured: {', '.join(found['not_installed'])}.", ""]
+        lines += [f"Not installed, so not measured: {', '.join(found['not_installed'])}.", ""]
     return lines
 
 
 def gpu(records: Records, options: argparse.Namespace) -> list[str]:
-    """The GPU, and its tests."""
+    """Make the section on the GPU and its tests."""
     title = "GPU"
     if "gpu" not in records:
         return [
             f"## {title}",
             "",
-            "Not measured yet: no machine with a CUDA device has been at hand, and the tests that need one have been "
-            "skipped so far. `make bench-gpu` runs both where there is one.",
+            "Not measured yet, because no machine with a CUDA device was available. The tests that need one were skipped. "
+            "`make bench-gpu` runs both.",
             "",
         ]
     found = records["gpu"]
@@ -537,7 +560,7 @@ def gpu(records: Records, options: argparse.Namespace) -> list[str]:
         "",
         f"{found['device']}; CUDA {found['cuda'] or 'is missing'}; {made_on(found['machine'])}.",
         "",
-        f"Tests that need a GPU, with commit `{found['machine']['commit']}`: {tests['passed']} passed, "
+        f"Tests that need a GPU, at commit `{found['machine']['commit']}`: {tests['passed']} passed, "
         f"{tests['failed']} failed, {tests['skipped']} skipped.",
         "",
     ]
@@ -545,9 +568,9 @@ def gpu(records: Records, options: argparse.Namespace) -> list[str]:
         (name, duration(row["seconds"]), f"{row['times_as_fast']:.1f}", f"{row['deviation']:.0e}")
         for name, row in found["passes"].items()
     ]
-    lines += table((f"pass over {size(found['shape'])}", "time", "times as fast", "deviation"), rows)
+    lines += table((f"pass over {size(found['shape'])}", "time", "speed", "deviation"), rows)
     fastest = math.prod(found["shape"]) / min(row["seconds"] for row in found["passes"].values())
-    lines += [f"The fastest does {fastest / 1e6:.0f} million voxels a second.", ""]
+    lines += [f"The fastest pass computes {fastest / 1e6:.0f} million voxels per second.", ""]
     rows = [
         (
             size(row["shape"]),
@@ -564,25 +587,25 @@ def gpu(records: Records, options: argparse.Namespace) -> list[str]:
     columns = (
         "layers",
         "work",
-        "time said",
+        "estimated time",
         "first run",
         "next runs",
-        "s for 10⁶ voxels",
-        "memory of the GPU",
+        "s per 10⁶ voxels",
+        "GPU memory",
     )
     lines += table(("`deconvolve`", *columns), rows)
     rows = [
         (name, duration(row["seconds"]), f"{row['times_as_fast']:.2f}")
         for name, row in found["launching"].items()
     ]
-    lines += table(("`deconvolve` in 32 tiles", "time", "times as fast"), rows)
+    lines += table(("`deconvolve` in 32 tiles", "time", "speed"), rows)
     rows = [(name, duration(row["first"]), duration(row["exact"])) for name, row in found["views"].items()]
     lines += table(("preview", "first pixels", "all exact"), rows)
     rows = [
         (name, duration(row["seconds"]), f"{row['times_as_fast']:.2f}")
         for name, row in found["steps"].items()
     ]
-    return lines + table(("training step", "time", "times as fast"), rows)
+    return lines + table(("training step", "time", "speed"), rows)
 
 
 SECTIONS = (

@@ -1,4 +1,4 @@
-"""The plots of docs/benchmarks.md, drawn from the records; needs matplotlib."""
+"""Plots of docs/benchmarks.md, drawn from the records; needs matplotlib."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-OURS, THEIRS, MEASURED, SAID = "#2a6f97", "#a9a9a9", "#2a6f97", "#e08e45"
-# Written into the PNG otherwise: the picture would change with every version.
+OURS, THEIRS, MEASURED, ESTIMATED = "#2a6f97", "#a9a9a9", "#2a6f97", "#e08e45"
+# Otherwise the picture would change with each version of matplotlib.
 NO_METADATA = {"Software": None}
 
 
@@ -30,12 +30,12 @@ def draw(records: dict[str, dict[str, Any]], folder: Path) -> None:
 
 
 def ours(name: str) -> bool:
-    """Whether a way to compute is this package's."""
+    """Return True if a candidate belongs to this package."""
     return name.startswith(("compiled", "deconvolve", "LUCYD", "ours")) or name.endswith("napari-lucyd")
 
 
 def bars(axes: Axes, values: dict[str, float], form: str) -> None:
-    """Horizontal bars with their values, the first on top."""
+    """Draw horizontal bars with their values, the first on top."""
     names = list(values)[::-1]
     heights = [values[name] for name in names]
     drawn = axes.barh(names, heights, color=[OURS if ours(name) else THEIRS for name in names])
@@ -46,15 +46,15 @@ def bars(axes: Axes, values: dict[str, float], form: str) -> None:
 
 
 def forward(found: dict[str, Any]) -> Figure:
-    """Times as fast as the plain pass."""
+    """Plot the speed relative to the plain pass."""
     figure, axes = plt.subplots(figsize=(7, 0.32 * len(found["passes"]) + 1), layout="constrained")
     bars(axes, {name: row["times_as_fast"] for name, row in found["passes"].items()}, "{:.1f}")
-    axes.set_xlabel("times as fast as plain PyTorch")
+    axes.set_xlabel("speed relative to plain PyTorch")
     return figure
 
 
 def rivals(found: dict[str, Any]) -> Figure:
-    """Seconds, and PSNR beside them."""
+    """Plot seconds and PSNR side by side."""
     height = 0.35 * len(found["methods"]) + 1
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, height), layout="constrained", sharey=True)
     bars(left, {name: row["seconds"] for name, row in found["methods"].items()}, "{:.2f}")
@@ -69,7 +69,7 @@ def rivals(found: dict[str, Any]) -> Figure:
 
 
 def throughput(found: dict[str, Any]) -> Figure:
-    """Cost over size, threads, tile and halo."""
+    """Plot the cost over size, threads, tile and halo."""
     figure, grid = plt.subplots(2, 2, figsize=(9, 6), layout="constrained")
     over_size, over_threads, over_tile, over_halo = grid.ravel()
     sizes = found["sizes"]
@@ -81,7 +81,7 @@ def throughput(found: dict[str, Any]) -> Figure:
     taken = [row["cost"] for row in counts.values()]
     over_threads.plot(threads, taken, "o-", color=OURS)
     ideal = [taken[0] * threads[0] / n for n in threads]
-    over_threads.plot(threads, ideal, ":", color=THEIRS, label="shared out without loss")
+    over_threads.plot(threads, ideal, ":", color=THEIRS, label="ideal scaling")
     over_threads.set_xticks(threads)
     over_threads.legend(fontsize=8)
     over_threads.set_xlabel("threads")
@@ -90,30 +90,30 @@ def throughput(found: dict[str, Any]) -> Figure:
         axes.set_xlabel(key[:-1])
     for axes in grid.ravel():
         axes.set_ylim(bottom=0)
-        axes.set_ylabel("s for 10⁶ voxels")
+        axes.set_ylabel("s per 10⁶ voxels")
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
     return figure
 
 
 def estimates(found: dict[str, Any]) -> Figure:
-    """Peak memory over size, and times said against times taken."""
+    """Plot peak memory over size, and estimated against measured times."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
     markers = dict(zip(dict.fromkeys(run["method"] for run in found["runs"]), "os^", strict=False))
     for method, marker in markers.items():
         runs = [run for run in found["runs"] if run["method"] == method]
         voxels = [run["voxels"] for run in runs]
-        taken, said = ([run[key] / 2**20 for run in runs] for key in ("bytes", "estimated_bytes"))
-        left.plot(voxels, said, marker, color=SAID, fillstyle="none", label=f"said, {method}")
-        left.plot(voxels, taken, marker, color=MEASURED, label=f"taken, {method}")
+        measured, estimated = ([run[key] / 1e6 for run in runs] for key in ("bytes", "estimated_bytes"))
+        left.plot(voxels, estimated, marker, color=ESTIMATED, fillstyle="none", label=f"estimated, {method}")
+        left.plot(voxels, measured, marker, color=MEASURED, label=f"measured, {method}")
         times = [[run[key] for run in runs] for key in ("seconds", "estimated_seconds")]
         right.plot(*times, marker, color=MEASURED, label=method)
     times = [run[key] for run in found["runs"] for key in ("seconds", "estimated_seconds")]
     line = np.array([min(times) / 2, max(times) * 2])
     right.plot(line, line, color=THEIRS)
     right.fill_between(line, line / 2, line * 2, color=THEIRS, alpha=0.25, label="within a factor of two")
-    left.set(xscale="log", yscale="log", xlabel="voxels", ylabel="peak memory, MiB")
-    right.set(xscale="log", yscale="log", xlabel="seconds taken", ylabel="seconds said")
+    left.set(xscale="log", yscale="log", xlabel="voxels", ylabel="peak memory, MB")
+    right.set(xscale="log", yscale="log", xlabel="measured seconds", ylabel="estimated seconds")
     for axes in (left, right):
         axes.legend(fontsize=7)
         axes.spines[["top", "right"]].set_visible(False)
@@ -121,18 +121,18 @@ def estimates(found: dict[str, Any]) -> Figure:
 
 
 def roofline(found: dict[str, Any]) -> Figure:
-    """Rates over operations a byte of layer traffic, below the machine's peaks."""
+    """Plot rates over operations per byte of layer traffic, below the machine's peaks."""
     figure, axes = plt.subplots(figsize=(6.5, 4.2), layout="constrained")
     peak, copied = found["matrix_operations_per_second"] / 1e9, found["memory_bytes_per_second"] / 1e9
     intensity = found["operations_per_voxel"] / found["layer_bytes_per_voxel"]
-    # As low as no cache at all, and as high as only the image and two results of a pass in memory.
+    # The lower end is without any cache; the upper end has only the image and two results in memory.
     ends = np.array([intensity, found["operations_per_voxel"] / 12])
     along = np.geomspace(0.1, 10 * ends[1], 200)
     axes.plot(along, np.minimum(peak, copied * along), color="black")
     for name, row in found["passes"].items():
         rate = row["operations_per_second"] / 1e9
         colour = OURS if ours(name) else THEIRS
-        # Where on its line a pass lies depends on what its cache holds.
+        # The position of a pass on its line depends on the cache.
         axes.plot(ends, [rate, rate], "o-", color=colour, linewidth=1)
         text = f"{name}: {rate / peak:.0%} of the matrix product"
         axes.annotate(
@@ -143,8 +143,8 @@ def roofline(found: dict[str, Any]) -> Figure:
     axes.set(
         xscale="log",
         yscale="log",
-        xlabel="operations for each byte to or from memory: every layer there – only ends",
-        ylabel="10⁹ operations a second",
+        xlabel="operations per byte of memory traffic: without cache – with perfect cache",
+        ylabel="10⁹ operations per second",
     )
     axes.spines[["top", "right"]].set_visible(False)
     return figure

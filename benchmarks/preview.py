@@ -1,10 +1,10 @@
-"""How long the live preview takes for a patch of 128×128 pixels: to its first pixels, and to all exact ones.
+"""Latency of the live preview for a patch of 128×128 pixels, to the first pixels and to all exact ones.
 
     python benchmarks/preview.py [--quick]
 
-Without a window: views go to the preview's thread as the panel sends them, and its pieces are fetched. A
-*known image* is one whose range of intensities was measured before, as it is for all but the first view of
-an image. The first view of the process has the kernels to compile as well.
+No window is open: views go to the preview's thread as the panel sends them, and its pieces are fetched. The
+intensity range of a *known image* was measured before, as in all views of an image but the first. The first
+view of the process also compiles the kernels.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SECONDS = 300.0
 
 
 def one_view(worker: Any, view: Any) -> dict[str, float]:
-    """Seconds from the request to the first pixels, and to the last exact ones."""
+    """Time a view from the request to the first pixels, and to the last exact ones."""
     from napari_lucyd._napari.preview.worker import Piece, Status
 
     visible = view.visible
@@ -46,7 +46,7 @@ def one_view(worker: Any, view: Any) -> dict[str, float]:
 def latencies(
     model: Any, device: str, shape: tuple[int, ...], patch: int, repeats: int
 ) -> dict[str, dict[str, float]]:
-    """Medians over views of a known and of a new image; and the very first view."""
+    """Measure the first view, and the medians over views of a known and of a new image."""
     from napari_lucyd._napari.preview.passes import ViewRequest
     from napari_lucyd._napari.preview.rectangles import Rectangle
     from napari_lucyd._napari.preview.worker import PreviewWorker
@@ -54,7 +54,7 @@ def latencies(
     volume = record.stack(shape)
 
     def view(number: int, image: int) -> Any:
-        # Other places each time, as when a person pans and goes through the planes.
+        # Another place each time, as if a person panned and moved through the planes.
         left = (2 * number) % (shape[2] - patch)
         return ViewRequest(
             volume=volume,
@@ -80,7 +80,7 @@ def latencies(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and write the record."""
+    """Measure and write the record."""
     options = record.parser(__doc__).parse_args(arguments)
     import torch
 

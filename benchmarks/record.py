@@ -1,4 +1,4 @@
-"""What all benchmarks share: their options, fair turns, peak memory, and the record that page.py reads."""
+"""Shared parts of the benchmarks: options, interleaved turns, peak memory, and records for page.py."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ import psutil
 
 ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / "docs" / "benchmarks"
-# What a smoke run gives is no measurement, and must not replace one.
+# The numbers of a smoke run must not replace measurements.
 SMOKE = ROOT / "build" / "benchmarks"
 MODEL = "general"
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """Options of every benchmark; the first line of its docstring says what it is about."""
+    """Make the option parser of a benchmark, described by the first line of its docstring."""
     made = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
-    made.add_argument("--quick", action="store_true", help="tiny sizes: shows that it runs, measures nothing")
+    made.add_argument("--quick", action="store_true", help="use tiny sizes, to test the benchmark itself")
     made.add_argument("--output", type=Path, help="folder of the records")
     return made
 
 
 def save(options: argparse.Namespace, name: str, measured: Mapping[str, Any]) -> Path:
-    """Write a record with the machine, and say where it is."""
+    """Write a record with the machine, and print its path."""
     folder = options.output or (SMOKE if options.quick else RECORDS)
     folder.mkdir(parents=True, exist_ok=True)
     path: Path = folder / f"{name}.json"
@@ -46,7 +46,7 @@ def save(options: argparse.Namespace, name: str, measured: Mapping[str, Any]) ->
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, memory, system, versions, commit and date; no names of people, hosts or folders."""
+    """Describe CPU, memory, system, versions, commit and date, without names of people, hosts or folders."""
     return {
         "processor": processor(),
         "cores": cores(),
@@ -62,7 +62,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The processor's name, and how wide its vectors are where that is told."""
+    """Return the name of the CPU, and the width of its vectors if known."""
     try:
         text = Path("/proc/cpuinfo").read_text("utf-8")
     except OSError:
@@ -76,7 +76,7 @@ def processor() -> str:
 
 
 def system() -> str:
-    """The distribution where there is one, and the kernel's version."""
+    """Return the distribution, if there is one, and the kernel's version."""
     try:
         name = platform.freedesktop_os_release()["PRETTY_NAME"]
     except (OSError, KeyError):
@@ -85,7 +85,7 @@ def system() -> str:
 
 
 def installed(name: str) -> str | None:
-    """A distribution's version, without importing it; None where it is not installed."""
+    """Return the version of a package without importing it, or None if it is not installed."""
     try:
         return version(name).split("+")[0]
     except PackageNotFoundError:
@@ -93,9 +93,9 @@ def installed(name: str) -> str | None:
 
 
 def commit() -> str:
-    """What is checked out; with ``+`` where the code that is measured has been changed since.
+    """Return the commit, with ``+`` if the measured code has uncommitted changes.
 
-    On a machine that has a copy without its history, COMMIT in the environment says it.
+    In a copy without history, the environment variable COMMIT gives it.
     """
     if told := os.environ.get("COMMIT"):
         return told
@@ -113,16 +113,16 @@ def _git(*arguments: str) -> str:
 
 
 def cores() -> int:
-    """Processors that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def interleaved(candidates: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each candidate, who take turns: whatever else the machine does meets all of them.
+    """Time candidates in turns, so that other work on the machine affects all of them.
 
-    Before that each has a turn that does not count, unless one is all that there are.
+    Each has one turn before that does not count, unless there is only one repeat.
     """
     if repeats > 1:
         for call in candidates.values():
@@ -137,14 +137,14 @@ def interleaved(candidates: Mapping[str, Callable[[], object]], repeats: int) ->
 
 
 def ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
-    """How many times as fast, by the median of turns that stood beside each other."""
+    """Return the speed ratio: the median over pairs of neighbouring turns."""
     return statistics.median(a / b for a, b in zip(slow, fast, strict=True))
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has had, or has had since `forget_peak`."""
+    """Return the peak memory of this process, since `forget_peak` if that was called."""
     try:
-        # Not what getrusage tells, for a process begins with the peak of its parent there.
+        # getrusage would start with the peak of the parent process.
         text = Path("/proc/self/status").read_text("utf-8")
     except OSError:
         import resource
@@ -155,7 +155,7 @@ def peak_bytes() -> int:
 
 
 def forget_peak() -> int:
-    """Begin anew to watch for the peak, where the system can do that; returns the memory at present."""
+    """Reset the peak where the system allows it; return the current memory."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
@@ -164,9 +164,9 @@ def forget_peak() -> int:
 
 
 def in_fresh_process(script: str, *arguments: str) -> Any:
-    """What a benchmark's own script prints as JSON on its last line, run in a process of its own.
+    """Run a benchmark's own script in a fresh process; return the JSON of its last line.
 
-    Only there is the peak of memory that of the work alone, and an import the first one.
+    Only a fresh process shows the peak memory of the work alone, and the time of a first import.
     """
     command = [sys.executable, script, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -176,12 +176,12 @@ def in_fresh_process(script: str, *arguments: str) -> Any:
 
 
 def shape_text(shape: Sequence[int]) -> str:
-    """E.g. ``"64×256×256"``."""
+    """Format a shape, such as ``"64×256×256"``."""
     return "×".join(map(str, shape))
 
 
 def stack(shape: Sequence[int]) -> Any:
-    """A stack of any size made on the fly, uint16: random, since no time depends on what is in it."""
+    """Make a random uint16 stack of any size; its values do not affect the time."""
     import numpy as np
 
     generator = np.random.default_rng(0)

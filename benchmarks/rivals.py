@@ -1,11 +1,11 @@
-"""LUCYD against what one would pick instead, on the same volume in the same run.
+"""LUCYD against the alternatives of a user, on the same volume in the same run.
 
     python benchmarks/rivals.py [--quick]
 
-Richardson-Lucy of 10 and 50 iterations from scikit-image, from RedLionfish where it is installed (on the
-processor), and our own; the classical methods are given the true PSF, LUCYD is not. Medians of interleaved
-repeats. The PSNR is here so that nobody compares times alone: one phantom, one blur, one noise. Memory is
-the rise of the peak in a fresh process, with two iterations, for it does not grow with their number.
+The alternatives are Richardson-Lucy with 10 and 50 iterations from scikit-image, from RedLionfish (on the
+CPU, if it is installed) and from this package. They receive the true PSF; LUCYD does not. Times are medians
+of interleaved repeats. The PSNR (one phantom, one blur, one noise) shows that time is not everything. Memory
+is the increase of the peak in a fresh process with two iterations; it does not grow with their number.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ import record
 
 SHAPE = (64, 256, 256)
 ITERATIONS = (10, 50)
-# What `degrade` has by default; the Gaussian is gone well before the PSF's border.
+# Defaults of `degrade`. The Gaussian falls to zero well inside the PSF.
 BLUR, NOISE, PSF_SIZE = 1.2, 15 / 255, 15
 OFFSET = 100
 
 
 class Scene(NamedTuple):
-    """A truth, what a microscope makes of it, and the PSF."""
+    """A truth, its microscope image and the PSF."""
 
     truth: Any
     image: Any
@@ -35,7 +35,7 @@ class Scene(NamedTuple):
 
 
 def make_scene(shape: tuple[int, ...]) -> Scene:
-    """A phantom in counts, blurred and noisy."""
+    """Make a blurred and noisy phantom in camera counts."""
     from napari_lucyd import degrade, make_phantom
 
     phantom = make_phantom(shape, rng=900)
@@ -43,34 +43,34 @@ def make_scene(shape: tuple[int, ...]) -> Scene:
     along = np.arange(PSF_SIZE) - PSF_SIZE // 2
     line = np.exp(-(along**2) / (2 * BLUR**2))
     psf = line[:, None, None] * line[:, None] * line
-    # An offset as cameras have it: Richardson-Lucy takes no negative voxels.
+    # A camera offset, because Richardson-Lucy accepts no negative voxels.
     image = np.maximum(1000 * made.image + OFFSET, 0).astype(np.float32)
     return Scene(1000 * made.truth, image, (psf / psf.sum()).astype(np.float32))
 
 
 def our_model(scene: Scene) -> Any:
-    """LUCYD, of which just the output is wanted, as of the others."""
+    """Run LUCYD for the output alone."""
     from napari_lucyd import deconvolve, load_model
 
     return deconvolve(scene.image, load_model(record.MODEL), device="cpu", outputs=("output",)).output
 
 
 def our_richardson_lucy(scene: Scene, iterations: int) -> Any:
-    """Ours."""
+    """Run Richardson-Lucy of this package."""
     from napari_lucyd import richardson_lucy
 
     return richardson_lucy(scene.image, scene.psf, num_iter=iterations, device="cpu")
 
 
 def scikit_image(scene: Scene, iterations: int) -> Any:
-    """scikit-image's."""
+    """Run Richardson-Lucy of scikit-image."""
     from skimage.restoration import richardson_lucy
 
     return richardson_lucy(scene.image, scene.psf, num_iter=iterations, clip=False)
 
 
 def redlionfish(scene: Scene, iterations: int) -> Any:
-    """RedLionfish's, by its route for processors."""
+    """Run Richardson-Lucy of RedLionfish on the CPU."""
     from RedLionfishDeconv import doRLDeconvolutionFromNpArrays
 
     return doRLDeconvolutionFromNpArrays(scene.image, scene.psf, niter=iterations, method="cpu")
@@ -85,12 +85,12 @@ PACKAGES = {"napari-lucyd": "napari-lucyd", "scikit-image": "scikit-image", "Red
 
 
 def missing() -> list[str]:
-    """Which rivals are not installed."""
+    """Return the rivals that are not installed."""
     return [name for name, (module, _) in CLASSICAL.items() if importlib.util.find_spec(module) is None]
 
 
 def candidates(scene: Scene) -> dict[str, Callable[[], Any]]:
-    """All that can be run here."""
+    """Return the methods that can run here."""
     found: dict[str, Callable[[], Any]] = {"LUCYD": lambda: our_model(scene)}
     for iterations in ITERATIONS:
         for name, (_, call) in CLASSICAL.items():
@@ -101,7 +101,7 @@ def candidates(scene: Scene) -> dict[str, Callable[[], Any]]:
 
 
 def measure_memory(name: str, shape: tuple[int, ...]) -> int:
-    """The rise of the peak over what a run on something small left, in this process."""
+    """Measure the increase of the peak memory over a small run before, in this process."""
     small, scene = make_scene((20, 32, 32)), make_scene(shape)
 
     def run(on: Scene) -> None:
@@ -117,7 +117,7 @@ def measure_memory(name: str, shape: tuple[int, ...]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and write the record."""
+    """Measure and write the record."""
     made = record.parser(__doc__)
     made.add_argument("--memory", nargs=2, metavar=("NAME", "SHAPE"), help="of one, here; prints it")
     options = made.parse_args(arguments)

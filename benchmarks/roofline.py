@@ -1,12 +1,12 @@
-"""The machine's peak rates of matrix products and of memory, and LUCYD's share of them.
+"""Peak rates of the machine for matrix products and memory, and LUCYD's share of them.
 
     python benchmarks/roofline.py [--quick]
 
-The peaks are measured, not read from a data sheet: the best float32 matrix product of torch and numpy, and
-the best copy between two arrays that no cache holds. Operations are those of the network's convolutions as
-written, each multiplication and each addition counted. *Layer traffic* is what would go to memory and back
-if every layer read its inputs from there and wrote its result there, as PyTorch's plain pass does; kernels
-that keep planes in cache move far less, so their share of it can exceed the memory's rate.
+The peaks are measured: the best float32 matrix product of torch and numpy, and the best copy between two
+arrays that are larger than the cache. Operations are the multiplications and additions of the network's
+convolutions. *Layer traffic* is the memory traffic if every layer reads its inputs from memory and writes its
+result there, as PyTorch's plain pass does. Kernels that keep planes in cache move much less, so their share
+can exceed 1.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import record
 
 
 def best_rate(call: Callable[[], object], amount: float, repeats: int) -> float:
-    """The highest rate of several calls: a peak is what the machine can do when nothing else is on."""
+    """Return the highest rate of several calls, which other work on the machine disturbs least."""
     call()
     shortest = float("inf")
     for _ in range(repeats):
@@ -32,7 +32,7 @@ def best_rate(call: Callable[[], object], amount: float, repeats: int) -> float:
 
 
 def matrix_rate(size: int, repeats: int) -> float:
-    """Operations a second of a float32 matrix product."""
+    """Measure the operations per second of a float32 matrix product."""
     import torch
 
     a, b = torch.rand(size, size), torch.rand(size, size)
@@ -42,7 +42,7 @@ def matrix_rate(size: int, repeats: int) -> float:
 
 
 def memory_rate(count: int, repeats: int) -> float:
-    """Bytes a second that a copy reads and writes, on all threads of torch."""
+    """Measure the bytes per second that a copy reads and writes, on all threads of torch."""
     import torch
 
     source, target = torch.rand(count), torch.empty(count)
@@ -50,7 +50,7 @@ def memory_rate(count: int, repeats: int) -> float:
 
 
 def operations_per_voxel(network: Any) -> float:
-    """Multiplications and additions of the convolutions."""
+    """Count the multiplications and additions of the convolutions."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -61,7 +61,7 @@ def operations_per_voxel(network: Any) -> float:
 
 
 def traffic_per_voxel(network: Any) -> float:
-    """Bytes that the convolutions read and write if nothing stays in cache."""
+    """Count the bytes that the convolutions read and write if nothing stays in cache."""
     import torch
     from torch import nn
 
@@ -82,7 +82,7 @@ def traffic_per_voxel(network: Any) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and write the record."""
+    """Measure and write the record."""
     options = record.parser(__doc__).parse_args(arguments)
     import torch
 

@@ -16,7 +16,7 @@ import torch
 from napari_lucyd.models import Model, load_model
 from napari_lucyd.training import load_config, train
 
-# Flat fields, as backgrounds are, on the normalised scale.
+# Flat fields, such as backgrounds, on the normalized scale.
 LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
 
@@ -31,7 +31,7 @@ def level_error(model: Model) -> float:
 
 
 def main() -> None:
-    """Train once a variant and print a Markdown table."""
+    """Train once per variant and print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path)
     parser.add_argument("--patches", type=int, default=6000)

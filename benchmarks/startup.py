@@ -1,10 +1,10 @@
-"""How long a person waits before anything has begun: imports, the command line, the panel, the first result.
+"""Waiting times at the start: imports, the command line, the panel and the first result.
 
     python benchmarks/startup.py [--quick]
 
-Everything is timed within a fresh process, Python's own start excluded; medians of several. The panel is
-opened in a napari window that is there already, as from napari's menu; without a display that is left out
-(``make bench`` brings one).
+Each time is measured inside a fresh process, without Python's own start, and is the median of several. The
+panel opens in an existing napari window, as from napari's menu. This needs a display (``make bench`` provides
+one).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ print(time.perf_counter() - began)
 
 
 def imported(module: str) -> float:
-    """Seconds of one first import."""
+    """Time one first import."""
     done = subprocess.run(
         [sys.executable, "-c", IMPORT.format(module=module)], check=True, capture_output=True, text=True
     )
@@ -36,7 +36,7 @@ def imported(module: str) -> float:
 
 
 def command(*words: str) -> float:
-    """Seconds of the command line from its call to its end, Python's start included."""
+    """Time the command line from its call to its end, including Python's start."""
     began = time.perf_counter()
     call = [sys.executable, "-c", "from napari_lucyd.cli import app; app()", *words]
     subprocess.run(call, check=True, capture_output=True)
@@ -44,7 +44,7 @@ def command(*words: str) -> float:
 
 
 def open_panel() -> dict[str, float]:
-    """Seconds from the menu's call to a panel that is drawn and takes clicks, and to its first estimate."""
+    """Time the panel until it is drawn and takes clicks, and until its first estimate."""
     import napari
     from qtpy.QtWidgets import QApplication
 
@@ -68,7 +68,7 @@ def open_panel() -> dict[str, float]:
 
 
 def first_result() -> dict[str, float]:
-    """Seconds to the result of a small stack, step by step, kernels compiled on the way."""
+    """Time the steps to the result of a small stack, including the compilation of the kernels."""
     began = time.perf_counter()
     import torch  # noqa: F401
 
@@ -90,18 +90,18 @@ def first_result() -> dict[str, float]:
 
 
 def medians(part: str, repeats: int) -> dict[str, float]:
-    """A part of this script in several processes, entry by entry."""
+    """Run a part of this script in several processes; return the median of each entry."""
     found = [record.in_fresh_process(__file__, "--only", part) for _ in range(repeats)]
     return {name: statistics.median(each[name] for each in found) for name in found[0]}
 
 
 def has_display() -> bool:
-    """Whether a window can be opened."""
+    """Return True if a window can be opened."""
     return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and write the record."""
+    """Measure and write the record."""
     made = record.parser(__doc__)
     made.add_argument("--only", choices=("panel", "first"), help="one part, here; prints it")
     options = made.parse_args(arguments)
@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if has_display():
             measured["panel"] = medians("panel", repeats)
         else:
-            print("startup: no display, so the panel is not opened; see make bench")
+            print("startup: without a display, the panel is not measured; use make bench")
     record.save(options, "startup", measured)
 
 

@@ -1,10 +1,10 @@
-"""Time of LUCYD for each voxel: over size, tile, halo, threads, precision, type of input, and device.
+"""Time per voxel of LUCYD over size, tile, halo, threads, precision, input type and device.
 
     python benchmarks/throughput.py [--quick]
 
-Medians of interleaved repeats. *Cost* is seconds for a million voxels of the image, whatever the halo adds.
-It is to stay flat over size; small stacks pay for their halo. A halo below the network's reach is faster and
-inexact, which the deviation shows, as a share of the range.
+Times are medians of interleaved repeats. *Cost* is the time per million voxels of the image, without its
+halo. It should stay constant over size; small stacks pay for their halo. A halo below the network's reach is
+faster but inexact: the deviation shows this as a share of the range.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ HALOS = (24, 16, 8, 0)
 def rows(
     seconds: dict[str, list[float]], voxels: float, **extra: dict[str, Any]
 ) -> dict[str, dict[str, Any]]:
-    """For each candidate the median, the cost, and what else is known of it."""
+    """Return the median, the cost and further values for each candidate."""
     found = {}
     for name, times in seconds.items():
         middle = statistics.median(times)
@@ -35,7 +35,7 @@ def rows(
 
 
 def over_size(model: Any, sizes: Sequence[tuple[int, ...]], repeats: int) -> list[dict[str, Any]]:
-    """Cost of `deconvolve` with its defaults; few turns for what is large."""
+    """Measure the cost of `deconvolve` with its defaults, with few repeats for large sizes."""
     from napari_lucyd import deconvolve
 
     found = []
@@ -51,7 +51,7 @@ def over_size(model: Any, sizes: Sequence[tuple[int, ...]], repeats: int) -> lis
 def over_choice(
     model: Any, volume: Any, choices: dict[str, dict[str, Any]], repeats: int
 ) -> dict[str, dict[str, Any]]:
-    """Cost of `deconvolve` with other tiles or halos, and how far the output is from the first one's."""
+    """Measure the cost with other tiles or halos, and the deviation from the first output."""
     from napari_lucyd import deconvolve
 
     outputs: dict[str, Any] = {}
@@ -69,7 +69,7 @@ def over_choice(
 
 
 def over_threads(model: Any, volume: Any, repeats: int) -> dict[str, dict[str, Any]]:
-    """Cost of `deconvolve` on 1, 2, 4, … threads, up to the cores that there are."""
+    """Measure the cost on 1, 2, 4, … threads, up to the number of cores."""
     import torch
 
     from napari_lucyd import deconvolve
@@ -89,7 +89,7 @@ def over_threads(model: Any, volume: Any, repeats: int) -> dict[str, dict[str, A
 
 
 def over_precision(model: Any, shape: tuple[int, ...], repeats: int) -> dict[str, dict[str, Any]]:
-    """One pass of the network in other precisions by torch, beside the kernels that `deconvolve` uses."""
+    """Measure one pass in other precisions with torch, and with the kernels of `deconvolve`."""
     import torch
 
     from napari_lucyd.compute.device import cpu
@@ -112,7 +112,7 @@ def over_precision(model: Any, shape: tuple[int, ...], repeats: int) -> dict[str
         "float64, torch": lambda: keep("float64, torch", exact, y.double()),
         "float32, torch": lambda: keep("float32, torch", folded, y),
     }
-    # Without the instructions for it torch emulates it, for minutes.
+    # Without the CPU instructions for it, torch emulates it and takes minutes.
     if torch.ops.mkldnn._is_mkldnn_bf16_supported():
         calls["bfloat16, torch's autocast"] = automatic
     if device.compiled:
@@ -126,7 +126,7 @@ def over_precision(model: Any, shape: tuple[int, ...], repeats: int) -> dict[str
 
 
 def over_type(model: Any, volume: Any, repeats: int) -> dict[str, dict[str, Any]]:
-    """Cost of `deconvolve` for the types that images come in."""
+    """Measure the cost for the common image types."""
     from napari_lucyd import deconvolve
 
     images = {name: volume.astype(name) for name in ("uint8", "uint16", "float32", "float64")}
@@ -137,7 +137,7 @@ def over_type(model: Any, volume: Any, repeats: int) -> dict[str, dict[str, Any]
 
 
 def over_device(model: Any, volume: Any, repeats: int) -> dict[str, dict[str, Any]]:
-    """Cost of `deconvolve` by compiled kernels, by torch, and on a GPU where there is one."""
+    """Measure the cost with compiled kernels, with torch, and on a GPU if there is one."""
     import torch
 
     from napari_lucyd import deconvolve
@@ -155,15 +155,15 @@ def over_device(model: Any, volume: Any, repeats: int) -> dict[str, dict[str, An
 
     calls: dict[str, Callable[[], object]] = {}
     if compile_where_possible(model.network, choose_device("cpu")).compiled:
-        calls["processor, compiled kernels"] = lambda: deconvolve(volume, model, device="cpu")
-    calls["processor, torch"] = by_torch
+        calls["CPU, compiled kernels"] = lambda: deconvolve(volume, model, device="cpu")
+    calls["CPU, torch"] = by_torch
     if torch.cuda.is_available():
         calls[choose_device("cuda").name] = lambda: deconvolve(volume, model, device="cuda")
     return rows(record.interleaved(calls, repeats), volume.size)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and write the record."""
+    """Measure and write the record."""
     options = record.parser(__doc__).parse_args(arguments)
     import torch
 
@@ -176,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     tiles = ((4, 16, 16), (4, 8, 8)) if quick else TILES
     halos = (24, 0) if quick else HALOS
     tile_choices = {record.shape_text(tile): {"tile_shape": tile} for tile in tiles}
-    # With a halo below the reach there have to be several tiles, or their seams would not show.
+    # A halo below the reach needs several tiles, or there would be no seams.
     halo_choices = {str(halo): {"halo": halo, "tile_shape": tiles[1]} for halo in halos}
     record.save(
         options,

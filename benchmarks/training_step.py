@@ -1,11 +1,11 @@
-"""A training step of `lucyd train` against the step that one would write in plain PyTorch.
+"""A training step of `lucyd train` against the usual step in plain PyTorch.
 
     python benchmarks/training_step.py [--quick]
 
-Same network, loss, batch, gradient clipping and Adam: *plain* is eager and contiguous; ours keeps channels
-last and, where configs/mixture.toml asks for it and a C++ compiler is there, is compiled by torch. Ours also
-averages the weights. Medians of interleaved steps; patches are made beforehand and cost nothing here. Then
-the convolutions of three taps by themselves, torch's and those compiled for this processor.
+Both have the same network, loss, batch, gradient clipping and Adam. *Plain* is eager and contiguous. Ours
+keeps channels last, averages the weights, and is compiled by torch if configs/mixture.toml asks for it and
+there is a C++ compiler. Times are medians of interleaved steps; the patches are made before and do not count.
+Then follow single convolutions of three taps, by torch and compiled for this CPU.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from typing import Any
 import record
 
 CONFIG = record.ROOT / "configs" / "mixture.toml"
-# Beside the configuration's own: that of the models of one specimen.
+# In addition to the batch of the configuration: the batch of the models for one specimen.
 SMALL_BATCH = 2
-# Inputs and outputs of LUCYD's, and by how much their tensors are smaller along each axis.
+# Inputs and outputs of LUCYD's convolutions, and the factor by which their tensors are smaller per axis.
 CONVOLUTIONS = ((1, 4, 1), (4, 4, 1), (8, 4, 1), (4, 1, 1), (8, 8, 2))
 
 
 def plain_step(config: Any, device: str = "cpu") -> Callable[[Any], object]:
-    """The step as PyTorch's tutorials have it."""
+    """Make the step of PyTorch's tutorials."""
     import torch
 
     from napari_lucyd.networks import network_class
@@ -49,7 +49,7 @@ def plain_step(config: Any, device: str = "cpu") -> Callable[[Any], object]:
 
 
 def our_step(config: Any, compiled: bool, device: str = "cpu") -> Callable[[Any], object]:
-    """The step of the training loop."""
+    """Make the step of the training loop."""
     import torch
 
     from napari_lucyd.training.loop import _Run
@@ -60,7 +60,7 @@ def our_step(config: Any, compiled: bool, device: str = "cpu") -> Callable[[Any]
 
 
 def random_batch(config: Any) -> Any:
-    """A batch of the right shape; no time depends on what is in it."""
+    """Make a random batch of the right shape; the values do not affect the time."""
     import torch
 
     from napari_lucyd.training.data import Patch
@@ -71,7 +71,7 @@ def random_batch(config: Any) -> Any:
 
 
 def convolutions(shape: Sequence[int], repeats: int) -> list[dict[str, Any]]:
-    """Forward pass and both gradients of single layers, channels last; none where there are no kernels."""
+    """Time the forward pass and both gradients of single layers; none without kernels."""
     import torch
 
     from napari_lucyd.training.convolutions import few_channels, few_channels_gradient, reliable
@@ -118,7 +118,7 @@ def convolutions(shape: Sequence[int], repeats: int) -> list[dict[str, Any]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and write the record."""
+    """Measure and write the record."""
     options = record.parser(__doc__).parse_args(arguments)
     import torch
 
@@ -138,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             try:
                 compiled(batch)
                 steps["ours"] = compiled
-            except Exception as error:  # torch tells of a missing compiler in more than one way
+            except Exception as error:  # torch has several errors for a missing compiler
                 not_compiled = str(error).strip().splitlines()[0]
         calls = {name: lambda step=step, batch=batch: step(batch) for name, step in steps.items()}
         seconds = record.interleaved(calls, 1 if options.quick else 5)

@@ -1,4 +1,4 @@
-"""Make a phantom, degrade it, deconvolve it, and measure by how much it came closer to the truth.
+"""Degrade a phantom, deconvolve it, and compare image and output with the truth.
 
 python examples/compare_with_the_truth.py
 """
@@ -10,7 +10,7 @@ from napari_lucyd.evaluation import psnr, ssim_global
 
 
 def main(size: int = 64) -> tuple[float, float]:
-    """Print PSNR and global SSIM of a degraded phantom before and after; return the two PSNRs in dB."""
+    """Print PSNR and global SSIM before and after deconvolution; return both PSNRs in dB."""
     truth = nl.make_phantom((size,) * 3, spheres=20, ellipsoids=20, boxes=50, rng=7)
     sample = nl.degrade(truth, blur_sigma=1.2, noise_sigma=30 / 255, photometric=True, rng=7)
     result = nl.deconvolve(sample.image, nl.load_model("general"))

@@ -18,7 +18,7 @@ def main(source: str, target: str) -> None:
         image.data,
         nl.load_model("general"),
         axes=image.axes,
-        voxel_size=image.voxel_size,  # lets a stack with large Z steps be resampled to isotropic voxels
+        voxel_size=image.voxel_size,  # needed to resample large Z steps to isotropic voxels
         outputs=("output",),
         progress=lambda step: print(f"tile {step.done} of {step.total}"),
     )

@@ -1,6 +1,6 @@
-"""Look at a small part of a stack on disk first, then do the same for the rest, with the same numbers.
+"""Deconvolve a small part of a stack on disk first, then the whole, with the same intensity range.
 
-The results are kept in memory; `napari_lucyd.deconvolve_to_zarr` writes those that do not fit.
+The results are kept in memory. If they do not fit, use `napari_lucyd.deconvolve_to_zarr`.
 
 python examples/region_of_a_large_stack.py stack.ome.zarr
 """
@@ -17,12 +17,12 @@ from napari_lucyd.io import read_image
 
 
 def main(source: str) -> tuple[np.ndarray, np.ndarray]:
-    """Deconvolve the middle of a lazily read stack, then all of it; return both."""
-    image = read_image(source, lazy=True)  # voxels are read when a tile needs them
+    """Deconvolve the middle of a lazily read stack, then the whole stack; return both."""
+    image = read_image(source, lazy=True)  # each tile reads its voxels when it needs them
     model = nl.load_model("general")
     middle = tuple(slice(size // 4, size - size // 4) for size in image.data.shape)
 
-    # Scaling is measured once, over the whole stack, so the part looks just as it will in the whole.
+    # The intensity range is measured once over the whole stack, so the part equals its place in the whole.
     options = {"axes": image.axes, "voxel_size": image.voxel_size, "outputs": ("output",)}
     job = plan(image.data, model, region=middle, **options)
     statistics = job.measure()

@@ -1,10 +1,10 @@
-"""Show what a network makes of a stack's borders, with the stack extended by reflection and as it is.
+"""Compare a network's output at the borders of a stack with and without extension by reflection.
 
     python scripts/borders.py STACK [MODEL ...]
 
-Writes docs/images/borders.png, one row for each model (the default one, and those given: names or files), and
-prints by how much the two results differ at the border and inside. "As it is" means one pass over the bare
-stack, so that the zeros with which each convolution pads are what the network sees beyond the border.
+Writes docs/images/borders.png, with one row for the default model and for each given one (a name or a file).
+Prints the difference between the two results at the border and inside. Without extension, the network runs
+once over the bare stack, and each convolution pads with zeros.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from napari_lucyd.io import read_image
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 WIDTH, GAP, HEADING = 320, 8, 24
-# Below 1, so that frames in the dark background show.
+# Below 1, to show frames in the dark background.
 GAMMA = 0.5
 
 
@@ -42,7 +42,7 @@ def picture(plane: np.ndarray, low: float, high: float, turn: bool) -> Image.Ima
 
 
 def row(label: str, planes: list[tuple[str, np.ndarray]], low: float, high: float) -> Image.Image:
-    """Return planes side by side, each under its heading."""
+    """Place planes side by side, each below its heading."""
     turn = planes[0][1].shape[0] > planes[0][1].shape[1]
     pictures = [(heading, picture(plane, low, high, turn)) for heading, plane in planes]
     height = max(grey.height for _, grey in pictures) + HEADING
@@ -70,7 +70,7 @@ def main(stack: str, models: list[str], target: Path) -> None:
             f"{model.name}: largest difference {difference.max():.3f} of the range; "
             f"{np.mean(difference > 0.02):.1%} of all voxels differ by more than 2 % of it"
         )
-        # Of the planes in the middle, which are in focus, the one that differs most.
+        # Among the planes in the middle, which are in focus, take the one that differs most.
         first = len(volume) // 4
         plane = first + int(np.argmax(difference[first:-first].max(axis=(1, 2))))
         low, high = np.percentile(volume[plane], 0.5), np.percentile(result.output[plane], 99.8)

@@ -1,6 +1,6 @@
-"""Print constraints.txt: a pin for everything that ``napari-lucyd[all,test,docs]`` and the rivals bring.
+"""Print constraints.txt: a pin for each package that ``napari-lucyd[all,test,docs]`` and the rivals need.
 
-Run it in an environment where the wanted versions are installed, which is that of ``make bench``:
+Run it in the environment of ``make bench``, where the wanted versions are installed:
 ``.venv/bench/bin/python scripts/constraints.py > constraints.txt``.
 """
 
@@ -12,14 +12,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-# What pip needs to build this package without an isolated (hence unpinned) environment of its own.
+# Build tools: an isolated build environment would install unpinned ones.
 BUILD = ("hatchling", "editables")
-# What the benchmarks compare with; the Makefile installs them.
+# Packages that the benchmarks compare with; the Makefile installs them.
 RIVALS = ("onnx", "onnxruntime", "openvino", "RedLionfish")
 
 
 def reachable(name: str, extras: frozenset[str], seen: set[tuple[str, frozenset[str]]]) -> None:
-    """Add to `seen` the distribution `name` with `extras`, and all that it requires here."""
+    """Add the distribution `name` with `extras`, and all that it requires here, to `seen`."""
     if (canonicalize_name(name), extras) in seen:
         return
     seen.add((canonicalize_name(name), extras))

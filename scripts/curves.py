@@ -1,4 +1,4 @@
-"""How validation went while the models were trained, from the logs in configs/; the picture needs matplotlib.
+"""Validation PSNR during training, from the logs in configs/; the picture needs matplotlib.
 
 python scripts/curves.py
 """
@@ -14,17 +14,17 @@ import numpy.typing as npt
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
 PICTURE = ROOT / "docs" / "images" / "training.png"
-# What the models of Tables 2 and 3 were trained on; their names go on with network and budget.
+# Training data of the models in Tables 2 and 3. Network and number of patches follow in a model's name.
 DATA = ("mixture", "nuclei", "membranes")
 COLOURS = {"LUCYD": "#0072b2", "RLN": "#d55e00", "CARE": "#009e73"}
 TICKS = (200, 400, 800, 1600, 3200, 6400, 12800, 25600)
-LAST = 0.2  # of a run: its end
+LAST = 0.2  # share of a run that counts as its end
 
 Curve = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 
 
 def curve(name: str) -> Curve:
-    """Return the patches seen and the PSNR on validation patches, in dB, wherever a run was validated."""
+    """Return the patches seen and the PSNR on validation patches in dB, one entry per validation."""
     with (CONFIGS / f"{name}.log.csv").open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["validation_psnr"]]
     patches, psnr = (np.array([float(row[key]) for row in rows]) for key in ("patches", "validation_psnr"))
@@ -32,19 +32,19 @@ def curve(name: str) -> Curve:
 
 
 def runs(data: str) -> list[str]:
-    """Return the names of the runs on one kind of data, that have a log."""
+    """Return the names of the logged runs on one kind of data."""
     names = sorted(path.name.removesuffix(".log.csv") for path in CONFIGS.glob("*.log.csv"))
     return [name for name in names if name.partition("-")[0] == data]
 
 
 def network(name: str) -> str:
-    """Return which network a run trained."""
+    """Return the network that a run trained."""
     parts = name.split("-")
     return next((title for title in ("RLN", "CARE") if title.lower() in parts), "LUCYD")
 
 
 def gain_at_the_end(name: str) -> float | None:
-    """Return what the last fifth of a run gained, in dB; None where it was validated too seldom to tell."""
+    """Return the gain in dB over the last fifth of a run, or None with too few validations."""
     patches, psnr = curve(name)
     begin = (1 - LAST) * patches[-1]
     if patches[0] > begin:
@@ -53,7 +53,7 @@ def gain_at_the_end(name: str) -> float | None:
 
 
 def gains() -> str:
-    """Return, for docs/results.md, what the last fifth of each run gained."""
+    """Return the gain over the last fifth of each run, for docs/results.md."""
     found = {name: gain_at_the_end(name) for data in DATA for name in runs(data)}
     return ", ".join(
         f"`{name}` {'unknown' if gain is None else f'{gain:+.2f}'}" for name, gain in found.items()

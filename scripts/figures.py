@@ -31,14 +31,14 @@ from matplotlib import pyplot as plt
 Volume = npt.NDArray[np.floating[Any]]
 ROOT = Path(__file__).parents[1]
 IMAGES, FILES = ROOT / "docs" / "images", ROOT / "docs" / "results"
-# Of the strict track, so that all of its models can be shown: a blur and a noise that they were trained on.
+# A blur and a noise that the strict models were trained on, so that all of them can be shown.
 BLUR, NOISE, SEED, SHAPE = 1.2, 15 / 255, 100, (64, 128, 128)
 COLOURS = ((0.1, 0.5, 1.0), (0.1, 0.9, 0.2), (1.0, 0.65, 0.0), (0.9, 0.1, 0.6))
 STRICT = {"CARE": "mixture-care", "RLN": "mixture-rln", "LUCYD": "mixture"}
 
 
 def strict_methods(psf: Volume) -> dict[str, Any]:
-    """Return the methods of Table 2 that are here; classical ones with the true PSF."""
+    """Return the methods of Table 2 that are available, the classical ones with the true PSF."""
     shipped = {card["name"] for card in nl.list_models()}
     networks = {label: nl.load_model(name) for label, name in STRICT.items() if name in shipped}
     return {
@@ -60,7 +60,7 @@ def restored(image: Volume, methods: Mapping[str, Any], **options: Any) -> dict[
 
 
 def gaussian_psf(sigma: float) -> Volume:
-    """Return the strict track's kernel."""
+    """Return the PSF of the strict track."""
     line = gaussian_kernel(sigma, KERNEL_SIZE)
     return np.einsum("i,j,k->ijk", line, line, line).astype(np.float32)
 
@@ -73,8 +73,8 @@ def save(figure: Any, name: str) -> None:
 
 
 def draw_layers(stacks: Mapping[str, tuple[Volume, int]], model: nl.Model) -> None:
-    """Figure 3: input, correction mask, update term, output; a row a stack."""
-    # The longer side across, so that narrow stacks do not leave empty space.
+    """Draw Figure 3: input, correction mask, update term and output, one row per stack."""
+    # Turn the longer side to the horizontal, so that narrow stacks leave no empty space.
     turns = {label: image.shape[1] > 1.3 * image.shape[2] for label, (image, _) in stacks.items()}
     ratios = [
         (image.shape[1] / image.shape[2]) ** (-1 if turns[label] else 1)
@@ -117,12 +117,12 @@ def draw_layers(stacks: Mapping[str, tuple[Volume, int]], model: nl.Model) -> No
 def draw_projections(
     volumes: Mapping[str, Volume], line: tuple[int, int], name: str, truth: Volume | None = None
 ) -> None:
-    """Figure 4: largest values along Z and along Y, and profiles along X through (Z, Y)."""
+    """Draw Figure 4: maximum projections along Z and Y, and profiles along X through (Z, Y)."""
     figure = plt.figure(figsize=(2.1 * len(volumes), 5.6), layout="constrained")
     depth, height, width = next(iter(volumes.values())).shape
     grid = figure.add_gridspec(3, len(volumes), height_ratios=[height / width, depth / width, 0.9])
     for column, (label, volume) in enumerate(volumes.items()):
-        # One scale for all where they can be compared with the truth; else each its own.
+        # With a truth all pictures share their contrast limits; without one, each has its own.
         low, high = np.percentile(volume if truth is None else truth, (1, 99.95))
         heading = label if truth is None or volume is truth else f"{label}\n{psnr(volume, truth):.1f} dB"
         for row, axis in enumerate((0, 1)):
@@ -147,7 +147,7 @@ def draw_projections(
 
 
 def draw_colours(channels: Mapping[str, list[Volume]]) -> None:
-    """Figure 4's four colours: a phantom a channel, each restored by itself, their projections added."""
+    """Draw Figure 4's four colours: one phantom per channel, each restored separately."""
     figure, axes = plt.subplots(1, len(channels), figsize=(2.3 * len(channels), 2.6), layout="constrained")
     for axis, (label, volumes) in zip(axes, channels.items(), strict=True):
         shown = np.zeros((*volumes[0].shape[1:], 3))
@@ -161,7 +161,7 @@ def draw_colours(channels: Mapping[str, list[Volume]]) -> None:
 
 
 def bead_table(volumes: Mapping[str, Volume]) -> str:
-    """Return the bead's widths along each axis, as Markdown."""
+    """Return the widths of the bead along each axis as Markdown."""
     lines = ["| | FWHM along Z | Y | X, in voxels |", "|---|---|---|---|"]
     for label, volume in volumes.items():
         centre = np.unravel_index(np.argmax(volume), volume.shape)
@@ -174,12 +174,12 @@ def bead_table(volumes: Mapping[str, Volume]) -> str:
 
 
 def draw_phantoms() -> Degraded:
-    """Draw what needs no file; return the phantom, degraded."""
+    """Draw the figures that need no files; return the degraded phantom."""
     methods = strict_methods(gaussian_psf(BLUR))
 
     def strict(phantom: Phantom) -> tuple[Degraded, dict[str, Volume]]:
         sample = nl.degrade(phantom, blur_sigma=BLUR, noise_sigma=NOISE, rng=SEED)
-        # The strict track's images are scaled already, as in training.
+        # Images of the strict track are already scaled, as in training.
         outputs = restored(sample.image, methods, normalization="none")
         return sample, {"truth": sample.truth, "input": sample.image} | outputs
 
@@ -188,7 +188,7 @@ def draw_phantoms() -> Degraded:
     draw_projections(volumes, middle, "figure4-phantom.png", truth=whole.truth)
     channels: dict[str, list[Volume]] = {}
     for number in range(len(COLOURS)):
-        # Thin and with few objects, so that the colours are not all on top of each other.
+        # Thin, with few objects, so that the colours do not overlap everywhere.
         sparse = nl.make_phantom((32, 96, 96), spheres=8, ellipsoids=8, boxes=30, rng=SEED + number)
         for label, volume in strict(sparse)[1].items():
             channels.setdefault(label, []).append(volume)
@@ -197,7 +197,7 @@ def draw_phantoms() -> Degraded:
 
 
 def draw_surrogates() -> None:
-    """Draw a phantom of Table 3 through the optics of the nuclei, by all methods."""
+    """Draw a phantom of Table 3, imaged as nuclei and restored by all methods."""
     column = SPECIMENS.index("nuclei")
     sample = surrogate_protocol().samples(column, TEST_SEEDS[0])[0]
     methods: dict[str, Any] = {
@@ -212,7 +212,7 @@ def draw_surrogates() -> None:
 
 
 def main(data: Path | None) -> None:
-    """Draw all that there are images for."""
+    """Draw all figures for which the images are available."""
     general = nl.load_model("general")
     sample = draw_phantoms()
     draw_surrogates()

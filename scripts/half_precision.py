@@ -1,10 +1,10 @@
-"""Measure what half precision does to each shipped LUCYD model, and write it on the cards.
+"""Measure the error of half precision for each shipped LUCYD model, and write it to the cards.
 
     python scripts/half_precision.py
 
-For each model the largest difference from float32, as a share of the range, over images of what it is for: a
-test phantom with every blur and noise of the open table, or the test's surrogates. It takes some minutes on
-two cores. The engine uses half precision only where this is at most `deconvolution.half.HARMLESS`.
+The error is the largest difference from float32, as a share of the range. The images are a test phantom with
+every blur and noise of the open table, or the test's surrogates. It takes some minutes on two cores. The
+engine uses half precision only if the error is at most `half_precision.HARMLESS`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from napari_lucyd.models import Model
 
 CARDS = Path(__file__).parents[1] / "src" / "napari_lucyd" / "models"
 SEED = 100
-# Enough for the receptive field; float16 runs slowly on a processor.
+# Large enough for the receptive field; float16 is slow on a CPU.
 SIZE = 48
 
 
 def images(model: Model) -> list[np.ndarray]:
-    """Images of what a model is for, one a degradation."""
+    """Make images of the kind that a model was trained for, one per degradation."""
     surrogate = model.card["training"]["track"] == "surrogate"
     protocol = surrogate_protocol() if surrogate else open_protocol(model.dimension)
     columns = [
@@ -39,7 +39,7 @@ def images(model: Model) -> list[np.ndarray]:
 
 
 def largest_error(model: Model) -> float:
-    """Over the images, normalised as in use."""
+    """Return the largest error over the images, normalized as in use."""
     errors = []
     for image in images(model):
         group = plan(image, model, device="cpu").measure().groups[0]
@@ -49,7 +49,7 @@ def largest_error(model: Model) -> float:
 
 
 def main() -> None:
-    """Measure all, and write the cards."""
+    """Measure all models and write their cards."""
     for card in nl.list_models():
         model = nl.load_model(card["name"])
         if model.network.name != "lucyd":

@@ -1,14 +1,14 @@
-"""Measure the tables of docs/results.md and docs/trust.md anew, and write the pages, their files and the figures on the cards.
+"""Measure the tables of docs/results.md and docs/trust.md, and write the pages, their files and the models' cards.
 
     python scripts/results.py [--checkpoint lucyd-mixture.pth] [TABLE …]
 
-CHECKPOINT is one of the files that LUCYD's authors published (3D); with it, Table 2 has a row for it, on the
-same patches. TABLE is table1, table2, table3, open, open2d, options, options-networks, trust, or page, for none; without
-any all are measured, one on each core. Tables that are not measured are read from docs/results/. The figures are scripts/figures.py's.
+TABLE is table1, table2, table3, open, open2d, options, options-networks, trust or page. Without any, all tables
+are measured, one on each core. *page* measures nothing: it writes both pages from the tables in docs/results/.
+Tables that are not measured are read from there. *trust* alone measures the trust suite, draws its pictures
+(this needs matplotlib) and writes docs/trust.md; it takes some minutes and needs no other table.
 
-    python scripts/results.py trust
-
-alone measures the trust suite, draws its pictures (which needs matplotlib) and writes docs/trust.md: some minutes, and no other table is needed.
+CHECKPOINT is a 3D file published by LUCYD's authors. It gets a row in Table 2, on the same patches.
+scripts/figures.py draws the figures.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from napari_lucyd.evaluation import (
     surrogate_protocol,
     with_options,
 )
-from napari_lucyd.evaluation.cost import measure_cost
+from napari_lucyd.evaluation.cost import CostTable, measure_cost
 from napari_lucyd.evaluation.tables import Table
 
 ROOT = Path(__file__).parents[1]
@@ -70,7 +70,7 @@ CLASSICAL = ("wiener", "richardson-lucy")
 
 @dataclass(frozen=True)
 class Entry:
-    """A table of the page: how its images are made, its methods, and whose cards it goes on."""
+    """A table of the page: its images, its methods, and the models whose cards it is written to."""
 
     protocol: Callable[[], Protocol]
     methods: tuple[str, ...]
@@ -87,14 +87,14 @@ TABLES = {
 }
 
 
-# The options multiply the time of a network by 18; fewer patches tell the differences, for all rows have the same.
+# The options take 18 times as long as a plain run. Few patches suffice, since all rows share them.
 OPTIONS_PATCHES = 2
 OPTIONS_METHODS = (*CLASSICAL, "mixture")
-# And fewer still, weakest and strongest noise alone, for networks that take long: CARE half an hour on a core.
+# Slow networks get even fewer, with the weakest and strongest noise alone: CARE takes half an hour on one core.
 OPTIONS_NETWORKS = "options-networks"
 OPTIONS_COLUMNS = ("0.5, 20", "0.5, 100", "2, 20", "2, 100")
 ALL = ("table1", *TABLES, "options", OPTIONS_NETWORKS, "trust")
-# Those that take longest, so that no core is left with one of them at the end.
+# The slowest tables start first, so that no core is still busy with one at the end.
 LONGEST = (OPTIONS_NETWORKS, "options", "table2", "table3")
 
 
@@ -129,12 +129,10 @@ def measure(name: str, checkpoint: str | None) -> None:
 
 
 def bead() -> str:
-    """Return the bead's widths, from scripts/figures.py; it needs real stacks, which may not be at hand."""
+    """Return the widths of the bead that scripts/figures.py measured, or say that there are none."""
     path = FILES / "bead.md"
     if not path.exists():
-        return (
-            "(Its widths were not measured: `make results` was given no `DATA`, the folder of real stacks.)"
-        )
+        return "(The widths of the bead were not measured: `make results` needs `DATA`, the folder of the real stacks.)"
     return path.read_text("utf-8").strip()
 
 
@@ -148,47 +146,64 @@ def page() -> str:
     cards |= {card["name"]: card for card in unshipped}
     environment = ", ".join(f"{name} {value}" for name, value in table2.environment.items())
     patches = table2.cells[0].images
-    threads = json.loads((FILES / "table1.json").read_text("utf-8"))["threads"]
+    cost = CostTable.load(FILES / "table1.json")
     return f"""# Results
 
-Made by `make results`, with {environment}. Each table is also in `docs/results/` as CSV and JSON, with standard deviations, the environment
-and the models' hashes, and can be had alone with `lucyd evaluate`. Entries are `ssim_global` / PSNR in dB, explained under [metrics](method.md#metrics);
-columns are blur σ_b in voxels, noise σ_n in 1/255 of the range. *input* is the degraded image itself. Test phantoms have the seeds {table2.seeds[0]}
-to {table2.seeds[-1]}, which no training uses. Richardson-Lucy and Wiener get the *true* PSF, and for each column the number of iterations
-or the balance that is best on a phantom which is not tested on: their best case. What the methods do to empty fields, single beads and pairs of points is another page, [trust](trust.md).
+How close does each method come to the truth? This page answers with simulated images, because only there is the truth known. It also shows what the methods make of real stacks. A separate page, [trust](trust.md), shows what they do to empty fields, single beads and pairs of points.
+
+How to read the tables:
+
+- Each entry is `ssim_global` / PSNR in dB; higher is better for both. [Metrics](method.md#metrics) explains them.
+- Each column is one degradation: the blur σ_b in voxels, then the noise σ_n in 255ths of the range, as in the paper. Noise of 20, 50, 70 and 100 is 8 %, 20 %, 27 % and 39 % of the range.
+- *input* is the degraded image itself. A method that scores below it makes the image worse.
+- Richardson-Lucy and Wiener receive the *true* PSF. For each column, they use the number of iterations or the balance that works best on another phantom. This is their best case.
+- The test phantoms have the seeds {table2.seeds[0]} to {table2.seeds[-1]}. No model was trained on them.
+
+`make results` makes this page. It ran with {environment}. Each table is also in `docs/results/` as CSV and JSON, with standard deviations, the environment and the SHA-256 of each model. `lucyd evaluate` measures a single table.
 
 ## Table 1: size and cost
 
-{(FILES / "table1.md").read_text("utf-8").strip()}
+{cost.markdown()}
 
-Plain PyTorch on {threads} CPU threads, for the sake of comparison; memory is the highest rise of the process. `lucyd deconvolve` runs in tiles and takes less.
+Measured with plain PyTorch on {cost.threads} CPU threads, to compare the networks. The memory is the largest increase of the process. `lucyd deconvolve` is faster and runs in tiles, so it takes less memory.
 
 ## Table 2: blur and noise that the strict models have not seen
 
-{len(table2.seeds)} phantoms; {patches} patches of 32×64×64 in every column, given to the networks as they are. Training knew σ_b 1.0, 1.2, 1.5 and σ_n 0, 15, 30 only. The last row is
-copied from the paper, whose patches were others.{" `lucyd-mixture` is the file of that name that the paper's authors published." if "lucyd-mixture" in table2.methods else ""}
+The strict models, named `mixture`, were trained as in the paper: with σ_b 1.0, 1.2 and 1.5, and with σ_n 0, 15 and 30. This table tests them on other degradations, with {len(table2.seeds)} phantoms and {patches} patches of 32×64×64 voxels in each column. The networks receive the patches without normalization. The last row is copied from the paper, which used other patches.{" `lucyd-mixture` is the file of that name that the authors of the paper published." if "lucyd-mixture" in table2.methods else ""}
 
 {table2.markdown().replace(chr(10) * 2, chr(10) + paper_row() + chr(10) * 2, 1)}
 
-{ranking(table2)} {budgets(cards)} {gains(table2)}
+{ranking(table2)}
 
-How to read it. A Wiener filter that is told the PSF and whose balance is chosen for the very noise of a column is hard to beat by a network that knows neither; in the paper, no method was
-given as much. What the networks are for is the case where nobody knows. CARE, trained as long and with the same loss, is ahead of LUCYD in every column: it has forty times the parameters, and nineteen times the operations a voxel (Table 1). RLN, with fewer parameters than LUCYD, comes out level with `mixture`, which has seen twice as much, and ahead of LUCYD trained equally long. That the paper
-has LUCYD ahead of both on such images, its trainings of them may explain: with its own loss, batches of 8 and 2,400 patches, CARE stood at 22.50 dB on the mean here before.
-The recipe of `mixture` was chosen on two other phantoms that had been degraded as these columns are (see its card), never on the test phantoms.
-Where noise is weak and blur as well (0.5, 20) there is least to gain from what `mixture` was taught, which is to bear noise: three in five of its patches have the strongest of the paper's levels, and that is paid for here. The gap to the authors' weights
-grows with the noise; at σ_n 20, where their weights are within a decibel of ours, the mean loses what +2 dB would need. Batches of 2 do not suit LUCYD on this protocol: on noise that it has not seen, `{EQUAL}` is no better than a trial of 2,400 patches was (22.57 dB on the mean), though its validation is.
+{budgets(cards)}
+
+{gains(table2)}
+
+What the table shows:
+
+- **Wiener** is hard to beat here. It knows the PSF, and its balance is chosen for the noise of each column. A network knows neither. In the paper, no method received as much. Networks are for images whose PSF nobody knows.
+- **CARE** is better than LUCYD in every column, with the same loss and the same length of training. It has forty times the parameters and needs nineteen times the operations per voxel (Table 1).
+- **RLN** has fewer parameters than LUCYD. It reaches the level of `mixture`, which has seen twice as many patches, and it is better than LUCYD trained equally long.
+- In the paper, LUCYD is ahead of both. The way the two were trained there may explain it: with its own loss, batches of 8 and 2,400 patches, CARE reached a mean of only 22.50 dB here.
+- `mixture` was chosen with two other phantoms, degraded as these columns are (see its card), and never with the test phantoms. Its training favours strong noise: three in five of its patches have the strongest noise of the paper. Over the paper it gains least where blur and noise are both weak (0.5, 20).
+- The lead over the authors' weights grows with the noise. At σ_n 20 their weights are within 1 dB of `mixture`; this keeps the mean gain below 2 dB.
+- Batches of 2 do not suit LUCYD here. On noise that it has not seen, `{EQUAL}` is no better than a trial with 2,400 patches (mean 22.57 dB), although its validation is better.
 
 ## The open track: as a user runs it
 
-{len(volumes.seeds)} phantoms of 48×96×96, degraded photometrically (one scale for truth and image), deconvolved with the defaults. `general` was
-trained on this range of blur and noise and `mixture` was not, so the figures are no answer to the question of Table 2. As there, the classical methods are told the PSF and given their best number: who knows the PSF should try them first. Wiener so told is ahead in every column,
-Richardson-Lucy where there is little noise; `general` is for those who do not know the PSF. Without noise it takes away from an image more than it gives, unless blur is wide.
+{len(volumes.seeds)} phantoms of 48×96×96 voxels. Truth and image keep the same units, and every method runs with its defaults. `general` was trained on this range of blur and noise; `mixture` was not. So this table does not answer the question of Table 2.
+
+What the table shows:
+
+- If you know the PSF, try a classical method first. With the true PSF, Wiener is better than `general` in every column, and Richardson-Lucy where there is little noise.
+- `general` is for images whose PSF is unknown.
+- Without noise, `general` makes an image worse unless the blur is wide.
 
 {volumes.markdown()}
 
-{ranking(volumes)} {unseen(volumes)} `mixture` is no weak opponent: taught mostly with the strongest of its noise, it bears three times that better than the paper's recipe does; and the more blur lies under the noise, the less is left
-for any model to tell.
+{ranking(volumes)}
+
+{unseen(volumes)} `mixture` is a strong opponent: most of its patches have the strongest noise of its training, and even at three times that noise it does better than the paper's recipe. The more blur lies under the noise, the less any model can restore.
 
 {flux(volumes)}
 
@@ -202,68 +217,79 @@ The 2D model on the middle plane of the same volumes:
 
 ## Table 3: surrogates of nuclei and membranes
 
-{len(table3.seeds)} phantoms of 48×96×96 as [surrogates](method.md#training-data) of the paper's two kinds of specimen: its own images are not published, so its figures cannot be set beside these.
+{len(table3.seeds)} phantoms of 48×96×96 voxels, imaged as [surrogates](method.md#training-data) of the paper's two kinds of specimen. The paper's own images are not published, so its figures cannot be compared with these.
 
 {table3.markdown()}
 
+Each network tested on the specimen that it was trained on (within) and on the other one (across):
+
 {domains(table3)}
 
-{ranking(table3)} What was not trained on the optics of the surrogates, whose haze is far wider than a blur of some voxels, hardly betters the input; the classical methods are told the PSF.
-{surrogate_budgets(cards)} In these comparisons LUCYD is `{EQUAL_NUCLEI}` and `{EQUAL_MEMBRANES}`, which have seen as much as the others. {beside_input(table3)} CARE has LUCYD's loss here, for with its own, the mean absolute error, few bright voxels in the dark hardly count, and it learns to take haze away and no more: 480 patches of nuclei brought 22.9 dB on validation with the one, 26.0 with the other.
-It comes first, in and across domain, with forty times LUCYD's parameters; RLN comes last.
+{ranking(table3)}
+
+{surrogate_budgets(cards)} In these comparisons LUCYD is `{EQUAL_NUCLEI}` and `{EQUAL_MEMBRANES}`, which have seen as many patches as the others.
+
+{beside_input(table3)}
+
+What the table shows:
+
+- A model must have been trained for the optics. The haze of these surrogates reaches much farther than a blur of a few voxels. Models that were not trained for it hardly improve the image. The classical methods receive the true PSF.
+- CARE comes first, within and across specimens, with forty times the parameters of LUCYD. RLN comes last.
+- CARE was trained with LUCYD's loss here. Its own loss, the mean absolute error, gives little weight to a few bright voxels in a dark image: CARE then learns to remove haze and little else. With 480 patches of nuclei, its own loss reached 22.9 dB on validation and LUCYD's loss 26.0 dB.
 
 {flux(table3)}
 
-One of the test's phantoms as nuclei, all on one scale:
+One test phantom as nuclei, with the same contrast limits in all pictures:
 
 ![Projections and profiles of a surrogate](images/figure4-surrogate.png)
 
 ## Options that may help against noise
 
-The images of Table 2, {options.cells[0].images} patches in every column, run by `deconvolve` with its defaults, so extended by reflection beyond the patch: *plain*, with the mean over mirror images (`flips`), with a prefilter chosen from the
-estimated noise (`prefilter="auto"`), and with both. Flips make no difference to the classical methods.
+The images of Table 2, {options.cells[0].images} patches in each column, restored by `deconvolve` with its defaults. It extends the patches by reflection. Each method runs alone, with the mean over flips (`flips`), with a prefilter chosen from the estimated noise (`prefilter="auto"`), and with both. Flips do not change the result of the classical methods.
 
 {options.markdown()}
 
-{ranking(options)} {worth(options)}
+{ranking(options)}
 
-The trained methods side by side, {networks.cells[0].images} patches in a column, since CARE takes long:
+{worth(options)}
+
+The trained methods together, with {networks.cells[0].images} patches in each column, because CARE takes long:
 
 {networks.markdown()}
 
-{ranking(networks)} {worth(networks)}
+{ranking(networks)}
 
-An option is on by default only if it gains everywhere, and is worth its price. The prefilter does not: where blur is wide and noise weak, it takes away what the networks need, and from CARE, which bears noise best, most. Flips gain a little everywhere; they stay off because they take eight times as long and leave
-no correction mask and no update term to look at.
+{worth(networks)}
+
+An option is on by default only if it helps in every column and is worth its time. The prefilter does not help everywhere: with wide blur and weak noise it removes detail that the networks need. CARE, which handles noise best, loses most. Flips help a little everywhere. They are off because they take eight times as long and give no correction mask and no update term.
 
 ## What the network adds and multiplies
 
-Input, correction mask, update term and output (Figure 3 of the paper) of `general`: a phantom (σ_b 1.2, σ_n 15), and two real stacks, a nucleus stained with DAPI and a fluorescent bead. The mask takes away where
-there is light, and the update term, centred on 1, multiplies it back more narrowly.
+Input, correction mask, update term and output of `general` (Figure 3 of the paper). The stacks are a phantom (σ_b 1.2, σ_n 15) and two real ones: a nucleus stained with DAPI and a fluorescent bead. The mask removes light around the objects. The update term, centred on 1, multiplies the light back into a narrower area.
 
 ![Four layers of three stacks](images/figure3.png)
 
 ## All methods side by side
 
-Largest values along Z and along Y, and a profile (Figure 4 of the paper), of a phantom with the degradation σ_b 1.2, σ_n 15 that the strict models were trained on, all on one scale:
+Maximum projections along Z and along Y, and a profile (Figure 4 of the paper). The phantom has σ_b 1.2 and σ_n 15, a degradation that the strict models were trained on. All pictures have the same contrast limits:
 
 ![Projections and profiles of a phantom](images/figure4-phantom.png)
 
-Four sparse phantoms as the channels of one image, each channel restored by itself:
+Four sparse phantoms as the channels of one image. Each channel is restored separately:
 
 ![Four channels](images/figure4-colours.png)
 
-The nucleus, each picture on its own scale. Its PSF is not known, so the classical methods are left out:
+The nucleus, with separate contrast limits for each picture. Its PSF is unknown, so the classical methods are missing:
 
 ![Projections and profiles of a nucleus](images/figure4-nucleus.png)
 
-The bead, with its measured PSF for the classical methods, each picture on its own scale:
+The bead, with separate contrast limits for each picture. The classical methods use its measured PSF:
 
 ![Projections and profiles of a bead](images/figure4-bead.png)
 
 {bead()}
 
-The bead is some nine voxels wide, so laterally there is little to be gained. Along Z, where the light spreads, a method that is told the PSF takes far more of the spread away than a network that has to guess it.
+The bead is about nine voxels wide, so there is little to sharpen in the plane. Along Z, where the light spreads, a method that knows the PSF removes much more of the spread than a network that does not.
 
 ## How the models were trained
 
@@ -271,27 +297,27 @@ The bead is some nine voxels wide, so laterally there is little to be gained. Al
 |---|---|---|---|---|---|---|
 {chr(10).join(training_row(card) for card in cards.values())}
 
-How validation went (`configs/*.log.csv`; at the end of a curve, the patches seen):
+PSNR on validation patches during training (`configs/*.log.csv`). The number at the end of each curve is the number of patches seen:
 
 ![PSNR on validation patches over patches seen](images/training.png)
 
-What the last fifth of its patches gained each run, in dB, as the rate falls to nothing: {curves.gains()}.
+The learning rate falls to zero over the last fifth of the patches. In that time each run gained, in dB: {curves.gains()}.
 
-Everything else that was set is on the cards (`lucyd models --json`) and in `configs/`, why in [decision 0002](decisions/0002-training.md).
+All other settings are on the cards (`lucyd models --json`) and in `configs/`. [Decision 0002](decisions/0002-training.md) gives the reasons.
 """
 
 
 def main(names: list[str], checkpoint: str | None) -> None:
-    """Measure, and write the pages."""
+    """Measure the tables and write the pages."""
     wanted = [name for name in names or ALL if name != "page"]
-    if "table1" in wanted:  # alone, for it measures time
+    if "table1" in wanted:  # alone, because it measures time
         wanted.remove("table1")
         measure("table1", checkpoint)
         print("table1", flush=True)
     wanted.sort(key=lambda name: LONGEST.index(name) if name in LONGEST else len(LONGEST))
     cores = os.cpu_count() or 1
     threads = max(1, cores // max(1, len(wanted)))
-    # Processes begun anew: what torch had set up for its threads would not outlive a fork.
+    # Spawned, because torch's thread settings do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(cores, context, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
         made = {pool.submit(measure, name, checkpoint): name for name in wanted}
@@ -300,10 +326,10 @@ def main(names: list[str], checkpoint: str | None) -> None:
             print(made[future], flush=True)
     if not names or {"trust", "page"} & set(names):
         trust.write()
-    # The other page needs tables that take most of an hour, and of the trust suite no number.
+    # The results page needs tables that take most of an hour, but not the trust suite.
     missing = [name for name in ALL if name != "trust" and not (FILES / f"{name}.json").exists()]
     if missing:
-        print(f"{PAGE.name} is left as it is: it wants {', '.join(missing)} as well.")
+        print(f"{PAGE.name} was not written: measure {', '.join(missing)} first.")
     elif names != ["trust"]:
         PAGE.write_text(page(), "utf-8")
         print(PAGE.name)

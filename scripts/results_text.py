@@ -1,4 +1,4 @@
-"""What docs/results.md says about its tables, made from them; called by scripts/results.py."""
+"""Sentences of docs/results.md that are computed from its tables; used by scripts/results.py."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ PAPER = (
     (0.6311, 16.42),
 )
 STRICT = ("mixture-rln", "mixture-care", "mixture")
-# What a network was trained on is its model's name, RLN and CARE have theirs behind it.
+# Suffixes of the models' names: a model is named after its training data, then after its network.
 NETWORKS = {"LUCYD": "", "RLN": "-rln", "CARE": "-care"}
-# LUCYD with as many patches as RLN and CARE have seen; not shipped.
+# LUCYD trained with as many patches as RLN and CARE; not shipped.
 EQUAL = "mixture-12000"
 EQUAL_NUCLEI = "nuclei-6400"
 EQUAL_MEMBRANES = "membranes-6400"
 _SHIPPED = {card["name"] for card in nl.list_models()}
-# Those that are shipped, so that the page can be rebuilt whenever a model comes or goes.
+# Shipped models only, so that the page can be rebuilt when a model is added or removed.
 SURROGATES = tuple(
     specimen + suffix
     for suffix in NETWORKS.values()
@@ -38,7 +38,7 @@ SURROGATES = tuple(
 
 
 def compared(specimen: str, suffix: str) -> str:
-    """Return the model of a specimen that is compared with others of as many patches."""
+    """Return the model of a specimen that has seen as many patches as the other networks."""
     equal = {"nuclei": EQUAL_NUCLEI, "membranes": EQUAL_MEMBRANES}
     return specimen + suffix if suffix else equal[specimen]
 
@@ -51,12 +51,12 @@ def paper_row() -> str:
 
 
 def gains(table: Table) -> str:
-    """Return how far `mixture` is above the paper's figures and above the authors' weights."""
+    """Compare `mixture` with the paper's figures and with the authors' weights."""
     ours = table.row("mixture")
     ahead = [cell.psnr - psnr for cell, (_, psnr) in zip(ours, PAPER, strict=True)]
     text = (
-        f"`mixture` is {min(ahead):+.2f} to {max(ahead):+.2f} dB from the paper's figures, column by column; "
-        f"the aim, +0.5 dB in every column, is reached in {sum(gain >= 0.5 for gain in ahead)} of {len(ahead)}."
+        f"`mixture` against the paper's figures: {min(ahead):+.2f} to {max(ahead):+.2f} dB, by column. The aim was "
+        f"+0.5 dB in every column; it is reached in {sum(gain >= 0.5 for gain in ahead)} of {len(ahead)}."
     )
     theirs = next((name for name in table.methods if name.startswith("lucyd-")), None)
     if theirs:
@@ -64,23 +64,23 @@ def gains(table: Table) -> str:
         psnr = [mine.psnr - other.psnr for mine, other in pairs]
         ssim = [mine.ssim_global - other.ssim_global for mine, other in pairs]
         text += (
-            f" From the authors' weights on the same patches it is {min(psnr):+.2f} to {max(psnr):+.2f} dB, "
-            f"{table.mean('mixture') - table.mean(theirs):+.2f} dB on the mean (the aim was +2 dB), and "
+            f" Against the authors' weights on the same patches: {min(psnr):+.2f} to {max(psnr):+.2f} dB, with a mean of "
+            f"{table.mean('mixture') - table.mean(theirs):+.2f} dB (the aim was +2 dB), and "
             f"{min(ssim):+.4f} to {max(ssim):+.4f} in global SSIM."
         )
     return text
 
 
 def budgets(cards: dict[str, dict[str, Any]]) -> str:
-    """Return how many patches the strict models have seen."""
+    """Return the number of patches that the strict models have seen."""
     seen = {name: cards[name]["training"]["patches"] for name in STRICT}
     entries = ", ".join(f"{count:,} by `{name}`" for name, count in seen.items())
-    return f"Patches seen: {entries}; as `{EQUAL}`, LUCYD has seen as many as the other two."
+    return f"Patches seen in training: {entries}. `{EQUAL}` is LUCYD with as many patches as the other two."
 
 
 def domains(table: Table) -> str:
-    """Return Table 3 as the paper has it: each network within and across what it was trained on."""
-    lines = [["trained on", "network", *(f"tested on {name}" for name in SPECIMENS), "lost across, dB"]]
+    """Return the paper's form of Table 3: each network within and across specimens."""
+    lines = [["trained on", "network", *(f"tested on {name}" for name in SPECIMENS), "loss across, dB"]]
     lines.append(["---"] * len(lines[0]))
     trained = {
         network: suffix for network, suffix in NETWORKS.items() if SPECIMENS[0] + suffix in table.methods
@@ -94,18 +94,21 @@ def domains(table: Table) -> str:
             within[network].append(psnr[specimen])
             across[network].append(psnr[other])
             figures = [f"{psnr[name]:.2f}" for name in SPECIMENS]
-            # Against the same network trained on what it is tested on.
+            # Compared with the same network, trained on the specimen that it is tested on.
             native = {cell.column: cell.psnr for cell in table.row(compared(other, suffix))}[other]
             lines.append([specimen, network, *figures, f"{native - psnr[other]:+.2f}"])
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     rankings = [
-        f"{title}, from the best: "
+        f"{title}, best first: "
         + ", ".join(
             f"{name} {_mean(found[name]):.2f}" for name in sorted(found, key=lambda n: -_mean(found[n]))
         )
-        for title, found in (("Within", within), ("Across", across))
+        for title, found in (("within", within), ("across", across))
     ]
-    return f"{text}\n\nMean PSNR in dB. {'. '.join(rankings)}."
+    return (
+        f"{text}\n\nPSNR in dB. The last column compares with the same network trained on the other specimen; a negative "
+        f"number is a gain. Mean PSNR {'; '.join(rankings)}."
+    )
 
 
 def _mean(values: list[float]) -> float:
@@ -113,28 +116,30 @@ def _mean(values: list[float]) -> float:
 
 
 def unseen(table: Table) -> str:
-    """Return how much the strongest noise costs the strict model, against the one that has seen it."""
+    """Compare `general` with the strict model at the strongest noise."""
     columns = [column for column in table.columns if column.endswith(", 100")]
     psnr = {
         name: [cell.psnr for cell in table.row(name) if cell.column in columns]
         for name in ("general", "mixture")
     }
     ahead = [a - b for a, b in zip(psnr["general"], psnr["mixture"], strict=True)]
-    entries = ", ".join(f"{gain:+.2f} at {column}" for gain, column in zip(ahead, columns, strict=True))
+    entries = ", ".join(f"{gain:+.2f} ({column})" for gain, column in zip(ahead, columns, strict=True))
     return (
-        f"`general` against the strict `mixture` where noise is strongest, in dB: {entries}. The aim, +3 dB, is "
-        f"reached in {sum(gain >= 3 for gain in ahead)} of {len(ahead)}."
+        f"`general` against `mixture` at the strongest noise, in dB: {entries}. The aim was +3 dB; it is reached in "
+        f"{sum(gain >= 3 for gain in ahead)} of {len(ahead)}."
     )
 
 
 def ranking(table: Table) -> str:
-    """Return the methods from the best mean PSNR to the worst."""
+    """Return the methods in order of mean PSNR, best first."""
     order = sorted(table.methods, key=table.mean, reverse=True)
-    return "Mean PSNR, from the best: " + ", ".join(f"{name} {table.mean(name):.2f}" for name in order) + "."
+    return (
+        "Mean PSNR in dB, best first: " + ", ".join(f"{name} {table.mean(name):.2f}" for name in order) + "."
+    )
 
 
 def worth(table: Table) -> str:
-    """Return what each option gains and loses, against the same method without."""
+    """Compare each option with the same method without it."""
     entries = []
     for method in table.methods:
         plain, _, options = method.partition(" + ")
@@ -145,22 +150,22 @@ def worth(table: Table) -> str:
             f"{method} {min(gains):+.2f} to {max(gains):+.2f} dB, "
             f"better in {sum(gain > 0 for gain in gains)} of {len(gains)} columns"
         )
-    return f"Against the same method without: {'; '.join(entries)}."
+    return f"Change in PSNR by the options: {'; '.join(entries)}."
 
 
 def flux(table: Table) -> str:
-    """Return by how much each method changes the sum of the intensities, over the table's cells."""
+    """Return the range over the columns in which each method changes the total intensity."""
     entries = []
     for method in table.methods[1:]:
         shares = [cell.flux for cell in table.row(method) if cell.flux is not None]
         entries.append(f"{method} {min(shares):.3f} to {max(shares):.3f}")
-    return "Sum of the output over that of the input, smallest and largest of the columns: " + "; ".join(
+    return "Total intensity of the output relative to the input, lowest to highest column: " + "; ".join(
         [*entries[:-1], f"{entries[-1]}."]
     )
 
 
 def beside_input(table: Table) -> str:
-    """Return how the networks of Table 3 stand to the image itself, each on what it was trained on."""
+    """Return the gain of the networks of Table 3 over the image, each on its own specimen."""
     entries = []
     for network, suffix in NETWORKS.items():
         pairs = [
@@ -175,11 +180,11 @@ def beside_input(table: Table) -> str:
         ]
         if own:
             entries.append(f"{network} {', '.join(f'{gain:+.2f}' for gain in own)}")
-    return f"In dB from the image itself, each on its own specimen: {'; '.join(entries)}."
+    return f"Gain over the image in dB, on {' and '.join(SPECIMENS)}, each model on its own specimen: {'; '.join(entries)}."
 
 
 def surrogate_budgets(cards: dict[str, dict[str, Any]]) -> str:
-    """Return how many patches the networks of Table 3 have seen."""
+    """Return the number of patches that the networks of Table 3 have seen."""
     entries = []
     for specimen in SPECIMENS:
         seen = {
@@ -191,11 +196,11 @@ def surrogate_budgets(cards: dict[str, dict[str, Any]]) -> str:
             entries.append(f"{next(iter(seen.values())):,} of {specimen} by each network")
         else:
             entries += [f"{count:,} of {specimen} by {network}" for network, count in seen.items()]
-    return "Patches seen: " + "; ".join(entries) + "."
+    return "Patches seen in training: " + "; ".join(entries) + "."
 
 
 def _stages(card: dict[str, Any]) -> list[dict[str, Any]]:
-    """The trainings that the weights have behind them, from the first."""
+    """Return the stages of a model's training, first to last."""
     stages, training = [], card["training"]
     while training:
         stages.insert(0, training)
@@ -204,7 +209,7 @@ def _stages(card: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def training_row(card: dict[str, Any]) -> str:
-    """Return how a model was trained, as a row of a table."""
+    """Return a model's training as a row of a table."""
     training, network, stages = card["training"], card["network"], _stages(card)
     patches = " + ".join(str(stage["patches"]) for stage in stages)
     seconds = sum(stage["seconds"] for stage in stages)

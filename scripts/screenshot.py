@@ -1,4 +1,4 @@
-"""Make the pictures of the window for the README and the guide, from the real panel in a real window.
+"""Take the pictures of the window for the README and the guide, with the real panel in a real window.
 
     xvfb-run -a -s "-screen 0 1920x1080x24" python scripts/screenshot.py
 
@@ -22,12 +22,12 @@ from napari_lucyd._napari.layers.viewer import METADATA_KEY
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 WINDOW = (1500, 920)
-# Enough for a dark window with grey pictures; a third of the size of full colour.
+# Enough for a dark window with grey pictures, at a third of the file size of full colour.
 COLOURS = 256
 
 
 def write(pixels: np.ndarray, name: str, folder: Path) -> None:
-    """Write a picture as a small PNG, refusing an empty one (a window that was never drawn is black)."""
+    """Write a picture as a small PNG; refuse the black one of a window that was never drawn."""
     if pixels[..., :3].std() < 5:
         raise RuntimeError(f"{name} is empty: is the window on a screen?")
     path = folder / name
@@ -36,7 +36,7 @@ def write(pixels: np.ndarray, name: str, folder: Path) -> None:
 
 
 def settle(seconds: float = 1.5) -> None:
-    """Let the window draw what has changed."""
+    """Let the window draw its changes."""
     demo.wait(lambda: False, seconds)
 
 
@@ -57,7 +57,7 @@ def network(folder: Path, model: str | None) -> None:
     settle(3)
 
     panel.footer.preview.setChecked(True)
-    # The first exact patch, before it has grown over all that is on screen.
+    # The first exact patch, before it grows over the whole screen.
     if not demo.wait(lambda: panel.footer.preview_note.text().startswith("Preview: exact in"), 120):
         raise RuntimeError(f"There is no preview: {panel.footer.preview_note.text()}")
     screenshot(viewer, "preview.png", folder)
@@ -92,7 +92,7 @@ def classical(folder: Path) -> None:
     panel.psf.form.show_layer.native.click()
     if not demo.wait(lambda: "Added" in panel.status.text(), 60):
         raise RuntimeError(f"There is no PSF: {panel.status.text()}")
-    # Out of the grid, which has a place for hidden layers too.
+    # Removed from the grid, which keeps a place for hidden layers too.
     del viewer.layers["nuclei surrogate truth"]
     viewer.layers[-1].gamma = 0.4
     panel.footer.side_by_side.native.setChecked(True)
@@ -140,12 +140,12 @@ def comparison(folder: Path, model: str | None) -> None:
     if not demo.run(panel):
         raise RuntimeError(f"The run failed: {panel.footer.estimate.text()} {panel.status.text()}")
     viewer.window.remove_dock_widget(panel)
-    # So that all of the panel is to be seen.
+    # Show the whole panel.
     viewer.window.resize(WINDOW[0], WINDOW[1] + 90)
     compare = CompareWidget(viewer)
     viewer.window.add_dock_widget(compare, name="Compare")
     compare.draw()
-    # Through some of the objects.
+    # A line through some of the objects.
     viewer.layers[LINE_LAYER].add_lines(np.array([[63.0, 2.0], [66.0, 125.0]]))
     viewer.layers[LINE_LAYER].mode = "pan_zoom"
     settle()
@@ -158,7 +158,7 @@ def comparison(folder: Path, model: str | None) -> None:
 
 
 def opened(sample: str, layer: str) -> tuple[Any, Any]:
-    """A window with a sample, at the middle of its planes, and the panel."""
+    """Open a window with a sample, at its middle plane, and the panel."""
     import napari
 
     viewer = napari.Viewer(title="napari-lucyd", show=True)

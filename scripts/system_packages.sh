@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# What a bare Linux machine lacks for a Python environment and a napari window: installs it where that
-# can be done (Debian's apt, as root), else names it in one message.
+# Install the system packages that a Python environment and a napari window need on a bare Linux machine. This
+# needs Debian's apt and root; without them, one message names the missing packages.
 #
 #   scripts/system_packages.sh PYTHON [window] [xvfb] [compiler]
 #
-# PYTHON is the interpreter that .venv is made with; `window` adds what Qt and OpenGL need, `xvfb` a screen without a display,
-# `compiler` the C++ compiler with which the tests run CUDA kernels on the processor.
+# PYTHON is the interpreter of .venv. `window` adds the libraries of Qt and OpenGL, `xvfb` a virtual screen,
+# `compiler` the C++ compiler with which the tests run CUDA kernels on the CPU.
 set -euo pipefail
 
 python=$1
@@ -77,7 +77,7 @@ fi
 mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
 
 if ! command -v apt-get >/dev/null; then
-    # What is named here was looked for under Debian's names only, so it may be there all the same: go on.
+    # The packages were looked for under Debian's names only, so they may be there under others: continue.
     echo "napari-lucyd: if this fails, install what these Debian packages bring, from your own distribution:" \
         "${missing[*]}" >&2
     exit 0

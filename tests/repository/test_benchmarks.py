@@ -64,7 +64,7 @@ def test_the_page_holds_what_was_measured_and_warns_of_a_smoke_run(script, recor
     script("page").main(["--output", str(records), "--no-plots"])
 
     text = records.with_suffix(".md").read_text("utf-8")
-    assert "numbers of a smoke run" in text
+    assert "come from a smoke run" in text
     for name, _ in RECORDS:
         assert (f"benchmarks/{name}.py" in text) == (name not in present and name != "gpu")
     assert "None" not in text
@@ -75,7 +75,7 @@ def test_the_page_without_records_names_everything_as_not_measured(script, tmp_p
 
     text = (tmp_path / "benchmarks.md").read_text("utf-8")
     assert text.count("| – | not measured |") == len(script("page").bars({}))
-    assert "have been skipped so far" in text
+    assert "tests that need one were skipped" in text
 
 
 def test_every_plot_can_be_drawn(script, records, tmp_path):
@@ -95,7 +95,7 @@ def test_an_aim_is_reached_by_the_number_that_is_measured(script):
     assert page.at_most("", 0.05, 0.04).reached and not page.at_most("", 0.05, 0.06).reached
     run = {"work_ratio": 1.2, "bytes": 3 * 2**30}
     records = {"halo": {"limit_bytes": 2 * 2**30, "runs": [run, {"work_ratio": 1.4, "bytes": 2**30}]}}
-    # Each keeps one of the two numbers, and none keeps both.
+    # Each run stays within one of the two limits, and none within both.
     assert page.halo_bar(records).reached is False
     run["bytes"] = 2**30
     assert page.halo_bar(records).reached is True
@@ -113,7 +113,7 @@ def test_the_peak_of_memory_is_seen(script):
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=FOLDER, check=True, capture_output=True, text=True)
-    # The 128 MiB of the array, give or take what else is freed and loaded.
+    # The 134 MB of the array, more or less, since other memory is freed and loaded.
     assert 0.9 * 2**27 <= int(done.stdout) < 1.5 * 2**27
 
 
@@ -121,5 +121,5 @@ def test_the_peak_of_memory_is_seen(script):
 def test_without_a_gpu_its_benchmark_says_so_and_keeps_the_record(script, tmp_path, capsys):
     script("gpu").main(["--output", str(tmp_path)])
 
-    assert capsys.readouterr().out.startswith("gpu: nothing is measured, for ")
+    assert capsys.readouterr().out.startswith("gpu: not measured, because ")
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Measuring what methods do: metrics, the paper's tables, the trust suite; cost is in a module of its own."""
+"""Evaluation of methods: metrics, the paper's tables and the trust suite; `cost` measures time and memory."""
 
 from napari_lucyd.evaluation.compared_methods import load_competitor, with_options
 from napari_lucyd.evaluation.metrics import psnr, ssim_global, ssim_windowed

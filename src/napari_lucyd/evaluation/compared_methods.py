@@ -1,4 +1,4 @@
-"""Who is compared: networks, and the classical methods with the true PSF and a number chosen for them."""
+"""Compared methods: networks, and classical methods with the true PSF and a number chosen for them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ INPUT = "input"
 
 @dataclass(frozen=True)
 class Input:
-    """The image as it is: what every method has to better."""
+    """The unchanged image, which every method has to improve."""
 
     name: str = INPUT
     sha256: str = ""
     setting: str = ""
 
     def restore(self, sample: Sample, bare: bool) -> FloatImage:
-        """The sample's image."""
+        """Return the sample's image."""
         return sample.image
 
 
@@ -41,16 +41,16 @@ class Trained:
 
     @property
     def name(self) -> str:
-        """The model's."""
+        """Name of the model."""
         return self.model.name
 
     @property
     def sha256(self) -> str:
-        """Of the model's weights."""
+        """SHA-256 of the model's weights."""
         return self.model.sha256
 
     def restore(self, sample: Sample, bare: bool) -> FloatImage:
-        """The output, float32: of the network alone, or of `deconvolve` with its defaults."""
+        """Return the output (float32) of the bare network, or of `deconvolve` with its defaults."""
         if not bare:
             return _output(sample.image, self.model)
         with torch.inference_mode():
@@ -66,13 +66,13 @@ class Classical:
     Parameters
     ----------
     method
-        The class.
+        Class of the method.
     number
-        Which of its arguments is chosen.
+        Name of the argument that is chosen.
     candidates
-        What from, in rising order; the search goes on beyond either end for as long as that is better.
+        Values to choose from, in rising order. The search continues beyond either end while that is better.
     chosen
-        The one that `restore` uses.
+        Value that `restore` uses.
     fixed
         Further arguments of the method.
     """
@@ -85,39 +85,39 @@ class Classical:
 
     @property
     def name(self) -> str:
-        """As the command line calls it."""
+        """Name of the method on the command line."""
         return self.method.name
 
     @property
     def sha256(self) -> str:
-        """No file."""
+        """Empty string, since there is no file."""
         return ""
 
     @property
     def setting(self) -> str:
-        """The number in use."""
+        """Number in use."""
         return f"{self.number}={self.chosen}"
 
     def tuned(self, samples: Sequence[Sample]) -> Classical:
-        """The same with the candidate that has the highest mean PSNR over samples."""
+        """Choose the candidate with the highest mean PSNR over samples; return a copy that uses it."""
         return _tuned(self, lambda candidate: replace(self, chosen=candidate), samples)
 
     def restore(self, sample: Sample, bare: bool, **options: Any) -> FloatImage:
-        """The object, float32, by `deconvolve` with these options."""
+        """Return the object (float32), restored by `deconvolve` with these options."""
         numbers = {**dict(self.fixed), self.number: self.chosen}
         return _output(sample.image, self.method(sample.psf, **numbers), **options)
 
 
 @dataclass(frozen=True)
 class WithOptions:
-    """A method as `deconvolve` runs it with options; networks get the image as it is, without normalisation.
+    """A method that `deconvolve` runs with options; networks receive the image without normalization.
 
     Parameters
     ----------
     entry
-        The method.
+        Method.
     options
-        Their names and values.
+        Names and values of the options.
     """
 
     entry: Trained | Classical
@@ -125,28 +125,28 @@ class WithOptions:
 
     @property
     def name(self) -> str:
-        """The method's, and the options' names."""
+        """Name of the method, with the names of the options."""
         return " + ".join([self.entry.name, *(name for name, _ in self.options)])
 
     @property
     def sha256(self) -> str:
-        """Of the model's weights."""
+        """SHA-256 of the model's weights."""
         return self.entry.sha256
 
     @property
     def setting(self) -> str:
-        """The method's."""
+        """Setting of the method."""
         return self.entry.setting
 
     def tuned(self, samples: Sequence[Sample]) -> WithOptions:
-        """The same with the candidate of a classical method that is best with these options."""
+        """Choose the best candidate of a classical method with these options; return a copy that uses it."""
         entry = self.entry
         if isinstance(entry, Trained):
             return self
         return _tuned(entry, lambda number: replace(self, entry=replace(entry, chosen=number)), samples)
 
     def restore(self, sample: Sample, bare: bool) -> FloatImage:
-        """The output, float32."""
+        """Return the output, float32."""
         options = dict(self.options)
         if isinstance(self.entry, Trained):
             return _output(sample.image, self.entry.model, normalization="none", **options)
@@ -156,7 +156,7 @@ class WithOptions:
 Competitor = Input | Trained | Classical | WithOptions
 _Tunable = TypeVar("_Tunable", Classical, WithOptions)
 
-# Plain iterations, as the paper counts them.
+# Without acceleration, so that iterations count as in the paper.
 _CLASSICAL = {
     kind.name: Classical(kind, number, candidates, fixed=fixed)
     for kind, number, candidates, fixed in (
@@ -164,14 +164,14 @@ _CLASSICAL = {
         (Wiener, "balance", (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0), ()),
     )
 }
-# Beyond the ends of the candidates, the next one is larger or smaller by this factor, while that gains this
-# many dB.
+# Beyond either end of the candidates, each further one differs by this factor. The search stops when the gain
+# falls below this many dB.
 _FACTOR, _WORTHWHILE = 2, 0.05
 CLASSICAL_NAMES = tuple(_CLASSICAL)
 
 
 def load_competitor(name: str | Path) -> Competitor:
-    """A method by its name: ``"richardson-lucy"``, ``"wiener"``, a shipped model's, or a model's file.
+    """Load a method by name: ``"richardson-lucy"``, ``"wiener"``, a shipped model or a model file.
 
     Raises
     ------
@@ -182,9 +182,9 @@ def load_competitor(name: str | Path) -> Competitor:
 
 
 def with_options(entry: Competitor) -> list[Competitor]:
-    """A method plain, with the mean over flips, with a prefilter chosen from the noise, and with both.
+    """Return a method alone, with flips, with an automatic prefilter, and with both.
 
-    Classical methods, to which flips make no difference, plain and with the prefilter.
+    Flips do not change classical methods; these come alone and with the prefilter.
     """
     if not isinstance(entry, Trained | Classical):
         return [entry]
@@ -198,7 +198,7 @@ def with_options(entry: Competitor) -> list[Competitor]:
 
 
 def is_tunable(entry: Competitor) -> bool:
-    """Whether a number is chosen for it."""
+    """Return True for a method that needs a number chosen for it."""
     return isinstance(entry, Classical) or (
         isinstance(entry, WithOptions) and isinstance(entry.entry, Classical)
     )
@@ -210,7 +210,7 @@ def check_dimensions(competitors: Sequence[Competitor], protocol: Protocol) -> N
     Raises
     ------
     ValueError
-        With the name of the first.
+        If there is one; the message names the first.
     """
     for competitor in competitors:
         entry = competitor.entry if isinstance(competitor, WithOptions) else competitor
@@ -222,9 +222,9 @@ def check_dimensions(competitors: Sequence[Competitor], protocol: Protocol) -> N
 
 
 def _tuned(entry: Classical, make: Callable[[Any], _Tunable], samples: Sequence[Sample]) -> _Tunable:
-    """Return the trial with the highest mean PSNR, never at an end of what was tried.
+    """Return the trial with the highest mean PSNR, never at an end of the tried range.
 
-    One iteration may be the best, as there are no fewer.
+    One iteration may be the best, since there are no fewer.
     """
     scores = {number: _mean_psnr(make(number), samples) for number in entry.candidates}
     while True:

@@ -1,4 +1,4 @@
-"""An image beside its truth, in the units of both: the three metrics, or in words why there is none."""
+"""Comparison of an image with its truth: three metrics, or the reason why one is missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_lucyd.text import shape_text
 
 @dataclass(frozen=True)
 class Scores:
-    """The metrics of one image; None where one cannot be had, and the remarks say why."""
+    """Metrics of one image. A metric that cannot be computed is None, and the remarks say why."""
 
     psnr: float | None = None
     ssim_global: float | None = None
@@ -25,28 +25,29 @@ class Scores:
 def score(
     image: npt.ArrayLike, truth: npt.ArrayLike, should_stop: Callable[[], bool] | None = None
 ) -> Scores:
-    """PSNR, global SSIM and windowed SSIM of an image against its truth.
+    """Compute PSNR, global SSIM and windowed SSIM of an image against its truth.
 
-    PSNR's range is max(truth, 0) - min(truth, 0). The global SSIM, whose constants are made for a range of
-    1, is taken of both images divided by it; the windowed one's range is max(truth) - min(truth).
+    The range of PSNR is max(truth, 0) - min(truth, 0). The constants of the global SSIM are made for a range
+    of 1, so both images are divided by this range first. The range of the windowed SSIM is max(truth) -
+    min(truth).
 
     Parameters
     ----------
     image, truth
         (Z, Y, X) or (Y, X), real, in the same units.
     should_stop
-        Asked between the metrics; what is left is then left out.
+        Called between the metrics; if it returns True, the remaining ones stay None.
 
     Returns
     -------
     Scores
-        Where the shapes differ, the truth is constant or a voxel is not finite, the remarks say so.
+        If the shapes differ, the truth is constant or a voxel is not finite, the remarks say so.
 
     Examples
     --------
     >>> scores = score([[0.0, 0.9]], [[0.0, 1.0]])
     >>> round(scores.psnr, 2), scores.ssim_windowed, scores.remarks
-    (23.01, None, ('the windowed SSIM needs 7 voxels along each axis, and there are 1 × 2',))
+    (23.01, None, ('the windowed SSIM needs 7 voxels along each axis, but the shape is 1 × 2',))
     """
     a, b = np.asarray(image), np.asarray(truth)
     if a.shape != b.shape:
@@ -54,11 +55,11 @@ def score(
         return Scores(remarks=(f"its shape is {own} and the truth’s {wanted}; they must agree",))
     for name, values in (("image", a), ("truth", b)):
         if not np.all(np.isfinite(values)):
-            return Scores(remarks=(f"the {name} has voxels that are NaN or infinite",))
+            return Scores(remarks=(f"the {name} has NaN or infinite voxels",))
     low, high = float(b.min()), float(b.max())
     span = max(high, 0.0) - min(low, 0.0)
     if low == high:
-        return Scores(remarks=("the truth has one value everywhere, so that there is no range to go by",))
+        return Scores(remarks=("the truth has one value everywhere, so there is no range",))
     metrics: dict[str, Callable[[], float]] = {
         "psnr": lambda: psnr(a, b),
         "ssim_global": lambda: ssim_global(a / span, b / span),
@@ -68,7 +69,7 @@ def score(
     if min(a.shape) < WINDOW:
         del metrics["ssim_windowed"]
         remarks.append(
-            f"the windowed SSIM needs {WINDOW} voxels along each axis, and there are {shape_text(a.shape)}"
+            f"the windowed SSIM needs {WINDOW} voxels along each axis, but the shape is {shape_text(a.shape)}"
         )
     found: dict[str, float] = {}
     for name, measure in metrics.items():

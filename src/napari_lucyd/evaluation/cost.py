@@ -1,4 +1,4 @@
-"""The paper's Table 1: parameters counted from the networks as built, and what a volume costs to restore."""
+"""The paper's Table 1: the networks' parameters, and the time and memory to restore a volume."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from napari_lucyd.networks import CARE, LUCYD, RLN, LucydConfig, RlnConfig
 
 SHAPE = (128, 128, 128)
 ITERATIONS = 10
-# Seconds between two looks at the memory.
+# Seconds between two readings of the memory.
 _PAUSE = 0.002
 
 _NETWORKS: dict[str, Callable[[], nn.Module]] = {
@@ -44,31 +44,31 @@ COST_METHODS = (*_CLASSICAL, *_NETWORKS)
 
 @dataclass(frozen=True)
 class Cost:
-    """What a method has and takes.
+    """Size and cost of one method.
 
     Parameters
     ----------
     method
-        Its name.
+        Name of the method.
     parameters
-        How many a network learns; None for classical methods.
+        Number of learnt parameters; None for classical methods.
     operations_per_voxel
-        Multiplications and additions of a network's convolutions, each counted.
-    seconds, memory_mib
-        For one volume of `SHAPE` with plain PyTorch on this machine's CPU: the median of three, and the
-        highest rise of the process's memory.
+        Multiplications and additions of a network's convolutions, each counted as one.
+    seconds, memory_mb
+        Time and memory for one volume of `SHAPE` with plain PyTorch on this machine's CPU: the median of
+        three runs, and the largest increase of the process's memory in MB (10⁶ bytes).
     """
 
     method: str
     parameters: int | None
     operations_per_voxel: float | None
     seconds: float
-    memory_mib: float
+    memory_mb: float
 
 
 @dataclass(frozen=True)
 class CostTable:
-    """Table 1 with what is needed to repeat it."""
+    """Table 1, with the data needed to repeat it."""
 
     shape: tuple[int, ...]
     threads: int
@@ -78,18 +78,25 @@ class CostTable:
     name = "table1"
 
     def markdown(self) -> str:
-        """One row a method."""
+        """Return the table as Markdown, one row per method."""
         size = "×".join(str(n) for n in self.shape)
-        head = ["method", "parameters", "operations a voxel", f"seconds for {size}", "memory, MiB"]
+        head = ["method", "parameters", "operations per voxel", f"seconds for {size}", "memory, MB"]
         lines = [head, ["---"] * len(head)]
         for row in self.rows:
             counts = (row.parameters, row.operations_per_voxel)
             entries = ["–" if count is None else f"{count:,.0f}" for count in counts]
-            lines.append([row.method, *entries, f"{row.seconds:.2f}", f"{row.memory_mib:,.0f}"])
+            lines.append([row.method, *entries, f"{row.seconds:.2f}", f"{row.memory_mb:,.0f}"])
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
+    @classmethod
+    def load(cls, path: str | Path) -> CostTable:
+        """Read a ``.json`` file that `save` has written."""
+        entries = json.loads(Path(path).read_text("utf-8"))
+        rows = [Cost(**row) for row in entries.pop("rows")]
+        return cls(**entries | {"shape": tuple(entries["shape"])}, rows=rows)
+
     def save(self, folder: str | Path) -> list[Path]:
-        """Write ``table1.md``, ``.csv`` and ``.json``; returns the paths."""
+        """Write ``table1.md``, ``.csv`` and ``.json``; return the paths."""
         rows = [asdict(row) for row in self.rows]
         return write_files(folder, self.name, markdown=self.markdown(), rows=rows, record=asdict(self))
 
@@ -100,16 +107,16 @@ def measure_cost(
     shape: tuple[int, int, int] = SHAPE,
     progress: Callable[[int, int], None] | None = None,
 ) -> CostTable:
-    """Count parameters and operations, and measure time and memory, each method in a process of its own.
+    """Count parameters and operations, and measure time and memory, each method in its own process.
 
     Parameters
     ----------
     methods
-        Of `COST_METHODS`.
+        Names from `COST_METHODS`.
     shape
-        Of the volume; multiples of 4.
+        Shape of the volume; multiples of 4.
     progress
-        Called with methods done and methods to do.
+        Called with the number of finished methods and the total.
 
     Raises
     ------
@@ -118,10 +125,10 @@ def measure_cost(
     """
     for method in methods:
         if method not in COST_METHODS:
-            raise ValueError(f"There is no method {method!r}; there are {', '.join(COST_METHODS)}.")
+            raise ValueError(f"There is no method {method!r}; choose from {', '.join(COST_METHODS)}.")
     table = CostTable(shape, torch.get_num_threads(), describe_environment())
     for done, method in enumerate(methods, start=1):
-        # One after the other in one process, each would find the memory that the one before has left.
+        # In one process, each method would find the memory that the one before has left.
         command = [sys.executable, "-m", "napari_lucyd.evaluation.cost", method, *map(str, shape)]
         answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         table.rows.append(Cost(**json.loads(answer)))
@@ -147,7 +154,7 @@ def _measure(method: str, shape: tuple[int, ...]) -> Cost:
 
 
 def _time(call: Callable[[], object]) -> tuple[float, float]:
-    """Median seconds of three calls, and the highest rise of memory in MiB during any of them."""
+    """Return the median seconds of three calls, and the largest increase of memory in MB."""
     process = psutil.Process()
     before = highest = process.memory_info().rss
     finished = threading.Event()
@@ -168,7 +175,7 @@ def _time(call: Callable[[], object]) -> tuple[float, float]:
     finally:
         finished.set()
         watcher.join()
-    return float(np.median(seconds)), (highest - before) / 2**20
+    return float(np.median(seconds)), (highest - before) / 1e6
 
 
 def _cube() -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:

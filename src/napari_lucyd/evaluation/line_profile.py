@@ -1,4 +1,4 @@
-"""Intensities along a line, from any array, of which no more is read than the line passes."""
+"""Intensities along a line through any array; only the part around the line is read."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# For the corner of a voxel at the border that comes out of a transform a rounding error too far.
+# A transform may place the corner of a border voxel a rounding error too far out.
 _ROUNDING = 1e-6
 
 
 def sample_line(image: Any, start: npt.ArrayLike, stop: npt.ArrayLike, count: int) -> npt.NDArray[np.float64]:
-    """Values at evenly spaced points of a line, linear between voxels.
+    """Sample values at evenly spaced points of a line, linear between voxels.
 
     Parameters
     ----------
     image
-        Anything with ``shape`` and basic indexing: numpy, dask, zarr or xarray, real values.
+        Array with ``shape`` and basic indexing: numpy, dask, zarr or xarray; real values.
     start, stop
-        The ends, in voxels, one number an axis; voxel centres have whole numbers. An axis along which both
-        are the same whole number is read there alone.
+        Ends of the line in voxels, one number per axis; voxel centres have whole numbers. Where both ends are
+        the same whole number, only that plane is read.
     count
-        Points, both ends among them.
+        Number of points, including both ends.
 
     Returns
     -------
     ndarray
-        (count,); NaN beyond the voxels, each of which reaches half a step about its centre.
+        Shape (count,). NaN outside the array; a voxel reaches half a voxel around its centre.
 
     Examples
     --------
@@ -54,14 +54,14 @@ def sample_line(image: Any, start: npt.ArrayLike, stop: npt.ArrayLike, count: in
 
 
 def points_along(lengths: npt.ArrayLike, at_most: int = 2000) -> int:
-    """How many points a line needs so that no step is longer than a voxel.
+    """Return the number of points of a line whose steps are at most one voxel long.
 
     Parameters
     ----------
     lengths
-        Of the line in the voxels of each image.
+        Lengths of the line in the voxels of each image.
     at_most
-        A plot shows no more.
+        Upper limit; a plot cannot show more points.
 
     Examples
     --------

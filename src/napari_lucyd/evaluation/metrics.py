@@ -1,18 +1,18 @@
-"""How close an image is to the truth: PSNR, the authors' global SSIM, the usual windowed SSIM; and widths."""
+"""Metrics of an image against the truth: PSNR, the authors' global SSIM and the usual windowed SSIM."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-# Of the windowed SSIM, in voxels: scikit-image's own.
+# Window of the windowed SSIM in voxels, the default of scikit-image.
 WINDOW = 7
 
 
 def psnr(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
-    """Peak signal-to-noise ratio in dB, with the data range max(truth, 0) - min(truth, 0).
+    """Compute the peak signal-to-noise ratio in dB, with the data range max(truth, 0) - min(truth, 0).
 
-    That range is the one of the paper's Table 2.
+    The paper's Table 2 uses this range.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def psnr(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     Returns
     -------
     float
-        Infinite where the two are equal.
+        Infinite if the two are equal.
 
     Raises
     ------
@@ -37,16 +37,16 @@ def psnr(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     a, b = _pair(image, truth)
     span = max(b.max(), 0.0) - min(b.min(), 0.0)
     if span == 0:
-        raise ValueError("The truth is zero everywhere, so that PSNR has no data range.")
+        raise ValueError("The truth is zero everywhere, so PSNR has no data range.")
     error = float(np.mean((a - b) ** 2))
     return float("inf") if error == 0 else float(10 * np.log10(span**2 / error))
 
 
 def ssim_global(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
-    """Structural similarity without a window, as LUCYD's authors report it.
+    """Compute the structural similarity without a window, as LUCYD's authors report it.
 
-    One mean, variance and covariance over the whole image, constants 1e-4 and 9e-4. Not to be compared
-    with windowed values.
+    It has one mean, variance and covariance over the whole image, and the constants 1e-4 and 9e-4. Do not
+    compare it with windowed values.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def ssim_global(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
 
 
 def ssim_windowed(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
-    """Structural similarity as Wang et al. 2004 define it (windows of 7), by scikit-image.
+    """Compute the structural similarity of Wang et al. 2004 (windows of 7) with scikit-image.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def ssim_windowed(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     Raises
     ------
     ValueError
-        If they are smaller, or the truth is constant.
+        If the images are smaller, or the truth is constant.
     ModuleNotFoundError
         If scikit-image is not installed.
     """
@@ -95,9 +95,11 @@ def ssim_windowed(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
         raise ModuleNotFoundError("The windowed SSIM needs scikit-image: pip install scikit-image") from error
     a, b = _pair(image, truth)
     if min(a.shape) < WINDOW:
-        raise ValueError(f"The images have shape {a.shape}; windows of {WINDOW} need as many voxels an axis.")
+        raise ValueError(
+            f"The images have shape {a.shape}; windows of {WINDOW} need as many voxels along each axis."
+        )
     if b.min() == b.max():
-        raise ValueError("The truth is constant; the windowed SSIM is taken on its range, so there is none.")
+        raise ValueError("The truth is constant, so the windowed SSIM has no data range.")
     similarity = structural_similarity(b, a, data_range=float(b.max() - b.min()))  # type: ignore[no-untyped-call]
     return float(similarity)
 
@@ -107,7 +109,7 @@ def _pair(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     a, b = np.asarray(image, np.float64), np.asarray(truth, np.float64)
     if a.shape != b.shape:
-        raise ValueError(f"The image has shape {a.shape} and the truth {b.shape}; they have to agree.")
+        raise ValueError(f"The image has shape {a.shape} and the truth {b.shape}; they must be equal.")
     return a, b
 
 

@@ -1,4 +1,4 @@
-"""Maximum-intensity projections of any array, read part by part."""
+"""Maximum-intensity projections of any array, which is read part by part."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from napari_lucyd.deconvolution import Source
 
 
 class Projections(NamedTuple):
-    """The maximum along Z, (Y, X), and along Y, (Z, X); the second is None for a plane."""
+    """Maximum projections along Z, (Y, X), and along Y, (Z, X); the second is None for a plane."""
 
     lateral: npt.NDArray[np.float32]
     axial: npt.NDArray[np.float32] | None
@@ -26,18 +26,18 @@ def project_maximum(
     Parameters
     ----------
     image
-        numpy, dask, zarr or xarray; real values.
+        Array (numpy, dask, zarr or xarray) with real values.
     axes
-        One letter an axis, ending in ``"YX"``.
+        One letter per axis, ending in ``"YX"``.
     lead
-        Which volume: one index for each axis other than Z, Y and X.
+        Index of the volume: one number for each axis other than Z, Y and X.
     should_stop
-        Asked between parts.
+        Called between parts; if it returns True, the projection stops.
 
     Returns
     -------
     Projections or None
-        float32; NaN is passed over, and comes out where there is nothing else. None if it was stopped.
+        float32. NaN voxels are ignored; a line of NaN alone gives NaN. None if it was stopped.
 
     Examples
     --------

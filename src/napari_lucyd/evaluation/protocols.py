@@ -1,4 +1,4 @@
-"""What is measured on: degraded phantoms with fixed seeds, their truth, and the PSF that blurred them."""
+"""Test images: degraded phantoms with fixed seeds, their truth and the PSF that blurred them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from napari_lucyd.simulation import make_psf, make_surrogate
 from napari_lucyd.simulation.degradation import KERNEL_SIZE, REACH, degrade
 from napari_lucyd.simulation.phantoms import FloatImage, Phantom, gaussian_kernel, make_phantom
 
-# Table 2 of the paper: blur in voxels, noise in 1/255 of the range; none of the eight cells is trained on.
+# Table 2 of the paper: blur in voxels, noise in 255ths of the range. No model was trained on the eight cells.
 STRICT_CELLS = tuple(product((0.5, 2.0), (20, 50, 70, 100)))
-# A grid over what the open track trains on.
+# A grid over the training range of the open track.
 OPEN_CELLS = tuple(product((0.5, 1.2, 2.0), (0, 15, 50, 100)))
 SPECIMENS = ("nuclei", "membranes")
 STRICT_PHANTOM = (128, 128, 128)
@@ -23,13 +23,13 @@ STRICT_PATCH = (32, 64, 64)
 OPEN_PHANTOM = (48, 96, 96)
 # Training phantoms count up from 1,000,000 and validation ones from 500,000.
 TEST_SEEDS = (100, 101, 102, 103, 104)
-# On this one, which is not tested on, classical methods are given their numbers.
+# Phantom for choosing the numbers of classical methods; it is not among the test phantoms.
 TUNING_SEED = 500_000
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An image, its truth, both float32 of one shape, and the true PSF, with as many axes."""
+    """An image and its truth, both float32 with one shape, and the true PSF with as many axes."""
 
     image: FloatImage
     truth: FloatImage
@@ -38,25 +38,25 @@ class Sample:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A test: columns of a table, and the samples that a column has for each phantom.
+    """A test: the columns of a table, and the samples of each column and phantom.
 
     Parameters
     ----------
     name
-        Of the table and its files.
+        Name of the table and its files.
     title
-        What is tested, in a line.
+        Description in one line.
     columns
         Headings: degradations, or specimens.
     dimension
-        Of the images.
+        Number of axes of the images.
     bare
-        Whether networks get the image as it is, without normalisation or extension of the borders, as in the
-        paper; otherwise everything is run as a user would run it.
+        True if networks receive the image without normalization and extension of the borders, as in the
+        paper. Otherwise every method runs as a user would run it.
     photometric
-        Whether image and truth are in the same units, so that their sums can be compared.
+        True if image and truth have the same units, so that their sums can be compared.
     samples
-        From the number of a column and the seed of a phantom to images.
+        Function of the number of a column and the seed of a phantom that returns images.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Protocol:
     samples: Callable[[int, int], list[Sample]]
 
     def restricted(self, name: str, columns: Sequence[str]) -> Protocol:
-        """The same test with some of its columns, by their headings, under another name."""
+        """Return the same test with some of its columns (by heading) under another name."""
         numbers = [self.columns.index(column) for column in columns]
         return replace(
             self,
@@ -79,12 +79,12 @@ class Protocol:
 
 
 def strict_protocol(patches: int = 8) -> Protocol:
-    """The paper's Table 2: single patches of 32x64x64, blur and noise unseen in the strict training.
+    """Return the test of the paper's Table 2: patches of 32x64x64 with unseen blur and noise.
 
     Parameters
     ----------
     patches
-        Of each phantom in each column.
+        Number of patches of each phantom in each column.
     """
     return Protocol(
         "table2",
@@ -98,12 +98,12 @@ def strict_protocol(patches: int = 8) -> Protocol:
 
 
 def options_protocol(patches: int = 8) -> Protocol:
-    """The columns of `strict_protocol`, run by `deconvolve`: for `with_options`.
+    """Return the test of `strict_protocol`, run by `deconvolve`; for `with_options`.
 
     Parameters
     ----------
     patches
-        Of each phantom in each column.
+        Number of patches of each phantom in each column.
     """
     strict = strict_protocol(patches)
     title = f"{strict.title}; run by deconvolve on the image as it is, extended beyond its borders"
@@ -111,7 +111,7 @@ def options_protocol(patches: int = 8) -> Protocol:
 
 
 def open_protocol(dimension: int = 3) -> Protocol:
-    """Blur and noise over the open track's range, photometric, on volumes or on their middle planes.
+    """Return the test of the open track: its range of blur and noise, on volumes or their middle planes.
 
     Parameters
     ----------
@@ -130,12 +130,12 @@ def open_protocol(dimension: int = 3) -> Protocol:
 
 
 def surrogate_protocol(beyond: int = 0) -> Protocol:
-    """Test on surrogates of the nuclei and membranes of the paper's Table 3 (`make_surrogate`).
+    """Return the test on surrogates of the nuclei and membranes of the paper's Table 3.
 
     Parameters
     ----------
     beyond
-        Voxels by which the specimen reaches beyond the volume on each side: their haze comes in.
+        Voxels by which the specimen extends beyond the volume on each side; their haze reaches the image.
     """
     return Protocol(
         "table3-beyond" if beyond else "table3",
@@ -151,7 +151,7 @@ def surrogate_protocol(beyond: int = 0) -> Protocol:
 
 @lru_cache(maxsize=1)
 def _phantom(shape: tuple[int, ...], seed: int) -> Phantom:
-    """Kept for the columns that follow."""
+    """Make a phantom, cached for the columns that follow."""
     return make_phantom(shape, rng=seed)
 
 
@@ -194,6 +194,6 @@ def _surrogate(beyond: int, column: int, seed: int) -> list[Sample]:
 
 
 def gaussian_psf(sigma: float, size: int, dimension: int) -> FloatImage:
-    """A sampled Gaussian of `size` voxels (odd) along each axis that sums to 1; sigma in voxels."""
+    """Sample a Gaussian with sum 1 on `size` voxels (odd) along each axis; sigma in voxels."""
     line = gaussian_kernel(sigma, size)
     return np.asarray(reduce(np.multiply.outer, [line] * dimension), np.float32)

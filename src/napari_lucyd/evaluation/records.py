@@ -1,4 +1,4 @@
-"""The three files of a table."""
+"""Files of a table: Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def write_files(
     rows: Sequence[Mapping[str, Any]],
     record: Mapping[str, Any],
 ) -> list[Path]:
-    """Write ``NAME.md``, ``.csv`` and ``.json``; returns the paths.
+    """Write ``NAME.md``, ``.csv`` and ``.json``; return the paths.
 
     Parameters
     ----------
     folder
-        Made where there is none.
+        Folder; created if it does not exist.
     name
-        Of the table.
+        Name of the table.
     markdown
-        For people.
+        Text for people.
     rows
-        For spreadsheets; all with the keys of the first.
+        Rows for spreadsheets, all with the same keys.
     record
-        Everything, as plain JSON data.
+        All data, as plain JSON data.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def write_files(
 
 
 def describe_environment() -> dict[str, str]:
-    """Versions and machine, as plain JSON data."""
+    """Return versions and machine as plain JSON data."""
     return {
         "python": platform.python_version(),
         "machine": platform.machine(),

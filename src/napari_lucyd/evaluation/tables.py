@@ -1,4 +1,4 @@
-"""Methods against the truth: the paper's Tables 2 and 3 and their counterpart for the open track."""
+"""Tables of methods against the truth: the paper's Tables 2 and 3, and one for the open track."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ from napari_lucyd.evaluation.protocols import TEST_SEEDS, TUNING_SEED, Protocol,
 from napari_lucyd.evaluation.records import describe_environment, write_files
 
 _METRICS = {"psnr": psnr, "ssim_global": ssim_global, "ssim_windowed": ssim_windowed}
+_HEADINGS = {"psnr": "PSNR", "ssim_windowed": "windowed SSIM"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One method in one column: means over all images, standard deviations beside them."""
+    """One method in one column: means and standard deviations over all images."""
 
     method: str
     sha256: str
@@ -41,13 +42,13 @@ class Cell:
     ssim_global_std: float
     ssim_windowed: float
     ssim_windowed_std: float
-    # Sum of the output over the sum of the input; only where the two are in the same units.
+    # Total intensity of the output divided by that of the input; only if both have the same units.
     flux: float | None = None
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table with what is needed to repeat it."""
+    """A table, with the data needed to repeat it."""
 
     name: str
     title: str
@@ -58,19 +59,19 @@ class Table:
 
     @property
     def methods(self) -> list[str]:
-        """Names in the order of the rows."""
+        """Names of the methods in the order of the rows."""
         return list(dict.fromkeys(cell.method for cell in self.cells))
 
     def row(self, method: str) -> list[Cell]:
-        """A method's cells in the order of the columns."""
+        """Return the cells of a method in the order of the columns."""
         return [cell for cell in self.cells if cell.method == method]
 
     def mean(self, method: str, metric: str = "psnr") -> float:
-        """The mean of a metric over a method's cells."""
+        """Return the mean of a metric over the cells of a method."""
         return float(np.mean([getattr(cell, metric) for cell in self.row(method)]))
 
     def summary(self, method: str) -> dict[str, Any]:
-        """A method's figures for its card, with those of the input as it was."""
+        """Return the figures of a method for its card, with the mean PSNR of the input."""
         names = ("psnr", "ssim_global", "ssim_windowed", "flux")
         cells = {
             cell.column: {
@@ -82,7 +83,7 @@ class Table:
         return {"columns": self.title, "mean": means, "cells": cells, "phantom_seeds": list(self.seeds)}
 
     def record(self, card: Path, method: str) -> None:
-        """Write a method's figures into a card, with the command that measures them again."""
+        """Write the figures of a method to a card, with the command that measures them again."""
         entries = json.loads(card.read_text("utf-8"))
         seeds = ",".join(str(seed) for seed in self.seeds)
         command = f"lucyd evaluate {self.name} --methods {method} --seeds {seeds}"
@@ -90,22 +91,22 @@ class Table:
         card.write_text(json.dumps(entries, indent=2) + "\n", "utf-8")
 
     def markdown(self) -> str:
-        """Two tables: global SSIM / PSNR, then windowed SSIM with the deviation of the PSNR."""
+        """Return two tables: global SSIM and PSNR, then windowed SSIM with the deviation of the PSNR."""
         both = (f"{cell.ssim_global:.4f}/{cell.psnr:.2f}" for cell in self.cells)
         spread = (f"{cell.ssim_windowed:.3f} (±{cell.psnr_std:.2f} dB)" for cell in self.cells)
-        first = self._grid("SSIM_global/PSNR", both, "psnr", 2)
-        second = self._grid("windowed SSIM (PSNR's standard deviation)", spread, "ssim_windowed", 3)
+        first = self._grid("global SSIM/PSNR in dB", both, "psnr", 2)
+        second = self._grid("windowed SSIM (standard deviation of PSNR)", spread, "ssim_windowed", 3)
         settings = [
-            f"{method}: {', '.join(cell.setting for cell in self.row(method))}, column by column."
+            f"Settings of {method}, by column: {', '.join(cell.setting for cell in self.row(method))}."
             for method in self.methods
             if self.row(method)[0].setting
         ]
         return "\n\n".join([first, second, *settings])
 
     def _grid(self, title: str, entries: Iterable[str], metric: str, digits: int) -> str:
-        """Rows are methods, columns the table's, the last one the mean of a metric."""
+        """Return a grid of methods and columns, with the mean of a metric in the last column."""
         following = iter(entries)
-        lines = [[title, *self.columns, f"mean {metric}"], ["---"] * (len(self.columns) + 2)]
+        lines = [[title, *self.columns, f"mean {_HEADINGS[metric]}"], ["---"] * (len(self.columns) + 2)]
         for method in self.methods:
             mean = f"{self.mean(method, metric):.{digits}f}"
             lines.append([method, *(next(following) for _ in self.row(method)), mean])
@@ -120,7 +121,7 @@ class Table:
         return cls(**entries, cells=cells)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write ``NAME.md``, ``.csv`` and ``.json``; returns the paths."""
+        """Write ``NAME.md``, ``.csv`` and ``.json``; return the paths."""
         rows = [asdict(cell) for cell in self.cells]
         return write_files(folder, self.name, markdown=self.markdown(), rows=rows, record=asdict(self))
 
@@ -137,19 +138,19 @@ def evaluate(
     Parameters
     ----------
     protocol
-        The test: `strict_protocol`, `open_protocol` or `surrogate_protocol`.
+        Test: `strict_protocol`, `open_protocol` or `surrogate_protocol`.
     competitors
-        From `load_competitor`. Classical methods get the true PSF, and for each column the number that is
-        best on a phantom which is not tested on.
+        Methods from `load_competitor`. Classical methods receive the true PSF, and for each column the number
+        that is best on another phantom.
     seeds
-        Of the test phantoms.
+        Seeds of the test phantoms.
     progress
-        Called with what is done and what there is to do: a column of one phantom each.
+        Called with the number of finished steps and the total; a step is one column of one phantom.
 
     Returns
     -------
     Table
-        A row for the input as it is, then one a method.
+        One row for the unchanged input, then one per method.
 
     Raises
     ------
@@ -204,10 +205,10 @@ def evaluate(
 
 
 def _measure(entry: Competitor, sample: Sample, protocol: Protocol) -> list[float]:
-    """PSNR, global and windowed SSIM, flux."""
+    """Measure PSNR, global and windowed SSIM, and flux."""
     output = entry.restore(sample, protocol.bare)
     flux = float(output.sum(dtype=np.float64) / sample.image.sum(dtype=np.float64))
-    # The global SSIM's constants are for a truth between 0 and 1, which surrogates are not.
+    # The constants of the global SSIM suit a truth between 0 and 1; surrogates have a larger range.
     span = np.float32(sample.truth.max()) if protocol.photometric else np.float32(1)
     image, truth = output / span, sample.truth / span
     return [*(metric(image, truth) for metric in _METRICS.values()), flux]

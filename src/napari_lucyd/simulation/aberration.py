@@ -1,8 +1,8 @@
 """Spherical aberration in the pupil: a specimen of another refractive index, or a coefficient.
 
-The phase is that of Gibson and Lanni [1]_ for a cover glass and an immersion as designed: a point at depth d
-below the cover glass, in a specimen of index n_s, under an objective that has moved by Z towards it, has the
-optical path d·sqrt(n_s² − ρ²) − Z·sqrt(n² − ρ²) for the ray that leaves the immersion with n·sin(angle) = ρ.
+The phase is that of Gibson and Lanni [1]_, for a cover glass and an immersion as designed. A point lies at
+depth d below the cover glass in a specimen of index n_s, and the objective has moved by Z towards it. A ray
+that leaves the immersion with n·sin(angle) = ρ then has the optical path d·sqrt(n_s² − ρ²) − Z·sqrt(n² − ρ²).
 
 References
 ----------
@@ -22,23 +22,23 @@ from scipy import special
 
 FloatArray = npt.NDArray[np.float64]
 
-# Rays at the angle of total reflection run along the cover glass: their focus is infinitely far away. They
-# are imaged, but what they spread over is not made room for beyond this share of the specimen's index.
+# Rays at the angle of total reflection run along the cover glass, and their focus is infinitely far away.
+# They are imaged, but the PSF gets no room for their spread beyond this share of the specimen's index.
 _GRAZING = 0.98
-# A PSF has its centre of mass above this share of its peak in the middle.
+# The centre of a PSF is the centre of mass of its light above this share of the peak.
 CORE = 0.1
 
 
 @dataclass(frozen=True)
 class Aberration:
-    """What makes the light of a point at some depth miss its focus.
+    """Aberration of the light from a point at some depth in the specimen.
 
     Parameters
     ----------
     sample_index
-        Refractive index of the specimen; None where it is that of the immersion.
+        Refractive index of the specimen; None if it equals that of the immersion.
     depth_um
-        Of the point below the cover glass.
+        Depth of the point below the cover glass.
     spherical
         Primary spherical aberration (Noll's 11th polynomial), in wavelengths RMS.
     """
@@ -76,7 +76,7 @@ class Aberration:
         rho = np.linspace(0, last, 200)
         path = self.path(rho, numerical_aperture, wavelength)
         moved = np.sqrt(refractive_index**2 - rho**2)
-        # A ray lands where the path has a slope, as for any wave front.
+        # A ray follows the slope of the path, as for any wave front.
         return max(float(np.abs(np.gradient(path - z * moved, rho)).max()) for z in z_um)
 
 
@@ -85,17 +85,17 @@ def centre_of_light(
 ) -> float:
     """Return the position of the objective at which a point is in focus, in µm from the cover glass.
 
-    That is the centre of mass of the light above a tenth of its peak, along the axis. Without aberration, and
-    for a specimen with the immersion's index, it is the depth.
+    This is the centre of mass of the light above a tenth of its peak, along the axis. Without aberration, and
+    in a specimen with the immersion's index, it equals the depth.
 
     Parameters
     ----------
     numerical_aperture, refractive_index
-        Of the objective, and of its immersion.
+        NA of the objective and index of its immersion.
     aberration
-        What the specimen adds.
+        Aberration of the specimen.
     wavelengths
-        Of the emission, and of the excitation where light is focused twice, in µm.
+        Wavelengths in µm: of the emission, and of the excitation if it is focused too.
     """
     aperture = aberration.cut_off(numerical_aperture)
     ends = [0.0]

@@ -1,4 +1,4 @@
-"""The image of a specimen through a PSF on a camera: what it convolves with, and the light from outside."""
+"""Image of a specimen through a PSF on a camera, with light from outside the field."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ def acquire(
     Parameters
     ----------
     truth
-        (Z, Y, X) or (Y, X), not negative, the background included.
+        Specimen, (Z, Y, X) or (Y, X), not negative, including the background.
     psf
-        With as many axes, odd sizes, centre in the middle, not negative; scaled to sum 1.
+        PSF with as many axes, odd sizes, its centre in the middle, not negative. It is scaled to sum 1.
     background
-        Intensity that goes on evenly beyond the borders, in the truth's units: nothing wraps around.
+        Intensity that continues beyond the borders, in the truth's units. Nothing wraps around.
     photons_per_unit
-        Expected photons for an intensity of 1: adds Poisson noise. None adds none.
+        Expected photons for an intensity of 1; adds Poisson noise. None adds none.
     read_noise
-        Standard deviation of the camera's normal noise: in photons, or in the truth's units without them.
+        Standard deviation of the camera's normal noise, in photons, or without photons in the truth's units.
         1 to 2 photoelectrons are usual for sCMOS cameras, 5 to 10 for CCDs.
     rng
         Seed of the noise.
     field_shape
-        The camera's field, in the middle of the truth, where that reaches beyond it: light from outside
-        comes in, as out-of-focus light does in a microscope. Image and truth are of this shape. (Y, X) of a
-        truth with three axes is its middle plane. None is all of the truth.
+        Shape of the camera's field in the middle of a larger truth. Light from outside the field reaches it,
+        as in a microscope. Image and truth have this shape. (Y, X) of a truth with three axes is its middle
+        plane. None is the whole truth.
     hot_pixels
         Number of camera pixels that are too bright, in all planes of a volume, by 0.2 to 2 times the range
         of the blurred image.
     psf_parameters
-        What made the PSF, as plain JSON data, for the parameters: keywords of `make_psf` make the sample
-        repeatable by `repeat_simulation`.
+        Origin of the PSF as plain JSON data, for the parameters. With keywords of `make_psf`,
+        `repeat_simulation` can repeat the sample.
 
     Returns
     -------
@@ -63,7 +63,7 @@ def acquire(
     Raises
     ------
     ValueError
-        If an image or a number is not possible.
+        If an image or a number is invalid.
 
     Examples
     --------
@@ -77,7 +77,7 @@ def acquire(
     """
     sharp, kernel = np.asarray(truth, np.float32), np.asarray(psf, np.float32)
     for name, array in (("truth", sharp), ("psf", kernel)):
-        # Not a number fails the comparison, too.
+        # NaN fails the comparison too.
         if not (array.size and array.min() >= 0 and np.isfinite(array.max())):
             raise ValueError(f"The {name} has to hold finite numbers that are not negative.")
     if sharp.ndim not in (2, 3) or kernel.ndim != sharp.ndim or any(n % 2 == 0 for n in kernel.shape):
@@ -117,7 +117,7 @@ def acquire(
     if field_shape is not None:
         sharp = np.ascontiguousarray(sharp.reshape(tuple(field_shape)))
         blurred = blurred.reshape(sharp.shape)
-    # An expectation cannot be negative, which rounding may make of a zero.
+    # Rounding may make a zero negative; an expectation cannot be.
     expected = np.maximum(blurred + level, 0)
     brightness_range = float(expected.max() - expected.min())
     generator = np.random.default_rng(rng)
@@ -138,9 +138,9 @@ def padded_shape(
     Parameters
     ----------
     shape, psf_shape
-        Of the image, and of the PSF.
+        Shapes of the image and of the PSF.
     field_shape
-        As given to `acquire`.
+        Field as in `acquire`.
 
     Examples
     --------
@@ -151,7 +151,7 @@ def padded_shape(
     """
     margins = _margins(shape, _field(shape, field_shape))
     reach = _reach(shape, psf_shape, margins)
-    # Long enough that what the FFT wraps around lands beyond the field.
+    # Long enough that the FFT wraps around beyond the field.
     return tuple(
         fft.next_fast_len(n + max(r - margin, 0), real=True)
         for n, r, margin in zip(shape, reach, margins, strict=True)
@@ -171,12 +171,12 @@ def _field(shape: Sequence[int], field_shape: Sequence[int] | None) -> tuple[sli
 
 
 def _margins(shape: Sequence[int], field: Sequence[slice]) -> list[int]:
-    """Return how far the truth reaches beyond the field, on the side where that is least."""
+    """Return the smaller margin of the truth around the field along each axis."""
     return [min(cut.start, n - cut.stop) for cut, n in zip(field, shape, strict=True)]
 
 
 def _reach(shape: Sequence[int], psf_shape: Sequence[int], margins: Sequence[int]) -> list[int]:
-    # What lies further from the middle than a voxel of the field from the truth's border never meets it.
+    # The PSF beyond the distance of the field from the truth's border has no effect.
     return [min(k // 2, n - 1 - margin) for k, n, margin in zip(psf_shape, shape, margins, strict=True)]
 
 
@@ -189,7 +189,7 @@ def _convolve(image: FloatImage, kernel: npt.NDArray[Any], field: tuple[slice, .
     corner[tuple(slice(0, 2 * r + 1) for r in reach)] = kernel[window]
     corner = np.roll(corner, [-r for r in reach], axis=tuple(range(image.ndim)))
     product = fft.rfftn(image, padded) * fft.rfftn(corner)
-    # Axis by axis, as no more than the field is wanted.
+    # Axis by axis, since only the field is needed.
     for axis in range(image.ndim - 1):
         product = fft.ifft(product, axis=axis, norm="forward")[(slice(None),) * axis + (field[axis],)]
     lines = fft.irfft(product, padded[-1], norm="forward")[..., field[-1]]

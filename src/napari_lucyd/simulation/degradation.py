@@ -1,4 +1,4 @@
-"""What a microscope does to a sharp image: blur, photon noise, read noise (Eq. 1: y = x * K + n)."""
+"""Degradation of a sharp image by a microscope: blur, photon noise and read noise (Eq. 1: y = x * K + n)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from scipy import ndimage
 from napari_lucyd import checks
 from napari_lucyd.simulation.phantoms import FloatImage, gaussian_kernel
 
-# The authors' blur: a 7x7x7 kernel whatever its sigma, so that the effective sigma is 0.46, 1.00, 1.18,
+# The authors' blur has a 7x7x7 kernel for every sigma. The effective sigma is therefore 0.46, 1.00, 1.18,
 # 1.41 and 1.64 for a nominal 0.5, 1.0, 1.2, 1.5 and 2.0.
 KERNEL_SIZE = 7
 NoiseReference = Literal["truth", "image"]
-# Of a hot pixel, over the range of the blurred image; and what sets its generator apart from the noise's.
+# Brightness of a hot pixel over the range of the blurred image, and a number for its own random generator.
 _HEAT = (0.2, 2.0)
 _HOT_PIXELS = 1
 # Beyond four sigma a Gaussian holds 6e-5 of its weight.
@@ -28,16 +28,16 @@ REACH = 4.0
 
 @dataclass(frozen=True)
 class Degraded:
-    """A degraded image with the truth behind it.
+    """A degraded image with its truth.
 
     Parameters
     ----------
     image
-        Blurred and noisy, float32; noise reaches beyond the truth's range (of `degrade`, 0 to 1).
+        Blurred and noisy image, float32. Noise exceeds the truth's range (0 to 1 from `degrade`).
     truth
-        Sharp, float32, of the same shape.
+        Sharp image, float32, with the same shape.
     parameters
-        What made it, as plain JSON data.
+        Parameters of the simulation, as plain JSON data.
     """
 
     image: FloatImage
@@ -45,17 +45,17 @@ class Degraded:
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def in_counts(self, counts: float) -> Degraded:
-        """Image and truth times a number, such as a camera's counts for the 1 of `degrade`.
+        """Multiply image and truth by a factor, such as the camera counts for the 1 of `degrade`.
 
         Parameters
         ----------
         counts
-            The factor, above 0; kept in the parameters.
+            Factor above 0; stored in the parameters.
 
         Raises
         ------
         ValueError
-            If it is not possible, or the sample is in counts already.
+            If the factor is invalid, or the sample is already in counts.
         """
         self._refuse_twice("counts")
         if not 0 < counts < math.inf:
@@ -65,17 +65,17 @@ class Degraded:
         return Degraded(factor * self.image, factor * self.truth, parameters)
 
     def with_z_step(self, z_step: int) -> Degraded:
-        """Every `z_step`-th plane of image and truth, as a microscope with that step takes them.
+        """Return every `z_step`-th plane of image and truth, as from a microscope with that step.
 
         Parameters
         ----------
         z_step
-            In planes, no more than there are; kept in the parameters.
+            Step in planes, at most the number of planes; stored in the parameters.
 
         Raises
         ------
         ValueError
-            If it is not possible, the sample is a plane, or planes were left out already.
+            If the step is invalid, the sample is a plane, or planes were already left out.
         """
         self._refuse_twice("z_step")
         planes = self.image.shape[0] if self.image.ndim == 3 else 0
@@ -107,30 +107,29 @@ def degrade(
 ) -> Degraded:
     """Blur an image and add noise.
 
-    As it stands, this is the mixture degradation of the LUCYD paper (Table 2): the truth is scaled to [0,
-    1], blurred with a Gaussian cut off at 7 voxels with zeros beyond the border, scaled to [0, 1] by its own
-    extremes, and normal noise is added, without clipping.
+    The defaults give the mixture degradation of the LUCYD paper (Table 2). The truth is scaled to [0, 1] and
+    blurred with a Gaussian that is cut off at 7 voxels, with zeros beyond the border. The result is scaled to
+    [0, 1] by its own extremes. Then normal noise is added, without clipping.
 
     Parameters
     ----------
     truth
-        (Z, Y, X) or (Y, X): a `Phantom` or an array, any real dtype, not constant.
+        Specimen, (Z, Y, X) or (Y, X): a `Phantom` or an array of any real dtype, not constant.
     blur_sigma
-        Standard deviation of the Gaussian in voxels; one number, or one an axis.
+        Standard deviation of the Gaussian in voxels: one number, or one per axis.
     noise_sigma
-        Standard deviation of the normal (read) noise, as a share of the range: see `noise_reference`.
+        Standard deviation of the normal (read) noise, as a share of the range; see `noise_reference`.
     photons
-        Expected photons at the brightest voxel of the blurred image: adds Poisson noise before the normal
-        noise. None adds none. Live imaging has some tens, fixed specimens hundreds to thousands; the read
-        noise of a camera is 1 to 2 photoelectrons (sCMOS) or 5 to 10 (CCD), which over the photons is
+        Expected photons at the brightest voxel of the blurred image; adds Poisson noise before the normal
+        noise. None adds none. Live imaging has tens of photons, fixed specimens hundreds to thousands. A
+        camera has read noise of 1 to 2 photoelectrons (sCMOS) or 5 to 10 (CCD); divide it by the photons for
         `noise_sigma`.
     photometric
-        Off, truth and image are each scaled by themselves, as the authors did. On, one scale, that
-        of the truth, serves both, the kernel is not cut at 7 voxels and the border is reflected: flux
-        is kept.
+        If False, truth and image are scaled separately, as the authors did. If True, both have the scale of
+        the truth, the kernel is not cut off at 7 voxels and the border is reflected: flux is kept.
     noise_reference
-        Whose range `noise_sigma` is a share of where `photometric` is on: ``"truth"``, or ``"image"``, the
-        blurred one, whose range is much smaller where objects are few and thin.
+        Range that `noise_sigma` is a share of, if `photometric` is True: that of the ``"truth"``, or that of
+        the blurred ``"image"``, which is much smaller if objects are few and thin.
     hot_pixels
         Number of camera pixels that are too bright, in all planes of a volume, by 0.2 to 2 times the range
         of the blurred image.
@@ -145,7 +144,7 @@ def degrade(
     Raises
     ------
     ValueError
-        If the image is not 2D or 3D, constant or not finite, or a parameter is negative.
+        If the image is not 2D or 3D, is constant or not finite, or if a parameter is negative.
 
     Examples
     --------
@@ -176,7 +175,7 @@ def degrade(
         "rng": int(rng),
     }
     checks.choice("noise_reference", noise_reference, get_args(NoiseReference))
-    # Records of samples made before these were there stay as they are.
+    # Older samples have no such entries; their records stay unchanged.
     if noise_reference != "truth":
         parameters["noise_reference"] = noise_reference
     if checked_hot_pixels(hot_pixels, sharp.shape):
@@ -192,7 +191,7 @@ def degrade(
     if photometric and noise_reference == "image":
         noise_sigma *= blurred_range
     if photons is not None:
-        # A voxel's expectation cannot be negative, which rounding in the blur may make of a zero.
+        # Rounding in the blur may make a zero negative; an expectation cannot be.
         expected = np.maximum(image, 0) * (photons / float(image.max()))
         image = (generator.poisson(expected) * (float(image.max()) / photons)).astype(np.float32)
     if noise_sigma > 0:
@@ -201,18 +200,18 @@ def degrade(
 
 
 def add_hot_pixels(image: FloatImage, count: int, brightness_range: float, seed: int) -> FloatImage:
-    """Brighten some pixels of the camera, which are the same in all planes.
+    """Brighten some pixels of the camera, the same in all planes.
 
     Parameters
     ----------
     image
         (Z, Y, X) or (Y, X).
     count
-        Number of pixels; 0 returns the image as it is.
+        Number of pixels; 0 returns the unchanged image.
     brightness_range
-        Hot pixels are brighter by 0.2 to 2 times this, evenly by the logarithm.
+        Range of the blurred image. Hot pixels are brighter by 0.2 to 2 times this, uniform in the logarithm.
     seed
-        Of the pixels; they leave the other noise of the same seed as it is.
+        Seed of the pixels. The other noise of the same seed stays the same.
     """
     if count == 0:
         return image
@@ -240,7 +239,7 @@ def scale_to_unit(image: FloatImage) -> FloatImage:
 
 
 def blur_truncated(image: FloatImage, sigmas: Sequence[float]) -> FloatImage:
-    """Gaussian blur with seven taps an axis and zeros beyond the border, as the authors did it."""
+    """Blur with a Gaussian of seven taps per axis and zeros beyond the border, as the authors did."""
     for axis, sigma in enumerate(sigmas):
         if sigma > 0:
             image = ndimage.correlate1d(
@@ -250,19 +249,19 @@ def blur_truncated(image: FloatImage, sigmas: Sequence[float]) -> FloatImage:
 
 
 def blur(image: FloatImage, sigmas: Sequence[float]) -> FloatImage:
-    """Gaussian blur over four sigma, with the border reflected."""
+    """Blur with a Gaussian over four sigma, with the border reflected."""
     return np.asarray(ndimage.gaussian_filter(image, sigmas, mode="reflect", truncate=REACH), np.float32)
 
 
 def blur_psf(blur_sigma: Sequence[float], *, photometric: bool = False) -> FloatImage:
-    """What `degrade` makes of a point: the PSF that a classical method needs to undo its blur.
+    """Return the image of a point by `degrade`: the PSF for classical methods.
 
     Parameters
     ----------
     blur_sigma
-        One number an axis, in voxels.
+        Standard deviation in voxels, one number per axis.
     photometric
-        As given to `degrade`: off, the kernel is cut off at 7 voxels.
+        As in `degrade`; if False, the kernel is cut off at 7 voxels.
 
     Returns
     -------

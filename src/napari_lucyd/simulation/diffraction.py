@@ -1,8 +1,8 @@
-"""The light of a point through a microscope, by the Fourier transform of its pupil.
+"""Light of a point through a microscope, by the Fourier transform of its pupil.
 
 Scalar theory [1]_: the field of a point at defocus z is the Fourier transform of an evenly filled pupil of
-radius NA/λ with the phase 2πz·sqrt((n/λ)² − f²). No polarisation; of the aberrations, those that are
-symmetric about the axis.
+radius NA/λ with the phase 2πz·sqrt((n/λ)² − f²). There is no polarisation, and all aberrations are symmetric
+about the axis.
 
 References
 ----------
@@ -22,10 +22,10 @@ from scipy import fft, special
 
 from napari_lucyd.simulation.aberration import Aberration, FloatArray, centre_of_light
 
-# The FFT repeats the field sideways. Its period is longer than the PSF by this many λ/NA, which keeps the
-# copies' rings out, and gives a pupil of at least this radius in samples, so that its steps are not seen.
+# The FFT repeats the field sideways. Its period exceeds the PSF by this many λ/NA, which keeps out the rings
+# of the copies. The pupil has at least this radius in samples, so that its steps have no effect.
 MARGIN = 40
-# Of a plane: 2 GiB while it is computed. PSFs that fit into a stack take some millions.
+# Samples of a plane; more than this would take over 2 GB. PSFs that fit into a stack need a few million.
 MOST_SAMPLES = 2**24
 
 
@@ -55,7 +55,7 @@ def diffracted_light(
     """Compute plane by plane the emission's intensity, times that of the excitation where there is one."""
     wavelengths = [emission_um] if excitation_um is None else [emission_um, excitation_um]
     coarse = coarseness(steps, optics, min(wavelengths))
-    # The light of a point at this defocus fills a cone, geometrically.
+    # In ray optics, the light of a point at this defocus fills a cone.
     cone_um = shape[0] // 2 * steps[0] * optics.numerical_aperture / optics.cosine
     focus_um = 0.0
     if optics.aberration:
@@ -88,7 +88,7 @@ def diffracted_light(
     pupils = [_pupil(squared, optics, wavelength) for wavelength in wavelengths]
 
     planes: list[FloatArray] = []
-    # Without aberration, defocus up and down differ in the sign of the phase alone, which an intensity does
+    # Without aberration, defocus up and down differ only in the sign of the phase, which an intensity does
     # not show.
     first = -(shape[0] // 2) if optics.aberration else 0
     number = shape[0] // 2 + 1 - first
@@ -114,7 +114,7 @@ def _pupil(squared: FloatArray, optics: Optics, wavelength: float) -> npt.NDArra
     inside = squared <= (aberration.cut_off(aperture) / wavelength) ** 2
     path = aberration.path(np.sqrt(squared[inside]) * wavelength, aperture, wavelength)
     pupil = np.zeros(squared.shape, np.complex128)
-    # The sign is that of a point below the cover glass: the objective's way to it is taken off.
+    # The sign is for a point below the cover glass; the movement of the objective is subtracted.
     pupil[inside] = np.exp(-2j * np.pi / wavelength * path)
     return pupil
 
@@ -129,7 +129,7 @@ def _intensity(
 
 
 def _disc_spectrum(frequency: FloatArray, radius_um: float) -> FloatArray:
-    """Fourier transform of a disc of integral 1."""
+    """Return the Fourier transform of a disc with integral 1."""
     argument = 2 * np.pi * radius_um * frequency
     safe = np.where(argument > 0, argument, 1)
     return np.where(argument > 0, 2 * special.j1(safe) / safe, 1.0)
@@ -138,12 +138,12 @@ def _disc_spectrum(frequency: FloatArray, radius_um: float) -> FloatArray:
 def _filtered(plane: FloatArray, spectrum: FloatArray) -> FloatArray:
     half = plane.shape[1] // 2 + 1
     filtered = fft.irfft2(fft.rfft2(plane) * spectrum[:, :half], plane.shape)
-    # Means of light are not negative, but for rounding.
+    # Rounding may make means of light negative.
     return np.maximum(np.asarray(filtered, np.float64), 0)
 
 
 def coarseness(steps: tuple[float, ...], optics: Optics, wavelength: float) -> tuple[int, int]:
-    """How many samples a pixel needs along (Y, X) to have them no further apart than λ/(4 NA)."""
+    """Return the number of samples per pixel along (Y, X) for a spacing of at most λ/(4 NA)."""
     # An intensity has frequencies up to 2 NA/λ.
     nyquist = wavelength / (4 * optics.numerical_aperture)
     y, x = (math.ceil(step / nyquist * (1 - 1e-9)) for step in steps[1:])
@@ -151,5 +151,5 @@ def coarseness(steps: tuple[float, ...], optics: Optics, wavelength: float) -> t
 
 
 def centred(size: int) -> FloatArray:
-    """Whole numbers, 0 in the middle."""
+    """Return whole numbers with 0 in the middle."""
     return np.arange(size, dtype=np.float64) - size // 2

@@ -1,4 +1,4 @@
-"""A microscope as a value: its PSF on any voxels, and its optical units."""
+"""Microscope as a value, with its PSF on any voxels and its optical units."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _KINDS: dict[str, PsfKind] = {
     "light-sheet": "light_sheet",
     "light_sheet": "light_sheet",
 }
-# Axial reach of a PSF in units of λ/(n − sqrt(n² − NA²)). On the axis, light falls as 1/(πz)²: here to 1/400.
+# Axial reach of a PSF in units of λ/(n − sqrt(n² − NA²)). Light on the axis falls as 1/(πz)², here to 1/400.
 _WIDEFIELD_REACH = 6.4
-# The excitation falls likewise, and a confocal's PSF is the product: here to 1/8,000.
+# A confocal PSF is the product of excitation and emission, which both fall like this: here to 1/8,000.
 _CONFOCAL_REACH = 3.0
 # A Gaussian sheet holds 99.7 % of its light within three standard deviations.
 _SHEET_REACH = 3.0
@@ -42,7 +42,7 @@ _RINGS = 1.62
 
 @dataclass(frozen=True)
 class Microscope:
-    """A microscope, and how deep it looks into what.
+    """A microscope, with the index of the specimen and the depth of the focus.
 
     Parameters
     ----------
@@ -56,20 +56,20 @@ class Microscope:
     emission_um
         Wavelength λ of the detected light in vacuum, in µm.
     excitation_um
-        Confocal, needed there: wavelength of the laser in vacuum, in µm.
+        Required for confocal: wavelength of the laser in vacuum, in µm.
     pinhole_airy
-        Confocal: diameter of the pinhole in Airy units of the emission, 1.22 λ/NA; 1 where None.
+        Confocal: diameter of the pinhole in Airy units of the emission, 1.22 λ/NA; None means 1.
     sheet_fwhm_um
-        Light sheet, needed there: thickness of the sheet, full width at half maximum, in µm.
+        Required for light sheet: thickness of the sheet, full width at half maximum, in µm.
     sample_index
-        Refractive index of the specimen where it is another than the immersion's; needs `depth_um`.
+        Refractive index of the specimen, if it differs from the immersion's; requires `depth_um`.
     depth_um
-        How far below the cover glass the specimen is looked at, in µm; needs `sample_index`.
+        Depth of the focus below the cover glass in µm; requires `sample_index`.
 
     Raises
     ------
     ValueError
-        If a number is not possible, missing for this modality, or given though it has no use for it.
+        If a number is invalid, missing for this modality, or given for a modality that does not use it.
 
     Examples
     --------
@@ -110,13 +110,13 @@ class Microscope:
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Plain JSON data that makes it again: ``Microscope(**parameters)``."""
+        """Plain JSON data to make it again: ``Microscope(**parameters)``."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 
     @property
     def optical_units(self) -> tuple[float, float, float]:
-        """Lengths along (Z, Y, X) in µm, λ/(n − sqrt(n² − NA²)) and λ/NA, in which all objectives are alike.
+        """Optical units along (Z, Y, X) in µm: λ/(n − sqrt(n² − NA²)) along Z, and λ/NA along Y and X.
 
         With voxels of the same size in these units, the PSF hardly depends on NA, index and wavelength.
         """
@@ -129,34 +129,36 @@ class Microscope:
         Parameters
         ----------
         voxel_size
-            Along (Z, Y, X), or (Y, X), in µm; one number for all of three axes.
+            Voxel size along (Z, Y, X) or (Y, X) in µm; one number means three equal axes.
 
         Returns
         -------
         tuple of float
-            As many numbers, without a unit. An image is sampled finely enough where Y and X are below 0.25
+            The same number of values, without a unit. The sampling is fine enough if Y and X are below 0.25
             and Z is below 0.5.
         """
         voxel = _voxels(voxel_size)
         return tuple(size / unit for size, unit in zip(voxel, self.optical_units[-len(voxel) :], strict=True))
 
     def psf_shape(self, voxel_size: float | Sequence[float]) -> tuple[int, ...]:
-        """Choose the shape of a PSF that leaves little of its light out.
+        """Choose the shape of a PSF that contains nearly all of its light.
 
-        Along Z it reaches to where the light on the axis is 1/400 of that in focus (widefield), the PSF of
-        a confocal 1/8,000, or a sheet three standard deviations away. A widefield's planes all hold the same
-        light, however far away; what is further out is so even that a background describes it. Along Y and X
-        the cone of light fits in, and three dark rings of the Airy disc around it.
+        Along Z the PSF ends where the light on the axis falls to 1/400 of that in focus (widefield) or to
+        1/8,000 (confocal), or at three standard deviations of a light sheet. All planes of a widefield PSF
+        hold the same total light, at any distance; farther out it is so even that a background describes it.
+        Along Y and X the PSF contains the cone of light and three dark rings of the Airy disc around it.
 
         Parameters
         ----------
         voxel_size
-            Along (Z, Y, X), or (Y, X) for the plane in focus alone, in µm; one number for all of three axes.
+            Voxel size along (Z, Y, X), or (Y, X) for the plane in focus alone, in µm; one number means three
+            equal
+        axes.
 
         Returns
         -------
         tuple of int
-            Odd numbers, as many as sizes.
+            Odd numbers, one per axis.
         """
         voxel = _voxels(voxel_size)
         axial, lateral, _ = self.optical_units
@@ -187,11 +189,13 @@ class Microscope:
         Parameters
         ----------
         voxel_size
-            Along (Z, Y, X), or (Y, X) for the plane in focus alone, in µm; one number for all of three axes.
+            Voxel size along (Z, Y, X), or (Y, X) for the plane in focus alone, in µm; one number means three
+            equal
+        axes.
         shape
-            As many odd numbers; that of `psf_shape` where None.
+            One odd number per axis; None for `psf_shape`.
         progress
-            As `make_psf` takes it.
+            As in `make_psf`.
 
         Returns
         -------
@@ -201,7 +205,7 @@ class Microscope:
         Raises
         ------
         ValueError
-            If the voxel size or the shape is not possible.
+            If the voxel size or the shape is invalid.
         """
         voxel = _voxels(voxel_size)
         optics = self.parameters
@@ -214,10 +218,10 @@ class Microscope:
         return make_psf(self._kind, sizes, voxel_size=voxel, progress=progress, **optics)
 
     def _focal_spread(self) -> float:
-        """Return how far apart in µm rays from a specimen of another index come to a focus."""
+        """Return the distance in µm between the foci of rays from a specimen with another index."""
         if self.sample_index is None or self.depth_um is None:
             return 0.0
-        # Of four fifths of the light; the focus of the steepest rays may be infinitely far away.
+        # For four fifths of the light, since the focus of the steepest rays may be infinitely far away.
         steep = 0.9 * min(self.numerical_aperture, self.sample_index)
         ratios = [
             math.sqrt((self.refractive_index**2 - r**2) / (self.sample_index**2 - r**2)) for r in (0.0, steep)
@@ -234,6 +238,6 @@ class Microscope:
 
 
 def _voxels(voxel_size: float | Sequence[float]) -> tuple[float, ...]:
-    """Return two or three sizes in µm; three where one number is given."""
+    """Return two or three sizes in µm, three for a single number."""
     given = np.size(voxel_size)
     return voxel_sizes(voxel_size, 2 if given == 2 else 3)

@@ -1,7 +1,7 @@
-"""The classes of objects that specimens are made of, each drawn on a grid from sparse to crowded.
+"""Classes of objects in specimens, each drawn on a grid from sparse to crowded.
 
-Every function takes a grid, a density between 0 and 1 and a random generator, and returns light that is not
-negative; its scale is set later, by how bright its blurred image is to be.
+Each function takes a grid, a density between 0 and 1 and a random generator, and returns light that is not
+negative. Its scale is set later, from the brightness of its blurred image.
 """
 
 from __future__ import annotations
@@ -79,13 +79,13 @@ def draw_tubules(grid: Grid, density: float, generator: np.random.Generator) -> 
 def draw_sheets(grid: Grid, density: float, generator: np.random.Generator) -> FloatImage:
     """Draw curved membranes, Gaussian across with a standard deviation of 0.6 to 1.2 pixels.
 
-    They are level sets of a smooth field. Where the density is low, patches of them are left.
+    They are level sets of a smooth field. A low density leaves only patches of them.
     """
     spacing = _between(40, 7, density)
     noise = SmoothNoise(grid.shape, grid.voxels(spacing), generator)
-    # The field over its slope is the distance from the level set; at an extremum there is none to be near to.
+    # The field divided by its slope is the distance from the level set; extrema have no slope.
     distance = noise.values()
-    # Through a voxel, so that there is one.
+    # A level of an existing voxel, so that the set is not empty.
     voxel = tuple(generator.integers(grid.shape).tolist())
     distance -= distance[voxel]
     distance /= np.maximum(noise.steepness(grid.steps), np.float32(0.2 / spacing))
@@ -147,7 +147,7 @@ def draw_phantom(grid: Grid, density: float, generator: np.random.Generator) -> 
         boxes=round(400 * share),
         rng=int(generator.integers(2**31)),
     )
-    # It is smoothed with zeros beyond its border.
+    # Smoothing uses zeros beyond the border.
     light = np.maximum(phantom.image - np.float32(BACKGROUND), 0)
     middle = tuple(
         slice((have - n) // 2, (have - n) // 2 + n) for have, n in zip(light.shape, grid.shape, strict=True)
@@ -168,7 +168,7 @@ DRAW: MappingProxyType[str, Draw] = MappingProxyType(
 
 
 def _between(low: float, high: float, share: float) -> float:
-    """Return a number between two, by their logarithms."""
+    """Interpolate between two numbers by their logarithms."""
     return float(low * (high / low) ** share)
 
 

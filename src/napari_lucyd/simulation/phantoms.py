@@ -1,7 +1,7 @@
 """Phantoms of dots, bars, blocks, solid spheres and ellipsoidal surfaces.
 
 The recipe is that of Li et al., "Incorporating the image formation process into deep learning improves
-network performance" (RLN), Nature Methods 2022, on whose phantoms LUCYD was trained.
+network performance" (RLN), Nature Methods 2022. LUCYD was trained on these phantoms.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ MARGIN = 9
 RADII = (4, 7)
 BACKGROUND = 30.0
 SMOOTHING_SIGMA = 0.7
-# A 2D phantom is the middle plane of a volume this thick: every object that can cross the plane fits.
+# A 2D phantom is the middle plane of a volume this thick, which holds every object that can cross the plane.
 THICKNESS = 32
-# Sizes (Z, Y, X) of the eight groups of boxes: low and high of a uniform integer, both ends included.
+# Sizes (Z, Y, X) of the eight groups of boxes: lower and upper limit of a uniform integer, both included.
 _FIXED, _LONG, _BLOCK = (2, 2), (2, 10), (2, 6)
 _BOXES: tuple[tuple[tuple[int, int], ...], ...] = (
     (_FIXED, _FIXED, _FIXED),
@@ -37,7 +37,7 @@ _BOXES: tuple[tuple[tuple[int, int], ...], ...] = (
     (_FIXED, _LONG, _LONG),
     (_BLOCK, _BLOCK, _BLOCK),
 )
-# The group of bars that gets another intensity uniform in [0, 50).
+# The group of bars with an additional intensity uniform in [0, 50).
 _BRIGHTER_GROUP = 1
 
 
@@ -48,10 +48,10 @@ class Phantom:
     Parameters
     ----------
     image
-        (Z, Y, X) or (Y, X), float32; of `make_phantom`, intensities of about 14 to 880.
+        (Z, Y, X) or (Y, X), float32; intensities of about 14 to 880 from `make_phantom`.
     parameters
-        What made it, as plain JSON data: ``make_phantom(**parameters)`` makes it again, or
-        ``make_structures(**parameters)`` where they have a kind.
+        Plain JSON data to make it again, by ``make_phantom(**parameters)``, or by
+        ``make_structures(**parameters)`` if they have a kind.
     """
 
     image: FloatImage
@@ -74,22 +74,23 @@ def make_phantom(
 ) -> Phantom:
     """Draw a phantom.
 
-    Each object overwrites what is there with an intensity uniform in [50, 850): solid spheres of radius 4
-    to 7, ellipsoidal surfaces with radii 4 to 7, and eight equal groups of boxes (2x2x2 dots, bars 2 to
-    10 long along one axis or along two, blocks 2 to 6 long). A background of 30 is added, and a 5x5x5
-    Gaussian of sigma 0.7 with zero padding takes off the edge.
+    The objects are solid spheres of radius 4 to 7, ellipsoidal surfaces with radii 4 to 7, and eight equal
+    groups of boxes (2x2x2 dots, bars 2 to 10 long along one axis or two, blocks 2 to 6 long). Each object
+    overwrites the voxels with an intensity uniform in [50, 850). A background of 30 is added, and a 5x5x5
+    Gaussian of sigma 0.7 with zero padding smooths the edges.
 
     Parameters
     ----------
     shape
         (Z, Y, X), or (Y, X) for the middle plane of a phantom 32 planes thick; at least 20 along each axis.
     spheres, ellipsoids, boxes
-        Number of objects in a volume of 128x128x128; other sizes get as many per voxel. Li et al. draw 100
+        Number of objects in a volume of 128x128x128; other sizes have the same density. Li et al. draw 100
         spheres and 100 ellipsoids; 150 of each reproduce the figures of the LUCYD paper best.
     rng
         Seed.
     progress
-        Called after each object with the number done and that of all. What it raises ends the drawing.
+        Called after each object with the number of finished objects and the total. An exception from it stops
+        the drawing.
 
     Returns
     -------
@@ -99,7 +100,7 @@ def make_phantom(
     Raises
     ------
     ValueError
-        If the shape is not of two or three axes, or too small to hold the objects, or a number of objects is
+        If the shape has not two or three axes or is too small for the objects, or if a number of objects is
         negative.
 
     Examples
@@ -142,7 +143,7 @@ def make_phantom(
 
 
 def volume_shape(shape: Sequence[int]) -> tuple[int, ...]:
-    """Of the volume that the objects are drawn into: for a plane, the one that it is the middle of.
+    """Return the shape of the volume that the objects are drawn into; a plane is its middle.
 
     Examples
     --------
@@ -155,12 +156,12 @@ def volume_shape(shape: Sequence[int]) -> tuple[int, ...]:
 def count_objects(
     shape: Sequence[int], *, spheres: int = 150, ellipsoids: int = 150, boxes: int = 400
 ) -> dict[str, int]:
-    """How many objects `make_phantom` draws; those of a plane are in the volume around it.
+    """Count the objects that `make_phantom` draws; for a plane, those of the volume around it.
 
     Parameters
     ----------
     shape, spheres, ellipsoids, boxes
-        As given to `make_phantom`.
+        As in `make_phantom`.
 
     Raises
     ------
@@ -186,7 +187,7 @@ def count_objects(
 
 
 def _counter(total: int, progress: Callable[[int, int], object] | None) -> Callable[[], None]:
-    """Call it after each object."""
+    """Return a function to call after each object."""
     done = 0
 
     def count() -> None:
@@ -199,14 +200,14 @@ def _counter(total: int, progress: Callable[[int, int], object] | None) -> Calla
 
 
 def gaussian_kernel(sigma: float, size: int) -> npt.NDArray[np.float32]:
-    """A sampled Gaussian of `size` (odd) taps that sums to one; sigma in voxels."""
+    """Sample a Gaussian of `size` (odd) taps with sum 1; sigma in voxels."""
     offsets = np.arange(size) - size // 2
     kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
     return np.asarray(kernel / kernel.sum(), np.float32)
 
 
 def _centre(volume: FloatImage, generator: np.random.Generator) -> npt.NDArray[np.int64]:
-    """A centre uniform in MARGIN … n - MARGIN - 1 (9 to 118 of 128)."""
+    """Draw a centre uniform in MARGIN … n - MARGIN - 1 (9 to 118 of 128)."""
     return generator.integers(MARGIN, np.array(volume.shape) - MARGIN)
 
 
@@ -233,7 +234,7 @@ def _draw_shells(
 def _distance(
     centre: npt.NDArray[np.int64], radii: tuple[int, ...], largest: float
 ) -> tuple[tuple[slice, ...], npt.NDArray[np.float64]]:
-    """The window in which the normalised squared distance stays within `largest`, and that distance."""
+    """Return the window with a normalized squared distance up to `largest`, and that distance."""
     reach = [int(radius * largest**0.5) for radius in radii]
     window = tuple(slice(int(c) - r, int(c) + r + 1) for c, r in zip(centre, reach, strict=True))
     axes = [(np.arange(-r, r + 1) / radius) ** 2 for r, radius in zip(reach, radii, strict=True)]

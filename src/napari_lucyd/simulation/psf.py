@@ -17,14 +17,15 @@ from napari_lucyd.simulation.phantoms import FloatImage
 
 PsfKind = Literal["gaussian", "widefield", "confocal", "light_sheet"]
 
-# Full widths at half maximum: of the Airy disc in λ/NA, and of its axial profile in λ/(n − sqrt(n² − NA²)).
+# Full widths at half maximum of the Airy disc in λ/NA, and of its axial profile in λ/(n − sqrt(n² − NA²)).
 LATERAL_FWHM = 0.51
 AXIAL_FWHM = 0.88
 # Diameter of the Airy disc, from first zero to first zero, in λ/NA.
 AIRY_DIAMETER = 1.22
-# Of a confocal's pinhole where nothing is said.
+# Default of a confocal's pinhole.
 PINHOLE_AIRY = 1.0
-# Wavelengths RMS; an objective is called free of aberrations below 0.07, and has no focus left long before.
+# Wavelengths RMS. Below 0.07 an objective counts as free of aberrations; at this limit the focus is long
+# lost.
 MOST_SPHERICAL = 2.0
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 
@@ -47,16 +48,15 @@ def make_psf(
 ) -> FloatImage:
     """Compute a point-spread function from the optics.
 
-    Scalar theory. Values are those at the voxels' centres; where pixels are coarser
-    than λ/(4 NA), so that samples would miss details, they are means over each pixel's area.
+    Uses scalar theory. Values are taken at the centres of the voxels. For pixels coarser than λ/(4 NA), which
+    would miss details, they are means over the area of each pixel.
 
     Parameters
     ----------
     kind
-        ``"widefield"``; ``"confocal"``: the spot of the excitation times that of the emission seen through
-        the pinhole; ``"light_sheet"``: widefield times a Gaussian sheet along Z; ``"gaussian"``: a Gaussian
-        with the widefield's full widths at half maximum, 0.51 λ/NA and 0.88 λ/(n − sqrt(n² − NA²)), which
-        has no haze.
+        ``"widefield"``; ``"confocal"``: the excitation spot times the emission spot through the pinhole;
+        ``"light_sheet"``: widefield times a Gaussian sheet along Z; ``"gaussian"``: a Gaussian without haze
+        that has the widefield's full widths at half maximum, 0.51 λ/NA and 0.88 λ/(n − sqrt(n² − NA²)).
     shape
         (Z, Y, X) in voxels, or (Y, X) for the plane in focus alone; odd, so that there is a centre.
     numerical_aperture
@@ -67,37 +67,37 @@ def make_psf(
     emission_um
         Wavelength λ of the detected light in vacuum, in µm.
     voxel_size
-        Along (Z, Y, X), or (Y, X), in µm; one number for all.
+        Voxel size along (Z, Y, X) or (Y, X) in µm; one number for all axes.
     excitation_um
-        Confocal, needed there: wavelength of the laser in vacuum, in µm.
+        Required for confocal: wavelength of the laser in vacuum, in µm.
     pinhole_airy
-        Confocal: diameter of the pinhole in Airy units of the emission, 1.22 λ/NA; 1 where None.
+        Confocal: diameter of the pinhole in Airy units of the emission, 1.22 λ/NA; None means 1.
     sheet_fwhm_um
-        Light sheet, needed there: thickness of the sheet, full width at half maximum, in µm.
+        Required for light sheet: thickness of the sheet, full width at half maximum, in µm.
     sample_index
-        Refractive index of the specimen where it is another than the immersion's; needs `depth_um`. The
-        light of a point then has spherical aberration (Gibson and Lanni's phase), and what is steeper in
-        the immersion than total reflection allows is lost.
+        Refractive index of the specimen, if it differs from the immersion's; requires `depth_um`. The light
+        of a point then has spherical aberration (Gibson and Lanni's phase), and rays beyond total reflection
+        are lost.
     depth_um
-        How far below the cover glass the point lies, in µm; needs `sample_index`.
+        Depth of the point below the cover glass in µm; requires `sample_index`.
     spherical_aberration
-        Primary spherical aberration besides, in wavelengths RMS (Noll's 11th Zernike polynomial).
+        Additional primary spherical aberration in wavelengths RMS (Noll's 11th Zernike polynomial).
     progress
-        Called after each plane with the number done and that of all; not for a Gaussian, which takes no
-        time. What it raises ends the computation.
+        Called after each plane with the number of finished planes and the total; not for a Gaussian, which
+        takes no time. An exception from it stops the computation.
 
     Returns
     -------
     numpy.ndarray
-        Of `shape`, float32, not negative, sum 1, its maximum in the middle. With an aberration it is not
-        symmetric along Z: its centre of mass above a tenth of its peak is in the middle, planes go deeper
-        into the specimen with their number, and the shift of the focus is left out. What lies beyond
-        the shape is lost: a widefield PSF holds the same energy in every plane, however far from focus.
+        PSF with `shape`, float32, not negative, sum 1, and its maximum in the middle. With an aberration it
+        is not symmetric along Z: the centre of mass of its light above a tenth of its peak is in the middle,
+        later planes are deeper in the specimen, and the shift of the focus is left out. Light beyond the
+        shape is lost: a widefield PSF holds the same energy in every plane, at any distance from focus.
 
     Raises
     ------
     ValueError
-        If a number is not possible, missing for this kind, or given though this kind has no use for it.
+        If a number is invalid, missing for this kind, or given for a kind that does not use it.
 
     Examples
     --------
@@ -119,7 +119,7 @@ def make_psf(
     if kind == "gaussian" and aberration:
         raise ValueError("A gaussian PSF has no aberration: choose another kind, or leave it out.")
 
-    # A plane is a volume of one Z, in focus, whatever its step.
+    # A plane is a volume with one Z, in focus, for any step.
     volume_shape, steps = (1, *sizes)[-3:], (1.0, *voxel)[-3:]
     optics = Optics(numerical_aperture, refractive_index, aberration)
     if kind == "gaussian":
@@ -136,12 +136,12 @@ def make_psf(
 
 
 def optics_record(kind: PsfKind, **optics: float | None) -> dict[str, Any]:
-    """What a file or a layer says of the optics that a PSF was made from: plain JSON.
+    """Return the optics of a PSF as plain JSON data, for a file or a layer.
 
     Parameters
     ----------
     kind, **optics
-        As given to `make_psf`, without the shape and the voxel size.
+        As in `make_psf`, without the shape and the voxel size.
 
     Examples
     --------
@@ -155,9 +155,9 @@ def optics_record(kind: PsfKind, **optics: float | None) -> dict[str, Any]:
 
 
 def light_at_the_edge(psf: npt.ArrayLike) -> float | None:
-    """The first plane's light as a share of that in the middle one; None for a single plane.
+    """Return the light of the first plane as a share of the middle one, or None for a single plane.
 
-    A PSF that is cut off where there is light left makes a deconvolution keep haze.
+    If a PSF is cut off where there is still light, deconvolution leaves haze.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def light_at_the_edge(psf: npt.ArrayLike) -> float | None:
 
 
 def voxel_sizes(voxel_size: float | Sequence[float], ndim: int) -> tuple[float, ...]:
-    """One size in µm for each axis, from one number or one an axis."""
+    """Return one size in µm per axis, from one number or one per axis."""
     return checks.per_axis("voxel_size", voxel_size, ndim, "above 0, in µm", lambda size: 0 < size < math.inf)
 
 
@@ -200,7 +200,7 @@ def checked_aberration(
     depth_um: float | None,
     spherical_aberration: float = 0.0,
 ) -> Aberration:
-    """Refuse numbers that cannot be; return the aberration that they make."""
+    """Refuse invalid numbers; return the aberration that they describe."""
     for name, value in (("sample_index", sample_index), ("depth_um", depth_um)):
         if value is not None:
             checks.number(name, value)
@@ -224,7 +224,7 @@ def checked_aberration(
 
 
 def check_optics(numerical_aperture: float, refractive_index: float, emission_um: float) -> None:
-    """Refuse an objective or a wavelength that cannot be."""
+    """Refuse an invalid objective or wavelength."""
     checks.number("numerical_aperture", numerical_aperture)
     checks.number("refractive_index", refractive_index)
     if not 0 < numerical_aperture < refractive_index < math.inf:
@@ -236,7 +236,7 @@ def check_optics(numerical_aperture: float, refractive_index: float, emission_um
 
 
 def check_kind(kind: PsfKind, **given: float | None) -> None:
-    """Refuse what a kind of PSF needs and lacks, or has no use for."""
+    """Refuse parameters that a kind of PSF lacks or does not use."""
     uses = {"confocal": ("excitation_um", "pinhole_airy"), "light_sheet": ("sheet_fwhm_um",)}
     for name, value in given.items():
         if name in uses.get(kind, ()):
@@ -253,6 +253,6 @@ def _check_length(name: str, value: float) -> None:
     checks.number(name, value, f"a number above 0, in {unit}")
     if not 0 < value < math.inf:
         raise ValueError(f"{name} is {value}; it has to be above 0, in {unit}.")
-    # The usual slip: a wavelength in nanometres.
+    # The usual mistake: a wavelength in nanometres.
     if value > 10 and name in ("emission_um", "excitation_um"):
         raise ValueError(f"{name} is {value}; it has to be in µm: {value / 1000:g} for {value:g} nm.")

@@ -1,4 +1,4 @@
-"""Light drawn on a grid: points with sub-voxel positions, smooth random paths, and tubes around them."""
+"""Drawing of light on a grid: points with sub-voxel positions, smooth random paths, tubes around them."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from napari_lucyd.simulation.phantoms import FloatImage
 
 FloatArray = npt.NDArray[np.float64]
 
-# Points further apart than this along a path would show as beads.
+# Points farther apart than this would make a path look like beads.
 PATH_STEP = 0.6
 _RING_STEP = 1.0
-# Light that is shared among the eight voxels around a point is widened by this variance along each axis,
-# the mean of f (1 - f) over a voxel.
+# Sharing light among the eight voxels around a point adds this variance along each axis, the mean of f (1 -
+# f) over a voxel.
 _SHARED_VARIANCE = 1 / 6
-# A narrower Gaussian changes nothing that can be seen.
+# A narrower Gaussian has no visible effect.
 _NARROWEST = 0.15
 _REACH = 3.5
-# Of the windows that are drawn together; more would fall out of the processor's cache.
+# Voxels of the windows that are drawn together; more would not fit into the CPU's cache.
 _CHUNK = 2**21
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The voxels that are drawn on.
+    """Grid of voxels to draw on.
 
     Parameters
     ----------
     shape
         (Z, Y, X).
     anisotropy
-        Distance of the planes in pixels; lengths and radii are in pixels too.
+        Distance between planes in pixels; lengths and radii are in pixels too.
     """
 
     shape: tuple[int, int, int]
@@ -62,7 +62,7 @@ class Grid:
         return (pixels / self.anisotropy, pixels, pixels)
 
     def places(self, count: int, generator: np.random.Generator, beyond: float = 0.0) -> FloatArray:
-        """Draw positions (count, 3) in pixels, even over the volume and `beyond` pixels around it."""
+        """Draw positions (count, 3) in pixels, uniform over the volume and `beyond` pixels around it."""
         return generator.uniform(-beyond, self.size + beyond, (count, 3))
 
 
@@ -125,7 +125,7 @@ def draw_points(grid: Grid, places: FloatArray, light: FloatArray, width: float)
     """
     position = (
         places / grid.steps + 0.5
-    )  # voxel 1 of a volume with a border: its centre is at the corner + 0.5
+    )  # voxel 1 of a volume with a border; its centre is at the corner + 0.5
     base = np.floor(position).astype(np.intp)
     near = np.all((base >= 0) & (base <= grid.shape), axis=1)
     base, light = base[near], light[near]
@@ -143,7 +143,7 @@ def draw_points(grid: Grid, places: FloatArray, light: FloatArray, width: float)
 
 
 def smooth(grid: Grid, volume: FloatImage, width: float) -> FloatImage:
-    """Give shared points a width, less that which sharing gave them."""
+    """Smooth shared points to a width, minus the width that sharing gave them."""
     sigmas = [math.sqrt(max(0.0, s * s - _SHARED_VARIANCE)) for s in grid.voxels(width)]
     sigmas = [sigma if sigma > _NARROWEST else 0.0 for sigma in sigmas]
     return np.asarray(ndimage.gaussian_filter(volume, sigmas, mode="constant", truncate=_REACH), np.float32)
@@ -161,13 +161,13 @@ def random_paths(
     count
         Number of paths.
     length
-        Of each, in pixels.
+        Length of each path in pixels.
     persistence
         Distance in pixels over which a path keeps its direction.
     flatness
-        Factor on the component along Z: 1 for no preferred direction, less for paths that lie flat.
+        Factor on the component along Z: 1 for no preferred direction, less for flat paths.
     generator
-        Draws starts and turns.
+        Generator of starts and turns.
 
     Returns
     -------
@@ -179,9 +179,9 @@ def random_paths(
     direction = generator.standard_normal((count, 3)) * stretch
     turn = np.zeros((count, 3))
     directions = np.empty((count, points, 3))
-    # A turn that changes slowly itself makes the path smooth; its memory is a fifth of the persistence.
+    # Slowly changing turns make the path smooth; they persist for a fifth of the persistence.
     memory = math.exp(-5 * PATH_STEP / persistence)
-    # Sums of such turns spread like independent ones of this size.
+    # Sums of such turns spread like independent turns of this size.
     size = math.sqrt(2 * PATH_STEP / persistence) * (1 - memory)
     kicks = generator.standard_normal((points, count, 3)) * (size * stretch)
     for point in range(points):
@@ -197,7 +197,7 @@ def random_paths(
 def around(directions: FloatArray, radius: float) -> FloatArray:
     """Return offsets (path, point, angle, 3) to a ring around each point of a path, at right angles to it."""
     angles = max(6, math.ceil(2 * math.pi * radius / _RING_STEP))
-    # Any vector that is never along a path does; the smallest component's axis is furthest from it.
+    # Any vector that is not along the path works; the axis of the smallest component is farthest from it.
     axis = np.eye(3)[np.argmin(np.abs(directions).mean(axis=1), axis=1)][:, None]
     first = np.cross(directions, axis)
     first /= np.linalg.norm(first, axis=-1, keepdims=True) + 1e-12
@@ -208,7 +208,7 @@ def around(directions: FloatArray, radius: float) -> FloatArray:
 
 
 def rotation(generator: np.random.Generator) -> FloatArray:
-    """Draw a rotation, even over all of them."""
+    """Draw a uniform random rotation."""
     q, r = np.linalg.qr(generator.standard_normal((3, 3)))
     return np.asarray(q * np.sign(np.diag(r)))
 

@@ -1,4 +1,4 @@
-"""Simulated samples again, from the parameters that files and layers keep of them."""
+"""Repetition of simulated samples from the parameters that files and layers keep."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def repeat_simulation(parameters: Mapping[str, Any], *, psf: npt.ArrayLike | Non
     Parameters
     ----------
     parameters
-        Those of a `Degraded` that was made from a phantom: in a layer's metadata or a file's, what is under
+        Parameters of a `Degraded` made from a phantom; in the metadata of a layer or a file they are under
         ``"simulation"``.
     psf
-        The PSF, where it was neither computed from the optics nor a Gaussian: the parameters then tell its
-        layer or its file alone.
+        PSF, if it was neither computed from the optics nor a Gaussian. The parameters then give only its
+        layer or its file.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def repeat_simulation(parameters: Mapping[str, Any], *, psf: npt.ArrayLike | Non
     Raises
     ------
     ValueError
-        If the parameters do not tell all that made the sample.
+        If the parameters are incomplete.
 
     Examples
     --------
@@ -53,7 +53,7 @@ def repeat_simulation(parameters: Mapping[str, Any], *, psf: npt.ArrayLike | Non
             reason = "name no phantom, so that the truth is not known"
         raise ValueError(f"The parameters {reason}; those of a degraded phantom are needed.")
     phantom, counts, z_step = made.pop("phantom"), made.pop("counts", None), made.pop("z_step", None)
-    made.pop("surrogate", None)  # its numbers are all there
+    made.pop("surrogate", None)  # its numbers are complete
     if "blur_sigma" in made:
         sample = degrade(_specimen(phantom), **made)
     else:
@@ -71,14 +71,14 @@ def repeat_simulation(parameters: Mapping[str, Any], *, psf: npt.ArrayLike | Non
 def simulated_psf(
     parameters: Mapping[str, Any], *, progress: Callable[[int, int], object] | None = None
 ) -> FloatImage:
-    """The PSF that a simulated sample was blurred with.
+    """Return the PSF that a simulated sample was blurred with.
 
     Parameters
     ----------
     parameters
-        As `repeat_simulation` takes them.
+        As in `repeat_simulation`.
     progress
-        As `make_psf` takes it.
+        As in `make_psf`.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def simulated_psf(
     Raises
     ------
     ValueError
-        If the parameters do not tell the PSF, or planes were left out, as no PSF does that.
+        If the parameters do not give the PSF, or if planes were left out, which no PSF describes.
 
     Examples
     --------
@@ -112,10 +112,10 @@ def _specimen(parameters: Mapping[str, Any]) -> Phantom:
 
 
 def _optics(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Keywords of `make_psf`."""
+    """Return the keywords of `make_psf`."""
     if "kind" not in record:
         name = record.get("layer") or record.get("file")
         where = f"was “{name}”" if name else "is not recorded"
         raise ValueError(f"The PSF {where} and cannot be computed from the optics: give it as psf.")
-    # Files of version 0.1 call the voxel size by its unit.
+    # Files of version 0.1 name the voxel size by its unit.
     return {"voxel_size" if name == "voxel_size_um" else name: value for name, value in record.items()}

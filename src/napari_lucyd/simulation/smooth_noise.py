@@ -1,6 +1,6 @@
 """Smooth random fields: cubic B-splines with random coefficients on a coarse grid.
 
-A field costs three small matrix products, whatever its smoothness, and its gradient is exact.
+A field takes three small matrix products for any smoothness, and its gradient is exact.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ class SmoothNoise:
     shape
         (Z, Y, X) of the grid on which the field is evaluated.
     spacing
-        Distance between the spline's knots in voxels, one number an axis; structures are about twice as wide.
+        Distance between the spline's knots in voxels, one number per axis; structures are about twice as
+        wide.
     generator
-        Draws the coefficients and the position of the knots.
+        Generator of the coefficients and of the position of the knots.
     """
 
     def __init__(
@@ -52,7 +53,7 @@ class SmoothNoise:
         Parameters
         ----------
         steps
-            Voxel size along each axis, in the unit of length that the gradient is to be in.
+            Voxel size along each axis, in the unit of length of the gradient.
         """
         squared: FloatImage | None = None
         for axis, step in enumerate(steps):
@@ -66,7 +67,7 @@ class SmoothNoise:
 
     def _product(self, matrices: Sequence[FloatImage]) -> FloatImage:
         z, y, x = matrices
-        planes = z @ self._coefficients.reshape(z.shape[1], -1)  # the longest axes last: they cost the most
+        planes = z @ self._coefficients.reshape(z.shape[1], -1)  # the longest axes last: most work
         planes = y @ planes.reshape(len(z), y.shape[1], x.shape[1])
         return np.asarray(planes @ x.T, np.float32)
 

@@ -1,4 +1,4 @@
-"""Specimens like those that microscopes see: puncta, filaments, sheets, bodies, tubules, and mixtures."""
+"""Specimens as microscopes see them: puncta, filaments, sheets, bodies, tubules and mixtures."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from napari_lucyd.simulation.smooth_noise import SmoothNoise, lognormal
 
 StructureKind = Literal["mixture", "puncta", "filaments", "sheets", "bodies", "tubules", "phantom"]
 
-# Of the blurred image, in the units of the phantoms, where objects reach 850.
+# Contrast of the blurred image, in the units of the phantoms, whose objects reach 850.
 CONTRAST = 1000.0
 BACKGROUND_LEVEL = 100.0
-# In voxels: about that of a sampled microscope.
+# Blur in voxels, typical of a well-sampled microscope.
 BLUR_SIGMA = 1.5
 # A class of a mixture has at least this share of the brightest one's contrast.
 FAINTEST_CLASS = 0.03
-# Planes, in pixels, around the plane that a 2D specimen is.
+# Thickness in pixels of the volume around a 2D specimen.
 THICKNESS_PIXELS = 16
 _MOST_CLASSES = 3
 
@@ -42,11 +42,11 @@ def make_structures(
 ) -> Phantom:
     """Draw a specimen of objects that microscopes see.
 
-    Each class of objects is scaled so that its *blurred* image has the contrast asked for: a point keeps
-    little of its brightness under a blur, a large body all of it. Contrast is the mean brightness of the
-    light, weighted by itself, so that it does not depend on the share of the volume that is filled. The
-    brightness of objects of a class is log-normal. Where a mixture has several classes, one has the whole
-    contrast and the others less, down to 3 % of it.
+    Each class of objects is scaled so that its *blurred* image has the given contrast: blur removes most of
+    the brightness of a point, and none of a large body. Contrast is the mean brightness of the light,
+    weighted by itself, so it does not depend on the filled share of the volume. The brightness of the objects
+    in a class is log-normal. If a mixture has several classes, one has the full contrast and the others down
+    to 3 % of it.
 
     Parameters
     ----------
@@ -59,28 +59,28 @@ def make_structures(
     shape
         (Z, Y, X), or (Y, X) for the middle plane of a volume 16 pixels thick.
     rng
-        Seed: the same one makes the same specimen.
+        Seed; equal seeds make equal specimens.
     density
-        From 0, no objects at all, to 1, crowded. Drawn from the seed, for each class, where None.
+        Density from 0 (no objects) to 1 (crowded). None draws it from the seed for each class.
     blur_sigma
-        Standard deviation in voxels of the Gaussian under which contrast is measured; one number, or one an
-        axis. The returned image is sharp.
+        Standard deviation in voxels of the Gaussian for measuring the contrast: one number, or one per axis.
+        The returned image is sharp.
     contrast
-        Of the blurred image, above the background.
+        Contrast of the blurred image above the background.
     background
-        Mean level of the background, which is uneven: by up to 40 % (standard deviation).
+        Mean level of the background, which varies by up to 40 % (standard deviation).
     anisotropy
-        Distance of the planes in pixels: objects are as large along Z as across, and take fewer planes.
+        Distance between planes in pixels. Objects have the same size along Z as across, in fewer planes.
 
     Returns
     -------
     Phantom
-        The sharp image, float32, not negative, and the parameters that made it.
+        Sharp image, float32, not negative, with its parameters.
 
     Raises
     ------
     ValueError
-        If the kind is unknown, the shape is not of two or three axes, or a number is not possible.
+        If the kind is unknown, the shape has not two or three axes, or a number is invalid.
 
     Examples
     --------
@@ -114,7 +114,7 @@ def make_structures(
     }
     planes = sizes[0] if len(sizes) == 3 else max(1, round(THICKNESS_PIXELS / anisotropy))
     grid = Grid((planes, sizes[-2], sizes[-1]), anisotropy)
-    if len(sigmas) == 2:  # a plane is blurred along Z as it is across, in pixels
+    if len(sigmas) == 2:  # a plane has the same blur along Z as across, in pixels
         sigmas = (sigmas[0] / anisotropy, *sigmas)
     generator = np.random.default_rng(rng)
     image = _background(grid, background, generator)
@@ -142,7 +142,7 @@ def _classes(kind: StructureKind, generator: np.random.Generator) -> list[tuple[
 
 
 def _background(grid: Grid, level: float, generator: np.random.Generator) -> FloatImage:
-    """Draw light that is in no object: uneven on the scale of the field."""
+    """Draw the background, which is uneven on the scale of the field."""
     spacing = generator.uniform(0.3, 1.0) * max(grid.size)
     noise = SmoothNoise(grid.shape, grid.voxels(spacing), generator).values()
     return np.float32(level) * lognormal(noise, generator.uniform(0, 0.4))
@@ -164,7 +164,7 @@ def _checked(
     background: float,
     anisotropy: float,
 ) -> tuple[float, ...]:
-    """Refuse what cannot be drawn; return the blur along each axis."""
+    """Refuse invalid arguments; return the blur along each axis."""
     if kind not in get_args(StructureKind):
         raise ValueError(f"The kind is {kind!r}; use one of {', '.join(get_args(StructureKind))}.")
     if len(sizes) not in (2, 3) or min(sizes) < 1:

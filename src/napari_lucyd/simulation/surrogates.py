@@ -1,8 +1,8 @@
 """Surrogates of the LUCYD paper's nuclei, membrane (actin) and light-sheet images: phantoms through optics.
 
-The paper shows such images, but the optics and the noise behind its simulations are not published. What is
-here is therefore ours, a surrogate, to be called so wherever it is shown: a widefield objective of NA 0.8 in
-water, with the haze and the low noise that the batch statistics of the authors' weights hint at.
+The paper shows such images, but not the optics and the noise of its simulations. The images here are
+therefore surrogates, and must be called so: a widefield objective of NA 0.8 in water, with the haze and the
+low noise that the batch statistics of the authors' weights suggest.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from napari_lucyd.simulation.psf import make_psf, voxel_sizes
 
 SpecimenKind = Literal["nuclei", "membranes", "light_sheet"]
 
-# Ours, for want of published ones.
+# Ours, since none are published.
 NUMERICAL_APERTURE = 0.8
 REFRACTIVE_INDEX = 1.33
 VOXEL_UM = 0.1625
 READ_NOISE = 0.5
 SHEET_FWHM_UM = 3.5
-# Haze matters: 127 voxels of 0.1625 µm hold the whole cone of light, 7.7 µm wide at the ends.
+# Haze matters: 127 voxels of 0.1625 µm hold the whole cone of light, which is 7.7 µm wide at the ends.
 PSF_REACH_UM = 63 * VOXEL_UM
 
 
@@ -56,40 +56,40 @@ def make_surrogate(
 ) -> Degraded:
     """Image a phantom as a surrogate of the paper's nuclei, membranes or light-sheet stacks.
 
-    The optics and noise of the paper's own images are not published; these numbers are ours: a widefield
-    objective of NA 0.8 in water (n = 1.33), a background of 30 where phantoms reach 850, Poisson
-    noise, and read noise of 0.5 photons. The PSF reaches 10.2 µm to each side (127 voxels of 0.1625 µm).
+    The optics and noise of the paper's images are not published; these numbers are ours. A widefield
+    objective has NA 0.8 in water (n = 1.33). The background is 30, while phantoms reach 850. There is Poisson
+    noise, and read noise of 0.5 photons. The PSF extends 10.2 µm to each side (127 voxels of 0.1625 µm).
 
     Parameters
     ----------
     truth
         (Z, Y, X): a `Phantom` or an array in its units (background 30, objects up to 850), not negative.
     specimen
-        ``"nuclei"``: emission 525 nm, 5 photons a unit of intensity. ``"membranes"``: 607 nm, 1 photon a
-        unit. ``"light_sheet"``: nuclei lit by a Gaussian sheet that moves with the focus.
+        ``"nuclei"``: emission 525 nm, 5 photons per unit of intensity. ``"membranes"``: 607 nm, 1 photon per
+        unit. ``"light_sheet"``: nuclei in a Gaussian sheet that moves with the focus.
     voxel_size
-        Of the truth along (Z, Y, X), in µm; one number for all.
+        Voxel size of the truth along (Z, Y, X) in µm; one number for all axes.
     sheet_fwhm_um
-        Light sheet: its thickness, full width at half maximum, in µm; 3.5 where None (the paper's other
-        sheet is taken to be 2).
+        Thickness of the light sheet, full width at half maximum, in µm. None means 3.5; the paper's other
+        sheet is assumed to be 2.
     field_shape
-        The camera's field, in the middle of a truth that reaches beyond it, so that haze comes in from
-        outside; None is all of the truth. (Z, Y, X), or (Y, X) for a plane.
+        Shape of the camera's field in the middle of a larger truth, whose haze reaches it: (Z, Y, X), or (Y,
+        X) for a plane. None is the whole truth.
     rng
         Seed of the noise.
     progress
-        Called after each plane of the PSF with the number done and that of all. What it raises ends the
-        computation.
+        Called after each plane of the PSF with the number of finished planes and the total. An exception from
+        it stops the computation.
 
     Returns
     -------
     Degraded
-        Image and truth in the truth's units, so that flux can be compared, and the parameters.
+        Image and truth in the truth's units, so that flux can be compared, with the parameters.
 
     Raises
     ------
     ValueError
-        If the truth is not a volume, or a number is not possible.
+        If the truth is not a volume, or a number is invalid.
 
     Examples
     --------
@@ -139,7 +139,7 @@ def make_surrogate(
 
 
 def psf_shape(voxel_size: Sequence[float]) -> tuple[int, ...]:
-    """Of a surrogate's PSF, in voxels.
+    """Return the shape of a surrogate's PSF in voxels.
 
     Examples
     --------

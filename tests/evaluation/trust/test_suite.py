@@ -239,7 +239,7 @@ def test_a_run_that_fails_is_reported_and_the_others_go_on(random_model_2d, monk
     monkeypatch.setattr(Trained, "restore", fail)
     flat = [probe for probe in PROBES if probe.name == "flat"]
     table = measure_trust([Trained(random_model_2d)], probes=flat)
-    assert table.failures == ["random-2d, a constant, and flat fields: The output is not finite."]
+    assert table.failures == ["random-2d, constant images and flat fields: The output is not finite."]
     assert [entry.value for entry in table.row("flat", "random-2d")] == [None] * 3
     assert table.outside("flat").keys() == {"random-2d"}
     # Levels of float32, up to 1,200.

@@ -1,1 +1,1 @@
-"""The trust suite: what methods do to empty fields, beads, pairs of points, levels and total light."""
+"""Trust suite: tests of methods on empty fields, beads, pairs of points, levels and total intensity."""

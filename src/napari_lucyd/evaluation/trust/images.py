@@ -1,4 +1,4 @@
-"""The images of the trust suite: a few shapes on an even background, blurred and with noise, truth known."""
+"""Images of the trust suite: simple shapes on an even background, blurred and noisy, with their truth."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from napari_lucyd.evaluation.protocols import Sample, gaussian_psf
 from napari_lucyd.simulation.degradation import REACH, blur
 from napari_lucyd.simulation.phantoms import FloatImage
 
-# Small, so that all methods are through in minutes; a plane is the last two.
+# Small, so that all methods finish in minutes. A plane has the last two.
 SHAPE = (32, 64, 64)
-# The upper end of what the strict models were trained on, and inside the range of the open track.
+# The widest blur of the strict models' training, inside the range of the open track.
 BLUR = 1.5
 # Camera counts. The background is high enough for noise to stay above 0.
 BACKGROUND = 200.0
 SIGNAL = 1000.0
-# Standard deviation as a share of the signal: a good image, so that what is measured is the method.
+# Standard deviation as a share of the signal. The image is good, so the test measures the method.
 NOISE = 0.03
 # Between the centres of the objects in a field.
 CELL = 16
-# Those of objects that are blurred but not points.
+# Radii of objects that are blurred but not points.
 RADII = (2.0, 3.0)
-# The faintest of a field, against the brightest.
+# Brightness of the faintest object of a field, relative to the brightest.
 FAINTEST = 0.2
 
 
 def ball(shape: Sequence[int], centre: Sequence[float], radius: float) -> FloatImage:
-    """A ball, in 2D a disc, of 1 in 0 with an edge one voxel wide.
+    """Draw a ball (a disc in 2D) with value 1 in 0 and an edge one voxel wide.
 
     Parameters
     ----------
     shape
-        ([Z,] Y, X).
+        Shape of the image, ([Z,] Y, X).
     centre, radius
-        In voxels.
+        Position and size in voxels.
     """
     offsets = np.meshgrid(
         *(np.arange(n) - c for n, c in zip(shape, centre, strict=True)), indexing="ij", sparse=True
@@ -46,24 +46,24 @@ def ball(shape: Sequence[int], centre: Sequence[float], radius: float) -> FloatI
 
 
 def brightened(light: FloatImage) -> FloatImage:
-    """The same light, scaled so that its blurred image is `SIGNAL` at its brightest voxel."""
+    """Scale light so that the brightest voxel of its blurred image is `SIGNAL`."""
     return np.asarray(light * (SIGNAL / float(blurred(light).max())), np.float32)
 
 
 def blurred(light: FloatImage) -> FloatImage:
-    """What the microscope makes of the light, without background and noise."""
+    """Blur light as the microscope does, without background and noise."""
     return blur(light, (BLUR,) * light.ndim)
 
 
 def exposed(light: FloatImage, seed: int) -> Sample:
-    """The light through the microscope onto the camera.
+    """Image light through the microscope onto the camera.
 
     Parameters
     ----------
     light
-        The truth above `BACKGROUND`.
+        Truth above `BACKGROUND`.
     seed
-        Of the noise, which is the same for equal seeds whatever the light.
+        Seed of the noise. Equal seeds give equal noise, whatever the light.
     """
     noise = np.random.default_rng(seed).normal(0, NOISE * SIGNAL, light.shape).astype(np.float32)
     psf = gaussian_psf(BLUR, 2 * round(REACH * BLUR) + 1, light.ndim)
@@ -71,14 +71,14 @@ def exposed(light: FloatImage, seed: int) -> Sample:
 
 
 def cells(dimension: int) -> list[tuple[int, ...]]:
-    """The centres of a field's cells, `CELL` apart along each axis."""
+    """Return the centres of the cells of a field, `CELL` apart along each axis."""
     return list(product(*(range(CELL // 2, size, CELL) for size in SHAPE[-dimension:])))
 
 
 def field_of_balls(dimension: int) -> tuple[list[FloatImage], list[float]]:
-    """A ball in every cell, each in an image of its own so that one can be changed, and their radii.
+    """Draw a ball in every cell, each in its own image so that it can be changed; return images and radii.
 
-    Sizes and brightness are mixed; brightness falls geometrically to `FAINTEST` of the largest.
+    Sizes and brightness are shuffled. The brightness falls geometrically to `FAINTEST` of the largest.
     """
     centres = cells(dimension)
     generator = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""The questions of the trust suite: what each probe's numbers are called, mean, and may be."""
+"""Questions of the trust suite: the name, meaning and limits of each number."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class Quantity:
     Parameters
     ----------
     name
-        In the files.
+        Name in the files.
     heading
-        In the tables.
+        Heading in the tables.
     unit
-        Empty for a share or a ratio.
+        Unit; empty for a share or a ratio.
     low, high
-        The limits within which nobody has to care; None where there is no limit on that side. They are a
-        convention of this page, not a theory.
+        Limits between which a measurement hardly changes; None for no limit on that side. They are a
+        convention of this suite.
     meaning
-        In words.
+        Definition, as a phrase.
     """
 
     name: str
@@ -53,19 +53,19 @@ class Quantity:
 
 @dataclass(frozen=True)
 class Probe:
-    """A question put to a method.
+    """A question, tested on each method.
 
     Parameters
     ----------
     name
-        In the files.
+        Name in the files.
     title
-        In words.
+        Title in the pages.
     quantities
-        What is measured.
+        Numbers that are measured.
     measure
-        From a method and the number of axes, 2 or 3, to a number for each quantity; None where an image does
-        not tell, and the network has to be looked into.
+        Function of a method and the number of axes, 2 or 3, that returns a number for each quantity. None if
+        the number is measured inside the network.
     """
 
     name: str
@@ -74,23 +74,23 @@ class Probe:
     measure: Callable[[Restore, int], Numbers] | None
 
 
-# A tenth is what a careful measurement of intensities may be off by anyway.
+# A careful measurement of intensities may be wrong by a tenth anyway.
 _KEPT = (0.9, 1.1)
 
 _EMPTINESS = (
     Quantity(
         *("noise", "noise left", "", None, 1.0),
-        "standard deviation of the output over that of the image; above 1, noise was amplified",
+        "standard deviation of the output divided by that of the image; above 1, the noise was amplified",
     ),
     Quantity(
         *("peak", "brightest", "σ", None, 6.0),
-        "the brightest voxel above the true background, in standard deviations of the image's noise; in a "
-        "field of this size that itself reaches 4 to 5",
+        "the brightest voxel above the true background, in standard deviations of the image's noise; the "
+        "noise itself reaches 4 to 5 in a field of this size",
     ),
     Quantity(
         *("largest", "largest false object", "voxels", None, 8.0),
-        f"voxels that touch and all stand more than {OBJECT_SIGMAS:g} σ of the image's noise above the true "
-        "background; the limit is the smallest object that models were trained on, 2×2×2",
+        f"the largest group of touching voxels that are all more than {OBJECT_SIGMAS:g} σ of the image's "
+        "noise above the true background; the limit is the smallest object of the training data, 2×2×2",
     ),
     Quantity(
         *("shift", "background: error", "σ", -1.0, 1.0),
@@ -101,32 +101,33 @@ _EMPTINESS = (
 _FLATNESS = (
     Quantity(
         *("constant", "constant: error", "%", None, 0.1),
-        "an image of one value throughout: the largest deviation, as a share of the value",
+        "the largest deviation in an image with one value everywhere, in % of that value",
     ),
     Quantity(
         *("level", "worst level: error", "%", -5.0, 5.0),
-        f"of {STEPS} flat fields beside each other, the mean that is farthest off, as a share of the range "
-        "between the lowest and the highest",
+        f"the largest error of the mean among {STEPS} flat fields side by side, in % of the range from the "
+        "lowest to the highest",
     ),
     Quantity(
         *("grain", "noise left", "", None, 1.1),
-        "standard deviation within the grainiest of the flat fields, over that of the image's noise; the "
-        "limit leaves room for chance",
+        "standard deviation within the noisiest of the flat fields, divided by that of the image's noise; "
+        "the limit leaves room for chance",
     ),
 )
 
 _BEAD = (
     Quantity(
-        *("flux", "light kept", "", *_KEPT), "the bead's light above its surroundings, over the truth's"
+        *("flux", "intensity kept", "", *_KEPT),
+        "total intensity of the bead above its surroundings, divided by that of the truth",
     ),
     Quantity(
         *("fwhm", "FWHM", "voxels", 0.8 * BEAD_WIDTH, 1.2 * BEAD_WIDTH),
-        "full width at half maximum, mean of the axes; the limits are 20 % about the truth's",
+        "full width at half maximum, mean over the axes; the limits are 20 % around the truth",
     ),
     Quantity(
         *("ring", "ring", "%", None, 5.0),
-        "by how much the mean light at a distance from the centre rises again farther out, as a share of "
-        "the centre's: 0 without rings, dark moats and hollow centres",
+        "rise of the mean intensity on the way out from the centre, in % of its highest value; 0 without "
+        "rings, dark moats and hollow centres",
     ),
 )
 
@@ -134,67 +135,69 @@ _PAIRS = (
     *(
         Quantity(
             *(f"dip_{distance}", f"dip at {distance}", "%", None, None),
-            "how far the light falls between the two, as a share of the fainter's height",
+            "fall of the intensity between the two points, in % of the fainter one's height",
         )
         for distance in DISTANCES
     ),
     Quantity(
         *("resolved", "resolved from", "voxels", None, 4.0),
-        "the smallest distance from which on the dip is at least that of Rayleigh's criterion, "
-        f"{100 * RAYLEIGH_DIP:g} %; the limit is one voxel less than what the image itself shows",
+        "the smallest distance from which on the dip reaches Rayleigh's criterion, "
+        f"{100 * RAYLEIGH_DIP:g} %; the limit is one voxel below the distance that the image resolves",
     ),
 )
 
 _LINEARITY = (
     Quantity(
         *("twice", "double the image: error", "%", None, 0.1),
-        "largest deviation from twice the output, as a share of the output's range",
+        "largest deviation from twice the output, in % of the output's range",
     ),
     Quantity(
         *("lifted", "add a constant: error", "%", None, 0.1),
-        f"the same with {OFFSET:g} added to every voxel",
+        f"the same, with {OFFSET:g} added to every voxel",
     ),
     Quantity(
         *("one", "double one object: factor", "", 1.8, 2.2),
-        "by what the light of one ball grows in the output when it alone is doubled in the specimen",
+        "growth of one ball's intensity in the output, if this ball alone is doubled in the specimen",
     ),
     Quantity(
         *("others", "the others change by", "%", None, 2.0),
-        "how much that changes the light of all the other balls, as a share of it",
+        "change in the intensity of all other balls by this, in %",
     ),
 )
 
 _FLUX = (
     Quantity(
-        *("whole", "whole image", "", *_KEPT), "sum of the image above the true background, over the truth's"
+        *("whole", "whole image", "", *_KEPT),
+        "sum of the output above the true background, divided by that of the truth",
     ),
     Quantity(
         *("total", "all balls", "", *_KEPT),
-        "light of all balls, each above what surrounds it, over the truth's",
+        "intensity of all balls, each above its surroundings, divided by that of the truth",
     ),
     Quantity(
-        *("bright", "brightest quarter", "", *_KEPT), "mean ratio of the brightest quarter of the balls"
+        *("bright", "brightest quarter", "", *_KEPT),
+        "mean of this ratio over the brightest quarter of the balls",
     ),
-    Quantity(*("faint", "faintest quarter", "", 0.8, 1.2), "mean ratio of the faintest quarter"),
-    Quantity(*("spread", "spread", "", None, 0.2), "standard deviation of the ratio over the balls"),
+    Quantity(*("faint", "faintest quarter", "", 0.8, 1.2), "mean of this ratio over the faintest quarter"),
+    Quantity(*("spread", "spread", "", None, 0.2), "standard deviation of this ratio over the balls"),
 )
 
 PROBES = (
     Probe("empty", "An empty field", _EMPTINESS, measure_empty),
     Probe("beside", "An empty field beside a bright object", _EMPTINESS, measure_beside),
-    Probe("flat", "A constant, and flat fields", _FLATNESS, measure_flat),
+    Probe("flat", "Constant images and flat fields", _FLATNESS, measure_flat),
     Probe("bead", "A single bead", _BEAD, measure_bead),
     Probe("pairs", "Two points at falling distance", _PAIRS, measure_pairs),
     Probe("linearity", "Linearity", _LINEARITY, measure_linearity),
-    Probe("flux", "Light in and out, object by object", _FLUX, measure_flux),
+    Probe("flux", "Intensity, object by object", _FLUX, measure_flux),
     Probe(
         "division",
         "The Richardson-Lucy division",
         (
             Quantity(
                 *("share", "share of x'", "", 0.02, None),
-                "root mean square change of the output when the quotient is replaced by its mean, over the "
-                "output's standard deviation; 0 for a dead division",
+                "root mean square change of the output if the mean replaces the quotient, divided by the "
+                "standard deviation of the output; 0 if the division has no effect",
             ),
         ),
         None,

@@ -1,7 +1,7 @@
-"""The probes of the trust suite: each makes its images, has a method restore them, and returns numbers.
+"""Probes of the trust suite: each makes images, lets a method restore them, and returns numbers.
 
-A probe asks for nothing but a function from a `Sample` to its restored image, in the sample's units. It is
-given one that calls `deconvolve` as a user would, with the defaults.
+A probe needs only a function that restores a `Sample`, in the sample's units. The suite passes one that calls
+`deconvolve` with its defaults, as a user would.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ from napari_lucyd.psf.widths import full_width
 from napari_lucyd.simulation.phantoms import FloatImage
 
 Restore = Callable[[Sample], FloatImage]
-# None where there is no such number: a peak that never falls to half its height has no width.
+# None if there is no such number: a peak that never falls to half its height has no width.
 Numbers = dict[str, float | None]
 Volume = npt.NDArray[np.float64]
 
-# What stands out by as many standard deviations of the image's noise counts as seen.
+# A voxel this many standard deviations of the image's noise above the background counts as seen.
 OBJECT_SIGMAS = 3.0
 DISTANCES = (2, 3, 4, 5, 6)
-# Rayleigh: between two points just resolved the light falls to 73.5 %.
+# Rayleigh: between two points that are just resolved, the light falls to 73.5 %.
 RAYLEIGH_DIP = 0.265
-# A point that is left with less than this of its height in the image is lost.
+# A point with less than this share of its height in the image is lost.
 LOST = 0.2
 BEAD_RADIUS = 1.25
-# As `scenes.ball` draws it.
+# Width of the ball as `images.ball` draws it.
 BEAD_WIDTH = 8 / 3
-# From a bead's centre in voxels: what counts as its own, where its blurred image has ended and rings that a
-# deconvolution makes have too; then what counts as its surroundings, as far as the volume goes.
+# Distances from the centre of a bead in voxels. The bead with its blur and any rings ends at the first; its
+# surroundings end at the second.
 BEAD_REACH, BEAD_SURROUNDINGS = 10, 15
-# Flat fields beside each other, and how far from their edges the blur reaches.
+# Number of flat fields side by side, and the reach of the blur at their edges.
 STEPS = 4
 STEP_MARGIN = 5
-# Of the ball that stands beside an empty field, and where along X the field is taken to begin: 20 voxels from
-# the ball's edge, the blur having ended after 6.
+# Ball beside an empty field, and the start of the field along X: 20 voxels from the edge of the ball, whose
+# blur ends after 6.
 NEIGHBOUR_RADIUS = 6
 NEIGHBOUR_CENTRE = (16, 14, 14)
 FIELD_START = 40
@@ -60,13 +60,13 @@ OFFSET = 1000.0
 
 
 def measure_empty(restore: Restore, dimension: int) -> Numbers:
-    """An image of background and noise alone: its noise is all that the scaling has to go by."""
+    """Measure an image of background and noise alone, in which only noise sets the normalization."""
     sample = exposed(np.zeros(SHAPE[-dimension:], np.float32), seed=1)
     return _emptiness(restore(sample), sample.image)
 
 
 def measure_beside(restore: Restore, dimension: int) -> Numbers:
-    """The empty part of an image that has a bright ball elsewhere."""
+    """Measure the empty part of an image with a bright ball elsewhere."""
     shape = SHAPE[-dimension:]
     light = brightened(ball(shape, NEIGHBOUR_CENTRE[-dimension:], NEIGHBOUR_RADIUS))
     sample = exposed(light, seed=2)
@@ -74,7 +74,7 @@ def measure_beside(restore: Restore, dimension: int) -> Numbers:
 
 
 def measure_flat(restore: Restore, dimension: int) -> Numbers:
-    """A constant image without noise, and flat fields of four levels beside each other with noise."""
+    """Measure a constant image without noise, and four noisy flat fields side by side."""
     shape = SHAPE[-dimension:]
     constant = exposed(np.zeros(shape, np.float32), seed=0)
     level = np.full(shape, BACKGROUND, np.float32)
@@ -94,7 +94,7 @@ def measure_flat(restore: Restore, dimension: int) -> Numbers:
 
 
 def measure_bead(restore: Restore, dimension: int) -> Numbers:
-    """A small ball alone in the field, three times: its light, its width, its surroundings."""
+    """Measure the light, width and surroundings of a small ball alone in the field, three times."""
     shape = SHAPE[-dimension:]
     fluxes, widths, profiles = [], [], []
     # Odd and even positions: networks that halve their resolution treat them differently.
@@ -119,7 +119,7 @@ def measure_bead(restore: Restore, dimension: int) -> Numbers:
 
 
 def measure_pairs(restore: Restore, dimension: int) -> Numbers:
-    """Pairs of equal points along X at falling distance, each four times: told apart, or merged."""
+    """Measure whether pairs of equal points at falling distance along X are resolved, each four times."""
     shape = SHAPE[-dimension:]
     dips: dict[int, list[float]] = {distance: [] for distance in DISTANCES}
     for number in range(2):
@@ -137,14 +137,14 @@ def measure_pairs(restore: Restore, dimension: int) -> Numbers:
     middle: dict[int, float] = {distance: float(np.median(found)) for distance, found in dips.items()}
     resolved = [distance for distance in DISTANCES if middle[distance] >= RAYLEIGH_DIP]
     merged = [distance for distance in DISTANCES if distance not in resolved]
-    # From where on all are resolved: one that is told apart below a merged one is an accident.
+    # All larger distances must be resolved too; a resolved one below a merged one is chance.
     smallest = min((distance for distance in resolved if distance > max(merged, default=0)), default=None)
     numbers: Numbers = {f"dip_{distance}": 100 * middle[distance] for distance in DISTANCES}
     return numbers | {"resolved": smallest}
 
 
 def pair_positions(dimension: int, number: int) -> list[tuple[int, tuple[int, ...]]]:
-    """Where the pairs of one of two images are: distance, and the first point of each."""
+    """Return the distance and the first point of each pair, for one of two images."""
     height = SHAPE[-2] // len(DISTANCES)
     middle = (SHAPE[0] // 2 + number,) if dimension == 3 else ()
     return [
@@ -155,9 +155,9 @@ def pair_positions(dimension: int, number: int) -> list[tuple[int, tuple[int, ..
 
 
 def measure_linearity(restore: Restore, dimension: int) -> Numbers:
-    """A field of balls: twice the image, the image on a pedestal, and one of the balls twice as bright."""
+    """Measure a field of balls: doubled, with a constant added, and with one ball twice as bright."""
     balls, radii = field_of_balls(dimension)
-    # Of middling brightness, so that it stays below the brightest when doubled.
+    # A ball of medium brightness, which stays below the brightest when doubled.
     peaks = [float(light.max()) for light in balls]
     chosen = int(np.argsort(peaks)[len(peaks) // 4])
     plain = exposed(np.sum(balls, axis=0), seed=30)
@@ -179,7 +179,7 @@ def measure_linearity(restore: Restore, dimension: int) -> Numbers:
 
 
 def measure_flux(restore: Restore, dimension: int) -> Numbers:
-    """A field of balls that differ in size and brightness: the light of each, before and after."""
+    """Measure the light of each ball of a field, before and after."""
     balls, radii = field_of_balls(dimension)
     sample = exposed(np.sum(balls, axis=0), seed=40)
     output = restore(sample)
@@ -198,28 +198,28 @@ def measure_flux(restore: Restore, dimension: int) -> Numbers:
 
 
 def object_fluxes(image: npt.NDArray[np.floating], radii: list[float]) -> Volume:
-    """The light of each ball of a field, above the mean of what surrounds it in its cell.
+    """Measure the light of each ball of a field above the mean of its surroundings in its cell.
 
     Parameters
     ----------
     image
-        ([Z,] Y, X) of `field_of_balls`.
+        Image of `field_of_balls`, ([Z,] Y, X).
     radii
-        Of the balls, in voxels.
+        Radii of the balls in voxels.
     """
     found = []
     for centre, radius in zip(cells(image.ndim), radii, strict=True):
         window = tuple(slice(c - CELL // 2, c + CELL // 2) for c in centre)
         cell = np.asarray(image[window], np.float64)
         distance = _distance(cell.shape, (CELL // 2,) * image.ndim)
-        # The blurred ball ends within; a sphere that fits into the cell.
+        # A sphere that contains the blurred ball and fits into the cell.
         inside = distance <= radius + 3 * BLUR
         found.append((cell[inside] - cell[~inside].mean()).sum())
     return np.array(found)
 
 
 def _emptiness(output: FloatImage, image: FloatImage) -> Numbers:
-    """How an empty field looks; in standard deviations of the noise that was put in."""
+    """Measure an empty field, in standard deviations of the added noise."""
     sigma = NOISE * SIGNAL
     above = (np.asarray(output, np.float64) - BACKGROUND) / sigma
     # Voxels that touch by a corner are one object.
@@ -239,12 +239,12 @@ def _distance(shape: tuple[int, ...], centre: tuple[int, ...]) -> Volume:
 
 
 def _width(output: Volume, centre: tuple[int, ...], background: float) -> float:
-    """The mean full width over the axes, through the brightest voxel within the bead."""
+    """Return the mean full width over the axes, through the brightest voxel within the bead."""
     near = np.where(_distance(output.shape, centre) <= 2 * BEAD_RADIUS, output, -np.inf)
     peak = np.unravel_index(int(np.argmax(near)), output.shape)
     widths = []
     for axis in range(output.ndim):
-        # Of the bead's surroundings alone: elsewhere something else may be higher.
+        # Only around the bead: elsewhere another voxel may be higher.
         reach = slice(max(int(peak[axis]) - BEAD_REACH, 0), int(peak[axis]) + BEAD_REACH + 1)
         line = tuple(reach if a == axis else int(peak[a]) for a in range(output.ndim))
         widths.append(full_width(output[line], background))
@@ -252,15 +252,15 @@ def _width(output: Volume, centre: tuple[int, ...], background: float) -> float:
 
 
 def _ring(profile: Volume) -> float | None:
-    """By how much the light rises again on the way out, as a percentage of the highest shell."""
+    """Return the largest rise of the light on the way out, in % of the highest shell."""
     if not profile.max() > 0:
         return None
     return 100 * float((profile - np.minimum.accumulate(profile)).max() / profile.max())
 
 
 def _dip(line: Volume, start: int, distance: int, height: float) -> float:
-    """How far the light falls between two points, as a share of the fainter; 0 where one of them is lost."""
-    # The maxima may be a voxel off, but not onto the voxels that lie between points close together.
+    """Return the fall of the light between two points as a share of the fainter; 0 if one is lost."""
+    # A maximum may be one voxel off, but not on the voxels between two close points.
     inward = 1 if distance > 3 else 0
     left = line[start - 1 : start + 1 + inward].max()
     right = line[start + distance - inward : start + distance + 2].max()

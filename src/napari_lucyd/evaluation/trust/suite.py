@@ -1,4 +1,4 @@
-"""The trust suite: what methods do to empty fields, beads, pairs, levels and light, beside the tables."""
+"""Measurement of the trust suite: every probe on every method, and the table of the results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from napari_lucyd.simulation.degradation import REACH, degrade
 from napari_lucyd.simulation.phantoms import FloatImage, make_phantom
 
 TRUTH = "truth"
-# Called with a method's name, a probe's, and each of the probe's samples with its output.
+# Called with the name of a method, the name of a probe, and each sample of the probe with its output.
 Keep = Callable[[str, str, Sample, FloatImage], object]
 
 
@@ -32,13 +32,13 @@ class Reading:
     Parameters
     ----------
     method, sha256, setting
-        Whose; as in the tables.
+        Method, as in the tables.
     probe, quantity, unit
-        What; see `PROBES`.
+        Measured quantity; see `PROBES`.
     low, high
-        Its limits; None where there is none.
+        Limits of the value; None for no limit.
     value
-        None where the output has no such number.
+        Measured value; None if the output has no such number.
     """
 
     method: str
@@ -53,7 +53,7 @@ class Reading:
 
     @property
     def within(self) -> bool:
-        """Whether it is inside its limits; what has limits and no value is not."""
+        """True inside the limits; a missing value is outside its limits."""
         if self.low is None and self.high is None:
             return True
         if self.value is None:
@@ -65,16 +65,16 @@ class Reading:
 
 @dataclass(frozen=True)
 class TrustTable:
-    """The readings of all methods, with what is needed to repeat them.
+    """Readings of all methods, with the data needed to repeat them.
 
     Parameters
     ----------
     shape
-        Of the volumes; planes are its last two.
+        Shape of the volumes; planes have the last two.
     blur, noise
-        Standard deviations: of the Gaussian PSF in voxels, of the noise as a share of the brightest voxel.
+        Standard deviations of the Gaussian PSF in voxels, and of the noise as a share of the brightest voxel.
     failures
-        In words, which runs ended in an error; their readings have no value.
+        Messages of the runs that ended with an error; their readings have no value.
     """
 
     shape: tuple[int, ...]
@@ -88,20 +88,20 @@ class TrustTable:
 
     @property
     def methods(self) -> list[str]:
-        """Names in the order of the rows, truth and input first."""
+        """Names of the methods in the order of the rows, truth and input first."""
         return list(dict.fromkeys(reading.method for reading in self.readings))
 
     @property
     def settings(self) -> dict[str, str]:
-        """The numbers that classical methods were given."""
+        """Settings of the classical methods."""
         return {reading.method: reading.setting for reading in self.readings if reading.setting}
 
     def row(self, probe: str, method: str) -> list[Reading]:
-        """A method's readings in the order of a probe's quantities."""
+        """Return the readings of a method in the order of a probe's quantities."""
         return [entry for entry in self.readings if (entry.probe, entry.method) == (probe, method)]
 
     def outside(self, probe: str) -> dict[str, list[Reading]]:
-        """The methods with readings outside their limits, and these; not truth and input."""
+        """Return the readings outside their limits by method, except for truth and input."""
         found: dict[str, list[Reading]] = {}
         for entry in self.readings:
             if entry.probe == probe and not entry.within and not is_reference(entry.method):
@@ -109,11 +109,11 @@ class TrustTable:
         return found
 
     def markdown(self) -> str:
-        """A table for each probe; what is outside its limits is bold."""
+        """Return a Markdown table for each probe; numbers outside their limits are bold."""
         return "\n\n".join(f"### {probe.title}\n\n{self.grid(probe)}" for probe in PROBES if self._has(probe))
 
     def grid(self, probe: Probe) -> str:
-        """One probe: rows are methods, columns its quantities, the first row their limits."""
+        """Return the table of one probe: a row of limits, then one row per method."""
         quantities = probe.quantities
         heads = [f"{entry.heading}{f', {entry.unit}' if entry.unit else ''}" for entry in quantities]
         lines = [["", *heads], ["---"] * (len(heads) + 1), ["*limits*", *map(_limits, quantities)]]
@@ -134,7 +134,7 @@ class TrustTable:
         return cls(**entries | {"shape": tuple(entries["shape"])}, readings=readings)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write ``trust.md``, ``.csv`` and ``.json``; returns the paths."""
+        """Write ``trust.md``, ``.csv`` and ``.json``; return the paths."""
         rows = [asdict(entry) | {"within": entry.within} for entry in self.readings]
         return write_files(folder, self.name, markdown=self.markdown(), rows=rows, record=asdict(self))
 
@@ -146,25 +146,25 @@ def measure_trust(
     keep: Keep | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> TrustTable:
-    """Put every probe to every method, as `deconvolve` runs it with its defaults.
+    """Run every probe on every method, each by `deconvolve` with its defaults.
 
     Parameters
     ----------
     competitors
-        From `load_competitor`. 2D models are given single planes. Classical methods get the true PSF, and
-        the number of iterations or the balance that is best on an ordinary phantom with the same blur and
-        noise.
+        Methods from `load_competitor`. 2D models receive single planes. Classical methods receive the true
+        PSF, and the number of iterations or the balance that is best on an ordinary phantom with the same
+        blur and noise.
     probes
-        Of `PROBES`.
+        Members of `PROBES`.
     keep
-        Called with a method's name, a probe's, and each sample with its output, to draw them.
+        Called with the names of method and probe, and with each sample and its output, to draw them.
     progress
-        Called with probes done and probes to do.
+        Called with the number of finished probes and the total.
 
     Returns
     -------
     TrustTable
-        Rows for the truth (what a perfect method would have) and the image as it is, then one a method.
+        Rows for the truth (a perfect method) and for the unchanged image, then one per method.
 
     Raises
     ------
@@ -188,12 +188,12 @@ def measure_trust(
 
 
 def is_reference(method: str) -> bool:
-    """Whether this is the truth or the input, not a method."""
+    """Return True for the truth and the input, which are not methods."""
     return method.split(",")[0] in (TRUTH, INPUT)
 
 
 def _rows(competitors: Sequence[Competitor]) -> list[tuple[str, Competitor | None, int]]:
-    """Names, methods (None for the truth) and numbers of axes; 2D ones say so where there are volumes too."""
+    """Return names, methods (None for the truth) and numbers of axes; label 2D ones beside 3D ones."""
     models = {entry.model.dimension for entry in competitors if isinstance(entry, Trained)}
     most = max(models, default=3)
     rows: list[tuple[str, Competitor | None, int]] = []
@@ -215,7 +215,7 @@ def _tuned(entry: Competitor, dimension: int) -> Competitor:
 
 
 def _phantom(dimension: int, seed: int) -> Sample:
-    """An ordinary phantom with the probes' blur and noise."""
+    """Make an ordinary phantom with the blur and noise of the probes."""
     phantom = make_phantom(SHAPE[-dimension:], rng=seed)
     taken = degrade(phantom, blur_sigma=BLUR, noise_sigma=NOISE, photometric=True, rng=seed)
     return Sample(taken.image, taken.truth, gaussian_psf(BLUR, 2 * round(REACH * BLUR) + 1, dimension))
@@ -257,7 +257,7 @@ def _readings(probe: Probe, name: str, entry: Competitor | None, numbers: Number
 
 
 def _division(entry: Trained, dimension: int) -> float:
-    """The share of x' that goes with the division, on a phantom scaled as the model asks for."""
+    """Measure the share of x' that depends on the division, on a phantom normalized for the model."""
     image = _phantom(dimension, TEST_SEEDS[0]).image
     (group,) = plan(image, entry.model, device="cpu").measure().groups
     y = torch.from_numpy((image - group.lo) / group.s)[None, None]
@@ -279,6 +279,6 @@ def _cell(entry: Reading) -> str:
 
 
 def show(value: float) -> str:
-    """A number as a person reads it: three digits, no more than three decimals, whole numbers in full."""
+    """Format a number: three digits, at most three decimals, whole numbers in full."""
     # Adding 0 turns -0 into 0.
     return f"{value:,.0f}" if abs(value) >= 100 else f"{round(value, 3) + 0.0:.3g}"
