@@ -473,7 +473,10 @@ def test_first_steps_of_a_shipped_configuration_match_its_log(tmp_path):
         ("name = 'x'\n[network]\ntype = 'unet'", "'unet'.*lucyd, rln, care"),
         ("name = 'x'\n[network]\ntype = 'care'\nepsilon = 0.1", "no entry 'epsilon'"),
         ("name = 'x'\n[network]\ntype = 'care'\n[data]\npatch_shape = [30, 64, 64]", "multiples of 4"),
-        ("name = 'x'\n[network]\ntype = 'rln'\n[schedule]\nnear_identity = true", "near_identity is for LUCYD"),
+        (
+            "name = 'x'\n[network]\ntype = 'rln'\n[schedule]\nnear_identity = true",
+            "near_identity is for LUCYD",
+        ),
         (
             "name = 'x'\n[normalization]\npedestal = 0.25",
             "pedestal of 0.25, .* by 'minmax'",
