@@ -25,7 +25,7 @@ _NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class Health(NamedTuple):
-    """What `measure_health` found.
+    """The findings of `measure_health`.
 
     ``dead_channels`` is the share of channels that are dead, 0 to 1, and ``dead_layers`` names the
     convolutions without a living channel. ``mask_share`` is the share of the correction mask's variance that

@@ -1,4 +1,4 @@
-"""What a training run is: one frozen dataclass a table of the TOML file."""
+"""Configuration of a training run: one frozen dataclass for each table of the TOML file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_lucyd.networks import LUCYD, LucydConfig, NetworkConfig, config_clas
 from napari_lucyd.simulation.psf import PsfKind
 from napari_lucyd.simulation.surrogates import SpecimenKind
 
-# How the patches of a track are scaled, where nothing else is said.
+# The default scaling of the patches of each track.
 SCALINGS = {
     "strict": Normalization("minmax"),
     "open": Normalization("percentile"),
@@ -26,7 +26,7 @@ _TRACKS = tuple(SCALINGS)
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which phantoms, degraded how, cut into which patches.
+    """The specimens, their degradation, and the patches that are cut from them.
 
     Parameters
     ----------
@@ -46,9 +46,9 @@ class DataConfig:
     haze
         Open: share of the specimens whose PSF has a wide foot besides its narrow peak.
     bright
-        Open, surrogate: share of the specimens with a few specks, and hot voxels, far brighter than all else.
-        To those of surrogates noise is added as well, up to the highest ``noise_sigma``. Estimates: with a
-        few hot pixels.
+        Open, surrogate: share of the specimens with a few specks and hot voxels that are far brighter than
+        everything else. Surrogates with them get noise as well, up to the highest ``noise_sigma``.
+        Estimates: with a few hot pixels.
     photons
         Estimates: lower and upper end of the photons that make the contrast, log-uniform.
     modalities
@@ -59,7 +59,7 @@ class DataConfig:
     patch_shape, phantom_shape
         Spatial sizes in voxels. A 2D patch of a 3D phantom is a slice of it, out-of-focus light included.
     alive, patches_per_phantom
-        Patches come from a window of this many phantoms, which moves on by one after so many patches.
+        Patches are cut from this many phantoms at a time; after so many patches the oldest one is replaced.
     gain
         Range of a factor, log-uniform, put on image and truth of half of the patches (of all, where flux is
         kept); the loss is taken back to scale. Teaches that twice the light is twice the result.
@@ -69,7 +69,7 @@ class DataConfig:
         Open: share of patches that take every second voxel along every axis, of image and truth alike:
         structures and blur are half as wide, the noise is as before.
     seed
-        Of the phantoms and of all that is drawn for a patch.
+        Seed of the phantoms and of everything that is drawn for a patch.
     """
 
     track: str = "strict"
@@ -151,13 +151,13 @@ class DataConfig:
 
     @property
     def photometric(self) -> bool:
-        """Whether image and truth are scaled by the same two numbers, so that flux is kept."""
+        """True if image and truth are scaled by the same two numbers, so that flux is kept."""
         return self.track != "strict"
 
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """How long and how fast.
+    """The length of the training, its rates and its loss.
 
     Parameters
     ----------

@@ -47,7 +47,7 @@ def tile(width: int, outputs: int) -> int | None:
 
 
 def summable(width: int, inputs: int) -> bool:
-    """Whether `weight_gradient` takes rows of ``width`` voxels of ``inputs`` channels."""
+    """Tell if `weight_gradient` takes rows of ``width`` voxels of ``inputs`` channels."""
     lanes = llvm.lanes()
     return lanes % inputs == 0 and width * inputs % lanes == 0 and width * inputs >= 2 * lanes
 
@@ -249,7 +249,7 @@ def _moved(code: Writer, row: str, index: str, by: int) -> str:
 
 
 def _shifted(code: Writer, vector: str, by: int) -> str | None:
-    """What `_moved` would read beyond the end of a row: zeros; None if there is nothing else."""
+    """Return the zeros that `_moved` reads beyond the end of a row, or None if it reads only zeros."""
     lanes = code.lanes
     if abs(by) == lanes:
         return None

@@ -184,7 +184,7 @@ few_channels.register_autograd(_backward, setup_context=_keep)
 
 @functools.cache
 def reliable(inputs: int, outputs: int) -> bool:
-    """Whether there are kernels for so many channels, which give what torch gives: tried once, on little."""
+    """Tell if our kernels work for a number of channels and agree with torch; tried once, on little data."""
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         weight = torch.randn(outputs, inputs, 3, 3, 3, requires_grad=True)

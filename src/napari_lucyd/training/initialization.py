@@ -1,4 +1,4 @@
-"""Where training starts: a network that copies its input and whose division works, or another model."""
+"""Start of a training: a network that copies its input and whose division works, or another model."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def _start_from_run(network: Network, folder: Path) -> dict[str, Any]:
 
 
 def _is_held(norm: nn.Module) -> bool:
-    """Whether `hold_output` has been here."""
+    """Tell if `hold_output` was applied."""
     return isinstance(norm.weight, nn.Parameter) and not norm.weight.requires_grad
 
 

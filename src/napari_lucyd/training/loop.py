@@ -58,7 +58,7 @@ class DeadLayerError(RuntimeError):
 
 
 class TrainingProgress(NamedTuple):
-    """Where a run stands after a step; figures of a validation are None but after one."""
+    """The state of a run after a step; figures of the validation are None except after one."""
 
     step: int
     steps: int
@@ -70,7 +70,7 @@ class TrainingProgress(NamedTuple):
 
 
 class _Validation(NamedTuple):
-    """What validation patches say of the averaged weights."""
+    """Figures of the averaged weights on the validation patches."""
 
     psnr: float
     ssim_global: float

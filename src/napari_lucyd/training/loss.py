@@ -1,4 +1,4 @@
-"""What a network is trained to lower, on what it gives for a batch: its authors' loss, or LUCYD's.
+"""Losses of the networks: that of their authors, or that of LUCYD.
 
 LUCYD: Eq. 8 of Chobola et al. (MICCAI 2023). RLN: Li et al., Nature Methods 19, 1427 (2022). CARE: Weigert et
 al., Nature Methods 15, 1090 (2018).

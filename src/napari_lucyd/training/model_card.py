@@ -1,4 +1,4 @@
-"""Which blur and noise a model was trained for, as its card says."""
+"""Entries of a model's card: the blur and noise that it was trained for, and its health."""
 
 from __future__ import annotations
 
