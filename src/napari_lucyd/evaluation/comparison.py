@@ -50,11 +50,8 @@ def score(
     """
     a, b = np.asarray(image), np.asarray(truth)
     if a.shape != b.shape:
-        return Scores(
-            remarks=(
-                f"its shape is {shape_text(a.shape)}, the truth has {shape_text(b.shape)}; both must agree",
-            )
-        )
+        own, wanted = shape_text(a.shape), shape_text(b.shape)
+        return Scores(remarks=(f"its shape is {own} and the truth’s {wanted}; they must agree",))
     for name, values in (("image", a), ("truth", b)):
         if not np.all(np.isfinite(values)):
             return Scores(remarks=(f"the {name} has voxels that are NaN or infinite",))
