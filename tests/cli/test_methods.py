@@ -179,7 +179,7 @@ def test_a_dry_run_tells_volumes_and_iterations(stack, psf, tmp_path):
         (
             ["--method", "richardson-lucy", "--psf", "psf.ome.tif", "--total-variation", "1"],
             1,
-            "--total-variation is 1.0; it can be 0 to 0.2",
+            "--total-variation is 1.0; give a number from 0 to 0.2",
         ),
     ],
 )

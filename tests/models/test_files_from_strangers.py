@@ -50,7 +50,7 @@ def change_card(path, **entries):
         ({"title": {}}, "title is {}; it must be text"),
         ({"description": 7}, "description is 7"),
         ({"flux_kept": "no"}, "flux_kept is 'no'; it must be true or false"),
-        ({"sha256": 7}, "sha256 is 7"),
+        ({"sha256": 7}, "the card beside the file belongs to other weights"),
         ({"network": "lucyd"}, "network is 'lucyd'"),
     ],
 )

@@ -430,7 +430,7 @@ def test_a_disk_that_fills_up_leaves_no_hole(series, to_zarr, random_model, monk
         ("missing/a.zarr", {}, "does not exist; create it first"),
         ("a.tif", {}, "ends in .ome.zarr or .zarr"),
         ("a.zarr", {"axes": "ZTYX"}, "needs the order TCZYX"),
-        ("a.zarr", {"outputs": ()}, "give a path for at least one"),
+        ("a.zarr", {"outputs": ()}, "give at least one of 'output'"),
     ],
 )
 def test_what_cannot_be_is_refused_before_the_work(series, to_zarr, tmp_path, out, options, words):

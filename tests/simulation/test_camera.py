@@ -58,7 +58,7 @@ def test_read_noise_can_be_a_share_of_the_blurred_images_range():
     assert (noisy.image - still.image).std() == pytest.approx(0.1 * np.ptp(still.image), rel=0.02)
     assert (drowned.image - still.image).std() == pytest.approx(0.1, rel=0.02)
     assert noisy.parameters["noise_reference"] == "image" and "noise_reference" not in drowned.parameters
-    with pytest.raises(ValueError, match="use 'truth' or 'image'"):
+    with pytest.raises(ValueError, match="give 'truth' or 'image'"):
         nl.degrade(specimen, noise_reference="blur")
 
 

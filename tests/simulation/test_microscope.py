@@ -127,5 +127,5 @@ def test_what_no_microscope_is_like_is_refused_in_words(modality, changes, said)
 def test_sizes_that_do_not_go_together_are_refused():
     with pytest.raises(ValueError, match="give as many numbers for both"):
         MICROSCOPES["widefield"].psf((0.1, 0.1), (9, 21, 21))
-    with pytest.raises(ValueError, match="one number above 0, or 3 of them"):
+    with pytest.raises(ValueError, match="one number above 0, in µm, or 3 of them"):
         MICROSCOPES["widefield"].psf((0.1,) * 4)

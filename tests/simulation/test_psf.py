@@ -213,7 +213,7 @@ def test_light_at_the_edge_is_what_a_widefield_keeps_and_a_gaussian_loses(haze):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"kind": "widefeld"}, "gaussian, widefield, confocal, light_sheet"),
+        ({"kind": "widefeld"}, "'gaussian', 'widefield', 'confocal' or 'light_sheet'"),
         ({"shape": (8, 9, 9)}, "odd"),
         ({"shape": (9,)}, "odd"),
         ({"voxel_size": (0.1, 0.1)}, "or 3 of them"),

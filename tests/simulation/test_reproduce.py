@@ -174,5 +174,5 @@ def test_drawing_reports_each_object_and_can_be_stopped():
 
 
 def test_negative_numbers_of_objects_are_refused():
-    with pytest.raises(ValueError, match="boxes -1"):
+    with pytest.raises(ValueError, match="boxes is -1"):
         phantom(boxes=-1)

@@ -37,7 +37,6 @@ _ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "description": (_is_text, "text"),
     "specimen": (_is_text, "text"),
     "license": (_is_text, "text"),
-    "sha256": (_is_text, "text"),
     "network": (_is_mapping, "a table"),
     "normalization": (_is_mapping, "a table"),
     "training": (_is_mapping, "a table"),

@@ -285,7 +285,7 @@ def test_what_cannot_be_deconvolved_is_refused_in_words(method, image, psf, erro
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"num_iter": 0}, "at least one"),
+        ({"num_iter": 0}, "at least 1"),
         ({"background": -1}, "background is -1"),
         ({"background": float("nan")}, "background is nan"),
         ({"total_variation": 0.3}, "0.002"),
@@ -300,7 +300,7 @@ def test_options_of_richardson_lucy_that_cannot_be_are_refused_in_words(options,
 
 @pytest.mark.parametrize("balance", [0, -1, float("nan"), float("inf")])
 def test_balance_has_to_be_positive(balance):
-    with pytest.raises(ValueError, match="positive"):
+    with pytest.raises(ValueError, match="above 0"):
         wiener(PLANE, SPOT, balance=balance)
 
 

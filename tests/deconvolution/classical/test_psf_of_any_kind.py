@@ -92,5 +92,5 @@ def test_a_psf_on_other_voxels_is_resampled_with_a_note():
 
 
 def test_a_voxel_size_with_other_axes_than_the_psf_is_refused():
-    with pytest.raises(ValueError, match="2 positive numbers are needed"):
+    with pytest.raises(ValueError, match="give 2 positive numbers"):
         nl.RichardsonLucy(np.ones((3, 3)), psf_voxel_size=(1, 1, 1))
