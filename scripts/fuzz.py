@@ -301,7 +301,8 @@ def fuzz(seed: int) -> tuple[str, str, BaseException | None]:
             function(**given)
     except EXPLAINED as error:
         text = str(error)
-        words = [word for key in given for word in (key, key.replace("_", " "), *WORDS.get(key, ()))]
+        names = {*given, *optional}  # an error may also name an argument that is missing
+        words = [word for key in names for word in (key, key.replace("_", " "), *WORDS.get(key, ()))]
         named = any(word in text for word in words)
         return name, "explained" if named and len(text) <= LONGEST_MESSAGE else "opaque", error
     except TooSlow as error:

@@ -352,7 +352,7 @@ def test_a_part_of_an_image_that_has_changed_is_noticed(random_model, small_chun
 
 def test_what_tasks_found_is_added_up(series, tmp_path):
     series = series - np.float32(0.25)
-    method = nl.RichardsonLucy(np.ones((3, 3, 3), np.float32) / 27, num_iter=3)
+    method = nl.RichardsonLucy(np.ones((3, 3, 3), np.float32) / 27, num_iter=3, background=0)
     plan = partial(plan_to_zarr, series, method, tmp_path / "a.ome.zarr", device="cpu", axes="TZYX")
     run_until(plan(), 2)
     job = plan()
@@ -663,3 +663,14 @@ def test_a_plan_that_cannot_be_read_counts_as_none(tmp_path):
     journal.close()
     remove_traces(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_has_the_voxel_size_along_the_axes_of_the_image(random_model_2d, tmp_path):
+    plane, stack = np.eye(12, dtype=np.float32), np.ones((3, 12, 12), np.float32)
+    run = partial(nl.deconvolve_to_zarr, device="cpu", unit="micrometer")
+    run(plane, random_model_2d, tmp_path / "plane.zarr", voxel_size=(3, 2, 1))
+    assert read_image(tmp_path / "plane.zarr").voxel_size == (2, 1)
+    run(stack, random_model_2d, tmp_path / "planes.zarr", voxel_size=(3, 2, 1), axes="ZYX")
+    assert read_image(tmp_path / "planes.zarr").voxel_size == (3, 2, 1)
+    with pytest.raises(ValueError, match="voxel_size is .2, 1.; give 3 numbers, the steps along Z, Y, X"):
+        run(stack, random_model_2d, tmp_path / "no.zarr", voxel_size=(2, 1), axes="ZYX")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -15,6 +15,7 @@ from napari_lucyd.deconvolution.arguments import check_model, check_outputs
 from napari_lucyd.deconvolution.image.source import as_array
 from napari_lucyd.deconvolution.options import RunOptions, complete, list_options
 from napari_lucyd.io import ImageFileError, read_image, stem
+from napari_lucyd.spans import SPATIAL
 
 from .executors import Executor, LocalExecutor
 from .job import StoreJob
@@ -70,10 +71,25 @@ def plan_to_zarr(
         "axes": named,
     }
     job = plan(array, model, processes=processes, allocate=_allocate_nothing, **shared)
+    shared["voxel_size"] = _steps_along(named, voxel_size)
     # Each task has its own region, and cuts it into tiles by its own memory.
     shared.pop("region", None)
     shared.pop("tile_shape", None)
     return StoreJob(job, volume, array, model, shared, destinations, unit, overwrite)
+
+
+def _steps_along(axes: str, voxel_size: Sequence[float] | None) -> tuple[float, ...] | None:
+    """Return the steps along the spatial axes of the image, which a model of planes does not all use."""
+    if voxel_size is None:
+        return None
+    letters = [name for name in SPATIAL if name in axes]
+    steps = tuple(voxel_size)
+    if len(steps) < len(letters):
+        raise ValueError(
+            f"voxel_size is {checks.shown(voxel_size)}; give {len(letters)} numbers, the steps along "
+            f"{', '.join(letters)}."
+        )
+    return steps[-len(letters) :]
 
 
 def _allocate_nothing(name: str, shape: tuple[int, ...]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -284,6 +285,11 @@ def _with_background(method: RichardsonLucy, values: Values) -> Decided:
     if method.background != AUTO:
         return Decided(method)
     dark = find_dark_level(values)
+    if not math.isfinite(dark.pedestal):
+        raise ValueError(
+            "The image's values are too large to find the background. Scale the image down, or give the "
+            "background."
+        )
     # Voxels below the level by chance stay above the floor, so none is cut off.
     decided = replace(method, background=dark.pedestal)
     return Decided(decided, dark.floor, dark.level, {"background_found": dark.level})
