@@ -672,5 +672,5 @@ def test_a_store_has_the_voxel_size_along_the_axes_of_the_image(random_model_2d,
     assert read_image(tmp_path / "plane.zarr").voxel_size == (2, 1)
     run(stack, random_model_2d, tmp_path / "planes.zarr", voxel_size=(3, 2, 1), axes="ZYX")
     assert read_image(tmp_path / "planes.zarr").voxel_size == (3, 2, 1)
-    with pytest.raises(ValueError, match="voxel_size is .2, 1.; give 3 numbers, the steps along Z, Y, X"):
+    with pytest.raises(ValueError, match=r"voxel_size is .2, 1.; give 3 numbers, the steps along Z, Y, X"):
         run(stack, random_model_2d, tmp_path / "no.zarr", voxel_size=(2, 1), axes="ZYX")
