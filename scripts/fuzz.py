@@ -180,12 +180,14 @@ CLASSICAL: dict[str, Callable[[random.Random], Any]] = {
     "tolerance": lambda pick: pick.choice((None, 0.1, 0)),
 }
 OPTICS: dict[str, Callable[[random.Random], Any]] = {
-    "kind": lambda pick: pick.choice(("widefield", "confocal", "light-sheet", "light_sheet", "other")),
-    "shape": lambda pick: tuple(pick.choice((1, 3, 5, 4, 0)) for _ in range(pick.choice((2, 3, 3)))),
-    "numerical_aperture": lambda pick: pick.choice((0.3, 0.8, 1.4, 3, 0)),
-    "refractive_index": lambda pick: pick.choice((1, 1.33, 1.515, 0)),
-    "emission_um": lambda pick: pick.choice((0.52, 520, 0)),
-    "voxel_size": lambda pick: pick.choice((0.1, (0.3, 0.1, 0.1), 0, (0.1, 0.1))),
+    "kind": lambda pick: pick.choice(
+        ("widefield", "widefield", "gaussian", "confocal", "light_sheet", "other")
+    ),
+    "shape": lambda pick: tuple(pick.choice((1, 3, 3, 5, 5, 7, 4)) for _ in range(pick.choice((2, 3, 3)))),
+    "numerical_aperture": lambda pick: pick.choice((0.3, 0.8, 0.9, 1.4, 3)),
+    "refractive_index": lambda pick: pick.choice((1, 1.33, 1.515, 1.515, 0)),
+    "emission_um": lambda pick: pick.choice((0.52, 0.52, 0.6, 0.6, 520)),
+    "voxel_size": lambda pick: pick.choice((0.1, 0.1, 0.2, (0.3, 0.1, 0.1), 0, (0.1, 0.1))),
     "excitation_um": lambda pick: pick.choice((None, 0.488, 488)),
     "pinhole_airy": lambda pick: pick.choice((None, 1, 0)),
     "sheet_fwhm_um": lambda pick: pick.choice((None, 2, 0)),
