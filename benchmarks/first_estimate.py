@@ -1,6 +1,6 @@
-"""The gain of the first estimate on a real texture, and of a network on that.
+"""Gain of the first estimate on a real texture, and of a network on the estimate.
 
-The texture, a stack that is sharp for its voxels, is the truth; it is blurred, and noise is added. See
+The truth is a real stack that is sharp for its voxels. It is blurred, and noise is added. See
 docs/decisions/0014-a-living-network.md.
 
 python benchmarks/first_estimate.py nuclei_cells3d.tif
@@ -39,7 +39,7 @@ MARGIN = 12
 
 
 def psnr(output: Image, truth: Image) -> float:
-    """Peak signal-to-noise ratio over the truth's range, after the best affine map of the output."""
+    """Compute the PSNR over the truth's range, after the best affine map of the output."""
     o, t = output.ravel().astype(np.float64), truth.ravel().astype(np.float64)
     slope = np.cov(o, t)[0, 1] / max(o.var(), 1e-12)
     error = np.mean((slope * (o - o.mean()) + t.mean() - t) ** 2)
@@ -47,7 +47,7 @@ def psnr(output: Image, truth: Image) -> float:
 
 
 def network_input(found: FirstEstimate) -> torch.Tensor:
-    """The estimate as a network takes it, extended by its edge values to even sizes."""
+    """Scale the estimate for a network, and extend it by its edge values to even sizes."""
     y = torch.from_numpy((found.estimate - found.level) / found.scale + PEDESTAL).float()[None, None]
     pad = [n for size in reversed(found.estimate.shape) for n in (MARGIN, MARGIN + size % 2)]
     return torch.nn.functional.pad(y, pad, mode="replicate")
@@ -62,7 +62,7 @@ def refine(network: LUCYD, found: FirstEstimate) -> Image:
 
 
 def cases(path: Path) -> list[tuple[tuple[float, ...], Image, Image]]:
-    """Blur, image and truth of each case."""
+    """Make blur, image and truth of each case."""
     stack = tifffile.imread(path).astype(np.float32)[FIELD]
     low, high = np.percentile(stack, (1, 99.9))
     truth = np.clip((stack - low) / (high - low), 0, None).astype(np.float32)

@@ -41,5 +41,5 @@ class RuntimeSignatures(griffe.Extension):
 
 
 def _written(annotation: Any) -> Any:
-    """The annotation as it stands in the code; a TypedDict wraps it."""
+    """Return the annotation as written in the code; a TypedDict wraps it."""
     return getattr(annotation, "__forward_arg__", annotation)

@@ -1,4 +1,4 @@
-"""The pictures of docs/trust.md, drawn from what the trust suite kept while it measured. Needs matplotlib."""
+"""Pictures of docs/trust.md, drawn from the images that the trust suite kept; needs matplotlib."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 Volume = npt.NDArray[np.floating[Any]]
-# For each method, the samples in their order with their outputs; and this for each probe.
+# The samples with their outputs, by method; and this by probe.
 Outputs = Mapping[str, Sequence[tuple[Sample, Volume]]]
 Kept = Mapping[str, Outputs]
 ROWS = 2
@@ -39,19 +39,19 @@ def _middle(volume: Volume) -> Volume:
 
 
 def _with_pairs(volume: Volume) -> Volume:
-    """The plane that the pairs of the first image lie in."""
+    """Return the plane with the pairs of the first image."""
     return volume[pair_positions(3, 0)[0][1][0]] if volume.ndim == 3 else volume
 
 
 def _around_the_bead(volume: Volume) -> Volume:
-    """Z and X, of a plane Y and X, around the first bead, which is in the middle."""
+    """Cut Z and X (Y and X of a plane) around the first bead, which is in the middle."""
     window = tuple(slice(n // 2 - BEAD_REACH, n // 2 + BEAD_REACH + 1) for n in volume.shape)
     cropped = volume[window]
     return cropped[:, BEAD_REACH] if cropped.ndim == 3 else cropped
 
 
 def _draw_empty(kept: Kept, path: Path) -> None:
-    """Both empty fields in rows, methods in columns, all on one scale."""
+    """Draw both empty fields in rows and methods in columns, with the same contrast limits."""
     methods = [name for name in kept["empty"] if not name.startswith(TRUTH)]
     figure, axes = plt.subplots(2, len(methods), figsize=(1.35 * len(methods), 3.1), layout="constrained")
     reach = 6 * NOISE * SIGNAL
@@ -73,7 +73,7 @@ def _draw_empty(kept: Kept, path: Path) -> None:
 
 
 def _draw_pairs(kept: Outputs, path: Path) -> None:
-    """The first image's pairs, each method from the background to its own brightest."""
+    """Draw the pairs of the first image, each method from the background to its brightest voxel."""
     figure, axes = _panels(len(kept), 1.7, 2.05)
     for axis, (method, outputs) in zip(axes, kept.items(), strict=True):
         plane = _with_pairs(outputs[0][1])
@@ -86,7 +86,7 @@ def _draw_pairs(kept: Outputs, path: Path) -> None:
 
 
 def _draw_beads(kept: Outputs, path: Path) -> None:
-    """The first bead of each method, and under it its line along X."""
+    """Draw the first bead of each method, with its line along X below."""
     columns = -(-len(kept) // ROWS)
     figure, axes = plt.subplots(
         *(2 * ROWS, columns),
@@ -115,7 +115,7 @@ def _draw_beads(kept: Outputs, path: Path) -> None:
 
 
 def _levels(kept: Outputs) -> dict[str, Volume]:
-    """The flat fields' mean over all axes but X; the constant image came first."""
+    """Return the mean of the flat fields over all axes but X; the constant image is the first sample."""
     return {
         method: outputs[1][1].mean(axis=tuple(range(outputs[1][1].ndim - 1)))
         for method, outputs in kept.items()
@@ -123,7 +123,7 @@ def _levels(kept: Outputs) -> dict[str, Volume]:
 
 
 def _draw_lines(lines: Mapping[str, Volume], path: Path) -> None:
-    """A line a method, over the truth's; what leaves the truth's range by half of it leaves the picture."""
+    """Draw the line of each method over the truth, with half of the truth's range as margin."""
     shown = {method: line for method, line in lines.items() if not method.startswith(TRUTH)}
     figure, axes = _panels(len(shown), 1.9, 1.6)
     truth = lines[TRUTH]
@@ -139,7 +139,7 @@ def _draw_lines(lines: Mapping[str, Volume], path: Path) -> None:
 
 
 def _draw_flux(kept: Outputs, path: Path) -> None:
-    """Light out against light in, a point an object, a panel a method."""
+    """Draw light in the output against light in the truth, one point per object, one panel per method."""
     methods = [method for method in kept if not is_reference(method)]
     figure, axes = _panels(len(methods), 1.9, 2.0, sharex=True, sharey=True)
     for axis, method in zip(axes, methods, strict=True):
@@ -160,7 +160,7 @@ def _draw_flux(kept: Outputs, path: Path) -> None:
 
 
 def _panels(count: int, width: float, height: float, **options: Any) -> tuple[Any, list[Any]]:
-    """A figure of as many panels in `ROWS` rows; sizes of one in inches. Without axes until set on."""
+    """Make a figure of hidden panels in `ROWS` rows; the size of a panel is in inches."""
     columns = -(-count // ROWS)
     size = (width * columns, height * ROWS)
     figure, axes = plt.subplots(ROWS, columns, figsize=size, layout="constrained", squeeze=False, **options)

@@ -1,15 +1,27 @@
-"""The examples in the docstrings run, and every public name has a docstring."""
+"""Docstrings have examples that run, and summary lines that say at once what a thing does or is."""
 
 from __future__ import annotations
 
+import ast
 import doctest
 import importlib
 import pkgutil
+import re
+from pathlib import Path
 
 import pytest
 
 import napari_lucyd
 
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted(
+    path for folder in ("src", "scripts", "benchmarks", "examples") for path in (ROOT / folder).rglob("*.py")
+)
+# A summary line begins with a verb or a noun phrase. These words begin a clause or an adverbial instead.
+OPENINGS = re.compile(
+    r"(What|Whether|Who|Whom|Whose|Which|Where|When|Why|How|That|Those|These|Of|For|From|To|In|On|At|By|As|With"
+    r"|Bringing|Going|Nothing)\b"
+)
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(napari_lucyd.__path__, "napari_lucyd.")
@@ -33,3 +45,20 @@ def test_the_public_functions_carry_an_example():
         assert value.__doc__, name
         if callable(value) and not isinstance(value, type):
             assert ">>> " in value.__doc__, name
+
+
+def summaries(path: Path) -> list[tuple[str, str]]:
+    """Return names and summary lines of a file's modules, classes and functions that have a docstring."""
+    nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    documented = [(node, ast.get_docstring(node)) for node in nodes if isinstance(node, kinds)]
+    return [(getattr(node, "name", path.stem), text.partition("\n")[0]) for node, text in documented if text]
+
+
+def test_summary_lines_begin_with_a_verb_or_a_noun():
+    found = [(path, *entry) for path in SOURCES for entry in summaries(path)]
+    assert len(found) > 1000
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}: {line}" for path, name, line in found if OPENINGS.match(line)
+    ]
+    assert not wrong, "\n".join(wrong)

@@ -27,23 +27,23 @@ _WATER: dict[str, Any] = {"numerical_aperture": 1.0, "refractive_index": 1.33, "
 
 
 def phantom() -> list[LayerData]:
-    """A phantom with its truth: the blur (σ 1.2 voxels) and noise (σ 15 of 255) that models have seen."""
+    """Make a phantom with its truth, blurred (σ 1.2 voxels) and noisy (6 % of the range) as in training."""
     return _pair("phantom", blur_sigma=1.2, noise_sigma=15 / 255)
 
 
 def unseen() -> list[LayerData]:
-    """A phantom with its truth: more blur (σ 2.0) and noise (σ 50 of 255) than the paper trained on."""
+    """Make a phantom with its truth, with more blur (σ 2.0) and noise (20 %) than in the paper's training."""
     return _pair("phantom unseen", blur_sigma=2.0, noise_sigma=50 / 255)
 
 
 def sharp() -> list[LayerData]:
-    """A sharp phantom alone."""
+    """Make a sharp phantom alone."""
     made = make_phantom(SHAPE, rng=SEED)
     return [image_layer("phantom sharp", made.image, made.parameters, (VOXEL_UM,) * 3)]
 
 
 def anisotropic() -> list[LayerData]:
-    """A phantom with its truth, planes 0.3 µm apart at 0.1 µm pixels, blurred along Z as by an objective."""
+    """Make a phantom with its truth, with voxels of 0.3 × 0.1 × 0.1 µm and an objective's axial blur."""
     made = make_phantom((96, 128, 128), rng=SEED)
     sample = degrade(made, blur_sigma=(2.5, 1.2, 1.2), noise_sigma=10 / 255, photometric=True, rng=SEED)
     steps = (3 * VOXEL_UM, VOXEL_UM, VOXEL_UM)
@@ -51,22 +51,22 @@ def anisotropic() -> list[LayerData]:
 
 
 def plane() -> list[LayerData]:
-    """A two-dimensional phantom with its truth."""
+    """Make a two-dimensional phantom with its truth."""
     return _pair("phantom 2D", shape=(256, 256), blur_sigma=1.2, noise_sigma=15 / 255)
 
 
 def nuclei() -> list[LayerData]:
-    """A surrogate of the paper's nuclei with its truth: widefield haze and photon noise."""
+    """Make a surrogate of the paper's nuclei with its truth: widefield haze and photon noise."""
     return _surrogate("nuclei")
 
 
 def membranes() -> list[LayerData]:
-    """A surrogate of the paper's membranes (actin) with its truth: widefield haze, a fifth of the photons."""
+    """Make a surrogate of the paper's membranes (actin) with its truth: widefield haze, few photons."""
     return _surrogate("membranes")
 
 
 def light_sheet() -> list[LayerData]:
-    """A surrogate of nuclei in a light sheet with its truth: haze only from within the sheet."""
+    """Make a surrogate of nuclei in a light sheet with its truth: haze only from within the sheet."""
     return _surrogate("light_sheet")
 
 
@@ -91,7 +91,7 @@ def cells() -> list[LayerData]:
 
 
 def tubules() -> list[LayerData]:
-    """A plane of tubules under a widefield microscope with its truth: haze comes in from other planes."""
+    """Make a plane of tubules under a widefield microscope with its truth, with haze from other planes."""
     optics = {"kind": "widefield", "shape": [31, 63, 63], **_OIL, "voxel_size": [0.2, VOXEL_UM, VOXEL_UM]}
     return _structures("tubules", (256, 256), optics, density=0.9, name="tubules 2D")
 

@@ -253,18 +253,18 @@ class ScheduleConfig:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps in all."""
+        """Total number of optimiser steps."""
         return self.cycle_steps * self.cycles
 
     @property
     def cycle_steps(self) -> int:
-        """Optimiser steps of one cycle."""
+        """Number of optimiser steps of one cycle."""
         return self.patches // self.batch_size // self.cycles
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """One training run; read from TOML by `load_config`.
+    """One training run; `load_config` reads it from TOML.
 
     ``title``, ``description`` and ``history`` (how many runs were tried, and how this one was chosen) go
     into the model's card as they are. ``half_precision`` rounds the saved weights to float16.
@@ -309,7 +309,7 @@ class TrainingConfig:
                 raise ValueError(f"schedule.{name} is for LUCYD; leave it out for {kind.title}.")
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON data; ``network`` tells its type where it is not LUCYD, as the TOML file may."""
+        """Return plain JSON data; ``network`` has a type if it is not LUCYD, as in the TOML file."""
         described = describe(self.network)
         if described["type"] == LUCYD.name:
             del described["type"]
@@ -317,7 +317,7 @@ class TrainingConfig:
 
 
 def _check_from(low: int, config: Any, table: str, *names: str) -> None:
-    """Raise where a number, or one of several, is smaller."""
+    """Raise an error if a number, or one of several, is smaller."""
     for name in names:
         value = getattr(config, name)
         if not (value and min(value) >= low if isinstance(value, tuple) else value >= low):
@@ -365,7 +365,7 @@ def load_config(path: str | Path) -> TrainingConfig:
 
 
 def parse_config(entries: Mapping[str, Any], source: str = "the configuration") -> TrainingConfig:
-    """Make a configuration of plain data, as on a model's card; what is missing has its default.
+    """Make a configuration from plain data, such as a model's card; missing entries have their defaults.
 
     Parameters
     ----------
@@ -418,7 +418,7 @@ _PLAIN: dict[Any, tuple[str, str, str]] = {
 
 
 def _checked(name: str, value: Any, hint: Any) -> Any:
-    """An entry, as its dataclass wants it; what is not of a plain type is checked there."""
+    """Return an entry in the form of its dataclass, which checks types that are not plain."""
     several = get_origin(hint) is tuple
     kinds = get_args(hint) if several else (hint,)
     if kinds[0] not in _PLAIN:

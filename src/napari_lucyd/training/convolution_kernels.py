@@ -1,4 +1,4 @@
-"""Convolutions for training, compiled for this very processor: three taps along each axis, few channels.
+"""Convolutions for training, compiled for this CPU: three taps along each axis, few channels.
 
 Half of a training step on the processor is what libraries make of LUCYD's four channels, above all of the
 gradient of the weights. Tensors are as torch's ``channels_last_3d`` has them in memory, (N, Z, Y, X,
@@ -27,7 +27,7 @@ _PROTOTYPE = CFUNCTYPE(None, c_void_p)
 
 
 def tile(width: int, outputs: int) -> int | None:
-    """Vectors of a row that are computed together; None if a row of the result is not made of such.
+    """Return the number of vectors computed together, or None if they do not make up a row of the result.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def summable(width: int, inputs: int) -> bool:
 
 @functools.cache
 def convolution(inputs: int, outputs: int, vectors: int) -> Any:
-    """A function of the address of `ARGUMENTS`, for any number of threads at once.
+    """Compile a function of the address of `ARGUMENTS`, for any number of threads at once.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def convolution(inputs: int, outputs: int, vectors: int) -> Any:
 
 @functools.cache
 def weight_gradient(inputs: int, outputs: int) -> Any:
-    """A function of the address of `ARGUMENTS`, for any number of threads at once.
+    """Compile a function of the address of `ARGUMENTS`, for any number of threads at once.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def weight_gradient(inputs: int, outputs: int) -> Any:
 
 @contextmanager
 def _each_plane(code: Writer) -> Iterator[tuple[str, str]]:
-    """Take planes until there are none: which of all, and which of its volume."""
+    """Take planes until none is left: the index among all, and the index in its volume."""
     for k, name in enumerate(ARGUMENTS):
         kind = "ptr" if k < 4 else "i64"
         code.do(f"%{name} = load {kind}, ptr {code.at('%arguments', k, 'i64')}, align 8")
@@ -99,7 +99,7 @@ def _each_plane(code: Writer) -> Iterator[tuple[str, str]]:
 
 @contextmanager
 def _taps(code: Writer, index: str, size: str, sums: list[str] | None = None) -> Iterator[str]:
-    """Along Z or Y: those taps that are inside, from 0 on."""
+    """Find the taps along Z or Y that are inside, from 0."""
     first = code.larger(code.integer("sub", 1, index), 0)
     behind = code.smaller(code.integer("sub", code.integer("add", size, 1), index), TAPS)
     with code.loop(first, behind, 1, sums) as (tap, _):
@@ -135,7 +135,7 @@ class _Row:
         self.plane, self.z, self.y = plane, z, y
 
     def tile(self, x: str, first: bool = False, last: bool = False) -> None:
-        """``vectors`` of the result from x on, at the row's beginning or end or between."""
+        """Compute ``vectors`` of the result from x, at the start, in the middle or at the end of the row."""
         code, lanes = self.code, self.code.lanes
         # Neighbouring vectors share what they read: values at a place serve one or two of them.
         uses: dict[int, list[tuple[int, int]]] = {}
@@ -171,7 +171,7 @@ class _Row:
             code.store(value, result, str(k * lanes))
 
     def _values(self, row: str, place: int, channel: int, there: range) -> str:
-        """A channel of the voxels from a place on, each in ``outputs`` lanes; 0 for one that is not there."""
+        """Load a channel of the voxels from a position, each in ``outputs`` lanes; 0 outside the row."""
         code, lanes = self.code, self.code.lanes
         if self.voxels * self.inputs == lanes:
             # One load for all of them, of voxels that are there.
@@ -258,7 +258,7 @@ def _shifted(code: Writer, vector: str, by: int) -> str | None:
 
 
 def _spread(code: Writer, pointer: str, voxels: int, outputs: int, channel: int, last: bool) -> str:
-    """A channel of each voxel, in as many lanes as the voxel has in a vector of inputs."""
+    """Spread a channel of each voxel over the lanes of the voxel in a vector of inputs."""
     lanes = code.lanes
     if voxels == 1:
         return code.splat(pointer, channel)

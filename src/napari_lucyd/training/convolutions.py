@@ -1,4 +1,4 @@
-"""Convolutions of few channels, for training on the processor: by our kernels where those are sooner.
+"""Convolutions of few channels for training on the CPU, by our kernels where these are faster.
 
 They are operations of torch's, so autograd and the compiler know them; they give what torch's own give, but
 for rounding, and the same for any number of threads.
@@ -38,13 +38,13 @@ class FewChannels(nn.Module):
         self.weight = weight
 
     def forward(self, x: Tensor) -> Tensor:
-        """The convolution."""
+        """Convolve the input."""
         result: Tensor = few_channels(x, self.weight)
         return result
 
 
 def use_few_channels(network: nn.Module) -> int:
-    """Replace the convolutions of a network that `FewChannels` can stand for; its parameters stay the same.
+    """Replace the convolutions that `FewChannels` can compute; the network's parameters stay the same.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def _is_one(module: nn.Module) -> bool:
 
 @torch.library.custom_op("napari_lucyd::few_channels", mutates_args=())
 def few_channels(x: Tensor, weight: Tensor) -> Tensor:
-    """A convolution of three taps along each axis, zeros beyond the border.
+    """Convolve with three taps along each axis, with zeros beyond the border.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def few_channels(x: Tensor, weight: Tensor) -> Tensor:
 
 @torch.library.custom_op("napari_lucyd::few_channels_gradient", mutates_args=())
 def few_channels_gradient(x: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient of `few_channels` by its weight.
+    """Compute the gradient of `few_channels` by its weight.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def few_channels_gradient(x: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _run(function: Any, values: Tensor, others: Tensor, result: Tensor) -> None:
-    """Call a kernel; the tensors are as it wants them."""
+    """Call a kernel; the tensors have the layout that it needs."""
     taken = np.zeros(1, dtype=np.int64)
     depth, height, width = values.shape[2:]
     addresses = values.data_ptr(), others.data_ptr(), result.data_ptr(), taken.ctypes.data
@@ -148,7 +148,7 @@ def _run(function: Any, values: Tensor, others: Tensor, result: Tensor) -> None:
 
 
 def _as_volume(x: Tensor) -> Tensor:
-    """The same with an axis Z of one plane if there is none, channels last in memory."""
+    """Add an axis Z of one plane if there is none; return the tensor with channels last in memory."""
     volume = x.unsqueeze(2) if x.ndim == 4 else x
     return volume.contiguous(memory_format=torch.channels_last_3d)
 

@@ -1,4 +1,4 @@
-"""Training patches. What patch i looks like follows from the seed and i alone.
+"""Training patches; the seed and the number of a patch determine it.
 
 So the order does not depend on how many workers prepare patches, and a run that was stopped goes on
 with the patch that it would have seen next.
@@ -170,7 +170,7 @@ _Specimen = _StrictSpecimen | _OpenSpecimen | _SurrogateSpecimen | EstimateSpeci
 def _scaled(
     image: FloatImage, truth: FloatImage, normalization: Normalization
 ) -> tuple[FloatImage, FloatImage, float]:
-    """Both scaled by the image's percentiles, as in use, and the truth's peak."""
+    """Scale image and truth by the image's percentiles, as in use; return them and the peak of the truth."""
     lo, hi = np.percentile(image, (normalization.low, normalization.high))
     image = ((image - lo) / (hi - lo) + normalization.pedestal).astype(np.float32)
     truth = ((truth - lo) / (hi - lo) + normalization.pedestal).astype(np.float32)
@@ -179,12 +179,12 @@ def _scaled(
 
 
 def _pair(image: FloatImage, truth: FloatImage, peak: float, bright: bool) -> _Pair:
-    """A patch of both; where there are specks, their brightest voxel counts as 3 in the loss."""
+    """Make a patch of both; if there are specks, their brightest voxel counts as 3 in the loss."""
     return _Pair(image, truth, max(peak, float(image.max()) / 3, float(truth.max()) / 3) if bright else peak)
 
 
 def _speckle(image: FloatImage, size: int, generator: np.random.Generator) -> None:
-    """Add, in place, up to some twenty cubes that are 2 to 60 times as bright as the image's bright parts."""
+    """Add up to about twenty cubes in place, 2 to 60 times as bright as the bright parts of the image."""
     span = float(np.percentile(image, 99.9) - image.min())
     for _ in range(generator.poisson(max(2, image.size / 100_000))):
         start = [int(generator.integers(n - size)) for n in image.shape]
@@ -192,7 +192,7 @@ def _speckle(image: FloatImage, size: int, generator: np.random.Generator) -> No
 
 
 def _smooth(shape: tuple[int, ...], width: float, generator: np.random.Generator) -> FloatImage:
-    """Noise of unit variance with a correlation length of about `width` voxels."""
+    """Make noise of unit variance with a correlation length of about `width` voxels."""
     step = max(1, int(width / 2))
     coarse = generator.normal(0, 1, [-(-n // step) + 1 for n in shape]).astype(np.float32)
     coarse = blur(coarse, [width / step] * len(shape))
@@ -202,7 +202,7 @@ def _smooth(shape: tuple[int, ...], width: float, generator: np.random.Generator
 
 
 def _wide_blur(image: FloatImage, sigmas: list[float]) -> FloatImage:
-    """A Gaussian blur by several voxels, at half the resolution, which it does not need."""
+    """Blur with a wide Gaussian at half the resolution, which is enough for it."""
     halves = np.pad(image, [(0, n % 2) for n in image.shape], mode="edge")
     for axis in range(image.ndim):
         even, odd = (halves[(slice(None),) * axis + (slice(first, None, 2),)] for first in (0, 1))
@@ -272,7 +272,7 @@ class Patches(Dataset[Patch]):
 def _flipped(
     image: FloatImage, truth: FloatImage, generator: np.random.Generator
 ) -> tuple[FloatImage, FloatImage]:
-    """One of the flips, and Y and X swapped half of the time where they are of one size."""
+    """Apply one of the flips, and swap Y and X half of the time if they have the same size."""
     axes = tuple(axis for axis in range(image.ndim) if generator.random() < 0.5)
     swap = generator.random() < 0.5 and image.shape[-1] == image.shape[-2]
     image, truth = np.flip(image, axes), np.flip(truth, axes)

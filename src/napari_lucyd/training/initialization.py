@@ -92,7 +92,7 @@ def measure_norms(network: Network, images: Tensor) -> None:
 
 
 def start_from(network: Network, model: str | Path) -> dict[str, Any]:
-    """Give a network the weights of a model, or those that a run has come to.
+    """Load the weights of a model, or of an unfinished run, into a network.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The training loop. It knows patches, a loss and an optimiser, and nothing of what is in the network."""
+"""Training loop for any network, with patches, a loss and an optimiser."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def train(
 
 
 class _Run:
-    """All that changes while training, and how it gets to disk and back."""
+    """State of a run, with its files."""
 
     def __init__(
         self,
@@ -217,7 +217,7 @@ class _Run:
         self.rows: list[dict[str, Any]] = []
 
     def cycle(self) -> torch.optim.lr_scheduler.OneCycleLR:
-        """The learning rate of one cycle, from its start."""
+        """Return the learning rate of one cycle, from its start."""
         schedule = self.config.schedule
         return torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, schedule.learning_rate, total_steps=schedule.cycle_steps, cycle_momentum=False
@@ -258,7 +258,7 @@ class _Run:
         return value
 
     def total_loss(self, result: Any, batch: Patch) -> Tensor:
-        """Return the loss on the output, and on LUCYD's intermediate estimate where that is trained too."""
+        """Return the loss on the output, and on LUCYD's intermediate estimate if that is trained too."""
         schedule = self.config.schedule
         mask_alone = self.step < schedule.mask_first * schedule.steps
         terms = [] if mask_alone else [self.loss(result, batch) + self.flux_loss(result.output, batch)]
@@ -270,7 +270,7 @@ class _Run:
         return torch.stack(terms).sum()
 
     def flux_loss(self, image: Tensor, batch: Patch) -> Tensor:
-        """Return the error of local means, as much as it counts."""
+        """Return the weighted error of local means."""
         if not self.config.schedule.flux_weight:
             return image.new_zeros(())
         flux = local_flux_error(image * batch.weight, batch.truth * batch.weight)
@@ -293,7 +293,7 @@ class _Run:
 
     @cached_property
     def validation(self) -> list[Patch]:
-        """A few patches from each of several phantoms that are not trained on."""
+        """A few patches from each of several phantoms outside the training data."""
         patches = Patches(self.config, VALIDATION_PHANTOMS)
         spread = self.config.data.patches_per_phantom * self.config.data.alive
         count = self.config.schedule.validation_patches
@@ -423,7 +423,7 @@ def _batches(config: TrainingConfig, first: int, last: int, workers: int) -> Ite
 
 @contextmanager
 def _finished_before_interrupt() -> Iterator[None]:
-    """Let Ctrl-C, and the order to end, wait: half a step is no place to go on from."""
+    """Delay Ctrl-C and the signal to end until a step is complete, since half a step cannot be resumed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -443,12 +443,12 @@ def _finished_before_interrupt() -> Iterator[None]:
 
 
 def _untold(config: TrainingConfig) -> TrainingConfig:
-    """Return the run without what is only told of it: that may be put in other words at any time."""
+    """Return the run without its texts, which may be reworded at any time."""
     return replace(config, title="", description="", history="")
 
 
 def _refuse_dead(health: Health, step: int) -> None:
-    """Raise where a layer passes nothing on any more."""
+    """Raise an error if a layer passes nothing on any more."""
     if health.dead_layers:
         raise DeadLayerError(
             f"At step {step} no channel lives any more in {', '.join(health.dead_layers)}, "
@@ -459,7 +459,7 @@ def _refuse_dead(health: Health, step: int) -> None:
 
 
 def _refuse_taken(folder: Path, name: str) -> None:
-    """Raise where a new run would replace what another one, or the user, has put there."""
+    """Raise an error if a new run would replace files of another run or of the user."""
     if (folder / "checkpoint.pt").exists():
         raise FileExistsError(f"{folder} holds a run already; resume it, or choose another folder.")
     for file in (f"{name}.safetensors", f"{name}.json"):

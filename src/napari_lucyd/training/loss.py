@@ -24,7 +24,7 @@ ESTIMATE_TRUTH = 0.8
 
 
 def ssim_global(output: Tensor, truth: Tensor) -> Tensor:
-    """Structural similarity with one mean, variance and covariance over all voxels, no window.
+    """Compute the structural similarity with one mean, variance and covariance over all voxels.
 
     This is what LUCYD's authors optimise and report; it is not the windowed SSIM of Wang et al.
 
@@ -49,13 +49,13 @@ def ssim_global(output: Tensor, truth: Tensor) -> Tensor:
 
 
 def lucyd_loss(output: Tensor, truth: Tensor) -> Tensor:
-    """MSE - ln((1 + SSIM) / 2), over the batch (Eq. 8)."""
+    """Compute MSE - ln((1 + SSIM) / 2) over the batch (Eq. 8)."""
     error = (output - truth).square().mean()
     return error - torch.log((1 + ssim_global(output, truth)) / 2)
 
 
 def each_loss(output: Tensor, truth: Tensor) -> Tensor:
-    """Eq. 8 of each image of a batch, and their mean.
+    """Compute Eq. 8 for each image of a batch, and return the mean.
 
     Over a batch as one, the structural similarity is that of its brightest patches; so each counts, those
     that need little too.
@@ -75,7 +75,7 @@ def each_loss(output: Tensor, truth: Tensor) -> Tensor:
 
 
 def local_flux_error(output: Tensor, truth: Tensor) -> Tensor:
-    """Mean squared difference of local means, over cubes (squares) of eight voxels a side.
+    """Compute the mean squared difference of local means over cubes (squares) of eight voxels a side.
 
     The paper's loss is content with a background at the wrong level, and with light that is gone: most voxels
     are dark and their errors small. A measurement is not, so our photometric models are trained with this.
@@ -103,7 +103,7 @@ def _lucyd(result: LucydOutput | RlnOutput | CareOutput, batch: Patch) -> Tensor
 
 
 def _rln(result: RlnOutput, batch: Patch) -> Tensor:
-    """LUCYD's, which is RLN's for the output, and the error of the estimate T beside it."""
+    """Compute the loss of RLN: LUCYD's loss of the output, plus the error of the estimate T."""
     wanted = ESTIMATE_TRUTH * batch.truth + (1 - ESTIMATE_TRUTH) * batch.image
     estimate = ((result.intermediate - wanted) * batch.weight).square().mean()
     return lucyd_loss(result.output * batch.weight, batch.truth * batch.weight) + ESTIMATE_WEIGHT * estimate
@@ -117,7 +117,7 @@ _OWN: dict[str, Callable[[Any, Patch], Tensor]] = {"lucyd": _lucyd, "rln": _rln,
 
 
 def loss_of(network: str, kind: str = "own") -> Callable[[Any, Patch], Tensor]:
-    """The loss of a network, from its named tuple and the batch that it was given to a scalar.
+    """Return the loss of a network, a function of its output and the batch that returns a scalar.
 
     Parameters
     ----------

@@ -60,7 +60,7 @@ def trained_for(data: DataConfig, images: Tensor) -> dict[str, Any]:
 
 
 def _width(psf: npt.NDArray[np.floating[Any]], axis: int) -> float:
-    """Full width at half maximum in voxels, of the profile through the centre, which has an odd length."""
+    """Return the full width at half maximum in voxels of the profile through the centre, of odd length."""
     centre = tuple(n // 2 for n in psf.shape)
     line = psf[(*centre[:axis], slice(centre[axis], None), *centre[axis + 1 :])]
     below = int(np.argmax(line < line[0] / 2))

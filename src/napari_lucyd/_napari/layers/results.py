@@ -44,7 +44,7 @@ DIVERGING = Colormap(_COLD_TO_WARM, name="lucyd diverging", display_name="LUCYD 
 
 
 def place_region(spatial: dict[str, Any], start: Sequence[int]) -> dict[str, Any]:
-    """The spatial keywords of a part of a layer that begins at voxel `start`.
+    """Return the spatial keywords of a part of a layer that begins at voxel `start`.
 
     Parameters
     ----------
