@@ -171,9 +171,8 @@ def made_on(machine: dict[str, Any]) -> str:
         f"{name} {machine[name]}" for name in ("python", "torch", "numpy", "llvmlite") if machine.get(name)
     )
     cores = f"{machine['cores']} core{'s' if machine['cores'] != 1 else ''}"
-    ram = machine["memory_gib"] * 2**30 / GB
     return (
-        f"{machine['processor']}, {cores}, {ram:.1f} GB of memory; {machine['system']}; {versions}; "
+        f"{machine['processor']}, {cores}, {machine['memory_gb']} GB of memory; {machine['system']}; {versions}; "
         f"commit `{machine['commit']}`, {machine['date']}"
     )
 
@@ -624,6 +623,14 @@ SECTIONS = (
 )
 
 
+def render(records: Records, options: argparse.Namespace) -> str:
+    """Make the page from the records."""
+    lines = head(records) + aims(records)
+    for part in SECTIONS:
+        lines += part(records, options)
+    return "\n".join(lines).rstrip() + "\n"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Draw the plots and write the page."""
     parser = record.parser(__doc__)
@@ -638,10 +645,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         import plots
 
         plots.draw(records, options.images)
-    lines = head(records) + aims(records)
-    for part in SECTIONS:
-        lines += part(records, options)
-    options.page.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    options.page.write_text(render(records, options), encoding="utf-8")
     missed = [bar.what for bar in bars(records) if bar.reached is not True]
     print(f"page: {len(records)} records; aims not reached or not measured: {'; '.join(missed) or 'none'}")
 

@@ -50,7 +50,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "processor": processor(),
         "cores": cores(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "system": system(),
         "python": platform.python_version(),
         "torch": installed("torch"),

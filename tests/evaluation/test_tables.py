@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -156,6 +158,14 @@ def test_cost_counts_the_networks_as_built():
     assert all(row.seconds > 0 for row in table.rows)
     with pytest.raises(ValueError, match="no method 'unet'"):
         measure_cost(["unet"])
+
+
+def test_the_page_of_results_is_what_its_tables_give(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "scripts")
+    monkeypatch.delitem(sys.modules, "results", raising=False)
+    import results
+
+    assert results.PAGE.read_text("utf-8") == results.page()
 
 
 def test_mixture_beats_the_authors_weights_in_every_cell(shared):

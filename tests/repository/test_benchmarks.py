@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import re
@@ -76,6 +77,12 @@ def test_the_page_without_records_names_everything_as_not_measured(script, tmp_p
     text = (tmp_path / "benchmarks.md").read_text("utf-8")
     assert text.count("| – | not measured |") == len(script("page").bars({}))
     assert "tests that need one were skipped" in text
+
+
+def test_the_page_in_the_docs_is_what_its_records_give(script):
+    page, docs = script("page"), FOLDER.parent / "docs"
+    options = argparse.Namespace(plots=True, page=docs / "benchmarks.md", images=docs / "images")
+    assert options.page.read_text("utf-8") == page.render(page.load(docs / "benchmarks"), options)
 
 
 def test_every_plot_can_be_drawn(script, records, tmp_path):

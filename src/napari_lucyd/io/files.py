@@ -61,7 +61,7 @@ def read_image(
         ``plate.ome.zarr/A/1/0``.
     lazy
         True: voxels are read when they are asked for, through dask. False: read now, into a numpy array.
-        None: read now up to 256 MiB.
+        None: read now up to 268 MB (2²⁸ bytes).
     axes
         The axes, where the file does not say them or is wrong: one letter of TCZYX for each axis of the image
         as it is read without this, such as ``"ZYX"`` for a stack whose planes were saved as channels.

@@ -14,7 +14,7 @@ import zarr
 from .image import Channel, ImageFileError, Stored, as_json_dict, spatial
 from .zarr_reader import AXIS_TYPES, NAMESPACE, scale_of
 
-_CHUNK = {"T": 1, "C": 1, "Z": 32, "Y": 256, "X": 256}  # 8 MiB of float32: a screenful, and quick to fetch
+_CHUNK = {"T": 1, "C": 1, "Z": 32, "Y": 256, "X": 256}  # 8 MB of float32: a screenful, quick to fetch
 # More chunks than this would be too many files: they are then kept in shards, each of so many chunks an axis.
 _FILES = 4096
 _SHARD = {"T": 1, "C": 1, "Z": 2, "Y": 2, "X": 2}

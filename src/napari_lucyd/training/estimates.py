@@ -1,6 +1,6 @@
-"""Specimens under one microscope each, as the first estimate shows them that has been told the PSF.
+"""Training specimens for first estimates, each with its own microscope and a PSF for the estimate.
 
-A network that is trained on these learns what every such estimate still lacks, whatever the PSF.
+A network trained on these learns to correct the remaining errors of such estimates, for any PSF.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _TYPICAL_ERROR = 0.1
 
 
 class _Optics(NamedTuple):
-    """The PSF of the image, the one that the estimate is told, and the first one's widths in sigmas."""
+    """PSF of the image, PSF for the estimate, and the widths of the first as standard deviations."""
 
     true: FloatImage
     told: FloatImage
@@ -137,7 +137,7 @@ def _is_planar(data: DataConfig) -> bool:
 
 
 def _draw_optics(data: DataConfig, generator: np.random.Generator) -> _Optics:
-    """Draw a microscope, and what is told of it."""
+    """Draw a microscope, and the PSF for the estimate."""
     kind = str(generator.choice(data.modalities))
     misled = generator.random() < data.misled
     ndim = len(data.phantom_shape)

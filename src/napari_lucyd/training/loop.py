@@ -42,12 +42,12 @@ LOG_COLUMNS = (
     "step", "patches", "learning_rate", "loss", "validation_psnr", "validation_ssim_global",
     "dead_channels", "mask_share", "mask_spread",
 )  # fmt: skip
-# Seconds between checkpoints: what a crash can cost.
+# Seconds between checkpoints, so the most that a crash can cost.
 CHECKPOINT_SECONDS = 120.0
-# What patches are cut from, in the card: of estimates, and of all else.
+# Source of the patches, for the card: first estimates, or other images.
 _DATA = {
-    True: "first estimates of structures made afresh (napari_lucyd.simulation)",
-    False: "phantoms made afresh after Li et al. 2022 (napari_lucyd.simulation)",
+    True: "first estimates of new structures (napari_lucyd.simulation)",
+    False: "new phantoms after Li et al. 2022 (napari_lucyd.simulation)",
 }
 # Steps until statistics that are gathered from batches say something of the layers.
 SETTLED = 200
