@@ -68,7 +68,7 @@ def test_axes_line_is_read_as_people_write_it(text, axes):
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
-    [("QYX", "Q is not known"), ("YYX", "twice"), ("TZYX", "has 3 axes"), ("YXZ", "last two")],
+    [("QYX", "Q is unknown"), ("YYX", "twice"), ("TZYX", "has 3 axes"), ("YXZ", "last two")],
 )
 def test_wrong_axes_are_refused_in_words(text, complaint):
     with pytest.raises(ValueError, match=complaint):
