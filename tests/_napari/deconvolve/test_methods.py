@@ -120,13 +120,14 @@ def test_a_plane_gets_the_plane_in_focus(panel, add_image, classical, run):
     layer = add_image((30, 32), scale=(100, 100), units=("nm", "nm"))
     classical({"shape": "9"})
     psf = nl.make_psf("widefield", (9, 9), voxel_size=0.1, **OPTICS)
-    expected = nl.deconvolve(layer.data, nl.RichardsonLucy(psf), device="cpu").output
+    method = nl.RichardsonLucy(psf, num_iter=10, background=0)
+    expected = nl.deconvolve(layer.data, method, device="cpu").output
     np.testing.assert_array_equal(run()["output"].data, expected)
     # So does a film of planes, once its axes are corrected.
     film = add_image((3, 30, 32), scale=(1, 100, 100), units=("s", "nm", "nm"))
     panel.image.axes.native.setText("TYX")
     panel.image.axes.native.editingFinished.emit()
-    expected = nl.deconvolve(film.data, nl.RichardsonLucy(psf), axes="TYX", device="cpu").output
+    expected = nl.deconvolve(film.data, method, axes="TYX", device="cpu").output
     np.testing.assert_array_equal(run()["output"].data, expected)
 
 
@@ -252,7 +253,6 @@ def test_a_layer_that_cannot_be_the_psf_is_refused_in_words(panel, add_image, cl
     volume(add_image)
     ones, other = np.ones((2, 3, 5, 5), np.float32), {"scale": (0.3, 0.2, 0.2), "units": ("µm",) * 3}
     for data, keywords, words in (
-        (np.ones((9, 5, 5)), {}, "(9, 5, 5) is larger than the image of shape (7, 16, 18)"),
         (ones, {}, "PSF “bead”: The psf has shape (2, 3, 5, 5)"),
         (np.ones((5, 5, 3), np.uint8), {"rgb": True}, "The PSF “bead” is a colour (RGB) image"),
         (np.zeros((3, 5, 5)), {}, "PSF “bead”: The psf sums to 0"),

@@ -271,7 +271,7 @@ def test_results_that_would_fill_the_memory_go_to_disk(model_files, monkeypatch)
     (finished,) = only(run([task(layer, model_files[2])], never), Finished)
     assert isinstance(finished.result.output, np.memmap)
     np.testing.assert_array_equal(finished.result.output, expected.result.output)
-    assert "on disk" in "".join(finished.warnings)
+    assert "temporary files" in "".join(finished.warnings)
 
 
 def test_files_for_results_are_empty_at_first_and_leave_nothing_behind(monkeypatch, tmp_path):

@@ -89,8 +89,8 @@ def test_a_view_larger_than_the_budget_gets_a_first_look_and_then_grows_from_the
     worker, random_model_2d, monkeypatch
 ):
     # So slow a device that its first patch has the smallest size.
-    monkeypatch.setattr(worker, "FIRST_SECONDS", 1e-9)
-    monkeypatch.setattr(worker, "GROWTH_SECONDS", 1e-9)
+    monkeypatch.setattr("napari_lucyd._napari.preview.worker.FIRST_SECONDS", 1e-9)
+    monkeypatch.setattr("napari_lucyd._napari.preview.worker.GROWTH_SECONDS", 1e-9)
     volume, visible = image((150, 200)), Rectangle(0, 0, 150, 200)
     worker.submit(view(volume, random_model_2d, visible), (120, 170))
 
