@@ -42,7 +42,7 @@ from napari_lucyd.networks.network import Network
 # Classical methods scale nothing, but the statistics find constant images, NaNs and saturation.
 EXTREMES = Normalization("minmax")
 
-SAME_FLIPPED = "Mirroring does not change the result of {}, so it was run once instead of once for each flip."
+NO_FLIPS = "flips has no effect on {}, which is run once. It is for networks."
 
 # Parts returned by default, where the network has them.
 DEFAULT_OUTPUTS = ("output", "correction_mask", "update_term")
@@ -99,8 +99,8 @@ def deconvolve(
         ``"auto"`` for a quarter of the shorter of Y and X, but at least 64. Voxels may become negative.
     flips
         True to average the output over all mirror images, which takes 8 times as long (4 times for planes).
-        The output is then the only part. Classical methods run once, because mirroring does not change their
-        result.
+        The output is then the only part. It has no effect on classical methods, whose results mirroring does
+        not change (with total variation it does).
     precision
         ``"float32"``, or ``"float16"`` for half precision on a CUDA device, in the layers that tolerate it.
         The model's card must say that this changes the output by at most 0.002 of the range; otherwise
@@ -186,7 +186,7 @@ def plan(volume: Any, model: Any, *, processes: int = 1, **options: Unpack[Array
         scaling, geometry = EXTREMES, Geometry(axes.volume_shape, halo=0)
         outputs = check_classical_outputs(wish["outputs"], model)
         if flips:
-            warnings.add(SAME_FLIPPED.format(model.title))
+            warnings.add(NO_FLIPS.format(model.title))
     else:
         scaling = resolve_normalization(wish["normalization"], model.normalization)
         outputs = _network_outputs(wish["outputs"], model.network, flips)

@@ -245,7 +245,7 @@ def check_kind(kind: PsfKind, **given: float | None) -> None:
             if value is not None:
                 _check_length(name, value)
         elif value is not None:
-            raise ValueError(f"{name} is {value}, but a {kind} PSF has none: leave it out.")
+            raise ValueError(f"{name} is {checks.shown(value)}, but a {kind} PSF has none: leave it out.")
 
 
 def _check_length(name: str, value: float) -> None:

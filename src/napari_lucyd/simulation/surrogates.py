@@ -112,7 +112,9 @@ def make_surrogate(
             "from other planes."
         )
     if sheet_fwhm_um is not None and specimen != "light_sheet":
-        raise ValueError(f"sheet_fwhm_um is {sheet_fwhm_um}, but {specimen} have no sheet: leave it out.")
+        raise ValueError(
+            f"sheet_fwhm_um is {checks.shown(sheet_fwhm_um)}, but {specimen} have no sheet: leave it out."
+        )
     sheet = (SHEET_FWHM_UM if sheet_fwhm_um is None else sheet_fwhm_um) if specimen == "light_sheet" else None
     voxel = voxel_sizes(voxel_size, 3)
     preset = _PRESETS[specimen]
