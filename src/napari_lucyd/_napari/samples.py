@@ -71,19 +71,19 @@ def light_sheet() -> list[LayerData]:
 
 
 def filaments() -> list[LayerData]:
-    """Filaments under a widefield microscope with their truth: haze comes in from beyond the volume."""
+    """Make filaments under a widefield microscope with their truth: haze comes in from beyond the volume."""
     optics = {"kind": "widefield", "shape": [31, 63, 63], **_OIL, "voxel_size": [0.2, VOXEL_UM, VOXEL_UM]}
     return _structures("filaments", STRUCTURES_SHAPE, optics, density=0.85)
 
 
 def puncta() -> list[LayerData]:
-    """Puncta under a confocal microscope with their truth: brightness spans three decades."""
+    """Make puncta under a confocal microscope with their truth: brightness spans three decades."""
     optics = {"kind": "confocal", "shape": [15, 41, 41], **_OIL, "voxel_size": [0.3, VOXEL_UM, VOXEL_UM]}
     return _structures("puncta", STRUCTURES_SHAPE, {**optics, "excitation_um": 0.488}, density=0.75)
 
 
 def cells() -> list[LayerData]:
-    """Textured cells in a light sheet with their truth."""
+    """Make textured cells in a light sheet with their truth."""
     optics = {"kind": "light_sheet", "shape": [17, 41, 41], **_WATER, "voxel_size": [0.4, 0.16, 0.16]}
     return _structures(
         "bodies", STRUCTURES_SHAPE, {**optics, "sheet_fwhm_um": 2.5}, density=0.8, name="cells"
