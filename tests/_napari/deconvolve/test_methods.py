@@ -111,7 +111,9 @@ def test_several_series_in_one_run_with_a_psf_from_a_layer(panel, add_image, cla
     run()
     assert seen == [(n, 16) for n in range(1, 17)]
     for layer, output in zip(layers, panel.session.results, strict=True):
-        expected = nl.deconvolve(layer.data, nl.RichardsonLucy(SPOT, num_iter=2), device="cpu").output
+        expected = nl.deconvolve(
+            layer.data, nl.RichardsonLucy(SPOT, num_iter=2, background=0), device="cpu"
+        ).output
         np.testing.assert_array_equal(output.data, expected)
         assert output.metadata[METADATA_KEY]["psf"]["origin"] == {"layer": "bead"}
 
