@@ -688,7 +688,7 @@ def test_negative_voxels_are_set_to_zero_counted_and_recorded():
     series[0, 3, 3] = np.nan
     negative = int((series < 0).sum())
     assert negative > 0
-    method = nl.RichardsonLucy(spot(2), background=0)
+    method = nl.RichardsonLucy(spot(2), num_iter=3, background=0)
     result = deconvolve(series, method, axes="TYX")
     told = [text for text in result.warnings if "were negative" in text]
     assert len(told) == 1 and told[0].startswith(f"{negative} voxels")
@@ -740,8 +740,7 @@ def test_a_cancel_is_heard_within_an_iteration(monkeypatch):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"tile_shape": (8, 8)}, "whole volumes"),
-        ({"halo": 4}, "whole volumes"),
+        ({"halo": 4}, "it follows from the psf"),
         ({"normalization": "percentile"}, "own units"),
         ({"isotropic": True}, "psf has to be sampled on those"),
         ({"outputs": ("output", "correction_mask")}, "correction_mask can be had from a network alone"),
@@ -752,6 +751,8 @@ def test_what_only_networks_take_is_refused(options, words):
         with pytest.raises(ValueError, match=words):
             plan(image(12, 9), method, **options)
     plan(image(12, 9), method, normalization="none", isotropic=False, outputs="output")
+    with pytest.raises(ValueError, match="Wiener takes no tile_shape: it works on whole volumes"):
+        plan(image(12, 9), nl.Wiener(spot(2)), tile_shape=(8, 8))
 
 
 @pytest.mark.parametrize(

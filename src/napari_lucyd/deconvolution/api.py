@@ -219,11 +219,12 @@ def plan(volume: Any, model: Any, *, processes: int = 1, **options: Unpack[Array
     if statistics is not None:
         check_statistics(statistics, arguments)
         warnings.extend(statistics.warnings)
-    if classical:
-        return ClassicalJob(source, model, device, arguments, statistics, warnings)
     tile = None
     if tile_shape is not None:
-        tile = check_tile_shape(tile_shape, spans, geometry.resampling is not None, geometry.multiple)
+        multiple = 1 if classical else geometry.multiple
+        tile = check_tile_shape(tile_shape, spans, geometry.resampling is not None, multiple)
+    if classical:
+        return ClassicalJob(source, model, device, arguments, statistics, warnings, tile, processes)
     return NetworkJob(source, model, device, arguments, tile, statistics, warnings, processes)
 
 

@@ -85,6 +85,7 @@ def write_classical_recipe(
     *,
     statistics: Statistics | None,
     found: Mapping[str, Any],
+    tiles: tuple[Sequence[int], Sequence[int]] | None = None,
     complete: bool,
     warnings: Sequence[str],
 ) -> dict[str, Any]:
@@ -99,6 +100,7 @@ def write_classical_recipe(
         "version": software_version(),
         "method": {"name": method.name, **method.numbers, **found},
         "psf": method.psf_record,
+        **({} if tiles is None else {"tile_shape": list(tiles[0]), "halo": list(tiles[1])}),
         "separate": choices.separate,
         "voxel_size": None if choices.voxel_size is None else list(choices.voxel_size),
         **_preparation(choices, statistics),
@@ -173,7 +175,8 @@ def options_from_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
     common = ("device", "axes", "outputs", "region", "voxel_size")
     if "method" in recipe:
         _refuse_missing(recipe, (*common, "psf", "separate"))
-        return {**_common_options(recipe), "separate": recipe["separate"]}
+        tiles = {"tile_shape": tuple(recipe["tile_shape"])} if "tile_shape" in recipe else {}
+        return {**_common_options(recipe), "separate": recipe["separate"], **tiles}
     _refuse_missing(recipe, (*common, "normalization", "resampling", "tile_shape", "halo"))
     normalization = recipe["normalization"]
     return {

@@ -25,7 +25,7 @@ from napari_lucyd.deconvolution.classical.methods import (
     RichardsonLucy,
     SemiBlind,
 )
-from napari_lucyd.deconvolution.classical.solvers import start_richardson_lucy
+from napari_lucyd.deconvolution.classical.solvers import Scale, start_richardson_lucy
 from napari_lucyd.photons import (
     Candidate,
     Choice,
@@ -79,6 +79,11 @@ class Decided:
     level: float = 0.0
     record: dict[str, Any] = field(default_factory=dict)
     warning: str = ""
+
+    def scale(self, values: Values) -> Scale:
+        """Return the scale of the volume, of which these are the voxels before `prepared`."""
+        ready = self.prepared(values)
+        return Scale(float(ready.max()), float(ready.mean(dtype=np.float64)))
 
     def prepared(self, values: Values) -> Values:
         """Return the voxels as the method takes them: a new array, without the floor."""

@@ -1,4 +1,4 @@
-"""A planned run of a classical method, on whole volumes."""
+"""A planned run of a classical method, on whole volumes or in tiles."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,11 +16,13 @@ from napari_lucyd.deconvolution.arguments import RunArguments, check_outputs
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, SemiBlind
 from napari_lucyd.deconvolution.classical.run import ClassicalRun, steps_at_most
 from napari_lucyd.deconvolution.classical.solvers import grid_shape, start
+from napari_lucyd.deconvolution.classical.tiles import halo_of, largest_tile
 from napari_lucyd.deconvolution.findings import Findings
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.job import Job
 from napari_lucyd.deconvolution.recipe import write_classical_recipe
 from napari_lucyd.deconvolution.statistics.scaling import Statistics
+from napari_lucyd.deconvolution.tiling.tiles import cut_axis
 from napari_lucyd.errors import OutOfMemory
 from napari_lucyd.text import bytes_text, shape_text
 
@@ -28,14 +30,19 @@ from napari_lucyd.text import bytes_text, shape_text
 # as its buffers stay in the caches and are not fetched from the system again and again.
 _TIMED = {3: (94, 158, 158), 2: (1600, 1600)}
 
+# Of the free memory, the part that blocks may take: the rest is for whatever else starts meanwhile.
+_SHARE = 0.6
+
 _known: dict[tuple[str, int, str, bool, int], float] = {}
 
 
 class ClassicalJob(Job):
     """One run of a classical method; see `Job`.
 
-    Each volume is computed whole, also where only a region of it is asked for: every voxel of an FFT depends
-    on all others, and so the region is just what a run of the whole gives there.
+    Each volume is computed whole if it fits into memory, also where only a region of it is asked for: every
+    voxel of an FFT depends on all others, and so the region is just what a run of the whole gives there.
+    Richardson-Lucy works in tiles otherwise, with numbers found in the volume before the first tile. Then
+    each voxel differs from that of a whole run by less than 1e-3 of the result's range.
     """
 
     def __init__(
@@ -46,6 +53,8 @@ class ClassicalJob(Job):
         choices: RunArguments,
         statistics: Statistics | None,
         warnings: Findings,
+        tile_shape: Sequence[int] | None = None,
+        processes: int = 1,
     ) -> None:
         super().__init__(source, device, choices, warnings)
         self._method = method
@@ -55,6 +64,15 @@ class ClassicalJob(Job):
             self.warnings.add(note)
         self._statistics = statistics
         self._run: ClassicalRun | None = None
+        self._processes = processes
+        self._halo = halo_of(self._ready.kernel, method.iterations)
+        self._tile_shape = self._choose_tile_shape(tile_shape)
+        if self._tile_shape is not None and isinstance(method, RichardsonLucy) and method.tolerance:
+            self._ready = replace(cast("RichardsonLucy", self._ready), tolerance=None)
+            self.warnings.add(
+                "The early stop is not used, since the volume is computed in tiles, which all take the same "
+                "number of iterations."
+            )
         shortage = self._shortage()
         if self._results_fit() and shortage:
             self.warnings.add(shortage)
@@ -68,29 +86,31 @@ class ClassicalJob(Job):
 
     @property
     def work(self) -> str:
-        """Volumes and iterations, in words."""
-        size = shape_text(self._choices.axes.volume_shape[-self._method.dimension :])
-        number, each = self._choices.volumes, self._method.iterations
+        """Volumes or tiles, and iterations, in words."""
+        size = shape_text(self.tile_shape[-self._method.dimension :])
+        tiles = self._tiles_of_a_volume
+        number, each = self._choices.volumes * tiles, self._method.iterations
         most = "up to " if steps_at_most(self._method) > each else ""
         iterations = f", {most}{each} iterations" if each > 1 else ""
-        return f"{number} whole volume{'s' if number > 1 else ''} of {size}{iterations}"
+        kind = "whole volume" if self._tile_shape is None else "tile"
+        return f"{number} {kind}{'s' if number > 1 else ''} of {size}{iterations}"
 
     @property
     def tile_shape(self) -> tuple[int, ...]:
-        """A whole volume."""
-        return self._choices.axes.volume_shape
+        """A whole volume, unless that does not fit into memory or tiles were asked for."""
+        return self._tile_shape or self._choices.axes.volume_shape
 
     @property
     def halo(self) -> int:
-        """None is needed around a whole volume."""
-        return 0
+        """Largest margin around a tile in voxels; 0 for whole volumes."""
+        return 0 if self._tile_shape is None else max(self._halo)
 
     @property
     def tiles(self) -> int:
-        """Iterations over all volumes; shrinks where a volume takes fewer than it may."""
+        """Iterations over all tiles; shrinks where a volume takes fewer than it may."""
         if self._run is not None:
             return self._run.total
-        return self._choices.volumes * steps_at_most(self._method)
+        return self._choices.volumes * steps_at_most(self._method, self._tiles_of_a_volume)
 
     @property
     def memory_bytes(self) -> int:
@@ -104,10 +124,11 @@ class ClassicalJob(Job):
         key = (self.device.torch, method.dimension, method.name, total_variation, torch.get_num_threads())
         if key not in _known:
             _known[key] = self._measure_pace()
-        grid = math.prod(grid_shape(self._ready, self._choices.axes.volume_shape))
+        grid = math.prod(grid_shape(self._ready, self._block_shape))
         # What comes before the first of several iterations takes as many transforms as one of them.
         steps = method.iterations + (method.iterations > 1)
-        return _known[key] * grid * math.log2(grid) * steps * self._choices.volumes
+        blocks = self._choices.volumes * self._tiles_of_a_volume
+        return _known[key] * grid * math.log2(grid) * steps * blocks
 
     def _measure_pace(self) -> float:
         """Seconds of one iteration for each voxel of the grid and each binary digit of their number."""
@@ -129,9 +150,39 @@ class ClassicalJob(Job):
             return method
         return replace(method, background=0.0, num_iter=method.iterations)
 
+    @property
+    def _tiles_of_a_volume(self) -> int:
+        spans = self._choices.spans
+        return math.prod(len(cut_axis(span, n, 1)) for span, n in zip(spans, self.tile_shape, strict=True))
+
+    def _choose_tile_shape(self, wish: Sequence[int] | None) -> tuple[int, ...] | None:
+        """Return the shape of the tiles; None for whole volumes."""
+        choices, shape = self._choices, self._choices.axes.volume_shape
+        region = [span.size for span in choices.spans]
+        if wish is not None:
+            return tuple(min(n, size) for n, size in zip(wish, region, strict=True))
+        free = _SHARE * free_memory(self.device) / self._processes
+        if not _works_in_tiles(self._method) or self._bytes_of(shape) <= free_memory(self.device):
+            return None
+        return largest_tile(region, shape, self._halo, lambda block: self._bytes_of(block) <= free)
+
+    def _bytes_of(self, block: Sequence[int]) -> int:
+        return classical_bytes(self._ready, math.prod(grid_shape(self._ready, block)))
+
+    @property
+    def _block_shape(self) -> tuple[int, ...]:
+        """The largest part of a volume that is computed at once."""
+        shape = self._choices.axes.volume_shape
+        if self._tile_shape is None:
+            return shape
+        sizes = zip(shape, self._tile_shape, self._halo, strict=True)
+        return tuple(min(n, tile + 2 * margin) for n, tile, margin in sizes)
+
     def _running(self) -> ClassicalRun:
         if self._run is None:
-            self._run = ClassicalRun(self._ready, self.device, self._choices, self.warnings)
+            self._run = ClassicalRun(
+                self._ready, self.device, self._choices, self.warnings, self._tile_shape, self._halo
+            )
         return self._run
 
     def _prepare(self) -> None:
@@ -162,6 +213,7 @@ class ClassicalJob(Job):
             self._source.dtype,
             statistics=self._statistics,
             found=found,
+            tiles=None if self._tile_shape is None else (self._tile_shape, self._halo),
             complete=running.finished,
             warnings=self.warnings,
         )
@@ -180,19 +232,19 @@ class ClassicalJob(Job):
 
     @property
     def _working_bytes(self) -> int:
-        shape = self._choices.axes.volume_shape
-        return classical_bytes(self._method, math.prod(grid_shape(self._ready, shape)))
+        return self._bytes_of(self._block_shape)
 
     def _shortage(self) -> str:
         """Say that the device has too little free memory for a volume; empty if it has enough."""
         free = free_memory(self.device)
         if self._working_bytes <= free:
             return ""
-        shape = self._choices.axes.volume_shape
+        shape = self._block_shape
         grid = shape_text(grid_shape(self._ready, shape))
+        kind = "whole volume" if self._tile_shape is None else "tile with its halo"
         return (
-            f"{self._method.title} needs about {bytes_text(self._working_bytes)} of memory for a whole "
-            f"volume of {shape_text(shape)} (a grid of {grid} with the psf around it), but only "
+            f"{self._method.title} needs about {bytes_text(self._working_bytes)} of memory for a {kind} "
+            f"of {shape_text(shape)} (a grid of {grid} with the psf around it), but only "
             f"{bytes_text(free)} are free on {self.device.name}. Crop the image, crop the psf, or choose "
             "another device."
         )
@@ -219,6 +271,11 @@ def classical_bytes(method: ClassicalMethod, grid_voxels: int) -> int:
     return FIXED_BYTES + each * grid_voxels
 
 
+def _works_in_tiles(method: ClassicalMethod) -> bool:
+    """Return True if a voxel depends on those around it alone, for all that can be told."""
+    return isinstance(method, RichardsonLucy | SemiBlind)
+
+
 def check_classical_outputs(outputs: Sequence[str] | None, method: ClassicalMethod) -> tuple[str, ...]:
     """The one part that a classical method has; an error where others are asked for."""
     names = ("output",) if outputs is None else check_outputs(outputs)
@@ -242,8 +299,10 @@ def check_whole_volumes(
     """Refuse what only networks take, rather than let it seem to have an effect."""
     scaling_is_own = isinstance(normalization, str) and normalization in ("model", "none")
     reasons = {
-        "tile_shape": "it works on whole volumes" if tile_shape is not None else "",
-        "halo": "it works on whole volumes" if halo is not None else "",
+        "tile_shape": "it works on whole volumes"
+        if tile_shape is not None and not _works_in_tiles(method)
+        else "",
+        "halo": "it follows from the psf and the number of iterations" if halo is not None else "",
         "normalization": "" if scaling_is_own else "it works in the image's own units",
         "isotropic": "it works on the image's own voxels, and the psf has to be sampled on those"
         if isotropic

@@ -1,10 +1,11 @@
-"""The run of a classical method: one whole volume after another, iteration by iteration."""
+"""The run of a classical method: one volume or tile after another, iteration by iteration."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -15,27 +16,33 @@ from napari_lucyd.deconvolution.arguments import RunArguments
 from napari_lucyd.deconvolution.blocks import Filled, read_filled
 from napari_lucyd.deconvolution.classical.automatic import CHECKPOINTS, Decided, decide
 from napari_lucyd.deconvolution.classical.methods import AUTO, ClassicalMethod, RichardsonLucy, SemiBlind
-from napari_lucyd.deconvolution.classical.solvers import start
+from napari_lucyd.deconvolution.classical.solvers import Scale, start
+from napari_lucyd.deconvolution.classical.tiles import block_of
 from napari_lucyd.deconvolution.findings import NEGATIVE_VOXELS, Findings, negative_voxels_text
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.result import Progress
 from napari_lucyd.deconvolution.statistics.scaling import Group, Statistics
-from napari_lucyd.deconvolution.tiling.tiles import Tile
+from napari_lucyd.deconvolution.tiling.tiles import Tile, cut
 from napari_lucyd.errors import Cancelled, DeconvolutionError, clear_frames
 from napari_lucyd.spans import Span
 
+# Blurs that a search tries, about; the total grows where it tries more.
+_BLURS = 20
+# Voxels of a volume that its numbers are found in, where it is too large to be read at once.
+_KNOWN_VOXELS = 2**26
+
 
 class _Step(NamedTuple):
-    """A step of one volume.
+    """A step of one tile.
 
     Attributes
     ----------
     left
-        Steps that may follow in this volume.
+        Steps that may follow in this tile.
     message
         For the status line.
     iterations
-        That the volume took, with its last step; else 0.
+        That the tile took, with its last step; else 0.
     curve
         Held-out likelihood by the number of iterations, as far as known.
     """
@@ -46,16 +53,31 @@ class _Step(NamedTuple):
     curve: tuple[tuple[int, float], ...] = ()
 
 
-# Blurs that a search tries, about; the total grows where it tries more.
-_BLURS = 20
+class _Numbers(NamedTuple):
+    """The numbers of one volume, for all its tiles.
+
+    Attributes
+    ----------
+    decided
+        Method and levels.
+    scale
+        None where the volume is one tile.
+    """
+
+    decided: Decided
+    scale: Scale | None
 
 
-def steps_at_most(method: ClassicalMethod) -> int:
+def steps_at_most(method: ClassicalMethod, tiles: int = 1) -> int:
     """Return how many steps a volume may take: iterations, and trials that choose their number."""
+    return tiles * method.iterations + _search_steps(method)
+
+
+def _search_steps(method: ClassicalMethod) -> int:
     if isinstance(method, SemiBlind):
-        return method.iterations + _BLURS * len(CHECKPOINTS)
+        return _BLURS * len(CHECKPOINTS)
     chosen = isinstance(method, RichardsonLucy) and method.num_iter == AUTO
-    return method.iterations + (len(CHECKPOINTS) if chosen else 0)
+    return len(CHECKPOINTS) if chosen else 0
 
 
 class ClassicalRun:
@@ -67,6 +89,10 @@ class ClassicalRun:
         Of the plan.
     warnings
         Messages for the user, shared with the job.
+    tile_shape
+        Voxels of the tiles; None for whole volumes.
+    halo
+        Voxels along each axis that have to be known around a tile.
 
     Attributes
     ----------
@@ -86,13 +112,20 @@ class ClassicalRun:
         device: Device,
         choices: RunArguments,
         warnings: Findings,
+        tile_shape: Sequence[int] | None = None,
+        halo: Sequence[int] = (),
     ) -> None:
         self._method = method
         self._device = device
         self._choices = choices
         self._warnings = warnings
-        self._leads = deque(product(*(range(*span) for span in choices.lead_spans)))
-        # Steps in finished volumes, in the volume in work, and those that may follow in it.
+        self._halo = tuple(halo) if tile_shape is not None else None
+        tiles = [Tile(choices.spans)] if tile_shape is None else list(cut(choices.spans, tile_shape, 1))
+        leads = product(*(range(*span) for span in choices.lead_spans))
+        self._queue = deque((lead, tile) for lead in leads for tile in tiles)
+        self._tiles = len(tiles)
+        self._numbers: tuple[tuple[int, ...], _Numbers] | None = None
+        # Steps in finished tiles, in the tile in work, and those that may follow in it.
         self._before, self._within, self._left = 0, 0, 0
         self.iterations: list[int] = []
         self.negative_voxels = 0
@@ -102,17 +135,22 @@ class ClassicalRun:
     @property
     def finished(self) -> bool:
         """True if nothing is left to do."""
-        return not self._leads
+        return not self._queue
 
     def unfinished(self) -> Iterator[tuple[tuple[int, ...], Tile]]:
-        """Yield the unfinished volumes as tiles."""
-        return ((lead, Tile(self._choices.spans)) for lead in self._leads)
+        """Yield the unfinished tiles."""
+        return iter(self._queue)
 
     @property
     def total(self) -> int:
         """Steps over all volumes; shrinks where a volume takes fewer than it may."""
-        others = len(self._leads) - (self._within > 0)
-        return self._before + self._within + self._left + others * steps_at_most(self._method)
+        waiting = len(self._queue) - (self._within > 0)
+        volumes = waiting // self._tiles  # of which nothing is done
+        each = self._method.iterations
+        if self._numbers is not None:
+            each = self._numbers[1].decided.method.iterations
+        steps = self._before + self._within + self._left + (waiting % self._tiles) * each
+        return steps + volumes * steps_at_most(self._method, self._tiles)
 
     def steps(
         self, source: Source, statistics: Statistics, should_stop: Callable[[], bool] | None
@@ -121,28 +159,30 @@ class ClassicalRun:
         choices = self._choices
         nowhere = tuple(slice(0, 0) for _ in choices.output_shape)
         started, computed = time.perf_counter(), 0
+        pieces = "volumes" if self._tiles == 1 else "tiles"
+        number = choices.volumes * self._tiles
 
         def ask() -> None:
             if should_stop is not None and should_stop():
                 raise Cancelled(
-                    f"Stopped after {len(self.iterations)} of {choices.volumes} volumes; one that was in "
-                    "work is begun anew when the run goes on."
+                    f"Stopped after {number - len(self._queue)} of {number} {pieces}; one that was in work "
+                    "is begun anew when the run goes on."
                 )
 
         try:
-            while self._leads:
-                lead = self._leads[0]
+            while self._queue:
+                lead, tile = self._queue[0]
                 group = statistics.group(choices.axes.lead_index(lead))
-                self._within = 0  # a volume that was in work is begun anew
-                for step in self._restore(source, lead, group, ask):
+                self._within = 0  # a tile that was in work is begun anew
+                for step in self._restore(source, lead, tile, group, ask):
                     self._within, self._left = self._within + 1, step.left
                     computed += 1
                     where = nowhere
                     if step.iterations:
-                        self.iterations.append(step.iterations)
-                        self._leads.popleft()
+                        self._queue.popleft()
                         self._before, self._within = self._before + self._within, 0
-                        where = choices.where(lead, Tile(choices.spans))
+                        where = choices.where(lead, tile)
+                        self._finish(lead, step.iterations)
                     done, total = self._before + self._within, self.total
                     seconds_left = (time.perf_counter() - started) / computed * (total - done)
                     message = choices.label(lead)
@@ -155,17 +195,66 @@ class ClassicalRun:
         finally:
             release_after_run(self._device)
 
+    def _finish(self, lead: tuple[int, ...], iterations: int) -> None:
+        """Note what a volume took, after its last tile."""
+        if self._queue and self._queue[0][0] == lead:
+            return
+        numbers = self._numbers
+        assert numbers is not None
+        decided = numbers[1].decided
+        self.iterations.append(iterations if self._tiles == 1 else decided.method.iterations)
+        self.found.append(decided.record)
+        self._numbers = None
+
     def _restore(
-        self, source: Source, lead: tuple[int, ...], group: Group, ask: Callable[[], None]
+        self, source: Source, lead: tuple[int, ...], tile: Tile, group: Group, ask: Callable[[], None]
     ) -> Iterator[_Step]:
-        """Restore a volume; after the last step it is in the results."""
+        """Restore a tile; after the last step it is in the results."""
         ask()
-        whole = tuple(Span(0, size) for size in self._choices.axes.volume_shape)
-        block = read_filled(source, lead, whole, group)
+        shape = self._choices.axes.volume_shape
+        whole = tuple(Span(0, size) for size in shape)
+        spans = whole if self._halo is None else block_of(tile, self._halo, shape)
+        block = read_filled(source, lead, spans, group)
+        curve: tuple[tuple[int, float], ...] = ()
+        if self._numbers is None or self._numbers[0] != lead:
+            values = block.values
+            if self._halo is not None:
+                values = read_filled(source, lead, _known_part(shape), group).values
+            search = self._search(values, ask)
+            while True:
+                try:
+                    step = next(search)
+                except StopIteration as end:
+                    decided: Decided = end.value
+                    break
+                curve = step.curve
+                yield step
+            scale = None if self._halo is None else decided.scale(values)
+            self._numbers = lead, _Numbers(decided, scale)
+        decided, scale = self._numbers[1]
+        values, negative = decided.prepared(block.values), self._count_negative(block, spans, tile)
+        number, most = 1, decided.method.iterations
+        if group.constant or not values.any():
+            restored = decided.of_constant(values)
+        else:
+            restoration = start(decided.method, values, self._device, ask, scale)
+            while not restoration.advance():
+                yield _Step(most - number, f"iteration {number}", curve=curve)
+                number += 1
+                ask()
+            restored = restoration.restored() + np.float32(decided.level)
+        self._keep(lead, tile, spans, restored, block.missing)
+        if negative:
+            self.negative_voxels += negative
+            self._warnings.update(negative_voxels_text(self.negative_voxels), NEGATIVE_VOXELS)
+        yield _Step(0, f"iteration {number}", number, curve)
+
+    def _search(self, values: Any, ask: Callable[[], None]) -> Generator[_Step, None, Decided]:
+        """Find the numbers that the method leaves open."""
         left = steps_at_most(self._method)
         curve: list[tuple[int, float]] = []
         tried: tuple[float, ...] = ()
-        search = decide(self._method, block.values, self._device, ask)
+        search = decide(self._method, values, self._device, ask)
         while True:
             try:
                 checkpoint = next(search)
@@ -182,34 +271,22 @@ class ClassicalRun:
             yield _Step(left, message, curve=tuple(curve))
         if decided.warning:
             self._warnings.add(decided.warning)
-        values, negative = decided.prepared(block.values), self._count_negative(block)
-        number, most = 1, decided.method.iterations
-        if group.constant or not values.any():
-            restored = decided.of_constant(values)
-        else:
-            restoration = start(decided.method, values, self._device, ask)
-            while not restoration.advance():
-                yield _Step(most - number, f"iteration {number}", curve=tuple(curve))
-                number += 1
-                ask()
-            restored = restoration.restored() + np.float32(decided.level)
-        self.found.append(decided.record)
-        self._keep(lead, restored, block.missing)
-        if negative:
-            self.negative_voxels += negative
-            self._warnings.update(negative_voxels_text(self.negative_voxels), NEGATIVE_VOXELS)
-        yield _Step(0, f"iteration {number}", number, tuple(curve))
+        return decided
 
-    def _count_negative(self, block: Filled) -> int:
+    def _count_negative(self, block: Filled, spans: Sequence[Span], tile: Tile) -> int:
         """Return the number of voxels that were negative, for a method that takes none."""
         if not isinstance(self._method, (RichardsonLucy, SemiBlind)) or self._method.background == AUTO:
             return 0
         below = block.values < 0
         if block.missing is not None:
             below &= ~block.missing  # a filled voxel is not one that was measured
+        if self._halo is not None:  # what others count lies in the halo
+            below = below[_inside(tile.spans, spans)]
         return int(np.count_nonzero(below))
 
-    def _keep(self, lead: tuple[int, ...], restored: Any, missing: Any) -> None:
+    def _keep(
+        self, lead: tuple[int, ...], tile: Tile, spans: Sequence[Span], restored: Any, missing: Any
+    ) -> None:
         choices = self._choices
         if not np.isfinite(restored).all():
             raise DeconvolutionError(
@@ -218,7 +295,20 @@ class ClassicalRun:
             )
         if missing is not None:
             restored[missing] = np.nan
-        where = choices.where(lead, Tile(choices.spans))
-        part = restored[tuple(span.slice for span in choices.spans)]
+        where = choices.where(lead, tile)
+        part = restored[_inside(tile.spans, spans)]
         for array in self.arrays.values():
             array[where] = part.reshape(tuple(at.stop - at.start for at in where))
+
+
+def _inside(spans: Sequence[Span], outer: Sequence[Span]) -> tuple[slice, ...]:
+    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(spans, outer, strict=True))
+
+
+def _known_part(shape: Sequence[int]) -> tuple[Span, ...]:
+    """Return the middle of a volume, as large as may be read at once: planes as they are, where they fit."""
+    sizes = list(shape)
+    for axis in range(len(sizes)):
+        others = math.prod(sizes) // sizes[axis]
+        sizes[axis] = max(1, min(sizes[axis], max(32, _KNOWN_VOXELS // others)))
+    return tuple(Span((n - size) // 2, (n - size) // 2 + size) for n, size in zip(shape, sizes, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,21 @@ _SMALLEST_DIVISOR = 1e-20
 _LARGEST_CHANGE = 1e3
 
 
+class Scale(NamedTuple):
+    """Numbers of a whole volume, so that its tiles are computed alike.
+
+    Attributes
+    ----------
+    peak
+        Brightest voxel.
+    mean
+        Mean of the voxels.
+    """
+
+    peak: float
+    mean: float
+
+
 class Restoration(Protocol):
     """One volume in work."""
 
@@ -51,6 +66,7 @@ def start(
     observed: npt.NDArray[np.float32],
     device: Device,
     ask: Callable[[], object] = lambda: None,
+    scale: Scale | None = None,
 ) -> Restoration:
     """Begin with a volume.
 
@@ -64,6 +80,8 @@ def start(
         Where it is computed.
     ask
         Called between the parts of a step; what it raises ends the step.
+    scale
+        Of the volume that ``observed`` is a part of; None if it is the whole.
 
     Raises
     ------
@@ -71,7 +89,7 @@ def start(
         If the device cannot do it; so do the steps.
     """
     if isinstance(method, RichardsonLucy):
-        return start_richardson_lucy(method, observed, device, ask)
+        return start_richardson_lucy(method, observed, device, ask, scale)
     if isinstance(method, Wiener):
         return _Wiener(method, observed, device, ask)
     raise TypeError(f"{method!r} is no classical method.")
@@ -82,9 +100,10 @@ def start_richardson_lucy(
     observed: npt.NDArray[np.float32],
     device: Device,
     ask: Callable[[], object] = lambda: None,
+    scale: Scale | None = None,
 ) -> PredictingRestoration:
     """Begin with a volume as `start` does; what the estimate predicts of it can be asked for."""
-    return _RichardsonLucy(method, observed, device, ask)
+    return _RichardsonLucy(method, observed, device, ask, scale)
 
 
 def grid_shape(method: ClassicalMethod, shape: Sequence[int]) -> tuple[int, ...]:
@@ -104,13 +123,16 @@ class _RichardsonLucy:
         observed: npt.NDArray[np.float32],
         device: Device,
         ask: Callable[[], object],
+        scale: Scale | None,
     ) -> None:
         self._method, self._device, self._ask = method, device, ask
         self._shape = observed.shape
         self._inside = tuple(slice(0, size) for size in observed.shape)
         self._done = 0
+        if scale is None:
+            scale = Scale(float(observed.max()), float(observed.mean(dtype=np.float64)))
         # Black stays black; any other divisor would do.
-        self._peak = float(observed.max()) or 1.0
+        self._peak = scale.peak or 1.0
         with _torch_errors(device, self._shape):
             self._y = torch.from_numpy(observed).to(device.torch) / self._peak
             self._optics = PsfConvolution(method.kernel, grid_shape(method, observed.shape), device)
@@ -119,7 +141,7 @@ class _RichardsonLucy:
             self._weight = torch.where(seen, 1 / sensitivity.clamp(min=_SMALLEST_SENSITIVITY), 0)
             self._offset = float(method.background) / self._peak
             # Without background any constant will do: the first iteration divides by it.
-            self._estimate = seen * (self._y.mean() - self._offset).clamp(min=_DARKEST_START)
+            self._estimate = seen * max(scale.mean / self._peak - self._offset, _DARKEST_START)
             self._previous: Tensor | None = None
 
     def advance(self) -> bool:
