@@ -16,7 +16,7 @@ from napari_lucyd.deconvolution.arguments import RunArguments, check_outputs
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, SemiBlind
 from napari_lucyd.deconvolution.classical.run import ClassicalRun, steps_at_most
 from napari_lucyd.deconvolution.classical.solvers import grid_shape, start
-from napari_lucyd.deconvolution.classical.tiles import halo_of, largest_tile
+from napari_lucyd.deconvolution.classical.tiled_run import halo_of, largest_tile
 from napari_lucyd.deconvolution.findings import Findings
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.job import Job

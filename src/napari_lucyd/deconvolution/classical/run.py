@@ -17,7 +17,7 @@ from napari_lucyd.deconvolution.blocks import Filled, read_filled
 from napari_lucyd.deconvolution.classical.automatic import CHECKPOINTS, Decided, decide
 from napari_lucyd.deconvolution.classical.methods import AUTO, ClassicalMethod, RichardsonLucy, SemiBlind
 from napari_lucyd.deconvolution.classical.solvers import Scale, start
-from napari_lucyd.deconvolution.classical.tiles import block_of
+from napari_lucyd.deconvolution.classical.tiled_run import block_of
 from napari_lucyd.deconvolution.findings import NEGATIVE_VOXELS, Findings, negative_voxels_text
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.result import Progress

@@ -11,7 +11,7 @@ from scipy.signal import fftconvolve
 import napari_lucyd as nl
 from napari_lucyd.deconvolution import Cancelled, method_from_recipe, options_from_recipe, plan
 from napari_lucyd.deconvolution.classical import job as classical_job
-from napari_lucyd.deconvolution.classical.tiles import halo_of, largest_tile
+from napari_lucyd.deconvolution.classical.tiled_run import halo_of, largest_tile
 from napari_lucyd.errors import OutOfMemory
 
 OPTICS = {"numerical_aperture": 0.8, "refractive_index": 1.33, "emission_um": 0.525}
