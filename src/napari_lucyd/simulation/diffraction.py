@@ -64,19 +64,21 @@ def diffracted_light(
         ends = (focus_um - shape[0] // 2 * steps[0], focus_um + shape[0] // 2 * steps[0])
         cone_um = optics.aberration.spread(ends, aperture, index, max(wavelengths))
     margin_um = MARGIN * max(wavelengths) / optics.numerical_aperture + pinhole_um
-    frequencies, window = [], []
+    lengths = []
     for size, step, over in zip(shape[1:], steps[1:], coarse, strict=True):
         half_um = size * step / 2
-        period = fft.next_fast_len(math.ceil((half_um + max(half_um, cone_um) + margin_um) * over / step))
+        lengths.append((half_um + max(half_um, cone_um) + margin_um) * over / step)
+    if not math.prod(lengths) <= MOST_SAMPLES:
+        voxel = ", ".join(f"{step:g}" for step in steps)
+        raise ValueError(
+            f"A PSF of shape {shape} with a voxel size of {voxel} µm takes {math.prod(lengths):.3g} samples a "
+            f"plane, and {MOST_SAMPLES:,} are the most. Check that voxel_size and wavelengths are in µm, not nm."
+        )
+    frequencies, window = [], []
+    for size, step, over, length in zip(shape[1:], steps[1:], coarse, lengths, strict=True):
+        period = fft.next_fast_len(math.ceil(length))
         frequencies.append(np.fft.fftfreq(period, step / over))
         window.append(centred(size).astype(int) * over % period)  # zero is the FFT's first sample
-    samples = math.prod(len(line) for line in frequencies)
-    if samples > MOST_SAMPLES:
-        raise ValueError(
-            f"A PSF of shape {shape} with voxels of {', '.join(f'{step:g}' for step in steps)} µm takes "
-            f"{samples:,} samples a plane, and {MOST_SAMPLES:,} are the most. Voxel sizes and wavelengths "
-            "are in µm: are they right?"
-        )
     squared = frequencies[0][:, None] ** 2 + frequencies[1] ** 2
     pinhole = _disc_spectrum(np.sqrt(squared), pinhole_um / 2)
     y_pixel, x_pixel = (
