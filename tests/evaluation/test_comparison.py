@@ -45,7 +45,7 @@ def test_scores_of_integers_are_those_of_their_values(pair):
 @pytest.mark.parametrize(
     ("image", "truth", "words"),
     [
-        (np.zeros((8, 8)), np.zeros((8, 9)), "8 × 8, the truth has 8 × 9"),
+        (np.zeros((8, 8)), np.zeros((8, 9)), "8 × 8, but the truth has 8 × 9"),
         (np.full((8, 8), np.nan), np.eye(8), "image has NaN"),
         (np.eye(8), np.full((8, 8), np.inf), "truth has NaN"),
         (np.eye(8), np.ones((8, 8)), "one value everywhere"),

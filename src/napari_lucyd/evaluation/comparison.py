@@ -52,7 +52,7 @@ def score(
     a, b = np.asarray(image), np.asarray(truth)
     if a.shape != b.shape:
         own, wanted = shape_text(a.shape), shape_text(b.shape)
-        return Scores(remarks=(f"its shape is {own} and the truth’s {wanted}; they must agree",))
+        return Scores(remarks=(f"its shape is {own}, but the truth has {wanted}; they must agree",))
     for name, values in (("image", a), ("truth", b)):
         if not np.all(np.isfinite(values)):
             return Scores(remarks=(f"the {name} has NaN or infinite voxels",))
