@@ -131,7 +131,7 @@ class ClassicalJob(Job):
         return _known[key] * grid * math.log2(grid) * steps * blocks
 
     def _measure_pace(self) -> float:
-        """Seconds of one iteration for each voxel of the grid and each binary digit of their number."""
+        """Measure the seconds of an iteration per voxel of the grid and binary digit of their number."""
         shape = _TIMED[self._method.dimension]
         method = self._trial_method(3)
         volume = np.random.default_rng(0).random(shape, dtype=np.float32)
@@ -277,7 +277,7 @@ def _works_in_tiles(method: ClassicalMethod) -> bool:
 
 
 def check_classical_outputs(outputs: Sequence[str] | None, method: ClassicalMethod) -> tuple[str, ...]:
-    """The one part that a classical method has; an error where others are asked for."""
+    """Return the one output of a classical method; raise an error if others are requested."""
     names = ("output",) if outputs is None else check_outputs(outputs)
     others = [name for name in names if name != "output"]
     if others:

@@ -447,7 +447,7 @@ def check_psf_steps(
 
 
 def method_from_recipe(recipe: Mapping[str, Any], psf: Any = None) -> RichardsonLucy | Wiener | SemiBlind:
-    """The classical method that a recipe tells of.
+    """Make the classical method of a recipe.
 
     Parameters
     ----------
@@ -491,7 +491,7 @@ def _is_auto(value: Any) -> bool:
 
 
 def as_real(name: str, array: Any) -> npt.NDArray[np.float32]:
-    """A float32 copy of an array of real, finite numbers.
+    """Return a float32 copy of an array of real, finite numbers.
 
     Parameters
     ----------

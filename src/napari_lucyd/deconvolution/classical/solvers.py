@@ -51,14 +51,14 @@ class Restoration(Protocol):
         """Do the next step; says whether it was the last one."""
 
     def restored(self) -> npt.NDArray[np.float32]:
-        """The result so far, in units of the image."""
+        """Return the current result in units of the image."""
 
 
 class PredictingRestoration(Restoration, Protocol):
     """One volume in work by a method that knows what its estimate looks like through the microscope."""
 
     def predicted(self) -> npt.NDArray[np.float32]:
-        """The image that the estimate so far predicts, background included, in units of the image."""
+        """Return the image that the current estimate predicts, with background, in units of the image."""
 
 
 def start(
@@ -107,7 +107,7 @@ def start_richardson_lucy(
 
 
 def grid_shape(method: ClassicalMethod, shape: Sequence[int]) -> tuple[int, ...]:
-    """The periodic grid that a volume of this shape is computed on."""
+    """Return the shape of the periodic grid for a volume of this shape."""
     if isinstance(method, Wiener):
         # The inverse of a PSF reaches further than the PSF: a margin of its whole size on either side.
         return fast_shape(shape, [2 * size for size in method.psf.shape])
@@ -168,7 +168,7 @@ class _RichardsonLucy:
         return settled or self._done == method.iterations
 
     def _extrapolated(self) -> Tensor:
-        """The point that the next iteration starts from: the estimate, or one farther along its way.
+        """Return the start of the next iteration: the estimate, or a point farther along its path.
 
         The last change is continued in the logarithm, so nothing becomes negative, with weights that depend
         on the number of iterations alone: tiles of one image then take the same steps.
@@ -227,7 +227,7 @@ class _Wiener:
 
 
 def _divergence_of_direction(z: Tensor) -> Tensor:
-    """div(grad z / |grad z|), on the periodic grid; 0 where z is flat to rounding."""
+    """Compute div(grad z / |grad z|) on the periodic grid; 0 where z is flat to rounding."""
     steps = [z.roll(-1, axis).sub_(z) for axis in range(z.ndim)]
     length = torch.stack(steps).square_().sum(dim=0).add_(1e-12).sqrt_()
     result = torch.zeros_like(z)
@@ -239,7 +239,7 @@ def _divergence_of_direction(z: Tensor) -> Tensor:
 
 @contextmanager
 def _torch_errors(device: Device, shape: Sequence[int]) -> Iterator[None]:
-    """Errors of torch inside become ours."""
+    """Turn errors of torch inside into errors of this package."""
     try:
         with torch.inference_mode():
             yield
@@ -281,7 +281,7 @@ class PsfConvolution:
         self.transfer = torch.fft.rfftn(centred.roll([-(size // 2) for size in kernel.shape], axes))
 
     def forward(self, estimate: Tensor) -> Tensor:
-        """The convolution of a whole grid with the PSF."""
+        """Convolve a whole grid with the PSF."""
         blurred: Tensor = torch.fft.irfftn(torch.fft.rfftn(estimate) * self.transfer, s=self.shape)
         return blurred
 
@@ -293,12 +293,12 @@ class PsfConvolution:
 
 
 def fast_shape(shape: Sequence[int], margin: Sequence[int]) -> tuple[int, ...]:
-    """The next larger shape that an FFT is fast for."""
+    """Return the next larger shape with a fast FFT."""
     return tuple(next_fast_len(n + m, real=True) for n, m in zip(shape, margin, strict=True))
 
 
 def mirrored(image: Tensor, shape: Sequence[int]) -> Tensor:
-    """The image at the origin of a larger periodic grid without a step anywhere."""
+    """Extend the image to a larger periodic grid without steps; the image lies at the origin."""
     for axis, total in enumerate(shape):
         size = image.shape[axis]
         margin = torch.arange(total - size, device=image.device)
