@@ -19,9 +19,8 @@ from napari_lucyd.cli._deconvolve_options import (
     StepOptions,
     network_arguments,
 )
-from napari_lucyd.cli._options import Part
+from napari_lucyd.cli._options import Part, with_sections
 from napari_lucyd.cli._paths import BatchItem, Found, find_images, plan_destinations
-from napari_lucyd.cli._sections import with_sections
 
 
 @with_sections

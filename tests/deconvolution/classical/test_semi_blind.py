@@ -10,8 +10,8 @@ import pytest
 from scipy import ndimage
 
 import napari_lucyd as nl
+from napari_lucyd.compute.threads import follow
 from napari_lucyd.deconvolution import Cancelled, method_from_recipe, options_from_recipe, plan
-from napari_lucyd.deconvolution.classical.following import follow
 
 REAL = Path(__file__).parents[4] / "shared" / "data" / "real"
 

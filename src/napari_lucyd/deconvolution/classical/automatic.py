@@ -12,8 +12,8 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from napari_lucyd.compute.device import Device
+from napari_lucyd.compute.threads import follow
 from napari_lucyd.deconvolution.classical.dark_level import find_dark_level
-from napari_lucyd.deconvolution.classical.following import follow
 from napari_lucyd.deconvolution.classical.methods import (
     AUTO,
     MOST_ITERATIONS,

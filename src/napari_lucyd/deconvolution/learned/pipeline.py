@@ -26,8 +26,7 @@ from napari_lucyd.compute.device import (
 )
 from napari_lucyd.deconvolution.arguments import RunArguments
 from napari_lucyd.deconvolution.blocks import read_block
-from napari_lucyd.deconvolution.image.mirror import MirroredSource, mirror
-from napari_lucyd.deconvolution.image.source import Source
+from napari_lucyd.deconvolution.image.source import MirroredSource, Source, mirror
 from napari_lucyd.deconvolution.learned.outputs import (
     OutputOnly,
     TileOutput,
