@@ -66,7 +66,7 @@ def deconvolve(
     model
         A model from `load_model`, or a classical method: `RichardsonLucy` or `Wiener` with a PSF. A classical
         method works on whole volumes, in the units and voxels of the image, so ``tile_shape``, ``halo`` and
-        ``normalization`` do not apply, and the PSF must have the image's voxel size.
+        ``normalization`` do not apply. A PSF with another voxel size is resampled if both are known.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
     tile_shape
