@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from napari_lucyd.deconvolution import first_estimate
+from napari_lucyd.deconvolution.classical.first_estimate import iterations_for
 from napari_lucyd.models.normalization import Normalization
 from napari_lucyd.networks import LucydConfig
 from napari_lucyd.simulation import acquire, make_structures
@@ -76,6 +77,12 @@ def test_more_noise_takes_fewer_iterations():
         for photons in (0.01, 0.1, 10)
     ]
     assert counts == sorted(counts) and counts[0] < counts[-1]
+
+
+def test_wider_psf_takes_more_iterations_whatever_its_sum():
+    counts = [iterations_for(0.05, gaussian_psf([sigma] * 3)) for sigma in (0.7, 1.5, 2.5)]
+    assert counts == sorted(counts) and counts[0] < counts[-1]
+    assert iterations_for(0.05, 7 * gaussian_psf([1.5] * 3)) == counts[1]
 
 
 @pytest.mark.parametrize("data", [VOLUMES, PLANES])

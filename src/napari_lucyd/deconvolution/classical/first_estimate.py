@@ -15,10 +15,10 @@ from napari_lucyd.deconvolution.classical.functions import richardson_lucy
 from napari_lucyd.deconvolution.classical.methods import as_real
 from napari_lucyd.deconvolution.statistics.noise import estimate_noise
 
-# The number of accelerated iterations is this over the square root of the noise, as a share of the scale:
-# 9 for noise of 5 %, 20 for 1 %.
-_ITERATIONS = 2.0
-_FEWEST, _MOST = 5, 35
+# The number of accelerated iterations is this, over the square root of the noise as a share of the scale,
+# over a power of the PSF's concentration (docs/decisions/0014-a-living-network.md).
+_ITERATIONS, _CONCENTRATION_POWER = 0.3, 0.75
+_FEWEST, _MOST = 5, 45
 # Light is what stands out of the noise by so many of its standard deviations.
 _SIGNIFICANT = 4.0
 # An image that holds no light is scaled by its noise, so that noise stays small.
@@ -55,7 +55,7 @@ class FirstEstimate:
 def first_estimate(
     image: Any, psf: Any, *, num_iter: int | None = None, effort: float = 1.0, device: Any = "cpu"
 ) -> FirstEstimate:
-    """Estimate the object by accelerated Richardson-Lucy iterations, as many as the noise allows.
+    """Estimate the object by accelerated Richardson-Lucy iterations, as many as noise and PSF allow.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def first_estimate(
     noise = _noise(values)
     scale = bright_level(values, dark, noise)
     share = noise / scale
-    count = iterations_for(share, effort) if num_iter is None else num_iter
+    count = iterations_for(share, psf, effort) if num_iter is None else num_iter
     observed = np.maximum(values - np.float32(dark.floor), 0)
     found = richardson_lucy(
         observed,
@@ -103,9 +103,24 @@ def first_estimate(
     return FirstEstimate(found + np.float32(dark.level), dark.level, scale, share, count)
 
 
-def iterations_for(noise: float, effort: float = 1.0) -> int:
-    """Choose the number of accelerated iterations for noise that is this share of the scale."""
-    return max(_FEWEST, min(_MOST, round(effort * _ITERATIONS / math.sqrt(max(noise, 1e-6)))))
+def iterations_for(noise: float, psf: npt.ArrayLike, effort: float = 1.0) -> int:
+    """Choose the number of accelerated iterations: fewer for more noise, more for a wider PSF.
+
+    A wide PSF averages the noise of many voxels, and its estimate is longer on the way.
+
+    Parameters
+    ----------
+    noise
+        Standard deviation as a share of the scale.
+    psf
+        Its concentration is the root of the sum of its squares, where its sum is 1.
+    effort
+        Factor of the number.
+    """
+    weights = np.asarray(psf, np.float64)
+    concentration = math.sqrt(float(np.square(weights).sum())) / float(weights.sum())
+    wanted = _ITERATIONS / math.sqrt(max(noise, 1e-6)) / concentration**_CONCENTRATION_POWER
+    return max(_FEWEST, min(_MOST, round(effort * wanted)))
 
 
 def bright_level(values: npt.NDArray[np.float32], dark: DarkLevel, noise: float) -> float:
