@@ -119,7 +119,7 @@ def iterations_for(noise: float, psf: npt.ArrayLike, effort: float = 1.0) -> int
     """
     weights = np.asarray(psf, np.float64)
     concentration = math.sqrt(float(np.square(weights).sum())) / float(weights.sum())
-    wanted = _ITERATIONS / math.sqrt(max(noise, 1e-6)) / concentration**_CONCENTRATION_POWER
+    wanted = _ITERATIONS / math.sqrt(max(noise, 1e-6)) / math.pow(concentration, _CONCENTRATION_POWER)
     return max(_FEWEST, min(_MOST, round(effort * wanted)))
 
 
