@@ -97,3 +97,22 @@ def test_dark_ends_are_cut_off_and_haze_is_kept():
 def test_what_is_no_psf_is_refused(psf, words):
     with pytest.raises(ValueError, match=words):
         check_psf(psf.astype(np.float32))
+
+
+def test_the_haze_of_a_cropped_widefield_psf_is_no_camera_offset():
+    psf = nl.make_psf(
+        "widefield",
+        (9, 9, 9),
+        numerical_aperture=0.8,
+        refractive_index=1.33,
+        emission_um=0.525,
+        voxel_size=0.16,
+    )
+    np.testing.assert_allclose(prepare_psf(psf).kernel, psf / psf.sum(), rtol=1e-5)
+
+
+def test_a_psf_that_is_not_to_be_centred_is_used_as_it_is():
+    psf = np.random.default_rng(0).random((6, 9, 8), dtype=np.float32) + 1
+    prepared = prepare_psf(psf, center=False)
+    np.testing.assert_allclose(prepared.kernel, psf / psf.sum(), rtol=1e-6)
+    assert prepared.notes == ()

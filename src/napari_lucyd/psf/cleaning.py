@@ -37,7 +37,7 @@ _SMALLEST_SUM = 1e-5
 _SMALLEST_OFFSET = 0.01
 # Of the offset: how much brighter the middles of the sides may be. The tails of an Airy pattern, which fall
 # off with the third power of the distance, are almost three times as bright there as in the corners.
-_FLAT = 0.2
+_FLAT = 0.05
 # Voxels along Y and X that a frame needs to show an offset.
 _SMALLEST_FRAME = 7
 
@@ -92,7 +92,8 @@ def prepare_psf(
     psf
         (Y, X) or (Z, Y, X), any size.
     center
-        Whether to move the origin to the voxel ``size // 2`` along each axis, to sub-voxel accuracy.
+        Whether to subtract a camera offset and to move the origin to the voxel ``size // 2`` along each
+        axis, to sub-voxel accuracy. If False, the PSF is used as it is.
     steps, image_steps
         Voxel sizes of the PSF and of the image along the same axes, in one unit; None where unknown. Where
         both are known and differ, the PSF is resampled.
@@ -105,7 +106,7 @@ def prepare_psf(
     check_psf(psf)
     notes = []
     values, light = psf.astype(np.float64), float(psf.sum(dtype=np.float64))
-    offset, noise = find_offset(values)
+    offset, noise = find_offset(values) if center else (0.0, 0.0)
     if offset:
         values = subtract_offset(values, offset, noise)
         notes.append(
@@ -131,7 +132,8 @@ def prepare_psf(
     if any(ratio != 1 for ratio in ratios):
         before, after = (steps_text(given or (), 4) for given in (steps, image_steps))
         notes.append(f"The PSF was resampled from voxels of {before} to the image's {after}.")
-    values = cut_dark_ends(values)
+    if center:
+        values = cut_dark_ends(values)
     return PreparedPsf(scaled_to_one(values), tuple(notes))
 
 

@@ -52,7 +52,8 @@ class ClassicalMethod:
     psf
         (Y, X) or (Z, Y, X), float32 as given, read-only.
     center_psf
-        Whether the origin is moved to the voxel ``size // 2`` along each axis; else it lies there already.
+        Whether a camera offset is subtracted and the origin moved to the voxel ``size // 2`` along each axis.
+        If False, the PSF is used as it is.
     psf_voxel_size
         Voxel size of the PSF along its axes, in the unit of the image's ``voxel_size``; None for the image's.
     """
