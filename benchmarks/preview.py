@@ -47,8 +47,8 @@ def latencies(
     model: Any, device: str, shape: tuple[int, ...], patch: int, repeats: int
 ) -> dict[str, dict[str, float]]:
     """Measure the first view, and the medians over views of a known and of a new image."""
-    from napari_lucyd._napari.preview.passes import ViewRequest
     from napari_lucyd._napari.preview.rectangles import Rectangle
+    from napari_lucyd._napari.preview.restorer import ViewRequest
     from napari_lucyd._napari.preview.worker import PreviewWorker
 
     volume = record.stack(shape)

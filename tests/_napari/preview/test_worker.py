@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from napari_lucyd._napari.preview.passes import ViewRequest, ViewRestorer
 from napari_lucyd._napari.preview.rectangles import Rectangle
+from napari_lucyd._napari.preview.restorer import ViewRequest, ViewRestorer
 from napari_lucyd._napari.preview.worker import Piece, PreviewWorker, Status
 from napari_lucyd.compute import device
 from napari_lucyd.deconvolution import deconvolve

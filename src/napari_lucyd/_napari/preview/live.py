@@ -12,7 +12,7 @@ from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_lucyd._napari.layers.viewer import is_preview
 from napari_lucyd._napari.preview.overlay import LOOK, PLACE, Overlay
-from napari_lucyd._napari.preview.passes import ViewRequest
+from napari_lucyd._napari.preview.restorer import ViewRequest
 from napari_lucyd._napari.preview.viewport import Unavailable, Viewport, look
 from napari_lucyd._napari.preview.worker import Piece, PreviewWorker, Status, in_words
 

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from napari_lucyd._napari.preview.passes import Dropped, ViewRequest, ViewRestorer
 from napari_lucyd._napari.preview.rectangles import Rectangle, Speed, growth, missing_parts, nearest_first
+from napari_lucyd._napari.preview.restorer import Dropped, ViewRequest, ViewRestorer
 
 # The time that seems immediate.
 FIRST_SECONDS = 0.5
