@@ -64,7 +64,7 @@ def test_evaluation_prints_and_writes_the_table_and_fills_the_card(random_model_
     done = lucyd("evaluate", "open2d", *options)
     assert done.exit_code == 0, done.output
     assert "| mine |" in done.output
-    assert "wiener: balance=" in done.output
+    assert "Settings of wiener, by column: balance=" in done.output
     assert (tmp_path / "out" / "open2d.csv").is_file()
     recorded = json.loads(path.with_suffix(".json").read_text())["metrics"]["open2d"]
     assert recorded["command"] == "lucyd evaluate open2d --methods mine --seeds 100"

@@ -151,9 +151,8 @@ class Microscope:
         Parameters
         ----------
         voxel_size
-            Voxel size along (Z, Y, X), or (Y, X) for the plane in focus alone, in µm; one number means three
-            equal
-        axes.
+            Voxel size along (Z, Y, X), or (Y, X) for the plane in focus alone, in µm; one number means
+            three equal ones.
 
         Returns
         -------
@@ -189,9 +188,8 @@ class Microscope:
         Parameters
         ----------
         voxel_size
-            Voxel size along (Z, Y, X), or (Y, X) for the plane in focus alone, in µm; one number means three
-            equal
-        axes.
+            Voxel size along (Z, Y, X), or (Y, X) for the plane in focus alone, in µm; one number means
+            three equal ones.
         shape
             One odd number per axis; None for `psf_shape`.
         progress

@@ -141,7 +141,7 @@ class _RichardsonLucy:
             self._weight = torch.where(seen, 1 / sensitivity.clamp(min=_SMALLEST_SENSITIVITY), 0)
             self._offset = float(method.background) / self._peak
             # Without background any constant will do: the first iteration divides by it.
-            self._estimate = seen * max(scale.mean / self._peak - self._offset, _DARKEST_START)
+            self._estimate = seen.float() * max(scale.mean / self._peak - self._offset, _DARKEST_START)
             self._previous: Tensor | None = None
 
     def advance(self) -> bool:
