@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from napari_lucyd._napari.preview.rectangles import Rectangle, Speed, growth, missing_parts, nearest_first
+from napari_lucyd._napari.preview.next_rectangle import cut_missing, take_next
+from napari_lucyd._napari.preview.rectangles import Rectangle, Speed
 from napari_lucyd._napari.preview.restorer import Dropped, ViewRequest, ViewRestorer
 
 # The time that seems immediate.
@@ -171,14 +172,7 @@ class PreviewWorker:
         speed = self._speeds.setdefault(pace, Speed())
 
         def cut(seconds: float) -> list[Rectangle]:
-            """Cut the missing pixels into cells of about this duration, one of them close to the focus."""
-            budget, halo = speed.budget(seconds), passes.halo(None)
-            cells: list[Rectangle] = []
-            for part in missing_parts(visible, covered, halo):
-                start = passes.patch(part, shared.focus, budget, None)
-                cells += [start, *growth(part, start)]
-            # A part may contain pixels that are covered already.
-            return [rest for cell in cells for rest in missing_parts(visible, covered, halo, cell)]
+            return cut_missing(passes, visible, covered, shared.focus, speed.budget(seconds))
 
         def restore(rectangle: Rectangle, halo: int | None) -> None:
             begin = time.perf_counter()
@@ -195,8 +189,7 @@ class PreviewWorker:
                 cells = cut(FIRST_SECONDS)
         known = 0.0
         while cells:
-            cell = nearest_first(cells, shared.focus)[0]
-            cells.remove(cell)
+            cell = take_next(cells, shared.focus)
             restore(cell, None)
             covered[cell.slices_in(visible)] = True
             settled = bool(covered.all())
