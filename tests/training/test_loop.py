@@ -169,7 +169,7 @@ def test_run_that_is_there_is_not_started_over(tmp_path):
 @pytest.mark.parametrize("file", ["small.safetensors", "small.json"])
 def test_model_that_is_there_is_not_replaced(tmp_path, file):
     (tmp_path / file).write_bytes(b"mine")
-    with pytest.raises(FileExistsError, match=rf"{file} is there already.*another folder"):
+    with pytest.raises(FileExistsError, match=rf"{file} exists already.*another folder"):
         train(SMALL, tmp_path, device="cpu", stop_after=1)
     assert os.listdir(tmp_path) == [file] and (tmp_path / file).read_bytes() == b"mine"
 

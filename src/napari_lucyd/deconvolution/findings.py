@@ -44,7 +44,7 @@ class Findings(list[str]):
     """
 
     def add(self, text: str, kind: str = "") -> None:
-        """Add a sentence, unless it is there already."""
+        """Add a sentence unless the list has it."""
         if text not in self:
             self.append(Finding(text, kind))
 

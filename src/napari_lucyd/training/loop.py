@@ -354,7 +354,8 @@ class _Run:
             told = str(error).strip().splitlines()
             raise ValueError(
                 f"{path} is damaged, or no checkpoint of this version "
-                f"({type(error).__name__}{': ' + told[0] if told else ''}). Train anew, into another folder."
+                f"({type(error).__name__}{': ' + told[0] if told else ''}). "
+                "Start the training again in another folder."
             ) from error
         if not same:
             raise ValueError(f"{path} belongs to another configuration; train into another folder.")
@@ -451,10 +452,10 @@ def _refuse_dead(health: Health, step: int) -> None:
     """Raise an error if a layer passes nothing on any more."""
     if health.dead_layers:
         raise DeadLayerError(
-            f"At step {step} no channel lives any more in {', '.join(health.dead_layers)}, "
+            f"At step {step} no channel is alive any more in {', '.join(health.dead_layers)}, "
             f"{health.dead_channels:.0%} of all channels are dead, and training cannot bring them back. "
-            "Start anew with a lower learning_rate, or with measured_norms = true and free_norms = 0; with "
-            "stop_dead = false a run goes on as it is."
+            "Start again with a lower learning_rate, or with measured_norms = true and free_norms = 0. With "
+            "stop_dead = false a run continues all the same."
         )
 
 
@@ -465,7 +466,7 @@ def _refuse_taken(folder: Path, name: str) -> None:
     for file in (f"{name}.safetensors", f"{name}.json"):
         if (folder / file).exists():
             raise FileExistsError(
-                f"{folder / file} is there already, and the trained model would replace it; choose another "
+                f"{folder / file} exists already, and the trained model would replace it; choose another "
                 "folder, or another name in the configuration."
             )
 

@@ -44,7 +44,8 @@ from napari_lucyd.psf.gaussian import gaussian_psf
 CHECKPOINTS = (1, 2, 3, 4, 6, 8, 11, 15, 20, 27, 36, 48, MOST_ITERATIONS)
 # Checkpoints in a row, each worse than the best one, after which the search ends.
 _PATIENCE = 2
-# Share of the photons that the estimates see; so many that their best number of iterations is the whole's.
+# Share of the photons that the estimates get. It is large, so their best number of iterations also fits the
+# whole image.
 SHARE = 0.8
 # Voxels of the part of a volume that stands for it.
 _SAMPLE_VOXELS = 2**21
@@ -195,7 +196,7 @@ def predictions(
 
 
 def sample_of(values: Values, voxels: int = _SAMPLE_VOXELS) -> tuple[slice, ...]:
-    """Return the part of a volume with the most contrast that has about so many voxels."""
+    """Return the part of a volume with the most contrast with about this number of voxels."""
     axes = sum(n > 1 for n in values.shape) or 1
     share = (voxels / values.size) ** (1 / axes)
     if share >= 1:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-# Mean over so many voxels along Y and X, so that noise hardly lowers the darkest.
+# Number of voxels along Y and X to average, so that noise hardly lowers the darkest value.
 _SIDE = 5
 # Shares of the voxels: the level is that of the darkest, its noise is taken from a few more.
 _DARKEST, _DARK = 0.001, 0.01

@@ -19,7 +19,7 @@ from napari_lucyd.deconvolution.statistics.noise import estimate_noise
 # over a power of the PSF's concentration (docs/decisions/0014-a-living-network.md).
 _ITERATIONS, _CONCENTRATION_POWER = 0.3, 0.75
 _FEWEST, _MOST = 5, 45
-# Light is what stands out of the noise by so many of its standard deviations.
+# Voxels that exceed the noise by this number of standard deviations are light.
 _SIGNIFICANT = 4.0
 # An image that holds no light is scaled by its noise, so that noise stays small.
 _NOISE_SCALE = 10.0

@@ -165,15 +165,15 @@ class ClassicalRun:
         def ask() -> None:
             if should_stop is not None and should_stop():
                 raise Cancelled(
-                    f"Stopped after {number - len(self._queue)} of {number} {pieces}; one that was in work "
-                    "is begun anew when the run goes on."
+                    f"Stopped after {number - len(self._queue)} of {number} {pieces}. An unfinished one "
+                    "is started again when the run is resumed."
                 )
 
         try:
             while self._queue:
                 lead, tile = self._queue[0]
                 group = statistics.group(choices.axes.lead_index(lead))
-                self._within = 0  # a tile that was in work is begun anew
+                self._within = 0  # an unfinished tile is started again
                 for step in self._restore(source, lead, tile, group, ask):
                     self._within, self._left = self._within + 1, step.left
                     computed += 1
