@@ -8,7 +8,11 @@ import os
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 _LARGEST_INTEGER = 2**63 - 1
 
@@ -228,6 +232,33 @@ def array(name: str, value: Any) -> Any:
     if found.dtype.kind not in "buif":
         raise TypeError(f"{name} has dtype {found.dtype}; give an array of real numbers.")
     return found
+
+
+def float_array(name: str, value: Any) -> npt.NDArray[np.float32]:
+    """Return an argument as a new float32 array of finite numbers.
+
+    Parameters
+    ----------
+    name
+        Name of the argument, for the error.
+    value
+        Its value: anything that numpy can convert to an array.
+
+    Raises
+    ------
+    TypeError
+        If it is not an array of real numbers.
+    ValueError
+        If a number is not finite as float32.
+    """
+    import numpy as np
+
+    given = array(name, value)
+    with np.errstate(over="ignore"):
+        result: npt.NDArray[np.float32] = np.array(given, dtype=np.float32, order="C")
+    if not np.isfinite(result).all():
+        raise ValueError(f"{name} holds NaN, infinity or numbers too large for float32; replace them.")
+    return result
 
 
 def path(name: str, value: Any) -> Path:

@@ -108,5 +108,5 @@ def test_a_run_into_a_store_goes_on_only_in_the_precision_that_it_was_begun_in(s
 def test_other_precisions_are_refused(spheres):
     with pytest.raises(ValueError, match="'float32' or 'float16'"):
         plan(spheres, load_model("general"), precision="double")
-    with pytest.raises(ValueError, match="takes no precision"):
+    with pytest.raises(ValueError, match="precision has no effect"):
         plan(spheres, RichardsonLucy(np.ones((3, 3, 3))), precision="float16")

@@ -205,6 +205,25 @@ def is_out_of_memory(error: BaseException) -> bool:
     return "out of memory" in text or "can't allocate memory" in text or "alloc_failed" in text
 
 
+@contextmanager
+def torch_errors() -> Iterator[None]:
+    """Translate errors of torch into those that a run handles.
+
+    Raises
+    ------
+    BlockTooLarge
+        If memory runs out.
+    DeconvolutionError
+        If torch reports another error.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise BlockTooLarge(str(error)) from None
+        raise DeconvolutionError(f"torch could not compute the image: {error}") from error
+
+
 def working_device(device: Device, trial: Callable[[], object], doing: str) -> Device:
     """Return the device, or the CPU with the reason if a trial on the device fails.
 

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from napari_lucyd.deconvolution.classical.first_estimate import FirstEstimate, first_estimate
     from napari_lucyd.deconvolution.classical.functions import richardson_lucy, wiener
     from napari_lucyd.deconvolution.classical.methods import (
-        CLASSICAL_METHODS,
         ClassicalMethod,
         RichardsonLucy,
         SemiBlind,
         Wiener,
-        check_psf_steps,
+    )
+    from napari_lucyd.deconvolution.classical.registry import (
+        CLASSICAL_METHODS,
         make_method,
         method_from_recipe,
     )
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
     from napari_lucyd.deconvolution.statistics.noise import estimate_noise
     from napari_lucyd.deconvolution.statistics.scaling import Statistics
     from napari_lucyd.errors import Cancelled, DeconvolutionError, OutOfMemory
+    from napari_lucyd.psf.cleaning import check_psf_steps
 
 # Imported on first use, so that naming axes and catching errors does not import torch.
 _HOMES = {
     "Axes": "deconvolution.image.axes",
-    "CLASSICAL_METHODS": "deconvolution.classical.methods",
+    "CLASSICAL_METHODS": "deconvolution.classical.registry",
     "Cancelled": "errors",
     "ClassicalMethod": "deconvolution.classical.methods",
     "DeconvolutionError": "errors",
@@ -47,13 +49,13 @@ _HOMES = {
     "Source": "deconvolution.image.source",
     "Statistics": "deconvolution.statistics.scaling",
     "Wiener": "deconvolution.classical.methods",
-    "check_psf_steps": "deconvolution.classical.methods",
+    "check_psf_steps": "psf.cleaning",
     "choose_device": "compute.device",
     "deconvolve": "deconvolution.api",
     "estimate_noise": "deconvolution.statistics.noise",
     "first_estimate": "deconvolution.classical.first_estimate",
-    "make_method": "deconvolution.classical.methods",
-    "method_from_recipe": "deconvolution.classical.methods",
+    "make_method": "deconvolution.classical.registry",
+    "method_from_recipe": "deconvolution.classical.registry",
     "model_from_recipe": "deconvolution.recipe",
     "name_axes": "deconvolution.image.axes",
     "options_from_recipe": "deconvolution.recipe",

@@ -19,24 +19,26 @@ from napari_lucyd.text import steps_text
 
 FloatArray = npt.NDArray[np.float64]
 
-# Of the peak: what lies below plays no part in the origin.
+# Share of the peak; darker voxels do not count for the origin.
 _ORIGIN_LEVEL = 0.1
-# Voxels: a PSF that is off by less stays as it is, since interpolation costs a little sharpness.
+# Offset of the centre in voxels. A smaller one is not corrected, because interpolation blurs a little.
 _ON_CENTRE = 0.02
-# Voxels: a larger shift is worth a sentence.
+# Offset of the centre in voxels. A larger one is reported.
 _NOTABLE_SHIFT = 0.501
-# Steps that differ by less are equal but for rounding in a file's header.
+# Relative difference of voxel sizes. A smaller one is rounding in a file's header: nothing is resampled.
 _SAME_STEP = 0.01
-# Voxels that differ by more are a mistake in a unit rather than another sampling.
+# The same where a PSF is refused because it is not resampled: a little more is tolerated.
+_TOLERATED_STEP = 0.05
+# Ratio of voxel sizes. A larger one is a mistake in a unit rather than another sampling.
 _LARGEST_RATIO = 16.0
-# Of the light: planes at the ends that hold less than this, all together, are cut off.
+# Share of the light. Planes at the ends are cut off if they hold less than this together.
 _NEGLIGIBLE_LIGHT = 1e-4
-# Of the sum of absolute values: a smaller sum is rounding.
+# Share of the sum of absolute values. A smaller sum is rounding.
 _SMALLEST_SUM = 1e-5
-# Of the light: a smaller offset, over all voxels, would make no difference.
+# Share of the light. An offset that adds less over all voxels makes no difference.
 _SMALLEST_OFFSET = 0.01
-# Of the offset: how much brighter the middles of the sides may be. The tails of an Airy pattern, which fall
-# off with the third power of the distance, are almost three times as bright there as in the corners.
+# Share of the offset by which the middles of the sides may be brighter than the corners. The tails of an Airy
+# pattern fall off with the third power of the distance: they are almost three times as bright in the middles.
 _FLAT = 0.05
 # Voxels along Y and X that a frame needs to show an offset.
 _SMALLEST_FRAME = 7
@@ -92,8 +94,8 @@ def prepare_psf(
     psf
         (Y, X) or (Z, Y, X), any size.
     center
-        Whether to subtract a camera offset and to move the origin to the voxel ``size // 2`` along each
-        axis, to sub-voxel accuracy. If False, the PSF is used as it is.
+        True to subtract a camera offset and to move the origin to the voxel ``size // 2`` along each axis,
+        to sub-voxel accuracy. If False, the PSF is used as it is.
     steps, image_steps
         Voxel sizes of the PSF and of the image along the same axes, in one unit; None where unknown. Where
         both are known and differ, the PSF is resampled.
@@ -135,6 +137,42 @@ def prepare_psf(
     if center:
         values = cut_dark_ends(values)
     return PreparedPsf(scaled_to_one(values), tuple(notes))
+
+
+def check_psf_steps(
+    psf_name: str,
+    psf_steps: Sequence[float] | None,
+    image_steps: Sequence[float] | None,
+    unit: str,
+    remedy: str,
+) -> None:
+    """Refuse an image whose voxel size is not that of the PSF, if both are known.
+
+    Parameters
+    ----------
+    psf_name
+        Name of the PSF, for the error.
+    psf_steps, image_steps
+        Voxel sizes, (Z, Y, X) or (Y, X), in the same unit; None if unknown.
+    unit
+        Symbol of that unit, for the error.
+    remedy
+        Last sentence of the error: the action that the user can take.
+
+    Raises
+    ------
+    ValueError
+        If the voxel sizes differ along an axis that both have.
+    """
+    if psf_steps is None or image_steps is None:
+        return
+    pairs = list(zip(psf_steps[::-1], image_steps[::-1], strict=False))
+    if any(abs(mine - its) > _TOLERATED_STEP * its for mine, its in pairs):
+        psf_text, image_text = (steps_text(steps, 4) for steps in (psf_steps, image_steps))
+        raise ValueError(
+            f"its voxels are {image_text} {unit}, but those of the PSF {psf_name} are {psf_text} {unit}. The "
+            f"PSF is not resampled, so it must have the image's voxel size: {remedy}"
+        )
 
 
 def scaled_to_one(psf: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:

@@ -91,7 +91,8 @@ def test_where_the_noise_is_no_photon_noise_a_fixed_number_is_taken_and_said():
     assert result.recipe["method"]["iterations"] == [USUAL_ITERATIONS]
     (warning,) = result.warnings
     assert (
-        "not chosen by held-out photons" in warning and f"{USUAL_ITERATIONS} iterations are used" in warning
+        "number of iterations could not be found in the image" in warning
+        and f"{USUAL_ITERATIONS} iterations are used" in warning
     )
     assert "held_out" not in result.recipe["method"]
 

@@ -264,7 +264,7 @@ PLANE, SPOT = np.ones((8, 8)), np.ones((3, 3))
     [
         (np.ones(8), np.ones(3), ValueError, r"\(Z, Y, X\)"),
         (np.ones((2, 2, 8, 8)), np.ones((1, 1, 3, 3)), ValueError, r"\(Z, Y, X\)"),
-        (PLANE, np.ones((1, 3, 3)), ValueError, "3 axes, the image 2"),
+        (PLANE, np.ones((1, 3, 3)), ValueError, "3 axes and the image 2"),
         (PLANE, np.array([[1, -1], [-1, 1 + 1e-6]]), ValueError, "only rounding"),
         (PLANE, np.zeros((3, 3)), ValueError, "sums to 0"),
         (PLANE, -SPOT, ValueError, "sums to -9"),

@@ -90,7 +90,7 @@ def test_where_the_noise_is_no_photon_noise_it_says_what_is_done_instead():
     image, _ = photographed(2)
     result = nl.deconvolve(ndimage.gaussian_filter(image, 1), nl.SemiBlind(), device="cpu")
     (warning,) = result.warnings
-    assert "The blur was not found by held-out photons" in warning and "10 iterations are used" in warning
+    assert "The blur could not be found in the image" in warning and "10 iterations are used" in warning
     assert "sigma_found" not in result.recipe["method"]
 
 

@@ -1,4 +1,4 @@
-"""Numbers that a method leaves to the run: they are found in each volume before its first iteration."""
+"""Parameters that are found in the image: background, blur and number of iterations of each volume."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ from napari_lucyd.photons import (
 from napari_lucyd.photons.search import Parameters
 from napari_lucyd.psf.gaussian import gaussian_psf
 
-# Each about a third more than the one before: the likelihood is flat around its best number of iterations.
+# Each is about a third larger than the last. Finer steps gain nothing, as the likelihood's maximum is flat.
 CHECKPOINTS = (1, 2, 3, 4, 6, 8, 11, 15, 20, 27, 36, 48, MOST_ITERATIONS)
-# Checkpoints in a row, each worse than the best one, after which the search ends.
+# The search ends after this number of checkpoints in a row that are worse than the best one.
 _PATIENCE = 2
-# Share of the photons that the estimates get. It is large, so their best number of iterations also fits the
-# whole image.
+# Share of the photons that estimates are made from. It is large, so that their best number of iterations also
+# suits the whole image.
 SHARE = 0.8
-# Voxels of the part of a volume that stands for it.
+# Number of voxels of the sample that represents a volume.
 _SAMPLE_VOXELS = 2**21
-# The same where a blur is looked for: dozens of them are tried.
+# The same for a search of the blur, which tries dozens of them.
 _SEARCH_VOXELS = 2**19
-# Voxels along each axis that the sample keeps at the least.
+# Smallest size of the sample along each axis, in voxels.
 _SMALLEST_SIDE = 32
 
 Values = npt.NDArray[np.float32]
@@ -59,20 +59,20 @@ Values = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Decided:
-    """A method with all its numbers, for one volume.
+    """A method with all its parameters, for one volume.
 
     Attributes
     ----------
     method
-        Without ``"auto"``.
+        Method whose parameters are all numbers.
     floor
-        Subtracted from the volume before the method.
+        Constant to subtract from the volume before the method.
     level
-        Added to the method's result.
+        Constant to add to the method's result.
     record
-        What was found, for the recipe: plain JSON data.
+        Parameters found, for the recipe: plain JSON data.
     warning
-        A sentence for the user; empty for none.
+        Sentence for the user; empty for none.
     """
 
     method: ClassicalMethod
@@ -82,12 +82,12 @@ class Decided:
     warning: str = ""
 
     def scale(self, values: Values) -> Scale:
-        """Return the scale of the volume, of which these are the voxels before `prepared`."""
+        """Return the scale of the volume with these voxels, which are not yet prepared."""
         ready = self.prepared(values)
         return Scale(float(ready.max()), float(ready.mean(dtype=np.float64)))
 
     def prepared(self, values: Values) -> Values:
-        """Return the voxels as the method takes them: a new array, without the floor."""
+        """Return the voxels for the method: a new array, from which the floor is subtracted."""
         if not isinstance(self.method, RichardsonLucy):
             return values.copy()
         ready: Values = np.maximum(values - np.float32(self.floor), 0)
@@ -111,9 +111,10 @@ class Checkpoint:
     num_iter
         Number of iterations.
     likelihood, standard_error
-        Mean for a voxel of the sample, natural logarithm, without terms that are equal for all.
+        Mean natural logarithm for each voxel of the sample, without terms that are equal for all
+        candidates, and its standard error.
     sigmas
-        Standard deviations of the blur in voxels, if it is looked for.
+        Standard deviations of the blur in voxels; empty unless the blur is searched.
     """
 
     num_iter: int
@@ -123,7 +124,7 @@ class Checkpoint:
 
     @classmethod
     def of(cls, candidate: Candidate) -> Checkpoint:
-        """Return the checkpoint of a candidate of the search."""
+        """Return the checkpoint for a candidate of the search."""
         score = candidate.score
         return cls(candidate.num_iter, score.mean, score.standard_error, candidate.parameters)
 
@@ -131,18 +132,18 @@ class Checkpoint:
 def decide(
     method: ClassicalMethod, values: Values, device: Device, ask: Callable[[], object]
 ) -> Generator[Checkpoint, None, Decided]:
-    """Find the numbers that the method leaves open; yields the likelihoods on the way.
+    """Find the parameters that are ``"auto"``; yield the likelihoods of the search.
 
     Parameters
     ----------
     method
-        With its PSF ready.
+        Method whose PSF is ready for use.
     values
         The volume, (Y, X) or (Z, Y, X), finite.
     device
-        Where trial iterations are computed.
+        Device that computes the trial iterations.
     ask
-        Called again and again; what it raises ends the search.
+        Function that is called often; an error that it raises ends the search.
     """
     if isinstance(method, SemiBlind):
         return (yield from _with_blur(method, values, device, ask))
@@ -162,16 +163,16 @@ def predictions(
     device: Device,
     ask: Callable[[], object],
 ) -> Iterator[Values]:
-    """Restore the fitted part of a thinned image; yield what each estimate predicts of it.
+    """Restore the fitted part of a thinned image; yield the image predicted at each checkpoint.
 
     Parameters
     ----------
     method
-        With a ready PSF and a background in the units of the split, not thinned.
+        Method with a ready PSF, and a background in the units of ``split`` before thinning.
     split
-        The two parts.
+        The two parts of the thinned image.
     floor
-        Level below which the light of the fitted part is not looked at, in its units, not thinned.
+        Level in the units of ``split`` before thinning; darker voxels of the fitted part are set to it.
     checkpoints
         Numbers of iterations, in rising order.
     device, ask
@@ -225,7 +226,7 @@ def photons_of(values: Values) -> NoiseModel | str:
 
 
 def level_in_photons(level: float, noise: NoiseModel, split: SplitImage) -> float:
-    """Return a grey level in the units of a split, not thinned."""
+    """Convert a grey level into the units of a split image before thinning."""
     shift = split.background - (noise.offset - noise.zero_level) / noise.gain
     return (level - noise.zero_level) / noise.gain + shift
 
@@ -248,8 +249,8 @@ def _with_blur(
     noise = photons_of(values[0] if flat else values)
     if isinstance(noise, str):
         warning = (
-            f"The blur was not found by held-out photons: {noise} A Gaussian of {USUAL_BLUR} voxels and "
-            f"{USUAL_ITERATIONS} iterations are used; give a PSF if you know it."
+            f"The blur could not be found in the image: {noise} A Gaussian of {USUAL_BLUR} voxels and "
+            f"{USUAL_ITERATIONS} iterations are used. If you know the PSF, use Richardson-Lucy with it."
         )
         return replace(decided, method=replace(restoring, num_iter=USUAL_ITERATIONS), warning=warning)
     part = values[sample_of(values, _SEARCH_VOXELS)]
@@ -293,8 +294,8 @@ def _with_background(method: RichardsonLucy, values: Values) -> Decided:
     dark = find_dark_level(values)
     if not math.isfinite(dark.pedestal):
         raise ValueError(
-            "The image's values are too large to find the background. Scale the image down, or give the "
-            "background."
+            "The image's values are too large to find the background automatically. Divide the image by a "
+            "constant, or give the background as a number."
         )
     # Voxels below the level by chance stay above the floor, so none is cut off.
     decided = replace(method, background=dark.pedestal)
@@ -309,8 +310,8 @@ def _with_iterations(
     noise = photons_of(values)
     if isinstance(noise, str):
         warning = (
-            f"The number of iterations was not chosen by held-out photons: {noise} "
-            f"{USUAL_ITERATIONS} iterations are used; compare others."
+            f"The number of iterations could not be found in the image: {noise} "
+            f"{USUAL_ITERATIONS} iterations are used. Compare with fewer and more."
         )
         return replace(decided, method=replace(method, num_iter=USUAL_ITERATIONS), warning=warning)
     split = thin(values[sample_of(values)], noise, share=SHARE)

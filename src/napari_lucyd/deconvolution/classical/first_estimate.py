@@ -1,4 +1,4 @@
-"""The first stage of a network that is told the PSF: Richardson-Lucy, with its numbers found in the image."""
+"""First estimate for a network that is given the PSF: Richardson-Lucy with parameters found in the image."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_lucyd import checks
 from napari_lucyd.compute.device import choose_device
 from napari_lucyd.deconvolution.classical.dark_level import DarkLevel, find_dark_level
 from napari_lucyd.deconvolution.classical.functions import richardson_lucy
-from napari_lucyd.deconvolution.classical.methods import as_real
 from napari_lucyd.deconvolution.statistics.noise import estimate_noise
 
-# The number of accelerated iterations is this, over the square root of the noise as a share of the scale,
-# over a power of the PSF's concentration (docs/decisions/0014-a-living-network.md).
+# The number of accelerated iterations is the first of these, divided by the square root of the noise (a share
+# of the scale) and by this power of the PSF's concentration (docs/decisions/0014-a-living-network.md).
 _ITERATIONS, _CONCENTRATION_POWER = 0.3, 0.75
 _FEWEST, _MOST = 5, 45
-# Voxels that exceed the noise by this number of standard deviations are light.
+# A voxel counts as light if it exceeds the dark level by this number of standard deviations of the noise.
 _SIGNIFICANT = 4.0
-# An image that holds no light is scaled by its noise, so that noise stays small.
+# An image without light is scaled by this number of standard deviations of its noise, so noise stays small.
 _NOISE_SCALE = 10.0
-# Planes that noise is estimated on.
+# Number of planes on which noise is estimated.
 _PLANES = 9
 
 
 @dataclass(frozen=True, eq=False)
 class FirstEstimate:
-    """An estimate of the object, with what was found in the image.
+    """An estimate of the object, and the numbers found in the image.
 
     Attributes
     ----------
     estimate
-        In the image's units, the dark level included; float32.
+        Estimated object, float32, in the image's units and with its dark level.
     level
-        The image's dark level.
+        Dark level of the image.
     scale
-        How far above it the light is, see `bright_level`.
+        Brightness of the light above the dark level; see `bright_level`.
     noise
         Standard deviation of the image's noise as a share of the scale.
     num_iter
-        Iterations that were made.
+        Number of iterations.
     """
 
     estimate: npt.NDArray[np.float32]
@@ -60,20 +60,20 @@ def first_estimate(
     Parameters
     ----------
     image
-        ([Z,] Y, X), any real dtype; a constant that is added to it is added to the estimate.
+        ([Z,] Y, X), any real dtype. A constant added to the image is also added to the estimate.
     psf
-        As `richardson_lucy` takes it.
+        PSF on the image's voxels; see `richardson_lucy`.
     num_iter
-        Iterations; chosen by `iterations_for` where None.
+        Number of iterations; None to have `iterations_for` choose it.
     effort
-        Factor of the number that is chosen.
+        Factor by which the chosen number is multiplied.
     device
-        As in `choose_device`.
+        Device; see `choose_device`.
 
     Returns
     -------
     FirstEstimate
-        Of the image's shape.
+        The estimate, of the image's shape, and the numbers found.
 
     Examples
     --------
@@ -85,7 +85,7 @@ def first_estimate(
     >>> found.estimate.shape, found.num_iter > 0
     ((32, 32), True)
     """
-    values = as_real("image", image)
+    values = checks.float_array("The image", image)
     dark = find_dark_level(values)
     noise = _noise(values)
     scale = bright_level(values, dark, noise)
@@ -106,16 +106,16 @@ def first_estimate(
 def iterations_for(noise: float, psf: npt.ArrayLike, effort: float = 1.0) -> int:
     """Choose the number of accelerated iterations: fewer for more noise, more for a wider PSF.
 
-    A wide PSF averages the noise of many voxels, and its estimate is longer on the way.
+    A wide PSF averages the noise of many voxels, and its estimate converges more slowly.
 
     Parameters
     ----------
     noise
         Standard deviation as a share of the scale.
     psf
-        Its concentration is the root of the sum of its squares, where its sum is 1.
+        PSF. Its concentration is the square root of the sum of its squares, after scaling to a sum of 1.
     effort
-        Factor of the number.
+        Factor by which the number is multiplied.
     """
     weights = np.asarray(psf, np.float64)
     concentration = math.sqrt(float(np.square(weights).sum())) / float(weights.sum())
@@ -126,9 +126,9 @@ def iterations_for(noise: float, psf: npt.ArrayLike, effort: float = 1.0) -> int
 def bright_level(values: npt.NDArray[np.float32], dark: DarkLevel, noise: float) -> float:
     """Measure how bright the light is above the dark level: its mean, weighted by itself, times 1.5.
 
-    Unlike a percentile it does not depend on how much of the field is filled: three beads in the dark have
-    the scale of a field that is full of them. It is never below ten standard deviations of the noise, and 1
-    where an image is constant.
+    Unlike a percentile, it does not depend on the share of the field that is filled: three beads in the dark
+    have the scale of a field full of beads. It is at least ten standard deviations of the noise, and 1 for a
+    constant image.
 
     Parameters
     ----------

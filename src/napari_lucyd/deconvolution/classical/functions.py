@@ -1,4 +1,4 @@
-"""The classical methods as functions of one image: Richardson-Lucy and Wiener, which are told the PSF."""
+"""The classical methods as functions of one image and a PSF: Richardson-Lucy and Wiener."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from napari_lucyd import checks
 from napari_lucyd.compute.device import choose_device
-from napari_lucyd.deconvolution.classical.methods import RichardsonLucy, Wiener, as_real
+from napari_lucyd.deconvolution.classical.methods import RichardsonLucy, Wiener
 from napari_lucyd.deconvolution.classical.solvers import start
 from napari_lucyd.errors import Cancelled
 
@@ -32,61 +32,63 @@ def richardson_lucy(
     """Richardson-Lucy deconvolution with a known PSF.
 
     Assumes image = object * PSF + background with Poisson noise, object >= 0, one PSF for the whole image.
-    The object is estimated on the image and a margin of the PSF's size around it, as the light that came in
-    from there is part of the image; the margin is cut off at the end. So nothing wraps around, borders
-    neither darken nor brighten, and no voxel is made up outside the image [3]_.
+    The object is estimated on the image and on a margin of the PSF's size around it, because light from the
+    margin reaches the image. The margin is cut off at the end. So nothing wraps around, borders become
+    neither darker nor brighter, and no image values are assumed outside the image [3]_.
 
     Parameters
     ----------
     image
-        ([Z,] Y, X), any real dtype, no negative voxels: subtracting a camera offset leaves some, and the
-        Poisson likelihood knows none. Keep the offset and name it as ``background``, or set them to 0.
+        ([Z,] Y, X), any real dtype, no negative voxels: they have no Poisson likelihood. Subtracting a camera
+        offset makes some; keep the offset and give it as ``background``, or set them to 0.
     psf
-        As many axes as the image, on its voxels, any size, no negative voxels; scaled to a sum of 1. Need not
-        be symmetric. Its origin is the voxel ``size // 2`` along each axis, for even sizes too.
+        PSF with as many axes as the image, on its voxels, of any size, without negative voxels. It is scaled
+        to a sum of 1 and need not be symmetric. Its origin is the voxel ``size // 2`` along each axis, also
+        for even sizes.
     num_iter
-        Iterations; more sharpen, and amplify noise.
+        Number of iterations; more of them sharpen, and amplify noise.
     background
-        Constant, in units of the image, which is not part of the object, nor of the result.
+        Constant in units of the image that is part of neither the object nor the result.
     total_variation
         Weight of the total variation [4]_, 0 to 0.2: it suppresses noise and keeps edges. 0.002 is usual.
     tolerance
         Stop early when an iteration changes the object by less than this share (Euclidean norms).
     acceleration
-        Start each iteration not from the last estimate but from a point farther along its way: the last
-        change is continued in the logarithm with the weight (k + 1) / (k + 4) after k iterations. This
-        reaches the likelihood of plain iterations in about a third of their number [5]_ [6]_; extrapolating
-        in the logarithm, which keeps the estimate positive, is ours.
+        True to extrapolate: each iteration starts from a point beyond the last estimate. The last change is
+        continued in the logarithm with the weight (k + 1) / (k + 4) after k iterations. This reaches the
+        likelihood of plain iterations with about a third of them [5]_ [6]_. Extrapolating in the logarithm
+        keeps the estimate positive; this is not in those papers.
     center_psf
-        Move the origin of the PSF to the middle voxel first and subtract a camera offset, as `RichardsonLucy`
-        does.
+        True to move the origin of the PSF to the middle voxel first and subtract a camera offset, as
+        `RichardsonLucy` does.
     device
-        As in `choose_device`.
+        Device; see `choose_device`.
     progress
-        Called with (done, total) after each iteration; may end short of the total if ``tolerance`` is given.
+        Function that is called with (done, total) after each iteration. With ``tolerance`` it may not reach
+        the total.
     should_stop
-        Asked before each iteration.
+        Function that is called before each iteration; True stops.
 
     Returns
     -------
     numpy.ndarray
-        float32, of the image's shape, in its units, >= 0. Without total variation and background, image and
-        margin together, each voxel weighted with the share of its light that falls onto the image, sum up to
-        the image's sum.
+        Restored image, float32, of the image's shape, in its units, >= 0. Weight each voxel of image and
+        margin with the share of its light that falls onto the image: without total variation and background,
+        their sum is then the sum of the image.
 
     Raises
     ------
     TypeError, ValueError
         If an argument cannot be used; the message says what to do.
     Cancelled
-        If ``should_stop`` says so.
+        If ``should_stop`` returns True.
     OutOfMemory, DeconvolutionError
         If the device cannot do it.
 
     Notes
     -----
-    In the interior equal to scikit-image's function of this name with ``clip=False`` and an odd-sized PSF of
-    sum 1 (its constant start of 0.5 cancels in the first iteration).
+    In the interior, the result equals that of scikit-image's function of this name with ``clip=False`` and an
+    odd-sized PSF of sum 1. (The constant start of 0.5 there cancels in the first iteration.)
 
     References
     ----------
@@ -114,12 +116,12 @@ def richardson_lucy(
         checks.function(name, given)
     if checks.flag("center_psf", center_psf):
         method, _ = method.prepared()
-    observed = as_real("image", image)
+    observed = checks.float_array("The image", image)
     method.check_shape(observed.shape)
     if observed.min() < 0:
         raise ValueError(
-            "The image has negative voxels; Richardson-Lucy needs numbers >= 0. Pass np.maximum(image, 0), "
-            "or leave in the offset that was subtracted."
+            "The image has negative voxels, but Richardson-Lucy needs numbers >= 0. Pass "
+            "np.maximum(image, 0), or do not subtract the camera offset and give it as background."
         )
     if not observed.any():
         return observed
@@ -140,27 +142,29 @@ def wiener(
 ) -> npt.NDArray[np.float32]:
     """Wiener deconvolution with a known PSF and a Laplacian as regularisation.
 
-    Assumes image = object * PSF + white noise, one PSF for the whole image, and a smooth object. The image is
-    continued beyond its borders by its mirror image, in which opposite sides fade into each other.
+    Assumes image = object * PSF + white noise, one PSF for the whole image, and a smooth object. Beyond its
+    borders the image is continued by its mirror images, which fade from one side into the opposite one.
 
     Parameters
     ----------
     image
         ([Z,] Y, X), any real dtype.
     psf
-        As many axes as the image, on its voxels, any size; scaled to a sum of 1. Need not be symmetric. Its
-        origin is the voxel ``size // 2`` along each axis, for even sizes too.
+        PSF with as many axes as the image, on its voxels, of any size. It is scaled to a sum of 1 and need
+        not be symmetric. Its origin is the voxel ``size // 2`` along each axis, also for even sizes.
     balance
-        Positive; more gives smoother results. It does not depend on the image's units.
+        Weight of the smoothing, above 0; larger values give smoother results. It does not depend on the
+        image's units.
     center_psf
-        Move the origin of the PSF to the middle voxel first and subtract a camera offset, as `Wiener` does.
+        True to move the origin of the PSF to the middle voxel first and subtract a camera offset, as `Wiener`
+        does.
     device
-        As in `choose_device`.
+        Device; see `choose_device`.
 
     Returns
     -------
     numpy.ndarray
-        float32, of the image's shape, in its units; may be negative beside bright objects.
+        Restored image, float32, of the image's shape, in its units. It may be negative beside bright objects.
 
     Raises
     ------
@@ -171,7 +175,8 @@ def wiener(
 
     Notes
     -----
-    In the interior equal to scikit-image's function of this name with ``clip=False`` and a PSF of sum 1 [1]_.
+    In the interior, the result equals that of scikit-image's function of this name with ``clip=False`` and a
+    PSF of sum 1 [1]_.
 
     References
     ----------
@@ -191,7 +196,7 @@ def wiener(
     method = Wiener(psf, balance)
     if checks.flag("center_psf", center_psf):
         method, _ = method.prepared()
-    observed = as_real("image", image)
+    observed = checks.float_array("The image", image)
     method.check_shape(observed.shape)
     restoration = start(method, observed, choose_device(device))
     restoration.advance()

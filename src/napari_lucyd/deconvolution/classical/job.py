@@ -26,11 +26,11 @@ from napari_lucyd.deconvolution.tiling.tiles import cut_axis
 from napari_lucyd.errors import OutOfMemory
 from napari_lucyd.text import bytes_text, shape_text
 
-# The volume that is timed: half a second on two cores. A smaller one would be quicker for each of its voxels,
-# as its buffers stay in the caches and are not fetched from the system again and again.
+# Shape of the volume that is timed; it takes half a second on two cores. A smaller one takes less time for
+# each voxel, because its buffers stay in the caches and are not allocated again and again.
 _TIMED = {3: (94, 158, 158), 2: (1600, 1600)}
 
-# Of the free memory, the part that blocks may take: the rest is for whatever else starts meanwhile.
+# Share of the free memory for blocks; the rest is for other programs that start meanwhile.
 _SHARE = 0.6
 
 _known: dict[tuple[str, int, str, bool, int], float] = {}
@@ -39,10 +39,10 @@ _known: dict[tuple[str, int, str, bool, int], float] = {}
 class ClassicalJob(Job):
     """One run of a classical method; see `Job`.
 
-    Each volume is computed whole if it fits into memory, also where only a region of it is asked for: every
-    voxel of an FFT depends on all others, and so the region is just what a run of the whole gives there.
-    Richardson-Lucy works in tiles otherwise, with numbers found in the volume before the first tile. Then
-    each voxel differs from that of a whole run by less than 1e-3 of the result's range.
+    Each volume is computed whole if it fits in memory, even if only a region is requested: every voxel of an
+    FFT depends on all others, and the region then equals that part of a whole run. Otherwise Richardson-Lucy
+    works in tiles, with parameters found in the volume before the first tile. Then each voxel differs from
+    that of a whole run by less than 1e-3 of the result's range.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class ClassicalJob(Job):
     ) -> None:
         super().__init__(source, device, choices, warnings)
         self._method = method
-        # The same with the PSF as it is used.
+        # The method with its PSF ready for use.
         self._ready, notes = method.prepared(choices.voxel_size, choices.axes.volume_shape)
         for note in notes:
             self.warnings.add(note)
@@ -70,7 +70,7 @@ class ClassicalJob(Job):
         if self._tile_shape is not None and isinstance(method, RichardsonLucy) and method.tolerance:
             self._ready = replace(cast("RichardsonLucy", self._ready), tolerance=None)
             self.warnings.add(
-                "The early stop is not used, since the volume is computed in tiles, which all take the same "
+                "The early stop is not used: the volume is computed in tiles, and all tiles need the same "
                 "number of iterations."
             )
         shortage = self._shortage()
@@ -86,7 +86,7 @@ class ClassicalJob(Job):
 
     @property
     def work(self) -> str:
-        """Volumes or tiles, and iterations, in words."""
+        """Number of volumes or tiles, and of iterations, as text."""
         size = shape_text(self.tile_shape[-self._method.dimension :])
         tiles = self._tiles_of_a_volume
         number, each = self._choices.volumes * tiles, self._method.iterations
@@ -97,7 +97,7 @@ class ClassicalJob(Job):
 
     @property
     def tile_shape(self) -> tuple[int, ...]:
-        """A whole volume, unless that does not fit into memory or tiles were asked for."""
+        """Shape of a tile: a whole volume, unless it does not fit in memory or tiles were requested."""
         return self._tile_shape or self._choices.axes.volume_shape
 
     @property
@@ -107,14 +107,14 @@ class ClassicalJob(Job):
 
     @property
     def tiles(self) -> int:
-        """Iterations over all tiles; shrinks where a volume takes fewer than it may."""
+        """Number of iterations for all tiles; it falls when a volume needs fewer than the largest number."""
         if self._run is not None:
             return self._run.total
         return self._choices.volumes * steps_at_most(self._method, self._tiles_of_a_volume)
 
     @property
     def memory_bytes(self) -> int:
-        """Peak working memory, results included; the input is not."""
+        """Peak working memory with the results, without the input."""
         return self._choices.result_bytes + self._working_bytes
 
     def estimate_seconds(self) -> float:
@@ -125,13 +125,13 @@ class ClassicalJob(Job):
         if key not in _known:
             _known[key] = self._measure_pace()
         grid = math.prod(grid_shape(self._ready, self._block_shape))
-        # What comes before the first of several iterations takes as many transforms as one of them.
+        # Preparing several iterations takes as many transforms as one iteration.
         steps = method.iterations + (method.iterations > 1)
         blocks = self._choices.volumes * self._tiles_of_a_volume
         return _known[key] * grid * math.log2(grid) * steps * blocks
 
     def _measure_pace(self) -> float:
-        """Measure the seconds of an iteration per voxel of the grid and binary digit of their number."""
+        """Measure the seconds of an iteration, divided by n log2(n) for a grid of n voxels."""
         shape = _TIMED[self._method.dimension]
         method = self._trial_method(3)
         volume = np.random.default_rng(0).random(shape, dtype=np.float32)
@@ -144,7 +144,7 @@ class ClassicalJob(Job):
         return (time.perf_counter() - began) / (grid * math.log2(grid) * (1 + (method.iterations > 1)))
 
     def _trial_method(self, size: int) -> ClassicalMethod:
-        """Return the method with a PSF of this size and nothing left to be found, to try the device with."""
+        """Return the method with a PSF of this size and without ``"auto"``, to try the device with it."""
         method = self._ready.with_psf(np.ones([size] * self._ready.dimension))
         if not isinstance(method, RichardsonLucy):
             return method
@@ -171,7 +171,7 @@ class ClassicalJob(Job):
 
     @property
     def _block_shape(self) -> tuple[int, ...]:
-        """The largest part of a volume that is computed at once."""
+        """Shape of the largest part of a volume that is computed at once."""
         shape = self._choices.axes.volume_shape
         if self._tile_shape is None:
             return shape
@@ -195,7 +195,7 @@ class ClassicalJob(Job):
             if device != self.device:
                 self.warnings.add(f"{device.name} is used: {device.reason}.")
                 self.device = device
-        # A GPU says so itself; the system kills a process that takes more than there is.
+        # A GPU reports missing memory itself, but the system kills a process that takes too much.
         if self.device.kind == "cpu" and (shortage := self._shortage()):
             raise OutOfMemory(shortage)
 
@@ -224,8 +224,9 @@ class ClassicalJob(Job):
             return []
         background = method.background
         return [
-            f"The background of {background:g} is not below the largest voxel"
-            f"{' of ' + group.label if group.index else ''}, {group.maximum:g}: nothing is left to restore."
+            f"The background of {background:g} is not below the brightest voxel"
+            f"{' of ' + group.label if group.index else ''}, {group.maximum:g}, so the result is 0. Give a "
+            "smaller background."
             for group in statistics.groups
             if 0 < background >= group.maximum
         ]
@@ -235,7 +236,7 @@ class ClassicalJob(Job):
         return self._bytes_of(self._block_shape)
 
     def _shortage(self) -> str:
-        """Say that the device has too little free memory for a volume; empty if it has enough."""
+        """Return the message that memory is too small for a volume; empty if it is large enough."""
         free = free_memory(self.device)
         if self._working_bytes <= free:
             return ""
@@ -251,16 +252,16 @@ class ClassicalJob(Job):
 
 
 # Peak working memory of the classical methods for each voxel of their grid, in bytes.
-# benchmarks/classical_memory.py with torch 2.13 on the CPU: 44, accelerated 52, with total variation 68, and
-# 32 for Wiener; the volume as it was read and as it is stored, up to 8 bytes a voxel, come to that.
+# benchmarks/classical_memory.py measured with torch 2.13 on the CPU: 44 for Richardson-Lucy, 52 with
+# acceleration, 68 with total variation, 32 for Wiener. The volume as read and as stored adds up to 8.
 _BYTES_FOR_ITERATIONS, _BYTES_FOR_WIENER = 52, 40
 _BYTES_FOR_TOTAL_VARIATION = 16
-# The estimate before the last one, and the point that is extrapolated from both.
+# Acceleration also holds the estimate before the last one, and the extrapolated point.
 _BYTES_FOR_ACCELERATION = 8
 
 
 def classical_bytes(method: ClassicalMethod, grid_voxels: int) -> int:
-    """Memory that a classical method takes for a volume, by the voxels of its periodic grid."""
+    """Return the bytes of memory that a classical method needs for a periodic grid of this size."""
     if not isinstance(method, RichardsonLucy | SemiBlind):
         return FIXED_BYTES + _BYTES_FOR_WIENER * grid_voxels
     each = _BYTES_FOR_ITERATIONS
@@ -272,7 +273,7 @@ def classical_bytes(method: ClassicalMethod, grid_voxels: int) -> int:
 
 
 def _works_in_tiles(method: ClassicalMethod) -> bool:
-    """Return True if a voxel depends on those around it alone, for all that can be told."""
+    """Return True if a voxel depends, to a good approximation, only on the voxels around it."""
     return isinstance(method, RichardsonLucy | SemiBlind)
 
 
@@ -282,8 +283,8 @@ def check_classical_outputs(outputs: Sequence[str] | None, method: ClassicalMeth
     others = [name for name in names if name != "output"]
     if others:
         raise ValueError(
-            f"{method.title} gives an output only; {', '.join(others)} can be had from a network alone. "
-            "Leave that out of outputs."
+            f"outputs names {', '.join(others)}, which only networks have; {method.title} has only 'output'. "
+            "Remove the others from outputs."
         )
     return names
 
@@ -296,19 +297,17 @@ def check_whole_volumes(
     isotropic: bool | None,
     precision: str,
 ) -> None:
-    """Refuse what only networks take, rather than let it seem to have an effect."""
+    """Refuse arguments that only networks use, so that nobody believes that they have an effect."""
     scaling_is_own = isinstance(normalization, str) and normalization in ("model", "none")
     reasons = {
-        "tile_shape": "it works on whole volumes"
+        "tile_shape": "it computes whole volumes"
         if tile_shape is not None and not _works_in_tiles(method)
         else "",
         "halo": "it follows from the psf and the number of iterations" if halo is not None else "",
         "normalization": "" if scaling_is_own else "it works in the image's own units",
-        "isotropic": "it works on the image's own voxels, and the psf has to be sampled on those"
-        if isotropic
-        else "",
+        "isotropic": "it works on the voxels of the image" if isotropic else "",
         "precision": "" if precision == "float32" else "it is computed in float32",
     }
     for name, reason in reasons.items():
         if reason:
-            raise ValueError(f"{method.title} takes no {name}: {reason}. Leave it out.")
+            raise ValueError(f"{name} has no effect on {method.title}, because {reason}. Leave it out.")

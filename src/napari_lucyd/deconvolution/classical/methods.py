@@ -1,13 +1,13 @@
-"""The classical methods as values: a PSF and numbers, to be given to `deconvolve` in the place of a model.
+"""The classical methods as values: a PSF and parameters, passed to `deconvolve` instead of a model.
 
-Knows no torch, so that the command line can make and refuse them at once.
+This module does not import torch, so the command line makes and checks methods without delay.
 """
 
 from __future__ import annotations
 
 import hashlib
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Final, Literal, TypeVar
 
@@ -17,45 +17,39 @@ import numpy.typing as npt
 from napari_lucyd import checks
 from napari_lucyd.psf.cleaning import check_psf, prepare_psf, scaled_to_one
 from napari_lucyd.psf.gaussian import gaussian_psf
-from napari_lucyd.text import steps_text
 
-# The divergence of unit gradients in 3D stays below 3 + sqrt(3), so that the divisor 1 - 0.2 div is positive.
+# The divergence of unit gradients in 3D is less than 3 + sqrt(3), so the divisor 1 - 0.2 div stays positive.
 _LARGEST_TOTAL_VARIATION = 0.2
-# Steps that differ by less are the same but for rounding in a file's header.
-_SAME_STEP = 0.05
 AUTO: Final = "auto"
-"""Stands for a number that is found in the image."""
+"""The value of a parameter that is found in the image."""
 
 MOST_ITERATIONS = 60
-"""Of Richardson-Lucy where the number is chosen."""
+"""Largest number of Richardson-Lucy iterations that ``num_iter="auto"`` chooses."""
 
 USUAL_ITERATIONS = 10
-"""Of Richardson-Lucy where the number cannot be chosen."""
-
-# Recipes without these fields are of runs that knew only this.
-_BEFORE_THEY_WERE_OPTIONS = {"acceleration": False, "center_psf": False}
-
+"""Number of Richardson-Lucy iterations if ``num_iter="auto"`` cannot choose one."""
 
 _Method = TypeVar("_Method", bound="ClassicalMethod")
 
 
 @dataclass(frozen=True, eq=False)
 class ClassicalMethod:
-    """The part that the classical methods share: the PSF.
+    """The base of the classical methods: it holds the PSF.
 
-    The PSF may have any size, also one larger than the image. Its origin is its centre of mass above a tenth
-    of its peak; a run moves it to the middle voxel, subtracts a camera offset, and resamples it where its
-    voxels differ from the image's. `prepared` does all this, and says what it changed.
+    The PSF may have any size and may be larger than the image. Its origin is its centre of mass above a tenth
+    of its peak. A run moves the origin to the middle voxel, subtracts a camera offset, and resamples the PSF
+    if its voxel size differs from the image's. `prepared` does all this, and reports what it changed.
 
     Attributes
     ----------
     psf
         (Y, X) or (Z, Y, X), float32 as given, read-only.
     center_psf
-        Whether a camera offset is subtracted and the origin moved to the voxel ``size // 2`` along each axis.
+        True if a camera offset is subtracted and the origin moved to the voxel ``size // 2`` along each axis.
         If False, the PSF is used as it is.
     psf_voxel_size
-        Voxel size of the PSF along its axes, in the unit of the image's ``voxel_size``; None for the image's.
+        Voxel size of the PSF along its axes, in the unit of the image's ``voxel_size``. None if it is that of
+        the image.
     """
 
     psf: Any = field(repr=False)
@@ -66,7 +60,7 @@ class ClassicalMethod:
     title: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        psf = as_real("psf", self.psf)
+        psf = checks.float_array("The psf", self.psf)
         check_psf(psf)
         psf.flags.writeable = False
         object.__setattr__(self, "psf", psf)
@@ -83,7 +77,7 @@ class ClassicalMethod:
 
     @property
     def dimension(self) -> int:
-        """2 for planes, 3 for volumes: the PSF's."""
+        """Number of axes of the PSF: 2 for planes, 3 for volumes."""
         return int(self.psf.ndim)
 
     @property
@@ -103,7 +97,7 @@ class ClassicalMethod:
 
     @property
     def numbers(self) -> dict[str, Any]:
-        """All but the PSF, by name, as plain JSON data."""
+        """The parameters except the PSF, by name, as plain JSON data."""
         values = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "psf"}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
@@ -121,14 +115,14 @@ class ClassicalMethod:
         image_steps: Sequence[float] | None = None,
         image_shape: Sequence[int] | None = None,
     ) -> tuple[_Method, tuple[str, ...]]:
-        """Return the same method with its PSF ready for use, and sentences that say what was changed.
+        """Return the same method with its PSF ready for use, and sentences that describe the changes.
 
         Parameters
         ----------
         image_steps
-            Voxel size of the image along the PSF's axes; None where unknown.
+            Voxel size of the image along the PSF's axes; None if unknown.
         image_shape
-            Voxels of one volume of the image along the PSF's axes.
+            Shape of one volume of the image, along the PSF's axes.
         """
         ready = prepare_psf(
             self.psf, center=self.center_psf, steps=self.psf_voxel_size, image_steps=image_steps
@@ -136,7 +130,7 @@ class ClassicalMethod:
         return replace(self, psf=ready.kernel, center_psf=False, psf_voxel_size=None), ready.notes
 
     def check_shape(self, shape: Sequence[int]) -> None:
-        """Refuse an image (of one volume, so (Y, X) or (Z, Y, X)) whose axes are not those of the PSF.
+        """Refuse an image, (Y, X) or (Z, Y, X), that has not the same number of axes as the PSF.
 
         Raises
         ------
@@ -145,35 +139,39 @@ class ClassicalMethod:
         """
         shape, psf = tuple(shape), self.psf.shape
         if len(shape) not in (2, 3):
-            raise ValueError(f"The image has shape {shape}; (Y, X) or (Z, Y, X) is needed.")
+            raise ValueError(f"The image has shape {shape}; give an image of shape (Y, X) or (Z, Y, X).")
         if len(psf) != len(shape):
-            raise ValueError(f"The psf has {len(psf)} axes, the image {len(shape)}; they have to agree.")
+            raise ValueError(
+                f"The psf has {len(psf)} axes and the image {len(shape)}; give a psf with as many axes "
+                "as the image has."
+            )
 
 
 @dataclass(frozen=True, eq=False)
 class RichardsonLucy(ClassicalMethod):
-    """Richardson-Lucy with a known PSF, to be given to `deconvolve` or `plan`.
+    """Richardson-Lucy with a known PSF, for `deconvolve` or `plan`.
 
-    The equations, assumptions and references are those of `richardson_lucy`. Negative voxels, which that
-    function refuses, are set to 0 here, counted in a warning and recorded in the recipe.
+    The equations, assumptions and references are those of `richardson_lucy`. That function refuses negative
+    voxels; here they are set to 0, counted in a warning and recorded in the recipe.
 
     Parameters
     ----------
     psf
         (Y, X) for planes or (Z, Y, X) for volumes, no negative voxels, any size; see `ClassicalMethod`.
     num_iter
-        Iterations; more sharpen, and amplify noise. ``"auto"``: the number, up to 60, whose result predicts
-        best such photons of each volume as it has not seen [1]_; 10 where the noise is not photon noise.
+        Number of iterations; more of them sharpen, and amplify noise. ``"auto"`` keeps part of the photons of
+        each volume out of the estimate, and takes the number, up to 60, whose result predicts them best [1]_.
+        If the noise is not photon noise, it takes 10.
     background
-        Constant, in units of the image, which is not part of the object, nor of the result. ``"auto"``: the
-        dark level of each volume, found in the image and added to the result again. A constant that is added
-        to the image is then added to the result, and voxels may be negative.
+        Constant in units of the image that is part of neither the object nor the result. ``"auto"`` finds the
+        dark level of each volume, and adds it to the result again. Then a constant added to the image is also
+        added to the result, and voxels may be negative.
     total_variation
         Weight of the total variation, 0 to 0.2; 0.002 is usual.
     tolerance
         Stop early when an iteration changes the object by less than this share.
     acceleration
-        Reach the likelihood of plain iterations in about a third of their number; see `richardson_lucy`.
+        True to reach the likelihood of plain iterations with about a third of them; see `richardson_lucy`.
     center_psf, psf_voxel_size
         See `ClassicalMethod`.
 
@@ -208,8 +206,8 @@ class RichardsonLucy(ClassicalMethod):
         super().__post_init__()
         if self.psf.min() < 0:
             raise ValueError(
-                "The psf has negative voxels; Richardson-Lucy needs numbers >= 0. Set them to 0, or leave in "
-                "the offset that was subtracted."
+                "The psf has negative voxels, but Richardson-Lucy needs numbers >= 0. Set them to 0, or do "
+                "not subtract the camera offset."
             )
         numbers: dict[str, Any] = {"acceleration": checks.flag("acceleration", self.acceleration)}
         if not _is_auto(self.num_iter):
@@ -242,7 +240,7 @@ class RichardsonLucy(ClassicalMethod):
 
 @dataclass(frozen=True, eq=False)
 class Wiener(ClassicalMethod):
-    """Wiener deconvolution with a known PSF, to be given to `deconvolve` or `plan`.
+    """Wiener deconvolution with a known PSF, for `deconvolve` or `plan`.
 
     The equations, assumptions and references are those of `wiener`.
 
@@ -251,7 +249,7 @@ class Wiener(ClassicalMethod):
     psf
         (Y, X) for planes or (Z, Y, X) for volumes, any size; see `ClassicalMethod`.
     balance
-        Positive; more gives smoother results.
+        Weight of the smoothing, above 0; larger values give smoother results.
     center_psf, psf_voxel_size
         See `ClassicalMethod`.
 
@@ -283,23 +281,23 @@ class Wiener(ClassicalMethod):
 
 @dataclass(frozen=True, eq=False)
 class SemiBlind(ClassicalMethod):
-    """Richardson-Lucy without a PSF, to be given to `deconvolve` or `plan`.
+    """Richardson-Lucy without a PSF, for `deconvolve` or `plan`.
 
-    The PSF is taken for a Gaussian. Its standard deviations across and along Z are found in each volume, and
-    with them the number of iterations: those whose result predicts best such photons as it has not seen. For
-    that, part of the photons is split off by chance [1]_, on a sample of the volume, with gain and offset of
-    the camera found in the image [2]_. Then the whole volume is restored by `RichardsonLucy`. The same image
-    and seed always give the same result.
+    The PSF is assumed to be a Gaussian. Its standard deviations, across Z and along it, and the number of
+    iterations are found in each volume. For that, the photons of a sample of the volume are divided at random
+    into two parts [1]_, with the gain and offset of the camera found in the image [2]_. The blur and the
+    number are chosen whose estimate from one part predicts the other part best. Then `RichardsonLucy`
+    restores the whole volume. The same image and seed always give the same result.
 
-    Where the image's noise is not that of photons (8-bit stretched, resampled, denoised), nothing can be
-    chosen so. A narrow Gaussian and few iterations are used instead, and a warning says it.
+    If the image's noise is not photon noise (the image was stretched to 8 bit, resampled or denoised), this
+    choice is impossible. Then a narrow Gaussian and few iterations are used, and a warning says so.
 
     Parameters
     ----------
     background, total_variation, acceleration
         See `RichardsonLucy`.
     seed
-        Of the photons that are split off.
+        Seed of the random division of the photons, 0 or more.
 
     Raises
     ------
@@ -331,7 +329,7 @@ class SemiBlind(ClassicalMethod):
     title: ClassVar[str] = "Semi-blind Richardson-Lucy"
 
     def __post_init__(self) -> None:
-        # The widest one, by which memory is planned.
+        # Memory is planned for the widest Gaussian.
         object.__setattr__(self, "psf", gaussian_psf([WIDEST_BLUR] * 3))
         super().__post_init__()
         object.__setattr__(self, "seed", operator.index(self.seed))
@@ -346,7 +344,7 @@ class SemiBlind(ClassicalMethod):
 
     @property
     def numbers(self) -> dict[str, Any]:
-        """Everything that was given, by name, as plain JSON data."""
+        """The given parameters by name, as plain JSON data."""
         names = ("background", "total_variation", "acceleration", "seed")
         return {name: getattr(self, name) for name in names}
 
@@ -375,140 +373,8 @@ class SemiBlind(ClassicalMethod):
 
 
 WIDEST_BLUR, NARROWEST_BLUR, USUAL_BLUR = 6.0, 0.6, 1.3
-"""Standard deviations of the Gaussian that `SemiBlind` looks for, and of the one it takes without."""
-
-
-CLASSICAL_METHODS: dict[str, type[RichardsonLucy | Wiener]] = {
-    kind.name: kind for kind in (RichardsonLucy, Wiener)
-}
-"""All there are, by name."""
-
-
-def make_method(name: str, psf: Any, numbers: Mapping[str, Any]) -> RichardsonLucy | Wiener:
-    """Make a classical method by its name.
-
-    Parameters
-    ----------
-    name
-        One of `CLASSICAL_METHODS`.
-    psf
-        As the method takes it.
-    numbers
-        What there is to say to any of the methods, by argument; this one takes its own.
-
-    Raises
-    ------
-    TypeError, ValueError
-        As the method itself does.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> make_method("wiener", np.ones((3, 3)), {"num_iter": 20, "balance": 0.5})
-    Wiener(balance=0.5)
-    """
-    kind = CLASSICAL_METHODS[name]
-    return kind(psf, **{entry.name: numbers[entry.name] for entry in fields(kind) if entry.name in numbers})
-
-
-def check_psf_steps(
-    psf_name: str,
-    psf_steps: Sequence[float] | None,
-    image_steps: Sequence[float] | None,
-    unit: str,
-    remedy: str,
-) -> None:
-    """Refuse an image whose voxels are not those of the PSF, where both are known.
-
-    Parameters
-    ----------
-    psf_name
-        What the PSF is called in the error.
-    psf_steps, image_steps
-        (Z, Y, X) or (Y, X), in one unit; None where not known.
-    unit
-        That of both, as it is written.
-    remedy
-        What can be done about it, where the reader is.
-
-    Raises
-    ------
-    ValueError
-        If the steps differ, along the axes that both have.
-    """
-    if psf_steps is None or image_steps is None:
-        return
-    pairs = list(zip(psf_steps[::-1], image_steps[::-1], strict=False))
-    if any(abs(mine - its) > _SAME_STEP * its for mine, its in pairs):
-        psf_text, image_text = (steps_text(steps, 4) for steps in (psf_steps, image_steps))
-        raise ValueError(
-            f"its voxels are {image_text} {unit}, those of the PSF {psf_name} {psf_text} {unit}. The PSF has "
-            f"to be sampled on the image's voxels, as nothing is resampled: {remedy}"
-        )
-
-
-def method_from_recipe(recipe: Mapping[str, Any], psf: Any = None) -> RichardsonLucy | Wiener | SemiBlind:
-    """Make the classical method of a recipe.
-
-    Parameters
-    ----------
-    recipe
-        ``Result.recipe`` of a run with a classical method, also after a round trip through JSON.
-    psf
-        The one that was used; a recipe holds only its SHA-256. None after `SemiBlind`.
-
-    Raises
-    ------
-    ValueError
-        If the recipe is not of a classical method, or the PSF is another one.
-
-    Examples
-    --------
-    >>> import numpy as np, napari_lucyd as nl
-    >>> psf = np.ones((3, 3))
-    >>> run = nl.deconvolve(np.eye(8), nl.Wiener(psf, balance=0.5), device="cpu")
-    >>> method_from_recipe(run.recipe, psf)
-    Wiener(balance=0.5)
-    """
-    entry = recipe.get("method")
-    if isinstance(entry, Mapping) and entry.get("name") == SemiBlind.name:
-        return SemiBlind(**{name: entry[name] for name in SemiBlind().numbers})
-    if not isinstance(entry, Mapping) or entry.get("name") not in CLASSICAL_METHODS:
-        raise ValueError(
-            f"This is not a recipe of {' or '.join(CLASSICAL_METHODS)}: its method is {entry!r}."
-        )
-    method = make_method(entry["name"], psf, {**_BEFORE_THEY_WERE_OPTIONS, **entry})
-    if method.sha256 != recipe["psf"]["sha256"]:
-        raise ValueError(
-            f"The psf of shape {method.psf.shape} is not that of the recipe: its SHA-256 is "
-            f"{method.sha256[:12]}…, but the recipe has {recipe['psf']['sha256']!s:.12}… of shape "
-            f"{tuple(recipe['psf']['shape'])}."
-        )
-    return method
+"""Limits of the standard deviation that `SemiBlind` searches, and its value without a search, in voxels."""
 
 
 def _is_auto(value: Any) -> bool:
     return isinstance(value, str) and value == AUTO
-
-
-def as_real(name: str, array: Any) -> npt.NDArray[np.float32]:
-    """Return a float32 copy of an array of real, finite numbers.
-
-    Parameters
-    ----------
-    name
-        Of the argument, for the error.
-    array
-        Anything that numpy can make an array of.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is not that.
-    """
-    given = checks.array(f"The {name}", array)
-    with np.errstate(over="ignore"):
-        result = np.array(given, dtype=np.float32, order="C")
-    if not np.isfinite(result).all():
-        raise ValueError(f"The {name} holds NaN, infinity or numbers too large for float32; replace them.")
-    return result

@@ -26,9 +26,9 @@ from napari_lucyd.deconvolution.tiling.tiles import Tile, cut
 from napari_lucyd.errors import Cancelled, DeconvolutionError, clear_frames
 from napari_lucyd.spans import Span
 
-# Blurs that a search tries, about; the total grows where it tries more.
+# Approximate number of blurs that a search tries; the total grows if it tries more.
 _BLURS = 20
-# Voxels of a volume that its numbers are found in, where it is too large to be read at once.
+# Number of voxels in which the parameters of a volume are found, if it is too large to be read at once.
 _KNOWN_VOXELS = 2**26
 
 
@@ -38,13 +38,13 @@ class _Step(NamedTuple):
     Attributes
     ----------
     left
-        Steps that may follow in this tile.
+        Largest number of steps that follow in this tile.
     message
-        For the status line.
+        Text for the status line.
     iterations
-        That the tile took, with its last step; else 0.
+        Number of iterations of the tile at its last step; otherwise 0.
     curve
-        Held-out likelihood by the number of iterations, as far as known.
+        Held-out likelihoods by number of iterations, as far as known.
     """
 
     left: int
@@ -54,14 +54,14 @@ class _Step(NamedTuple):
 
 
 class _Numbers(NamedTuple):
-    """The numbers of one volume, for all its tiles.
+    """The parameters of one volume, for all its tiles.
 
     Attributes
     ----------
     decided
         Method and levels.
     scale
-        None where the volume is one tile.
+        Brightness of the volume; None if the volume is one tile.
     """
 
     decided: Decided
@@ -69,7 +69,7 @@ class _Numbers(NamedTuple):
 
 
 def steps_at_most(method: ClassicalMethod, tiles: int = 1) -> int:
-    """Return how many steps a volume may take: iterations, and trials that choose their number."""
+    """Return the largest number of steps of a volume: iterations, and trials that choose their number."""
     return tiles * method.iterations + _search_steps(method)
 
 
@@ -81,29 +81,30 @@ def _search_steps(method: ClassicalMethod) -> int:
 
 
 class ClassicalRun:
-    """Result arrays, what is left to do, and what was found on the way.
+    """Result arrays, the remaining tiles, and the parameters found so far.
 
     Parameters
     ----------
     method, device, choices
-        Of the plan.
+        Method, device and arguments of the plan.
     warnings
         Messages for the user, shared with the job.
     tile_shape
-        Voxels of the tiles; None for whole volumes.
+        Shape of the tiles; None for whole volumes.
     halo
-        Voxels along each axis that have to be known around a tile.
+        Margin around a tile that is computed with it, in voxels along each axis.
 
     Attributes
     ----------
     arrays
-        The results, by the part they show.
+        Result arrays by name of the part.
     iterations
-        Of each finished volume.
+        Number of iterations of each finished volume.
     negative_voxels
-        Of the finished volumes; set to 0 for Richardson-Lucy with a background that was given.
+        Number of negative voxels in the finished volumes. They are set to 0 for Richardson-Lucy with a given
+        background.
     found
-        Numbers found in each finished volume; see `Decided.record`.
+        Parameters found in each finished volume; see `Decided.record`.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class ClassicalRun:
         self._queue = deque((lead, tile) for lead in leads for tile in tiles)
         self._tiles = len(tiles)
         self._numbers: tuple[tuple[int, ...], _Numbers] | None = None
-        # Steps in finished tiles, in the tile in work, and those that may follow in it.
+        # Steps done in finished tiles, steps done in the current tile, and steps that may follow in it.
         self._before, self._within, self._left = 0, 0, 0
         self.iterations: list[int] = []
         self.negative_voxels = 0
@@ -134,7 +135,7 @@ class ClassicalRun:
 
     @property
     def finished(self) -> bool:
-        """True if nothing is left to do."""
+        """True if all tiles are computed."""
         return not self._queue
 
     def unfinished(self) -> Iterator[tuple[tuple[int, ...], Tile]]:
@@ -143,9 +144,9 @@ class ClassicalRun:
 
     @property
     def total(self) -> int:
-        """Steps over all volumes; shrinks where a volume takes fewer than it may."""
+        """Number of steps for all volumes; it falls when a volume needs fewer than the largest number."""
         waiting = len(self._queue) - (self._within > 0)
-        volumes = waiting // self._tiles  # of which nothing is done
+        volumes = waiting // self._tiles  # not started yet
         each = self._method.iterations
         if self._numbers is not None:
             each = self._numbers[1].decided.method.iterations
@@ -155,7 +156,7 @@ class ClassicalRun:
     def steps(
         self, source: Source, statistics: Statistics, should_stop: Callable[[], bool] | None
     ) -> Iterator[Progress]:
-        """Do what is left; see `Job.steps`."""
+        """Compute the remaining tiles; see `Job.steps`."""
         choices = self._choices
         nowhere = tuple(slice(0, 0) for _ in choices.output_shape)
         started, computed = time.perf_counter(), 0
@@ -196,7 +197,7 @@ class ClassicalRun:
             release_after_run(self._device)
 
     def _finish(self, lead: tuple[int, ...], iterations: int) -> None:
-        """Note what a volume took, after its last tile."""
+        """Record the iterations and parameters of a volume after its last tile."""
         if self._queue and self._queue[0][0] == lead:
             return
         numbers = self._numbers
@@ -209,7 +210,7 @@ class ClassicalRun:
     def _restore(
         self, source: Source, lead: tuple[int, ...], tile: Tile, group: Group, ask: Callable[[], None]
     ) -> Iterator[_Step]:
-        """Restore a tile; after the last step it is in the results."""
+        """Restore a tile; the last step writes it into the results."""
         ask()
         shape = self._choices.axes.volume_shape
         whole = tuple(Span(0, size) for size in shape)
@@ -250,7 +251,7 @@ class ClassicalRun:
         yield _Step(0, f"iteration {number}", number, curve)
 
     def _search(self, values: Any, ask: Callable[[], None]) -> Generator[_Step, None, Decided]:
-        """Find the numbers that the method leaves open."""
+        """Find the parameters of the method that are ``"auto"``."""
         left = steps_at_most(self._method)
         curve: list[tuple[int, float]] = []
         tried: tuple[float, ...] = ()
@@ -274,13 +275,13 @@ class ClassicalRun:
         return decided
 
     def _count_negative(self, block: Filled, spans: Sequence[Span], tile: Tile) -> int:
-        """Return the number of voxels that were negative, for a method that takes none."""
+        """Return the number of negative voxels, for a method that cannot use them."""
         if not isinstance(self._method, (RichardsonLucy, SemiBlind)) or self._method.background == AUTO:
             return 0
         below = block.values < 0
         if block.missing is not None:
-            below &= ~block.missing  # a filled voxel is not one that was measured
-        if self._halo is not None:  # what others count lies in the halo
+            below &= ~block.missing  # a filled voxel was not measured
+        if self._halo is not None:  # other tiles count the voxels of the halo
             below = below[_inside(tile.spans, spans)]
         return int(np.count_nonzero(below))
 
@@ -291,7 +292,7 @@ class ClassicalRun:
         if not np.isfinite(restored).all():
             raise DeconvolutionError(
                 f"{self._method.title} gave values that are not finite for {choices.label(lead)}. The "
-                "image's values may be too large for float32: scale it down."
+                "image's values may be too large for float32: divide the image by a constant."
             )
         if missing is not None:
             restored[missing] = np.nan
@@ -306,7 +307,7 @@ def _inside(spans: Sequence[Span], outer: Sequence[Span]) -> tuple[slice, ...]:
 
 
 def _known_part(shape: Sequence[int]) -> tuple[Span, ...]:
-    """Return the middle of a volume, as large as may be read at once: planes as they are, where they fit."""
+    """Return the middle of a volume, as large as can be read at once; whole planes if they fit."""
     sizes = list(shape)
     for axis in range(len(sizes)):
         others = math.prod(sizes) // sizes[axis]

@@ -1,4 +1,4 @@
-"""The classical methods' arithmetic, step by step: one volume in, restored after the last step."""
+"""The arithmetic of the classical methods: restore one volume, step by step."""
 
 from __future__ import annotations
 
@@ -12,32 +12,33 @@ import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from napari_lucyd.compute.device import Device, is_out_of_memory, release_memory
+from napari_lucyd.compute.device import Device, release_memory, torch_errors
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, Wiener
-from napari_lucyd.errors import DeconvolutionError, OutOfMemory
+from napari_lucyd.errors import BlockTooLarge, DeconvolutionError, OutOfMemory
 
-# Of the image's maximum: some ten times the rounding of a float32 FFT, which a quotient must not magnify.
+# Share of the image's maximum: about ten times the rounding error of a float32 FFT. Division by a smaller
+# projection would magnify that error.
 _SMALLEST_PROJECTION = 1e-6
-# Where the image holds less than this share of a voxel's light, it says nothing about it. Bertero and
-# Boccacci (2005) take 1e-2, with which a constant loses 2 % at its border; with this 0.05 %.
+# Smallest share of a voxel's light that must fall onto the image for the voxel to be estimated. Bertero and
+# Boccacci (2005) use 1e-2; a constant image then loses 2 % at its border, and with this value 0.05 %.
 _SMALLEST_SENSITIVITY = 1e-3
-# Of the image's maximum, where the background is all that there is: from 0 the estimate could not rise.
+# Share of the image's maximum: the start if the image holds only background. From 0 an estimate cannot rise.
 _DARKEST_START = 1e-3
-# Of the image's maximum: what is black stays black.
+# Share of the image's maximum, in place of 0 as a divisor; black voxels stay black.
 _SMALLEST_DIVISOR = 1e-20
-# Factor by which an extrapolation may change a voxel.
+# Largest factor by which an extrapolation changes a voxel.
 _LARGEST_CHANGE = 1e3
 
 
 class Scale(NamedTuple):
-    """Numbers of a whole volume, so that its tiles are computed alike.
+    """Brightness of a whole volume, so that all its tiles are computed in the same way.
 
     Attributes
     ----------
     peak
-        Brightest voxel.
+        Value of the brightest voxel.
     mean
-        Mean of the voxels.
+        Mean of all voxels.
     """
 
     peak: float
@@ -45,17 +46,17 @@ class Scale(NamedTuple):
 
 
 class Restoration(Protocol):
-    """One volume in work."""
+    """The restoration of one volume."""
 
     def advance(self) -> bool:
-        """Do the next step; says whether it was the last one."""
+        """Do the next step; return True if it was the last one."""
 
     def restored(self) -> npt.NDArray[np.float32]:
         """Return the current result in units of the image."""
 
 
 class PredictingRestoration(Restoration, Protocol):
-    """One volume in work by a method that knows what its estimate looks like through the microscope."""
+    """A restoration that can also predict the image of its current estimate."""
 
     def predicted(self) -> npt.NDArray[np.float32]:
         """Return the image that the current estimate predicts, with background, in units of the image."""
@@ -68,31 +69,31 @@ def start(
     ask: Callable[[], object] = lambda: None,
     scale: Scale | None = None,
 ) -> Restoration:
-    """Begin with a volume.
+    """Start the restoration of a volume.
 
     Parameters
     ----------
     method
-        With a PSF that fits the volume.
+        Method whose PSF has as many axes as the volume.
     observed
         (Y, X) or (Z, Y, X), finite; no negative voxels for Richardson-Lucy.
     device
-        Where it is computed.
+        Device that computes it.
     ask
-        Called between the parts of a step; what it raises ends the step.
+        Function that is called between the parts of a step; an error that it raises ends the step.
     scale
-        Of the volume that ``observed`` is a part of; None if it is the whole.
+        Brightness of the volume that contains ``observed``; None if ``observed`` is the whole volume.
 
     Raises
     ------
     OutOfMemory, DeconvolutionError
-        If the device cannot do it; so do the steps.
+        If the device cannot do it. The steps raise these errors too.
     """
     if isinstance(method, RichardsonLucy):
         return start_richardson_lucy(method, observed, device, ask, scale)
     if isinstance(method, Wiener):
         return _Wiener(method, observed, device, ask)
-    raise TypeError(f"{method!r} is no classical method.")
+    raise TypeError(f"method is {method!r}; give a RichardsonLucy or a Wiener.")
 
 
 def start_richardson_lucy(
@@ -102,14 +103,14 @@ def start_richardson_lucy(
     ask: Callable[[], object] = lambda: None,
     scale: Scale | None = None,
 ) -> PredictingRestoration:
-    """Begin with a volume as `start` does; what the estimate predicts of it can be asked for."""
+    """Start Richardson-Lucy as `start` does; the restoration can also predict the image."""
     return _RichardsonLucy(method, observed, device, ask, scale)
 
 
 def grid_shape(method: ClassicalMethod, shape: Sequence[int]) -> tuple[int, ...]:
     """Return the shape of the periodic grid for a volume of this shape."""
     if isinstance(method, Wiener):
-        # The inverse of a PSF reaches further than the PSF: a margin of its whole size on either side.
+        # The inverse of a PSF reaches farther than the PSF, so the margin is its whole size on either side.
         return fast_shape(shape, [2 * size for size in method.psf.shape])
     return fast_shape(shape, [size - 1 for size in method.psf.shape])
 
@@ -131,22 +132,22 @@ class _RichardsonLucy:
         self._done = 0
         if scale is None:
             scale = Scale(float(observed.max()), float(observed.mean(dtype=np.float64)))
-        # Black stays black; any other divisor would do.
+        # A black image stays black with any divisor but 0.
         self._peak = scale.peak or 1.0
-        with _torch_errors(device, self._shape):
+        with _computing(device, self._shape):
             self._y = torch.from_numpy(observed).to(device.torch) / self._peak
             self._optics = PsfConvolution(method.kernel, grid_shape(method, observed.shape), device)
             sensitivity = self._optics.adjoint(torch.ones_like(self._y))
             seen = sensitivity > _SMALLEST_SENSITIVITY
             self._weight = torch.where(seen, 1 / sensitivity.clamp(min=_SMALLEST_SENSITIVITY), 0)
             self._offset = float(method.background) / self._peak
-            # Without background any constant will do: the first iteration divides by it.
+            # Without background any constant serves, because the first iteration divides by it.
             self._estimate = seen.float() * max(scale.mean / self._peak - self._offset, _DARKEST_START)
             self._previous: Tensor | None = None
 
     def advance(self) -> bool:
         method = self._method
-        with _torch_errors(self._device, self._shape):
+        with _computing(self._device, self._shape):
             estimate = self._extrapolated()
             self._ask()
             projection = self._optics.forward(estimate)[self._inside].add_(self._offset)
@@ -168,10 +169,10 @@ class _RichardsonLucy:
         return settled or self._done == method.iterations
 
     def _extrapolated(self) -> Tensor:
-        """Return the start of the next iteration: the estimate, or a point farther along its path.
+        """Return the start of the next iteration: the estimate, or a point extrapolated beyond it.
 
-        The last change is continued in the logarithm, so nothing becomes negative, with weights that depend
-        on the number of iterations alone: tiles of one image then take the same steps.
+        The last change is continued in the logarithm, so nothing becomes negative. Its weight depends only on
+        the number of iterations, so that all tiles of an image take the same steps.
         """
         if self._previous is None:
             return self._estimate
@@ -184,7 +185,7 @@ class _RichardsonLucy:
         return _returned(self._estimate[self._inside], self._device) * np.float32(self._peak)
 
     def predicted(self) -> npt.NDArray[np.float32]:
-        with _torch_errors(self._device, self._shape):
+        with _computing(self._device, self._shape):
             projection = self._optics.forward(self._estimate)[self._inside].add_(self._offset).clamp_(min=0)
         return _returned(projection, self._device) * np.float32(self._peak)
 
@@ -205,7 +206,7 @@ class _Wiener:
 
     def advance(self) -> bool:
         method, shape = self._method, self._observed.shape
-        with _torch_errors(self._device, shape):
+        with _computing(self._device, shape):
             y = torch.from_numpy(self._observed).to(self._device.torch)
             grid = grid_shape(method, shape)
             optics = PsfConvolution(method.kernel, grid, self._device)
@@ -238,23 +239,24 @@ def _divergence_of_direction(z: Tensor) -> Tensor:
 
 
 @contextmanager
-def _torch_errors(device: Device, shape: Sequence[int]) -> Iterator[None]:
-    """Turn errors of torch inside into errors of this package."""
+def _computing(device: Device, shape: Sequence[int]) -> Iterator[None]:
+    """Compute without gradients, and translate errors of torch."""
     try:
-        with torch.inference_mode():
+        with torch_errors(), torch.inference_mode():
             yield
-    except (RuntimeError, MemoryError) as error:
+    except BlockTooLarge:
         release_memory(device)
-        if is_out_of_memory(error):
-            raise OutOfMemory(
-                f"An image of shape {tuple(shape)} does not fit into the memory of {device.name}; crop the "
-                "image or the psf, or choose another device."
-            ) from None
-        raise DeconvolutionError(f"torch could not deconvolve the image: {error}") from error
+        raise OutOfMemory(
+            f"An image of shape {tuple(shape)} does not fit in the memory of {device.name}. Crop the image "
+            "or the psf, or choose another device."
+        ) from None
+    except DeconvolutionError:
+        release_memory(device)
+        raise
 
 
 def _returned(result: Tensor, device: Device) -> npt.NDArray[np.float32]:
-    with _torch_errors(device, result.shape):
+    with _computing(device, result.shape):
         array: npt.NDArray[np.float32] = result.cpu().contiguous().numpy()
     release_memory(device)
     return array
@@ -266,11 +268,12 @@ class PsfConvolution:
     Parameters
     ----------
     kernel
-        The PSF, its centre at ``size // 2`` along each axis.
+        The PSF, its origin at ``size // 2`` along each axis.
     shape
-        Of the grid. With a margin of the PSF's size less one, nothing that wraps around reaches the image.
+        Shape of the grid. If it exceeds the image's by at least the PSF's size less one, no light that wraps
+        around reaches the image.
     device
-        Where the grid lies.
+        Device that holds the grid.
     """
 
     def __init__(self, kernel: npt.NDArray[np.float32], shape: tuple[int, ...], device: Device) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from threading import Lock
@@ -19,9 +18,9 @@ from torch import Tensor
 
 from napari_lucyd.compute.device import (
     Device,
-    is_out_of_memory,
     release_after_run,
     release_memory,
+    torch_errors,
     without_autocast,
 )
 from napari_lucyd.deconvolution.arguments import RunArguments
@@ -40,7 +39,6 @@ from napari_lucyd.deconvolution.learned.transfer import transfer
 from napari_lucyd.deconvolution.statistics.scaling import Group
 from napari_lucyd.deconvolution.tiling.queue import TileQueue
 from napari_lucyd.deconvolution.tiling.tiles import Tile
-from napari_lucyd.errors import BlockTooLarge, DeconvolutionError
 from napari_lucyd.inference import forward
 from napari_lucyd.networks.network import Network
 
@@ -48,6 +46,9 @@ from napari_lucyd.networks.network import Network
 READS_AHEAD = ("cuda", "mps")
 # Devices that receive the next block before the last has finished.
 LAUNCHES_AHEAD = ("cuda",)
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 _Key = tuple[tuple[int, ...], Tile]
 
@@ -190,7 +191,7 @@ class Pipeline:
         if values is None:
             shown = constant_parts(tile, group, choices.outputs)
             return lambda: shown
-        with _torch_errors(), without_autocast(self._device):
+        with torch_errors(), without_autocast(self._device):
             if choices.flips:
                 parts = average_flips(self._run_flips(lead, tile, values, group))
             else:
@@ -198,7 +199,7 @@ class Pipeline:
             wait = self._copies.down(parts)
 
         def finish() -> TileOutput:
-            with _torch_errors():
+            with torch_errors():
                 return shown_parts(wait())
 
         return finish
@@ -224,23 +225,6 @@ class Pipeline:
             if axes:
                 values, _ = self._read_block(MirroredSource(self._source, axes), lead, there, group)
             yield axes, self._run(there, values, group)
-
-
-@contextmanager
-def _torch_errors() -> Iterator[None]:
-    """Translate errors of torch into those that a run handles."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if is_out_of_memory(error):
-            raise BlockTooLarge(str(error)) from None
-        raise DeconvolutionError(f"torch reports: {error}") from error
-
-
-K = TypeVar("K", bound=Hashable)
-
-
-V = TypeVar("V")
 
 
 class Reader(Generic[K, V]):
