@@ -100,7 +100,7 @@ def deconvolve(
     flips
         True to average the output over all mirror images, which takes 8 times as long (4 times for planes).
         The output is then the only part. It has no effect on classical methods, whose results mirroring does
-        not change (with total variation it does).
+        not change.
     precision
         ``"float32"``, or ``"float16"`` for half precision on a CUDA device, in the layers that tolerate it.
         The model's card must say that this changes the output by at most 0.002 of the range; otherwise

@@ -33,8 +33,9 @@ _KEYS = (
     "outputs",
 )
 # Raised whenever the same settings give other voxels than before: an unfinished result of the earlier
-# arithmetic is not resumed. 2: the mean over flips is that of the mirrored image, on odd sizes as well.
-_ARITHMETIC = 2
+# arithmetic is not resumed. 2: the mean over flips is that of the mirrored image, on odd sizes as well. 3:
+# total variation mirrors with the image.
+_ARITHMETIC = 3
 # Size in voxels and number of the pieces that represent an image. They are flat, since many files are read
 # plane by plane.
 _PIECE, _PIECES = (1, 64, 64), 64

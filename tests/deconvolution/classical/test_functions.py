@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations, product
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from skimage import restoration
 
 from napari_lucyd import richardson_lucy, wiener
 from napari_lucyd.deconvolution import Cancelled, DeconvolutionError, OutOfMemory
+from napari_lucyd.deconvolution.classical.solvers import _divergence_of_direction
 
 METHODS = [richardson_lucy, wiener]
 
@@ -194,6 +197,49 @@ def test_total_variation_suppresses_noise_and_keeps_the_edge():
     edge = np.diff(smooth.mean(axis=0))
     assert abs(int(edge.argmax()) + 8 - 19) <= 1
     assert edge.max() > 25
+
+
+def mirrors(ndim):
+    """Return the index of each mirror image, without that of the image itself."""
+    return [tuple(slice(None, None, step) for step in steps) for steps in product((1, -1), repeat=ndim)][1:]
+
+
+@pytest.mark.parametrize("shape", [(33, 40), (9, 21, 20)])
+def test_total_variation_mirrors_with_the_image(shape):
+    generator = np.random.default_rng(0)
+    truth = generator.random(shape) ** 8 * 1000
+    psf = slanted_psf(len(shape), 5)
+    image = generator.poisson(blurred(truth, psf) + 2).astype(np.float32)
+    restored = richardson_lucy(image, psf, num_iter=20, total_variation=0.002, device="cpu")
+    plain = richardson_lucy(image, psf, num_iter=20, device="cpu")
+    assert np.abs(restored - plain).max() > 1e-2 * np.ptp(restored)
+    for mirror in mirrors(len(shape)):
+        other = richardson_lucy(image[mirror], psf[mirror], num_iter=20, total_variation=0.002, device="cpu")
+        np.testing.assert_allclose(other[mirror], restored, rtol=0, atol=1e-5 * np.ptp(restored))
+
+
+@pytest.mark.parametrize("shape", [(12, 15), (6, 7, 8)])
+def test_the_curvature_of_total_variation_mirrors_exactly_and_sums_to_nothing(shape):
+    field = torch.from_numpy(np.random.default_rng(0).random(shape))
+    curvature = _divergence_of_direction(field).numpy()
+    for mirror in mirrors(len(shape)):
+        other = _divergence_of_direction(torch.from_numpy(field.numpy()[mirror].copy())).numpy()
+        np.testing.assert_allclose(other[mirror], curvature, atol=1e-12)
+    assert curvature.sum() == pytest.approx(0, abs=1e-9)
+    for order in permutations(range(len(shape))):
+        turned = _divergence_of_direction(field.permute(order))
+        np.testing.assert_allclose(turned.numpy(), curvature.transpose(order), atol=1e-12)
+    # The largest weight, 0.2, keeps the divisor of Richardson-Lucy positive.
+    assert np.abs(curvature).max() < 1 / 0.2
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_the_curvature_of_a_ball_is_that_of_its_surface(ndim):
+    radius = 12
+    distance = np.sqrt(sum((axis - 20.0) ** 2 for axis in np.indices((41,) * ndim)))
+    curvature = _divergence_of_direction(torch.from_numpy(-distance)).numpy()
+    shell = np.abs(distance - radius) < 0.5
+    np.testing.assert_allclose(curvature[shell], -(ndim - 1) / distance[shell], rtol=0.03)
 
 
 def test_more_balance_is_smoother():

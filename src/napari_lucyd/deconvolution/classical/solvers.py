@@ -26,6 +26,8 @@ _SMALLEST_SENSITIVITY = 1e-3
 _DARKEST_START = 1e-3
 # Share of the image's maximum, in place of 0 as a divisor; black voxels stay black.
 _SMALLEST_DIVISOR = 1e-20
+# Squared difference of neighbours, relative to the squared maximum, below which it is rounding and no edge.
+_FLAT = 1e-12
 # Largest factor by which an extrapolation changes a voxel.
 _LARGEST_CHANGE = 1e3
 
@@ -228,14 +230,31 @@ class _Wiener:
 
 
 def _divergence_of_direction(z: Tensor) -> Tensor:
-    """Compute div(grad z / |grad z|) on the periodic grid; 0 where z is flat to rounding."""
-    steps = [z.roll(-1, axis).sub_(z) for axis in range(z.ndim)]
-    length = torch.stack(steps).square_().sum(dim=0).add_(1e-12).sqrt_()
+    """Compute div(grad z / |grad z|) on the periodic grid; 0 where z is flat to rounding.
+
+    The flux along an axis lies between two voxels. Its denominator takes the differences along the other axes
+    on both sides of both voxels, so that the result mirrors with z.
+    """
+    slopes = [_squared_slope(z, axis) for axis in range(z.ndim)]
     result = torch.zeros_like(z)
-    for axis, step in enumerate(steps):
-        step /= length
-        result += step - step.roll(1, axis)
+    for axis in range(z.ndim):
+        across = torch.zeros_like(z)
+        for other, slope in enumerate(slopes):
+            if other != axis:
+                across += slope
+        across += across.roll(-1, axis)
+        flux = z.roll(-1, axis).sub_(z)
+        flux /= across.mul_(0.5).addcmul_(flux, flux).add_(_FLAT).sqrt_()
+        result += flux
+        result -= flux.roll(1, axis)
     return result
+
+
+def _squared_slope(z: Tensor, axis: int) -> Tensor:
+    """Return the mean of the squared differences to the two neighbours along an axis."""
+    squares = z.roll(-1, axis).sub_(z).square_()
+    squares += squares.roll(1, axis)
+    return squares.mul_(0.5)
 
 
 @contextmanager
