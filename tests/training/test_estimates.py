@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from napari_lucyd.deconvolution import first_estimate
-from napari_lucyd.deconvolution.classical.first_estimate import iterations_for
+from napari_lucyd.deconvolution.first_stage.estimate import iterations_for
 from napari_lucyd.models.normalization import Normalization
 from napari_lucyd.networks import LucydConfig
 from napari_lucyd.simulation import acquire, make_structures

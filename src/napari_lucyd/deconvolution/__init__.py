@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_lucyd.compute.device import Device, choose_device
     from napari_lucyd.deconvolution.api import deconvolve, plan
-    from napari_lucyd.deconvolution.classical.first_estimate import FirstEstimate, first_estimate
     from napari_lucyd.deconvolution.classical.functions import richardson_lucy, wiener
     from napari_lucyd.deconvolution.classical.methods import (
         ClassicalMethod,
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
         make_method,
         method_from_recipe,
     )
+    from napari_lucyd.deconvolution.first_stage.estimate import FirstEstimate, first_estimate
     from napari_lucyd.deconvolution.image.axes import Axes, name_axes
     from napari_lucyd.deconvolution.image.source import Source
     from napari_lucyd.deconvolution.job import Job
@@ -39,7 +39,7 @@ _HOMES = {
     "ClassicalMethod": "deconvolution.classical.methods",
     "DeconvolutionError": "errors",
     "Device": "compute.device",
-    "FirstEstimate": "deconvolution.classical.first_estimate",
+    "FirstEstimate": "deconvolution.first_stage.estimate",
     "Job": "deconvolution.job",
     "OutOfMemory": "errors",
     "Progress": "deconvolution.result",
@@ -53,7 +53,7 @@ _HOMES = {
     "choose_device": "compute.device",
     "deconvolve": "deconvolution.api",
     "estimate_noise": "deconvolution.statistics.noise",
-    "first_estimate": "deconvolution.classical.first_estimate",
+    "first_estimate": "deconvolution.first_stage.estimate",
     "make_method": "deconvolution.classical.registry",
     "method_from_recipe": "deconvolution.classical.registry",
     "model_from_recipe": "deconvolution.recipe",

@@ -12,7 +12,6 @@ from napari_lucyd.deconvolution.arguments import (
     check_flips,
     check_halo,
     check_isotropic,
-    check_model,
     check_outputs,
     check_region,
     check_statistics,
@@ -27,16 +26,20 @@ from napari_lucyd.deconvolution.classical.job import (
 )
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod
 from napari_lucyd.deconvolution.findings import Findings
+from napari_lucyd.deconvolution.first_stage.blur import Blur, check_blur
+from napari_lucyd.deconvolution.first_stage.job import FirstStageJob
+from napari_lucyd.deconvolution.image.axes import Axes
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.job import Job
 from napari_lucyd.deconvolution.learned.job import NetworkJob
+from napari_lucyd.deconvolution.named_model import model_for
 from napari_lucyd.deconvolution.options import ArrayOptions, complete, list_options
 from napari_lucyd.deconvolution.preprocessing.preparation import check_preparation
 from napari_lucyd.deconvolution.result import Progress, Result
 from napari_lucyd.deconvolution.statistics.scaling import resolve_normalization, separate_axes
 from napari_lucyd.deconvolution.tiling.geometry import Geometry
 from napari_lucyd.deconvolution.tiling.resampling import choose_resampling
-from napari_lucyd.models.normalization import Normalization
+from napari_lucyd.models.normalization import FIRST_ESTIMATE, Normalization
 from napari_lucyd.networks.network import Network
 
 # Classical methods scale nothing, but the statistics find constant images, NaNs and saturation.
@@ -64,8 +67,9 @@ def deconvolve(
         (…, Z, Y, X), or (…, Y, X) for a 2D model: a numpy, dask, zarr or xarray array of real numbers, in any
         units. It is read tile by tile. Volumes along leading axes (T, C) are processed one after another.
     model
-        A model from `load_model`, or a classical method: `RichardsonLucy` or `Wiener` with a PSF. A classical
-        method works on whole volumes, in the units and voxels of the image, so ``tile_shape``, ``halo`` and
+        ``"lucyd"``, which is the default model of volumes or of planes, as the image is; the name of another
+        shipped model; a model from `load_model`; or a classical method: `RichardsonLucy` or `Wiener` with a
+        PSF, or `SemiBlind`. A classical method works in the units and voxels of the image, so ``halo`` and
         ``normalization`` do not apply. A PSF with another voxel size is resampled if both are known.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
@@ -80,10 +84,23 @@ def deconvolve(
         ``method``, ``low`` and ``high``.
     voxel_size
         Voxel size along (Z, Y, X), in any one unit.
+    microscope
+        The `Microscope` that took the image, or a list with one for each channel; needs ``voxel_size`` in µm.
+        For models that are told the blur, such as ``"lucyd"``: a few Richardson-Lucy iterations with the PSF
+        come first, as many as the noise allows, and the network works on their estimate. If neither
+        ``microscope`` nor ``psf`` nor ``blur_sigma`` is given, a Gaussian blur is found in the image.
+    psf
+        The PSF in place of a microscope: an array along (Z, Y, X) or (Y, X), of any size, or a list with one
+        for each channel. It is centred, and resampled if ``psf_voxel_size`` differs from ``voxel_size``.
+    psf_voxel_size
+        Voxel size of the PSF, in the unit of ``voxel_size``; by default the image's.
+    blur_sigma
+        Standard deviation of a Gaussian blur in voxels, in place of a PSF: one number, or one for each axis.
     outputs
-        Parts to return: ``"output"``, ``"correction_mask"``, ``"update_term"``, ``"intermediate"``. By
-        default the first three, where the network has them. RLN has an output and an intermediate; CARE and
-        the classical methods have only an output.
+        Parts to return: ``"output"``, ``"correction_mask"``, ``"update_term"``, ``"intermediate"``,
+        ``"first_estimate"``. By default the first three, where the network has them. RLN has an output and
+        an intermediate; CARE and the classical methods have only an output. A first estimate is what a model
+        that is told the blur works on.
     progress
         Function that receives a `Progress` after each tile, or after each iteration of a classical method.
     isotropic
@@ -162,8 +179,8 @@ def plan(volume: Any, model: Any, *, processes: int = 1, **options: Unpack[Array
     Job
         The planned run: axes, device, tiles, memory and warnings. ``steps()`` runs it.
     """
-    check_model(model)
     wish = complete(options)
+    model = model_for(model, volume, wish["axes"])
     processes = checks.integer("processes", processes, least=1)
     source = Source(volume, model.dimension, wish["axes"])
     axes = source.axes
@@ -178,6 +195,7 @@ def plan(volume: Any, model: Any, *, processes: int = 1, **options: Unpack[Array
     )
     device = choose_device(wish["device"])
     warnings = Findings()
+    blur = _told_blur(wish, model, axes, steps)
     if classical:
         model.check_shape(axes.volume_shape)
         check_whole_volumes(
@@ -189,13 +207,16 @@ def plan(volume: Any, model: Any, *, processes: int = 1, **options: Unpack[Array
             warnings.add(NO_FLIPS.format(model.title))
     else:
         scaling = resolve_normalization(wish["normalization"], model.normalization)
-        outputs = _network_outputs(wish["outputs"], model.network, flips)
+        outputs = _network_outputs(wish["outputs"], model.network, flips, blur is not None)
+        # First estimates are made on the image's own voxels, and so was the training on them.
+        wanted = False if blur is not None and isotropic is None else isotropic
         resampling = choose_resampling(
-            steps, isotropic, axes.size("Z"), model.dimension == 3 and "Z" in axes.names
+            steps, wanted, axes.size("Z"), model.dimension == 3 and "Z" in axes.names
         )
         halo = check_halo(wish["halo"], model.network, warnings)
         geometry = Geometry(axes.volume_shape, halo, resampling, model.network.multiple, flips)
-        warnings.extend(voxel_warnings(steps, resampling is not None, axes))
+        if blur is None:
+            warnings.extend(voxel_warnings(steps, resampling is not None, axes))
     if device.reason:
         warnings.add(f"{device.name} is used: {device.reason}.")
     tile_shape = wish["tile_shape"]
@@ -225,10 +246,35 @@ def plan(volume: Any, model: Any, *, processes: int = 1, **options: Unpack[Array
         tile = check_tile_shape(tile_shape, spans, geometry.resampling is not None, multiple)
     if classical:
         return ClassicalJob(source, model, device, arguments, statistics, warnings, tile, processes)
+    if blur is not None:
+        return FirstStageJob(source, model, device, arguments, tile, statistics, warnings, processes, blur)
     return NetworkJob(source, model, device, arguments, tile, statistics, warnings, processes)
 
 
-def _network_outputs(outputs: Any, network: Network, flips: bool) -> tuple[str, ...]:
+def _told_blur(wish: ArrayOptions, model: Any, axes: Axes, steps: tuple[float, ...] | None) -> Blur | None:
+    """Return the blur for a model that works on first estimates; None for other methods, which take none."""
+    told = {
+        "microscope": wish["microscope"],
+        "psf": wish["psf"],
+        "psf_voxel_size": wish["psf_voxel_size"],
+        "blur_sigma": wish["blur_sigma"],
+    }
+    if not isinstance(model, ClassicalMethod) and model.normalization.method == FIRST_ESTIMATE:
+        return check_blur(**told, axes=axes, steps=steps)
+    for name, value in told.items():
+        if value is None:
+            continue
+        if isinstance(model, ClassicalMethod):
+            raise ValueError(f"{name} is given, but {model.title} has its own PSF; leave {name} out.")
+        raise ValueError(
+            f"{name} is given, but the model {model.name} cannot be told the blur; leave {name} out, or "
+            "choose 'lucyd'."
+        )
+    return None
+
+
+def _network_outputs(outputs: Any, network: Network, flips: bool, estimated: bool) -> tuple[str, ...]:
+    parts = (*network.parts, "first_estimate") if estimated else network.parts
     if outputs is None:
-        outputs = [name for name in DEFAULT_OUTPUTS if name in network.parts and not flips] or ["output"]
-    return check_outputs(outputs, network.parts, f" of {network.title}")
+        outputs = [name for name in DEFAULT_OUTPUTS if name in parts and not flips] or ["output"]
+    return check_outputs(outputs, parts, f" of {network.title}")

@@ -30,14 +30,6 @@ _SMALLEST_STEP = 1e-12
 _LARGEST_HALO = 1000
 
 
-def check_model(model: Any) -> None:
-    """Refuse what is neither a model nor a classical method."""
-    if not hasattr(model, "dimension"):
-        raise TypeError(
-            f"model is {checks.shown(model)}; give a model from load_model, RichardsonLucy or Wiener."
-        )
-
-
 def check_tile_shape(
     tile_shape: Any, spans: Sequence[Span], resampled: bool, multiple: int
 ) -> tuple[int, ...]:

@@ -58,7 +58,7 @@ def read_block(
     """
     block = geometry.block(tile)
     # The reflected voxels lie within the block, except for tiny blocks, which need more.
-    whole = [_with_reflected(span, size) for span, size in zip(block, geometry.shape, strict=True)]
+    whole = [with_reflected(span, size) for span, size in zip(block, geometry.shape, strict=True)]
     inner = [
         Span(max(0, span.start), min(n, span.stop)) for span, n in zip(whole, geometry.shape, strict=True)
     ]
@@ -91,7 +91,7 @@ def read_block(
     return missing
 
 
-def _with_reflected(span: Span, size: int) -> Span:
+def with_reflected(span: Span, size: int) -> Span:
     """Extend a span by the voxels that its reflection repeats."""
     indices = reflected(span, size)
     return Span(min(span.start, int(indices.min())), max(span.stop, int(indices.max()) + 1))

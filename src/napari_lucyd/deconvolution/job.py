@@ -79,6 +79,11 @@ class Job(ABC):
         """Shape of a tile, in voxels of the input."""
 
     @property
+    def task_shape(self) -> tuple[int, ...]:
+        """Shape of the part of a volume that is best computed in one go, in voxels of the input."""
+        return self.tile_shape
+
+    @property
     @abstractmethod
     def halo(self) -> int:
         """Margin around a tile in voxels."""
@@ -131,7 +136,7 @@ class Job(ABC):
         """
         if self._statistics is None:
             choices = self._choices
-            self._statistics = measure_prepared(
+            measured = measure_prepared(
                 self._source,
                 choices.preparation,
                 choices.normalization,
@@ -139,6 +144,7 @@ class Job(ABC):
                 should_stop,
                 count,
             )
+            self._statistics = self._completed(measured, should_stop)
             self._add_warnings(self._statistics)
         return self._statistics
 
@@ -207,6 +213,10 @@ class Job(ABC):
     @abstractmethod
     def _recipe(self) -> dict[str, Any]:
         """Write the record of the run."""
+
+    def _completed(self, statistics: Statistics, should_stop: Callable[[], bool] | None) -> Statistics:
+        """Return the statistics with the numbers that only this method needs."""
+        return statistics
 
     def _input_warnings(self, statistics: Statistics) -> list[str]:
         """Return warnings about the input for this method."""

@@ -20,6 +20,10 @@ class RunOptions(TypedDict, total=False):
     halo: int | None
     normalization: Any
     voxel_size: Sequence[float] | None
+    microscope: Any
+    psf: Any
+    psf_voxel_size: Sequence[float] | None
+    blur_sigma: Any
     outputs: Sequence[str] | None
     isotropic: bool | None
     prefilter: str | float | None
@@ -44,6 +48,10 @@ DEFAULTS: ArrayOptions = {
     "halo": None,
     "normalization": "model",
     "voxel_size": None,
+    "microscope": None,
+    "psf": None,
+    "psf_voxel_size": None,
+    "blur_sigma": None,
     "outputs": None,
     "isotropic": None,
     "prefilter": None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from napari_lucyd import checks
 from napari_lucyd.compute.device import Device
 from napari_lucyd.deconvolution.arguments import RunArguments
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod
@@ -153,13 +155,15 @@ def _setting(choices: RunArguments, device: Device, dtype: np.dtype[Any]) -> dic
     }
 
 
-def options_from_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
+def options_from_recipe(recipe: Mapping[str, Any], psf: Any = None) -> dict[str, Any]:
     """Return the keyword arguments with which `deconvolve` repeats a run.
 
     Parameters
     ----------
     recipe
         ``Result.recipe``, also after a round trip through JSON.
+    psf
+        PSF of a model's first estimate, if one was given: the recipe holds only its SHA-256.
 
     Returns
     -------
@@ -181,6 +185,7 @@ def options_from_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
     normalization = recipe["normalization"]
     return {
         **_common_options(recipe),
+        **_blur_options(recipe, psf),
         "tile_shape": tuple(recipe["tile_shape"]),
         "halo": recipe["halo"],
         "normalization": {name: normalization[name] for name in ("method", "low", "high", "pedestal")},
@@ -236,6 +241,47 @@ def _refuse_missing(recipe: Mapping[str, Any], names: Sequence[str]) -> None:
     missing = [name for name in names if name not in recipe]
     if missing:
         raise ValueError(f"This is not the recipe of a deconvolution: it has no {', '.join(missing)}.")
+
+
+def _blur_options(recipe: Mapping[str, Any], psf: Any) -> dict[str, Any]:
+    """Return the options that told a model the blur."""
+    stage = recipe.get("first_stage") or {}
+    if "psf" in stage:
+        if psf is None:
+            raise ValueError(
+                "The recipe's model was told a PSF, of which a recipe holds only the SHA-256; give the psf."
+            )
+        several = isinstance(stage["psf"], list)
+        for one, entry in zip(
+            psf if several else [psf], stage["psf"] if several else [stage["psf"]], strict=True
+        ):
+            check_recipe_psf(one, entry)
+        steps = {"psf_voxel_size": tuple(stage["psf_voxel_size"])} if "psf_voxel_size" in stage else {}
+        return {"psf": psf, **steps}
+    if "microscope" in stage:
+        from napari_lucyd.simulation import Microscope
+
+        given = stage["microscope"]
+        several = isinstance(given, list)
+        return {"microscope": [Microscope(**one) for one in given] if several else Microscope(**given)}
+    return {"blur_sigma": tuple(stage["blur_sigma"])} if "blur_sigma" in stage else {}
+
+
+def check_recipe_psf(psf: Any, entry: Mapping[str, Any]) -> None:
+    """Refuse a PSF other than that of a recipe.
+
+    Raises
+    ------
+    ValueError
+        If its SHA-256 differs.
+    """
+    given = checks.float_array("The psf", psf)
+    digest = hashlib.sha256(given.astype("<f4").tobytes()).hexdigest()
+    if digest != entry["sha256"]:
+        raise ValueError(
+            f"The psf of shape {given.shape} is not that of the recipe: its SHA-256 is {digest[:12]}…, but "
+            f"the recipe has {entry['sha256']!s:.12}… of shape {tuple(entry['shape'])}."
+        )
 
 
 def _common_options(recipe: Mapping[str, Any]) -> dict[str, Any]:

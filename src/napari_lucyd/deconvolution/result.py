@@ -41,6 +41,8 @@ class Result:
         Factor of the Richardson-Lucy update; around 1.
     intermediate
         Image plus correction mask, in units of the input.
+    first_estimate
+        Estimate of a few Richardson-Lucy iterations, which is the network's input, in units of the input.
     recipe
         Everything needed to repeat the run, as plain JSON data.
     warnings
@@ -50,8 +52,9 @@ class Result:
     -----
     Parts that were not requested, or that the method lacks, are None. For LUCYD, with lo, s and o of the
     recipe, output = lo + s · max(0, (image - lo + correction_mask) / s · update_term + o). Resampling along Z
-    interpolates each part, so the formula then holds on the network's grid only. After background subtraction
-    or a prefilter, ``image`` is the prepared image.
+    interpolates each part, so the formula then holds on the network's grid only. ``image`` is what the network
+    receives: after background subtraction or a prefilter the prepared image, and the first estimate for a
+    network that is told the blur.
     """
 
     output: npt.NDArray[np.float32] | None
@@ -60,7 +63,8 @@ class Result:
     intermediate: npt.NDArray[np.float32] | None
     recipe: dict[str, Any]
     warnings: tuple[str, ...] = ()
+    first_estimate: npt.NDArray[np.float32] | None = None
 
 
 # All parts that a method may return, in standard order.
-OUTPUTS = ("output", "correction_mask", "update_term", "intermediate")
+OUTPUTS = ("output", "correction_mask", "update_term", "intermediate", "first_estimate")

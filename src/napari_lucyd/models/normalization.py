@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from napari_lucyd import checks
 
-METHODS = ("minmax", "percentile", "none", "first_estimate")
+FIRST_ESTIMATE = "first_estimate"
+"""Scaling of models that work on first estimates."""
+METHODS = ("minmax", "percentile", "none", FIRST_ESTIMATE)
 
 
 @dataclass(frozen=True)

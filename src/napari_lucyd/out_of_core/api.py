@@ -11,8 +11,9 @@ import numpy as np
 
 from napari_lucyd import checks
 from napari_lucyd.deconvolution import Progress, name_axes, plan
-from napari_lucyd.deconvolution.arguments import check_model, check_outputs
+from napari_lucyd.deconvolution.arguments import check_outputs
 from napari_lucyd.deconvolution.image.source import as_array
+from napari_lucyd.deconvolution.named_model import model_for
 from napari_lucyd.deconvolution.options import RunOptions, complete, list_options
 from napari_lucyd.io import ImageFileError, read_image, stem
 from napari_lucyd.spans import SPATIAL
@@ -58,7 +59,7 @@ def plan_to_zarr(
             voxel_size, unit = image.voxel_size, image.unit
     else:
         array = volume if hasattr(volume, "shape") and hasattr(volume, "dtype") else as_array(volume)[1]
-    check_model(model)
+    model = model_for(model, array, axes)
     outputs = options.get("outputs")
     destinations = _destinations(out, _DEFAULT_OUTPUTS if outputs is None else outputs)
     given = getattr(array, "dims", None)

@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_lucyd.deconvolution import Statistics
 from napari_lucyd.deconvolution.image.source import Source
+from napari_lucyd.deconvolution.statistics.light import Light
 from napari_lucyd.deconvolution.statistics.scaling import Group
 from napari_lucyd.models.normalization import Normalization
 from napari_lucyd.spans import Span
@@ -27,6 +28,7 @@ _KEYS = (
     "halo",
     "precision",
     "flips",
+    "first_stage",
     "axes",
     "input",
     "region",
@@ -120,6 +122,7 @@ def statistics_as_json(statistics: Statistics) -> dict[str, Any] | None:
             for group in statistics.groups
         ],
         "warnings": list(statistics.warnings),
+        "light": [asdict(light) for light in statistics.light],
     }
 
 
@@ -133,6 +136,9 @@ def statistics_from_json(found: Any) -> Statistics | None:
             for entry in found["groups"]
         )
         normalization = Normalization(**found["normalization"])
-        return Statistics(normalization, found["separate"], groups, tuple(found["warnings"]))
+        light = tuple(
+            Light(**{**entry, "blur_sigma": tuple(entry["blur_sigma"])}) for entry in found.get("light", ())
+        )
+        return Statistics(normalization, found["separate"], groups, tuple(found["warnings"]), light=light)
     except (KeyError, TypeError, ValueError):
         return None

@@ -285,7 +285,7 @@ class StoreJob:
         if self._whole_volumes:  # every task computes one
             tile = dict(zip(axes, shape, strict=True))
         else:
-            tile = dict(zip(spatial, self.job.tile_shape, strict=True))
+            tile = dict(zip(spatial, self.job.task_shape, strict=True))
         wanted = [tile[name] if name in spatial else 1 for name in axes]
         return list(task_shape(unit, wanted, shape))
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
-import torch
 
-from napari_lucyd.compute.device import FIXED_BYTES, Device, free_memory, working_device
+from napari_lucyd.compute.device import Device, free_memory, working_device
 from napari_lucyd.deconvolution.arguments import RunArguments, check_outputs
+from napari_lucyd.deconvolution.classical.cost import classical_bytes, seconds_of_volume, trial_method
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, SemiBlind
 from napari_lucyd.deconvolution.classical.run import ClassicalRun, steps_at_most
 from napari_lucyd.deconvolution.classical.solvers import grid_shape, start
@@ -26,14 +25,8 @@ from napari_lucyd.deconvolution.tiling.tiles import cut_axis
 from napari_lucyd.errors import OutOfMemory
 from napari_lucyd.text import bytes_text, shape_text
 
-# Shape of the volume that is timed; it takes half a second on two cores. A smaller one takes less time for
-# each voxel, because its buffers stay in the caches and are not allocated again and again.
-_TIMED = {3: (94, 158, 158), 2: (1600, 1600)}
-
 # Share of the free memory for blocks; the rest is for other programs that start meanwhile.
 _SHARE = 0.6
-
-_known: dict[tuple[str, int, str, bool, int], float] = {}
 
 
 class ClassicalJob(Job):
@@ -119,36 +112,8 @@ class ClassicalJob(Job):
 
     def estimate_seconds(self) -> float:
         """See `Job.estimate_seconds`."""
-        method = self._method
-        total_variation = isinstance(method, RichardsonLucy) and method.total_variation > 0
-        key = (self.device.torch, method.dimension, method.name, total_variation, torch.get_num_threads())
-        if key not in _known:
-            _known[key] = self._measure_pace()
-        grid = math.prod(grid_shape(self._ready, self._block_shape))
-        # Preparing several iterations takes as many transforms as one iteration.
-        steps = method.iterations + (method.iterations > 1)
-        blocks = self._choices.volumes * self._tiles_of_a_volume
-        return _known[key] * grid * math.log2(grid) * steps * blocks
-
-    def _measure_pace(self) -> float:
-        """Measure the seconds of an iteration, divided by n log2(n) for a grid of n voxels."""
-        shape = _TIMED[self._method.dimension]
-        method = self._trial_method(3)
-        volume = np.random.default_rng(0).random(shape, dtype=np.float32)
-        start(method, volume[tuple(slice(0, 16) for _ in shape)].copy(), self.device).advance()  # set-up
-        began = time.perf_counter()
-        work = start(method, volume, self.device)
-        work.advance()
-        work.restored()  # waits for the device
-        grid = math.prod(grid_shape(method, shape))
-        return (time.perf_counter() - began) / (grid * math.log2(grid) * (1 + (method.iterations > 1)))
-
-    def _trial_method(self, size: int) -> ClassicalMethod:
-        """Return the method with a PSF of this size and without ``"auto"``, to try the device with it."""
-        method = self._ready.with_psf(np.ones([size] * self._ready.dimension))
-        if not isinstance(method, RichardsonLucy):
-            return method
-        return replace(method, background=0.0, num_iter=method.iterations)
+        each = seconds_of_volume(self._ready, self._method.iterations, self._block_shape, self.device)
+        return each * self._choices.volumes * self._tiles_of_a_volume
 
     @property
     def _tiles_of_a_volume(self) -> int:
@@ -187,7 +152,7 @@ class ClassicalJob(Job):
 
     def _prepare(self) -> None:
         if self._run is None:
-            method = self._trial_method(1)
+            method = trial_method(self._ready, 1)
             volume = np.ones([8] * method.dimension, dtype=np.float32)
             device = working_device(
                 self.device, lambda: start(method, volume, self.device).advance(), f"run {method.title}"
@@ -249,27 +214,6 @@ class ClassicalJob(Job):
             f"{bytes_text(free)} are free on {self.device.name}. Crop the image, crop the psf, or choose "
             "another device."
         )
-
-
-# Peak working memory of the classical methods for each voxel of their grid, in bytes.
-# benchmarks/classical_memory.py measured with torch 2.13 on the CPU: 44 for Richardson-Lucy, 52 with
-# acceleration, 68 with total variation, 32 for Wiener. The volume as read and as stored adds up to 8.
-_BYTES_FOR_ITERATIONS, _BYTES_FOR_WIENER = 52, 40
-_BYTES_FOR_TOTAL_VARIATION = 16
-# Acceleration also holds the estimate before the last one, and the extrapolated point.
-_BYTES_FOR_ACCELERATION = 8
-
-
-def classical_bytes(method: ClassicalMethod, grid_voxels: int) -> int:
-    """Return the bytes of memory that a classical method needs for a periodic grid of this size."""
-    if not isinstance(method, RichardsonLucy | SemiBlind):
-        return FIXED_BYTES + _BYTES_FOR_WIENER * grid_voxels
-    each = _BYTES_FOR_ITERATIONS
-    if method.total_variation:
-        each += _BYTES_FOR_TOTAL_VARIATION
-    if method.acceleration:
-        each += _BYTES_FOR_ACCELERATION
-    return FIXED_BYTES + each * grid_voxels
 
 
 def _works_in_tiles(method: ClassicalMethod) -> bool:

@@ -66,6 +66,14 @@ class Source:
         part = np.asarray(self._array[self.axes.index(lead, spans)])
         return part.reshape(tuple(span.size for span in spans))
 
+    def preparing(self, lead: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Do the work that reading a volume needs first; yield the number of steps done, and of all."""
+        yield from ()
+
+    def steps_before(self, lead: Sequence[int]) -> int:
+        """Return the number of steps of `preparing` for a volume."""
+        return 0
+
     def volumes(self) -> Iterator[tuple[int, ...]]:
         """Yield the leading indices of every volume, in reading order."""
         yield from np.ndindex(*self.axes.leading_shape)

@@ -91,6 +91,7 @@ def parts_on_device(
             mask = available["correction_mask"] = intermediate - inside
             formula = torch.relu((inside + mask) * available["update_term"] + offset)
             facts += [(formula - output).abs().max(), output.max()]
+        available["first_estimate"] = inside
         parts: dict[str, Tensor] = {}
         for name in outputs:
             part = available[name]
@@ -101,7 +102,7 @@ def parts_on_device(
                     part = part.clamp(min=0)
             if name != "update_term":
                 part = part * group.s
-            if name in ("output", "intermediate"):
+            if name in ("output", "intermediate", "first_estimate"):
                 part = part + group.lo
             parts[name] = part
         finite = [part.isfinite().all().float() for part in parts.values()]
@@ -155,6 +156,7 @@ def constant_parts(tile: Tile, group: Group, outputs: Sequence[str]) -> TileOutp
         "correction_mask": 0.0,
         "update_term": 1.0,
         "intermediate": group.minimum,
+        "first_estimate": group.minimum,
     }
     parts = {name: np.full(tile.shape, values[name], dtype=np.float32) for name in outputs}
     return TileOutput(parts, (), None, True, group.minimum, group.minimum)

@@ -51,6 +51,46 @@ def check_device(network: Network, device: Device) -> Device:
     return working
 
 
+class _Clock:
+    """Time of a run: of the steps before the tiles of a volume, and of the tiles.
+
+    Parameters
+    ----------
+    left
+        Number of steps before the tiles, over all volumes.
+
+    Attributes
+    ----------
+    done, left
+        Numbers of such steps.
+    """
+
+    def __init__(self, left: int) -> None:
+        self.done, self.left = 0, left
+        self._steps_seconds, self._tiles_seconds, self._voxels = 0.0, 0.0, 0
+        self._last = time.perf_counter()
+
+    def step_done(self) -> None:
+        """Count a step before the tiles."""
+        self.done, self.left = self.done + 1, max(0, self.left - 1)
+        self._steps_seconds += self._passed()
+
+    def tile_done(self, voxels: int) -> None:
+        """Count a tile with a block of so many voxels."""
+        self._voxels += voxels
+        self._tiles_seconds += self._passed()
+
+    def seconds_left(self, voxels: int) -> float:
+        """Estimate the time for the steps and for the blocks that are left."""
+        steps = self._steps_seconds / self.done * self.left if self.done else 0.0
+        return steps + (self._tiles_seconds / self._voxels * voxels if self._voxels else 0.0)
+
+    def _passed(self) -> float:
+        now, last = time.perf_counter(), self._last
+        self._last = now
+        return now - last
+
+
 class Run:
     """A started run: result arrays, remaining tiles and findings.
 
@@ -112,7 +152,10 @@ class Run:
     ) -> Iterator[Progress]:
         """Process the unfinished tiles; see `Job.steps`."""
         queue, choices = self.queue, self._choices
-        started, computed = time.perf_counter(), 0
+        steps_left = sum(
+            source.steps_before(lead) for lead in dict.fromkeys(lead for lead, _ in queue.left())
+        )
+        clock = _Clock(steps_left)
 
         def group_of(lead: tuple[int, ...]) -> Group:
             return statistics.group(choices.axes.lead_index(lead))
@@ -123,6 +166,7 @@ class Run:
                 if should_stop is not None and should_stop():
                     raise Cancelled(f"Stopped after {queue.done} of {queue.total} tiles.")
                 lead, tile = queue.first
+                yield from self._preparing(source, lead, clock)
                 voxels = choices.geometry.block_voxels(tile)
                 if voxels > self._largest:
                     self._halve()
@@ -140,15 +184,25 @@ class Run:
                     continue
                 if queue.finish():
                     self._check_volume(lead, group_of(lead))
-                computed += voxels
-                seconds_left = (time.perf_counter() - started) / computed * queue.cost_left
-                where = choices.where(lead, tile)
-                yield Progress(queue.done, queue.total, seconds_left, choices.label(lead), where)
+                clock.tile_done(voxels)
+                yield self._progress(clock, choices.label(lead), choices.where(lead, tile))
         except Exception as error:
             clear_frames(error)
             raise
         finally:
             pipeline.close()
+
+    def _preparing(self, source: Source, lead: tuple[int, ...], clock: _Clock) -> Iterator[Progress]:
+        """Do the work that comes before the tiles of a volume."""
+        nowhere = tuple(slice(0, 0) for _ in self._choices.output_shape)
+        for done, total in source.preparing(lead):
+            clock.step_done()
+            message = f"{self._choices.label(lead)}, first estimate: iteration {done} of {total}"
+            yield self._progress(clock, message, nowhere)
+
+    def _progress(self, clock: _Clock, message: str, where: tuple[slice, ...]) -> Progress:
+        done, total = self.queue.done + clock.done, self.queue.total + clock.done + clock.left
+        return Progress(done, total, clock.seconds_left(self.queue.cost_left), message, where)
 
     def _store(self, launched: InFlightBlock) -> None:
         """Wait for a block, and write its parts into the result arrays."""

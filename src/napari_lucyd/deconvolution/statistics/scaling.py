@@ -17,8 +17,9 @@ from napari_lucyd import checks
 from napari_lucyd.deconvolution.image.scan import Count, count_parts
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.preprocessing.preparation import UNPREPARED, Prepared
+from napari_lucyd.deconvolution.statistics.light import Light
 from napari_lucyd.deconvolution.statistics.percentiles import StreamingPercentiles
-from napari_lucyd.models.normalization import METHODS, Normalization
+from napari_lucyd.models.normalization import FIRST_ESTIMATE, METHODS, Normalization
 
 # Largest step between neighbouring values of float32, as a share of the contrast, without a warning.
 _COARSEST_STEP = 1e-3
@@ -48,9 +49,16 @@ def resolve_normalization(wanted: Any, own: Normalization | Mapping[str, Any]) -
     >>> resolve_normalization("model", {"method": "percentile", "low": 1, "high": 99})
     Normalization(method='percentile', low=1.0, high=99.0, pedestal=0.0)
     """
+    models = _from_fields(own)
+    if FIRST_ESTIMATE in (models.method, _method_of(wanted)) and wanted != "model":
+        if _from_fields(wanted if not isinstance(wanted, str) else {"method": wanted}) != models:
+            raise ValueError(
+                "normalization cannot be chosen for a model that works on first estimates, whose scale is "
+                "found in the image; leave it out. Other models have no such scale."
+            )
+        return models
     if not isinstance(wanted, str):
         return _from_fields(wanted)
-    models = _from_fields(own)
     if wanted == "model" or wanted == models.method == "percentile":
         return models
     if wanted not in METHODS:
@@ -58,6 +66,12 @@ def resolve_normalization(wanted: Any, own: Normalization | Mapping[str, Any]) -
             f"normalization is {checks.shown(wanted)}; give 'model', {', '.join(map(repr, METHODS))}."
         )
     return Normalization(wanted, pedestal=models.pedestal)
+
+
+def _method_of(wanted: Any) -> Any:
+    if isinstance(wanted, (str, Mapping)):
+        return wanted if isinstance(wanted, str) else wanted.get("method")
+    return getattr(wanted, "method", None)
 
 
 # Further entries of a recipe's normalization, which may be given as a whole.
@@ -143,6 +157,8 @@ class Statistics:
         Messages for the user about the input.
     prepared
         The preparation of the input before the measurement.
+    light
+        Light of each group, for a first estimate; empty for methods without one.
     """
 
     normalization: Normalization
@@ -150,6 +166,7 @@ class Statistics:
     groups: tuple[Group, ...]
     warnings: tuple[str, ...] = ()
     prepared: Prepared = UNPREPARED
+    light: tuple[Light, ...] = ()
 
     def group(self, lead: Mapping[str, int]) -> Group:
         """Return the group of the volume at these leading indices."""
@@ -159,6 +176,10 @@ class Statistics:
             if all(lead.get(name) == number for name, number in group.index):
                 return group
         raise KeyError(f"No statistics for {dict(lead)}.")
+
+    def light_of(self, group: Group) -> Light:
+        """Return the light of a group."""
+        return self.light[self.groups.index(group)]
 
 
 def separate_axes(separate: str, leading: str) -> str:
@@ -255,11 +276,6 @@ def _group(
     minimum, maximum = selection.minimum, selection.maximum
     lo, hi = minimum, maximum
     fell_back = False
-    if normalization.method == "first_estimate":
-        raise ValueError(
-            "This model takes an image that a first stage has deconvolved and scaled, and there was none; "
-            "give the image to first_estimate, or take another model."
-        )
     if normalization.method == "percentile":
         lo, hi = (selection.percentile(p) for p in _percentages(normalization))
         if not lo < hi:

@@ -18,9 +18,9 @@ from napari_lucyd.deconvolution.statistics.noise import estimate_noise
 # The number of accelerated iterations is the first of these, divided by the square root of the noise (a share
 # of the scale) and by this power of the PSF's concentration (docs/decisions/0014-a-living-network.md).
 _ITERATIONS, _CONCENTRATION_POWER = 0.3, 0.75
-_FEWEST, _MOST = 5, 45
+_FEWEST, MOST_ITERATIONS = 5, 45
 # A voxel counts as light if it exceeds the dark level by this number of standard deviations of the noise.
-_SIGNIFICANT = 4.0
+SIGNIFICANT = 4.0
 # An image without light is scaled by this number of standard deviations of its noise, so noise stays small.
 _NOISE_SCALE = 10.0
 # Number of planes on which noise is estimated.
@@ -87,7 +87,7 @@ def first_estimate(
     """
     values = checks.float_array("The image", image)
     dark = find_dark_level(values)
-    noise = _noise(values)
+    noise = noise_of(values)
     scale = bright_level(values, dark, noise)
     share = noise / scale
     count = iterations_for(share, psf, effort) if num_iter is None else num_iter
@@ -120,7 +120,7 @@ def iterations_for(noise: float, psf: npt.ArrayLike, effort: float = 1.0) -> int
     weights = np.asarray(psf, np.float64)
     concentration = math.sqrt(float(np.square(weights).sum())) / float(weights.sum())
     wanted = _ITERATIONS / math.sqrt(max(noise, 1e-6)) / math.pow(concentration, _CONCENTRATION_POWER)
-    return max(_FEWEST, min(_MOST, round(effort * wanted)))
+    return max(_FEWEST, min(MOST_ITERATIONS, round(effort * wanted)))
 
 
 def bright_level(values: npt.NDArray[np.float32], dark: DarkLevel, noise: float) -> float:
@@ -139,13 +139,18 @@ def bright_level(values: npt.NDArray[np.float32], dark: DarkLevel, noise: float)
     noise
         Standard deviation of its noise.
     """
-    light = values[values > dark.level + _SIGNIFICANT * noise].astype(np.float64) - dark.level
+    return scale_of(values[values > dark.level + SIGNIFICANT * noise].astype(np.float64) - dark.level, noise)
+
+
+def scale_of(light: npt.NDArray[np.float64], noise: float) -> float:
+    """Return the scale of an image from the voxels that are light, above the dark level."""
     total = float(light.sum())
     bright = 1.5 * float(light @ light) / total if total > 0 else 0.0
     return max(bright, _NOISE_SCALE * noise) or 1.0
 
 
-def _noise(values: npt.NDArray[np.float32]) -> float:
+def noise_of(values: npt.NDArray[np.float32]) -> float:
+    """Estimate the standard deviation of the noise of a volume, in its units, on some planes."""
     planes = values.reshape(-1, *values.shape[-2:])
     chosen = np.unique(np.linspace(0, len(planes) - 1, _PLANES).round().astype(int))
     return float(np.median([estimate_noise(planes[number]) for number in chosen]))

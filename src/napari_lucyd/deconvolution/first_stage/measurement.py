@@ -1,0 +1,172 @@
+"""Measurement of an image for its first estimate: dark level, noise, brightness, and the blur if not told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_lucyd.compute.device import Device
+from napari_lucyd.deconvolution.blocks import read_filled
+from napari_lucyd.deconvolution.classical.automatic import decide, photons_of
+from napari_lucyd.deconvolution.classical.dark_level import DarkLevel, find_dark_level
+from napari_lucyd.deconvolution.classical.methods import USUAL_BLUR, SemiBlind
+from napari_lucyd.deconvolution.first_stage.estimate import SIGNIFICANT, noise_of, scale_of
+from napari_lucyd.deconvolution.image.source import Source
+from napari_lucyd.deconvolution.statistics.light import Light
+from napari_lucyd.deconvolution.statistics.scaling import Group, Statistics
+from napari_lucyd.errors import Cancelled
+from napari_lucyd.spans import Span
+from napari_lucyd.text import steps_text
+
+# Voxels that are read to find the numbers, and the volumes of a series that share them.
+_KNOWN_VOXELS, _VOLUMES = 2**26, 3
+# Of the blur that is found: too narrow a PSF leaves blur, too wide a one makes structure up.
+_SAFE = 0.9
+
+
+def measure_light(
+    source: Source,
+    statistics: Statistics,
+    pedestal: float,
+    told: bool,
+    device: Device,
+    should_stop: Callable[[], bool] | None = None,
+) -> tuple[Statistics, list[str]]:
+    """Complete the statistics of an image with its light, by which a first estimate is scaled.
+
+    Parameters
+    ----------
+    source
+        The prepared image.
+    statistics
+        Its extremes and missing voxels.
+    pedestal
+        Where the network expects the dark level, as a share of the scale.
+    told
+        True if the blur is known; otherwise it is found in the image.
+    device
+        Device for trials of the blur.
+    should_stop
+        Called again and again; True stops.
+
+    Returns
+    -------
+    tuple
+        The statistics with ``light`` and the scaling that follows from it, and sentences for the user.
+
+    Raises
+    ------
+    Cancelled
+        When ``should_stop`` returns True.
+    """
+
+    def ask() -> None:
+        if should_stop is not None and should_stop():
+            raise Cancelled("Stopped while the image was measured.")
+
+    groups, lights, notes = [], [], []
+    for group in statistics.groups:
+        light = _group_light(source, group, ask)
+        if not told and not group.constant:
+            sigmas, note = _find_blur(_middle_volume(source, group), device, ask)
+            light = replace(light, blur_sigma=sigmas)
+            notes.append(f"{group.label}: {note}" if group.index else note)
+        elif not told:
+            light = replace(light, blur_sigma=(USUAL_BLUR,) * source.axes.dimension)
+        lights.append(light)
+        s = float(np.float32(light.scale))
+        groups.append(replace(group, lo=float(np.float32(light.level - pedestal * s)), s=s))
+    return replace(statistics, groups=tuple(groups), light=tuple(lights)), notes
+
+
+def _group_light(source: Source, group: Group, ask: Callable[[], None]) -> Light:
+    if group.constant:
+        return Light(group.minimum, 0.0, 1.0, 0.0, 0.0, 0.0)
+    leads = _members(source, group)
+    chosen = sorted({leads[0], leads[len(leads) // 2], leads[-1]})[:_VOLUMES]
+    darks, noises, values = [], [], []
+    for lead in chosen:
+        ask()
+        part = _known(source, lead, group, _KNOWN_VOXELS // len(chosen))
+        if part.min() == part.max() and len(chosen) > 1:  # a blank frame of a series
+            continue
+        darks.append(find_dark_level(part))
+        noises.append(noise_of(part))
+        values.append(part)
+    if not values:
+        return Light(group.minimum, 0.0, 1.0, 0.0, 0.0, 0.0)
+    level, dark_noise = (
+        float(np.median([getattr(dark, name) for dark in darks])) for name in ("level", "noise")
+    )
+    dark, noise = DarkLevel(level, dark_noise), float(np.median(noises))
+    light = np.concatenate([part[part > level + SIGNIFICANT * noise] for part in values])
+    scale = scale_of(light.astype(np.float64) - level, noise)
+    floor = np.float32(dark.floor)
+    peak = max(float(part.max()) for part in values) - float(floor)
+    mean = float(np.mean([np.maximum(part - floor, 0).mean(dtype=np.float64) for part in values]))
+    return Light(level, dark.pedestal, scale, noise / scale, max(peak, 0.0), mean)
+
+
+def _find_blur(
+    values: npt.NDArray[np.float32], device: Device, ask: Callable[[], None]
+) -> tuple[tuple[float, ...], str]:
+    """Find the standard deviations of a Gaussian blur by held-out photons, and say what was found."""
+    flat = values.ndim == 2 or values.shape[0] == 1
+    stack = values if values.ndim == 3 else values[None]
+    noise = photons_of(stack[0] if flat else stack)
+    if isinstance(noise, str):
+        sigmas = [USUAL_BLUR] * (1 if flat else 2)
+        found = (
+            f"The blur could not be found in the image: {noise} A Gaussian blur of {USUAL_BLUR} voxels was "
+            "assumed."
+        )
+    else:
+        search = decide(SemiBlind(), stack, device, ask)
+        while True:
+            try:
+                next(search)
+            except StopIteration as end:
+                sigmas = [
+                    _SAFE * sigma
+                    for sigma in end.value.record.get("sigma_found", [USUAL_BLUR] * (1 if flat else 2))
+                ]
+                break
+        text = steps_text(sigmas, 2)
+        found = (
+            f"No blur was given: a Gaussian blur with a standard deviation of {text} voxels was found in the "
+            "image."
+        )
+    complete = (0.0, sigmas[0], sigmas[0]) if flat else (sigmas[0], sigmas[1], sigmas[1])
+    return complete[3 - values.ndim :], f"{found} If you know the microscope or the PSF, give it."
+
+
+def _members(source: Source, group: Group) -> list[tuple[int, ...]]:
+    index = dict(group.index)
+    return [
+        lead
+        for lead in source.volumes()
+        if all(source.axes.lead_index(lead).get(name) == number for name, number in index.items())
+    ]
+
+
+def _middle_volume(source: Source, group: Group) -> npt.NDArray[np.float32]:
+    leads = _members(source, group)
+    return _known(source, leads[len(leads) // 2], group, _KNOWN_VOXELS)
+
+
+def _known(source: Source, lead: Sequence[int], group: Group, most: int) -> npt.NDArray[Any]:
+    """Read the middle of a volume, whole planes where they fit."""
+    sizes = list(source.axes.volume_shape)
+    for axis in range(len(sizes)):
+        others = math.prod(sizes) // sizes[axis]
+        sizes[axis] = max(1, min(sizes[axis], max(32, most // others)))
+    spans = [
+        Span((n - size) // 2, (n - size) // 2 + size)
+        for n, size in zip(source.axes.volume_shape, sizes, strict=True)
+    ]
+    return read_filled(source, lead, spans, group).values
