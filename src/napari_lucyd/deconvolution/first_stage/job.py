@@ -164,7 +164,8 @@ class FirstStageJob(NetworkJob):
         return self._blur.kernel(0, light.blur_sigma)
 
     def _automatic_tile_shape(self) -> tuple[int, ...]:
-        free = _SHARE * free_memory(self.device) / self._processes - self._choices.result_bytes
+        there = free_memory(self.device) / self._processes
+        free = _SHARE * there - self._choices.result_bytes
         part = self._needed_part(self._choices)
         kept = 4 * math.prod(span.size for span in part)
         if self._estimate_bytes(self._block_shape(part)) + kept <= free:
@@ -172,7 +173,7 @@ class FirstStageJob(NetworkJob):
             return super()._automatic_tile_shape()
         self._part = None
         choices, network = self._choices, memory_cost(self._model.network, self.device)
-        most = largest_block(int(free), self.device.kind, network)
+        most = largest_block(int(there), self.device.kind, network)
         margin = self._margin()
 
         def fits(block: Sequence[int]) -> bool:

@@ -1,0 +1,63 @@
+"""Numbers that are found in an image: its light, and its blur where nobody told it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+import napari_lucyd as nl
+from napari_lucyd.deconvolution import plan
+from told_models import blobs, told_model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return told_model(3)
+
+
+@pytest.fixture(scope="module")
+def plane_model():
+    return told_model(2)
+
+
+def structures(sigma, *, photons: float, seed: int = 3) -> np.ndarray:
+    truth = nl.make_structures("mixture", (24, 64, 64), rng=seed, blur_sigma=(sigma,) * 3).image
+    light = ndimage.gaussian_filter(truth, sigma)
+    generator = np.random.default_rng(seed)
+    return (generator.poisson(light / light.max() * photons) * 2 + 90).astype(np.uint16)
+
+
+def test_the_blur_is_found_and_said(model):
+    image = structures(1.8, photons=800)
+    job = plan(image, model, device="cpu")
+    sigmas = np.array(job.measure().light[0].blur_sigma)
+    assert sigmas.shape == (3,)
+    assert np.all((sigmas > 1.0) & (sigmas < 2.0))  # on the safe side
+    assert any(text.startswith("No blur was given: a Gaussian blur") for text in job.warnings)
+
+
+def test_noise_that_is_not_of_photons_gives_a_usual_blur(model):
+    smooth = ndimage.gaussian_filter(blobs(16, 32, 32), 1.0)
+    job = plan(smooth, model, device="cpu")
+    assert job.measure().light[0].blur_sigma == (1.3, 1.3, 1.3)
+    assert any("could not be found" in text for text in job.warnings)
+
+
+def test_planes_have_two_widths(plane_model):
+    image = structures(1.5, photons=2000)[12]
+    job = plan(image, plane_model, device="cpu")
+    assert len(job.measure().light[0].blur_sigma) == 2
+
+
+def test_told_blur_is_not_looked_for(model):
+    job = plan(blobs(12, 24, 24), model, blur_sigma=1.0, device="cpu")
+    assert job.measure().light[0].blur_sigma == ()
+    assert list(job.warnings) == []
+
+
+def test_statistics_travel_as_json(model):
+    from napari_lucyd.out_of_core.fingerprint import statistics_as_json, statistics_from_json
+
+    found = plan(blobs(12, 24, 24), model, blur_sigma=1.0, device="cpu").measure()
+    assert statistics_from_json(statistics_as_json(found)) == found
