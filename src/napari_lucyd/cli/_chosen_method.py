@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -20,6 +20,16 @@ if TYPE_CHECKING:
 # Options that only some methods use, by the parameter's name.
 _NETWORK = (
     "model",
+    "microscope",
+    "numerical_aperture",
+    "refractive_index",
+    "emission_um",
+    "excitation_um",
+    "pinhole_airy",
+    "sheet_fwhm_um",
+    "sample_index",
+    "depth_um",
+    "blur_sigma",
     "normalization",
     "separate",
     "isotropic",
@@ -55,6 +65,13 @@ class Chosen:
     psf: Image | None = None
     psf_path: Path | None = None
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that a network has; those of a first estimate included."""
+        model = cast("Model", self.method)
+        first = ("first_estimate",) if model.normalization.method == "first_estimate" else ()
+        return (*model.network.parts, *first)
+
     def for_image(self, image: Image) -> Model | ClassicalMethod:
         """Return the method with the voxel size of its PSF in the image's unit, where both are known.
 
@@ -72,6 +89,22 @@ class Chosen:
             return self.method
         method = cast("ClassicalMethod", self.method)
         return replace(method, psf_voxel_size=tuple(in_its_unit[: len(psf.voxel_size)]))
+
+
+def refuse_told(told: Mapping[str, Any], model: Model) -> None:
+    """Refuse a blur that a model cannot be told.
+
+    Raises
+    ------
+    typer.BadParameter
+        If there is one.
+    """
+    for name in told:
+        if model.normalization.method != "first_estimate":
+            raise typer.BadParameter(
+                f"the model {model.name} cannot be told the blur; leave it out, or choose --model lucyd",
+                param_hint=f"--{name.replace('_', '-')}",
+            )
 
 
 def refuse_options(context: typer.Context, method: Method | None, parts: Sequence[Part]) -> None:

@@ -11,6 +11,7 @@ import typer
 from napari_lucyd.cli._options import (
     FileFormat,
     Method,
+    Modality,
     Normalization,
     Part,
     Precision,
@@ -43,8 +44,8 @@ class FileOptions:
         bool,
         typer.Option(
             "--intermediates",
-            help="Also write NAME_correction_mask, NAME_update_term and NAME_intermediate for each output, "
-            "if the network has them.",
+            help="Also write NAME_correction_mask, NAME_update_term, NAME_intermediate and "
+            "NAME_first_estimate for each output, if the network has them.",
         ),
     ] = False
     outputs: Annotated[
@@ -86,6 +87,155 @@ class MethodOptions:
             show_default=False,
         ),
     ] = None
+
+
+@dataclass(frozen=True)
+class MicroscopeOptions:
+    """The microscope that took the image, or the width of its blur."""
+
+    title: ClassVar[str] = "Microscope, for models that are told the blur (lucyd)"
+
+    microscope: Annotated[
+        Modality | None,
+        typer.Option(
+            help="Kind of microscope; needs --na, --refractive-index and --emission-um. Default: the blur is "
+            "found in the image.",
+            show_default=False,
+        ),
+    ] = None
+    numerical_aperture: Annotated[
+        float | None,
+        typer.Option(
+            "--numerical-aperture",
+            "--na",
+            metavar="NA",
+            help="Numerical aperture of the objective.",
+            show_default=False,
+        ),
+    ] = None
+    refractive_index: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N",
+            help="Refractive index of the immersion: 1.0 air, 1.33 water, 1.515 oil.",
+            show_default=False,
+        ),
+    ] = None
+    emission_um: Annotated[
+        str | None,
+        typer.Option(
+            metavar="UM[,UM…]",
+            help="Wavelength of the detected light in µm; one for all channels, or one for each.",
+            show_default=False,
+        ),
+    ] = None
+    excitation_um: Annotated[
+        str | None,
+        typer.Option(
+            metavar="UM[,UM…]",
+            help="Confocal: wavelength of the laser in µm; one for all channels, or one for each.",
+            show_default=False,
+        ),
+    ] = None
+    pinhole_airy: Annotated[
+        float | None,
+        typer.Option(metavar="AU", help="Confocal: diameter of the pinhole in Airy units.", show_default="1"),
+    ] = None
+    sheet_fwhm_um: Annotated[
+        float | None,
+        typer.Option(metavar="UM", help="Light sheet: full width at half maximum in µm.", show_default=False),
+    ] = None
+    sample_index: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N",
+            help="Refractive index of the specimen, if it differs from the immersion's; needs --depth-um.",
+            show_default=False,
+        ),
+    ] = None
+    depth_um: Annotated[
+        float | None,
+        typer.Option(
+            metavar="UM", help="Depth of the focus below the cover glass in µm.", show_default=False
+        ),
+    ] = None
+    blur_sigma: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIGMA|Z,Y,X",
+            help="In place of a microscope: standard deviation of a Gaussian blur in voxels.",
+            show_default=False,
+        ),
+    ] = None
+
+    def told(self) -> dict[str, Any]:
+        """Return what is known of the blur as keywords of `napari_lucyd.deconvolution.plan`.
+
+        Raises
+        ------
+        typer.BadParameter
+            If options are missing, invalid or without effect.
+        """
+        optics = {name: getattr(self, name) for name in _OPTICS}
+        given = {name: value for name, value in optics.items() if value is not None}
+        if self.microscope is None:
+            for name in given:
+                raise typer.BadParameter(
+                    "it describes a microscope; add --microscope widefield, confocal or light-sheet",
+                    param_hint=_flag(name),
+                )
+            if self.blur_sigma is None:
+                return {}
+            sigmas = numbers(self.blur_sigma, "--blur-sigma")
+            return {"blur_sigma": sigmas[0] if len(sigmas) == 1 else sigmas}
+        if self.blur_sigma is not None:
+            raise typer.BadParameter("--microscope says it already; leave it out", param_hint="--blur-sigma")
+        for name in ("numerical_aperture", "refractive_index", "emission_um"):
+            if name not in given:
+                raise typer.BadParameter(f"--microscope needs {_flag(name)}", param_hint="--microscope")
+        return {"microscope": _microscopes(str(self.microscope), given)}
+
+
+_OPTICS = (
+    "numerical_aperture",
+    "refractive_index",
+    "emission_um",
+    "excitation_um",
+    "pinhole_airy",
+    "sheet_fwhm_um",
+    "sample_index",
+    "depth_um",
+)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _microscopes(modality: str, given: dict[str, Any]) -> Any:
+    """Make the microscope, or a list with one for each channel if there are several wavelengths."""
+    from napari_lucyd.simulation import Microscope
+
+    wavelengths: dict[str, tuple[float, ...]] = {
+        name: numbers(given[name], _flag(name)) for name in ("emission_um", "excitation_um") if name in given
+    }
+    count = max(len(values) for values in wavelengths.values())
+    for name, values in wavelengths.items():
+        if len(values) not in (1, count):
+            raise typer.BadParameter(f"give one wavelength, or {count}", param_hint=_flag(name))
+
+    def of_channel(number: int) -> dict[str, Any]:
+        mine = {name: values[min(number, len(values) - 1)] for name, values in wavelengths.items()}
+        return {**given, **mine}
+
+    try:
+        found = [Microscope(modality, **of_channel(number)) for number in range(count)]  # type: ignore[arg-type]
+    except ValueError as error:
+        text = str(error)
+        for argument in _OPTICS:
+            text = text.replace(argument, _flag(argument))
+        raise typer.BadParameter(text, param_hint="--microscope") from None
+    return found if count > 1 else found[0]
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ class Part(StrEnum):
     correction_mask = "correction_mask"
     update_term = "update_term"
     intermediate = "intermediate"
+    first_estimate = "first_estimate"
 
 
 class Method(StrEnum):
@@ -64,6 +65,14 @@ class Microscope(StrEnum):
     confocal = "confocal"
     light_sheet = "light_sheet"
     gaussian = "gaussian"
+
+
+class Modality(StrEnum):
+    """A kind of microscope that took an image."""
+
+    widefield = "widefield"
+    confocal = "confocal"
+    light_sheet = "light-sheet"
 
 
 class Specimen(StrEnum):

@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from napari_lucyd.cli._chosen_method import CLASSICAL, Chosen, classical_method, load_network, refuse_options
+from napari_lucyd.cli._chosen_method import (
+    CLASSICAL,
+    Chosen,
+    classical_method,
+    load_network,
+    refuse_options,
+    refuse_told,
+)
 from napari_lucyd.cli._console import Console, fail, interruptible
 from napari_lucyd.cli._deconvolve_options import (
     ClassicalOptions,
@@ -15,6 +22,7 @@ from napari_lucyd.cli._deconvolve_options import (
     FileOptions,
     ImageOptions,
     MethodOptions,
+    MicroscopeOptions,
     NetworkOptions,
     StepOptions,
     network_arguments,
@@ -34,6 +42,7 @@ def deconvolve(
     ],
     files: FileOptions,
     choice: MethodOptions,
+    microscope: MicroscopeOptions,
     classical: ClassicalOptions,
     network: NetworkOptions,
     steps: StepOptions,
@@ -60,6 +69,8 @@ def deconvolve(
     \b
     Examples:
       lucyd deconvolve stack.tif -o restored.ome.tif
+      lucyd deconvolve stack.ome.tif -o sharp.ome.tif --microscope widefield \\
+        --na 1.4 --refractive-index 1.515 --emission-um 0.525
       lucyd deconvolve stack.tif -o new.tif --intermediates
       lucyd deconvolve stack.tif -o new.ome.tif --voxel-size 0.3,0.1,0.1
       lucyd deconvolve monday/*.tif -o restored/ --device cuda
@@ -87,6 +98,7 @@ def deconvolve(
     options = {"device": computer.device, **steps.arguments()}
     if method not in CLASSICAL:
         options |= network_arguments(network, computer)
+    told = microscope.told()
     voxel_size = image.steps()
     with interruptible():
         from napari_lucyd.cli._batch import Batch
@@ -95,8 +107,10 @@ def deconvolve(
         if method is None or method not in CLASSICAL:
             model = load_network(method, network.model)
             chosen = Chosen(model)
+            refuse_told(told, model)
+            options |= told
             if files.intermediates:
-                wanted = tuple(part for part in wanted if part in model.network.parts)
+                wanted = tuple(part for part in wanted if part in chosen.parts)
                 items = [item.of(wanted) for item in items]
         else:
             chosen = classical_method(method, classical.psf, classical.numbers())

@@ -52,8 +52,8 @@ class Result:
     -----
     Parts that were not requested, or that the method lacks, are None. For LUCYD, with lo, s and o of the
     recipe, output = lo + s · max(0, (image - lo + correction_mask) / s · update_term + o). Resampling along Z
-    interpolates each part, so the formula then holds on the network's grid only. ``image`` is what the network
-    receives: after background subtraction or a prefilter the prepared image, and the first estimate for a
+    interpolates each part, so the formula then holds on the network's grid only. ``image`` is the input of
+    the network: after background subtraction or a prefilter the prepared image, and the first estimate for a
     network that is told the blur.
     """
 
