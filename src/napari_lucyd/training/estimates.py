@@ -35,7 +35,7 @@ _NA_ERROR, _SIGMA_ERROR = (-0.15, 0.1), 0.1
 # Objects are seen as voxels that are points would be by a Gaussian of this standard deviation.
 TRUTH_SIGMA = 0.5
 # Of the number of iterations that noise alone would give, log-uniform.
-_ITERATIONS_JITTER = (0.75, 1.5)
+_ITERATIONS_JITTER = (0.75, 1.4)
 # Planes of a volume of which 2D estimates are made.
 _PLANES = 4
 # Standard deviation of the error of a typical estimate; smaller errors count more, down to half of it.

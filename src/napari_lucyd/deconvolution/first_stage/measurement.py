@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from napari_lucyd.compute.device import Device
 from napari_lucyd.deconvolution.blocks import read_filled
-from napari_lucyd.deconvolution.classical.automatic import decide, photons_of
+from napari_lucyd.deconvolution.classical.automatic import decide, photons_of, sample_of
 from napari_lucyd.deconvolution.classical.dark_level import DarkLevel, find_dark_level
 from napari_lucyd.deconvolution.classical.methods import USUAL_BLUR, SemiBlind
 from napari_lucyd.deconvolution.first_stage.estimate import SIGNIFICANT, noise_of, scale_of
@@ -25,6 +25,8 @@ from napari_lucyd.text import steps_text
 
 # Voxels that are read to find the numbers, and the volumes of a series that share them.
 _KNOWN_VOXELS, _VOLUMES = 2**26, 3
+# Voxels in which a blur is looked for; dozens of blurs are tried.
+_SEARCH_VOXELS = 2**17
 # Of the blur that is found: too narrow a PSF leaves blur, too wide a one makes structure up.
 _SAFE = 0.9
 
@@ -126,7 +128,7 @@ def _find_blur(
             "assumed."
         )
     else:
-        search = decide(SemiBlind(), stack, device, ask)
+        search = decide(SemiBlind(), stack[sample_of(stack, _SEARCH_VOXELS)], device, ask)
         while True:
             try:
                 next(search)
