@@ -32,8 +32,8 @@ def authors_state(network: LUCYD) -> dict[str, torch.Tensor]:
     return {theirs: state[ours].clone() for ours, theirs in key_map().items()}
 
 
-def test_default_general_comes_first_and_all_are_shipped():
-    assert SHIPPED[0] == "general"
+def test_the_default_comes_first_and_all_are_shipped():
+    assert SHIPPED[:2] == ["lucyd", "lucyd-planes"]
     compared = {
         "mixture",
         "mixture-rln",

@@ -88,7 +88,7 @@ class Batch:
         image = read_image(task.source, axes=self.axes, voxel_size=self.voxel_size)
         for warning in image.warnings:
             self.console.warn(warning)
-        method = self.chosen.method
+        method = self.chosen.for_image(image)
         planes = "Z" not in image.axes or image.data.shape[image.axes.index("Z")] == 1
         if planes and isinstance(method, Model) and method.dimension == 3:
             self.console.warn(
@@ -98,7 +98,6 @@ class Batch:
             self.console.say(
                 "  voxel size unknown: voxels are assumed to be cubes; give it with --voxel-size Z,Y,X, in µm"
             )
-        method = self.chosen.for_image(image)
         if task.in_parts(self.dtype):
             self._to_zarr(image, task, method)
             return

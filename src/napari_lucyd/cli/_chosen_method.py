@@ -59,11 +59,14 @@ class Chosen:
         The PSF as read, for a classical method.
     psf_path
         The file of the PSF.
+    follows_image
+        True if planes take the default model of planes instead.
     """
 
     method: Model | ClassicalMethod
     psf: Image | None = None
     psf_path: Path | None = None
+    follows_image: bool = False
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -77,6 +80,10 @@ class Chosen:
 
         A run then resamples a PSF whose voxels differ from the image's.
         """
+        if self.follows_image:
+            from napari_lucyd.deconvolution.named_model import model_for
+
+            return model_for(self.method.name, image.data, image.axes)  # type: ignore[no-any-return]
         psf = self.psf
         if psf is None or psf.voxel_size is None or image.voxel_size is None:
             return self.method

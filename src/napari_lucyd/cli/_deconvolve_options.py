@@ -298,7 +298,7 @@ class NetworkOptions:
             "-m",
             "--model",
             help="A shipped model (see: lucyd models) or a file of weights (.safetensors, .pth). Default: "
-            "general, or the first model of --method.",
+            "lucyd (planes: lucyd-planes), or the first model of --method.",
             show_default=False,
         ),
     ] = None

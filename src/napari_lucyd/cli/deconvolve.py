@@ -102,11 +102,12 @@ def deconvolve(
     voxel_size = image.steps()
     with interruptible():
         from napari_lucyd.cli._batch import Batch
+        from napari_lucyd.models import DEFAULT_MODEL
         from napari_lucyd.out_of_core import StoreError, workers_for
 
         if method is None or method not in CLASSICAL:
             model = load_network(method, network.model)
-            chosen = Chosen(model)
+            chosen = Chosen(model, follows_image=model.name == DEFAULT_MODEL)
             refuse_told(told, model)
             options |= told
             if files.intermediates:

@@ -7,9 +7,7 @@ from typing import Any
 from napari_lucyd import checks
 from napari_lucyd.deconvolution.image.axes import name_axes
 from napari_lucyd.deconvolution.image.source import as_array
-
-LUCYD, LUCYD_PLANES = "lucyd", "lucyd-planes"
-"""The default models: of volumes and of planes."""
+from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES
 
 
 def model_for(model: Any, volume: Any, axes: str | None = None) -> Any:
@@ -41,8 +39,8 @@ def model_for(model: Any, volume: Any, axes: str | None = None) -> Any:
         return model
     from napari_lucyd.models import load_model
 
-    if model == LUCYD and not has_volumes(volume, axes):
-        return load_model(LUCYD_PLANES)
+    if model == DEFAULT_MODEL and not has_volumes(volume, axes):
+        return load_model(DEFAULT_PLANES)
     return load_model(model)
 
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-DEFAULT_MODEL = "general"
+DEFAULT_MODEL, DEFAULT_PLANES = "lucyd", "lucyd-planes"
+"""The default models: of volumes and of planes."""
 # Kinds of training, the most general first, so that lists of models begin with those that fit most images.
-_TRACKS = ("open", "strict", "surrogate")
+_TRACKS = ("estimates", "open", "strict", "surrogate")
 NETWORK_TITLES = {"lucyd": "LUCYD", "rln": "RLN", "care": "CARE"}
 """Names of the networks for display, by their names in files and cards."""
 
@@ -27,7 +28,7 @@ def list_models() -> list[dict[str, Any]]:
     --------
     >>> import napari_lucyd as nl
     >>> nl.list_models()[0]["name"]
-    'general'
+    'lucyd'
     """
     folder = resources.files("napari_lucyd.models")
     cards = [json.loads(file.read_text("utf-8")) for file in folder.iterdir() if file.name.endswith(".json")]

@@ -22,7 +22,7 @@ from napari_lucyd import checks
 from napari_lucyd.checks import shown
 from napari_lucyd.models.authors_checkpoint import convert
 from napari_lucyd.models.card import check_card, check_network, parse_json
-from napari_lucyd.models.catalogue import list_models
+from napari_lucyd.models.catalogue import DEFAULT_MODEL, list_models
 from napari_lucyd.models.normalization import Normalization
 from napari_lucyd.networks import Network, NetworkConfig, config_class, describe, network_class
 from napari_lucyd.text import bytes_text
@@ -103,7 +103,7 @@ class Model:
         return cls(name, network, complete, hashlib.sha256(_serialise(network, complete)).hexdigest())
 
 
-def load_model(model: str | Path = "general") -> Model:
+def load_model(model: str | Path = DEFAULT_MODEL) -> Model:
     """Load a shipped model by its name, or a file by its path.
 
     Parameters

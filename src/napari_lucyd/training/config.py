@@ -169,7 +169,8 @@ class ScheduleConfig:
         How many such cycles the run has, one after the other: each warms up and anneals to nearly zero.
     loss
         ``"own"``: what the network's authors train it with. ``"lucyd"``: LUCYD's, for any network, over
-        a batch as one; ``"lucyd_each"``: the same of each patch, so that bright ones do not own it.
+        a batch as one; ``"lucyd_each"``: the same of each patch, so that bright ones do not own it;
+        ``"squared"``: squared errors, which count the same in bright and faint patches.
     flux_weight
         Of the squared error of local means, added to the loss: keeps flux and background levels.
     free_norms
@@ -237,8 +238,10 @@ class ScheduleConfig:
         for name in ("learning_rate", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"schedule.{name} is {getattr(self, name)}; it has to be a positive number.")
-        if self.loss not in ("own", "lucyd", "lucyd_each"):
-            raise ValueError(f"schedule.loss is {self.loss!r}; it has to be 'own', 'lucyd' or 'lucyd_each'.")
+        if self.loss not in ("own", "lucyd", "lucyd_each", "squared"):
+            raise ValueError(
+                f"schedule.loss is {self.loss!r}; it has to be 'own', 'lucyd', 'lucyd_each' or 'squared'."
+            )
         if self.measured_norms and self.free_norms:
             raise ValueError(
                 f"schedule.measured_norms sets the batch norms' statistics, and free_norms = "

@@ -35,7 +35,14 @@ from napari_lucyd.training.initialization import (
     start_from,
     start_near_identity,
 )
-from napari_lucyd.training.loss import each_loss, local_flux_error, loss_of, lucyd_loss, ssim_global
+from napari_lucyd.training.loss import (
+    each_loss,
+    local_flux_error,
+    loss_of,
+    lucyd_loss,
+    squared_loss,
+    ssim_global,
+)
 from napari_lucyd.training.model_card import finish, trained_for
 
 LOG_COLUMNS = (
@@ -264,7 +271,7 @@ class _Run:
         terms = [] if mask_alone else [self.loss(result, batch) + self.flux_loss(result.output, batch)]
         weight = 1.0 if mask_alone else schedule.intermediate_weight
         if weight:
-            error = each_loss if schedule.loss == "lucyd_each" else lucyd_loss
+            error = {"lucyd_each": each_loss, "squared": squared_loss}.get(schedule.loss, lucyd_loss)
             estimate, truth = result.intermediate * batch.weight, batch.truth * batch.weight
             terms.append(weight * (error(estimate, truth) + self.flux_loss(result.intermediate, batch)))
         return torch.stack(terms).sum()
