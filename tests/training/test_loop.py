@@ -513,7 +513,10 @@ def test_first_steps_of_a_shipped_configuration_match_its_log(tmp_path):
         ("name = 'x'\n[schedule]\npatches = 20\ncycles = 3", "schedule.patches is 20; .* at least 24"),
         ("name = 'x'\n[schedule]\nvalidate_every = 0", "schedule.validate_every is 0; .* at least 1"),
         ("name = 'x'\n[schedule]\nlearning_rate = 0", "schedule.learning_rate is 0; .* positive"),
-        ("name = 'x'\n[schedule]\nloss = 'mae'", "schedule.loss is 'mae'; .* 'own', 'lucyd', 'lucyd_each' or 'squared'"),
+        (
+            "name = 'x'\n[schedule]\nloss = 'mae'",
+            "schedule.loss is 'mae'; .* 'own', 'lucyd', 'lucyd_each' or 'squared'",
+        ),
     ],
 )
 def test_configuration_that_does_not_fit_is_refused_in_words(tmp_path, text, message):

@@ -1,0 +1,106 @@
+"""``lucyd deconvolve`` with models that are told the blur."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import napari_lucyd as nl
+from napari_lucyd.cli import app
+from napari_lucyd.io import read_image, write_image
+from told_models import blobs, told_model
+
+OPTICS = ["--microscope", "widefield", "--na", "0.8", "--refractive-index", "1.33", "--emission-um", "0.525"]
+
+
+def lucyd(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "told.safetensors"
+    model = told_model(3)
+    return nl.save_model(path, model.network, normalization=model.card["normalization"])
+
+
+@pytest.fixture
+def stack(tmp_path) -> Path:
+    path = tmp_path / "stack.ome.tif"
+    write_image(path, blobs(12, 32, 36), axes="ZYX", voxel_size=(0.4, 0.2, 0.2), unit="micrometer")
+    return path
+
+
+def run(weights: Path, stack: Path, *arguments: object):
+    return lucyd("deconvolve", stack, "-m", weights, "--device", "cpu", *arguments)
+
+
+def test_a_microscope_gives_what_python_gives(weights, stack, tmp_path):
+    out = tmp_path / "out.ome.tif"
+    assert run(weights, stack, "-o", out, *OPTICS).exit_code == 0
+    microscope = nl.Microscope("widefield", numerical_aperture=0.8, refractive_index=1.33, emission_um=0.525)
+    image = read_image(stack)
+    wanted = nl.deconvolve(
+        image.data, nl.load_model(weights), voxel_size=(0.4, 0.2, 0.2), microscope=microscope, device="cpu"
+    )
+    stored = read_image(out)
+    assert np.array_equal(stored.data, wanted.output)
+    assert stored.metadata["recipe"]["first_stage"]["microscope"] == microscope.parameters
+
+
+def test_a_gaussian_blur_and_all_parts(weights, stack, tmp_path):
+    out = tmp_path / "out.ome.tif"
+    assert run(weights, stack, "-o", out, "--blur-sigma", "1.5,1.2,1.2", "--intermediates").exit_code == 0
+    assert read_image(out).metadata["recipe"]["first_stage"]["blur_sigma"] == [1.5, 1.2, 1.2]
+    first = read_image(tmp_path / "out_first_estimate.ome.tif")
+    assert first.metadata["shows"] == "first_estimate"
+
+
+def test_a_wavelength_for_each_channel(weights, tmp_path):
+    path = tmp_path / "channels.ome.tif"
+    channels = np.stack([blobs(10, 24, 24, seed=1), blobs(10, 24, 24, seed=2)])
+    write_image(path, channels, axes="CZYX", voxel_size=(0.4, 0.2, 0.2), unit="micrometer")
+    out = tmp_path / "out.ome.tif"
+    assert run(weights, path, "-o", out, *OPTICS[:-1], "0.5,0.65").exit_code == 0
+    told = read_image(out).metadata["recipe"]["first_stage"]["microscope"]
+    assert [one["emission_um"] for one in told] == [0.5, 0.65]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--na", "0.8"], "--numerical-aperture: it describes a microscope; add --microscope"),
+        (OPTICS[:4], "--microscope needs --refractive-index"),
+        ([*OPTICS, "--blur-sigma", "1"], "--blur-sigma: --microscope says it already"),
+        ([*OPTICS[:3], "2.5", *OPTICS[4:]], "--microscope"),
+        (["--blur-sigma", "wide"], "'wide': expected numbers with commas"),
+        (["--blur-sigma", "1,2"], "blur_sigma is (1.0, 2.0); give one number of voxels"),
+        (["--microscope", "microtome"], "microtome"),
+        (["--method", "wiener", "--blur-sigma", "1"], "--method wiener does not use it"),
+    ],
+)
+def test_what_cannot_be_told_is_refused(weights, stack, tmp_path, options, words):
+    model = [] if "--method" in options else ["-m", weights]
+    found = lucyd("deconvolve", stack, "-o", tmp_path / "out.tif", *model, *options)
+    assert found.exit_code != 0
+    assert words in " ".join(found.output.replace("│", " ").split())
+
+
+def test_other_models_cannot_be_told(stack, tmp_path):
+    found = lucyd("deconvolve", stack, "-o", tmp_path / "out.tif", "-m", "general", "--blur-sigma", "1")
+    assert found.exit_code == 2
+    assert "the model general cannot be told the blur" in " ".join(found.output.replace("│", " ").split())
+
+
+def test_the_default_model_is_that_of_the_image(stack, tmp_path):
+    out = tmp_path / "out.ome.tif"
+    assert lucyd("deconvolve", stack, "-o", out, "--blur-sigma", "1.2", "--device", "cpu").exit_code == 0
+    assert read_image(out).metadata["recipe"]["model"] == "lucyd"
+    plane = tmp_path / "plane.ome.tif"
+    write_image(plane, blobs(40, 44), axes="YX", voxel_size=(0.2, 0.2), unit="micrometer")
+    out = tmp_path / "flat.ome.tif"
+    assert lucyd("deconvolve", plane, "-o", out, "--blur-sigma", "1.2", "--device", "cpu").exit_code == 0
+    assert read_image(out).metadata["recipe"]["model"] == "lucyd-planes"
