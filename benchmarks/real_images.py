@@ -1,7 +1,8 @@
 """Gain of methods on real images: a sharp stack, blurred and made noisy, and pairs of widefield and SIM.
 
 DATA is a folder with nuclei_cells3d.tif (scikit-image's cells3d, nuclei) and, if there are any, pairs
-biosr_NAME_wf.tif and biosr_NAME_sim.tif (BioSR, Qiao et al. 2021). See docs/decisions/0014-a-living-network.md.
+biosr_NAME_wf.tif and biosr_NAME_sim.tif (BioSR, Qiao et al. 2021).
+See docs/decisions/0014-a-living-network.md.
 
 python benchmarks/real_images.py DATA
 python benchmarks/real_images.py DATA --methods lucyd,untold:lucyd,estimate --only textures
