@@ -54,7 +54,7 @@ def test_a_mixture_has_about_the_contrast_of_its_brightest_class():
     for seed in range(12):
         blurred = ndimage.gaussian_filter(light(nl.make_structures(shape=SHAPE, rng=seed)), 1.5)
         brightness.append(weighted_mean(np.maximum(blurred, 0)))
-    # Where classes overlap the sum is brighter; where a faint one fills the volume the mean is lower.
+    # Overlapping classes make the sum brighter; a faint class that fills the volume lowers the mean.
     assert min(brightness) > 300 and max(brightness) < 3000
 
 
@@ -194,7 +194,7 @@ def test_a_field_larger_than_the_specimen_is_refused(field):
         acquire(np.ones((16, 16, 16)), np.ones((3, 3, 3)), field_shape=field)
 
 
-# What objects are drawn with
+# Drawing of single objects
 
 
 @pytest.mark.parametrize("anisotropy", [1.0, 2.5])

@@ -42,7 +42,7 @@ def test_presets_have_the_numbers_of_the_protocol(specimen, emission, photons, s
     assert (made["rng"], made["phantom"]) == (4, phantom.parameters)
     assert json.loads(json.dumps(made)) == made
     np.testing.assert_array_equal(sample.truth, phantom.image)
-    # What is kept makes it again.
+    # The stored parameters make the same sample again.
     again = acquire(
         nl.make_phantom(**made["phantom"]),
         nl.make_psf(**made["psf"]),

@@ -189,7 +189,7 @@ def refuse_given(context: typer.Context, names: Iterable[str], reason: str) -> N
     names
         Python names of the options.
     reason
-        Why they have no effect.
+        Reason why they have no effect.
     """
     for name in names:
         source = context.get_parameter_source(name)

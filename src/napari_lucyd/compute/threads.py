@@ -59,7 +59,7 @@ class ThreadTeam:
     Parameters
     ----------
     threads
-        How many.
+        Number of threads.
 
     Examples
     --------

@@ -56,7 +56,7 @@ def ssim_global(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     Returns
     -------
     float
-        At most 1.
+        Similarity, at most 1.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def ssim_windowed(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     Returns
     -------
     float
-        At most 1.
+        Similarity, at most 1.
 
     Raises
     ------

@@ -52,7 +52,7 @@ class Candidate:
     Attributes
     ----------
     parameters
-        Of the blur.
+        Parameters of the blur.
     num_iter
         Number of iterations.
     score
@@ -113,8 +113,9 @@ def search_held_out(
     trajectory
         See `Trajectory`; what it raises ends the search.
     splits
-        From `thin`, one for each part of the volume that serves as sample. A share of 0.8 leaves the
-        estimates nearly as many photons as the whole image has, so that their number of iterations suits it.
+        Split images from `thin`, one for each part of the volume that serves as a sample. With a share of
+        0.8, estimates have nearly as many photons as the whole image, so that their number of iterations
+        suits it.
     ranges
         Smallest and largest value of each parameter, above 0; equal ones hold a parameter fixed.
     steps

@@ -41,7 +41,7 @@ class SplitImage:
     held_out
         The part to judge the method by, float32; its mean is 1 − `share` times that of the whole.
     share
-        From 0 to 1, without both.
+        Share of the light in the fitted part, above 0 and below 1.
     background
         Level of no light in the whole, in its units: a method that sees `fitted` has to expect `share` times
         as much.
@@ -82,7 +82,7 @@ def thin(
     image
         (Y, X) or (Z, Y, X), in grey levels, finite.
     noise
-        Of this image, from `estimate_noise`.
+        Noise model of this image, from `estimate_noise`.
     share
         Part of the light that the first part gets, above 0 and below 1.
     seed
@@ -94,7 +94,7 @@ def thin(
     Returns
     -------
     SplitImage
-        In photons, or in grey levels above `NoiseModel.offset` for normal noise.
+        The two parts, in photons, or in grey levels above `NoiseModel.offset` for normal noise.
 
     Raises
     ------

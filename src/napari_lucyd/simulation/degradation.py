@@ -125,8 +125,8 @@ def degrade(
         camera has read noise of 1 to 2 photoelectrons (sCMOS) or 5 to 10 (CCD); divide it by the photons for
         `noise_sigma`.
     photometric
-        If False, truth and image are scaled separately, as the authors did. If True, both have the scale of
-        the truth, the kernel is not cut off at 7 voxels and the border is reflected: flux is kept.
+        False to scale truth and image separately, as the authors did. True to give both the scale of the
+        truth, without cutting the kernel off at 7 voxels and with reflection at the borders; this keeps flux.
     noise_reference
         Range that `noise_sigma` is a share of, if `photometric` is True: that of the ``"truth"``, or that of
         the blurred ``"image"``, which is much smaller if objects are few and thin.
@@ -261,7 +261,7 @@ def blur_psf(blur_sigma: Sequence[float], *, photometric: bool = False) -> Float
     blur_sigma
         Standard deviation in voxels, one number per axis.
     photometric
-        As in `degrade`; if False, the kernel is cut off at 7 voxels.
+        True to keep flux, see `degrade`; if False, the kernel is cut off at 7 voxels.
 
     Returns
     -------

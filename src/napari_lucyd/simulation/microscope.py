@@ -193,7 +193,7 @@ class Microscope:
         shape
             One odd number per axis; None for `psf_shape`.
         progress
-            As in `make_psf`.
+            Function for progress; see `make_psf`.
 
         Returns
         -------

@@ -161,7 +161,7 @@ def count_objects(
     Parameters
     ----------
     shape, spheres, ellipsoids, boxes
-        As in `make_phantom`.
+        Shape and numbers of objects; see `make_phantom`.
 
     Raises
     ------

@@ -141,7 +141,7 @@ def optics_record(kind: PsfKind, **optics: float | None) -> dict[str, Any]:
     Parameters
     ----------
     kind, **optics
-        As in `make_psf`, without the shape and the voxel size.
+        Kind and optics; see `make_psf`. The shape and the voxel size are left out.
 
     Examples
     --------

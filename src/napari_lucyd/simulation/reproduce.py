@@ -76,9 +76,9 @@ def simulated_psf(
     Parameters
     ----------
     parameters
-        As in `repeat_simulation`.
+        Parameters of the simulation; see `repeat_simulation`.
     progress
-        As in `make_psf`.
+        Function for progress; see `make_psf`.
 
     Returns
     -------

@@ -49,7 +49,7 @@ def place_region(spatial: dict[str, Any], start: Sequence[int]) -> dict[str, Any
     Parameters
     ----------
     spatial
-        Of the whole layer.
+        Keywords of the whole layer that place it in space.
     start
         First voxel of the part, one an axis.
     """
