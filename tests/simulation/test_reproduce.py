@@ -87,7 +87,7 @@ def test_what_could_not_be_made_again_is_refused():
     for step in (0, -2, 1000):
         with pytest.raises(ValueError, match="z_step is"):
             sample.with_z_step(step)
-    with pytest.raises(ValueError, match="has to be a volume"):
+    with pytest.raises(ValueError, match="give a volume"):
         nl.degrade(nl.make_phantom((24, 24))).with_z_step(2)
     for counts in (0, -1, float("nan")):
         with pytest.raises(ValueError, match="counts is"):

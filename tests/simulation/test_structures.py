@@ -190,7 +190,7 @@ def test_a_field_of_a_specimen_is_made_again_by_its_record():
 
 @pytest.mark.parametrize("field", [(8, 8, 17), (17, 8), (8,), (0, 8, 8)])
 def test_a_field_larger_than_the_specimen_is_refused(field):
-    with pytest.raises(ValueError, match="the field has to fit in"):
+    with pytest.raises(ValueError, match="a field that fits in the truth"):
         acquire(np.ones((16, 16, 16)), np.ones((3, 3, 3)), field_shape=field)
 
 

@@ -166,9 +166,7 @@ def _check(splits: Sequence[SplitImage], ranges: Sequence[tuple[float, float]], 
     if not splits:
         raise ValueError("There is no split to score; pass at least one, from `thin`.")
     if not ranges or any(not 0 < low <= high < math.inf for low, high in ranges):
-        raise ValueError(
-            f"ranges is {ranges}; each must be (smallest, largest), with 0 < smallest <= largest."
-        )
+        raise ValueError(f"ranges is {ranges}; give pairs (smallest, largest) with 0 < smallest <= largest.")
     if not steps or steps[0] < 1 or any(b <= a for a, b in pairwise(steps)):
         raise ValueError(f"steps is {steps}; numbers of iterations in rising order are expected, from 1 on.")
 

@@ -59,7 +59,7 @@ class Degraded:
         """
         self._refuse_twice("counts")
         if not 0 < counts < math.inf:
-            raise ValueError(f"counts is {counts}; it has to be a number above 0.")
+            raise ValueError(f"counts is {counts}; give a number above 0.")
         factor = np.float32(counts)
         parameters = {**self.parameters, "counts": float(counts)}
         return Degraded(factor * self.image, factor * self.truth, parameters)
@@ -81,8 +81,8 @@ class Degraded:
         planes = self.image.shape[0] if self.image.ndim == 3 else 0
         if not 1 <= operator.index(z_step) <= planes:
             raise ValueError(
-                f"z_step is {z_step} and the shape {self.image.shape}; it has to be a volume, and the step 1 "
-                "to the number of its planes."
+                f"z_step is {z_step} and the image has shape {self.image.shape}; give a volume, and a step "
+                "from 1 to the number of its planes."
             )
         kept = slice(z_step // 2, None, z_step)
         return Degraded(self.image[kept], self.truth[kept], {**self.parameters, "z_step": int(z_step)})
@@ -90,7 +90,7 @@ class Degraded:
     def _refuse_twice(self, name: str) -> None:
         if name in self.parameters:
             raise ValueError(
-                f"{name} of this sample is {self.parameters[name]} already; begin with the first one."
+                f"The sample already has {name} = {self.parameters[name]}; apply it to the original sample."
             )
 
 
@@ -160,11 +160,11 @@ def degrade(
     photometric = checks.flag("photometric", photometric)
     rng = checks.integer("rng", rng, least=0)
     if sharp.ndim not in (2, 3):
-        raise ValueError(f"The image has shape {sharp.shape}; degrade takes (Z, Y, X) or (Y, X).")
+        raise ValueError(f"The image has shape {sharp.shape}; give (Z, Y, X) or (Y, X).")
     sigmas = _per_axis(blur_sigma, sharp.ndim)
     if not 0 <= noise_sigma < math.inf or not (photons is None or 0 < photons < math.inf):
         raise ValueError(
-            f"noise_sigma is {noise_sigma} and photons {photons}; noise has to be a number from 0 on, and "
+            f"noise_sigma is {noise_sigma} and photons is {photons}; give noise_sigma of at least 0, and "
             "photons above 0 or None."
         )
     parameters: dict[str, Any] = {
@@ -234,7 +234,9 @@ def scale_to_unit(image: FloatImage) -> FloatImage:
     """Scale to [0, 1] by the smallest and largest voxel."""
     low, high = float(image.min()), float(image.max())
     if not np.isfinite(high - low) or high <= low:
-        raise ValueError(f"The image runs from {low} to {high}; it has to be finite and not constant.")
+        raise ValueError(
+            f"The image runs from {low} to {high}; give an image that is finite and not constant."
+        )
     return (image - np.float32(low)) / np.float32(high - low)
 
 
