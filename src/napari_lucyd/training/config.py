@@ -290,7 +290,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if not self.name.strip() or set(self.name) & set('/\\:*?"<>|') or not self.name.isprintable():
             raise ValueError(
-                f"name is {self.name!r}, but it names the model's file; give a name that is not empty and "
+                f"name is {self.name!r}; give a name for the model's file that is not empty and "
                 'holds none of / \\ : * ? " < > |.'
             )
         if len(self.data.patch_shape) != self.network.dimension:
