@@ -12,7 +12,6 @@ from napari.utils import Colormap
 from napari_lucyd._napari.layers.coordinates import linear_matrix
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, RANGE_KEY
-from napari_lucyd.deconvolution.result import OUTPUTS
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Result
@@ -34,6 +33,7 @@ _COLD_TO_WARM = [
 ]
 DIVERGING = Colormap(_COLD_TO_WARM, name="lucyd diverging", display_name="LUCYD diverging")
 
+# The parts that become layers, with their names in the window.
 PART_NAMES = {
     "output": "output",
     "correction_mask": "correction mask",
@@ -102,7 +102,7 @@ def result_layers(
     """
     recipe = with_psf_origin(result.recipe, psf_origin)
     layers = []
-    for quantity in OUTPUTS:
+    for quantity in PART_NAMES:
         data = getattr(result, quantity)
         if data is None:
             continue

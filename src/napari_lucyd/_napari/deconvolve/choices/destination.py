@@ -16,7 +16,6 @@ from napari_lucyd._napari.deconvolve.zarr_plan import files_text
 from napari_lucyd._napari.layers.results import PART_NAMES
 from napari_lucyd._napari.widgets.fields import label, tooltip
 from napari_lucyd._napari.widgets.layout import Section, fixed, narrow, note, plain_tooltip, row, set_note
-from napari_lucyd.deconvolution.result import OUTPUTS
 
 _STORES = [("Memory", IN_MEMORY), ("OME-Zarr files", IN_FOLDER)]
 
@@ -34,7 +33,7 @@ class DestinationSection(Section):
                 value=name != "intermediate",
                 tooltip=tooltip(Parameters, "outputs"),
             )
-            for name in OUTPUTS
+            for name in PART_NAMES
         }
         self.combo = ComboBox(choices=_STORES, value=IN_MEMORY, tooltip=tooltip(Parameters, "folder"))
         self.folder_button = PushButton(text="Folder…", tooltip="Choose the folder for the results.")
