@@ -126,12 +126,12 @@ def test_a_degraded_specimen_is_made_again_by_its_record():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"kind": "stars"}, "kind is 'stars'; use one of mixture, puncta"),
+        ({"kind": "stars"}, "kind is 'stars'; give one of mixture, puncta"),
         ({"shape": (8,)}, r"shape is \(8,\); give \(Z, Y, X\) or \(Y, X\)"),
         ({"shape": (0, 8, 8)}, "each at least 1"),
         ({"density": 1.5}, "density is 1.5; give a number from 0 to 1"),
         ({"contrast": -1}, "contrast is -1"),
-        ({"background": float("nan")}, "background nan"),
+        ({"background": float("nan")}, "background is nan"),
         ({"anisotropy": 0}, "anisotropy is 0"),
         ({"blur_sigma": (1, 2)}, "give one number of at least 0, or 3 of them"),
     ],

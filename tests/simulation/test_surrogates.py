@@ -140,11 +140,11 @@ def test_planes_are_acquired_with_flat_psfs():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"truth": np.ones((8, 8))}, r"both \(Y, X\)"),
-        ({"truth": -np.ones((8, 8, 8))}, "truth has to hold"),
-        ({"truth": np.full((8, 8, 8), np.nan)}, "truth has to hold"),
+        ({"truth": np.ones((8, 8))}, r"both as \(Y, X\)"),
+        ({"truth": -np.ones((8, 8, 8))}, "truth holds numbers"),
+        ({"truth": np.full((8, 8, 8), np.nan)}, "truth holds numbers"),
         ({"psf": np.ones((3, 4, 3))}, "odd"),
-        ({"psf": np.zeros((3, 3, 3))}, "zero everywhere"),
+        ({"psf": np.zeros((3, 3, 3))}, "0 everywhere"),
         ({"background": -1.0}, "background is -1.0"),
         ({"photons_per_unit": 0.0}, "above 0 or None"),
         ({"read_noise": np.nan}, "read_noise nan"),
