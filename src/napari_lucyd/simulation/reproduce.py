@@ -99,8 +99,8 @@ def simulated_psf(
     """
     if "z_step" in parameters:
         raise ValueError(
-            f"The sample keeps one plane in {parameters['z_step']}, and no PSF is computed for such planes; give "
-            "a sample with all its planes."
+            f"The sample keeps one plane in {parameters['z_step']}, and no PSF is computed for such planes; "
+            "give a sample with all its planes."
         )
     if "blur_sigma" in parameters:
         return blur_psf(parameters["blur_sigma"], photometric=parameters["photometric"])
