@@ -65,9 +65,9 @@ def _draw_empty(kept: Kept, path: Path) -> None:
                 axis.axvline(FIELD_START - 0.5, color="black", linewidth=0.5, linestyle=":")
             axis.set_xticks([])
             axis.set_yticks([])
-        row[0].set_ylabel({"empty": "empty", "beside": "beside a ball"}[probe], fontsize=8)
+        row[0].set_ylabel({"empty": "empty", "beside": "next to a ball"}[probe], fontsize=8)
     bar = figure.colorbar(drawn, ax=axes, fraction=0.02, pad=0.01, extend="both")
-    bar.set_label("above the true background", fontsize=7)
+    bar.set_label("intensity above the true background", fontsize=7)
     bar.ax.tick_params(labelsize=7)
     _save(figure, path)
 
@@ -79,7 +79,7 @@ def _draw_pairs(kept: Outputs, path: Path) -> None:
         plane = _with_pairs(outputs[0][1])
         low = min(BACKGROUND, float(plane.min()))
         axis.imshow(plane, cmap="gray", vmin=low, vmax=plane.max(), interpolation="nearest")
-        axis.set_title(f"{method}\nup to {plane.max():,.0f}", fontsize=8)
+        axis.set_title(f"{method}\nmaximum {plane.max():,.0f}", fontsize=8)
         for distance, point in pair_positions(2, 0):
             axis.text(1, point[0], str(distance), color="tab:orange", fontsize=7, va="center")
     _save(figure, path)
@@ -104,7 +104,7 @@ def _draw_beads(kept: Outputs, path: Path) -> None:
         plane = _around_the_bead(output)
         scale = mpl.colors.PowerNorm(0.5, float(plane.min()), float(plane.max()))
         picture.imshow(plane, cmap="gray", norm=scale, interpolation="nearest")
-        picture.set_title(f"{method}\nup to {plane.max():,.0f}", fontsize=8)
+        picture.set_title(f"{method}\nmaximum {plane.max():,.0f}", fontsize=8)
         profile.set_axis_on()
         for volume, style in ((sample.truth, {"color": "0.6", "linewidth": 2}), (output, {"linewidth": 1})):
             line = _around_the_bead(volume)[BEAD_REACH] - BACKGROUND

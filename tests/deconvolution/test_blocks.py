@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_lucyd.deconvolution.blocks import read_block
+from napari_lucyd.deconvolution.blocks import NAN_MARGIN, fill_nan, read_block
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.statistics.scaling import Group
 from napari_lucyd.deconvolution.tiling.geometry import Geometry
@@ -71,3 +71,45 @@ def test_the_source_is_left_as_it_is(step):
     out, _ = read(volume, Tile((Span(0, 16),) * 3), Geometry(volume.shape, 0))
     out += 1
     np.testing.assert_array_equal(volume, before)
+
+
+# ---------------------------------------------------------------------------------------- filling of NaN
+
+
+def test_a_single_nan_becomes_the_mean_of_its_neighbours():
+    values = np.arange(25, dtype=np.float32).reshape(5, 5)
+    values[2, 2] = np.nan
+    filled = fill_nan(values, -1.0)
+    assert filled[2, 2] == 12  # the ring around it is symmetric
+    values[2, 2] = 12
+    np.testing.assert_array_equal(filled, values)
+
+
+def test_the_input_is_left_alone():
+    values = np.array([[np.nan, 1.0]], dtype=np.float32)
+    fill_nan(values, 0.0)
+    assert np.isnan(values[0, 0])
+
+
+def test_a_wider_hole_is_filled_from_wider_around():
+    values = np.full((3, 20, 20), 7, dtype=np.float32)
+    values[:, 5:10, 5:10] = np.nan
+    assert (fill_nan(values, -1.0) == 7).all()
+
+
+def test_beyond_the_margin_the_constant_is_taken():
+    values = np.full(60, np.nan, dtype=np.float32)[None]
+    values[0, 0] = 5
+    filled = fill_nan(values, -1.0)
+    assert (filled[0, : NAN_MARGIN + 1] == 5).all() and (filled[0, NAN_MARGIN + 1 :] == -1).all()
+
+
+def test_a_value_depends_on_its_surroundings_alone():
+    rng = np.random.default_rng(0)
+    values = rng.random((60, 50)).astype(np.float32)
+    values[rng.random((60, 50)) < 0.6] = np.nan
+    values[20:40, 10:40] = np.nan
+    whole = fill_nan(values, 0.5)
+    part = fill_nan(values[10:45, 12:40], 0.5)
+    inner = (slice(NAN_MARGIN, -NAN_MARGIN), slice(NAN_MARGIN, -NAN_MARGIN))
+    np.testing.assert_array_equal(part[inner], whole[10:45, 12:40][inner])

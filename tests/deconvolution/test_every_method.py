@@ -34,7 +34,7 @@ SMALL = {2: (13, 11), 3: (3, 6, 5)}
 
 NETWORKS = ["lucyd", "rln", "care"]
 CLASSICAL = ["richardson-lucy", "wiener"]
-# Where the number of axes plays no part.
+# Methods for tests in which the number of axes does not matter.
 FOR_PLANES = ["lucyd", *CLASSICAL]
 CASES = [(kind, 3) for kind in NETWORKS + CLASSICAL] + [(kind, 2) for kind in FOR_PLANES]
 
@@ -440,7 +440,7 @@ def test_the_prefilter_is_chosen_from_the_noise(flat):
     sigmas = []
     for sigma in (2, 10, 40):
         entry = deconvolve(noisy(64, 64, sigma=sigma), flat, prefilter="auto").recipe["prefilter"]
-        # Where there are but two levels, widths add up to more than their squares do.
+        # With only two levels, the estimate is larger: widths add up to more than their squares do.
         assert entry["noise"][0] == pytest.approx(sigma / 100, rel=0.35)
         sigmas += entry["sigma"]
     assert sigmas[0] == 0 < sigmas[1] < sigmas[2]

@@ -181,7 +181,7 @@ def test_out_of_memory_halves_the_tile_and_goes_on(random_model_2d, monkeypatch,
     assert np.abs(result.output - expected.output).max() < 1e-4 * span
     assert "ran out of memory with tiles of 60 × 50" in result.warnings[0]
     assert result.recipe["tile_shape"] == list(job.tile_shape) != [60, 50]
-    # What has failed once is not tried again in the next volume.
+    # A tile size that failed once is not tried again in the next volume.
     assert sum(voxels > 90 * 90 for voxels in asked) <= 2
 
 

@@ -49,7 +49,7 @@ def test_every_shipped_model_of_lucyd_says_what_half_precision_does_to_it(sphere
         model = load_model(card["name"])
         told = card["metrics"].get("half_precision")
         assert (told is not None) == (model.network.name == "lucyd"), model.name
-    # Of an image that was not among those it was measured on, about as much.
+    # The error of an image that was not used to measure it is about as large.
     general = load_model("general")
     measured = half_precision_error(general.network, scaled(spheres))
     assert measured <= 2 * general.card["metrics"]["half_precision"]["error"]

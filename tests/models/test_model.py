@@ -170,7 +170,7 @@ def test_rivals_are_saved_and_loaded_as_they_were(build, tmp_path):
         ({"type": "unet", "dimension": 3}, "'unet'.*lucyd, rln, care"),
         ({"dimension": 3}, "None.*lucyd, rln, care"),
         ({"type": "care", "depth": 2}, "depth"),
-        ({"type": "rln", "dimension": 2}, "needs 3"),
+        ({"type": "rln", "dimension": 2}, "give 3"),
     ],
 )
 def test_network_that_is_not_known_is_refused_in_words(tmp_path, entry, message):

@@ -74,5 +74,5 @@ def test_receptive_field_is_23_voxels(monkeypatch):
 
 
 def test_config_refuses_what_cannot_be_built():
-    with pytest.raises(ValueError, match="needs 3"):
+    with pytest.raises(ValueError, match="give 3"):
         CareConfig(dimension=2)

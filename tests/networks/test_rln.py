@@ -119,5 +119,5 @@ def test_survives_its_own_file_and_the_folding_of_its_batch_norms(network):
 
 
 def test_config_refuses_what_cannot_be_built():
-    with pytest.raises(ValueError, match="needs 3"):
+    with pytest.raises(ValueError, match="give 3"):
         RlnConfig(dimension=2)

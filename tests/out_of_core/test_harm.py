@@ -95,7 +95,7 @@ def test_a_death_at_any_step_of_the_publication_loses_nothing(
     again = plan_to_zarr(
         series, to_zarr.keywords["model"], out, outputs=PARTS, device="cpu", overwrite=overwrite
     )
-    # Where all was published, nothing is left to do, and an existing result is refused as always.
+    # If all was published, nothing is left to do, and an existing result is refused as always.
     with suppress(StoreError):
         list(again.steps())
         assert overwrite or again.resumed == 4

@@ -72,7 +72,7 @@ def test_each_name_exists_in_python_and_on_the_command_line(section):
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_an_option_is_spelled_as_the_argument_is_with_hyphens(section):
-    # What another program calls so, too: a seed makes a generator, and a PSF's kind is the microscope's.
+    # Options named as in other programs: a seed makes a generator, and a PSF's kind is the microscope's.
     exceptions = {"rng": "--seed", "kind": "--microscope"}
     for row in rows(section):
         (name,) = row["Python"]

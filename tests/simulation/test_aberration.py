@@ -140,9 +140,9 @@ def test_the_sign_of_the_aberration_turns_the_psf_over():
     [
         ({"sample_index": 1.33}, "sample_index is given without depth_um"),
         ({"depth_um": 3.0}, "depth_um is given without sample_index"),
-        ({"sample_index": 0.9, "depth_um": 3.0}, "sample_index is 0.9; it has to be 1 or more"),
-        ({"sample_index": 1.33, "depth_um": -1.0}, "depth_um is -1.0; it has to be 0 or more"),
-        ({"spherical_aberration": 5.0}, "between -2 and 2 wavelengths"),
+        ({"sample_index": 0.9, "depth_um": 3.0}, "sample_index is 0.9; give 1 or more"),
+        ({"sample_index": 1.33, "depth_um": -1.0}, "depth_um is -1.0; give 0 or more"),
+        ({"spherical_aberration": 5.0}, "from -2 to 2 wavelengths"),
         ({"spherical_aberration": float("nan")}, "spherical_aberration is nan"),
     ],
 )

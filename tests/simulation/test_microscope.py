@@ -110,12 +110,12 @@ def test_psfs_of_all_objectives_are_alike_in_optical_units(aperture, index):
 @pytest.mark.parametrize(
     ("modality", "changes", "said"),
     [
-        ("brightfield", {}, "'brightfield'; use one of widefield, confocal, light-sheet"),
-        ("widefield", {"numerical_aperture": 1.6}, "has to be above 0 and below the index"),
+        ("brightfield", {}, "'brightfield'; give one of widefield, confocal, light-sheet"),
+        ("widefield", {"numerical_aperture": 1.6}, "above 0 and below the index"),
         ("widefield", {"emission_um": 525}, "0.525 for 525 nm"),
-        ("widefield", {"pinhole_airy": 1.0}, "a widefield PSF has none"),
-        ("confocal", {}, "needs excitation_um"),
-        ("light-sheet", {}, "needs sheet_fwhm_um"),
+        ("widefield", {"pinhole_airy": 1.0}, "a widefield PSF does not use it"),
+        ("confocal", {}, "excitation_um is missing"),
+        ("light-sheet", {}, "sheet_fwhm_um is missing"),
         ("widefield", {"sample_index": 1.33}, "without depth_um"),
     ],
 )
@@ -125,7 +125,7 @@ def test_what_no_microscope_is_like_is_refused_in_words(modality, changes, said)
 
 
 def test_sizes_that_do_not_go_together_are_refused():
-    with pytest.raises(ValueError, match="give as many numbers for both"):
+    with pytest.raises(ValueError, match="give the same number of values for both"):
         MICROSCOPES["widefield"].psf((0.1, 0.1), (9, 21, 21))
     with pytest.raises(ValueError, match="one number above 0, in µm, or 3 of them"):
         MICROSCOPES["widefield"].psf((0.1,) * 4)

@@ -26,7 +26,7 @@ KINDS = {
 
 def test_a_voxel_size_in_another_unit_takes_no_memory():
     for step in (162.5, 1e-3):
-        with pytest.raises(ValueError, match=r"samples a plane; .* are in µm, not nm"):
+        with pytest.raises(ValueError, match=r"samples for each plane, .* are in µm, not nm"):
             nl.make_psf("widefield", (9, 63, 63), **(NUCLEI | {"voxel_size": step}))
 
 
@@ -223,9 +223,9 @@ def test_light_at_the_edge_is_what_a_widefield_keeps_and_a_gaussian_loses(haze):
         ({"numerical_aperture": 0.0}, "above 0"),
         ({"emission_um": 525.0}, "0.525 for 525 nm"),
         ({"emission_um": -0.5}, "emission_um is -0.5"),
-        ({"kind": "confocal"}, "needs excitation_um"),
+        ({"kind": "confocal"}, "excitation_um is missing"),
         ({"kind": "confocal", "excitation_um": 0.488, "pinhole_airy": 0.0}, "Airy units"),
-        ({"kind": "light_sheet"}, "needs sheet_fwhm_um"),
+        ({"kind": "light_sheet"}, "sheet_fwhm_um is missing"),
         ({"kind": "light_sheet", "sheet_fwhm_um": -2.0}, "in µm"),
         ({"pinhole_airy": 1.0}, "leave it out"),
     ],

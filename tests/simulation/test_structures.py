@@ -54,7 +54,7 @@ def test_a_mixture_has_about_the_contrast_of_its_brightest_class():
     for seed in range(12):
         blurred = ndimage.gaussian_filter(light(nl.make_structures(shape=SHAPE, rng=seed)), 1.5)
         brightness.append(weighted_mean(np.maximum(blurred, 0)))
-    # Where classes overlap the sum is brighter; where a faint one fills the volume the mean is lower.
+    # Overlapping classes make the sum brighter; a faint class that fills the volume lowers the mean.
     assert min(brightness) > 300 and max(brightness) < 3000
 
 
@@ -126,12 +126,12 @@ def test_a_degraded_specimen_is_made_again_by_its_record():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"kind": "stars"}, "kind is 'stars'; use one of mixture, puncta"),
+        ({"kind": "stars"}, "kind is 'stars'; give one of mixture, puncta"),
         ({"shape": (8,)}, r"shape is \(8,\); give \(Z, Y, X\) or \(Y, X\)"),
         ({"shape": (0, 8, 8)}, "each at least 1"),
         ({"density": 1.5}, "density is 1.5; give a number from 0 to 1"),
         ({"contrast": -1}, "contrast is -1"),
-        ({"background": float("nan")}, "background nan"),
+        ({"background": float("nan")}, "background is nan"),
         ({"anisotropy": 0}, "anisotropy is 0"),
         ({"blur_sigma": (1, 2)}, "give one number of at least 0, or 3 of them"),
     ],
@@ -190,11 +190,11 @@ def test_a_field_of_a_specimen_is_made_again_by_its_record():
 
 @pytest.mark.parametrize("field", [(8, 8, 17), (17, 8), (8,), (0, 8, 8)])
 def test_a_field_larger_than_the_specimen_is_refused(field):
-    with pytest.raises(ValueError, match="the field has to fit in"):
+    with pytest.raises(ValueError, match="a field that fits in the truth"):
         acquire(np.ones((16, 16, 16)), np.ones((3, 3, 3)), field_shape=field)
 
 
-# What objects are drawn with
+# Drawing of single objects
 
 
 @pytest.mark.parametrize("anisotropy", [1.0, 2.5])

@@ -42,7 +42,7 @@ def test_presets_have_the_numbers_of_the_protocol(specimen, emission, photons, s
     assert (made["rng"], made["phantom"]) == (4, phantom.parameters)
     assert json.loads(json.dumps(made)) == made
     np.testing.assert_array_equal(sample.truth, phantom.image)
-    # What is kept makes it again.
+    # The stored parameters make the same sample again.
     again = acquire(
         nl.make_phantom(**made["phantom"]),
         nl.make_psf(**made["psf"]),
@@ -140,11 +140,11 @@ def test_planes_are_acquired_with_flat_psfs():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"truth": np.ones((8, 8))}, r"both \(Y, X\)"),
-        ({"truth": -np.ones((8, 8, 8))}, "truth has to hold"),
-        ({"truth": np.full((8, 8, 8), np.nan)}, "truth has to hold"),
+        ({"truth": np.ones((8, 8))}, r"both as \(Y, X\)"),
+        ({"truth": -np.ones((8, 8, 8))}, "truth holds numbers"),
+        ({"truth": np.full((8, 8, 8), np.nan)}, "truth holds numbers"),
         ({"psf": np.ones((3, 4, 3))}, "odd"),
-        ({"psf": np.zeros((3, 3, 3))}, "zero everywhere"),
+        ({"psf": np.zeros((3, 3, 3))}, "0 everywhere"),
         ({"background": -1.0}, "background is -1.0"),
         ({"photons_per_unit": 0.0}, "above 0 or None"),
         ({"read_noise": np.nan}, "read_noise nan"),
@@ -160,7 +160,7 @@ def test_acquire_refuses_in_words(psf, changes, said):
     [
         (np.ones((8, 8)), {}, "volume"),
         (np.ones((8, 8, 8)), {"specimen": "actin"}, "'nuclei', 'membranes' or 'light_sheet'"),
-        (np.ones((8, 8, 8)), {"sheet_fwhm_um": 2.0}, "no sheet"),
+        (np.ones((8, 8, 8)), {"sheet_fwhm_um": 2.0}, "no light sheet"),
         (np.ones((8, 8, 8)), {"specimen": "light_sheet", "sheet_fwhm_um": 0.0}, "above 0"),
         (np.ones((8, 8, 8)), {"voxel_size": -0.1}, "above 0"),
     ],

@@ -127,8 +127,8 @@ def test_plane_of_a_volume_is_the_same_whichever_was_asked_for_before():
         ({"modalities": ()}, "data.modalities"),
         ({"photons": (0.0, 10.0)}, "data.photons"),
         ({"blur_sigma": (0.0, 1.0)}, "data.blur_sigma"),
-        ({"blur_sigma": (1.0, 1.2, 1.5)}, "lower and an upper end"),
-        ({"misled": 2.0}, "at most 1"),
+        ({"blur_sigma": (1.0, 1.2, 1.5)}, "lower and an upper limit"),
+        ({"misled": 2.0}, "from 0 to 1"),
     ],
 )
 def test_data_of_estimates_that_cannot_be_is_refused(change, message):

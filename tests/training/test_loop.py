@@ -81,7 +81,7 @@ def test_resumed_run_is_bit_for_bit_the_unbroken_one(tmp_path):
     assert train(SMALL, tmp_path / "parts", device="cpu", stop_after=5) is None
     # Nothing to do is nothing done, and a run that goes on has its weights.
     assert train(SMALL, tmp_path / "parts", device="cpu", resume=True, stop_after=0) is None
-    with pytest.raises(ValueError, match="leave out where to start from"):
+    with pytest.raises(ValueError, match="give only one of them"):
         train(SMALL, tmp_path / "parts", device="cpu", resume=True, start="planes")
     resumed = train(SMALL, tmp_path / "parts", device="cpu", resume=True)
     assert whole.read_bytes() == resumed.read_bytes()
@@ -169,7 +169,7 @@ def test_run_that_is_there_is_not_started_over(tmp_path):
 @pytest.mark.parametrize("file", ["small.safetensors", "small.json"])
 def test_model_that_is_there_is_not_replaced(tmp_path, file):
     (tmp_path / file).write_bytes(b"mine")
-    with pytest.raises(FileExistsError, match=rf"{file} exists already.*another folder"):
+    with pytest.raises(FileExistsError, match=rf"{file} already exists.*another folder"):
         train(SMALL, tmp_path, device="cpu", stop_after=1)
     assert os.listdir(tmp_path) == [file] and (tmp_path / file).read_bytes() == b"mine"
 
@@ -181,7 +181,7 @@ def test_finished_run_can_be_resumed_and_replaces_its_own_model(tmp_path):
 
 
 def test_device_that_is_not_there_is_refused_before_anything_is_made(tmp_path):
-    with pytest.raises(ValueError, match=r"device is 'cuda:99'.*take 'auto' or 'cpu'"):
+    with pytest.raises(ValueError, match=r"device is 'cuda:99'.*give 'auto' or 'cpu'"):
         train(SMALL, tmp_path / "run", device="cuda:99")
     with pytest.raises(ValueError, match="device is 'gpu'"):
         train(SMALL, tmp_path / "run", device="gpu")
@@ -320,7 +320,7 @@ def test_bright_specks_are_blurred_and_true_and_hot_voxels_neither():
     specimens = [_OpenSpecimen(data, SMALL.normalization, seed) for seed in range(6)]
     plain = [_OpenSpecimen(replace(data, bright=0.0), SMALL.normalization, seed) for seed in range(6)]
     assert max(s.truth.max() for s in plain) < 8 < max(s.truth.max() for s in specimens)
-    # What is blurred ends up darker than it is, so only the camera makes a voxel far brighter.
+    # Blurred specks become darker, so only the camera makes a voxel far brighter than the truth.
     assert max((s.image / s.truth.max()).max() for s in plain) < 2
     assert max((s.image - s.truth).max() for s in specimens) > 5
     image, truth, weight = Patches(replace(SMALL, data=data))[0]
@@ -437,7 +437,7 @@ def test_bright_surrogates_have_specks_and_more_noise():
     patches = Patches(TrainingConfig("x", normalization=scaling, data=data))
     specimens = [patches._specimen(i) for i in range(8)]
     bright = [specimen for specimen in specimens if specimen.bright]
-    # Of 8 at a half each, none or all would be drawn once in 128 seeds.
+    # With 8 specimens at a share of a half, none or all would be drawn once in 128 seeds.
     assert 0 < len(bright) < 8
     # A speck is at least twice as bright as the bright parts; a surrogate's own haze is far from that.
     assert min(np.ptp(specimen.truth) for specimen in bright) > 2
@@ -462,20 +462,20 @@ def test_first_steps_of_a_shipped_configuration_match_its_log(tmp_path):
     ("text", "message"),
     [
         ("title = 'x'", "'name' is missing"),
-        ("name = 'x'\nspeed = 3", "unknown entry 'speed'"),
+        ("name = 'x'\nspeed = 3", "no entry 'speed'"),
         ("name = 'x'\n[network]\ndepth = 3", "no entry 'depth'"),
         ("name = 'x'\n[data]\ntrack = 'free'", "strict, open, surrogate, estimates"),
         ("name = 'x'\n[data]\ntrack = 'surrogate'", "one of nuclei, membranes, light_sheet"),
-        ("name = 'x'\n[data]\nspecimen = 'nuclei'", "data.track 'strict'"),
+        ("name = 'x'\n[data]\nspecimen = 'nuclei'", "data.track is 'strict'"),
         ("name = 'x'\n[data]\npatch_shape = [31, 64, 64]", "even"),
-        ("name = 'x'\n[data]\npatch_shape = [32, 200, 64]", "does not fit"),
+        ("name = 'x'\n[data]\npatch_shape = [32, 200, 64]", "at least as large"),
         ("name = 'x'\n[network]\ndimension = 2", "2D"),
         ("name = 'x'\n[network]\ntype = 'unet'", "'unet'.*lucyd, rln, care"),
         ("name = 'x'\n[network]\ntype = 'care'\nepsilon = 0.1", "no entry 'epsilon'"),
         ("name = 'x'\n[network]\ntype = 'care'\n[data]\npatch_shape = [30, 64, 64]", "multiples of 4"),
         (
             "name = 'x'\n[network]\ntype = 'rln'\n[schedule]\nnear_identity = true",
-            "near_identity is for LUCYD",
+            "near_identity is only for LUCYD",
         ),
         (
             "name = 'x'\n[normalization]\npedestal = 0.25",
@@ -484,12 +484,12 @@ def test_first_steps_of_a_shipped_configuration_match_its_log(tmp_path):
         ("name = 'x'\n[normalization]\nmethod = 'minmax'\npedestal = 0.25", "without a pedestal"),
         (
             "name = 'x'\n[normalization]\nmethod = 'none'\n[data]\ntrack = 'surrogate'\nspecimen = 'nuclei'",
-            "'surrogate'; .* scaled by 'percentile'",
+            "track surrogate are scaled by 'percentile'",
         ),
         ("name = ", "not valid TOML"),
         ("name = 3", "name is 3; .* text in quotes"),
         ("name = 'a/b'", "name is 'a/b'; .*file"),
-        ("name = ''", "cannot be empty"),
+        ("name = ''", "not empty"),
         ("name = 'x'\nhalf_precision = 1", "half_precision is 1; .* true or false"),
         ("name = 'x'\ndata = 3", r"data is 3; .* table, \[data\]"),
         ("name = 'x'\nnetwork = 'lucyd'", r"table, \[network\]"),
@@ -505,14 +505,14 @@ def test_first_steps_of_a_shipped_configuration_match_its_log(tmp_path):
         ("name = 'x'\n[data]\nalive = 0", "data.alive is 0; .* at least 1"),
         ("name = 'x'\n[data]\nhaze = 35", "data.haze is 35; .* share"),
         ("name = 'x'\n[data]\ngain = [1.0]", "list of 2 numbers"),
-        ("name = 'x'\n[data]\ngain = [0, 1]", "data.gain .* positive"),
-        ("name = 'x'\n[data]\noffset = [0.1, -0.1]", "data.offset .* in this order"),
+        ("name = 'x'\n[data]\ngain = [0, 1]", "data.gain .* above 0"),
+        ("name = 'x'\n[data]\noffset = [0.1, -0.1]", "data.offset .* a lower and an upper limit"),
         ("name = 'x'\n[schedule]\npatches = 'many'", "schedule.patches is 'many'; .* whole number"),
         ("name = 'x'\n[schedule]\npatches = true", "schedule.patches is True; .* whole number"),
         ("name = 'x'\n[schedule]\npatches = 4", "schedule.patches is 4; .* at least 8"),
         ("name = 'x'\n[schedule]\npatches = 20\ncycles = 3", "schedule.patches is 20; .* at least 24"),
         ("name = 'x'\n[schedule]\nvalidate_every = 0", "schedule.validate_every is 0; .* at least 1"),
-        ("name = 'x'\n[schedule]\nlearning_rate = 0", "schedule.learning_rate is 0; .* positive"),
+        ("name = 'x'\n[schedule]\nlearning_rate = 0", "schedule.learning_rate is 0; .* above 0"),
         (
             "name = 'x'\n[schedule]\nloss = 'mae'",
             "schedule.loss is 'mae'; .* 'own', 'lucyd', 'lucyd_each' or 'squared'",
@@ -529,7 +529,7 @@ def test_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "napari_lucyd.training.loss.lucyd_loss", lambda output, truth: (output * torch.nan).sum()
     )
-    with pytest.raises(FloatingPointError, match="learning rate"):
+    with pytest.raises(FloatingPointError, match="learning_rate"):
         train(SMALL, tmp_path, device="cpu")
 
 
@@ -620,8 +620,8 @@ def test_run_in_which_a_layer_dies_says_which_and_stops(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"measured_norms": True, "free_norms": 1.0}, "set free_norms = 0"),
-        ({"mask_first": 1.5}, "at most 1"),
+        ({"measured_norms": True, "free_norms": 1.0}, "give free_norms = 0"),
+        ({"mask_first": 1.5}, "from 0 to 1"),
         ({"intermediate_weight": -1.0}, "at least 0"),
     ],
 )
@@ -634,7 +634,7 @@ def test_schedule_for_living_networks_refuses_what_cannot_be(change, message):
 def test_what_is_for_lucyd_is_refused_for_other_networks(name):
     config = next(iter(RIVALS.values()))
     value = True if name == "identity_output" else 0.5
-    with pytest.raises(ValueError, match=f"schedule.{name} is for LUCYD"):
+    with pytest.raises(ValueError, match=f"schedule.{name} is only for LUCYD"):
         replace(config, schedule=replace(config.schedule, **{name: value}))
 
 

@@ -17,7 +17,7 @@ def write_layers(path: str, layers: Sequence[LayerData]) -> list[str]:
     Parameters
     ----------
     path
-        Where to; the suffix chooses the format.
+        Destination; its suffix chooses the format.
     layers
         Image layers.
 

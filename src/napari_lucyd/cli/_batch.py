@@ -47,7 +47,7 @@ class Batch:
     axes, voxel_size
         Corrections of what the files say; the size in µm.
     overwrite, dtype
-        Of `napari_lucyd.io.write_image`.
+        Arguments of `napari_lucyd.io.write_image`.
     dry_run
         Print the plan only: compute and write nothing.
     workers

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 import typer
 
 from napari_lucyd.cli._console import fail
-from napari_lucyd.cli._options import Method, Part, refuse_given
+from napari_lucyd.cli._options import Method, refuse_given
+from napari_lucyd.deconvolution.result import Part
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import ClassicalMethod

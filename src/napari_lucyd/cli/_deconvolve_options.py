@@ -13,7 +13,6 @@ from napari_lucyd.cli._options import (
     Method,
     Modality,
     Normalization,
-    Part,
     Precision,
     StoredDtype,
     auto_or_count,
@@ -22,6 +21,7 @@ from napari_lucyd.cli._options import (
     parts,
     whole_numbers,
 )
+from napari_lucyd.deconvolution.result import Part
 
 
 @dataclass(frozen=True)

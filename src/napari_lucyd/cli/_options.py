@@ -18,17 +18,8 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 
 from napari_lucyd.cli._console import fail
+from napari_lucyd.deconvolution.result import Part
 from napari_lucyd.text import shape_text
-
-
-class Part(StrEnum):
-    """A part of a result."""
-
-    output = "output"
-    correction_mask = "correction_mask"
-    update_term = "update_term"
-    intermediate = "intermediate"
-    first_estimate = "first_estimate"
 
 
 class Method(StrEnum):
@@ -189,7 +180,7 @@ def refuse_given(context: typer.Context, names: Iterable[str], reason: str) -> N
     names
         Python names of the options.
     reason
-        Why they have no effect.
+        Reason why they have no effect.
     """
     for name in names:
         source = context.get_parameter_source(name)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import typer
 
-from napari_lucyd.cli._options import Part
+from napari_lucyd.deconvolution.result import Part
 from napari_lucyd.text import printable
 
 

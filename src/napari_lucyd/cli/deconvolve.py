@@ -27,8 +27,9 @@ from napari_lucyd.cli._deconvolve_options import (
     StepOptions,
     network_arguments,
 )
-from napari_lucyd.cli._options import Part, with_sections
+from napari_lucyd.cli._options import with_sections
 from napari_lucyd.cli._paths import BatchItem, Found, find_images, plan_destinations
+from napari_lucyd.deconvolution.result import Part
 
 
 @with_sections

@@ -12,6 +12,8 @@ import typer
 
 from napari_lucyd.cli._console import Console, fail
 
+SEEDS = "100,101,102,103,104"
+
 
 class TableName(StrEnum):
     """A table of results."""
@@ -37,7 +39,6 @@ DEFAULTS = {
     TableName.options: "wiener,richardson-lucy,mixture",
     TableName.trust: "wiener,richardson-lucy,mixture-rln,mixture-care,mixture,general,planes",
 }
-SEEDS = "100,101,102,103,104"
 
 
 def evaluate(

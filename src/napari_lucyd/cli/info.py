@@ -20,6 +20,24 @@ from napari_lucyd.text import axes_text, printable
 if TYPE_CHECKING:
     from napari_lucyd.io import Image
 
+_PACKAGES = (
+    "napari",
+    "torch",
+    "numpy",
+    "scipy",
+    "dask",
+    "zarr",
+    "tifffile",
+    "imagecodecs",
+    "safetensors",
+    "magicgui",
+    "qtpy",
+    "PyQt6",
+    "PyQt5",
+    "PySide6",
+    "PySide2",
+)
+
 
 def info(
     file: Annotated[
@@ -45,25 +63,6 @@ def info(
         typer.echo(describe_image(read_image(file, lazy=True)))
     except ImageFileError as error:
         fail(error)
-
-
-_PACKAGES = (
-    "napari",
-    "torch",
-    "numpy",
-    "scipy",
-    "dask",
-    "zarr",
-    "tifffile",
-    "imagecodecs",
-    "safetensors",
-    "magicgui",
-    "qtpy",
-    "PyQt6",
-    "PyQt5",
-    "PySide6",
-    "PySide2",
-)
 
 
 def report() -> str:

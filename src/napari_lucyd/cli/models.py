@@ -8,6 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
+_HEADINGS = (
+    "Name",
+    "Network",
+    "Images",
+    "Intensity scaling",
+    "Blur σ (voxels)",
+    "Noise (share of range)",
+    "Flux kept",
+)
+
 
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole cards as JSON.")] = False,
@@ -33,17 +43,6 @@ def models(
         )
     typer.echo("\nUse one with: lucyd deconvolve IN -o OUT --model NAME. A file of weights (.safetensors, or")
     typer.echo("the LUCYD authors' .pth) can be given instead of NAME.")
-
-
-_HEADINGS = (
-    "Name",
-    "Network",
-    "Images",
-    "Intensity scaling",
-    "Blur σ (voxels)",
-    "Noise (share of range)",
-    "Flux kept",
-)
 
 
 def _row(card: dict[str, Any], default: str) -> tuple[str, ...]:

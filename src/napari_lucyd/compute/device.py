@@ -30,7 +30,7 @@ class Device:
     name
         Name for messages: ``"CPU, 2 threads"``, ``"NVIDIA RTX A4000"``.
     reason
-        Why another device was requested but not used; empty if this is the requested one.
+        Reason why another device was requested but not used; empty if this is the requested one.
     compiled
         True if kernels compiled for this device compute the network, instead of torch.
     half
@@ -234,7 +234,7 @@ def working_device(device: Device, trial: Callable[[], object], doing: str) -> D
     trial
         Function that uses the device.
     doing
-        What the trial does, for the reason: ``"run the network"``.
+        Name of the trial, for the reason: ``"run the network"``.
     """
     if device.kind == "cpu":
         return device

@@ -19,6 +19,11 @@ import torch
 
 from napari_lucyd.errors import Cancelled
 
+# Voxels that justify another thread: some milliseconds of copying.
+_SHARE = 2**21
+Report = TypeVar("Report")
+Outcome = TypeVar("Outcome")
+
 
 class _Batch:
     """Parts for the threads to share, and the outcomes; any thread may append to these lists."""
@@ -59,7 +64,7 @@ class ThreadTeam:
     Parameters
     ----------
     threads
-        How many.
+        Number of threads.
 
     Examples
     --------
@@ -171,10 +176,6 @@ def _team(threads: int) -> ThreadTeam:
     return ThreadTeam(threads)
 
 
-# Voxels that justify another thread: some milliseconds of copying.
-_SHARE = 2**21
-
-
 def copy_into(target: npt.NDArray[Any], values: npt.ArrayLike) -> None:
     """Do ``target[...] = values`` on several threads; values too large for the target's type become infinite.
 
@@ -199,10 +200,6 @@ def copy_into(target: npt.NDArray[Any], values: npt.ArrayLike) -> None:
 def _copy(target: npt.NDArray[Any], values: npt.ArrayLike) -> None:
     with np.errstate(over="ignore", invalid="ignore"):  # each thread has its own
         target[...] = values
-
-
-Report = TypeVar("Report")
-Outcome = TypeVar("Outcome")
 
 
 def follow(

@@ -10,11 +10,16 @@ import numpy.typing as npt
 
 from napari_lucyd.compute.threads import copy_into
 from napari_lucyd.deconvolution.image.source import Source, to_float32
-from napari_lucyd.deconvolution.preprocessing.nan_filling import MARGIN, fill_nan
 from napari_lucyd.deconvolution.statistics.scaling import Group
 from napari_lucyd.deconvolution.tiling.geometry import Geometry
 from napari_lucyd.deconvolution.tiling.tiles import Tile, reflected
 from napari_lucyd.spans import Span
+
+# Half widths of the windows that fill NaN, tried in turn; a voxel without finite neighbours in the last gets
+# a constant. Unlike a search for the nearest voxel, windows give values that do not depend on the tile.
+_RADII = (1, 3, 8)
+NAN_MARGIN = _RADII[-1]
+"""Distance in voxels at which a finite voxel still fills a NaN."""
 
 
 class Filled(NamedTuple):
@@ -70,7 +75,7 @@ def read_block(
     spans = inner
     if group.nan_voxels:  # filling uses a margin, so that the result is the same in every block
         spans = [
-            Span(max(0, span.start - MARGIN), min(size, span.stop + MARGIN))
+            Span(max(0, span.start - NAN_MARGIN), min(size, span.stop + NAN_MARGIN))
             for span, size in zip(inner, geometry.shape, strict=True)
         ]
     slab, missing = source.read(lead, spans), None
@@ -112,3 +117,47 @@ def _reflect(values: npt.NDArray[np.float32], span: Span, known: Span, size: int
                 copy_into(place, values[last : int(indices[0]) + 1][::-1])
             else:
                 place[...] = values[indices]
+
+
+def fill_nan(values: npt.NDArray[np.float32], constant: float) -> npt.NDArray[np.float32]:
+    """Copy an array, with each NaN replaced by the mean of the finite voxels around it.
+
+    The window is the smallest that holds a finite voxel.
+
+    Parameters
+    ----------
+    values
+        (Z, Y, X) or (Y, X), with NaN.
+    constant
+        Value for voxels without a finite one within `NAN_MARGIN`; in units of the image.
+    """
+    missing = np.isnan(values)
+    filled = values.copy()
+    known = np.where(missing, 0, values).astype(np.float64)
+    weight = (~missing).astype(np.float64)
+    for radius in _RADII:
+        if not missing.any():
+            break
+        number = _window_sum(weight, radius)
+        here = missing & (number > 0)
+        filled[here] = (_window_sum(known, radius)[here] / number[here]).astype(np.float32)
+        missing &= ~here
+    filled[missing] = constant
+    return filled
+
+
+def _window_sum(values: npt.NDArray[np.float64], radius: int) -> npt.NDArray[np.float64]:
+    """Sum over windows of 2 radius + 1 voxels along every axis, with zeros outside.
+
+    The sum is formed shift by shift, because a running sum would round differently from tile to tile.
+    """
+    for axis, size in enumerate(values.shape):
+        total = values.copy()
+        for shift in range(1, min(radius, size - 1) + 1):
+            front = [slice(None)] * values.ndim
+            rear = [slice(None)] * values.ndim
+            front[axis], rear[axis] = slice(shift, None), slice(None, -shift)
+            total[tuple(rear)] += values[tuple(front)]
+            total[tuple(front)] += values[tuple(rear)]
+        values = total
+    return values

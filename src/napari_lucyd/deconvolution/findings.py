@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+ONLY_ZEROS = "only zeros"
+"""Kind: a network returned only zeros for a volume."""
+NEGATIVE_VOXELS = "negative voxels"
+"""Kind: negative voxels were set to 0."""
+
 
 class Finding(str):
     """A sentence for the user, with its kind.
@@ -20,12 +25,6 @@ class Finding(str):
         finding = super().__new__(cls, text)
         finding.kind = kind
         return finding
-
-
-ONLY_ZEROS = "only zeros"
-"""Kind: a network returned only zeros for a volume."""
-NEGATIVE_VOXELS = "negative voxels"
-"""Kind: negative voxels were set to 0."""
 
 
 def negative_voxels_text(count: int) -> str:

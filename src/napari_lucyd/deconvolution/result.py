@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+class Part(StrEnum):
+    """A part of a result, in standard order."""
+
+    output = "output"
+    correction_mask = "correction_mask"
+    update_term = "update_term"
+    intermediate = "intermediate"
+    first_estimate = "first_estimate"
+
+
+OUTPUTS = tuple(part.value for part in Part)
+"""The names of all parts that a method may return, in standard order."""
 
 
 class Progress(NamedTuple):
@@ -64,7 +80,3 @@ class Result:
     recipe: dict[str, Any]
     warnings: tuple[str, ...] = ()
     first_estimate: npt.NDArray[np.float32] | None = None
-
-
-# All parts that a method may return, in standard order.
-OUTPUTS = ("output", "correction_mask", "update_term", "intermediate", "first_estimate")

@@ -17,6 +17,9 @@ from napari_lucyd.models import Model, load_model
 from napari_lucyd.simulation.phantoms import FloatImage
 
 INPUT = "input"
+# Beyond either end of the candidates, each further one differs by this factor. The search stops when the gain
+# falls below this many dB.
+_FACTOR, _WORTHWHILE = 2, 0.05
 
 
 @dataclass(frozen=True)
@@ -164,9 +167,6 @@ _CLASSICAL = {
         (Wiener, "balance", (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0), ()),
     )
 }
-# Beyond either end of the candidates, each further one differs by this factor. The search stops when the gain
-# falls below this many dB.
-_FACTOR, _WORTHWHILE = 2, 0.05
 CLASSICAL_NAMES = tuple(_CLASSICAL)
 
 

@@ -41,7 +41,7 @@ def score(
     Returns
     -------
     Scores
-        If the shapes differ, the truth is constant or a voxel is not finite, the remarks say so.
+        Scores, with remarks if the shapes differ, the truth is constant or a voxel is not finite.
 
     Examples
     --------

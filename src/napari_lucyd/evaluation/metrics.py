@@ -7,6 +7,9 @@ import numpy.typing as npt
 
 # Window of the windowed SSIM in voxels, the default of scikit-image.
 WINDOW = 7
+# The authors' constants, on the means and on the variances: (0.01)^2 and (0.03)^2 for a range of 1.
+MEAN_CONSTANT = 1e-4
+VARIANCE_CONSTANT = 9e-4
 
 
 def psnr(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
@@ -56,7 +59,7 @@ def ssim_global(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     Returns
     -------
     float
-        At most 1.
+        Similarity, at most 1.
 
     Examples
     --------
@@ -80,7 +83,7 @@ def ssim_windowed(image: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     Returns
     -------
     float
-        At most 1.
+        Similarity, at most 1.
 
     Raises
     ------
@@ -109,12 +112,5 @@ def _pair(
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     a, b = np.asarray(image, np.float64), np.asarray(truth, np.float64)
     if a.shape != b.shape:
-        raise ValueError(f"The image has shape {a.shape} and the truth {b.shape}; they must be equal.")
+        raise ValueError(f"The image has shape {a.shape} and the truth {b.shape}; give both the same shape.")
     return a, b
-
-
-# The authors' constants, on the means and on the variances: (0.01)^2 and (0.03)^2 for a range of 1.
-MEAN_CONSTANT = 1e-4
-
-
-VARIANCE_CONSTANT = 9e-4

@@ -58,7 +58,7 @@ def in_half_precision(network: LUCYD) -> LUCYD:
     Parameters
     ----------
     network
-        In evaluation mode.
+        Network in evaluation mode.
     """
     # torch types a layer's children as tensors or modules, not as the sequences that they are.
     half: Any = fold(network).half()
@@ -86,7 +86,7 @@ def half_precision_error(network: LUCYD, y: Tensor) -> float:
     Parameters
     ----------
     network
-        In evaluation mode.
+        Network in evaluation mode.
     y
         Normalised input (N, 1, [Z,] Y, X), float32, even sizes.
     """

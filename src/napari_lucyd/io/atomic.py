@@ -125,7 +125,7 @@ def check_space(path: Path, size: int) -> None:
     path
         The destination.
     size
-        In bytes.
+        Size of the file in bytes.
 
     Raises
     ------

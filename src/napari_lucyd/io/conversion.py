@@ -25,7 +25,8 @@ class Converted:
     dtype
         The other dtype.
     offset, scale
-        With a scale, values are stored as round((value - offset) / scale), NaN as 0.
+        Numbers with which values are stored as round((value - offset) / scale), and NaN as 0. Without a
+        scale, values are only cast.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ def convert(
     array
         Axes in the order of the file.
     dtype
-        As for :func:`napari_lucyd.io.write_image`.
+        Dtype of the file; see :func:`napari_lucyd.io.write_image`.
     channels
         Their limits are in values of the array.
 

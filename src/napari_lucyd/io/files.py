@@ -141,7 +141,7 @@ def read_psf(path: str | os.PathLike[str]) -> Image:
     Parameters
     ----------
     path
-        As for :func:`read_image`.
+        Image file; see :func:`read_image`.
 
     Returns
     -------
@@ -197,7 +197,8 @@ def write_image(
     voxel_size
         Steps along (Z,) Y, X in `unit`, or None where unknown.
     unit
-        Of length, in any usual spelling (``"micrometer"``, ``"µm"``, ``"um"``); None or ``"pixel"`` for none.
+        Unit of length, in any usual spelling (``"micrometer"``, ``"µm"``, ``"um"``); None or ``"pixel"`` for
+        none.
     metadata
         JSON-able dict stored in the file and given back by :func:`read_image`.
     channels
@@ -215,7 +216,7 @@ def write_image(
     Returns
     -------
     pathlib.Path
-        Where the image lies.
+        Path of the image.
 
     Raises
     ------
@@ -236,7 +237,7 @@ def write_image(
     if suffix not in WRITTEN_SUFFIXES:
         raise ImageFileError(_unknown_suffix(path, WRITTEN_SUFFIXES))
     check_name(path)
-    # What a link points to is replaced where it lies, and the link stays.
+    # The target of a link is replaced, and the link stays.
     place = path.resolve() if path.is_symlink() else path
     array = array if hasattr(array, "shape") and hasattr(array, "dtype") else np.asarray(array)
     letters = check_axes(axes, array.shape)
@@ -277,9 +278,9 @@ def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> 
     Parameters
     ----------
     path
-        Where to; its folder has to be there.
+        Destination; its folder must exist.
     overwrite
-        As for `write_image`.
+        True if an existing image may be replaced; see `write_image`.
 
     Raises
     ------

@@ -71,9 +71,9 @@ class Optics:
     Attributes
     ----------
     numerical_aperture : float or None
-        Of the objective.
+        Numerical aperture of the objective.
     refractive_index : float or None
-        Of the immersion medium.
+        Refractive index of the immersion medium.
     emission_um, excitation_um : tuple of float or None
         Wavelengths in micrometres, one for each channel.
     """
@@ -102,7 +102,7 @@ class Image:
     name : str
         The file's name without folder and suffix.
     metadata : dict
-        What :func:`write_image` was given as metadata; empty for files from elsewhere.
+        Metadata that were passed to :func:`write_image`; empty for files from other programs.
     warnings : tuple of str
         Assumptions and omissions in reading the file, in sentences for the user.
     channels : tuple of Channel
@@ -151,7 +151,7 @@ class Stored:
         try:
             # A copy, so that nobody holds on to a mapped file.
             return np.array(self._array[index], dtype=self.dtype)
-        # As in read_image: decoders of damaged data raise nearly anything.
+        # Decoders may raise any error for damaged data.
         except Exception as error:
             raise ImageFileError(f"{self._path}: {unreadable(error)}") from error
 
@@ -237,7 +237,7 @@ def order_axes(
     Parameters
     ----------
     axes, shape
-        As for `resolve_axes`.
+        Letters and sizes of the axes; see `resolve_axes`.
     declared
         The letters of the axes in the order in which they would be read without them; None: as guessed.
 
@@ -269,7 +269,7 @@ def check_axes(axes: str, shape: Sequence[int]) -> str:
     axes
         One letter of TCZYX for each axis, ending in YX.
     shape
-        Of the image.
+        Shape of the image.
 
     Raises
     ------

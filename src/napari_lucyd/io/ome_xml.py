@@ -13,7 +13,7 @@ from xml.etree.ElementTree import Element
 from .image import Channel, ImageFileError, Optics
 from .units import micrometers
 
-# Of the immersion media that the schema names; oil as in ISO 8036, water and glycerol at room temperature.
+# Refractive indices of the schema's immersion media: oil as in ISO 8036, the others at room temperature.
 _INDEX_OF = {"Air": 1.0, "Water": 1.333, "WaterDipping": 1.333, "Glycerol": 1.47, "Oil": 1.518}
 
 

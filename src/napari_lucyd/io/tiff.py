@@ -276,7 +276,7 @@ def files_of(path: Path) -> set[str]:
         image = None if root is None else ome_xml.image_in(root, path.name)
         names = set() if image is None else ome_xml.file_names(image)
         return names if path.name in names else {path.name}
-    # As in read_image: a damaged file makes the parsers raise nearly anything.
+    # The parsers may raise any error for a damaged file.
     except Exception:
         return {path.name}
 

@@ -39,11 +39,11 @@ def write_tiff(
     Parameters
     ----------
     path
-        Where to, overwritten.
+        Destination; an existing file is overwritten.
     array
         Axes in the order TCZYX.
     axes, voxel_size, unit
-        Of the array; the unit in canonical spelling.
+        Axes, voxel size and unit of the array; the unit in canonical spelling.
     notes
         JSON text to keep in the file, or "".
     name
@@ -51,7 +51,7 @@ def write_tiff(
     ome
         OME-TIFF; else ImageJ's format where it can hold the array.
     channels
-        As for `napari_lucyd.io.write_image`.
+        Channels; see `napari_lucyd.io.write_image`.
     """
     dtype = np.dtype(np.uint8) if array.dtype == bool else np.dtype(array.dtype)
     size = math.prod(array.shape) * dtype.itemsize

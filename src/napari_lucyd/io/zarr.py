@@ -40,13 +40,13 @@ def write_zarr(
     array
         Axes in the order TCZYX; read chunk by chunk.
     axes, voxel_size, unit
-        Of the array; the unit in canonical spelling.
+        Axes, voxel size and unit of the array; the unit in canonical spelling.
     notes
         Stored in the group's attributes.
     name
         Name of the image.
     channels
-        As for `napari_lucyd.io.write_image`.
+        Channels; see `napari_lucyd.io.write_image`.
     """
     stored = create_zarr(
         path, array.shape, array.dtype, axes=axes, voxel_size=voxel_size, unit=unit, name=name
@@ -94,9 +94,9 @@ def create_zarr(
     path
         The folder to make.
     shape, dtype
-        Of the image.
+        Shape and dtype of the image.
     axes, voxel_size, unit, name
-        As in `write_zarr`.
+        Description of the image; see `write_zarr`.
 
     Returns
     -------

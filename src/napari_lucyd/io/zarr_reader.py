@@ -36,7 +36,7 @@ AXIS_TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "spa
 # A petavoxel: more than any microscope has taken, and far less than what a damaged file may state.
 _MOST_VOXELS = 10**15
 
-# As text: the oldest zarr that is allowed knows no parameter of zarr.Array.
+# A string, because zarr.Array takes no type parameter in the oldest allowed zarr.
 _Node: TypeAlias = "zarr.Group | zarr.Array[Any]"
 
 
@@ -84,7 +84,7 @@ def read_zarr(
     if eager_bytes is not None and array.nbytes > eager_bytes:
         data = Stored(array, path, close).as_dask()
     else:
-        # As `Stored` gives it: computing, and resuming a stopped run, know one byte order.
+        # Native byte order, as `Stored` has it, since computing and resuming a run expect that.
         data = np.asarray(array[...], dtype=np.dtype(array.dtype).newbyteorder("="))
         if close is not None:
             close()
@@ -113,7 +113,7 @@ def holds_one_image(path: Path) -> bool:
     """
     try:
         node = _open(path)
-    # Of a damaged one nobody can say what it holds, and zarr says so in many ways.
+    # zarr may raise any error for a damaged store.
     except Exception:
         return False
     return isinstance(node, zarr.Array) or "multiscales" in ome_attributes(node)

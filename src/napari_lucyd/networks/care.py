@@ -28,7 +28,7 @@ class CareConfig(NetworkConfig):
 
     def __post_init__(self) -> None:
         if self.dimension != 3:
-            raise ValueError(f"dimension is {self.dimension}; CARE needs 3.")
+            raise ValueError(f"dimension is {self.dimension}; give 3 for CARE.")
 
 
 class CareOutput(NamedTuple):
@@ -97,8 +97,8 @@ class CARE(Network):
     def forward(self, x: Tensor) -> CareOutput:
         if x.ndim != 5 or x.shape[1] != 1 or any(n % self.multiple for n in x.shape[2:]):
             raise ValueError(
-                f"The network received a tensor of shape {tuple(x.shape)}; it needs (N, 1, Z, Y, X), sizes "
-                "being multiples of 4."
+                f"The network received a tensor of shape {tuple(x.shape)}; give (N, 1, Z, Y, X) with "
+                "sizes that are multiples of 4."
             )
         full = self.encode_full(x)  # (N, 32, full size)
         half = self.encode_half(nn.functional.max_pool3d(full, 2))  # (N, 64, …/2)

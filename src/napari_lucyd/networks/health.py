@@ -19,7 +19,7 @@ from napari_lucyd.networks.network import Network
 
 # A channel is dead where the variance in use is below this share of the one that its batch norm has stored.
 DEAD_VARIANCE = 1e-3
-# Of a patch, cut from each side: there the zeros beyond the border shape the mask.
+# Share of a patch to cut off at each side, where the zeros beyond the border shape the mask.
 _BORDER = 1 / 8
 _NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -48,14 +48,14 @@ class ChannelWatch:
     Parameters
     ----------
     network
-        In evaluation mode; has to see one patch or more before `dead` is asked.
+        Network in evaluation mode. It must compute one patch or more before `dead` is called.
     """
 
     def __init__(self, network: nn.Module) -> None:
         self._network = network
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         self._norms: dict[str, nn.BatchNorm2d | nn.BatchNorm3d] = {}
-        # Of each layer: how many values, their sums and their sums of squares, a channel each.
+        # For each layer: number of values, and their sums and sums of squares for each channel.
         self._sums: dict[str, tuple[int, Tensor, Tensor]] = {}
         self._largest: dict[str, Tensor] = {}
 
@@ -125,7 +125,7 @@ def measure_health(network: Network, patches: Iterable[Tensor]) -> Health:
     Parameters
     ----------
     network
-        In evaluation mode.
+        Network in evaluation mode.
     patches
         Normalised inputs (N, 1, [Z,] Y, X), float32, of the kind that it is used on; one or more.
 
@@ -178,8 +178,8 @@ def mask_beyond_line(y: Tensor, mask: Tensor) -> tuple[float, float]:
     Returns
     -------
     share, spread
-        Of the mask's variance; and standard deviation over the range of y, 1st to 99th percentile. Both are
-        0 for a mask that is constant, the second where y is.
+        Share of the mask's variance, and standard deviation divided by the range of y from its 1st to its
+        99th percentile. Both are 0 if the mask is constant, and the second also if y is.
     """
     inner = tuple(slice(round(n * _BORDER), n - round(n * _BORDER)) for n in y.shape[1:])
     values, wanted = (image[0][inner].double().flatten() for image in (y, mask))

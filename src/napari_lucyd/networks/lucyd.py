@@ -34,9 +34,9 @@ class LucydConfig(NetworkConfig):
 
     def __post_init__(self) -> None:
         if self.dimension not in (2, 3):
-            raise ValueError(f"dimension is {self.dimension}; LUCYD is built for 2 or 3.")
+            raise ValueError(f"dimension is {self.dimension}; give 2 or 3 for LUCYD.")
         if not self.epsilon > 0:
-            raise ValueError(f"epsilon is {self.epsilon}; it has to be a positive number.")
+            raise ValueError(f"epsilon is {self.epsilon}; give a number above 0.")
 
 
 class LucydOutput(NamedTuple):
@@ -181,7 +181,7 @@ class LUCYD(Network):
     def forward(self, y: Tensor) -> LucydOutput:
         if y.ndim != self.config.dimension + 2 or y.shape[1] != 1 or any(n % 2 for n in y.shape[2:]):
             raise ValueError(
-                f"The network got a tensor of shape {tuple(y.shape)}; it needs (N, 1, "
+                f"The network received a tensor of shape {tuple(y.shape)}; give (N, 1, "
                 f"{'Z, ' if self.config.dimension == 3 else ''}Y, X) with even sizes."
             )
         # Full size has 4 channels, half size 8.

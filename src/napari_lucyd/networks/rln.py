@@ -47,7 +47,7 @@ class RlnConfig(NetworkConfig):
 
     def __post_init__(self) -> None:
         if self.dimension != 3:
-            raise ValueError(f"dimension is {self.dimension}; RLN needs 3.")
+            raise ValueError(f"dimension is {self.dimension}; give 3 for RLN.")
 
 
 class RlnOutput(NamedTuple):
@@ -186,7 +186,7 @@ class RLN(Network):
     def forward(self, x: Tensor) -> RlnOutput:
         if x.ndim != 5 or x.shape[1] != 1 or any(n % 2 for n in x.shape[2:]):
             raise ValueError(
-                f"The network received a tensor of shape {tuple(x.shape)}; it needs (N, 1, Z, Y, X) with "
+                f"The network received a tensor of shape {tuple(x.shape)}; give (N, 1, Z, Y, X) with "
                 "even sizes."
             )
         softplus = nn.functional.softplus

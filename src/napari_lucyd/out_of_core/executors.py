@@ -21,6 +21,14 @@ from napari_lucyd.errors import StoreError
 from .region_task import TaskContext, TaskResult, compute, count
 from .regions import Region
 
+GPU = "GPU"
+"""Name of the resource that workers with a GPU of their own are started with: ``--resources GPU=1``."""
+# Tasks that wait at the scheduler for each worker: enough to keep it busy, few enough for any scheduler.
+_AHEAD = 2
+_POLL_SECONDS = 0.2
+# Longest time to wait for the first worker, which may start from a queue.
+_PATIENCE_SECONDS = 600
+
 
 class Executor(Protocol):
     """The interface of an executor of tasks."""
@@ -62,21 +70,6 @@ class LocalExecutor:
                 if should_stop is not None and should_stop():
                     raise Cancelled("Stopped; finished work is kept.")
                 yield compute(setting, statistics, number, region, should_stop)
-
-
-GPU = "GPU"
-"""Name of the resource that workers with a GPU of their own are started with: ``--resources GPU=1``."""
-
-
-# Tasks that wait at the scheduler for each worker: enough to keep it busy, few enough for any scheduler.
-_AHEAD = 2
-
-
-_POLL_SECONDS = 0.2
-
-
-# Longest time to wait for the first worker, which may start from a queue.
-_PATIENCE_SECONDS = 600
 
 
 @contextmanager

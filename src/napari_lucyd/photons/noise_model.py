@@ -42,7 +42,7 @@ _COARSE_RISE, _COARSE_FALL = 1.2, 0.5
 _STEEPNESS = 0.009
 # Typical distance of the bins from the line, as a share of the line.
 _STRAIGHT = 0.25
-# Of the range from dark to bright: how far above the darkest level the line may reach zero.
+# Share of the range from dark to bright by which the line may reach zero above the darkest level.
 _DARK_GAP = 0.03
 # Voxels at the highest level; fewer may be chance.
 _FEWEST_SATURATED = 4
@@ -143,12 +143,12 @@ def estimate_noise(image: npt.NDArray[Any], *, seed: int = 0) -> NoiseModel:
         (Y, X) or (Z, Y, X), integer or floating point, in grey levels as the camera gave them. Voxels that
         are not finite are left out.
     seed
-        Of the choice of the sample.
+        Seed of the random sample, 0 or more.
 
     Returns
     -------
     NoiseModel
-        With `NoiseModel.poisson` False where the noise is not that of photons.
+        The noise model. Its `NoiseModel.poisson` is False if the noise is not photon noise.
 
     Raises
     ------

@@ -99,7 +99,7 @@ def draw_noise_samples(image: npt.NDArray[Any], *, seed: int = 0) -> NoiseSample
     image
         (Y, X) or (Z, Y, X), integer or floating point; at least 8 voxels along the last two axes.
     seed
-        Of the choice of the sample.
+        Seed of the random sample, 0 or more.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def draw_noise_samples(image: npt.NDArray[Any], *, seed: int = 0) -> NoiseSample
     field = _Field(sample.blocks)
     difference, mean = field.differences(_FOURTH)
     bins = _bins(difference, field.wide, field.slopes)
-    # Where there is not even one photon, there is no noise to measure.
+    # A bin without a single photon has no noise to measure.
     bins = [chosen for chosen in bins if difference[chosen].any()]
     if len(bins) < 2:
         return None
@@ -227,7 +227,7 @@ def _limits(wide: Blocks, noise: float) -> _Doubles:
     # Half of the limits share out the voxels evenly, the other half the brightness.
     shares, levels = np.linspace(0, 1, count + 1)[1:-1], np.linspace(low, high, count + 1)
     wanted = np.sort(np.concatenate([np.quantile(thinned, shares), levels]))
-    # What lies beyond, in a few bright objects, in steps that double.
+    # Brighter voxels, of a few bright objects, get bins of doubling width.
     width, top = (high - low) / 4, float(wide.max())
     while width > 0 and wanted[-1] + width < top:
         wanted = np.append(wanted, wanted[-1] + width)

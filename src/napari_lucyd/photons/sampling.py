@@ -38,8 +38,8 @@ class Sample:
     blocks
         (block, Z, Y, X), float32; NaN where the image is not finite.
     even
-        How many of them, from the first, were drawn evenly over the image. The others have the most contrast,
-        so that few small objects are not missed.
+        Number of blocks, the first ones, that were drawn evenly over the image. The others have the most
+        contrast, so that a few small objects are not missed.
     """
 
     blocks: Blocks
@@ -60,7 +60,7 @@ def draw_sample(image: npt.NDArray[Any], seed: int) -> Sample:
     image
         (Y, X) or (Z, Y, X), integer or floating point.
     seed
-        Of the choice.
+        Seed of the random sample, 0 or more.
     """
     volume = image if image.ndim == 3 else image[None]
     if volume.size <= _VOXELS:

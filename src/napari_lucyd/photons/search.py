@@ -52,7 +52,7 @@ class Candidate:
     Attributes
     ----------
     parameters
-        Of the blur.
+        Parameters of the blur.
     num_iter
         Number of iterations.
     score
@@ -113,8 +113,9 @@ def search_held_out(
     trajectory
         See `Trajectory`; what it raises ends the search.
     splits
-        From `thin`, one for each part of the volume that serves as sample. A share of 0.8 leaves the
-        estimates nearly as many photons as the whole image has, so that their number of iterations suits it.
+        Split images from `thin`, one for each part of the volume that serves as a sample. With a share of
+        0.8, estimates have nearly as many photons as the whole image, so that their number of iterations
+        suits it.
     ranges
         Smallest and largest value of each parameter, above 0; equal ones hold a parameter fixed.
     steps
@@ -165,9 +166,7 @@ def _check(splits: Sequence[SplitImage], ranges: Sequence[tuple[float, float]], 
     if not splits:
         raise ValueError("There is no split to score; pass at least one, from `thin`.")
     if not ranges or any(not 0 < low <= high < math.inf for low, high in ranges):
-        raise ValueError(
-            f"ranges is {ranges}; each must be (smallest, largest), with 0 < smallest <= largest."
-        )
+        raise ValueError(f"ranges is {ranges}; give pairs (smallest, largest) with 0 < smallest <= largest.")
     if not steps or steps[0] < 1 or any(b <= a for a, b in pairwise(steps)):
         raise ValueError(f"steps is {steps}; numbers of iterations in rising order are expected, from 1 on.")
 

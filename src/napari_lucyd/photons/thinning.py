@@ -41,10 +41,10 @@ class SplitImage:
     held_out
         The part to judge the method by, float32; its mean is 1 − `share` times that of the whole.
     share
-        From 0 to 1, without both.
+        Share of the light in the fitted part, above 0 and below 1.
     background
-        Level of no light in the whole, in its units: a method that sees `fitted` has to expect `share` times
-        as much.
+        Level without light in the whole image, in its units. A method that uses `fitted` must expect `share`
+        times as much.
     variance
         None for photons, where the variance of each part equals its mean. Else the variance of the whole, for
         normal noise; that of the held-out part is 1 − `share` times as much.
@@ -82,7 +82,7 @@ def thin(
     image
         (Y, X) or (Z, Y, X), in grey levels, finite.
     noise
-        Of this image, from `estimate_noise`.
+        Noise model of this image, from `estimate_noise`.
     share
         Part of the light that the first part gets, above 0 and below 1.
     seed
@@ -94,7 +94,7 @@ def thin(
     Returns
     -------
     SplitImage
-        In photons, or in grey levels above `NoiseModel.offset` for normal noise.
+        The two parts, in photons, or in grey levels above `NoiseModel.offset` for normal noise.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def thin(
         is 0.
     """
     if not 0 < share < 1:
-        raise ValueError(f"share is {share}; it must be above 0 and below 1.")
+        raise ValueError(f"share is {share}; give a number above 0 and below 1.")
     if image.ndim not in (2, 3):
         raise ValueError(f"The image has shape {image.shape}; expected are (Y, X) or (Z, Y, X).")
     planes = image if image.ndim == 3 else image[None]

@@ -111,7 +111,8 @@ def psf_from_beads(
     voxel_size
         Along the same axes, in µm.
     bead_diameter_um
-        Of the beads, in µm; the image of a ball of this size is taken out of the average. 0 leaves it in.
+        Diameter of the beads in µm. The image of a ball of this size is removed from the average; 0 leaves it
+        in.
     shape
         Box around each bead in voxels, odd numbers; by default eight times the beads' widths across and six
         times along Z, less where the beads lie near the ends of the stack.
@@ -364,7 +365,7 @@ def draw_ball(diameter_um: float, voxel_size: Sequence[float]) -> FloatArray:
     Parameters
     ----------
     diameter_um
-        In µm.
+        Diameter in µm.
     voxel_size
         Along (Z, Y, X) or (Y, X), in µm. For (Y, X), the ball is projected along Z.
     """

@@ -237,14 +237,15 @@ def resample(psf: FloatArray, origin: Sequence[float] | FloatArray, ratios: Sequ
     psf
         (Y, X) or (Z, Y, X).
     origin
-        In voxels along each axis.
+        Origin in voxels along each axis.
     ratios
-        Of the new voxel to the old one along each axis. Voxels that grow hold the mean over their length.
+        Ratio of the new voxel size to the old one along each axis. Larger voxels hold the mean over their
+        length.
 
     Returns
     -------
     numpy.ndarray
-        Of odd sizes, large enough for the whole PSF, not negative where the PSF is not.
+        Resampled PSF, large enough to hold all of it, with odd sizes. It is not negative if the PSF is not.
     """
     floor = min(0.0, float(psf.min()))
     for axis, (centre, ratio) in enumerate(zip(origin, ratios, strict=True)):

@@ -25,7 +25,7 @@ def full_width(profile: npt.ArrayLike, background: float | None = None) -> float
     Returns
     -------
     float
-        In samples; NaN where the line does not fall below half on both sides.
+        Width in samples; NaN if the line does not fall below half its maximum on both sides.
 
     Examples
     --------

@@ -79,19 +79,19 @@ def acquire(
     for name, array in (("truth", sharp), ("psf", kernel)):
         # NaN fails the comparison too.
         if not (array.size and array.min() >= 0 and np.isfinite(array.max())):
-            raise ValueError(f"The {name} has to hold finite numbers that are not negative.")
+            raise ValueError(f"The {name} holds numbers that are negative or not finite; replace them.")
     if sharp.ndim not in (2, 3) or kernel.ndim != sharp.ndim or any(n % 2 == 0 for n in kernel.shape):
         raise ValueError(
-            f"The truth has shape {sharp.shape} and the psf {kernel.shape}; both have to have (Z, Y, X) or "
-            "both (Y, X), and the psf odd sizes, for its middle voxel is its centre."
+            f"The truth has shape {sharp.shape} and the psf has shape {kernel.shape}; give both as (Z, Y, X) "
+            "or both as (Y, X), and the psf with odd sizes, because its middle voxel is its centre."
         )
     if kernel.max() == 0:
-        raise ValueError("The psf is zero everywhere; it has to have a sum to be scaled by.")
+        raise ValueError("The psf is 0 everywhere; give one with a sum above 0.")
     photons_fit = photons_per_unit is None or 0 < photons_per_unit < math.inf
     if not (0 <= background < math.inf and 0 <= read_noise < math.inf and photons_fit):
         raise ValueError(
             f"background is {background}, photons_per_unit {photons_per_unit} and read_noise {read_noise}; "
-            "none can be negative, and photons have to be above 0 or None."
+            "give numbers of at least 0, and photons_per_unit above 0 or None."
         )
     field = _field(sharp.shape, field_shape)
     parameters: dict[str, Any] = {
@@ -164,7 +164,8 @@ def _field(shape: Sequence[int], field_shape: Sequence[int] | None) -> tuple[sli
     sizes = (1, *given) if len(given) == 2 and len(shape) == 3 else given
     if len(sizes) != len(shape) or not all(1 <= n <= have for n, have in zip(sizes, shape, strict=True)):
         raise ValueError(
-            f"field_shape is {field_shape} and the truth has shape {tuple(shape)}; the field has to fit in."
+            f"field_shape is {field_shape} and the truth has shape {tuple(shape)}; give a field that fits in "
+            f"the truth."
         )
     starts = [(have - n) // 2 for n, have in zip(sizes, shape, strict=True)]
     return tuple(slice(start, start + n) for start, n in zip(starts, sizes, strict=True))

@@ -59,7 +59,7 @@ class Degraded:
         """
         self._refuse_twice("counts")
         if not 0 < counts < math.inf:
-            raise ValueError(f"counts is {counts}; it has to be a number above 0.")
+            raise ValueError(f"counts is {counts}; give a number above 0.")
         factor = np.float32(counts)
         parameters = {**self.parameters, "counts": float(counts)}
         return Degraded(factor * self.image, factor * self.truth, parameters)
@@ -81,8 +81,8 @@ class Degraded:
         planes = self.image.shape[0] if self.image.ndim == 3 else 0
         if not 1 <= operator.index(z_step) <= planes:
             raise ValueError(
-                f"z_step is {z_step} and the shape {self.image.shape}; it has to be a volume, and the step 1 "
-                "to the number of its planes."
+                f"z_step is {z_step} and the image has shape {self.image.shape}; give a volume, and a step "
+                "from 1 to the number of its planes."
             )
         kept = slice(z_step // 2, None, z_step)
         return Degraded(self.image[kept], self.truth[kept], {**self.parameters, "z_step": int(z_step)})
@@ -90,7 +90,7 @@ class Degraded:
     def _refuse_twice(self, name: str) -> None:
         if name in self.parameters:
             raise ValueError(
-                f"{name} of this sample is {self.parameters[name]} already; begin with the first one."
+                f"The sample already has {name} = {self.parameters[name]}; apply it to the original sample."
             )
 
 
@@ -125,8 +125,8 @@ def degrade(
         camera has read noise of 1 to 2 photoelectrons (sCMOS) or 5 to 10 (CCD); divide it by the photons for
         `noise_sigma`.
     photometric
-        If False, truth and image are scaled separately, as the authors did. If True, both have the scale of
-        the truth, the kernel is not cut off at 7 voxels and the border is reflected: flux is kept.
+        False to scale truth and image separately, as the authors did. True to give both the scale of the
+        truth, without cutting the kernel off at 7 voxels and with reflection at the borders; this keeps flux.
     noise_reference
         Range that `noise_sigma` is a share of, if `photometric` is True: that of the ``"truth"``, or that of
         the blurred ``"image"``, which is much smaller if objects are few and thin.
@@ -160,11 +160,11 @@ def degrade(
     photometric = checks.flag("photometric", photometric)
     rng = checks.integer("rng", rng, least=0)
     if sharp.ndim not in (2, 3):
-        raise ValueError(f"The image has shape {sharp.shape}; degrade takes (Z, Y, X) or (Y, X).")
+        raise ValueError(f"The image has shape {sharp.shape}; give (Z, Y, X) or (Y, X).")
     sigmas = _per_axis(blur_sigma, sharp.ndim)
     if not 0 <= noise_sigma < math.inf or not (photons is None or 0 < photons < math.inf):
         raise ValueError(
-            f"noise_sigma is {noise_sigma} and photons {photons}; noise has to be a number from 0 on, and "
+            f"noise_sigma is {noise_sigma} and photons is {photons}; give noise_sigma of at least 0, and "
             "photons above 0 or None."
         )
     parameters: dict[str, Any] = {
@@ -234,7 +234,9 @@ def scale_to_unit(image: FloatImage) -> FloatImage:
     """Scale to [0, 1] by the smallest and largest voxel."""
     low, high = float(image.min()), float(image.max())
     if not np.isfinite(high - low) or high <= low:
-        raise ValueError(f"The image runs from {low} to {high}; it has to be finite and not constant.")
+        raise ValueError(
+            f"The image runs from {low} to {high}; give an image that is finite and not constant."
+        )
     return (image - np.float32(low)) / np.float32(high - low)
 
 
@@ -261,7 +263,7 @@ def blur_psf(blur_sigma: Sequence[float], *, photometric: bool = False) -> Float
     blur_sigma
         Standard deviation in voxels, one number per axis.
     photometric
-        As in `degrade`; if False, the kernel is cut off at 7 voxels.
+        True to keep flux, see `degrade`; if False, the kernel is cut off at 7 voxels.
 
     Returns
     -------

@@ -71,9 +71,9 @@ def diffracted_light(
     if not math.prod(lengths) <= MOST_SAMPLES:
         voxel = ", ".join(f"{step:g}" for step in steps)
         raise ValueError(
-            f"A PSF of shape {shape} with a voxel size of {voxel} µm takes {math.prod(lengths):.3g} samples "
-            f"a plane; at most {MOST_SAMPLES:,} are possible. Check that voxel_size and wavelengths are "
-            "in µm, not nm."
+            f"A PSF of shape {shape} with a voxel size of {voxel} µm needs {math.prod(lengths):.3g} samples "
+            f"for each plane, but at most {MOST_SAMPLES:,} are possible. Check that voxel_size and "
+            "wavelengths are in µm, not nm."
         )
     frequencies, window = [], []
     for size, step, over, length in zip(shape[1:], steps[1:], coarse, lengths, strict=True):

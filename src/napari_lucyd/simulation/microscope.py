@@ -95,9 +95,7 @@ class Microscope:
 
     def __post_init__(self) -> None:
         if self.modality not in _KINDS:
-            raise ValueError(
-                f"The microscope is {self.modality!r}; use one of {', '.join(get_args(Modality))}."
-            )
+            raise ValueError(f"modality is {self.modality!r}; give one of {', '.join(get_args(Modality))}.")
         object.__setattr__(self, "modality", self.modality.replace("_", "-"))
         check_optics(self.numerical_aperture, self.refractive_index, self.emission_um)
         check_kind(
@@ -193,7 +191,7 @@ class Microscope:
         shape
             One odd number per axis; None for `psf_shape`.
         progress
-            As in `make_psf`.
+            Function for progress; see `make_psf`.
 
         Returns
         -------
@@ -211,7 +209,8 @@ class Microscope:
         sizes = self.psf_shape(voxel) if shape is None else shape
         if len(sizes) != len(voxel):
             raise ValueError(
-                f"The shape is {tuple(sizes)} and the voxel size {voxel} µm; give as many numbers for both."
+                f"The shape is {tuple(sizes)} and the voxel size is {voxel} µm; give the same number of "
+                f"values for both."
             )
         return make_psf(self._kind, sizes, voxel_size=voxel, progress=progress, **optics)
 

@@ -113,9 +113,7 @@ def make_phantom(
     expected = f"(Z, Y, X) or (Y, X), with at least {2 * MARGIN + 2} voxels each"
     shape = tuple(checks.integer("shape", size) for size in checks.items("shape", shape, expected))
     if len(shape) not in (2, 3) or min(shape) < 2 * MARGIN + 2:
-        raise ValueError(
-            f"The shape is {shape}; a phantom has (Z, Y, X) or (Y, X) with at least {2 * MARGIN + 2} each."
-        )
+        raise ValueError(f"The shape is {shape}; give (Z, Y, X) or (Y, X), each at least {2 * MARGIN + 2}.")
     spheres = checks.integer("spheres", spheres, least=0)
     ellipsoids = checks.integer("ellipsoids", ellipsoids, least=0)
     boxes = checks.integer("boxes", boxes, least=0)
@@ -161,7 +159,7 @@ def count_objects(
     Parameters
     ----------
     shape, spheres, ellipsoids, boxes
-        As in `make_phantom`.
+        Shape and numbers of objects; see `make_phantom`.
 
     Raises
     ------
@@ -175,7 +173,7 @@ def count_objects(
     """
     if min(spheres, ellipsoids, boxes) < 0:
         raise ValueError(
-            f"spheres is {spheres}, ellipsoids {ellipsoids} and boxes {boxes}; none can be negative."
+            f"spheres is {spheres}, ellipsoids {ellipsoids} and boxes {boxes}; give numbers of at least 0."
         )
     share = float(np.prod(volume_shape(shape))) / 128**3
     groups = len(_BOXES)

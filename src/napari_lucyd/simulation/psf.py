@@ -24,8 +24,8 @@ AXIAL_FWHM = 0.88
 AIRY_DIAMETER = 1.22
 # Default of a confocal's pinhole.
 PINHOLE_AIRY = 1.0
-# Wavelengths RMS. Below 0.07 an objective counts as free of aberrations; at this limit the focus is long
-# lost.
+# Largest aberration in wavelengths RMS. Below 0.07 an objective counts as free of aberrations; at this limit
+# nothing is in focus any more.
 MOST_SPHERICAL = 2.0
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 
@@ -111,13 +111,15 @@ def make_psf(
     expected = "(Z, Y, X) or (Y, X), odd integers"
     sizes = tuple(checks.integer("shape", size) for size in checks.items("shape", shape, expected))
     if len(sizes) not in (2, 3) or any(n < 1 or n % 2 == 0 for n in sizes):
-        raise ValueError(f"The shape is {sizes}; the sizes of a PSF must be odd, such as (31, 31, 31).")
+        raise ValueError(f"The shape is {sizes}; give two or three odd sizes, such as (31, 31, 31).")
     voxel = voxel_sizes(voxel_size, len(sizes))
     check_optics(numerical_aperture, refractive_index, emission_um)
     check_kind(kind, excitation_um=excitation_um, pinhole_airy=pinhole_airy, sheet_fwhm_um=sheet_fwhm_um)
     aberration = checked_aberration(refractive_index, sample_index, depth_um, spherical_aberration)
     if kind == "gaussian" and aberration:
-        raise ValueError("A gaussian PSF has no aberration: choose another kind, or leave it out.")
+        raise ValueError(
+            "A gaussian PSF has no aberration; choose another kind, or leave the aberration out."
+        )
 
     # A plane is a volume with one Z, in focus, for any step.
     volume_shape, steps = (1, *sizes)[-3:], (1.0, *voxel)[-3:]
@@ -141,7 +143,7 @@ def optics_record(kind: PsfKind, **optics: float | None) -> dict[str, Any]:
     Parameters
     ----------
     kind, **optics
-        As in `make_psf`, without the shape and the voxel size.
+        Kind and optics; see `make_psf`. The shape and the voxel size are left out.
 
     Examples
     --------
@@ -207,16 +209,14 @@ def checked_aberration(
     checks.number("spherical_aberration", spherical_aberration)
     if (sample_index is None) != (depth_um is None):
         missing, given = ("depth_um", "sample_index") if depth_um is None else ("sample_index", "depth_um")
-        raise ValueError(f"{given} is given without {missing}: an index mismatch needs both.")
+        raise ValueError(f"{given} is given without {missing}; give both for an index mismatch, or neither.")
     if sample_index is not None and not 1 <= sample_index < math.inf:
-        raise ValueError(
-            f"sample_index is {sample_index}; it has to be 1 or more (1.33 water, 1.45 glycerol)."
-        )
+        raise ValueError(f"sample_index is {sample_index}; give 1 or more (1.33 water, 1.45 glycerol).")
     if depth_um is not None and not 0 <= depth_um < math.inf:
-        raise ValueError(f"depth_um is {depth_um}; it has to be 0 or more, in µm.")
+        raise ValueError(f"depth_um is {depth_um}; give 0 or more, in µm.")
     if not abs(spherical_aberration) <= MOST_SPHERICAL:
         raise ValueError(
-            f"spherical_aberration is {spherical_aberration}; it has to be between -{MOST_SPHERICAL:g} and "
+            f"spherical_aberration is {spherical_aberration}; give a number from -{MOST_SPHERICAL:g} to "
             f"{MOST_SPHERICAL:g} wavelengths."
         )
     index = None if sample_index == refractive_index else sample_index
@@ -229,8 +229,8 @@ def check_optics(numerical_aperture: float, refractive_index: float, emission_um
     checks.number("refractive_index", refractive_index)
     if not 0 < numerical_aperture < refractive_index < math.inf:
         raise ValueError(
-            f"The numerical aperture is {numerical_aperture} and the refractive index {refractive_index}; "
-            "the aperture has to be above 0 and below the index (1.0 air, 1.33 water, 1.515 oil)."
+            f"The numerical aperture is {numerical_aperture} and the refractive index is {refractive_index}; "
+            "give an aperture above 0 and below the index (1.0 air, 1.33 water, 1.515 oil)."
         )
     _check_length("emission_um", emission_um)
 
@@ -241,18 +241,20 @@ def check_kind(kind: PsfKind, **given: float | None) -> None:
     for name, value in given.items():
         if name in uses.get(kind, ()):
             if value is None and name != "pinhole_airy":
-                raise ValueError(f"A {kind} PSF needs {name}, which is missing.")
+                raise ValueError(f"{name} is missing; a {kind} PSF needs it.")
             if value is not None:
                 _check_length(name, value)
         elif value is not None:
-            raise ValueError(f"{name} is {checks.shown(value)}, but a {kind} PSF has none: leave it out.")
+            raise ValueError(
+                f"{name} is {checks.shown(value)}, but a {kind} PSF does not use it; leave it out."
+            )
 
 
 def _check_length(name: str, value: float) -> None:
     unit = "Airy units" if name == "pinhole_airy" else "µm"
     checks.number(name, value, f"a number above 0, in {unit}")
     if not 0 < value < math.inf:
-        raise ValueError(f"{name} is {value}; it has to be above 0, in {unit}.")
-    # The usual mistake: a wavelength in nanometres.
+        raise ValueError(f"{name} is {value}; give a number above 0, in {unit}.")
+    # The usual mistake is a wavelength in nanometres.
     if value > 10 and name in ("emission_um", "excitation_um"):
-        raise ValueError(f"{name} is {value}; it has to be in µm: {value / 1000:g} for {value:g} nm.")
+        raise ValueError(f"{name} is {value}; give it in µm: {value / 1000:g} for {value:g} nm.")

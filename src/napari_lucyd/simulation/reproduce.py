@@ -51,7 +51,7 @@ def repeat_simulation(parameters: Mapping[str, Any], *, psf: npt.ArrayLike | Non
             reason = "are those of a sharp specimen, which make_structures(**parameters) makes"
         elif "spheres" not in made:
             reason = "name no phantom, so that the truth is not known"
-        raise ValueError(f"The parameters {reason}; those of a degraded phantom are needed.")
+        raise ValueError(f"The parameters {reason}; give those of a degraded phantom.")
     phantom, counts, z_step = made.pop("phantom"), made.pop("counts", None), made.pop("z_step", None)
     made.pop("surrogate", None)  # its numbers are complete
     if "blur_sigma" in made:
@@ -76,9 +76,9 @@ def simulated_psf(
     Parameters
     ----------
     parameters
-        As in `repeat_simulation`.
+        Parameters of the simulation; see `repeat_simulation`.
     progress
-        As in `make_psf`.
+        Function for progress; see `make_psf`.
 
     Returns
     -------
@@ -99,7 +99,8 @@ def simulated_psf(
     """
     if "z_step" in parameters:
         raise ValueError(
-            f"One plane in {parameters['z_step']} of the sample was kept; there is no PSF on such planes."
+            f"The sample keeps one plane in {parameters['z_step']}, and no PSF is computed for such planes; "
+            "give a sample with all its planes."
         )
     if "blur_sigma" in parameters:
         return blur_psf(parameters["blur_sigma"], photometric=parameters["photometric"])
@@ -116,6 +117,6 @@ def _optics(record: Mapping[str, Any]) -> dict[str, Any]:
     if "kind" not in record:
         name = record.get("layer") or record.get("file")
         where = f"was “{name}”" if name else "is not recorded"
-        raise ValueError(f"The PSF {where} and cannot be computed from the optics: give it as psf.")
+        raise ValueError(f"The PSF {where} and cannot be computed from the optics; give it as psf.")
     # Files of version 0.1 name the voxel size by its unit.
     return {"voxel_size" if name == "voxel_size_um" else name: value for name, value in record.items()}

@@ -166,15 +166,19 @@ def _checked(
 ) -> tuple[float, ...]:
     """Refuse invalid arguments; return the blur along each axis."""
     if kind not in get_args(StructureKind):
-        raise ValueError(f"The kind is {kind!r}; use one of {', '.join(get_args(StructureKind))}.")
+        raise ValueError(f"kind is {kind!r}; give one of {', '.join(get_args(StructureKind))}.")
     if len(sizes) not in (2, 3) or min(sizes) < 1:
         raise ValueError(f"The shape is {sizes}; give (Z, Y, X) or (Y, X), each at least 1.")
     if density is not None and not 0 <= density <= 1:
         raise ValueError(f"The density is {density}; give a number from 0 to 1, or None to draw one.")
     if not (0 <= contrast < math.inf and 0 <= background < math.inf):
-        raise ValueError(f"contrast is {contrast} and background {background}; neither can be negative.")
+        raise ValueError(
+            f"contrast is {contrast} and background is {background}; give numbers of at least 0."
+        )
     if not 0 < anisotropy < math.inf:
-        raise ValueError(f"anisotropy is {anisotropy}; give the Z step over the pixel size, above 0.")
+        raise ValueError(
+            f"anisotropy is {anisotropy}; give the Z step divided by the pixel size, a number above 0."
+        )
     given = [float(s) for s in np.ravel(np.asarray(blur_sigma, np.float64))]
     sigmas = tuple(given if np.ndim(blur_sigma) else given * len(sizes))
     if len(sigmas) != len(sizes) or not all(0 <= s < math.inf for s in sigmas):

@@ -108,12 +108,13 @@ def make_surrogate(
         field_shape = [checks.integer("field_shape", size, least=1) for size in given]
     if len(shape) != 3:
         raise ValueError(
-            f"The truth has shape {shape}; a surrogate is a volume (Z, Y, X), for its haze comes "
+            f"The truth has shape {shape}; give a volume (Z, Y, X), because the haze of a surrogate comes "
             "from other planes."
         )
     if sheet_fwhm_um is not None and specimen != "light_sheet":
         raise ValueError(
-            f"sheet_fwhm_um is {checks.shown(sheet_fwhm_um)}, but {specimen} have no sheet: leave it out."
+            f"sheet_fwhm_um is {checks.shown(sheet_fwhm_um)}, but {specimen} have no light sheet; leave it "
+            f"out."
         )
     sheet = (SHEET_FWHM_UM if sheet_fwhm_um is None else sheet_fwhm_um) if specimen == "light_sheet" else None
     voxel = voxel_sizes(voxel_size, 3)

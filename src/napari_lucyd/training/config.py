@@ -31,45 +31,51 @@ class DataConfig:
     Parameters
     ----------
     track
-        ``"strict"``: the cells blur_sigma x noise_sigma exactly as the paper has them.
-        ``"open"``: continuous ranges, anisotropic blur, Poisson noise, percentile scaling, flux kept.
-        ``"surrogate"``: the optics and noise of one `specimen`, percentile scaling, flux kept.
-        ``"estimates"``: first estimates, which have been told the PSF, of structures under many microscopes,
-        on the scale that the first stage finds, flux kept.
+        Kind of training data.
+        ``"strict"``: each combination of blur_sigma and noise_sigma, exactly as in the paper.
+        ``"open"``: continuous ranges, anisotropic blur, Poisson noise, percentile scaling; keeps flux.
+        ``"surrogate"``: the optics and noise of one `specimen`, percentile scaling; keeps flux.
+        ``"estimates"``: first estimates, made with the PSF, of structures under many microscopes, scaled as
+        the first stage scales them; keeps flux.
     specimen
         Surrogate: a kind of `make_surrogate`, ``"nuclei"``, ``"membranes"`` or ``"light_sheet"``.
     blur_sigma, noise_sigma
-        Strict: the values, noise in 1/255 of the range. Open: lower and upper end. Estimates: lower and upper
-        end of Gaussian PSFs across, and of the read noise in 1/255 of the contrast, both log-uniform.
+        Strict: the values; noise in 1/255 of the range. Open: lower and upper limit. Estimates: lower and
+        upper limit of the lateral sigma of Gaussian PSFs, and of the read noise in 1/255 of the contrast,
+        both drawn log-uniformly.
     axial_ratio
-        Open, estimates: lower and upper end of the blur's sigma along Z over that along Y and X.
+        Open, estimates: lower and upper limit of the blur's sigma along Z, divided by that along Y and X.
     haze
         Open: share of the specimens whose PSF has a wide foot besides its narrow peak.
     bright
         Open, surrogate: share of the specimens with a few specks and hot voxels that are far brighter than
-        everything else. Surrogates with them get noise as well, up to the highest ``noise_sigma``.
-        Estimates: with a few hot pixels.
+        everything else. Such surrogates also get noise, up to the highest ``noise_sigma``.
+        Estimates: share of the specimens with a few hot pixels.
     photons
-        Estimates: lower and upper end of the photons that make the contrast, log-uniform.
+        Estimates: lower and upper limit of the photons that correspond to the contrast, drawn log-uniformly.
     modalities
-        Estimates: kinds of `make_psf`, one drawn for each specimen; a kind may stand more than once.
+        Estimates: kinds of `make_psf`, of which one is drawn for each specimen. A kind that is listed several
+        times is drawn more often.
     misled
-        Estimates: share of the specimens whose estimate is told a numerical aperture, or a width of the
-        Gaussian, that is wrong by up to some 15 %.
+        Estimates: share of the specimens whose estimate is made with a wrong PSF: its numerical aperture, or
+        the width of the Gaussian, is wrong by up to about 15 %.
     patch_shape, phantom_shape
-        Spatial sizes in voxels. A 2D patch of a 3D phantom is a slice of it, out-of-focus light included.
+        Spatial sizes in voxels. A 2D patch of a 3D phantom is a slice of it, with out-of-focus light.
     alive, patches_per_phantom
-        Patches are cut from this many phantoms at a time; after so many patches the oldest one is replaced.
+        Number of phantoms from which patches are cut at a time, and number of patches after which the oldest
+        phantom is replaced.
     gain
-        Range of a factor, log-uniform, put on image and truth of half of the patches (of all, where flux is
-        kept); the loss is taken back to scale. Teaches that twice the light is twice the result.
+        Limits of a factor, drawn log-uniformly, that multiplies image and truth of half of the patches (of
+        all patches if flux is kept). The loss divides by it. It teaches that twice the light gives twice the
+        result.
     offset
-        Range of a shift of image and truth, uniform: backgrounds lie at many levels.
+        Limits of a constant, drawn uniformly, that is added to image and truth, for backgrounds at many
+        levels.
     subsampled
-        Open: share of patches that take every second voxel along every axis, of image and truth alike:
-        structures and blur are half as wide, the noise is as before.
+        Open: share of the patches that take every second voxel along every axis of image and truth.
+        Structures and blur become half as wide, and the noise stays as it is.
     seed
-        Seed of the phantoms and of everything that is drawn for a patch.
+        Seed of the phantoms and of all random numbers of a patch.
     """
 
     track: str = "strict"
@@ -100,12 +106,12 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         if self.track not in _TRACKS:
-            raise ValueError(f"data.track is {self.track!r}; it has to be one of {', '.join(_TRACKS)}.")
+            raise ValueError(f"data.track is {self.track!r}; give one of {', '.join(_TRACKS)}.")
         kinds = get_args(SpecimenKind) if self.track == "surrogate" else (None,)
         if self.specimen not in kinds:
             raise ValueError(
-                f"data.specimen is {self.specimen!r} and data.track {self.track!r}; a surrogate is one of "
-                f"{', '.join(get_args(SpecimenKind))}, the other tracks have none."
+                f"data.specimen is {self.specimen!r} and data.track is {self.track!r}; give one of "
+                f"{', '.join(get_args(SpecimenKind))} for the track surrogate, and none for other tracks."
             )
         _check_from(1, self, "data", "alive", "patches_per_phantom", "patch_shape", "phantom_shape")
         shares = ("haze", "bright", "misled", "subsampled")
@@ -114,14 +120,13 @@ class DataConfig:
         ranged = self.track in ("open", "estimates")
         if ranged and not len(self.blur_sigma) == len(self.noise_sigma) == 2:
             raise ValueError(
-                f"In the track {self.track!r} data.blur_sigma and data.noise_sigma each have a lower and an "
-                "upper end."
+                f"data.blur_sigma is {self.blur_sigma} and data.noise_sigma is {self.noise_sigma}; for the "
+                f"track {self.track} give a lower and an upper limit of each, such as [0.8, 2.0]."
             )
         unknown = set(self.modalities) - set(get_args(PsfKind))
         if unknown or not self.modalities:
             raise ValueError(
-                f"data.modalities is {self.modalities}; it takes one or more of "
-                f"{', '.join(get_args(PsfKind))}."
+                f"data.modalities is {self.modalities}; give one or more of {', '.join(get_args(PsfKind))}."
             )
         ranges = ["axial_ratio", "gain", "offset", "photons"]
         ranges += ["blur_sigma", "noise_sigma"] if ranged else []
@@ -133,20 +138,21 @@ class DataConfig:
             )
             if low > high or (positive and not low > 0):
                 raise ValueError(
-                    f"data.{name} is {(low, high)}; it has to be a lower and an upper end, in this order"
-                    f"{', and positive' if positive else ''}."
+                    f"data.{name} is {(low, high)}; give a lower and an upper limit"
+                    f"{', both above 0' if positive else ''}, such as [0.5, 1.5]."
                 )
         if len(self.phantom_shape) < len(self.patch_shape) or any(n % 2 for n in self.patch_shape):
             raise ValueError(
-                f"data.patch_shape is {self.patch_shape} and data.phantom_shape {self.phantom_shape}; "
-                "the patch needs even sizes and no more axes than the phantom."
+                f"data.patch_shape is {self.patch_shape} and data.phantom_shape is {self.phantom_shape}; "
+                "give the patch even sizes and no more axes than the phantom."
             )
         reach = 2 if self.subsampled else 1
         room = self.phantom_shape[len(self.phantom_shape) - len(self.patch_shape) :]
         if any(n * reach > whole for n, whole in zip(self.patch_shape, room, strict=True)):
             raise ValueError(
-                f"data.patch_shape is {self.patch_shape} and data.phantom_shape {self.phantom_shape}; a "
-                f"patch {'of every second voxel ' if self.subsampled else ''}does not fit into the phantom."
+                f"data.patch_shape is {self.patch_shape} and data.phantom_shape is {self.phantom_shape}; "
+                f"give a phantom that is at least {'twice ' if self.subsampled else ''}as large as the patch"
+                f"{', since subsampled patches take every second voxel' if self.subsampled else ''}."
             )
 
     @property
@@ -162,50 +168,51 @@ class ScheduleConfig:
     Parameters
     ----------
     patches, batch_size
-        Patches seen in all, and in one step.
+        Number of patches in the whole run, and in one step.
     learning_rate
-        The peak of the one-cycle schedule of Adam.
+        Peak of the one-cycle schedule of Adam.
     cycles
-        How many such cycles the run has, one after the other: each warms up and anneals to nearly zero.
+        Number of such cycles in the run. Each warms up and then falls to nearly zero.
     loss
-        ``"own"``: what the network's authors train it with. ``"lucyd"``: LUCYD's, for any network, over
-        a batch as one; ``"lucyd_each"``: the same of each patch, so that bright ones do not own it;
-        ``"squared"``: squared errors, which count the same in bright and faint patches.
+        Loss of the training. ``"own"``: that of the network's authors. ``"lucyd"``: LUCYD's loss for any
+        network, over the batch as a whole. ``"lucyd_each"``: the mean of LUCYD's loss over the patches, so
+        that bright patches do not dominate. ``"squared"``: squared errors, which count the same in
+        bright and faint patches.
     flux_weight
-        Of the squared error of local means, added to the loss: keeps flux and background levels.
+        Weight of the squared error of local means, which is added to the loss. It keeps flux and background.
     free_norms
-        Share of the steps, from the first on, in which batch norms use the statistics of the batch. After
-        that they keep their running ones, as in use: only so can the network learn what level and what
-        gain an output has to have, for the last batch norm takes both out of a batch.
+        Share of the steps, from the first one on, in which batch norms use the statistics of the batch. After
+        that they keep their running statistics, as in use. Only then can the network learn the level and the
+        gain of its output, because batch statistics remove both.
     measured_norms
-        Whether each batch norm's statistics are set before the first step, layer after layer, to medians
-        over patches (`measure_norms`), and then held: ``free_norms`` has to be 0.
+        True to set the statistics of each batch norm before the first step, layer after layer, to medians
+        over patches (`measure_norms`), and to hold them. Needs ``free_norms`` = 0.
     identity_output
-        LUCYD: whether the last batch norm is the identity from the first step on (`hold_output`), so that
-        x' = max(0, (y + M) u) with no gain hidden behind it, and the update term is not centred.
+        LUCYD: True to make the last batch norm the identity from the first step on (`hold_output`). Then
+        x' = max(0, (y + M) u) without a hidden gain, and the update term is not centred.
     intermediate_weight
-        LUCYD: of the loss on the intermediate estimate y + M against the truth, added to that on the output.
+        LUCYD: weight of the loss of the intermediate estimate y + M, which is added to that of the output.
     mask_first
-        LUCYD: share of the steps, from the first on, in which the intermediate estimate alone is trained:
-        the mask learns to correct before the update term can do it all.
+        LUCYD: share of the steps, from the first one on, in which only the intermediate estimate is trained,
+        so that the mask learns to correct before the update term can do everything.
     near_identity
-        LUCYD: whether the untrained network copies its input (`start_near_identity`), or starts as PyTorch
-        has it.
+        LUCYD: True to start from a network that copies its input (`start_near_identity`). If False, it starts
+        as PyTorch initialises it.
     stop_dead
-        Whether a run ends with an error when a validation finds a layer without a living channel.
+        True to end a run with an error if a validation finds a layer without a living channel.
     clip
-        The largest gradient norm.
+        Largest gradient norm.
     average_decay
-        Of the exponential moving average of the weights, which is what is kept; less, (1 + n) / (10 + n), in
-        the first steps n, so that a short run does not keep its beginning.
+        Decay of the exponential moving average of the weights; the average is saved as the model. It is
+        smaller in the first steps, (1 + n) / (10 + n) in step n, so that a short run does not keep its start.
     seed
-        Of the weights the network starts from.
+        Seed of the network's initial weights.
     validate_every
-        Steps from one validation to the next.
+        Number of steps between validations.
     validation_patches
-        How many.
+        Number of patches in a validation.
     compile
-        Whether to compile the network (needs a C++ compiler on the CPU).
+        True to compile the network with torch (needs a C++ compiler on the CPU).
     """
 
     patches: int = 6400
@@ -237,21 +244,21 @@ class ScheduleConfig:
         _check_shares(self, "schedule", *shares)
         for name in ("learning_rate", "clip"):
             if not getattr(self, name) > 0:
-                raise ValueError(f"schedule.{name} is {getattr(self, name)}; it has to be a positive number.")
+                raise ValueError(f"schedule.{name} is {getattr(self, name)}; give a number above 0.")
         if self.loss not in ("own", "lucyd", "lucyd_each", "squared"):
             raise ValueError(
-                f"schedule.loss is {self.loss!r}; it has to be 'own', 'lucyd', 'lucyd_each' or 'squared'."
+                f"schedule.loss is {self.loss!r}; give 'own', 'lucyd', 'lucyd_each' or 'squared'."
             )
         if self.measured_norms and self.free_norms:
             raise ValueError(
-                f"schedule.measured_norms sets the batch norms' statistics, and free_norms = "
-                f"{self.free_norms:g} would let batches replace them; set free_norms = 0."
+                f"schedule.measured_norms is true and schedule.free_norms is {self.free_norms:g}; give "
+                "free_norms = 0, because batches would otherwise replace the measured statistics."
             )
         least = self.batch_size * self.cycles
         if self.patches < least:
             raise ValueError(
-                f"schedule.patches is {self.patches}; it has to be at least {least} "
-                "(batch_size times cycles), for one step a cycle."
+                f"schedule.patches is {self.patches}; give at least {least} (batch_size times cycles), "
+                "so that each cycle has a step."
             )
 
     @property
@@ -269,8 +276,8 @@ class ScheduleConfig:
 class TrainingConfig:
     """One training run; `load_config` reads it from TOML.
 
-    ``title``, ``description`` and ``history`` (how many runs were tried, and how this one was chosen) go
-    into the model's card as they are. ``half_precision`` rounds the saved weights to float16.
+    ``title``, ``description`` and ``history`` (the number of runs that were tried, and the reason for this
+    one) are copied into the model's card. ``half_precision`` rounds the saved weights to float16.
     """
 
     name: str
@@ -286,33 +293,35 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if not self.name.strip() or set(self.name) & set('/\\:*?"<>|') or not self.name.isprintable():
             raise ValueError(
-                f"name is {self.name!r}; the model's file is called so, and a file's name cannot be empty or "
-                'hold / \\ : * ? " < > |.'
+                f"name is {self.name!r}; give a name for the model's file that is not empty and "
+                'holds none of / \\ : * ? " < > |.'
             )
         if len(self.data.patch_shape) != self.network.dimension:
             raise ValueError(
-                f"data.patch_shape is {self.data.patch_shape}, the network {self.network.dimension}D."
+                f"data.patch_shape is {self.data.patch_shape}, but the network is "
+                f"{self.network.dimension}D; give {self.network.dimension} sizes."
             )
-        # Patches are scaled so, and an image in use has to be scaled as they were.
+        # In use, images must be scaled as the patches are.
         method = SCALINGS[self.data.track].method
         if self.normalization.method != method or (method == "minmax" and self.normalization.pedestal):
             raise ValueError(
                 f"normalization.method is {self.normalization.method!r} with a pedestal of "
-                f"{self.normalization.pedestal:g}, and data.track {self.data.track!r}; patches of this track "
-                f"are scaled by {method!r}{', without a pedestal' if method == 'minmax' else ''}."
+                f"{self.normalization.pedestal:g}, but patches of the track {self.data.track} are scaled by "
+                f"{method!r}{' without a pedestal' if method == 'minmax' else ''}; give that, or leave "
+                "[normalization] out."
             )
         kind = network_class(self.network)
         if any(n % kind.multiple for n in self.data.patch_shape):
             raise ValueError(
-                f"data.patch_shape is {self.data.patch_shape}; {kind.title} needs sizes that are "
-                f"multiples of {kind.multiple}."
+                f"data.patch_shape is {self.data.patch_shape}; for {kind.title} give multiples of "
+                f"{kind.multiple}."
             )
         for name in ("near_identity", "identity_output", "intermediate_weight", "mask_first"):
             if getattr(self.schedule, name) and kind is not LUCYD:
-                raise ValueError(f"schedule.{name} is for LUCYD; leave it out for {kind.title}.")
+                raise ValueError(f"schedule.{name} is only for LUCYD; leave it out for {kind.title}.")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain JSON data; ``network`` has a type if it is not LUCYD, as in the TOML file."""
+        """Return plain JSON data. As in the TOML file, ``network`` names its type if it is not LUCYD."""
         described = describe(self.network)
         if described["type"] == LUCYD.name:
             del described["type"]
@@ -324,13 +333,15 @@ def _check_from(low: int, config: Any, table: str, *names: str) -> None:
     for name in names:
         value = getattr(config, name)
         if not (value and min(value) >= low if isinstance(value, tuple) else value >= low):
-            raise ValueError(f"{table}.{name} is {value}; it has to be at least {low}.")
+            raise ValueError(f"{table}.{name} is {value}; give at least {low}.")
 
 
 def _check_shares(config: Any, table: str, *names: str) -> None:
     for name in names:
         if getattr(config, name) > 1:
-            raise ValueError(f"{table}.{name} is {getattr(config, name)}; it is a share, at most 1.")
+            raise ValueError(
+                f"{table}.{name} is {getattr(config, name)}; give a share, a number from 0 to 1."
+            )
 
 
 _TABLES: dict[str, type[Any]] = {
@@ -346,13 +357,13 @@ def load_config(path: str | Path) -> TrainingConfig:
     Parameters
     ----------
     path
-        A TOML file with ``name``, ``title``, ``description``, ``history``, ``half_precision`` and the tables
+        TOML file with ``name``, ``title``, ``description``, ``history``, ``half_precision`` and the tables
         ``network``, ``normalization``, ``data`` and ``schedule``.
 
     Returns
     -------
     TrainingConfig
-        Checked.
+        The configuration, checked.
 
     Raises
     ------
@@ -368,14 +379,14 @@ def load_config(path: str | Path) -> TrainingConfig:
 
 
 def parse_config(entries: Mapping[str, Any], source: str = "the configuration") -> TrainingConfig:
-    """Make a configuration from plain data, such as a model's card; missing entries have their defaults.
+    """Make a configuration from plain data, such as a model's card; missing entries get their defaults.
 
     Parameters
     ----------
     entries
-        As `load_config` takes them from a file.
+        Entries of the configuration, as in a TOML file.
     source
-        Where they are from, for messages.
+        Name of their origin, for messages.
 
     Raises
     ------
@@ -387,16 +398,17 @@ def parse_config(entries: Mapping[str, Any], source: str = "the configuration") 
     for key, value in entries.items():
         if key == "network" or key in _TABLES:
             if not isinstance(value, Mapping):
-                raise ValueError(f"{source}: {key} is {value!r}; it has to be a table, [{key}].")
+                raise ValueError(f"{source}: {key} is {value!r}; give a table, [{key}].")
             table = dict(value)
             kind = config_class(str(table.pop("type", LUCYD.name))) if key == "network" else _TABLES[key]
             values[key] = _table(kind, key, table)
         elif key in ("name", "title", "description", "history", "half_precision"):
             values[key] = _checked(key, value, hints[key])
         else:
-            raise ValueError(f"{source}: unknown entry {key!r}.")
+            known = ("name", "title", "description", "history", "half_precision", "network", *_TABLES)
+            raise ValueError(f"{source}: there is no entry {key!r}; the entries are {', '.join(known)}.")
     if "name" not in values:
-        raise ValueError(f"{source}: the entry 'name' is missing.")
+        raise ValueError(f"{source}: the entry 'name' is missing; add name = \"...\", the name of the model.")
     if "data" in values:
         values.setdefault("normalization", SCALINGS[values["data"].track])
     return TrainingConfig(**values)
@@ -406,12 +418,12 @@ def _table(kind: type[Any], name: str, entries: dict[str, Any]) -> Any:
     known = {entry.name for entry in fields(kind)}
     unknown = sorted(set(entries) - known)
     if unknown:
-        raise ValueError(f"[{name}] has no entry {unknown[0]!r}; it takes {', '.join(sorted(known))}.")
+        raise ValueError(f"[{name}] has no entry {unknown[0]!r}; its entries are {', '.join(sorted(known))}.")
     hints = get_type_hints(kind)
     return kind(**{key: _checked(f"{name}.{key}", value, hints[key]) for key, value in entries.items()})
 
 
-# What an entry is by its annotation: in words, and one and several of it in TOML.
+# Expected values of an entry by its annotation: one value and several in words, and an example in TOML.
 _PLAIN: dict[Any, tuple[str, str, str]] = {
     int: ("a whole number", "whole numbers", "[8, 16]"),
     float: ("a number", "numbers", "[0.5, 1.5]"),
@@ -421,7 +433,7 @@ _PLAIN: dict[Any, tuple[str, str, str]] = {
 
 
 def _checked(name: str, value: Any, hint: Any) -> Any:
-    """Return an entry in the form of its dataclass, which checks types that are not plain."""
+    """Check an entry of a plain type, and return it; the dataclass checks other types."""
     several = get_origin(hint) is tuple
     kinds = get_args(hint) if several else (hint,)
     if kinds[0] not in _PLAIN:
@@ -429,18 +441,18 @@ def _checked(name: str, value: Any, hint: Any) -> Any:
     one, many, example = _PLAIN[kinds[0]]
     if not several:
         if not _is(value, kinds[0]):
-            raise ValueError(f"{name} is {value!r}; it has to be {one}.")
+            raise ValueError(f"{name} is {value!r}; give {one}.")
         return value
     wanted = None if kinds[-1] is Ellipsis else len(kinds)
     fits = isinstance(value, list | tuple) and all(_is(entry, kinds[0]) for entry in value)
     if not fits or wanted not in (None, len(value)):
         count = f"{wanted} " if wanted else ""
-        raise ValueError(f"{name} is {value!r}; it has to be a list of {count}{many}, such as {example}.")
+        raise ValueError(f"{name} is {value!r}; give a list of {count}{many}, such as {example}.")
     return tuple(value)
 
 
 def _is(value: Any, kind: type) -> bool:
-    # In Python true is a number and a whole one is no float; in TOML inf and nan are numbers.
+    # Python's True is an int and an int is no float, and TOML allows inf and nan.
     if isinstance(value, bool) or kind is not float:
         return type(value) is kind
     return isinstance(value, int | float) and math.isfinite(value)

@@ -1,10 +1,9 @@
 """Convolutions for training, compiled for this CPU: three taps along each axis, few channels.
 
-Half of a training step on the processor is what libraries make of LUCYD's four channels, above all of the
-gradient of the weights. Tensors are as torch's ``channels_last_3d`` has them in memory, (N, Z, Y, X,
-channels), so that a vector register holds all channels of one or more neighbouring voxels. Nothing is padded:
-taps beyond the border are left out, along Z and Y by loops that begin later or end sooner, along X by lanes
-that are 0.
+With torch's libraries, half of a training step on the CPU goes into LUCYD's four channels, mostly into the
+gradient of the weights. Tensors have the memory layout ``channels_last_3d`` of torch, (N, Z, Y, X, channels),
+so a vector register holds all channels of one or more neighbouring voxels. Nothing is padded: taps beyond the
+border are left out, along Z and Y by loops that start later or end sooner, along X by lanes that are 0.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from napari_lucyd.compute import llvm
 from napari_lucyd.compute.llvm import Host, Writer
 
 TAPS = 3
-# Channels of the result that the sums of a gradient are kept of at a time.
+# Number of output channels whose gradient is summed at a time.
 _BLOCK = 4
-# Eight bytes each, one behind the other: addresses, then sizes. `taken` counts planes that are begun.
+# Eight bytes each, one behind the other: addresses, then sizes. `taken` counts the planes that were started.
 ARGUMENTS = ("inputs", "others", "results", "taken", "planes", "depth", "height", "width")
 _PROTOTYPE = CFUNCTYPE(None, c_void_p)
 
@@ -32,22 +31,22 @@ def tile(width: int, outputs: int) -> int | None:
     Parameters
     ----------
     width
-        Voxels along X.
+        Number of voxels along X.
     outputs
-        Channels of the result.
+        Number of channels of the result.
     """
     host = llvm.host()
     if host.lanes % outputs or width * outputs % host.lanes:
         return None
     vectors = width * outputs // host.lanes
-    # Beside the sums, the registers hold three weights and some values.
+    # Besides the sums, the registers hold three weights and some values.
     most = host.registers // 2
     fitting = [k for k in range(2, most + 1) if vectors % k == 0 and vectors >= 2 * k]
     return max(fitting, default=None)
 
 
 def summable(width: int, inputs: int) -> bool:
-    """Tell if `weight_gradient` takes rows of ``width`` voxels of ``inputs`` channels."""
+    """Return True if `weight_gradient` can compute rows of ``width`` voxels with ``inputs`` channels."""
     lanes = llvm.lanes()
     return lanes % inputs == 0 and width * inputs % lanes == 0 and width * inputs >= 2 * lanes
 
@@ -59,10 +58,10 @@ def convolution(inputs: int, outputs: int, vectors: int) -> Any:
     Parameters
     ----------
     inputs, outputs
-        Channels. ``others`` are the weights, (Z, Y, inputs, X, lanes / outputs, outputs): repeated, so that
-        each is a whole vector.
+        Numbers of channels. ``others`` are the weights, (Z, Y, inputs, X, lanes / outputs, outputs), repeated
+        so that each is a whole vector.
     vectors
-        See `tile`.
+        Number of vectors computed together; see `tile`.
     """
     return llvm.function(_convolution(llvm.host(), inputs, outputs, vectors), _PROTOTYPE)
 
@@ -74,9 +73,9 @@ def weight_gradient(inputs: int, outputs: int) -> Any:
     Parameters
     ----------
     inputs, outputs
-        Channels of the convolution. ``others`` is the gradient of its result; ``results`` are sums over each
-        plane, (planes, Z, Y, X, outputs, lanes / inputs, inputs): what is left is to add up planes and lanes,
-        in an order that no thread has a say in.
+        Numbers of channels of the convolution. ``others`` is the gradient of its result; ``results`` are sums
+        over each plane, (planes, Z, Y, X, outputs, lanes / inputs, inputs). The caller adds up planes and
+        lanes, in an order that does not depend on threads.
     """
     return llvm.function(_weight_gradient(llvm.host(), inputs, outputs), _PROTOTYPE)
 

@@ -1,7 +1,7 @@
-"""Convolutions of few channels for training on the CPU, by our kernels where these are faster.
+"""Convolutions of few channels for training on the CPU, by our kernels if these are faster.
 
-They are operations of torch's, so autograd and the compiler know them; they give what torch's own give, but
-for rounding, and the same for any number of threads.
+They are registered as operations of torch, so autograd and the compiler know them. Their results equal
+torch's except for rounding, and are the same for any number of threads.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from napari_lucyd.compute.llvm import lanes
 from napari_lucyd.compute.threads import run_on_all
 from napari_lucyd.training import convolution_kernels
 
-# Of inputs and of outputs.
+# Numbers of input channels and of output channels for which there are kernels.
 _CHANNELS = (1, 4, 8)
 
 
 class FewChannels(nn.Module):
-    """A convolution of three taps along each axis, zeros beyond the border, no bias.
+    """A convolution with three taps along each axis, zeros beyond the border and no bias.
 
     Parameters
     ----------
     weight
-        (outputs, inputs, [3,] 3, 3), which it takes as its own.
+        (outputs, inputs, [3,] 3, 3); becomes the module's parameter.
     """
 
     def __init__(self, weight: nn.Parameter) -> None:
@@ -49,12 +49,13 @@ def use_few_channels(network: nn.Module) -> int:
     Parameters
     ----------
     network
-        On the processor, float32.
+        Network on the CPU, float32; changed in place.
 
     Returns
     -------
     int
-        How many: none where llvmlite is missing, and only those whose kernels give what torch gives.
+        Number of replaced convolutions. A convolution is replaced only if the kernel agrees with torch;
+        without llvmlite none is.
     """
     count = 0
     for parent in list(network.modules()):
@@ -85,7 +86,7 @@ def few_channels(x: Tensor, weight: Tensor) -> Tensor:
     Parameters
     ----------
     x
-        (N, inputs, [Z,] Y, X), on the processor.
+        (N, inputs, [Z,] Y, X), on the CPU.
     weight
         (outputs, inputs, [3,] 3, 3).
 
@@ -96,7 +97,7 @@ def few_channels(x: Tensor, weight: Tensor) -> Tensor:
     """
     outputs, inputs = weight.shape[:2]
     values, factors = _as_volume(x), weight
-    if x.ndim == 4:  # a volume of one plane, which meets the middle taps only
+    if x.ndim == 4:  # a volume of one plane, for which only the middle taps count
         factors = functional.pad(weight.unsqueeze(2), (0, 0, 0, 0, 1, 1))
     vectors = convolution_kernels.tile(x.shape[-1], outputs) if x.dtype == torch.float32 else None
     if vectors is None:
@@ -111,14 +112,14 @@ def few_channels(x: Tensor, weight: Tensor) -> Tensor:
 
 @torch.library.custom_op("napari_lucyd::few_channels_gradient", mutates_args=())
 def few_channels_gradient(x: Tensor, gradient: Tensor) -> Tensor:
-    """Compute the gradient of `few_channels` by its weight.
+    """Compute the gradient of the loss with respect to the weight of `few_channels`.
 
     Parameters
     ----------
     x
-        As of `few_channels`.
+        Input of `few_channels`.
     gradient
-        By its result.
+        Gradient of the loss with respect to the result of `few_channels`.
 
     Returns
     -------
@@ -171,7 +172,8 @@ def _keep(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
 def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
     x, weight = ctx.saved_tensors
     wanted = ctx.needs_input_grad
-    # By x it is a convolution again, with inputs and outputs, left and right changed over.
+    # The gradient with respect to x is a convolution too, with inputs and outputs swapped and the taps
+    # flipped.
     turned = weight.transpose(0, 1).flip(tuple(range(2, x.ndim)))
     return (
         few_channels(gradient, turned) if wanted[0] else None,
@@ -184,7 +186,7 @@ few_channels.register_autograd(_backward, setup_context=_keep)
 
 @functools.cache
 def reliable(inputs: int, outputs: int) -> bool:
-    """Tell if our kernels work for a number of channels and agree with torch; tried once, on little data."""
+    """Return True if our kernels work for these channels and agree with torch; tried once, on little data."""
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         weight = torch.randn(outputs, inputs, 3, 3, 3, requires_grad=True)
@@ -195,8 +197,8 @@ def reliable(inputs: int, outputs: int) -> bool:
         for convolve in (few_channels, functools.partial(functional.conv3d, padding=1)):
             result = convolve(x, weight)
             results.append((result, *torch.autograd.grad(result.square().sum(), (x, weight))))
-    # Not installed, or whatever else: there is torch.
+    # llvmlite is not installed or fails in whatever way: torch computes instead.
     except Exception:
         return False
-    # Rounding is a hundredth of this.
+    # Rounding errors are a hundredth of this.
     return all((a - b).abs().max() <= 1e-4 * b.abs().max() for a, b in zip(*results, strict=True))

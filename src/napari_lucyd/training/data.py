@@ -1,7 +1,6 @@
-"""Training patches; the seed and the number of a patch determine it.
+"""Training patches, each determined by the seed and its number.
 
-So the order does not depend on how many workers prepare patches, and a run that was stopped goes on
-with the patch that it would have seen next.
+So the patches do not depend on the number of workers, and a resumed run continues with the next patch.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from napari_lucyd.simulation.surrogates import make_surrogate
 from napari_lucyd.training.config import DataConfig, TrainingConfig
 from napari_lucyd.training.estimates import EstimateSpecimen
 
-# Seeds of phantoms: training counts up from here, validation from its own; the fixed test phantoms of
-# napari_lucyd.evaluation have theirs below 1000, so that none is ever trained on.
+# First seeds of the phantoms for training and validation. The test phantoms of napari_lucyd.evaluation have
+# seeds below 1000, so none of them is used in training.
 TRAINING_PHANTOMS = 1_000_000
 VALIDATION_PHANTOMS = 500_000
 # Root mean square error of a blurred, moderately noisy image, on the scale where it runs from 0 to 1.
@@ -32,7 +31,7 @@ TYPICAL_ERROR = 0.1
 
 
 class Patch(NamedTuple):
-    """Image and truth, float32 tensors (1, [Z,] Y, X), and the factor that takes both back to scale."""
+    """A patch: image and truth, float32 tensors (1, [Z,] Y, X), and the factor that undoes their gain."""
 
     image: Tensor
     truth: Tensor
@@ -46,7 +45,7 @@ class _Pair(NamedTuple):
 
 
 class _StrictSpecimen:
-    """A phantom in the paper's blurs; the noise is drawn for each patch."""
+    """A phantom with each of the paper's blurs; the noise is drawn for each patch."""
 
     def __init__(self, data: DataConfig, seed: int) -> None:
         self.truth = scale_to_unit(make_phantom(data.phantom_shape, rng=seed).image)
@@ -63,9 +62,9 @@ class _StrictSpecimen:
 
 
 class _OpenSpecimen:
-    """A phantom of random density and coarseness under one random microscope, as a real stack arrives.
+    """A phantom of random density and coarseness under one random microscope, like a real stack.
 
-    Truth and image share the image's percentiles: what the network learns keeps the flux.
+    Truth and image are scaled by the image's percentiles, so that the network learns to keep the flux.
     """
 
     def __init__(self, data: DataConfig, normalization: Normalization, seed: int) -> None:
@@ -73,14 +72,15 @@ class _OpenSpecimen:
         sharp = self._sharp(data, seed, generator)
         self.bright = data.bright > 0 and generator.random() < data.bright
         if self.bright:
-            # Dust, beads, dead cells: a speck of two voxels a side, blurred like all else.
+            # Dust, beads, dead cells: specks of two voxels along each axis, which are blurred too.
             _speckle(sharp, 2, generator)
         image = self._noisy(self._blurred(sharp, data, generator), data, generator)
         if self.bright:
-            # Of the camera, so neither blurred nor true.
+            # Hot pixels of the camera are not blurred, and not part of the truth.
             _speckle(image, 1, generator)
         self.image, self.truth, peak = _scaled(image, sharp, normalization)
-        # Nor must strong noise own the loss: where hardly anything is to be mended, small errors count more.
+        # Noisy patches must not dominate the loss, so errors count more in patches that need little
+        # correction.
         error = float(np.sqrt(np.mean((self.image - self.truth) ** 2))) / peak
         self.peak = peak * float(np.clip(np.sqrt(error / TYPICAL_ERROR), 0.5, 1.0))
 
@@ -102,7 +102,7 @@ class _OpenSpecimen:
                 image = np.repeat(image, zoom, axis=axis)
             image = blur(image, [zoom / 2] * image.ndim)
         image = image[tuple(slice(n) for n in data.phantom_shape)]
-        # Smooth, uneven stain inside the objects and uneven haze behind them: real structures are no solids.
+        # Real structures are not uniform: uneven stain inside the objects, and uneven haze behind them.
         stain = 1 + generator.uniform(0, 0.5) * _smooth(image.shape, generator.uniform(1, 6), generator)
         haze = 1 + generator.uniform(0, 0.7) * _smooth(image.shape, generator.uniform(8, 24), generator)
         background = generator.uniform(0, 300) * np.clip(haze, 0, 3)
@@ -111,12 +111,12 @@ class _OpenSpecimen:
     @staticmethod
     def _blurred(sharp: FloatImage, data: DataConfig, generator: np.random.Generator) -> FloatImage:
         lateral = generator.uniform(data.blur_sigma[0], data.blur_sigma[1])
-        # An axial ratio near 1 belongs to resampled or light-sheet stacks, a high one to widefield.
+        # Resampled or light-sheet stacks have an axial ratio near 1, widefield stacks a high one.
         axial = min(lateral * generator.uniform(*data.axial_ratio), 2 * data.blur_sigma[1])
         sigmas = [axial, lateral, lateral][-sharp.ndim :]
         image = blur(sharp, sigmas)
         if generator.random() < data.haze:
-            # Light from far out of focus: a PSF is a narrow peak on a wide foot.
+            # Light from far out of focus: the PSF has a narrow peak on a wide foot.
             share, width = generator.uniform(0, 0.4), generator.uniform(2, 5)
             image = (1 - share) * image + share * _wide_blur(sharp, [width * s + 2 for s in sigmas])
         return image
@@ -124,21 +124,21 @@ class _OpenSpecimen:
     @staticmethod
     def _noisy(image: FloatImage, data: DataConfig, generator: np.random.Generator) -> FloatImage:
         span = float(np.percentile(image, 99.9) - image.min())
-        # From a fast time series, 10 photons in the bright parts, to a fixed sample, 30,000. A quarter are
-        # nearly clean: what needs little mending must not be harmed by what is made for much.
+        # Between 10 photons in the bright parts (fast time series) and 30,000 (fixed samples). A quarter of
+        # the images is nearly free of noise, so that the network learns to leave good images as they are.
         clean = generator.random() < 0.25
         if generator.random() < 0.6:
             photons = 10 ** generator.uniform(3 if clean else 1, 4.5)
             image = (generator.poisson(image / span * photons) * (span / photons)).astype(np.float32)
         low, high = data.noise_sigma
-        # Squared: little noise is commoner than much, in use and here.
+        # Squared, because little noise is more common than much noise.
         share = 0.04 * generator.random() if clean else generator.random() ** 2
         sigma = (low + (high - low) * share) / 255 * span
         return image + generator.normal(0, sigma, image.shape).astype(np.float32)
 
 
 class _SurrogateSpecimen:
-    """A phantom of random density through the optics and onto the camera of one kind of specimen."""
+    """A phantom of random density, imaged with the optics and the camera of one kind of specimen."""
 
     def __init__(self, data: DataConfig, normalization: Normalization, seed: int) -> None:
         generator = np.random.default_rng([data.seed, seed])
@@ -174,12 +174,12 @@ def _scaled(
     lo, hi = np.percentile(image, (normalization.low, normalization.high))
     image = ((image - lo) / (hi - lo) + normalization.pedestal).astype(np.float32)
     truth = ((truth - lo) / (hi - lo) + normalization.pedestal).astype(np.float32)
-    # Few bright objects in a dark volume lie far above the percentile; they must not own the loss.
+    # A few bright objects in a dark volume lie far above the percentile; they must not dominate the loss.
     return image, truth, max(1.0, float(np.percentile(truth, 99.99)) - normalization.pedestal)
 
 
 def _pair(image: FloatImage, truth: FloatImage, peak: float, bright: bool) -> _Pair:
-    """Make a patch of both; if there are specks, their brightest voxel counts as 3 in the loss."""
+    """Make a patch of image and truth; if there are specks, the brightest voxel counts as 3 in the loss."""
     return _Pair(image, truth, max(peak, float(image.max()) / 3, float(truth.max()) / 3) if bright else peak)
 
 
@@ -202,7 +202,7 @@ def _smooth(shape: tuple[int, ...], width: float, generator: np.random.Generator
 
 
 def _wide_blur(image: FloatImage, sigmas: list[float]) -> FloatImage:
-    """Blur with a wide Gaussian at half the resolution, which is enough for it."""
+    """Blur with a wide Gaussian at half the resolution, which is fine enough for it."""
     halves = np.pad(image, [(0, n % 2) for n in image.shape], mode="edge")
     for axis in range(image.ndim):
         even, odd = (halves[(slice(None),) * axis + (slice(first, None, 2),)] for first in (0, 1))
@@ -218,9 +218,9 @@ class Patches(Dataset[Patch]):
     Parameters
     ----------
     config
-        The run.
+        Configuration of the run.
     phantoms
-        The seed that phantoms count up from.
+        Seed of the first phantom; each next one adds 1.
     """
 
     def __init__(self, config: TrainingConfig, phantoms: int = TRAINING_PHANTOMS) -> None:

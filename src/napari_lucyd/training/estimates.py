@@ -21,59 +21,60 @@ from napari_lucyd.training.config import DataConfig
 # Objectives: numerical aperture and refractive index of the immersion.
 _OBJECTIVES = ((0.5, 1.0), (0.8, 1.0), (0.8, 1.33), (1.1, 1.33), (1.2, 1.33), (1.3, 1.405), (1.4, 1.515))
 _EMISSION_UM, _EXCITATION_UM = 0.525, 0.488
-# Sampling, log-uniform, in units of λ/NA across and of λ/(n − sqrt(n² − NA²)) along the axis.
+# Limits of the voxel size, drawn log-uniformly: lateral in units of λ/NA, axial of λ/(n − sqrt(n² − NA²)).
 _LATERAL_UNITS, _AXIAL_UNITS = (0.15, 0.45), (0.12, 0.5)
 _PINHOLE_AIRY = (0.8, 2.0)
 # Thickness of a light sheet in planes.
 _SHEET_PLANES = (5.0, 14.0)
-# Of a PSF, in widths of the field along each axis: an odd number of voxels is taken.
+# Size of a PSF along each axis in sizes of the field, rounded to an odd number of voxels.
 _REACH = 1.5
-# Share of the PSFs that are aberrated, and by how many wavelengths RMS at most.
+# Share of the PSFs that are aberrated, and largest aberration in wavelengths RMS.
 _ABERRATED, _SPHERICAL = 0.25, 0.1
-# What is told wrongly differs by so much: the numerical aperture, the width of a Gaussian.
+# Errors of a wrong PSF: limits of the relative error of the numerical aperture, and standard deviation of the
+# relative error of a Gaussian's width.
 _NA_ERROR, _SIGMA_ERROR = (-0.15, 0.1), 0.1
-# Objects are seen as voxels that are points would be by a Gaussian of this standard deviation.
+# Standard deviation in voxels of the Gaussian that the truth is smoothed with.
 TRUTH_SIGMA = 0.5
-# Of the number of iterations that noise alone would give, log-uniform.
+# Limits of a factor of the number of iterations, drawn log-uniformly.
 _ITERATIONS_JITTER = (0.75, 1.4)
-# Planes of a volume of which 2D estimates are made.
+# Number of planes of a volume for which 2D estimates are made.
 _PLANES = 4
-# Standard deviation of the error of a typical estimate; smaller errors count more, down to half of it.
+# Root mean square error of a typical estimate. Estimates with smaller errors count more in the loss.
 _TYPICAL_ERROR = 0.1
 
 
 class _Optics(NamedTuple):
-    """PSF of the image, PSF for the estimate, and the widths of the first as standard deviations."""
+    """The PSF of the image, the PSF for the estimate, and the widths of the first as standard deviations."""
 
     true: FloatImage
-    told: FloatImage
+    assumed: FloatImage
     sigmas: list[float]
     anisotropy: float
 
 
 class EstimateSpecimen:
-    """A specimen of random structures, its image, and the first estimate made from that.
+    """A specimen of random structures, its image, and the first estimate made from the image.
 
-    Estimate and truth share the scale and the dark level that were found in the image.
+    Estimate and truth have the same scale and the same dark level, which were found in the image.
 
     Parameters
     ----------
     data
-        Of the run. Where patches have two axes and phantoms three, planes of a blurred volume are estimated
-        as images of their own, with the PSF of the plane in focus.
+        Data of the run. If patches have two axes and phantoms three, planes of a blurred volume are estimated
+        as separate images, with the PSF's plane in focus.
     normalization
-        Its pedestal is where the dark level comes to lie.
+        Scaling whose pedestal is the value of the dark level.
     seed
-        Of all that is drawn.
+        Seed of all random numbers.
     """
 
     def __init__(self, data: DataConfig, normalization: Normalization, seed: int) -> None:
         generator = np.random.default_rng([data.seed, seed])
         self._seed, self._normalization, self._planar = seed, normalization, _is_planar(data)
         optics = _draw_optics(data, generator)
-        self._told = optics.told[len(optics.told) // 2] if self._planar else optics.told
+        self._psf = optics.assumed[len(optics.assumed) // 2] if self._planar else optics.assumed
         field = data.phantom_shape
-        # With light from beyond the field, as far as the PSF reaches.
+        # The specimen exceeds the field by the PSF's size, because light from there reaches the field.
         around = tuple(n + k - 1 for n, k in zip(field, optics.true.shape, strict=True))
         specimen = make_structures(
             "mixture",
@@ -104,7 +105,7 @@ class EstimateSpecimen:
     def patch(
         self, window: tuple[int | slice, ...], generator: np.random.Generator
     ) -> tuple[FloatImage, FloatImage, float]:
-        """Cut a window out of estimate and truth; the third is what their loss is divided by."""
+        """Cut a window out of estimate and truth; the third value divides their loss."""
         plane = -1
         if self._planar:
             count = len(self._image)
@@ -118,10 +119,10 @@ class EstimateSpecimen:
 
     def _estimated(self, plane: int) -> tuple[FloatImage, FloatImage, float]:
         image, truth = (self._image, self._truth) if plane < 0 else (self._image[plane], self._truth[plane])
-        # The same whatever planes were asked for before.
+        # The result does not depend on the planes that were requested before.
         generator = np.random.default_rng([self._seed, plane + 1])
         effort = math.exp(generator.uniform(*np.log(_ITERATIONS_JITTER)))
-        found = first_estimate(image, self._told, effort=effort)
+        found = first_estimate(image, self._psf, effort=effort)
         pedestal = np.float32(self._normalization.pedestal)
         estimate, truth = (
             ((values - found.level) / found.scale + pedestal).astype(np.float32)
@@ -160,7 +161,7 @@ def _draw_optics(data: DataConfig, generator: np.random.Generator) -> _Optics:
     voxel = (axial_um, lateral_um, lateral_um)[-ndim:]
     shape = [round(_REACH * n) // 2 * 2 + 1 for n in data.phantom_shape]
     spherical = float(generator.uniform(-_SPHERICAL, _SPHERICAL)) if generator.random() < _ABERRATED else 0.0
-    told_aperture = min(aperture * (1 + (generator.uniform(*_NA_ERROR) if misled else 0)), 0.98 * index)
+    assumed_aperture = min(aperture * (1 + (generator.uniform(*_NA_ERROR) if misled else 0)), 0.98 * index)
     true = make_psf(
         kind,  # type: ignore[arg-type]
         shape,
@@ -169,10 +170,16 @@ def _draw_optics(data: DataConfig, generator: np.random.Generator) -> _Optics:
         spherical_aberration=spherical,
         **optics,
     )
-    told = make_psf(kind, shape, numerical_aperture=told_aperture, voxel_size=voxel, **optics)  # type: ignore[arg-type]
-    # Full widths at half maximum of about 0.51 λ/NA and 0.88 of the axial unit.
+    assumed = make_psf(
+        kind,  # type: ignore[arg-type]
+        shape,
+        numerical_aperture=assumed_aperture,
+        voxel_size=voxel,
+        **optics,
+    )
+    # The full widths at half maximum are about 0.51 λ/NA and 0.88 of the axial unit.
     widths = [0.88 / along, 0.51 / across, 0.51 / across][-ndim:]
-    return _Optics(true, told, [w / 2.355 for w in widths], axial_um / lateral_um if ndim == 3 else 1.0)
+    return _Optics(true, assumed, [w / 2.355 for w in widths], axial_um / lateral_um if ndim == 3 else 1.0)
 
 
 def gaussian_psf(sigmas: list[float]) -> FloatImage:

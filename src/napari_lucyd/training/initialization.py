@@ -12,40 +12,40 @@ from napari_lucyd.models.model import load_model
 from napari_lucyd.networks import LUCYD, Network
 from napari_lucyd.training.config import parse_config
 
-# Of a variance that is measured: that of a layer which is constant on most patches.
+# Smallest measured variance; that of a layer which is constant on most patches would be 0.
 _LEAST = 1e-6
 
 
 @torch.no_grad()
 def start_near_identity(network: LUCYD) -> None:
-    """Set scales and shifts of four batch norms so that x' begins near y; convolutions stay random.
+    """Set scales and shifts of four batch norms so that x' starts near y; convolutions stay random.
 
-    The mask begins near 0 and the update term near 1, as in a Richardson-Lucy iteration that has converged.
-    The forward projection begins near 1. From its usual start it is exactly 0 in one voxel of sixteen, and
-    there the quotient is y / epsilon: these few make the variance by which all quotients are divided so
-    large that the network learns to do without (docs/decisions/0002-training.md).
+    The mask starts near 0 and the update term near 1, as in a Richardson-Lucy iteration that has converged.
+    The forward projection starts near 1. With PyTorch's start it is exactly 0 in one voxel of sixteen, and
+    the quotient there is y / epsilon. These few voxels increase the variance, by which all quotients are
+    divided, so much that the network learns to work without them (docs/decisions/0002-training.md).
 
     Parameters
     ----------
     network
-        A fresh one; changed in place.
+        Untrained network; changed in place.
     """
     _set(_last_norm(network.correction_decode), weight=0.1, bias=0.0)
     _set(_last_norm(network.backward_project), weight=0.25, bias=1.0)
     _set(_last_norm(network.division.project), weight=0.3, bias=1.0)
     if not _is_held(network.rescale):
-        # About the spread and the mean of a normalised image.
+        # These are about the spread and the mean of a normalised image.
         _set(network.rescale, weight=0.25, bias=0.3)
 
 
 @torch.no_grad()
 def hold_output(network: LUCYD) -> None:
-    """Make the last batch norm the identity, for good: x' = max(0, (y + M) u).
+    """Make the last batch norm the identity permanently: x' = max(0, (y + M) u).
 
     Parameters
     ----------
     network
-        Changed in place. The norm has to stay in evaluation mode while the others are trained.
+        Network; changed in place. The norm must stay in evaluation mode while the others are trained.
     """
     norm = network.rescale
     _set(norm, weight=1.0, bias=0.0)
@@ -57,16 +57,16 @@ def hold_output(network: LUCYD) -> None:
 
 @torch.no_grad()
 def measure_norms(network: Network, images: Tensor) -> None:
-    """Set the statistics of all batch norms, layer after layer, to medians over images of what comes in.
+    """Set the statistics of all batch norms, layer after layer, to medians over images of their input.
 
-    Held from then on, they scale each layer as batch statistics would, and keep nothing of the batch: a
-    few bright patches do not decide what all others are divided by (docs/decisions/0014-a-living-network.md).
+    If these are held, they scale each layer as batch statistics would, but do not depend on the batch: a few
+    bright patches do not determine the divisor of all others (docs/decisions/0014-a-living-network.md).
 
     Parameters
     ----------
     network
-        A fresh one; changed in place, and left in evaluation mode. A last norm that is held as the identity
-        stays so.
+        Untrained network; changed in place, and left in evaluation mode. A last norm that is held as the
+        identity stays so.
     images
         Normalised patches (N, 1, [Z,] Y, X).
     """
@@ -97,27 +97,27 @@ def start_from(network: Network, model: str | Path) -> dict[str, Any]:
     Parameters
     ----------
     network
-        Changed in place.
+        Network; changed in place.
     model
-        A shipped name, a path, or the folder of a run that was stopped: its averaged weights.
+        Name of a shipped model, path of a model, or folder of a stopped run, whose averaged weights are used.
 
     Returns
     -------
     dict
-        What was given, and the model's name, SHA-256 and, from its card, how it was trained.
+        ``model`` as given, and the model's name, SHA-256 and the training entry of its card.
 
     Raises
     ------
     ValueError
-        If the model's network is another, or of another configuration; or the run's checkpoint is damaged.
+        If the model has another network or another configuration of it, or the run's checkpoint is damaged.
     """
     if (Path(model) / "checkpoint.pt").is_file():
         return _start_from_run(network, Path(model))
     origin = load_model(model)
     if origin.network.config != network.config:
         raise ValueError(
-            f"{model} is a network of {origin.network.config}, the run wants {network.config}; start from "
-            "another model, or change [network]."
+            f"{model} is a network of {origin.network.config}, but the run trains {network.config}; start "
+            "from another model, or change [network] in the configuration."
         )
     network.load_state_dict(origin.network.state_dict())
     return {
@@ -142,15 +142,15 @@ def _start_from_run(network: Network, folder: Path) -> dict[str, Any]:
         same = config.network == network.config
         if same:
             network.load_state_dict(weights)
-    # A damaged file makes torch raise nearly anything; all of it means one thing.
+    # torch may raise any error for a damaged file; they all mean the same.
     except Exception as error:
         raise ValueError(
-            f"{path} is damaged, or no checkpoint of this version; start from another."
+            f"{path} is damaged, or not a checkpoint of this version; start from another run or model."
         ) from error
     if not same:
         raise ValueError(
-            f"{folder} trains a network of {config.network}, the run wants {network.config}; start from "
-            "another, or change [network]."
+            f"{folder} is a run with a network of {config.network}, but this run trains {network.config}; "
+            "start from another run or model, or change [network] in the configuration."
         )
     return {
         "given": str(folder),
@@ -168,7 +168,7 @@ def _start_from_run(network: Network, folder: Path) -> dict[str, Any]:
 
 
 def _is_held(norm: nn.Module) -> bool:
-    """Tell if `hold_output` was applied."""
+    """Return True if `hold_output` was applied."""
     return isinstance(norm.weight, nn.Parameter) and not norm.weight.requires_grad
 
 

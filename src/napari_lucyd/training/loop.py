@@ -49,23 +49,23 @@ LOG_COLUMNS = (
     "step", "patches", "learning_rate", "loss", "validation_psnr", "validation_ssim_global",
     "dead_channels", "mask_share", "mask_spread",
 )  # fmt: skip
-# Seconds between checkpoints, so the most that a crash can cost.
+# Seconds between checkpoints, which is the most that a crash can cost.
 CHECKPOINT_SECONDS = 120.0
 # Source of the patches, for the card: first estimates, or other images.
 _DATA = {
     True: "first estimates of new structures (napari_lucyd.simulation)",
     False: "new phantoms after Li et al. 2022 (napari_lucyd.simulation)",
 }
-# Steps until statistics that are gathered from batches say something of the layers.
+# Number of steps after which statistics gathered from batches describe the layers well.
 SETTLED = 200
 
 
 class DeadLayerError(RuntimeError):
-    """A network has a layer that passes nothing on any more; training cannot bring it back."""
+    """A layer of the network has no living channel, and training cannot revive it."""
 
 
 class TrainingProgress(NamedTuple):
-    """The state of a run after a step; figures of the validation are None except after one."""
+    """The state of a run after a step; the figures of the validation are None unless it was validated."""
 
     step: int
     steps: int
@@ -101,47 +101,52 @@ def train(
     Parameters
     ----------
     config
-        A run, or the TOML file that describes it.
+        Configuration of the run, or its TOML file.
     folder
-        Takes ``checkpoint.pt``, ``log.csv`` and at the end the model, ``NAME.safetensors`` and ``NAME.json``.
+        Folder for ``checkpoint.pt``, ``log.csv`` and at the end the model, ``NAME.safetensors`` and
+        ``NAME.json``.
     device
-        ``"auto"`` (CUDA, else MPS, else CPU) or a name that torch knows.
+        ``"auto"`` (CUDA, otherwise MPS, otherwise CPU) or torch's name of a device.
     workers
-        Processes that prepare patches beside the training one; the patches are the same for any number.
+        Number of additional processes that prepare patches. The patches are the same for any number.
     resume
-        Go on from the folder's checkpoint; on the CPU the result is bit for bit that of an unbroken run.
+        True to continue from the folder's checkpoint. On the CPU the result is bit for bit that of an
+        uninterrupted run.
     start
-        What to begin with: a model of the same network and configuration, a shipped name or a path; or the
-        folder of a run that was stopped, whose averaged weights are taken.
+        Model to start from: one with the same network and configuration, as a shipped name or a path; or the
+        folder of a stopped run, whose averaged weights are used.
     stop_after
-        Save and return after this many steps of the whole run.
+        Step of the whole run after which to save and return.
     progress
-        Called after each step.
+        Function that is called after each step.
 
     Returns
     -------
     Path or None
-        The model, or None where the run was stopped before its end: by `stop_after` or by Ctrl-C, which
-        saves a checkpoint first and then raises KeyboardInterrupt.
+        Path of the model; None if `stop_after` ended the run. Ctrl-C saves a checkpoint and then raises
+        KeyboardInterrupt.
 
     Raises
     ------
     FileExistsError
-        If the folder holds a run or a model of that name already and `resume` is false.
+        If the folder already holds a run or a model of that name and `resume` is False.
     ValueError
-        If the checkpoint to resume is damaged or belongs to another configuration;
-        or there is no such device.
+        If the checkpoint to resume is damaged or belongs to another configuration, or the device cannot be
+        used.
     FloatingPointError
         If the loss is not finite.
     DeadLayerError
-        If a validation after step 200 finds a layer without a living channel; checkpoint and log up to there
-        are kept. Not where the schedule's ``stop_dead`` is false.
+        If a validation after step 200 finds a layer without a living channel, unless the schedule's
+        ``stop_dead`` is False. The checkpoint and the log are kept.
     """
     if not isinstance(config, TrainingConfig):
         config = load_config(config)
     folder = Path(folder)
     if resume and start is not None:
-        raise ValueError("A run that is resumed has its weights; leave out where to start from.")
+        raise ValueError(
+            f"resume is True and start is {str(start)!r}; give only one of them, because a resumed run "
+            "continues from its own weights."
+        )
     if not resume:
         _refuse_taken(folder, config.name)
     run = _Run(config, folder, _device(device), start, resume)
@@ -171,14 +176,14 @@ def train(
             if validation and schedule.stop_dead and run.step >= SETTLED:
                 _refuse_dead(validation.health, run.step)
     finally:
-        # Also when Ctrl-C or an error ends the run: the step under way is lost, the ones before are not.
+        # Saves also if Ctrl-C or an error ends the run, so that only the current step is lost.
         if run.step > first:
             run.save()
     return run.finish() if run.step == schedule.steps else None
 
 
 class _Run:
-    """State of a run, with its files."""
+    """The state of a run, with its files."""
 
     def __init__(
         self,
@@ -207,9 +212,9 @@ class _Run:
         self.network: Network = network.to(device).to(memory_format=self.layout)  # type: ignore[call-overload]
         kind = nn.modules.batchnorm._BatchNorm
         self.norms = [module for module in self.network.modules() if isinstance(module, kind)]
-        # Those that are never of the batch.
+        # These norms never use the statistics of the batch.
         self.held = [network.rescale] if isinstance(network, LUCYD) and schedule.identity_output else []
-        # Averaging the batch norms' running statistics too keeps them those of the averaged weights.
+        # The running statistics of batch norms are averaged too, so that they suit the averaged weights.
         self.averaged = AveragedModel(self.network, use_buffers=True)
         if device.type == "cpu":
             use_few_channels(self.network)
@@ -224,7 +229,7 @@ class _Run:
         self.rows: list[dict[str, Any]] = []
 
     def cycle(self) -> torch.optim.lr_scheduler.OneCycleLR:
-        """Return the learning rate of one cycle, from its start."""
+        """Return a new schedule of the learning rate for one cycle."""
         schedule = self.config.schedule
         return torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, schedule.learning_rate, total_steps=schedule.cycle_steps, cycle_momentum=False
@@ -244,18 +249,18 @@ class _Run:
         value = loss.item()
         if not math.isfinite(value):
             raise FloatingPointError(
-                f"The loss became {value} at step {self.step + 1}; lower the learning rate."
+                f"The loss became {value} at step {self.step + 1}; choose a lower schedule.learning_rate."
             )
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), self.config.schedule.clip)
         self.optimizer.step()
         self.schedule.step()
-        # Never over more than the last tenth of the steps, or a short run would keep its beginning.
+        # Average over at most the last tenth of the steps; otherwise a short run would keep its start.
         decay = min(self.config.schedule.average_decay, (1 + self.step) / (10 + self.step))
         self.averaged.multi_avg_fn = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         self.averaged.update_parameters(self.network)
         if frozen:
-            # Those of long ago would linger in the average, and weigh much: early variances are huge.
+            # Early variances are huge and would dominate the average for a long time.
             for kept, current in zip(self.averaged.module.buffers(), self.network.buffers(), strict=True):
                 kept.copy_(current)
         self.step += 1
@@ -284,7 +289,7 @@ class _Run:
         return self.config.schedule.flux_weight * flux
 
     def validate(self) -> _Validation:
-        """Judge the averaged weights on fixed patches of other phantoms; the figures are means."""
+        """Evaluate the averaged weights on fixed patches of other phantoms, and return means."""
         self.averaged.eval()
         network: Network = self.averaged.module  # type: ignore[assignment]
         psnr, ssim, masks = [], [], []
@@ -320,7 +325,7 @@ class _Run:
         self.rows.append(dict(zip(LOG_COLUMNS, row, strict=True)))
 
     def save(self) -> None:
-        """Write checkpoint and log; an interruption in the middle leaves the ones before."""
+        """Write checkpoint and log; an interruption while writing leaves the previous ones intact."""
         state = {
             "config": self.config.as_dict(),
             "started_from": self.started_from,
@@ -345,10 +350,13 @@ class _Run:
     def load(self) -> None:
         path = self.folder / "checkpoint.pt"
         if not path.is_file():
-            raise FileNotFoundError(f"There is no {path} to resume from.")
+            raise FileNotFoundError(
+                f"{path} does not exist, so there is no run to resume; give the folder of a run, or start a "
+                f"new one."
+            )
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
-            same = _untold(parse_config(state["config"])) == _untold(self.config)
+            same = _without_texts(parse_config(state["config"])) == _without_texts(self.config)
             if same:
                 self.started_from = state["started_from"]
                 self.step, self.seconds, self.rows = state["step"], state["seconds"], state["rows"]
@@ -356,21 +364,24 @@ class _Run:
                 self.averaged.load_state_dict(state["averaged"])
                 self.optimizer.load_state_dict(state["optimizer"])
                 self.schedule.load_state_dict(state["schedule"])
-        # A damaged file makes torch raise nearly anything; all of it means one thing.
+        # torch may raise any error for a damaged file; they all mean the same.
         except Exception as error:
-            told = str(error).strip().splitlines()
+            lines = str(error).strip().splitlines()
             raise ValueError(
-                f"{path} is damaged, or no checkpoint of this version "
-                f"({type(error).__name__}{': ' + told[0] if told else ''}). "
+                f"{path} is damaged, or not a checkpoint of this version "
+                f"({type(error).__name__}{': ' + lines[0] if lines else ''}). "
                 "Start the training again in another folder."
             ) from error
         if not same:
-            raise ValueError(f"{path} belongs to another configuration; train into another folder.")
+            raise ValueError(
+                f"{path} belongs to a run with another configuration; resume with that configuration, or "
+                "train into another folder."
+            )
 
     def finish(self) -> Path:
         config, data = self.config, self.config.data
         images = torch.stack([patch.image for patch in self.validation]).to(self.device)
-        # What is kept are the averaged weights.
+        # The averaged weights become the model.
         network: Network = copy.deepcopy(self.averaged.module).eval()  # type: ignore[assignment]
         measured = finish(network, images, centre=not config.schedule.identity_output)
         validated = [row for row in self.rows if row["validation_psnr"]]
@@ -379,7 +390,7 @@ class _Run:
             "description": config.description,
             **trained_for(data, images),
             "poisson_noise": data.photometric,
-            # Of a surrogate, part of the light falls beyond the image, and a network may put it back.
+            # Part of a surrogate's light falls outside the image, and a network may restore it.
             "flux_kept": data.track in ("open", "estimates") and config.schedule.flux_weight > 0,
             "training": {
                 "track": data.track,
@@ -431,13 +442,13 @@ def _batches(config: TrainingConfig, first: int, last: int, workers: int) -> Ite
 
 @contextmanager
 def _finished_before_interrupt() -> Iterator[None]:
-    """Delay Ctrl-C and the signal to end until a step is complete, since half a step cannot be resumed."""
+    """Delay Ctrl-C and SIGTERM until a step is complete, since half a step cannot be resumed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     came: list[int] = []
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    # Others end the process at once, or are ignored.
+    # A handler that is not a function ends the process at once, or ignores the signal.
     held = {number: handler for number, handler in handlers.items() if callable(handler)}
     for number in held:
         signal.signal(number, lambda number, _: came.append(number))
@@ -450,30 +461,30 @@ def _finished_before_interrupt() -> Iterator[None]:
         signal.raise_signal(came[0])
 
 
-def _untold(config: TrainingConfig) -> TrainingConfig:
-    """Return the run without its texts, which may be reworded at any time."""
+def _without_texts(config: TrainingConfig) -> TrainingConfig:
+    """Return the configuration without its texts, which may change while a run is stopped."""
     return replace(config, title="", description="", history="")
 
 
 def _refuse_dead(health: Health, step: int) -> None:
-    """Raise an error if a layer passes nothing on any more."""
+    """Raise an error if a layer has no living channel."""
     if health.dead_layers:
         raise DeadLayerError(
-            f"At step {step} no channel is alive any more in {', '.join(health.dead_layers)}, "
-            f"{health.dead_channels:.0%} of all channels are dead, and training cannot bring them back. "
-            "Start again with a lower learning_rate, or with measured_norms = true and free_norms = 0. With "
-            "stop_dead = false a run continues all the same."
+            f"At step {step} all channels of {', '.join(health.dead_layers)} are dead, as are "
+            f"{health.dead_channels:.0%} of all channels, and training cannot revive them. Start again with "
+            "a lower learning_rate, or with measured_norms = true and free_norms = 0. A run with "
+            "stop_dead = false continues nevertheless."
         )
 
 
 def _refuse_taken(folder: Path, name: str) -> None:
     """Raise an error if a new run would replace files of another run or of the user."""
     if (folder / "checkpoint.pt").exists():
-        raise FileExistsError(f"{folder} holds a run already; resume it, or choose another folder.")
+        raise FileExistsError(f"{folder} already holds a run; resume it, or choose another folder.")
     for file in (f"{name}.safetensors", f"{name}.json"):
         if (folder / file).exists():
             raise FileExistsError(
-                f"{folder / file} exists already, and the trained model would replace it; choose another "
+                f"{folder / file} already exists, and the trained model would replace it; choose another "
                 "folder, or another name in the configuration."
             )
 
@@ -482,13 +493,13 @@ def _device(name: str) -> torch.device:
     if name != "auto":
         try:
             device = torch.device(name)
-            torch.zeros(1, device=device)  # whether it is there shows when it is used
-        # Which error it is depends on how torch was built.
+            torch.zeros(1, device=device)  # only its use shows if it is available
+        # The type of the error depends on the build of torch.
         except Exception as error:
-            told = str(error).strip().splitlines() or [type(error).__name__]
+            lines = str(error).strip().splitlines() or [type(error).__name__]
             raise ValueError(
-                f"device is {name!r}, which cannot be used here ({told[0]}); take 'auto' or 'cpu', and see "
-                "lucyd info for what there is."
+                f"device is {name!r}, which cannot be used here ({lines[0]}); give 'auto' or 'cpu'. lucyd "
+                "info lists the devices."
             ) from error
         return device
     if torch.cuda.is_available():

@@ -16,9 +16,9 @@ from napari_lucyd.evaluation.metrics import MEAN_CONSTANT, VARIANCE_CONSTANT
 from napari_lucyd.networks import CareOutput, LucydOutput, RlnOutput
 from napari_lucyd.training.data import Patch
 
-# Wide enough for most of a blur's light to stay inside, small enough to follow uneven backgrounds.
+# Large enough to hold most of the light of a blurred point, small enough to follow uneven backgrounds.
 FLUX_CUBE = 8
-# RLN: how much its half-resolution estimate T counts, and the share of the truth in what T is to be.
+# RLN: weight of its half-resolution estimate T, and share of the truth in the target of T.
 ESTIMATE_WEIGHT = 0.1
 ESTIMATE_TRUTH = 0.8
 
@@ -26,7 +26,7 @@ ESTIMATE_TRUTH = 0.8
 def ssim_global(output: Tensor, truth: Tensor) -> Tensor:
     """Compute the structural similarity with one mean, variance and covariance over all voxels.
 
-    This is what LUCYD's authors optimise and report; it is not the windowed SSIM of Wang et al.
+    LUCYD's authors optimise and report this quantity; it is not the windowed SSIM of Wang et al.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def ssim_global(output: Tensor, truth: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        A scalar, at most 1.
+        Scalar, at most 1.
     """
     mean_output, mean_truth = output.mean(), truth.mean()
     residual_output, residual_truth = output - mean_output, truth - mean_truth
@@ -57,8 +57,8 @@ def lucyd_loss(output: Tensor, truth: Tensor) -> Tensor:
 def each_loss(output: Tensor, truth: Tensor) -> Tensor:
     """Compute Eq. 8 for each image of a batch, and return the mean.
 
-    Over a batch as one, the structural similarity is that of its brightest patches; so each counts, those
-    that need little too.
+    Over a batch as a whole, its brightest patches would determine the structural similarity. Here each image
+    counts the same.
 
     Parameters
     ----------
@@ -84,10 +84,11 @@ def squared_loss(output: Tensor, truth: Tensor) -> Tensor:
 
 
 def local_flux_error(output: Tensor, truth: Tensor) -> Tensor:
-    """Compute the mean squared difference of local means over cubes (squares) of eight voxels a side.
+    """Compute the mean squared difference of local means over cubes (squares) of side 8.
 
-    The paper's loss is content with a background at the wrong level, and with light that is gone: most voxels
-    are dark and their errors small. A measurement is not, so our photometric models are trained with this.
+    The paper's loss hardly notices a background at the wrong level, or lost light, because most voxels are
+    dark and their errors small. Measurements need both to be right, so our photometric models are trained
+    with this.
 
     Parameters
     ----------
@@ -135,9 +136,9 @@ def loss_of(network: str, kind: str = "own") -> Callable[[Any, Patch], Tensor]:
     Parameters
     ----------
     network
-        Its name: ``"lucyd"``, ``"rln"``, ``"care"``.
+        Name of the network: ``"lucyd"``, ``"rln"``, ``"care"``.
     kind
-        ``"own"``: its authors'. ``"lucyd"``: Eq. 8 on its output, over the batch; ``"lucyd_each"``: of each
-        image. In all of them images count on the scale that the batch's weights take them back to.
+        ``"own"``: the loss of its authors. ``"lucyd"``: Eq. 8 over the batch as a whole. ``"lucyd_each"``:
+        the mean of Eq. 8 over the images. All multiply images by the batch's weights first.
     """
     return {"lucyd": _lucyd, "lucyd_each": _lucyd_each, "squared": _squared}.get(kind, _OWN[network])

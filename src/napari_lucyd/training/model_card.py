@@ -23,17 +23,18 @@ def trained_for(data: DataConfig, images: Tensor) -> dict[str, Any]:
     Parameters
     ----------
     data
-        Of the training. A surrogate's blur is that of a Gaussian as wide at half maximum as its PSF.
+        Data of the training. The blur of a surrogate is the sigma of a Gaussian with the same full width at
+        half maximum as its PSF.
     images
-        Normalised patches (N, 1, [Z,] Y, X) of it, on which a surrogate's noise is estimated.
+        Normalised patches (N, 1, [Z,] Y, X), in which a surrogate's noise is estimated.
     """
     if data.track == "estimates":
         faintest, brightest = data.photons
         low, high = data.noise_sigma
         return {
             "blur_sigma_voxels": list(data.blur_sigma),
-            # Of the image before its first estimate: the camera's noise, and that of light as bright as the
-            # contrast.
+            # Noise of the image before the first estimate: read noise, and photon noise at the brightness of
+            # the contrast.
             "noise_sigma": [
                 round(float(np.hypot(low / 255, brightest**-0.5)), 4),
                 round(float(np.hypot(high / 255, faintest**-0.5)), 4),
@@ -74,11 +75,11 @@ def finish(network: Network, images: Tensor, *, centre: bool = True) -> dict[str
     Parameters
     ----------
     network
-        In evaluation mode; changed in place.
+        Network in evaluation mode; changed in place.
     images
-        Normalised images (N, 1, [Z,] Y, X) of the kind that it was trained on.
+        Normalised images (N, 1, [Z,] Y, X) like those of the training.
     centre
-        Whether to centre the update term, which puts a gain behind it.
+        True to centre the update term, which adds a gain to the output.
 
     Returns
     -------

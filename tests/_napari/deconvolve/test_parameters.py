@@ -27,7 +27,8 @@ def test_options_are_arguments_of_plan():
     options = Parameters().options((0.3, 0.1, 0.1), "ZYX", None)
     known = set(inspect.signature(plan).parameters)
     assert set(options) <= known
-    # What the panel leaves out: the input, what only code can have, and what was tried on no GPU yet.
+    # Arguments without a control in the panel: the input, arguments only for code, and one not yet tried on a
+    # GPU.
     code = {"statistics", "allocate", "processes"}
     assert known - set(options) == {"volume", "model", "precision", *code}
 

@@ -156,7 +156,7 @@ def test_the_buttons_are_for_results_that_are_there(panel, add_image, run, qtbot
     assert not buttons.isEnabled()
     results = run()
     assert buttons.isEnabled()
-    # Those of a panel before count as well.
+    # Results of an earlier panel count as well.
     other = DeconvolveWidget(viewer)
     viewer.window.add_dock_widget(other, name="Second")
     assert other.footer.results.isEnabled()

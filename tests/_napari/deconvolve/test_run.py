@@ -107,7 +107,7 @@ def test_what_is_on_screen(panel, add_image, run):
     panel.region.combo.value = "screen"
     output = run()["output"]
     assert output.data.shape < layer.data.shape
-    # What was computed covers the canvas: the middle, and less than the image.
+    # The computed part covers the canvas: the middle, and less than the image.
     start = output.translate
     stop = start + np.asarray(output.data.shape)
     assert (start > 0).all()

@@ -169,7 +169,7 @@ def test_optics_and_surrogates_can_be_repeated(phantom, made):
     assert_fits(layers["psf"], layers["image"])
     assert layers["psf"].metadata[METADATA_KEY]["optics"]["microscope"] == "confocal"
     assert "23 × 35 × 33 voxels of 0.6 × 0.6 × 0.6 µm" in form.psf.about.text()
-    # Of other choices, it is not known yet.
+    # For other choices, the size is not known yet.
     form.pixel.value = "0.5"
     assert not form.psf.about.text()
     form.degradation.value = "light_sheet"
@@ -178,7 +178,7 @@ def test_optics_and_surrogates_can_be_repeated(phantom, made):
     assert layers["image"].name == "light sheet surrogate"
     assert recipe(layers["image"])["psf"]["sheet_fwhm_um"] == 2
     assert_repeatable(layers)
-    # Of the surrogate's PSF, what a classical method can take.
+    # The PSF layer holds the part of the surrogate's PSF that a classical method accepts.
     assert_fits(layers["psf"], layers["image"])
 
 
@@ -217,7 +217,7 @@ def test_a_psf_from_a_layer_is_named_in_the_recipe(phantom, made, qtbot):
     layers = made()
     assert recipe(layers["image"])["psf"] == {"layer": "bead"}
     assert_repeatable(layers, psf=spot)
-    # Of other voxels, or of other axes, it is refused.
+    # A PSF with another voxel size or other axes is refused.
     for spoil, words in (
         (lambda: setattr(form.pixel, "value", "0.2"), "“bead”"),
         (lambda: set_shape(phantom, (1, 36, 36)), "the psf (3, 3, 3)"),

@@ -265,7 +265,7 @@ def test_a_cancelled_view_leaves_nothing_behind(worker, random_model_2d, monkeyp
     visible = Rectangle(0, 0, 64, 64)
     worker.submit(view(image((64, 64)), random_model_2d, visible), (8, 8))
     gate.wait()
-    # What it has told of the image's range waits to be fetched.
+    # Its report on the image's range waits to be fetched.
     assert not worker._updates.empty()
     worker.cancel()
     assert not worker.busy

@@ -67,7 +67,7 @@ def test_richardson_lucy_equals_scikit_images_everywhere_on_a_black_surround(num
 
 @pytest.mark.parametrize("size", [1, 2, 4, 5])
 def test_an_even_psf_is_that_with_a_plane_of_zeros_behind_it(size):
-    # Of which scikit-image's two functions have different ideas; its Wiener agrees with ours.
+    # scikit-image's two functions treat even sizes differently; its Wiener agrees with ours.
     even = slanted_psf(2, size, sigma=0.8)
     odd = np.pad(even, (0, (size + 1) % 2))
     image = blurred(textured((60, 60)), odd)
@@ -176,7 +176,7 @@ def test_background_is_not_part_of_the_object():
     image = blurred(truth, psf) + 10
     restored = richardson_lucy(image, psf, background=10, num_iter=100, device="cpu")
     assert restored[13:18, 13:18].sum() == pytest.approx(1000, rel=0.05)
-    # What is left of the background goes towards 0 as one over the number of iterations.
+    # The rest of the background goes towards 0 as one over the number of iterations.
     assert np.median(restored) < 0.2
     assert np.median(richardson_lucy(image, psf, num_iter=100, device="cpu")) == pytest.approx(10, abs=0.5)
     assert not richardson_lucy(np.zeros((9, 9)), psf, device="cpu").any()

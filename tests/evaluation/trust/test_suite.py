@@ -74,7 +74,7 @@ def test_a_perfect_method_is_inside_every_limit_and_has_the_right_numbers(dimens
 def test_the_image_as_it_is_keeps_light_and_noise_and_is_as_wide_as_the_blur_makes_it():
     empty, bead, flux = measure_empty(idle, 3), measure_bead(idle, 3), measure_flux(idle, 3)
     assert empty["noise"] == pytest.approx(1)
-    # Of 131,072 normal numbers the largest is 4.4 in the mean; three that touch are rare above 3.
+    # The largest of 131,072 normal numbers is 4.4 on average; three neighbours above 3 are rare.
     assert 3.8 < empty["peak"] < 5.5 and empty["largest"] <= 4
     # 131,072 voxels know their mean to 0.003 of their deviation.
     assert empty["shift"] == pytest.approx(0, abs=0.014)

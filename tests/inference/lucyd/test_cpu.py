@@ -46,7 +46,7 @@ def check(network, run, y, inside=None):
     for name, expected, found in zip(network.parts, network(y), run(y, inside), strict=True):
         wanted = expected[crop]
         assert found.shape == wanted.shape
-        # Of a few voxels a part may have hardly any range of its own; what counts then is the input's.
+        # A part of a few voxels may have hardly any range of its own; then the input's range counts.
         span = max(float(expected.max() - expected.min()), 0.1 * float(y.max() - y.min()))
         assert float((found - wanted).abs().max()) <= TOLERANCE * span, name
 

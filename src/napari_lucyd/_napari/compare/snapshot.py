@@ -98,7 +98,7 @@ class Line:
     axes, start, stop
         Names of the spatial axes, and the world coordinates of both ends along them, in this unit.
     ends
-        For each layer both ends in its voxels, (2, ndim).
+        Both ends for each layer, in its voxels, (2, ndim).
     """
 
     unit: str

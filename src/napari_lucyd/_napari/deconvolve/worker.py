@@ -43,7 +43,7 @@ def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator
     Yields
     ------
     Event, Begun, Grown, Stored or Halted
-        At least one a tile, iteration or block.
+        One event or more for each tile, iteration or block.
 
     Raises
     ------

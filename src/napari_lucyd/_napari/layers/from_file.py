@@ -30,7 +30,7 @@ def layers_of(image: Image) -> list[LayerData]:
     Parameters
     ----------
     image
-        From :func:`napari_lucyd.io.read_image`.
+        Image from :func:`napari_lucyd.io.read_image`.
     """
     count = image.data.shape[image.axes.index("C")] if "C" in image.axes else 1
     stated = image.metadata.get(LAYERS_KEY)
@@ -59,7 +59,7 @@ def _layer(image: Image, index: int | None, count: int, saved: Mapping[str, Any]
         **_saved_place(image, axes, saved),
     }
     levels = [_of_channel(level, image.axes, index) for level in (image.data, *image.lower)]
-    # Of what is in memory, napari needs no lower resolutions.
+    # napari needs no lower resolutions of data in memory.
     if len(levels) == 1 or isinstance(image.data, np.ndarray):
         return levels[0], keywords, "image"
     return levels, {**keywords, "multiscale": True}, "image"

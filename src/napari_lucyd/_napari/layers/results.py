@@ -16,18 +16,11 @@ from napari_lucyd._napari.layers.viewer import METADATA_KEY, RANGE_KEY
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Result
 
-
 # Limits come from at most this many voxels: enough for the percentiles below, and quick on any volume.
 _SAMPLE = 1_000_000
-
-
 _PLANES = 64
-
-
 # The share of voxels beyond the limits of a diverging map; a single hot voxel must not flatten it.
 _BEYOND = 0.1
-
-
 # Black in the middle: what the network left alone stays dark on napari's black canvas.
 _COLD_TO_WARM = [
     [0.62, 0.93, 1.00],
@@ -38,9 +31,15 @@ _COLD_TO_WARM = [
     [0.93, 0.42, 0.13],
     [1.00, 0.91, 0.56],
 ]
-
-
 DIVERGING = Colormap(_COLD_TO_WARM, name="lucyd diverging", display_name="LUCYD diverging")
+
+# The parts that become layers, with their names in the window.
+PART_NAMES = {
+    "output": "output",
+    "correction_mask": "correction mask",
+    "update_term": "update term",
+    "intermediate": "intermediate",
+}
 
 
 def place_region(spatial: dict[str, Any], start: Sequence[int]) -> dict[str, Any]:
@@ -49,7 +48,7 @@ def place_region(spatial: dict[str, Any], start: Sequence[int]) -> dict[str, Any
     Parameters
     ----------
     spatial
-        Of the whole layer.
+        Keywords of the whole layer that place it in space.
     start
         First voxel of the part, one an axis.
     """
@@ -103,7 +102,7 @@ def result_layers(
     """
     recipe = with_psf_origin(result.recipe, psf_origin)
     layers = []
-    for quantity in PARTS:
+    for quantity in PART_NAMES:
         data = getattr(result, quantity)
         if data is None:
             continue
@@ -176,14 +175,3 @@ def sampled(data: np.ndarray) -> np.ndarray:
     chosen = ((np.arange(count) + 0.5) * len(planes) / count).astype(int)
     step = max(1, math.isqrt(count * planes.shape[1] * planes.shape[2] // _SAMPLE))
     return np.asarray(planes[chosen, ::step, ::step])
-
-
-PARTS = ("output", "correction_mask", "update_term", "intermediate")
-
-
-PART_NAMES = {
-    "output": "output",
-    "correction_mask": "correction mask",
-    "update_term": "update term",
-    "intermediate": "intermediate",
-}

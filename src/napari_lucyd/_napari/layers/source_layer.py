@@ -53,7 +53,7 @@ class SourceLayer:
     unit
         Symbol of the unit of the last axis.
     unit_um
-        That unit in micrometres; None if it is not a length.
+        Size of `unit` in micrometres; None if it is not a length.
     blending
         Blending of the layer.
     """

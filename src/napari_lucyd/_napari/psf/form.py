@@ -36,7 +36,7 @@ class PsfForm(QGroupBox):
     Parameters
     ----------
     voxel_size
-        Whether to ask for a voxel size; off where that of the image is sure.
+        True to ask for a voxel size; False if that of the image is reliable.
     """
 
     def __init__(self, *, voxel_size: bool = True) -> None:

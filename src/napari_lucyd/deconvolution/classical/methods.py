@@ -30,6 +30,8 @@ USUAL_ITERATIONS = 10
 """Number of Richardson-Lucy iterations if ``num_iter="auto"`` cannot choose one."""
 
 _Method = TypeVar("_Method", bound="ClassicalMethod")
+WIDEST_BLUR, NARROWEST_BLUR, USUAL_BLUR = 6.0, 0.6, 1.3
+"""Limits of the standard deviation that `SemiBlind` searches, and its value without a search, in voxels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -370,10 +372,6 @@ class SemiBlind(ClassicalMethod):
         if image_shape is not None and image_shape[0] == 1:
             object.__setattr__(ready, "psf", gaussian_psf((0, WIDEST_BLUR, WIDEST_BLUR)))
         return ready, ()
-
-
-WIDEST_BLUR, NARROWEST_BLUR, USUAL_BLUR = 6.0, 0.6, 1.3
-"""Limits of the standard deviation that `SemiBlind` searches, and its value without a search, in voxels."""
 
 
 def _is_auto(value: Any) -> bool:

@@ -25,7 +25,7 @@ NARROWEST, WIDEST = 0.3, 20.0
 
 # A computed PSF ends here, in widths of the volume along each axis: light from farther away is even.
 _REACH = 1.5
-# Of its light: what its ends may lose, all together.
+# Share of its light that its ends may lose together.
 _NEGLIGIBLE_LIGHT = 5e-3
 # Standard deviation in voxels by which memory and time are planned while the blur is not found yet.
 _PLANNED_SIGMA = 2.5

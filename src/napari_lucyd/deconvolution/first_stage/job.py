@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_lucyd.compute.device import Device, free_memory
 from napari_lucyd.deconvolution.arguments import RunArguments
-from napari_lucyd.deconvolution.blocks import with_reflected
+from napari_lucyd.deconvolution.blocks import NAN_MARGIN, with_reflected
 from napari_lucyd.deconvolution.classical.cost import classical_bytes, seconds_of_volume
 from napari_lucyd.deconvolution.classical.methods import RichardsonLucy
 from napari_lucyd.deconvolution.classical.solvers import grid_shape
@@ -23,7 +23,6 @@ from napari_lucyd.deconvolution.first_stage.measurement import measure_light
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.learned.block_memory import largest_block, memory_cost
 from napari_lucyd.deconvolution.learned.job import NetworkJob
-from napari_lucyd.deconvolution.preprocessing.nan_filling import MARGIN
 from napari_lucyd.deconvolution.result import Progress
 from napari_lucyd.deconvolution.statistics.light import Light
 from napari_lucyd.deconvolution.statistics.scaling import Statistics
@@ -128,7 +127,7 @@ class FirstStageJob(NetworkJob):
         part = self._part
         if part is not None and any(group.nan_voxels for group in statistics.groups):
             part = tuple(
-                Span(max(0, span.start - MARGIN), min(n, span.stop + MARGIN))
+                Span(max(0, span.start - NAN_MARGIN), min(n, span.stop + NAN_MARGIN))
                 for span, n in zip(part, self._choices.axes.volume_shape, strict=True)
             )
         estimated = EstimatedSource(prepared, self._blur, statistics, self.device, part, ask)

@@ -25,9 +25,9 @@ from napari_lucyd.text import steps_text
 
 # Voxels that are read to find the numbers, and the volumes of a series that share them.
 _KNOWN_VOXELS, _VOLUMES = 2**26, 3
-# Voxels in which a blur is looked for; dozens of blurs are tried.
+# Number of voxels in which a blur is looked for; dozens of blurs are tried.
 _SEARCH_VOXELS = 2**17
-# Of the blur that is found: too narrow a PSF leaves blur, too wide a one makes structure up.
+# Factor for the blur that was found: too narrow a PSF leaves blur, too wide a one invents structure.
 _SAFE = 0.9
 
 
@@ -48,7 +48,7 @@ def measure_light(
     statistics
         Its extremes and missing voxels.
     pedestal
-        Where the network expects the dark level, as a share of the scale.
+        Value of the dark level in the input of the network, as a share of the scale.
     told
         True if the blur is known; otherwise it is found in the image.
     device

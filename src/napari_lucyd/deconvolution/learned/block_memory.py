@@ -11,6 +11,11 @@ from napari_lucyd.deconvolution.tiling.tiles import choose_tile_shape
 from napari_lucyd.networks.network import Network
 from napari_lucyd.spans import Span
 
+# Bytes for each voxel on devices with blocks launched ahead: the next input, and the four parts of the last.
+_AHEAD_BYTES = {"cuda": 20}
+# Share of the free memory that a run may use; the rest is for other programs.
+_SHARE = 0.6
+
 
 class _MemoryCost(NamedTuple):
     """The memory that a network needs for a block.
@@ -46,12 +51,6 @@ _MEMORY_COSTS = {
     "rln": _MemoryCost(370, 3 * 2**21, 2**26),
     "care": _MemoryCost(830, 3 * 2**20, 2**24),
 }
-
-# Bytes for each voxel on devices with blocks launched ahead: the next input, and the four parts of the last.
-_AHEAD_BYTES = {"cuda": 20}
-
-# Share of the free memory that a run may use; the rest is for other programs.
-_SHARE = 0.6
 
 
 def memory_cost(network: Network, device: Device) -> str:

@@ -15,6 +15,9 @@ from napari_lucyd.deconvolution.tiling.geometry import Geometry
 from napari_lucyd.deconvolution.tiling.tiles import Tile
 from napari_lucyd.networks.network import Network
 
+# Name of the numbers that are sent back with the parts.
+_FACTS = "facts"
+
 
 class TileOutput(NamedTuple):
     """The contribution of a tile to the result.
@@ -40,10 +43,6 @@ class TileOutput(NamedTuple):
     bright: bool
     low: float
     high: float
-
-
-# Name of the numbers that are sent back with the parts.
-_FACTS = "facts"
 
 
 def normalized(values: Tensor, group: Group) -> tuple[Tensor, Tensor]:

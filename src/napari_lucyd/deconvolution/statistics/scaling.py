@@ -25,6 +25,8 @@ from napari_lucyd.models.normalization import FIRST_ESTIMATE, METHODS, Normaliza
 _COARSEST_STEP = 1e-3
 # Full scale of detectors with 8, 10, 12, 14, 15 and 16 bits.
 _FULL_SCALES = frozenset(2.0**bits - 1 for bits in (8, 10, 12, 14, 15, 16))
+# Further entries of a recipe's normalization, which may be given as a whole.
+_IN_RECIPES = ("separate", "groups", "lo", "s")
 
 
 def resolve_normalization(wanted: Any, own: Normalization | Mapping[str, Any]) -> Normalization:
@@ -72,10 +74,6 @@ def _method_of(wanted: Any) -> Any:
     if isinstance(wanted, (str, Mapping)):
         return wanted if isinstance(wanted, str) else wanted.get("method")
     return getattr(wanted, "method", None)
-
-
-# Further entries of a recipe's normalization, which may be given as a whole.
-_IN_RECIPES = ("separate", "groups", "lo", "s")
 
 
 def _from_fields(value: Any) -> Normalization:

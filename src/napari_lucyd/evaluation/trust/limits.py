@@ -23,6 +23,9 @@ from napari_lucyd.evaluation.trust.probes import (
     measure_pairs,
 )
 
+# A careful measurement of intensities may be wrong by a tenth anyway.
+_KEPT = (0.9, 1.1)
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -73,9 +76,6 @@ class Probe:
     quantities: tuple[Quantity, ...]
     measure: Callable[[Restore, int], Numbers] | None
 
-
-# A careful measurement of intensities may be wrong by a tenth anyway.
-_KEPT = (0.9, 1.1)
 
 _EMPTINESS = (
     Quantity(

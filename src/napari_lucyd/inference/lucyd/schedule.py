@@ -142,7 +142,7 @@ def equivalent_voxels(axes: Sequence[Sequence[tuple[int, Span]]]) -> float:
     Parameters
     ----------
     axes
-        For each spatial axis of a grid of blocks: their sizes and their requested spans.
+        Sizes and requested spans of the blocks along each spatial axis of their grid.
     """
     flat = [len(axes) == 2 and not k for k in range(3)]
     grid = [[(1, Span(0, 1))], *axes] if len(axes) == 2 else axes

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QGridLayout, QWidget
 from napari_lucyd._napari.deconvolve.parameters import IN_FOLDER, IN_MEMORY, Parameters
 from napari_lucyd._napari.deconvolve.task import Estimate
 from napari_lucyd._napari.deconvolve.zarr_plan import files_text
-from napari_lucyd._napari.layers.results import PART_NAMES, PARTS
+from napari_lucyd._napari.layers.results import PART_NAMES
 from napari_lucyd._napari.widgets.fields import label, tooltip
 from napari_lucyd._napari.widgets.layout import Section, fixed, narrow, note, plain_tooltip, row, set_note
 
@@ -33,7 +33,7 @@ class DestinationSection(Section):
                 value=name != "intermediate",
                 tooltip=tooltip(Parameters, "outputs"),
             )
-            for name in PARTS
+            for name in PART_NAMES
         }
         self.combo = ComboBox(choices=_STORES, value=IN_MEMORY, tooltip=tooltip(Parameters, "folder"))
         self.folder_button = PushButton(text="Folder…", tooltip="Choose the folder for the results.")

@@ -107,7 +107,7 @@ def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator
     Yields
     ------
     Event, Begun, Grown, Stored or Halted
-        At least one a block.
+        One event or more for each block.
     """
     _prepare_dask()
     from napari_lucyd.deconvolution import Cancelled

@@ -1,4 +1,4 @@
-"""The scale of the update term: the network leaves it open, so it is set to centre around 1."""
+"""The update term of a trained LUCYD: its scale, and the effect of the division in it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from napari_lucyd.networks.lucyd import LUCYD
 def centre_update_term(network: LUCYD, y: Tensor) -> float:
     """Divide the update term by the median of its positive values, and multiply the next gain by it.
 
+    Training leaves the scale of the update term open; after this it lies around 1.
     The output stays the same, up to rounding, because x' = max(0, g z u + o) depends on g u only. The
     displayed parts depend on both: with u around 1, the correction mask g (y + M) - y shows the added
     intensity without a factor.
@@ -42,3 +43,33 @@ def centre_update_term(network: LUCYD, y: Tensor) -> float:
     assert network.rescale.running_mean is not None
     network.rescale.running_mean.div_(median)
     return median
+
+
+@torch.no_grad()
+def division_share(network: LUCYD, y: Tensor) -> float:
+    """Measure how much the output changes if the quotient y / (FP + epsilon) is replaced by its mean.
+
+    Parameters
+    ----------
+    network
+        Network in evaluation mode.
+    y
+        Normalised input (N, 1, [Z,] Y, X), float32, even sizes.
+
+    Returns
+    -------
+    float
+        The root mean square change of x', divided by the standard deviation of x'. 0 for a division without
+        effect.
+    """
+    whole = network(y).output
+
+    def flatten(_: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        return (torch.full_like(inputs[0], inputs[0].mean().item()),)
+
+    handle = network.division.embed.register_forward_pre_hook(flatten)
+    try:
+        without = network(y).output
+    finally:
+        handle.remove()
+    return float((whole - without).square().mean().sqrt() / whole.std())
