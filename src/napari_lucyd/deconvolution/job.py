@@ -192,6 +192,20 @@ class Job(ABC):
         self._prepare()
         yield from self._running().steps(statistics.prepared.applied(self._source), statistics, should_stop)
 
+    @property
+    def keeps_estimates(self) -> bool:
+        """True if `keep_estimate` has an effect: for iterations over whole volumes."""
+        return False
+
+    def keep_estimate(self) -> None:
+        """End the current volume with its present estimate; any thread may call it.
+
+        While the number of iterations is still being chosen, the choice ends with the best number so far. If
+        other volumes wait, `steps` then raises `Cancelled`. It has no effect on networks, which have no
+        estimate before a tile is done, nor on tiles, which must all take the same number of iterations.
+        """
+        return None
+
     def result(self) -> Result:
         """Return the arrays and the recipe; voxels of unfinished tiles or volumes are NaN."""
         running = self._running()

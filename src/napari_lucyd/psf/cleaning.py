@@ -280,6 +280,22 @@ def cut_dark_ends(psf: FloatArray, negligible: float = _NEGLIGIBLE_LIGHT) -> Flo
     return psf[tuple(kept)] if starts_fit else psf
 
 
+def cropped(psf: npt.NDArray[np.float32], shape: Sequence[int]) -> npt.NDArray[np.float32]:
+    """Return the middle of a PSF, at most of this shape, scaled to a sum of 1.
+
+    Parameters
+    ----------
+    psf
+        (Y, X) or (Z, Y, X), its origin at ``size // 2`` along each axis.
+    shape
+        Largest size along each axis.
+    """
+    reach = [max(0, min(size // 2, (most - 1) // 2)) for size, most in zip(psf.shape, shape, strict=True)]
+    middle = [size // 2 for size in psf.shape]
+    part = psf[tuple(slice(at - r, at + r + 1) for at, r in zip(middle, reach, strict=True))]
+    return psf if part.shape == psf.shape else scaled_to_one(part)
+
+
 def _frame_parts(planes: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the voxels of the planes' frames near their corners, and those in the middle of their sides."""
     height, width = planes.shape[-2:]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ MOST_SPHERICAL = 2.0
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 
 
+@overload
 def make_psf(
     kind: PsfKind,
     shape: Sequence[int],
@@ -45,7 +46,44 @@ def make_psf(
     depth_um: float | None = None,
     spherical_aberration: float = 0.0,
     progress: Callable[[int, int], object] | None = None,
-) -> FloatImage:
+) -> FloatImage: ...
+
+
+@overload
+def make_psf(
+    kind: PsfKind,
+    shape: Sequence[int],
+    *,
+    numerical_aperture: float,
+    refractive_index: float,
+    emission_um: Sequence[float],
+    voxel_size: float | Sequence[float],
+    excitation_um: float | Sequence[float] | None = None,
+    pinhole_airy: float | None = None,
+    sheet_fwhm_um: float | None = None,
+    sample_index: float | None = None,
+    depth_um: float | None = None,
+    spherical_aberration: float = 0.0,
+    progress: Callable[[int, int], object] | None = None,
+) -> list[FloatImage]: ...
+
+
+def make_psf(
+    kind: PsfKind,
+    shape: Sequence[int],
+    *,
+    numerical_aperture: float,
+    refractive_index: float,
+    emission_um: float | Sequence[float],
+    voxel_size: float | Sequence[float],
+    excitation_um: float | Sequence[float] | None = None,
+    pinhole_airy: float | None = None,
+    sheet_fwhm_um: float | None = None,
+    sample_index: float | None = None,
+    depth_um: float | None = None,
+    spherical_aberration: float = 0.0,
+    progress: Callable[[int, int], object] | None = None,
+) -> FloatImage | list[FloatImage]:
     """Compute a point-spread function from the optics.
 
     Uses scalar theory. Values are taken at the centres of the voxels. For pixels coarser than λ/(4 NA), which
@@ -65,11 +103,12 @@ def make_psf(
         n of the immersion, and of the specimen unless `sample_index` is given: 1.0 air, 1.33 water, 1.515
         oil.
     emission_um
-        Wavelength λ of the detected light in vacuum, in µm.
+        Wavelength λ of the detected light in vacuum, in µm. A list: one wavelength for each channel.
     voxel_size
         Voxel size along (Z, Y, X) or (Y, X) in µm; one number for all axes.
     excitation_um
-        Required for confocal: wavelength of the laser in vacuum, in µm.
+        Required for confocal: wavelength of the laser in vacuum, in µm. With several emissions, one number
+        for all or a list of as many.
     pinhole_airy
         Confocal: diameter of the pinhole in Airy units of the emission, 1.22 λ/NA; None means 1.
     sheet_fwhm_um
@@ -92,7 +131,8 @@ def make_psf(
         PSF with `shape`, float32, not negative, sum 1, and its maximum in the middle. With an aberration it
         is not symmetric along Z: the centre of mass of its light above a tenth of its peak is in the middle,
         later planes are deeper in the specimen, and the shift of the focus is left out. Light beyond the
-        shape is lost: a widefield PSF holds the same energy in every plane, at any distance from focus.
+        shape is lost: a widefield PSF holds the same energy in every plane, at any distance from focus. With
+        a list of emissions, a list of such arrays, as `RichardsonLucy` and `Wiener` take it.
 
     Raises
     ------
@@ -107,6 +147,25 @@ def make_psf(
     >>> psf.shape, round(float(psf.sum()), 4)
     ((31, 31, 31), 1.0)
     """
+    if isinstance(emission_um, list | tuple):
+        return [
+            make_psf(
+                kind,
+                shape,
+                numerical_aperture=numerical_aperture,
+                refractive_index=refractive_index,
+                emission_um=emission,
+                voxel_size=voxel_size,
+                excitation_um=excitation,
+                pinhole_airy=pinhole_airy,
+                sheet_fwhm_um=sheet_fwhm_um,
+                sample_index=sample_index,
+                depth_um=depth_um,
+                spherical_aberration=spherical_aberration,
+                progress=progress,
+            )
+            for emission, excitation in zip(emission_um, _for_each(emission_um, excitation_um), strict=True)
+        ]
     checks.choice("kind", kind, get_args(PsfKind))
     expected = "(Z, Y, X) or (Y, X), odd integers"
     sizes = tuple(checks.integer("shape", size) for size in checks.items("shape", shape, expected))
@@ -135,7 +194,23 @@ def make_psf(
     return np.asarray(psf / psf.sum(), np.float32).reshape(sizes)
 
 
-def optics_record(kind: PsfKind, **optics: float | None) -> dict[str, Any]:
+def _for_each(
+    emissions: Sequence[float], excitation: float | Sequence[float] | None
+) -> Sequence[float | None]:
+    """Return the excitation of each channel."""
+    if not emissions:
+        raise ValueError("emission_um is an empty list; give a wavelength for each channel.")
+    if not isinstance(excitation, list | tuple):
+        return [excitation] * len(emissions)  # type: ignore[list-item]
+    if len(excitation) != len(emissions):
+        raise ValueError(
+            f"emission_um lists {len(emissions)} wavelengths and excitation_um {len(excitation)}; give as "
+            "many for both, or one excitation for all."
+        )
+    return excitation
+
+
+def optics_record(kind: PsfKind, **optics: float | Sequence[float] | None) -> dict[str, Any]:
     """Return the optics of a PSF as plain JSON data, for a file or a layer.
 
     Parameters
@@ -148,7 +223,8 @@ def optics_record(kind: PsfKind, **optics: float | None) -> dict[str, Any]:
     >>> optics_record("gaussian", numerical_aperture=0.8, emission_um=0.525, pinhole_airy=None)
     {'microscope': 'gaussian', 'numerical_aperture': 0.8, 'emission_um': 0.525}
     """
-    record: dict[str, Any] = {"microscope": kind, **{k: v for k, v in optics.items() if v is not None}}
+    given = {name: value for name, value in optics.items() if value is not None}
+    record: dict[str, Any] = {"microscope": kind, **given}
     if kind == "confocal":
         record.setdefault("pinhole_airy", PINHOLE_AIRY)
     return record

@@ -12,8 +12,9 @@ import numpy as np
 from napari_lucyd.compute.device import Device, free_memory, working_device
 from napari_lucyd.deconvolution.arguments import RunArguments, check_outputs
 from napari_lucyd.deconvolution.classical.cost import classical_bytes, seconds_of_volume, trial_method
-from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, SemiBlind
+from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy
 from napari_lucyd.deconvolution.classical.run import ClassicalRun, steps_at_most
+from napari_lucyd.deconvolution.classical.semi_blind import SemiBlind
 from napari_lucyd.deconvolution.classical.solvers import grid_shape, start
 from napari_lucyd.deconvolution.classical.tiled_run import halo_of, largest_tile
 from napari_lucyd.deconvolution.findings import Findings
@@ -58,7 +59,8 @@ class ClassicalJob(Job):
         self._statistics = statistics
         self._run: ClassicalRun | None = None
         self._processes = processes
-        self._halo = halo_of(self._ready.kernel, method.iterations)
+        halos = [halo_of(psf, method.iterations) for psf in self._ready.psfs]
+        self._halo = tuple(max(margins) for margins in zip(*halos, strict=True))
         self._tile_shape = self._choose_tile_shape(tile_shape)
         if self._tile_shape is not None and isinstance(method, RichardsonLucy) and method.tolerance:
             self._ready = replace(cast("RichardsonLucy", self._ready), tolerance=None)
@@ -73,8 +75,9 @@ class ClassicalJob(Job):
     @property
     def description(self) -> str:
         """The axes with their sizes, and the method, in one line."""
-        size = shape_text(self._method.psf.shape)
-        known = f"a PSF of {size}" if self._method.psf_record else "a PSF found in the image"
+        size, count = shape_text(self._method.psf_shape), len(self._method.psfs)
+        given = f"a PSF of {size}" if count == 1 else f"{count} PSFs of up to {size}"
+        known = given if self._method.psf_record else "a PSF found in the image"
         return f"{self._choices.axes.describe()}, {self._method.title} with {known}"
 
     @property
@@ -114,6 +117,16 @@ class ClassicalJob(Job):
         """See `Job.estimate_seconds`."""
         each = seconds_of_volume(self._ready, self._method.iterations, self._block_shape, self.device)
         return each * self._choices.volumes * self._tiles_of_a_volume
+
+    @property
+    def keeps_estimates(self) -> bool:
+        """See `Job.keeps_estimates`."""
+        return self._tile_shape is None and self._method.iterations > 1
+
+    def keep_estimate(self) -> None:
+        """See `Job.keep_estimate`."""
+        if self.keeps_estimates:
+            self._running().keep_estimate()
 
     @property
     def _tiles_of_a_volume(self) -> int:
@@ -169,6 +182,8 @@ class ClassicalJob(Job):
         found: dict[str, Any] = {"iterations": list(running.iterations)}
         if isinstance(self._method, RichardsonLucy):
             found |= {"negative": "set to 0", "negative_voxels": running.negative_voxels}
+        if running.ended and self._choices.volumes == 1:
+            found["num_iter"] = running.ended  # with it the recipe repeats this estimate
         for name in sorted({name for record in running.found for name in record}):
             found[name] = [record.get(name) for record in running.found]
         return write_classical_recipe(

@@ -15,7 +15,8 @@ from napari_lucyd.compute.device import Device, release_after_run
 from napari_lucyd.deconvolution.arguments import RunArguments
 from napari_lucyd.deconvolution.blocks import Filled, read_filled
 from napari_lucyd.deconvolution.classical.automatic import CHECKPOINTS, Decided, decide
-from napari_lucyd.deconvolution.classical.methods import AUTO, ClassicalMethod, RichardsonLucy, SemiBlind
+from napari_lucyd.deconvolution.classical.methods import AUTO, ClassicalMethod, RichardsonLucy
+from napari_lucyd.deconvolution.classical.semi_blind import SemiBlind
 from napari_lucyd.deconvolution.classical.solvers import Scale, start
 from napari_lucyd.deconvolution.classical.tiled_run import block_of
 from napari_lucyd.deconvolution.findings import NEGATIVE_VOXELS, Findings, negative_voxels_text
@@ -105,6 +106,8 @@ class ClassicalRun:
         background.
     found
         Parameters found in each finished volume; see `Decided.record`.
+    ended
+        Iterations after which the estimate of a volume was kept; 0 if none was.
     """
 
     def __init__(
@@ -128,6 +131,8 @@ class ClassicalRun:
         self._numbers: tuple[tuple[int, ...], _Numbers] | None = None
         # Steps done in finished tiles, steps done in the current tile, and steps that may follow in it.
         self._before, self._within, self._left = 0, 0, 0
+        self._wished = False
+        self.ended = 0
         self.iterations: list[int] = []
         self.negative_voxels = 0
         self.found: list[dict[str, Any]] = []
@@ -137,6 +142,10 @@ class ClassicalRun:
     def finished(self) -> bool:
         """True if all tiles are computed."""
         return not self._queue
+
+    def keep_estimate(self) -> None:
+        """End the volume in work with its present estimate, or a search with the best numbers so far."""
+        self._wished = self._tiles == 1
 
     def unfinished(self) -> Iterator[tuple[tuple[int, ...], Tile]]:
         """Yield the unfinished tiles."""
@@ -190,6 +199,11 @@ class ClassicalRun:
                     if steps_at_most(self._method) > 1:
                         message = f"{message}, {step.message}"
                     yield Progress(done, total, seconds_left, message, where, step.curve)
+                if self.ended and self._queue:
+                    raise Cancelled(
+                        f"Stopped after {number - len(self._queue)} of {number} volumes; the last one is an "
+                        "estimate before its last iteration."
+                    )
         except Exception as error:
             clear_frames(error)
             raise
@@ -221,7 +235,7 @@ class ClassicalRun:
             values = block.values
             if self._halo is not None:
                 values = read_filled(source, lead, _known_part(shape), group).values
-            search = self._search(values, ask)
+            search = self._search(self._method_for(lead), values, ask)
             while True:
                 try:
                     step = next(search)
@@ -241,6 +255,9 @@ class ClassicalRun:
             restoration = start(decided.method, values, self._device, ask, scale)
             while not restoration.advance():
                 yield _Step(most - number, f"iteration {number}", curve=curve)
+                if self._take_wish():
+                    self._note_end(lead, number)
+                    break
                 number += 1
                 ask()
             restored = restoration.restored() + np.float32(decided.level)
@@ -250,26 +267,47 @@ class ClassicalRun:
             self._warnings.update(negative_voxels_text(self.negative_voxels), NEGATIVE_VOXELS)
         yield _Step(0, f"iteration {number}", number, curve)
 
-    def _search(self, values: Any, ask: Callable[[], None]) -> Generator[_Step, None, Decided]:
+    def _note_end(self, lead: tuple[int, ...], number: int) -> None:
+        """Say that a volume's estimate was kept before its last iteration."""
+        self.ended = number
+        count = f"{number} iteration{'s' if number > 1 else ''}"
+        self._warnings.add(
+            f"Stopped after {count} of {self._choices.label(lead)}; the result is that estimate."
+        )
+
+    def _take_wish(self) -> bool:
+        """Return True once after `keep_estimate`."""
+        wished, self._wished = self._wished, False
+        return wished
+
+    def _method_for(self, lead: tuple[int, ...]) -> ClassicalMethod:
+        """Return the method with the PSF of a volume's channel."""
+        return self._method.for_channel(self._choices.axes.lead_index(lead).get("C", 0))
+
+    def _search(
+        self, method: ClassicalMethod, values: Any, ask: Callable[[], None]
+    ) -> Generator[_Step, None, Decided]:
         """Find the parameters of the method that are ``"auto"``."""
         left = steps_at_most(self._method)
         curve: list[tuple[int, float]] = []
         tried: tuple[float, ...] = ()
-        search = decide(self._method, values, self._device, ask)
+        search = decide(method, values, self._device, ask)
+        ended: bool | None = None
         while True:
             try:
-                checkpoint = next(search)
+                checkpoint = search.send(ended)
             except StopIteration as end:
                 decided: Decided = end.value
                 break
             left = max(self._method.iterations, left - 1)
-            if not curve or checkpoint.sigmas != tried:
-                curve, tried = [], checkpoint.sigmas
+            if not curve or checkpoint.parameters != tried:
+                curve, tried = [], checkpoint.parameters
             curve.append((checkpoint.num_iter, checkpoint.likelihood))
             message = f"iterations tried: {checkpoint.num_iter}"
-            if tried:
-                message = f"blur tried: {', '.join(f'{sigma:.2g}' for sigma in tried)} voxels, {message}"
+            if isinstance(method, SemiBlind) and tried:
+                message = f"blur tried: {method.family.describe(tried)}, {message}"
             yield _Step(left, message, curve=tuple(curve))
+            ended = self._take_wish()
         if decided.warning:
             self._warnings.add(decided.warning)
         return decided
