@@ -171,14 +171,12 @@ def _compute(
     optics: dict[str, float | list[float] | None],
     overwrite: bool,
 ) -> None:
-    import numpy as np
-
     from napari_lucyd.io import ImageFileError
     from napari_lucyd.simulation import make_psf
     from napari_lucyd.simulation.psf import light_at_the_edge, optics_record, voxel_sizes
 
     try:
-        image = np.asarray(make_psf(microscope, sizes, voxel_size=steps, **optics))  # type: ignore[call-overload]
+        image = make_psf(microscope, sizes, voxel_size=steps, **optics)  # type: ignore[arg-type]
         record = {"shows": "psf", "optics": optics_record(microscope, **optics)}
         _write(out, image, voxel_sizes(steps, len(sizes)), record, overwrite)
     except (ImageFileError, OSError, ValueError) as error:

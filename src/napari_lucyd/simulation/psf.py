@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args, overload
+from functools import partial
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,9 @@ from napari_lucyd import checks
 from napari_lucyd.simulation.aberration import Aberration, FloatArray
 from napari_lucyd.simulation.diffraction import Optics, centred, coarseness, diffracted_light
 from napari_lucyd.simulation.phantoms import FloatImage
+
+Wavelength = float | list[float] | tuple[float, ...]
+"""A wavelength in µm, or one for each channel."""
 
 PsfKind = Literal["gaussian", "widefield", "confocal", "light_sheet"]
 
@@ -30,60 +34,22 @@ MOST_SPHERICAL = 2.0
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 
 
-@overload
 def make_psf(
     kind: PsfKind,
     shape: Sequence[int],
     *,
     numerical_aperture: float,
     refractive_index: float,
-    emission_um: float,
+    emission_um: Wavelength,
     voxel_size: float | Sequence[float],
-    excitation_um: float | None = None,
+    excitation_um: Wavelength | None = None,
     pinhole_airy: float | None = None,
     sheet_fwhm_um: float | None = None,
     sample_index: float | None = None,
     depth_um: float | None = None,
     spherical_aberration: float = 0.0,
     progress: Callable[[int, int], object] | None = None,
-) -> FloatImage: ...
-
-
-@overload
-def make_psf(
-    kind: PsfKind,
-    shape: Sequence[int],
-    *,
-    numerical_aperture: float,
-    refractive_index: float,
-    emission_um: Sequence[float],
-    voxel_size: float | Sequence[float],
-    excitation_um: float | Sequence[float] | None = None,
-    pinhole_airy: float | None = None,
-    sheet_fwhm_um: float | None = None,
-    sample_index: float | None = None,
-    depth_um: float | None = None,
-    spherical_aberration: float = 0.0,
-    progress: Callable[[int, int], object] | None = None,
-) -> list[FloatImage]: ...
-
-
-def make_psf(
-    kind: PsfKind,
-    shape: Sequence[int],
-    *,
-    numerical_aperture: float,
-    refractive_index: float,
-    emission_um: float | Sequence[float],
-    voxel_size: float | Sequence[float],
-    excitation_um: float | Sequence[float] | None = None,
-    pinhole_airy: float | None = None,
-    sheet_fwhm_um: float | None = None,
-    sample_index: float | None = None,
-    depth_um: float | None = None,
-    spherical_aberration: float = 0.0,
-    progress: Callable[[int, int], object] | None = None,
-) -> FloatImage | list[FloatImage]:
+) -> FloatImage:
     """Compute a point-spread function from the optics.
 
     Uses scalar theory. Values are taken at the centres of the voxels. For pixels coarser than λ/(4 NA), which
@@ -132,7 +98,8 @@ def make_psf(
         is not symmetric along Z: the centre of mass of its light above a tenth of its peak is in the middle,
         later planes are deeper in the specimen, and the shift of the focus is left out. Light beyond the
         shape is lost: a widefield PSF holds the same energy in every plane, at any distance from focus. With
-        a list of emissions, a list of such arrays, as `RichardsonLucy` and `Wiener` take it.
+        a list of emissions, such arrays along a first axis C; ``list(psf)`` is what `RichardsonLucy` and
+        `Wiener` take.
 
     Raises
     ------
@@ -148,24 +115,27 @@ def make_psf(
     ((31, 31, 31), 1.0)
     """
     if isinstance(emission_um, list | tuple):
-        return [
-            make_psf(
-                kind,
-                shape,
-                numerical_aperture=numerical_aperture,
-                refractive_index=refractive_index,
-                emission_um=emission,
-                voxel_size=voxel_size,
-                excitation_um=excitation,
-                pinhole_airy=pinhole_airy,
-                sheet_fwhm_um=sheet_fwhm_um,
-                sample_index=sample_index,
-                depth_um=depth_um,
-                spherical_aberration=spherical_aberration,
-                progress=progress,
-            )
-            for emission, excitation in zip(emission_um, _for_each(emission_um, excitation_um), strict=True)
-        ]
+        one = partial(
+            make_psf,
+            kind,
+            shape,
+            numerical_aperture=numerical_aperture,
+            refractive_index=refractive_index,
+            voxel_size=voxel_size,
+            pinhole_airy=pinhole_airy,
+            sheet_fwhm_um=sheet_fwhm_um,
+            sample_index=sample_index,
+            depth_um=depth_um,
+            spherical_aberration=spherical_aberration,
+            progress=progress,
+        )
+        excitations = _for_each(emission_um, excitation_um)
+        pairs = zip(emission_um, excitations, strict=True)
+        return np.stack([one(emission_um=each, excitation_um=laser) for each, laser in pairs])
+    if isinstance(excitation_um, list | tuple):
+        raise ValueError(
+            "excitation_um is a list, but emission_um is not; give a list for both, or for neither."
+        )
     checks.choice("kind", kind, get_args(PsfKind))
     expected = "(Z, Y, X) or (Y, X), odd integers"
     sizes = tuple(checks.integer("shape", size) for size in checks.items("shape", shape, expected))
@@ -194,14 +164,12 @@ def make_psf(
     return np.asarray(psf / psf.sum(), np.float32).reshape(sizes)
 
 
-def _for_each(
-    emissions: Sequence[float], excitation: float | Sequence[float] | None
-) -> Sequence[float | None]:
+def _for_each(emissions: Sequence[float], excitation: Wavelength | None) -> Sequence[float | None]:
     """Return the excitation of each channel."""
     if not emissions:
         raise ValueError("emission_um is an empty list; give a wavelength for each channel.")
     if not isinstance(excitation, list | tuple):
-        return [excitation] * len(emissions)  # type: ignore[list-item]
+        return [excitation] * len(emissions)
     if len(excitation) != len(emissions):
         raise ValueError(
             f"emission_um lists {len(emissions)} wavelengths and excitation_um {len(excitation)}; give as "
@@ -210,7 +178,7 @@ def _for_each(
     return excitation
 
 
-def optics_record(kind: PsfKind, **optics: float | Sequence[float] | None) -> dict[str, Any]:
+def optics_record(kind: PsfKind, **optics: Wavelength | None) -> dict[str, Any]:
     """Return the optics of a PSF as plain JSON data, for a file or a layer.
 
     Parameters

@@ -92,7 +92,8 @@ def test_what_is_changed_in_a_psf_is_said_with_its_channel(image, psfs):
 
 def test_a_list_of_emissions_gives_a_psf_for_each():
     both = nl.make_psf("widefield", (5, 9, 9), emission_um=[0.46, 0.7], **OPTICS)
-    assert len(both) == 2
+    assert both.shape == (2, 5, 9, 9)
+    assert len(nl.RichardsonLucy(list(both)).psfs) == 2
     for psf, emission in zip(both, (0.46, 0.7), strict=True):
         np.testing.assert_array_equal(
             psf, nl.make_psf("widefield", (5, 9, 9), emission_um=emission, **OPTICS)

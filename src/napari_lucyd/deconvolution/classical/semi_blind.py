@@ -28,21 +28,19 @@ WIDEST_FACTOR, NARROWEST_FACTOR = 2.0, 0.7
 
 
 class Family(Protocol):
-    """PSFs with one or two free parameters.
+    """PSFs with one or two free parameters."""
 
-    Attributes
-    ----------
-    name
-        Name of the parameters in a recipe.
-    ranges
-        Smallest and largest value of each parameter.
-    usual
-        Parameters where they cannot be found in the image.
-    """
+    @property
+    def name(self) -> str:
+        """Name of the parameters in a recipe."""
 
-    name: str
-    ranges: tuple[tuple[float, float], ...]
-    usual: tuple[float, ...]
+    @property
+    def ranges(self) -> tuple[tuple[float, float], ...]:
+        """Smallest and largest value of each parameter."""
+
+    @property
+    def usual(self) -> tuple[float, ...]:
+        """Parameters that are used where the search is impossible."""
 
     def psf(self, parameters: Sequence[float]) -> npt.NDArray[np.float32]:
         """Return a PSF of the family, (Z, Y, X), sum 1."""
@@ -167,7 +165,7 @@ class SemiBlind(ClassicalMethod):
     total_variation: float = 0.0
     acceleration: bool = True
     seed: int = 0
-    microscope: Microscope | None = None
+    microscope: Any = None
     family: Family = field(default=Gaussians(), init=False, repr=False)
 
     name: ClassVar[str] = "semi-blind"
