@@ -69,8 +69,9 @@ def deconvolve(
     model
         ``"lucyd"``, which is the default model of volumes or of planes, as the image is; the name of another
         shipped model; a model from `load_model`; or a classical method: `RichardsonLucy` or `Wiener` with a
-        PSF, or with one for each channel, or `SemiBlind`. A classical method works in the units and voxels of the image, so ``halo`` and
-        ``normalization`` do not apply. A PSF with another voxel size is resampled if both are known.
+        PSF, or with one for each channel, or `SemiBlind`. A classical method works in the units and voxels of
+        the image, so ``halo`` and ``normalization`` do not apply. A PSF with another voxel size is resampled
+        if both are known.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
     tile_shape

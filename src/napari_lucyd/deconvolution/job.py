@@ -160,6 +160,21 @@ class Job(ABC):
         self._statistics = statistics
         self._add_warnings(statistics)
 
+    def decide(self, should_stop: Callable[[], bool] | None = None) -> Statistics:
+        """Return the statistics with all numbers that the tiles of a volume share, for runs of its parts.
+
+        Parameters
+        ----------
+        should_stop
+            See `measure`.
+
+        Raises
+        ------
+        ValueError, Cancelled
+            See `measure`.
+        """
+        return self.measure(should_stop)
+
     @abstractmethod
     def estimate_seconds(self) -> float:
         """Estimate the duration of `steps`, within a factor of two.

@@ -21,6 +21,7 @@ from napari_lucyd._napari.phantom.panel import PhantomWidget
 from napari_lucyd._napari.phantom.parameters import DEGRADATIONS, SPECIMENS, SURROGATES, PhantomParameters
 from napari_lucyd._napari.phantom.task import PhantomTask
 from napari_lucyd._napari.phantom.worker import Made, RunError, make
+from napari_lucyd._napari.psf import optics
 from napari_lucyd._napari.psf.optics import MICROSCOPES, OpticsPsf
 from napari_lucyd._napari.workers.events import Note
 from napari_lucyd.evaluation import psnr

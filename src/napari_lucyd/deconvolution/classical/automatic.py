@@ -24,6 +24,7 @@ from napari_lucyd.deconvolution.classical.methods import (
 )
 from napari_lucyd.deconvolution.classical.semi_blind import USUAL_BLUR, SemiBlind
 from napari_lucyd.deconvolution.classical.solvers import Scale, start_richardson_lucy
+from napari_lucyd.deconvolution.statistics.volume_numbers import VolumeNumbers
 from napari_lucyd.photons import (
     Candidate,
     Choice,
@@ -155,6 +156,47 @@ def decide(method: ClassicalMethod, values: Values, device: Device, ask: Callabl
     if method.num_iter != AUTO or values.min() == values.max():
         return decided
     return (yield from _with_iterations(decided, values, device, ask))
+
+
+def numbers_of(decided: Decided, method: ClassicalMethod, lead: Sequence[int], scale: Scale) -> VolumeNumbers:
+    """Return the numbers of a volume as plain data.
+
+    Parameters
+    ----------
+    decided
+        Decision for the volume.
+    method
+        Method that was decided for.
+    lead
+        Indices of the volume along the leading axes.
+    scale
+        Scale of the volume.
+    """
+    found = decided.method
+    assert isinstance(found, RichardsonLucy)
+    blur: Sequence[float] = ()
+    if isinstance(method, SemiBlind):
+        blur = decided.record.get(method.family.name, method.family.usual)
+    return VolumeNumbers(
+        tuple(lead),
+        float(found.background),
+        decided.floor,
+        decided.level,
+        found.iterations,
+        scale.peak,
+        scale.mean,
+        tuple(blur),
+        decided.record,
+        decided.warning,
+    )
+
+
+def decided_before(method: ClassicalMethod, numbers: VolumeNumbers) -> Decided:
+    """Return the decision that `numbers_of` made plain data of."""
+    found = method.with_psf(method.family.psf(numbers.blur)) if isinstance(method, SemiBlind) else method
+    assert isinstance(found, RichardsonLucy)
+    found = replace(found, background=numbers.background, num_iter=numbers.num_iter)
+    return Decided(found, numbers.floor, numbers.level, numbers.record)
 
 
 def predictions(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -113,6 +113,17 @@ class ClassicalJob(Job):
         """Peak working memory with the results, without the input."""
         return self._choices.result_bytes + self._working_bytes
 
+    def decide(self, should_stop: Callable[[], bool] | None = None) -> Statistics:
+        """See `Job.decide`; numbers are found for methods that have any, where volumes are cut into tiles."""
+        statistics = self.measure(should_stop)
+        iterates = isinstance(self._method, RichardsonLucy | SemiBlind)
+        if statistics.numbers or self._tile_shape is None or not iterates:
+            return statistics
+        source = statistics.prepared.applied(self._source)
+        found = self._running().decide(source, statistics, should_stop)
+        self._statistics = replace(statistics, numbers=found)
+        return self._statistics
+
     def estimate_seconds(self) -> float:
         """See `Job.estimate_seconds`."""
         each = seconds_of_volume(self._ready, self._method.iterations, self._block_shape, self.device)
@@ -184,8 +195,12 @@ class ClassicalJob(Job):
             found |= {"negative": "set to 0", "negative_voxels": running.negative_voxels}
         if running.ended and self._choices.volumes == 1:
             found["num_iter"] = running.ended  # with it the recipe repeats this estimate
-        for name in sorted({name for record in running.found for name in record}):
-            found[name] = [record.get(name) for record in running.found]
+        known = self._statistics.numbers if self._statistics is not None else ()
+        if known and not running.found:  # parts of the volumes are computed elsewhere
+            found["iterations"] = [numbers.num_iter for numbers in known]
+        records = running.found or [numbers.record for numbers in known]
+        for name in sorted({name for record in records for name in record}):
+            found[name] = [record.get(name) for record in records]
         return write_classical_recipe(
             self._choices,
             self._method,
@@ -200,6 +215,9 @@ class ClassicalJob(Job):
 
     def _input_warnings(self, statistics: Statistics) -> list[str]:
         method = self._method
+        found = [numbers.warning for numbers in statistics.numbers if numbers.warning]
+        if found:
+            return list(dict.fromkeys(found))
         if not isinstance(method, RichardsonLucy) or isinstance(method.background, str):
             return []
         background = method.background

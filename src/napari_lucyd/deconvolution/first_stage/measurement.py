@@ -126,7 +126,8 @@ def _find_blur(
             "assumed."
         )
     else:
-        search = decide(SemiBlind(), stack, device, ask)
+        method, _ = SemiBlind().prepared(None, stack.shape)
+        search = decide(method, stack, device, ask)
         while True:
             try:
                 next(search)
