@@ -94,7 +94,7 @@ def test_a_region_is_that_part_of_the_whole(model, image):
 def test_tiles_with_their_own_estimates_where_memory_is_short(model, monkeypatch):
     image = blobs(16, 24, 200)
     whole = nl.deconvolve(image, model, blur_sigma=1.0, outputs=PARTS, device="cpu")
-    monkeypatch.setattr(job_module, "free_memory", lambda _: (int((FIXED_BYTES + 7e6) / 0.6)))
+    monkeypatch.setattr(job_module, "free_memory", lambda _: int((FIXED_BYTES + 7e6) / 0.6))
     job = plan(image, model, blur_sigma=1.0, outputs=PARTS, device="cpu")
     assert job.tile_shape[-1] < 200
     assert job.tiles == len(list(job.steps()))  # no estimate of a whole volume comes first
