@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from contextlib import suppress
@@ -19,10 +20,12 @@ from napari_lucyd.out_of_core import (
     StoreError,
     chunk_files,
     deconvolve_to_zarr,
+    journal,
     partial_path,
     plan_to_zarr,
     publication,
 )
+from napari_lucyd.out_of_core import job as store_job
 from napari_lucyd.out_of_core.journal import Journal
 
 PARTS = ("output", "update_term")
@@ -60,7 +63,7 @@ RESULTS = {"a.ome.zarr", "a_update_term.ome.zarr"}
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize("step", range(8))
+@pytest.mark.parametrize("step", range(10))
 def test_a_death_at_any_step_of_the_publication_loses_nothing(
     step, overwrite, tmp_path, to_zarr, series, monkeypatch
 ):
@@ -86,6 +89,7 @@ def test_a_death_at_any_step_of_the_publication_loses_nothing(
         for owner, name in (
             (Journal, "complete"),
             (publication, "_put"),
+            (publication, "remove"),
             (publication, "remove_traces"),
             (publication, "flush_folder"),
         ):
@@ -101,9 +105,28 @@ def test_a_death_at_any_step_of_the_publication_loses_nothing(
         assert overwrite or again.resumed == 4
     for part, path in again.destinations.items():
         np.testing.assert_array_equal(stored(path), expected[part])
-    assert names(folder) >= RESULTS
-    left = names(folder) - RESULTS
-    assert all(name.endswith(".old") for name in left)  # the replaced result
+    assert names(folder) == RESULTS
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_a_death_at_any_step_of_the_beginning_is_no_obstacle(step, tmp_path, to_zarr, series, monkeypatch):
+    out, calls = tmp_path / "a.ome.zarr", 0
+
+    def deadly(function, *arguments, **keywords):
+        nonlocal calls
+        if calls == step:
+            raise Death
+        calls += 1
+        return function(*arguments, **keywords)
+
+    with monkeypatch.context() as patch:
+        # Two plans, two folders, two plans once more.
+        patch.setattr(journal, "_write", partial_method(deadly, journal._write))
+        patch.setattr(store_job, "create_zarr", partial_method(deadly, store_job.create_zarr))
+        with pytest.raises(Death):
+            to_zarr(series, out=out)
+    to_zarr(series, out=out)
+    assert names(tmp_path) == RESULTS and not np.isnan(stored(out)).any()
 
 
 def partial_method(wrapper, function):
@@ -113,6 +136,27 @@ def partial_method(wrapper, function):
         return wrapper(function, *arguments, **keywords)
 
     return called
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "..", "../thesis.txt", ".a.ome.zarr.0.old", None, 3])
+def test_a_mark_cannot_have_anything_else_removed(name, tmp_path, to_zarr, series, monkeypatch):
+    out, mine = tmp_path / "a.ome.zarr", tmp_path / "thesis.txt"
+    mine.write_text("years of work")
+    with monkeypatch.context() as patch, suppress(Death):
+        patch.setattr(publication, "_rename", partial_method(die, publication._rename))
+        to_zarr(series, out=out)
+    for folder in tmp_path.glob("*.partial"):
+        for file in folder.glob("lucyd-*.json"):
+            mark = json.loads(file.read_text())
+            if "replaced" in mark:
+                file.write_text(json.dumps({**mark, "replaced": dict.fromkeys(PARTS, name)}))
+    to_zarr(series, out=out)
+    assert mine.read_text() == "years of work"
+    assert names(tmp_path) == {*RESULTS, "thesis.txt"}
+
+
+def die(function, *arguments):
+    raise Death
 
 
 def test_a_folder_or_link_with_the_name_of_an_unfinished_result_is_left_alone(tmp_path, to_zarr, series):
@@ -153,11 +197,11 @@ def test_a_second_run_cannot_take_a_result_that_is_being_published(
     out, seen = tmp_path / "a.ome.zarr", []
     put = publication._put
 
-    def meanwhile(folder, path, overwrite):
+    def meanwhile(*given):
         with pytest.raises(StoreError) as refused:
             list(plan_to_zarr(series + 1, random_model, out, device="cpu", overwrite=True).steps())
         seen.append(str(refused.value))
-        put(folder, path, overwrite)
+        put(*given)
 
     monkeypatch.setattr(publication, "_put", meanwhile)
     deconvolve_to_zarr(series, random_model, out, device="cpu")
@@ -188,8 +232,8 @@ def test_findings_that_cannot_be_read_are_found_again(tmp_path, random_model, se
     for _ in range(2):
         next(steps)
     steps.close()
-    journal = partial_path(out) / "lucyd-finished.jsonl"
-    journal.write_text('{"task": 0, "iterations": 5}\n{"task": 99}\n{"task": 1, "unknown": 1}\nnonsense\n')
+    finished = partial_path(out) / "lucyd-finished.jsonl"
+    finished.write_text('{"task": 0, "iterations": 5}\n{"task": 99}\n{"task": 1, "unknown": 1}\nnonsense\n')
     again = plan_to_zarr(series, random_model, out, device="cpu")
     list(again.steps())
     assert again.resumed == 0 and not np.isnan(stored(out)).any()
