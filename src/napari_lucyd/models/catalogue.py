@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
+from napari_lucyd.models.normalization import FIRST_ESTIMATE
+
 DEFAULT_MODEL, DEFAULT_PLANES = "lucyd", "lucyd-planes"
 """The default models: of volumes and of planes."""
 # Kinds of training, the most general first, so that lists of models begin with those that fit most images.
@@ -37,6 +39,11 @@ def list_models() -> list[dict[str, Any]]:
 
 def _place(card: Mapping[str, Any]) -> tuple[bool, int, str]:
     return card["name"] != DEFAULT_MODEL, _TRACKS.index(card["training"]["track"]), card["name"]
+
+
+def is_told(card: Mapping[str, Any]) -> bool:
+    """Return True for a model that is told the blur: it works on first estimates."""
+    return bool(card.get("normalization", {}).get("method") == FIRST_ESTIMATE)
 
 
 def network_type(card: Mapping[str, Any]) -> str:

@@ -101,6 +101,8 @@ class DeconvolveWidget(Panel):
             section.changed.connect(self.estimator.refresh)
         self.method.chosen.connect(self._on_method)
         self.advanced.flips.changed.connect(self._show_method)
+        self.model.changed.connect(self._show_method)
+        self.image.optics_changed.connect(self._on_optics)
         # A layer that is used as the PSF is not offered as the image.
         for changed in (self.method.changed, self.microscope.changed):
             changed.connect(self.image.refresh)
@@ -189,6 +191,10 @@ class DeconvolveWidget(Panel):
     def _on_picked(self, layer: Image | None) -> None:
         if layer is not None:
             self.model.suit(layer.ndim)
+            self._show_method()
+
+    def _on_optics(self, optics: Any) -> None:
+        self.microscope.fill(optics)
 
     def _on_method(self) -> None:
         footer, classical = self.footer, self.method.classical
@@ -206,7 +212,9 @@ class DeconvolveWidget(Panel):
         classical = self.method.classical
         self.microscope.form.setVisible(self.method.uses_microscope)
         self.advanced.show_method(self.method.name)
-        self.destination.show_outputs(not (classical or self.advanced.flips.value))
+        several = not (classical or self.advanced.flips.value)
+        told = not classical and self.model.uses_microscope
+        self.destination.show_outputs(several, first_estimate=told)
 
     def _is_psf(self, layer: Any) -> bool:
         return self.method.uses_microscope and self.microscope.is_layer(layer)
@@ -278,9 +286,7 @@ class DeconvolveWidget(Panel):
         layer, entry = self.image.layer, self._shown_estimate()
         if layer is None or entry is None or entry.job is None or entry.task.parameters.classical:
             return None
-        source, axes = entry.task.source, entry.job.axes
-        options = entry.task.parameters.options(source.voxel_size(axes), axes, None)
-        return PreviewRequest(layer, axes, entry.model, options)
+        return PreviewRequest(layer, entry.job.axes, entry.model, dict(entry.options))
 
     # The run
 

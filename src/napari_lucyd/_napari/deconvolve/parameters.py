@@ -91,7 +91,8 @@ class Parameters:
         "Layers",
         "Output: the restored image. Correction mask: the intensity that was added (positive) or removed "
         "(negative). Update term: the factor that the corrected image was multiplied by; 1 changes nothing. "
-        "Intermediate: the image plus its correction mask.",
+        "Intermediate: the image plus its correction mask. First estimate: a few Richardson-Lucy iterations, "
+        "which the network works on.",
     )
     tile_shape: tuple[int, ...] | None = choice(
         None,
@@ -241,4 +242,4 @@ def default_model(ndim: int) -> str:
     """Return the name of the shipped model for an image with this number of axes: 2D for a single plane."""
     dimension = 2 if ndim == 2 else 3
     fitting = [card["name"] for card in list_models() if card["network"]["dimension"] == dimension]
-    return DEFAULT_MODEL if DEFAULT_MODEL in fitting or not fitting else str(fitting[0])
+    return str(fitting[0]) if fitting else DEFAULT_MODEL

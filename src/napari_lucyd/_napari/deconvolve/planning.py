@@ -15,6 +15,7 @@ from napari_lucyd._napari.widgets.fields import in_labels
 from napari_lucyd._napari.workers import garbage_collection, torch_loading
 from napari_lucyd._napari.workers.events import explain
 from napari_lucyd.deconvolution import scratch
+from napari_lucyd.models.catalogue import is_told
 from napari_lucyd.text import bytes_text, duration_text
 
 if TYPE_CHECKING:
@@ -72,6 +73,20 @@ def _semi_blind(task: ImageTask, axes: str) -> Any:
         raise ValueError(in_labels(str(error), NUMBERS, Parameters)) from error
 
 
+def _known_blur(task: ImageTask, model: Any, axes: str) -> dict[str, Any]:
+    """Return what the user told about the blur, for a model that uses it."""
+    microscope = task.parameters.microscope
+    if microscope is None or not is_told(model.card):
+        return {}
+    known: dict[str, Any] = microscope.told(task.source, axes)
+    return known
+
+
+def parts_of(model: Any) -> tuple[str, ...]:
+    """Return the parts that a model gives."""
+    return (*model.network.parts, *(("first_estimate",) if is_told(model.card) else ()))
+
+
 def make_options(task: ImageTask, method: Any) -> dict[str, Any]:
     """Make the keyword arguments of `napari_lucyd.deconvolution.plan` for one image.
 
@@ -89,25 +104,26 @@ def make_options(task: ImageTask, method: Any) -> dict[str, Any]:
         axes = plan(source.data, method, device="cpu", axes=None).axes
     region = spatial_region(task.view, axes, parameters.z_range, source.shape)
     steps = source.voxel_size(axes)
-    if getattr(method, "microscope", None) is not None:
+    known = {} if parameters.classical else _known_blur(task, method, axes)
+    if getattr(method, "microscope", None) is not None or "microscope" in known:
         steps = parameters.microscope.steps_for(source, axes)
-    options = parameters.options(steps, axes, region)
+    options = {**parameters.options(steps, axes, region), **known}
     if not parameters.classical:
         # Outputs that the model does not have are left out. If none is left, the core says which there are.
-        parts = [name for name in parameters.parts if name in method.network.parts]
+        parts = [name for name in parameters.parts if name in parts_of(method)]
         options["outputs"] = parts or parameters.parts
     return options
 
 
 def make_job(
     task: ImageTask, method: Any, should_stop: Callable[[], bool] | None = None
-) -> tuple[Job, tuple[slice, ...] | None]:
+) -> tuple[Job, dict[str, Any]]:
     """Plan one image; results that would fill the memory go to temporary files.
 
     Returns
     -------
-    job, region
-        The plan, and its region over the spatial axes; None for the whole image.
+    job, options
+        The plan, and its keyword arguments.
 
     Raises
     ------
@@ -128,10 +144,10 @@ def make_job(
         job.warnings.append(f"{results} are kept in temporary files. {scratch.ADVICE}")
     elif scratch.fills_memory(size):
         job.warnings.append(f"{results} would fill the memory. {scratch.ADVICE}")
-    return job, options["region"]
+    return job, options
 
 
-def make_store(task: ImageTask, method: Any) -> tuple[StoreJob, tuple[slice, ...] | None]:
+def make_store(task: ImageTask, method: Any) -> tuple[StoreJob, dict[str, Any]]:
     """Plan one image whose results go to files; see `make_job`.
 
     Raises
@@ -141,7 +157,7 @@ def make_store(task: ImageTask, method: Any) -> tuple[StoreJob, tuple[slice, ...
     """
     options = make_options(task, method)
     try:
-        return plan_store(task, method, options), options["region"]
+        return plan_store(task, method, options), options
     except ValueError as error:
         raise ValueError(in_labels(str(error), STEPS, Parameters)) from error
 
@@ -167,12 +183,12 @@ def _estimate_one(task: ImageTask, should_stop: Callable[[], bool] | None) -> Es
         method, psf = choose_method(task, should_stop)
         text = psf.describe() if psf else ""
         if task.stem is not None:
-            store, region = make_store(task, method)
+            store, options = make_store(task, method)
             job = store.job
         else:
-            store, (job, region) = None, make_job(task, method)
+            store, (job, options) = None, make_job(task, method)
         seconds = job.estimate_seconds()
-        return Estimate(task, job, method, seconds, region=region, psf_text=text, store=store)
+        return Estimate(task, job, method, seconds, options=options, psf_text=text, store=store)
     except Cancelled:
         raise
     except Exception as error:  # told of in the panel, whatever it is

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -58,9 +58,15 @@ class Estimate:
     model: Any = None
     seconds: float | None = None
     error: str = ""
-    region: tuple[slice, ...] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     psf_text: str = ""
     store: StoreJob | None = None
+
+    @property
+    def region(self) -> tuple[slice, ...] | None:
+        """Region over the spatial axes; None for the whole image."""
+        region: tuple[slice, ...] | None = self.options.get("region")
+        return region
 
 
 @dataclass(frozen=True)

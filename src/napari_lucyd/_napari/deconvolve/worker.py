@@ -81,7 +81,8 @@ def _run_in_memory(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) 
     for task in tasks:
         try:
             method, psf = choose_method(task, should_stop)
-            planned.append((task, psf, method, *make_job(task, method, should_stop)))
+            job, options = make_job(task, method, should_stop)
+            planned.append((task, psf, method, job, options["region"]))
         except Cancelled:
             yield Stopped(stopped_text([], anything=False))
             return

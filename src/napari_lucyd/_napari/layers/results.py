@@ -39,6 +39,7 @@ PART_NAMES = {
     "correction_mask": "correction mask",
     "update_term": "update term",
     "intermediate": "intermediate",
+    "first_estimate": "first estimate",
 }
 
 
@@ -151,7 +152,7 @@ def with_psf_origin(recipe: dict[str, Any], origin: dict[str, Any] | None) -> di
 
 
 def _appearance(quantity: str, data: np.ndarray, source: SourceLayer) -> dict[str, Any]:
-    if quantity in ("output", "intermediate"):
+    if quantity in ("output", "intermediate", "first_estimate"):
         # The contrast slider must also reach the new values of the result.
         limits = source.display["contrast_limits"]
         values = sampled(data)

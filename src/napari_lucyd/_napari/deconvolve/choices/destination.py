@@ -30,7 +30,7 @@ class DestinationSection(Section):
         self.outputs = {
             name: CheckBox(
                 text=PART_NAMES[name].capitalize(),
-                value=name != "intermediate",
+                value=name in Parameters.outputs,
                 tooltip=tooltip(Parameters, "outputs"),
             )
             for name in PART_NAMES
@@ -65,9 +65,18 @@ class DestinationSection(Section):
         outputs = tuple(name for name, box in self.outputs.items() if box.value)
         return {"outputs": outputs, "folder": self.folder}
 
-    def show_outputs(self, visible: bool) -> None:
-        """Show or hide the choice of outputs, for methods that have one output only."""
+    def show_outputs(self, visible: bool, *, first_estimate: bool = False) -> None:
+        """Show or hide the choice of outputs, for methods that have one output only.
+
+        Parameters
+        ----------
+        visible
+            True for methods with several outputs.
+        first_estimate
+            True for models that work on a first estimate.
+        """
         self.show_row(self._boxes, visible)
+        self.outputs["first_estimate"].native.setVisible(first_estimate)
 
     def take(self, folder: Path | None) -> None:
         """Set the folder of the results; None for memory."""

@@ -73,7 +73,7 @@ class MethodSection(Section):
     @property
     def uses_microscope(self) -> bool:
         """True for a method that uses what is known about the blur."""
-        return self.name in USES_MICROSCOPE
+        return self.name in USES_MICROSCOPE or (not self.classical and self.model.uses_microscope)
 
     @property
     def needs_psf(self) -> bool:

@@ -25,7 +25,7 @@ from napari_lucyd._napari.widgets.layout import (
 )
 from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd._napari.workers.events import explain
-from napari_lucyd.models.catalogue import DEFAULT_MODEL, NETWORK_TITLES, list_models, network_type
+from napari_lucyd.models.catalogue import DEFAULT_MODEL, NETWORK_TITLES, is_told, list_models, network_type
 
 _SCALINGS = [
     ("As the model was trained", "model"),
@@ -101,6 +101,13 @@ class ModelChoice(QWidget):
     def name(self) -> str:
         """Name of a shipped model, or path of a file."""
         return str(self.combo.value or DEFAULT_MODEL)
+
+    @property
+    def uses_microscope(self) -> bool:
+        """True if the model is told the blur."""
+        model = torch_loading.loaded_model(self.name)
+        card = self._cards.get(self.name) or (model.card if model else {})
+        return is_told(card)
 
     def suit(self, ndim: int) -> None:
         """Choose the model that fits an image with this number of axes, unless the user has chosen one."""

@@ -118,7 +118,8 @@ def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator
         yield Note(f"Preparing {where}…")
         try:
             method, psf = choose_method(task, should_stop)
-            store, region = make_store(task, method)
+            store, options = make_store(task, method)
+            region = options["region"]
             image = _Image(task, store, method.name, psf, region, number > 0)
         except Cancelled:
             yield Stopped(stopped_text(tasks[number:], anything=complete > 0))
