@@ -45,7 +45,7 @@ def test_the_default_comes_first_and_all_are_shipped():
         "membranes-rln",
         "membranes-care",
     }
-    assert set(SHIPPED) == {"general", "planes", *compared}
+    assert set(SHIPPED) == {"lucyd", "lucyd-planes", "general", "planes", *compared}
     # Who chooses a network and no model gets the first, not one made for a single specimen.
     for network in ("rln", "care"):
         first = next(card["name"] for card in CARDS if card["network"]["type"] == network)
