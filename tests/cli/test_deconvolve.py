@@ -586,7 +586,7 @@ def test_models_are_listed_for_people_and_programs():
 
 def test_the_table_of_models_says_what_each_is_for(monkeypatch):
     card = {
-        "name": "general",
+        "name": "lucyd",
         "title": "Any stack",
         "description": "For real stacks.",
         "network": {"type": "rln", "dimension": 3},
@@ -597,10 +597,10 @@ def test_the_table_of_models_says_what_each_is_for(monkeypatch):
     }
     monkeypatch.setattr("napari_lucyd.models.list_models", lambda: [card, {"name": "bare"}])
     lines = lucyd("models").stdout.splitlines()
-    assert lines[2].split("  ")[0] == "general (default)"
+    assert lines[2].split("  ")[0] == "lucyd (default)"
     for said in ("RLN", "3D", "percentile 0.1–99.9", "0.3–2.5", "0–0.471", "yes"):
         assert said in lines[2]
-    assert "general: Any stack" in lines
+    assert "lucyd: Any stack" in lines
     assert "  For real stacks." in lines
 
 

@@ -55,7 +55,7 @@ def test_configuration_that_is_wrong_is_one_line(tmp_path):
     (tmp_path / "a.toml").write_text("name = 'a'\nwings = 2")
     done = lucyd("train", tmp_path / "a.toml")
     assert done.exit_code == 1
-    assert "unknown entry 'wings'" in done.output
+    assert "there is no entry 'wings'" in done.output
 
 
 def test_evaluation_prints_and_writes_the_table_and_fills_the_card(random_model_2d, tmp_path):

@@ -82,7 +82,7 @@ def _is_complete(folder: Path, destinations: Paths) -> bool:
     found = completed_plan(folder)
     if found is None or found.get("destinations") != _names(destinations):
         return False
-    # What has these names will be removed; a damaged or foreign mark must not name anything else.
+    # Files with these names will be removed, so a damaged or foreign mark must not name anything else.
     replaced = found.get("replaced")
     return isinstance(replaced, dict) and all(
         _is_name_aside(replaced.get(part), path) for part, path in destinations.items()

@@ -20,7 +20,7 @@ from napari_lucyd._napari.deconvolve.panel import DeconvolveWidget
 from napari_lucyd._napari.workers import garbage_collection
 
 TIMES = int(os.environ.get("LUCYD_TIMES", "4"))
-# What the first runs load stays; from then on this much is left for the allocator.
+# Memory that the first runs load stays; from then on this much is left for the allocator.
 WARM_UP, FEW_MB = 2, 20
 
 

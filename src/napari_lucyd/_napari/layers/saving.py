@@ -91,9 +91,9 @@ def paths_for(path: Path, layers: Sequence[Image]) -> dict[Path, Image]:
     Parameters
     ----------
     path
-        With a suffix that is written.
+        Path with the suffix of a format that can be written.
     layers
-        At least one.
+        Layers to write, one or more.
     """
     if len(layers) == 1:
         return {path: layers[0]}

@@ -19,7 +19,7 @@ class SourceFile:
     Attributes
     ----------
     name : str
-        Of the file.
+        Name of the file, without its folder.
     axes : str or None
         Axes of the image; None where they were guessed.
     shape : tuple of int

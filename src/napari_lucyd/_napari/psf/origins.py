@@ -1,4 +1,4 @@
-"""What the user tells about the blur: a PSF from a layer or a file, the width of a Gaussian, or nothing.
+"""Sources of the blur: a PSF from a layer or a file, the width of a Gaussian, or nothing.
 
 `optics` and `beads` have two more sources. Nothing here touches the window: a PSF is read or computed in a
 worker thread.
@@ -153,7 +153,7 @@ class PsfSource(Protocol):
         Returns
         -------
         dict
-            At most one of ``microscope`` (a `napari_lucyd.Microscope`, or a list with one for each channel),
+            One or none of ``microscope`` (a `napari_lucyd.Microscope`, or a list with one for each channel),
             ``psf`` (an array or a list of arrays, with ``psf_voxel_size`` in the unit of the image where it
             is known), and ``blur_sigma`` (voxels along (Z, Y, X) or (Y, X)). Empty if nothing is known.
         """
@@ -253,7 +253,7 @@ class BlurPsf:
 
 @dataclass(frozen=True)
 class UnknownPsf:
-    """Nothing is known about the blur."""
+    """A blur of which nothing is known."""
 
     def load(self, source: SourceLayer | None, axes: str, should_stop: Stop = None) -> Psf:
         """Refuse: this method needs a PSF."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QSettings
 
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.psf.choice import PsfChoice
 from napari_lucyd._napari.psf.form import BLUR, OPTICS, UNKNOWN, PsfForm
 from napari_lucyd._napari.psf.origins import PsfSource, UnknownPsf
-from napari_lucyd._napari.widgets import remembered
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -38,7 +39,7 @@ class MicroscopeSection(PsfChoice):
 
     def __init__(self, viewer: Viewer, image: Callable[[], tuple[SourceLayer, str] | None]) -> None:
         super().__init__(viewer, PsfForm(microscopes=_MICROSCOPES), image)
-        texts = remembered.load(_GROUP)
+        texts = _remembered()
         if texts.get("kind") not in _REMEMBERED_KINDS:
             texts.pop("kind", None)
         self.form.fill(texts)
@@ -66,7 +67,7 @@ class MicroscopeSection(PsfChoice):
         Returns
         -------
         dict
-            At most one of ``microscope``, ``psf`` (with ``psf_voxel_size``) and ``blur_sigma``; see
+            One or none of ``microscope``, ``psf`` (with ``psf_voxel_size``) and ``blur_sigma``; see
             `PsfSource.told`.
 
         Raises
@@ -83,7 +84,7 @@ class MicroscopeSection(PsfChoice):
         Parameters
         ----------
         optics
-            Of the file, or None.
+            Optics that the file states, or None.
         channel
             Index of the only channel that the image shows; None if it has all of them.
         """
@@ -105,4 +106,27 @@ class MicroscopeSection(PsfChoice):
 
     def remember(self) -> None:
         """Keep what is entered for the next image and the next session."""
-        remembered.save(_GROUP, self.form.texts())
+        _remember(self.form.texts())
+
+
+def _settings() -> QSettings:
+    settings = QSettings(QSettings.Format.IniFormat, QSettings.Scope.UserScope, "napari-lucyd", "panels")
+    settings.beginGroup(_GROUP)
+    return settings
+
+
+def _remembered() -> dict[str, str]:
+    """Return the texts that were entered in the last session, by name; empty if there are none."""
+    settings = _settings()
+    # A text with commas comes back as a list.
+    found = {name: settings.value(name) for name in settings.childKeys()}
+    return {
+        name: ", ".join(value) if isinstance(value, list) else str(value) for name, value in found.items()
+    }
+
+
+def _remember(texts: Mapping[str, str]) -> None:
+    """Keep texts for the next session instead of earlier ones."""
+    settings = _settings()
+    for name, text in texts.items():
+        settings.setValue(name, text)

@@ -68,7 +68,7 @@ class VoxelSizeFields(QWidget):
         letters
             ``"ZYX"`` or ``"YX"``.
         sizes
-            In µm by axis; empty if unknown.
+            Voxel sizes in µm by axis; empty if unknown.
         """
         if not (self.problem or any(line.native.hasFocus() for line in self.lines.values())):
             self._fill(letters, sizes)
