@@ -81,15 +81,15 @@ def classical(folder: Path) -> None:
     """Take the picture of a run with Richardson-Lucy, and of its PSF as a layer."""
     viewer, panel = opened("nuclei", "nuclei surrogate")
     panel.method.combo.value = "richardson-lucy"
-    panel.method.num_iter.value = 20
+    panel.method.num_iter.value = "20"
     # The optics that the sample was made with.
     optics = viewer.layers["nuclei surrogate"].metadata[METADATA_KEY]["simulation"]["psf"]
     for name in ("numerical_aperture", "refractive_index", "emission_um"):
-        panel.psf.form.lines[name].value = f"{optics[name]:g}"
+        panel.microscope.form.lines[name].value = f"{optics[name]:g}"
     settle(1)
     if not demo.run(panel):
         raise RuntimeError(f"The run failed: {panel.footer.estimate.text()} {panel.status.text()}")
-    panel.psf.form.show_layer.native.click()
+    panel.microscope.form.show_layer.native.click()
     if not demo.wait(lambda: "Added" in panel.status.text(), 60):
         raise RuntimeError(f"There is no PSF: {panel.status.text()}")
     # Removed from the grid, which keeps a place for hidden layers too.

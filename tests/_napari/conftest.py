@@ -11,6 +11,15 @@ import pytest
 collect_ignore_glob = [] if find_spec("napari") else ["*"]
 
 
+@pytest.fixture(autouse=True)
+def own_settings(tmp_path_factory):
+    """Keep what panels remember out of the user's settings, and from one test to the next."""
+    from qtpy.QtCore import QSettings
+
+    folder = str(tmp_path_factory.mktemp("settings"))
+    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, folder)
+
+
 @pytest.fixture
 def panel(make_napari_viewer, qtbot, model_files, kept_programs):
     """The Deconvolve panel in a real window, ready, with the random 2D model chosen."""

@@ -237,3 +237,31 @@ def test_semi_blind_needs_no_psf_and_its_recipe_repeats_it(stack, psf, tmp_path,
     assert isinstance(method_from_recipe(image.metadata["recipe"]), nl.SemiBlind)
     refused = lucyd("deconvolve", stack, "-o", out, "--method", "semi-blind", "--psf", psf)
     assert refused.exit_code == 2 and "--method semi-blind does not use it" in said(refused)
+
+
+def test_each_channel_is_restored_with_its_own_psf(tmp_path):
+    image = np.random.default_rng(0).integers(90, 900, (2, *SHAPE)).astype("uint16")
+    stack = write_image(tmp_path / "two.ome.tif", image, axes="CZYX", voxel_size=STEPS, unit="micrometer")
+    options = ["--na", 0.8, "--voxel-size", "0.3,0.1,0.1", "--shape", "5,7,7"]
+    both = tmp_path / "both.ome.tif"
+    assert lucyd("psf", "-o", both, "--emission-um", "0.46,0.7", *options).exit_code == 0
+    psfs = read_image(both, lazy=False)
+    assert psfs.axes == "CZYX"
+    assert psfs.metadata["optics"]["emission_um"] == [0.46, 0.7]
+    each = [tmp_path / f"{emission}.tif" for emission in (0.46, 0.7)]
+    for path, emission in zip(each, ("0.46", "0.7"), strict=True):
+        assert lucyd("psf", "-o", path, "--emission-um", emission, *options).exit_code == 0
+    method = nl.RichardsonLucy(list(psfs.data), num_iter=3, psf_voxel_size=STEPS)
+    expected = nl.deconvolve(image, method, axes="CZYX", voxel_size=STEPS, device="cpu")
+    for name, given in (("a", [both]), ("b", each)):
+        out = tmp_path / f"{name}.tif"
+        paths = [word for path in given for word in ("--psf", path)]
+        settings = ["--method", "richardson-lucy", "--num-iter", 3, "--device", "cpu"]
+        done = lucyd("deconvolve", stack, "-o", out, *settings, *paths)
+        assert done.exit_code == 0, done.output
+        np.testing.assert_allclose(read_image(out).data, expected.output, rtol=1e-4, atol=1e-2)
+    three = lucyd("deconvolve", stack, "-o", tmp_path / "c.tif", *settings, *["--psf", each[0]] * 3)
+    assert three.exit_code == 1
+    assert "lists 3 PSFs, one for each channel, but the image has 2 channels" in said(three)
+    mixed = lucyd("deconvolve", stack, "-o", tmp_path / "d.tif", *settings, "--psf", both, "--psf", each[0])
+    assert "has an axis C already" in said(mixed)

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from napari_lucyd.evaluation import compared_methods, load_competitor, open_protocol, surrogate_protocol
+import napari_lucyd as nl
+from napari_lucyd.evaluation import (
+    BEYOND,
+    compared_methods,
+    evaluate,
+    load_competitor,
+    open_protocol,
+    surrogate_protocol,
+    with_options,
+)
 
 
 @pytest.fixture
@@ -52,3 +62,22 @@ def test_surrogates_come_with_the_whole_psf():
     (sample,) = surrogate_protocol().samples(0, 100)
     assert sample.psf.shape == (127, 127, 127)
     assert sample.image.shape == (48, 96, 96)
+
+
+def test_semi_blind_is_compared_without_the_psf_or_a_number():
+    entry = load_competitor("semi-blind")
+    protocol = open_protocol(2)
+    (sample,) = protocol.samples(0, 100)
+    small = replace(sample, image=sample.image[:32, :32], truth=sample.truth[:32, :32])
+    expected = nl.deconvolve(small.image, nl.SemiBlind(), device="cpu").output
+    np.testing.assert_array_equal(entry.restore(small, bare=False), expected)
+    assert (entry.name, entry.sha256) == ("semi-blind", "")
+    assert [variant.name for variant in with_options(entry)] == ["semi-blind", "semi-blind + prefilter"]
+    cut = replace(protocol, columns=protocol.columns[:1], samples=lambda column, seed: [small])
+    table = evaluate(cut, [entry], seeds=[100])
+    assert "semi-blind" in table.markdown()
+
+
+def test_the_surrogates_of_table_3_have_specimen_beyond_the_volume():
+    assert surrogate_protocol(BEYOND).name == "table3-beyond"
+    assert f"{BEYOND} voxels of specimen beyond" in surrogate_protocol(BEYOND).title

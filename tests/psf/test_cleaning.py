@@ -116,3 +116,32 @@ def test_a_psf_that_is_not_to_be_centred_is_used_as_it_is():
     prepared = prepare_psf(psf, center=False)
     np.testing.assert_allclose(prepared.kernel, psf / psf.sum(), rtol=1e-6)
     assert prepared.notes == ()
+
+
+@pytest.mark.parametrize("shape", [(15, 15, 15), (9, 31, 31), (9, 15, 15), (31, 31)])
+@pytest.mark.parametrize("numerical_aperture", [0.3, 0.5, 0.8, 1.2])
+def test_no_computed_psf_loses_haze_as_a_camera_offset(shape, numerical_aperture):
+    for step in (0.1, 0.1625, 0.3):
+        psf = nl.make_psf(
+            "widefield",
+            shape,
+            numerical_aperture=numerical_aperture,
+            refractive_index=1.33,
+            emission_um=0.525,
+            voxel_size=(max(step, 0.2), step, step)[-len(shape) :],
+        ).astype(float)
+        assert find_offset(psf) == (0, 0), step
+        # Off its centre, of even size, and rounded to the counts of a camera file.
+        for other in (psf[..., 1:], psf[..., 2:, :-1], np.round(psf / psf.max() * 4000)):
+            assert find_offset(other) == (0, 0), step
+
+
+@pytest.mark.parametrize("shape", [(15, 31, 31), (31, 31), (9, 21, 25)])
+@pytest.mark.parametrize(("offset", "noise"), [(100, 3), (400, 20), (20, 4)])
+def test_a_camera_offset_with_noise_is_found_on_small_frames(shape, offset, noise):
+    psf = nl.make_psf("gaussian", shape, voxel_size=(0.3, 0.1, 0.1)[-len(shape) :], **OPTICS)
+    for seed in range(4):
+        camera = 3000 * psf / psf.max() + np.random.default_rng(seed).normal(offset, noise, shape)
+        found, spread = find_offset(camera.astype(float))
+        assert found == pytest.approx(offset, rel=0.05)
+        assert spread == pytest.approx(noise, rel=0.5)

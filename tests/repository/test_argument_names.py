@@ -135,7 +135,7 @@ def test_each_label_is_in_the_panel():
 
 def test_each_label_of_the_optics_is_in_the_panel():
     pytest.importorskip("napari")
-    from napari_lucyd._napari.psf.origins import OpticsPsf
+    from napari_lucyd._napari.psf.optics import OpticsPsf
 
     known = {entry.metadata.get("label") for entry in fields(OpticsPsf)}
     for row in rows("PSFs"):

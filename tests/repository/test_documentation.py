@@ -131,7 +131,7 @@ def test_guide_speaks_of_every_choice_by_the_name_it_has_in_the_panel():
 
 def test_guide_speaks_of_the_optics_by_the_names_they_have_in_the_panel():
     pytest.importorskip("napari")
-    from napari_lucyd._napari.psf.origins import OpticsPsf
+    from napari_lucyd._napari.psf.optics import OpticsPsf
 
     assert_guide_names(OpticsPsf)
 

@@ -192,8 +192,8 @@ class Batch:
         """Refuse before the work starts if a result must not be written."""
         for path in task.destinations.values():
             check_name(path)
-            for read in (task.source, self.chosen.psf_path):
-                if read is not None and contains(path, read):
+            for read in (task.source, *self.chosen.psf_paths):
+                if contains(path, read):
                     raise ValueError(f"{read}: the result {path} would replace it; choose another OUT")
             if path.exists() and not self.overwrite:
                 raise ValueError(

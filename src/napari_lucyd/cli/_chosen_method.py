@@ -57,14 +57,14 @@ class Chosen:
     method
         A model or a classical method.
     psf
-        The PSF as read, for a classical method.
-    psf_path
-        The file of the PSF.
+        The PSF as read, for a classical method; the first one if there are several.
+    psf_paths
+        The files of the PSF, one for all channels or one for each.
     """
 
     method: Model | ClassicalMethod
     psf: Image | None = None
-    psf_path: Path | None = None
+    psf_paths: tuple[Path, ...] = ()
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -173,15 +173,15 @@ def load_network(method: Method | None, name: str | None) -> Model:
     return model
 
 
-def classical_method(method: Method, psf: Path | None, numbers: dict[str, Any]) -> Chosen:
-    """Make a classical method from the file of a PSF and numbers.
+def classical_method(method: Method, psf: Sequence[Path] | None, numbers: dict[str, Any]) -> Chosen:
+    """Make a classical method from the files of PSFs and numbers.
 
     Parameters
     ----------
     method
         The method.
     psf
-        The file of the PSF.
+        The file of the PSF, or one file for each channel.
     numbers
         Values of the options by their Python names; each method takes its own.
 
@@ -198,19 +198,40 @@ def classical_method(method: Method, psf: Path | None, numbers: dict[str, Any]) 
             return Chosen(SemiBlind(**given))
         except (ValueError, TypeError) as error:
             fail(str(error).replace("total_variation", "--total-variation"))
-    if psf is None:
+    if not psf:
         raise typer.BadParameter(
             f"--method {method} needs a PSF: an image file with the voxel size of the input (see: lucyd psf)",
             param_hint="--psf",
         )
     from napari_lucyd.deconvolution import make_method
-    from napari_lucyd.io import ImageFileError, read_psf
+    from napari_lucyd.io import ImageFileError
 
+    where = ", ".join(str(path) for path in psf)
     try:
-        image = read_psf(psf)
-        return Chosen(make_method(str(method), image.data, numbers), image, psf)
+        first, psfs = _read_psfs(psf)
+        return Chosen(make_method(str(method), psfs, numbers), first, tuple(psf))
     except ImageFileError as error:
         fail(error)
     except (OSError, ValueError, TypeError) as error:
         text = str(error).replace("total_variation", "--total-variation")
-        fail(f"{psf}: {text}" if "psf" in text else text)
+        fail(f"{where}: {text}" if "psf" in text else text)
+
+
+def _read_psfs(paths: Sequence[Path]) -> tuple[Image, Any]:
+    """Read the PSFs; return the first image, and the PSF or a list with one for each channel."""
+    from napari_lucyd.io import read_psf
+
+    images = [read_psf(path) for path in paths]
+    first = images[0]
+    if len(images) == 1:
+        return first, list(first.data) if first.axes.startswith("C") else first.data
+    for path, image in zip(paths, images, strict=True):
+        if image.axes.startswith("C"):
+            raise ValueError(
+                f"{path} has an axis C already; give that file alone, or files with one PSF each."
+            )
+        if (image.voxel_size, image.unit) != (first.voxel_size, first.unit):
+            raise ValueError(
+                f"{path} has another voxel size than {paths[0]}; the PSFs of all channels need the same."
+            )
+    return first, [image.data for image in images]

@@ -245,10 +245,11 @@ class ClassicalOptions:
     title: ClassVar[str] = "Richardson-Lucy and Wiener"
 
     psf: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="Image of the PSF with the voxel size of the input (see: lucyd psf).",
+            help="Image of the PSF (see: lucyd psf). For a PSF of each channel, give a file with an axis C, "
+            "or the option once for each channel.",
             show_default=False,
         ),
     ] = None

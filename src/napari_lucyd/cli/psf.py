@@ -52,8 +52,13 @@ def psf(
         ),
     ] = None,
     emission_um: Annotated[
-        float | None,
-        typer.Option(metavar="UM", help="Wavelength of the detected light in µm.", show_default=False),
+        str | None,
+        typer.Option(
+            metavar="UM[,UM…]",
+            help="Wavelength of the detected light in µm; several with commas, one for each channel, give a "
+            "file with a PSF for each.",
+            show_default=False,
+        ),
     ] = None,
     voxel_size: Annotated[
         str | None,
@@ -79,8 +84,12 @@ def psf(
         ),
     ] = 1.33,
     excitation_um: Annotated[
-        float | None,
-        typer.Option(metavar="UM", help="Confocal: wavelength of the laser in µm.", show_default="none"),
+        str | None,
+        typer.Option(
+            metavar="UM[,UM…]",
+            help="Confocal: wavelength of the laser in µm; one for all channels, or one for each.",
+            show_default="none",
+        ),
     ] = None,
     pinhole_airy: Annotated[
         float | None,
@@ -115,6 +124,8 @@ def psf(
         --excitation-um 0.488 --emission-um 0.525 --voxel-size 0.2,0.06,0.06
       lucyd psf -o sheet.tif -m light_sheet --sheet-fwhm-um 3.5 \\
         --na 0.8 --emission-um 0.525 --voxel-size 0.1625
+      lucyd psf -o channels.ome.tif --na 1.2 --emission-um 0.46,0.525,0.61 \\
+        --voxel-size 0.3,0.1,0.1
       lucyd psf -o measured.ome.tif --from-beads beads.tif --bead-diameter-um 0.1
     """
     from napari_lucyd.io import is_writable_path
@@ -131,11 +142,11 @@ def psf(
             _measure(from_beads, out, steps, sizes, bead_diameter_um, overwrite)
         return
     refuse_given(context, ["bead_diameter_um"], "it needs --from-beads")
-    optics: dict[str, float | None] = {
+    optics: dict[str, float | list[float] | None] = {
         "numerical_aperture": numerical_aperture,
         "refractive_index": refractive_index,
-        "emission_um": emission_um,
-        "excitation_um": excitation_um,
+        "emission_um": _wavelengths(emission_um, "--emission-um"),
+        "excitation_um": _wavelengths(excitation_um, "--excitation-um"),
         "pinhole_airy": pinhole_airy,
         "sheet_fwhm_um": sheet_fwhm_um,
     }
@@ -157,7 +168,7 @@ def _compute(
     out: Path,
     steps: Any,
     sizes: tuple[int, ...],
-    optics: dict[str, float | None],
+    optics: dict[str, float | list[float] | None],
     overwrite: bool,
 ) -> None:
     from napari_lucyd.io import ImageFileError
@@ -170,8 +181,9 @@ def _compute(
         _write(out, image, voxel_sizes(steps, len(sizes)), record, overwrite)
     except (ImageFileError, OSError, ValueError) as error:
         fail(_in_options(str(error)))
-    edge = light_at_the_edge(image)
-    if edge is not None:
+    channels = image if image.ndim > len(sizes) else [image]
+    edge = max((light_at_the_edge(psf) or 0.0 for psf in channels), default=0.0)
+    if len(sizes) == 3 and sizes[0] > 1:
         Console().say(
             f"{edge:.0%} of the in-focus light reaches the edge planes; a larger Z size includes more haze"
         )
@@ -223,11 +235,19 @@ def _write(
     from napari_lucyd.io import write_image
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    axes = "ZYX"[-psf.ndim :]
+    axes = "CZYX"[-psf.ndim :] if len(voxel_size) == 3 else "CYX"[-psf.ndim :]
     write_image(
         out, psf, axes=axes, voxel_size=voxel_size, unit="micrometer", metadata=record, overwrite=overwrite
     )
     print_path(out)
+
+
+def _wavelengths(text: str | None, option: str) -> float | list[float] | None:
+    """Read one wavelength, or a list with one for each channel."""
+    if text is None:
+        return None
+    values = numbers(text, option)
+    return values[0] if len(values) == 1 else list(values)
 
 
 def _in_options(message: str) -> str:

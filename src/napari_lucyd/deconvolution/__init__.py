@@ -9,17 +9,13 @@ if TYPE_CHECKING:
     from napari_lucyd.compute.device import Device, choose_device
     from napari_lucyd.deconvolution.api import deconvolve, plan
     from napari_lucyd.deconvolution.classical.functions import richardson_lucy, wiener
-    from napari_lucyd.deconvolution.classical.methods import (
-        ClassicalMethod,
-        RichardsonLucy,
-        SemiBlind,
-        Wiener,
-    )
+    from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, Wiener
     from napari_lucyd.deconvolution.classical.registry import (
         CLASSICAL_METHODS,
         make_method,
         method_from_recipe,
     )
+    from napari_lucyd.deconvolution.classical.semi_blind import SemiBlind
     from napari_lucyd.deconvolution.first_stage.estimate import FirstEstimate, first_estimate
     from napari_lucyd.deconvolution.image.axes import Axes, name_axes
     from napari_lucyd.deconvolution.image.source import Source
@@ -45,7 +41,7 @@ _HOMES = {
     "Progress": "deconvolution.result",
     "Result": "deconvolution.result",
     "RichardsonLucy": "deconvolution.classical.methods",
-    "SemiBlind": "deconvolution.classical.methods",
+    "SemiBlind": "deconvolution.classical.semi_blind",
     "Source": "deconvolution.image.source",
     "Statistics": "deconvolution.statistics.scaling",
     "Wiener": "deconvolution.classical.methods",

@@ -69,8 +69,9 @@ def deconvolve(
     model
         ``"lucyd"``, which is the default model of volumes or of planes, as the image is; the name of another
         shipped model; a model from `load_model`; or a classical method: `RichardsonLucy` or `Wiener` with a
-        PSF, or `SemiBlind`. A classical method works in the units and voxels of the image, so ``halo`` and
-        ``normalization`` do not apply. A PSF with another voxel size is resampled if both are known.
+        PSF, or with one for each channel, or `SemiBlind`. A classical method works in the units and voxels of
+        the image, so ``halo`` and ``normalization`` do not apply. A PSF with another voxel size is resampled
+        if both are known.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
     tile_shape
@@ -198,6 +199,7 @@ def plan(volume: Any, model: Any, *, processes: int = 1, **options: Unpack[Array
     blur = _told_blur(wish, model, axes, steps)
     if classical:
         model.check_shape(axes.volume_shape)
+        model.check_channels(axes.size("C") if "C" in axes.leading else 1)
         check_whole_volumes(
             model, wish["tile_shape"], wish["halo"], wish["normalization"], isotropic, precision
         )

@@ -160,6 +160,21 @@ class Job(ABC):
         self._statistics = statistics
         self._add_warnings(statistics)
 
+    def decide(self, should_stop: Callable[[], bool] | None = None) -> Statistics:
+        """Return the statistics with all numbers that the tiles of a volume share, for runs of its parts.
+
+        Parameters
+        ----------
+        should_stop
+            See `measure`.
+
+        Raises
+        ------
+        ValueError, Cancelled
+            See `measure`.
+        """
+        return self.measure(should_stop)
+
     @abstractmethod
     def estimate_seconds(self) -> float:
         """Estimate the duration of `steps`, within a factor of two.
@@ -191,6 +206,20 @@ class Job(ABC):
         statistics = self.measure(should_stop)
         self._prepare()
         yield from self._running().steps(statistics.prepared.applied(self._source), statistics, should_stop)
+
+    @property
+    def keeps_estimates(self) -> bool:
+        """True if `keep_estimate` has an effect: for iterations over whole volumes."""
+        return False
+
+    def keep_estimate(self) -> None:
+        """End the current volume with its present estimate; any thread may call it.
+
+        While the number of iterations is still being chosen, the choice ends with the best number so far. If
+        other volumes wait, `steps` then raises `Cancelled`. It has no effect on networks, which have no
+        estimate before a tile is done, nor on tiles, which must all take the same number of iterations.
+        """
+        return None
 
     def result(self) -> Result:
         """Return the arrays and the recipe; voxels of unfinished tiles or volumes are NaN."""

@@ -3,6 +3,7 @@
 from napari_lucyd.evaluation.compared_methods import load_competitor, with_options
 from napari_lucyd.evaluation.metrics import psnr, ssim_global, ssim_windowed
 from napari_lucyd.evaluation.protocols import (
+    BEYOND,
     TEST_SEEDS,
     Protocol,
     open_protocol,
@@ -15,6 +16,7 @@ from napari_lucyd.evaluation.trust.suite import TrustTable, measure_trust
 from napari_lucyd.psf.widths import full_width
 
 __all__ = [
+    "BEYOND",
     "TEST_SEEDS",
     "Protocol",
     "Table",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 
-from napari_lucyd.deconvolution import RichardsonLucy, Wiener, deconvolve
+from napari_lucyd.deconvolution import RichardsonLucy, SemiBlind, Wiener, deconvolve
 from napari_lucyd.evaluation.metrics import psnr
 from napari_lucyd.evaluation.protocols import Protocol, Sample
 from napari_lucyd.models import Model, load_model
@@ -112,6 +112,19 @@ class Classical:
 
 
 @dataclass(frozen=True)
+class Untold:
+    """Semi-blind Richardson-Lucy, which gets neither the PSF nor a number chosen for it."""
+
+    name: ClassVar[str] = SemiBlind.name
+    sha256: ClassVar[str] = ""
+    setting: ClassVar[str] = "blur and iterations found in the image"
+
+    def restore(self, sample: Sample, bare: bool, **options: Any) -> FloatImage:
+        """Return the object (float32), restored by `deconvolve` with these options."""
+        return _output(sample.image, SemiBlind(), **options)
+
+
+@dataclass(frozen=True)
 class WithOptions:
     """A method that `deconvolve` runs with options; networks receive the image without normalization.
 
@@ -123,7 +136,7 @@ class WithOptions:
         Names and values of the options.
     """
 
-    entry: Trained | Classical
+    entry: Trained | Classical | Untold
     options: tuple[tuple[str, Any], ...] = ()
 
     @property
@@ -144,7 +157,7 @@ class WithOptions:
     def tuned(self, samples: Sequence[Sample]) -> WithOptions:
         """Choose the best candidate of a classical method with these options; return a copy that uses it."""
         entry = self.entry
-        if isinstance(entry, Trained):
+        if not isinstance(entry, Classical):
             return self
         return _tuned(entry, lambda number: replace(self, entry=replace(entry, chosen=number)), samples)
 
@@ -156,7 +169,7 @@ class WithOptions:
         return self.entry.restore(sample, bare, **options)
 
 
-Competitor = Input | Trained | Classical | WithOptions
+Competitor = Input | Trained | Classical | Untold | WithOptions
 _Tunable = TypeVar("_Tunable", Classical, WithOptions)
 
 # Without acceleration, so that iterations count as in the paper.
@@ -167,17 +180,18 @@ _CLASSICAL = {
         (Wiener, "balance", (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0), ()),
     )
 }
-CLASSICAL_NAMES = tuple(_CLASSICAL)
 
 
 def load_competitor(name: str | Path) -> Competitor:
-    """Load a method by name: ``"richardson-lucy"``, ``"wiener"``, a shipped model or a model file.
+    """Load a method by name: ``"richardson-lucy"``, ``"wiener"``, ``"semi-blind"``, a model or its file.
 
     Raises
     ------
     FileNotFoundError, ValueError
         As `load_model`.
     """
+    if str(name) == SemiBlind.name:
+        return Untold()
     return _CLASSICAL[str(name)] if str(name) in _CLASSICAL else Trained(load_model(name))
 
 
@@ -186,7 +200,7 @@ def with_options(entry: Competitor) -> list[Competitor]:
 
     Flips do not change classical methods; these come alone and with the prefilter.
     """
-    if not isinstance(entry, Trained | Classical):
+    if not isinstance(entry, Trained | Classical | Untold):
         return [entry]
     flips, prefilter = ("flips", True), ("prefilter", "auto")
     chosen = [(), (flips,), (prefilter,), (prefilter, flips)]

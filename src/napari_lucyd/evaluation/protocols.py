@@ -129,6 +129,10 @@ def open_protocol(dimension: int = 3) -> Protocol:
     )
 
 
+BEYOND = 24
+"""Voxels of specimen beyond the volume, on each side, whose haze reaches the image of a surrogate."""
+
+
 def surrogate_protocol(beyond: int = 0) -> Protocol:
     """Return the test on surrogates of the nuclei and membranes of the paper's Table 3.
 

@@ -136,7 +136,7 @@ def files_of_image(path: str | os.PathLike[str]) -> set[Path]:
 
 
 def read_psf(path: str | os.PathLike[str]) -> Image:
-    """Read a point-spread function into memory: one volume or one plane.
+    """Read a point-spread function into memory: one volume or plane, or one for each channel.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def read_psf(path: str | os.PathLike[str]) -> Image:
     Returns
     -------
     Image
-        Its axes are ``"ZYX"`` or ``"YX"``.
+        Its axes are ``"ZYX"`` or ``"YX"``, with ``"C"`` in front if the file has a PSF for each channel.
 
     Raises
     ------
@@ -161,9 +161,11 @@ def read_psf(path: str | os.PathLike[str]) -> Image:
     'ZYX'
     """
     image = read_image(path, lazy=False)
-    if image.axes not in ("ZYX", "YX"):
+    if image.axes.removeprefix("C") not in ("ZYX", "YX"):
         sizes = axes_text(image.axes, image.data.shape)
-        raise ImageFileError(f"{path}: it holds {sizes}; one PSF is needed, Z × Y × X or Y × X")
+        raise ImageFileError(
+            f"{path}: it holds {sizes}; one PSF is needed, Z × Y × X or Y × X, or one for each channel C"
+        )
     return image
 
 

@@ -13,6 +13,7 @@ from napari_lucyd.deconvolution import Statistics
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.statistics.light import Light
 from napari_lucyd.deconvolution.statistics.scaling import Group
+from napari_lucyd.deconvolution.statistics.volume_numbers import VolumeNumbers
 from napari_lucyd.models.normalization import Normalization
 from napari_lucyd.spans import Span
 
@@ -123,6 +124,7 @@ def statistics_as_json(statistics: Statistics) -> dict[str, Any] | None:
         ],
         "warnings": list(statistics.warnings),
         "light": [asdict(light) for light in statistics.light],
+        "numbers": [asdict(numbers) for numbers in statistics.numbers],
     }
 
 
@@ -139,6 +141,13 @@ def statistics_from_json(found: Any) -> Statistics | None:
         light = tuple(
             Light(**{**entry, "blur_sigma": tuple(entry["blur_sigma"])}) for entry in found.get("light", ())
         )
-        return Statistics(normalization, found["separate"], groups, tuple(found["warnings"]), light=light)
+        return Statistics(
+            normalization,
+            found["separate"],
+            groups,
+            tuple(found["warnings"]),
+            light=light,
+            numbers=tuple(VolumeNumbers.from_json(entry) for entry in found.get("numbers", ())),
+        )
     except (KeyError, TypeError, ValueError):
         return None

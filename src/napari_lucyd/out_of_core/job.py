@@ -305,7 +305,8 @@ class StoreJob:
             return known
         with own_threads():
             count = workers.counting(self._setting(entry), should_stop)
-            statistics = self.job.measure(should_stop, count)
+            self.job.measure(should_stop, count)
+            statistics = self.job.decide(should_stop)
         if not journal.finished:  # or their own numbers are known already, and these are the same
             entry["statistics"] = statistics_as_json(statistics)
             journal.begin(entry)
@@ -350,9 +351,13 @@ class StoreJob:
         self._found = {"identity_deviation": max(deviations)} if deviations else {}
         method = self.job.result().recipe.get("method")
         if method is not None:
-            iterations = [number for outcome in outcomes for number in outcome.iterations]
-            counted = {"negative_voxels": negative} if "negative_voxels" in method else {}
-            self._found["method"] = {**method, "iterations": iterations, **counted}
+            counted: dict[str, Any] = {"negative_voxels": negative} if "negative_voxels" in method else {}
+            if not statistics.numbers:  # then each task has computed whole volumes with numbers of their own
+                counted["iterations"] = [number for outcome in outcomes for number in outcome.iterations]
+                records = [record for outcome in outcomes for record in outcome.found]
+                names = sorted({name for record in records for name in record})
+                counted |= {name: [record.get(name) for record in records] for name in names}
+            self._found["method"] = {**method, **counted}
 
     def recipe(self) -> dict[str, Any]:
         """Return the record of the finished run."""

@@ -87,6 +87,8 @@ class TaskResult:
         Iterations of a classical method for each volume.
     negative_voxels
         Number of negative voxels that Richardson-Lucy set to 0.
+    found
+        Numbers that a classical method found in each volume, for the recipe.
     """
 
     task: int
@@ -95,6 +97,7 @@ class TaskResult:
     warnings: tuple[str, ...] = ()
     iterations: tuple[int, ...] = ()
     negative_voxels: int = 0
+    found: tuple[dict[str, Any], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the findings as the journal keeps them."""
@@ -107,8 +110,9 @@ class TaskResult:
         """Tell if findings from a journal can be used."""
         known = {entry.name: found[entry.name] for entry in fields(cls) if entry.name in found}
         iterations, texts = known.get("iterations", ()), known.get("warnings", ())
+        records = known.get("found", ())
         if len(known) != len(found) or not all(
-            isinstance(part, (list, tuple)) for part in (iterations, texts)
+            isinstance(part, (list, tuple)) for part in (iterations, texts, records)
         ):
             return False
         numbers = (known.get("deviation") or 0.0, known.get("negative_voxels", 0), *iterations)
@@ -165,7 +169,16 @@ def compute(
         tuple(str(text) for text in result.warnings if kind_of(text) not in (ONLY_ZEROS, NEGATIVE_VOXELS)),
         tuple(method.get("iterations", ())),
         method.get("negative_voxels", 0),
+        () if statistics.numbers else _found_in_volumes(method),
     )
+
+
+def _found_in_volumes(method: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Return the entries of a recipe that a classical method found, volume by volume."""
+    names = ("background_found", "sigma_found", "width_found", "held_out", "blurs_tried")
+    lists = {name: method[name] for name in names if name in method}
+    count = max((len(values) for values in lists.values()), default=0)
+    return tuple({name: values[number] for name, values in lists.items()} for number in range(count))
 
 
 def _bright(result: Result, setting: TaskContext, statistics: Statistics, region: Region) -> bool:

@@ -40,6 +40,10 @@ _SMALLEST_OFFSET = 0.01
 # Share of the offset by which the middles of the sides may be brighter than the corners. The tails of an Airy
 # pattern fall off with the third power of the distance: they are almost three times as bright in the middles.
 _FLAT = 0.05
+# Of the white noise: the spread of an offset's voxels, with some room for the error of both.
+_WHITE = 1.5
+# Counts of the file's steps that an offset has at least.
+_FEWEST_COUNTS = 5
 # Voxels along Y and X that a frame needs to show an offset.
 _SMALLEST_FRAME = 7
 
@@ -184,8 +188,10 @@ def scaled_to_one(psf: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
 def find_offset(psf: FloatArray) -> tuple[float, float]:
     """Return the camera offset of a PSF and the noise around it, both 0 if there is none.
 
-    A camera offset is equal everywhere; light of a PSF falls off towards its corners. So the frames around
-    the planes near focus are compared: their corners with the middles of their sides.
+    A camera offset is equal everywhere but for white noise; light of a PSF falls off towards its corners, and
+    has rings. So the frames around the planes near focus are compared: their corners with the middles of
+    their sides, and their spread with the white noise. Haze, also that of a computed PSF that is cut off,
+    varies more than that.
 
     Parameters
     ----------
@@ -202,13 +208,44 @@ def find_offset(psf: FloatArray) -> tuple[float, float]:
     levels = [float(np.median(part)) for part in (corners, sides)]
     # The array holds light besides: its median is another upper limit.
     offset = min(*levels, float(np.median(psf)))
-    noise = 1.4826 * float(np.median(np.abs(corners - levels[0])))
+    noise = _white_noise(planes)
     error = 1.2533 * noise * math.sqrt(1 / len(corners) + 1 / len(sides))
     flat = max(levels) - offset <= _FLAT * offset + 3 * error
+    frame = np.concatenate([corners, sides])
+    even = _spread(frame) <= _FLAT * offset + _WHITE * noise
+    # Haze that is rounded to one or two counts looks even.
+    steps = np.diff(np.unique(frame))
+    even = even and offset >= _FEWEST_COUNTS * (steps.min() if len(steps) else 0)
     light = float(psf.sum()) - offset * psf.size
     peak = float(psf.max()) - offset
-    found = offset > 0 and flat and peak > max(5 * noise, 0.01 * offset) and light > 0
+    found = offset > 0 and flat and even and peak > max(5 * noise, 0.01 * offset) and light > 0
     return (offset, noise) if found and offset * psf.size > _SMALLEST_OFFSET * light else (0.0, 0.0)
+
+
+def _white_noise(planes: FloatArray) -> float:
+    """Return the standard deviation of white noise in the frames of planes.
+
+    The differences of voxels that mirror each other, of neighbours along a line and of neighbours along Z all
+    have it. Light that is no noise makes some of them larger, so the smallest is taken; in a computed PSF it
+    is 0.
+    """
+    found = []
+    for axis in (1, 2):
+        lines = planes[:, [0, -1]] if axis == 2 else planes[:, :, [0, -1]].swapaxes(1, 2)
+        centre = int(np.argmax(planes.sum(axis=(0, 3 - axis))))
+        reach = min(centre, lines.shape[-1] - 1 - centre)
+        part = lines[..., centre - reach : centre + reach + 1]
+        if reach > 1:
+            found.append(_spread((part - part[..., ::-1])[..., :reach]) / math.sqrt(2))
+        found.append(_spread(np.diff(lines, 2)) / math.sqrt(6))
+        if len(planes) > 2:
+            found.append(_spread(np.diff(lines, 2, axis=0)) / math.sqrt(6))
+    return min(found)
+
+
+def _spread(values: FloatArray) -> float:
+    """Return the standard deviation, from the median of the absolute deviations."""
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
 
 
 def subtract_offset(psf: FloatArray, offset: float, noise: float) -> FloatArray:
@@ -279,6 +316,22 @@ def cut_dark_ends(psf: FloatArray, negligible: float = _NEGLIGIBLE_LIGHT) -> Flo
         for part, length in zip(kept, psf.shape, strict=True)
     )
     return psf[tuple(kept)] if starts_fit else psf
+
+
+def cropped(psf: npt.NDArray[np.float32], shape: Sequence[int]) -> npt.NDArray[np.float32]:
+    """Return the middle of a PSF, at most of this shape, scaled to a sum of 1.
+
+    Parameters
+    ----------
+    psf
+        (Y, X) or (Z, Y, X), its origin at ``size // 2`` along each axis.
+    shape
+        Largest size along each axis.
+    """
+    reach = [max(0, min(size // 2, (most - 1) // 2)) for size, most in zip(psf.shape, shape, strict=True)]
+    middle = [size // 2 for size in psf.shape]
+    part = psf[tuple(slice(at - r, at + r + 1) for at, r in zip(middle, reach, strict=True))]
+    return psf if part.shape == psf.shape else scaled_to_one(part)
 
 
 def _frame_parts(planes: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -14,6 +15,9 @@ from napari_lucyd import checks
 from napari_lucyd.simulation.aberration import Aberration, FloatArray
 from napari_lucyd.simulation.diffraction import Optics, centred, coarseness, diffracted_light
 from napari_lucyd.simulation.phantoms import FloatImage
+
+Wavelength = float | list[float] | tuple[float, ...]
+"""A wavelength in µm, or one for each channel."""
 
 PsfKind = Literal["gaussian", "widefield", "confocal", "light_sheet"]
 
@@ -36,9 +40,9 @@ def make_psf(
     *,
     numerical_aperture: float,
     refractive_index: float,
-    emission_um: float,
+    emission_um: Wavelength,
     voxel_size: float | Sequence[float],
-    excitation_um: float | None = None,
+    excitation_um: Wavelength | None = None,
     pinhole_airy: float | None = None,
     sheet_fwhm_um: float | None = None,
     sample_index: float | None = None,
@@ -65,11 +69,12 @@ def make_psf(
         n of the immersion, and of the specimen unless `sample_index` is given: 1.0 air, 1.33 water, 1.515
         oil.
     emission_um
-        Wavelength λ of the detected light in vacuum, in µm.
+        Wavelength λ of the detected light in vacuum, in µm. A list: one wavelength for each channel.
     voxel_size
         Voxel size along (Z, Y, X) or (Y, X) in µm; one number for all axes.
     excitation_um
-        Required for confocal: wavelength of the laser in vacuum, in µm.
+        Required for confocal: wavelength of the laser in vacuum, in µm. With several emissions, one number
+        for all or a list of as many.
     pinhole_airy
         Confocal: diameter of the pinhole in Airy units of the emission, 1.22 λ/NA; None means 1.
     sheet_fwhm_um
@@ -92,7 +97,9 @@ def make_psf(
         PSF with `shape`, float32, not negative, sum 1, and its maximum in the middle. With an aberration it
         is not symmetric along Z: the centre of mass of its light above a tenth of its peak is in the middle,
         later planes are deeper in the specimen, and the shift of the focus is left out. Light beyond the
-        shape is lost: a widefield PSF holds the same energy in every plane, at any distance from focus.
+        shape is lost: a widefield PSF holds the same energy in every plane, at any distance from focus. With
+        a list of emissions, such arrays along a first axis C; ``list(psf)`` is what `RichardsonLucy` and
+        `Wiener` take.
 
     Raises
     ------
@@ -107,6 +114,28 @@ def make_psf(
     >>> psf.shape, round(float(psf.sum()), 4)
     ((31, 31, 31), 1.0)
     """
+    if isinstance(emission_um, list | tuple):
+        one = partial(
+            make_psf,
+            kind,
+            shape,
+            numerical_aperture=numerical_aperture,
+            refractive_index=refractive_index,
+            voxel_size=voxel_size,
+            pinhole_airy=pinhole_airy,
+            sheet_fwhm_um=sheet_fwhm_um,
+            sample_index=sample_index,
+            depth_um=depth_um,
+            spherical_aberration=spherical_aberration,
+            progress=progress,
+        )
+        excitations = _for_each(emission_um, excitation_um)
+        pairs = zip(emission_um, excitations, strict=True)
+        return np.stack([one(emission_um=each, excitation_um=laser) for each, laser in pairs])
+    if isinstance(excitation_um, list | tuple):
+        raise ValueError(
+            "excitation_um is a list, but emission_um is not; give a list for both, or for neither."
+        )
     checks.choice("kind", kind, get_args(PsfKind))
     expected = "(Z, Y, X) or (Y, X), odd integers"
     sizes = tuple(checks.integer("shape", size) for size in checks.items("shape", shape, expected))
@@ -137,7 +166,21 @@ def make_psf(
     return np.asarray(psf / psf.sum(), np.float32).reshape(sizes)
 
 
-def optics_record(kind: PsfKind, **optics: float | None) -> dict[str, Any]:
+def _for_each(emissions: Sequence[float], excitation: Wavelength | None) -> Sequence[float | None]:
+    """Return the excitation of each channel."""
+    if not emissions:
+        raise ValueError("emission_um is an empty list; give a wavelength for each channel.")
+    if not isinstance(excitation, list | tuple):
+        return [excitation] * len(emissions)
+    if len(excitation) != len(emissions):
+        raise ValueError(
+            f"emission_um lists {len(emissions)} wavelengths and excitation_um {len(excitation)}; give as "
+            "many for both, or one excitation for all."
+        )
+    return excitation
+
+
+def optics_record(kind: PsfKind, **optics: Wavelength | None) -> dict[str, Any]:
     """Return the optics of a PSF as plain JSON data, for a file or a layer.
 
     Parameters
@@ -150,7 +193,8 @@ def optics_record(kind: PsfKind, **optics: float | None) -> dict[str, Any]:
     >>> optics_record("gaussian", numerical_aperture=0.8, emission_um=0.525, pinhole_airy=None)
     {'microscope': 'gaussian', 'numerical_aperture': 0.8, 'emission_um': 0.525}
     """
-    record: dict[str, Any] = {"microscope": kind, **{k: v for k, v in optics.items() if v is not None}}
+    given = {name: value for name, value in optics.items() if value is not None}
+    record: dict[str, Any] = {"microscope": kind, **given}
     if kind == "confocal":
         record.setdefault("pinhole_airy", PINHOLE_AIRY)
     return record

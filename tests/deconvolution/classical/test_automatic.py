@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 import napari_lucyd as nl
-from napari_lucyd.deconvolution import Cancelled, options_from_recipe, plan
+from napari_lucyd.deconvolution import Cancelled, method_from_recipe, options_from_recipe, plan
 from napari_lucyd.deconvolution.classical.automatic import CHECKPOINTS, sample_of
 from napari_lucyd.deconvolution.classical.methods import MOST_ITERATIONS, USUAL_ITERATIONS
 
@@ -125,3 +125,64 @@ def test_the_sample_of_a_large_volume_is_where_the_light_is():
 def test_a_number_of_iterations_that_cannot_be_is_refused(given, error_type):
     with pytest.raises(error_type, match="num_iter is"):
         nl.RichardsonLucy(np.ones((3, 3)), num_iter=given)
+
+
+def test_the_estimate_so_far_can_be_kept_and_its_recipe_repeats_it():
+    image, _, psf = photographed(300)
+    job = plan(image, nl.RichardsonLucy(psf, num_iter=40), device="cpu")
+    assert job.keeps_estimates
+    for step in job.steps():
+        if step.done == 7:
+            job.keep_estimate()
+    kept = job.result()
+    assert step.done == step.total
+    assert kept.recipe["complete"] and kept.recipe["method"]["iterations"] == [7]
+    assert any("Stopped after 7 iterations" in text for text in kept.warnings)
+    seven = nl.deconvolve(image, nl.RichardsonLucy(psf, num_iter=7), device="cpu")
+    np.testing.assert_array_equal(kept.output, seven.output)
+    recipe = json.loads(json.dumps(kept.recipe))
+    again = nl.deconvolve(image, method_from_recipe(recipe, psf), **options_from_recipe(recipe))
+    np.testing.assert_array_equal(again.output, kept.output)
+
+
+@pytest.mark.parametrize("kind", ["richardson-lucy", "semi-blind"])
+def test_a_search_can_be_ended_with_the_best_number_so_far(kind):
+    image, _, psf = photographed(3000)
+    method = nl.RichardsonLucy(psf) if kind == "richardson-lucy" else nl.SemiBlind()
+    job = plan(image, method, device="cpu")
+    searched = 0
+    for step in job.steps():
+        if "tried" in step.message:
+            searched += 1
+            if searched == 3:
+                job.keep_estimate()
+    found = job.result().recipe["method"]
+    assert searched <= 5
+    assert found["iterations"][0] <= 3
+    assert len(found["held_out"][0]) <= 5
+
+
+def test_volumes_after_the_kept_estimate_are_not_computed():
+    image, _, psf = photographed(300)
+    job = plan(np.stack([image, image]), nl.RichardsonLucy(psf, num_iter=30), axes="TYX", device="cpu")
+    steps = job.steps()
+    while next(steps).done < 4:
+        pass
+    job.keep_estimate()
+    with pytest.raises(Cancelled, match="Stopped after 1 of 2 volumes"):
+        list(steps)
+    result = job.result()
+    assert np.isfinite(result.output[0]).all() and np.isnan(result.output[1]).all()
+    assert not result.recipe["complete"]
+
+
+def test_tiles_and_networks_keep_no_estimate(random_model_2d):
+    image, _, psf = photographed(300)
+    tiled = plan(image, nl.RichardsonLucy(psf, num_iter=3), device="cpu", tile_shape=(48, 48))
+    assert not tiled.keeps_estimates
+    for _ in tiled.steps():
+        tiled.keep_estimate()
+    assert tiled.result().recipe["method"]["iterations"] == [3]
+    network = plan(image, random_model_2d, device="cpu")
+    network.keep_estimate()
+    assert not network.keeps_estimates

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import ndimage, signal
 
 import napari_lucyd as nl
 from napari_lucyd.compute.threads import follow
@@ -149,3 +149,53 @@ def test_real_widefield_images_come_nearer_to_their_sim_images(name):
     result = nl.deconvolve(image, nl.SemiBlind(), axes="YX", device="cpu")
     assert not result.warnings
     assert affine_psnr(result.output, truth) >= affine_psnr(image, truth) + 1.2
+
+
+def through_a_microscope(width: float) -> np.ndarray:
+    """Points behind the PSF of `MICROSCOPE`, wider by a factor, with photon noise and an offset."""
+    random = np.random.default_rng(4)
+    truth = np.zeros((16, 40, 40))
+    for place in random.integers(0, truth.shape, (250, 3)):
+        truth[tuple(place)] += random.uniform(0.3, 1)
+    psf = MICROSCOPE.psf([step / width for step in STEPS], shape=(15, 39, 39))
+    blurred = signal.fftconvolve(truth, psf, mode="same")
+    light = random.poisson(np.maximum(600 * blurred / blurred.max(), 0))
+    return (light + random.normal(100, 1, truth.shape)).astype(np.float32)
+
+
+MICROSCOPE = nl.Microscope(
+    "light-sheet", numerical_aperture=0.8, refractive_index=1.33, emission_um=0.525, sheet_fwhm_um=1.5
+)
+STEPS = (0.5, 0.16, 0.16)
+
+
+def test_the_width_of_a_microscopes_psf_is_found():
+    found = {}
+    for width in (1.0, 1.5):
+        image = through_a_microscope(width)
+        run = nl.deconvolve(image, nl.SemiBlind(microscope=MICROSCOPE), voxel_size=STEPS, device="cpu")
+        ((factor,),) = run.recipe["method"]["width_found"]
+        assert 0.75 * width < factor < 1.35 * width, (width, factor)
+        found[width] = factor
+        assert len(run.recipe["method"]["held_out"][0]) > 2
+    assert found[1.5] > 1.15 * found[1.0]
+    recipe = json.loads(json.dumps(run.recipe))
+    again = nl.deconvolve(image, method_from_recipe(recipe), **options_from_recipe(recipe))
+    np.testing.assert_allclose(again.output, run.output, rtol=1e-4, atol=1e-2)
+
+
+def test_a_microscope_needs_the_voxel_size_and_a_plane_gets_the_plane_in_focus():
+    with pytest.raises(ValueError, match="needs the voxel size of the image: give voxel_size in µm"):
+        plan(np.ones((4, 16, 16)), nl.SemiBlind(microscope=MICROSCOPE), device="cpu")
+    with pytest.raises(TypeError, match=r"give a napari_lucyd\.Microscope, or None"):
+        nl.SemiBlind(microscope="widefield")
+    image = through_a_microscope(1.0)[8]
+    run = nl.deconvolve(image, nl.SemiBlind(microscope=MICROSCOPE), voxel_size=STEPS[1:], device="cpu")
+    assert len(run.recipe["method"]["width_found"][0]) == 1
+
+
+def test_without_photon_noise_the_computed_psf_is_used():
+    image = ndimage.gaussian_filter(through_a_microscope(1.0), 2)
+    run = nl.deconvolve(image, nl.SemiBlind(microscope=MICROSCOPE), voxel_size=STEPS, device="cpu")
+    assert any("The PSF as computed from the optics and 10 iterations" in text for text in run.warnings)
+    assert run.recipe["method"]["iterations"] == [10]

@@ -6,6 +6,7 @@ from magicgui.widgets import ComboBox, ProgressBar, PushButton
 from qtpy.QtWidgets import QFrame
 from superqt import QToggleSwitch
 
+from napari_lucyd._napari.deconvolve.likelihood_curve import LikelihoodCurve
 from napari_lucyd._napari.widgets.layout import fill_footer, fixed, note, row
 
 
@@ -27,6 +28,13 @@ class Footer(QFrame):
         self.cancel = PushButton(
             text="Cancel", enabled=False, tooltip="Stop the run. You can keep the finished part."
         )
+        self.stop_and_keep = PushButton(
+            text="Stop and keep",
+            tooltip="End the iterations of the current image and keep the estimate so far. While the number "
+            "of iterations is still being chosen: use the best number so far.",
+        )
+        self.stop_and_keep.native.hide()
+        self.curve = LikelihoodCurve()
         self.progress = ProgressBar(min=0, max=1, value=0)
         self.status = note("lucyd-status")
         self.keep = PushButton(
@@ -61,8 +69,9 @@ class Footer(QFrame):
             self,
             self.estimate,
             row(self.preview, self.preview_note, stretch=(0, 1)),
-            row(self.run.native, self.cancel.native, stretch=(2, 1)),
+            row(self.run.native, self.stop_and_keep.native, self.cancel.native, stretch=(2, 1, 1)),
             self.progress.native,
+            self.curve,
             self.status,
             self.partial,
             self.results,
@@ -72,6 +81,7 @@ class Footer(QFrame):
         """Show that a run is in progress."""
         self.run.enabled, self.cancel.enabled = False, True
         self.partial.hide()
+        self.curve.show_points(())
         # A bar that moves by itself makes a software renderer compose the whole window at each step.
         self.progress.max, self.progress.value = 1, 0
         self.progress.native.setFormat(text)
@@ -87,6 +97,7 @@ class Footer(QFrame):
             True if there is a finished part that the user may keep.
         """
         self.cancel.enabled, self.run.enabled = False, True
+        self.stop_and_keep.native.hide()
         self.progress.max, self.progress.value = 1, int(complete)
         self.progress.native.setFormat("")
         self.partial.setVisible(partial)

@@ -16,6 +16,7 @@ from napari_lucyd._napari.deconvolve.choices.advanced import AdvancedSection
 from napari_lucyd._napari.deconvolve.choices.destination import DestinationSection
 from napari_lucyd._napari.deconvolve.choices.input_image import ImageSection
 from napari_lucyd._napari.deconvolve.choices.method import MethodSection
+from napari_lucyd._napari.deconvolve.choices.microscope import MicroscopeSection
 from napari_lucyd._napari.deconvolve.choices.region import RegionSection
 from napari_lucyd._napari.deconvolve.footer import Footer
 from napari_lucyd._napari.deconvolve.parameters import Parameters
@@ -28,8 +29,6 @@ from napari_lucyd._napari.layers.side_by_side import SideBySide, put_back
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.viewer import is_result
 from napari_lucyd._napari.preview.live import LivePreview, PreviewRequest
-from napari_lucyd._napari.psf.choice import PsfChoice
-from napari_lucyd._napari.psf.form import PsfForm
 from napari_lucyd._napari.widgets.layout import set_note, stack
 from napari_lucyd._napari.widgets.panel import Panel
 from napari_lucyd._napari.workers.events import Advanced, explain
@@ -66,15 +65,15 @@ class DeconvolveWidget(Panel):
         self.preview = LivePreview(self.viewer, self.preview_request, self)
         self.method = MethodSection()
         self.model = self.method.model
-        psf_form = PsfForm()
-        self.psf = PsfChoice(self.viewer, psf_form, self._shown_image)
+        self.microscope = MicroscopeSection(self.viewer, self._shown_image)
         self.image = ImageSection(self.viewer, self._is_psf)
         self.region = RegionSection(self.viewer, lambda: self.image.layer)
         self.destination = DestinationSection()
         self.advanced = AdvancedSection()
         self.footer = Footer()
         self.status = self.footer.status
-        sections = (self.image, self.method, psf_form, self.region, self.destination, self.advanced)
+        blur = self.microscope.form
+        sections = (self.image, self.method, blur, self.region, self.destination, self.advanced)
         stack(self, sections, self.footer, _WIDTH)
         self.estimator = LatestOnly(
             self._estimate_request, lambda request, stop: estimate(request.tasks, stop), _SETTLE_MS, self
@@ -83,6 +82,7 @@ class DeconvolveWidget(Panel):
         self._failures: list[str] = []
         self._messages: list[str] = []
         self._drawn = 0.0
+        self._keeping = False
         self._connect()
         self._show_method()
         self._offer_results()
@@ -99,16 +99,17 @@ class DeconvolveWidget(Panel):
         self.method.chosen.connect(self._on_method)
         self.advanced.flips.changed.connect(self._show_method)
         # A layer that is used as the PSF is not offered as the image.
-        for changed in (self.method.changed, self.psf.changed):
+        for changed in (self.method.changed, self.microscope.changed):
             changed.connect(self.image.refresh)
-        for told in (self.model.told, self.psf.told, self.region.told):
+        for told in (self.model.told, self.microscope.told_user, self.region.told):
             told.connect(self.tell)
-        for failed in (self.model.failed, self.psf.failed):
+        for failed in (self.model.failed, self.microscope.failed):
             failed.connect(self.complain)
         self.estimator.ready.connect(self._on_estimates)
         self.estimator.failed.connect(self._on_refused)
         footer.run.changed.connect(self.run)
         footer.cancel.changed.connect(session.cancel)
+        footer.stop_and_keep.changed.connect(self._on_stop_and_keep)
         footer.keep.changed.connect(self._on_keep)
         footer.discard.changed.connect(self._on_discard)
         footer.side_by_side.native.toggled.connect(self._on_side_by_side)
@@ -147,7 +148,9 @@ class DeconvolveWidget(Panel):
         }
         if not (chosen["outputs"] or classical or chosen["flips"]):
             raise ValueError("Choose at least one output.")
-        return Parameters(psf=self.psf.source() if classical else None, **chosen)
+        method = self.method
+        told = self.microscope.choice(needed=method.needs_psf) if method.uses_microscope else None
+        return Parameters(microscope=told, **chosen)
 
     def tasks(self) -> list[ImageTask]:
         """Return what Run would do now.
@@ -193,12 +196,12 @@ class DeconvolveWidget(Panel):
     def _show_method(self, *_: Any) -> None:
         """Show the controls that the method has, and hide the others."""
         classical = self.method.classical
-        self.psf.form.setVisible(classical)
+        self.microscope.form.setVisible(self.method.uses_microscope)
         self.advanced.show_method(self.method.name)
         self.destination.show_outputs(not (classical or self.advanced.flips.value))
 
     def _is_psf(self, layer: Any) -> bool:
-        return self.method.classical and self.psf.is_layer(layer)
+        return self.method.uses_microscope and self.microscope.is_layer(layer)
 
     def _shown_image(self) -> tuple[SourceLayer, str] | None:
         """Return the image that a PSF is for, and its axes."""
@@ -237,15 +240,15 @@ class DeconvolveWidget(Panel):
 
     def _show_psf(self, shown: Estimate | None) -> None:
         if shown is None:
-            self.psf.form.describe("")
+            self.microscope.form.describe("")
             return
         source = shown.task.source
         axes = source.likely_axes(shown.task.parameters.axes)
-        self.psf.show_estimate(shown.psf_text, source.voxel_size_um(axes))
+        self.microscope.show_estimate(shown.psf_text, source.voxel_size_um(axes))
 
     def _on_refused(self, text: str) -> None:
         self.estimates = []
-        self.psf.form.describe("")
+        self.microscope.form.describe("")
         set_note(self.footer.estimate, text, problem=True)
         self.footer.run.enabled = False
         self.preview.refresh()
@@ -276,14 +279,20 @@ class DeconvolveWidget(Panel):
             self.session.start(tasks)
         except ValueError as error:
             self.complain(str(error))
+            return
+        if self.method.uses_microscope:
+            self.microscope.remember()
 
     def _on_started(self) -> None:
-        self._failures, self._messages = [], []
+        self._failures, self._messages, self._keeping = [], [], False
         self.footer.show_run("Preparing…")
         self._drawn = 0.0
         self.preview.pause()
 
     def _on_advanced(self, event: Advanced) -> None:
+        self.footer.stop_and_keep.native.setVisible(event.keeps_estimates)
+        if event.curve:
+            self.footer.curve.show_points(event.curve)
         now = time.monotonic()
         if now - self._drawn < REDRAW_SECONDS and event.done < event.total:
             return
@@ -308,9 +317,15 @@ class DeconvolveWidget(Panel):
         part = self.session.partial
         complete = bool(self.session.results) and part is None and not self.session.halted
         self.footer.show_end(complete=complete, partial=part is not None)
+        if part is not None and self._keeping:
+            self._on_keep()
         self._tell_all()
         self.preview.resume()
         self.estimator.refresh()
+
+    def _on_stop_and_keep(self, *_: Any) -> None:
+        self._keeping = True
+        self.session.keep_estimate()
 
     def _on_keep(self, *_: Any) -> None:
         self.footer.partial.hide()

@@ -9,12 +9,12 @@ from typing import Any
 
 from napari_lucyd._napari.psf import form as psf_form
 from napari_lucyd._napari.widgets.fields import choice
-from napari_lucyd.deconvolution import CLASSICAL_METHODS, RichardsonLucy, Wiener
+from napari_lucyd.deconvolution import CLASSICAL_METHODS, RichardsonLucy, SemiBlind, Wiener
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, NETWORK_TITLES, list_models, network_type
 
 IN_MEMORY, IN_FOLDER = "memory", "folder"
 WHOLE, SCREEN, RECTANGLE = "whole", "screen", "rectangle"
-NUMBERS = ("num_iter", "total_variation", "background", "tolerance", "balance")
+NUMBERS = ("num_iter", "total_variation", "background", "tolerance", "acceleration", "balance")
 STEPS = ("subtract_background", "prefilter")
 """Steps before any method."""
 LUCYD = "lucyd"
@@ -26,6 +26,12 @@ METHODS = [
 """Methods as (label, name); a network without a shipped model is added with its model file."""
 
 
+NEEDS_PSF = (RichardsonLucy.name, Wiener.name)
+"""Methods that need a PSF."""
+USES_MICROSCOPE = (*NEEDS_PSF, SemiBlind.name)
+"""Methods that use what is known about the blur."""
+
+
 @dataclass(frozen=True)
 class Parameters:
     """The choices, each with default, label and tooltip."""
@@ -34,7 +40,8 @@ class Parameters:
         LUCYD,
         "Method",
         "LUCYD, RLN and CARE are trained networks and need no PSF. Only LUCYD shows what it added and what "
-        "it multiplied. Richardson-Lucy and Wiener are classical methods and need the PSF.",
+        "it multiplied. Richardson-Lucy and Wiener are classical methods and need the PSF. Semi-blind "
+        "Richardson-Lucy finds the blur in the image.",
     )
     model: str = choice(
         DEFAULT_MODEL,
@@ -123,32 +130,39 @@ class Parameters:
         "files. OME-Zarr files: written block by block into a folder that you choose; a run that was stopped "
         "can be resumed.",
     )
-    psf: Any = choice(  # noqa: RUF009 (what is in it is frozen)
+    microscope: Any = choice(  # noqa: RUF009 (what is in it is frozen)
         None,
         psf_form.TITLE,
         psf_form.TOOLTIP,
     )
-    num_iter: int = choice(
-        10,
+    num_iter: int | str = choice(
+        RichardsonLucy.num_iter,
         "Iterations",
-        "More iterations give a sharper and noisier image: 10 to 30 for noisy images, 100 and more for clean "
-        "ones.",
+        "More iterations give a sharper and noisier image. Empty: the number, up to 60, whose estimate "
+        "predicts best a part of the photons that was kept out of it.",
     )
     total_variation: float = choice(
         RichardsonLucy.total_variation,
         "Total variation",
         "Suppresses noise: weight of the total variation, 0 to 0.2; 0.002 is usual.",
     )
-    background: float = choice(
-        0.0,
+    background: float | str = choice(
+        RichardsonLucy.background,
         "Background",
-        "Constant that is subtracted, in units of the image, for example the camera's offset.",
+        "Constant that is subtracted, in units of the image, for example the camera's offset. Empty: the "
+        "dark level is found in the image, and added to the result again.",
     )
     tolerance: float | None = choice(
         RichardsonLucy.tolerance,
         "Early stop",
         "Stops when an iteration changes the result by less than this fraction, for example 0.001. Empty: "
         "does all iterations.",
+    )
+    acceleration: bool = choice(
+        RichardsonLucy.acceleration,
+        "Acceleration",
+        "Reaches the likelihood of plain iterations in about a third of their number. Off: plain "
+        "Richardson-Lucy, as in other software.",
     )
     balance: float = choice(
         Wiener.balance,
@@ -158,7 +172,7 @@ class Parameters:
 
     @property
     def classical(self) -> bool:
-        """True for a method that needs the PSF."""
+        """True for a classical method."""
         return self.method in CLASSICAL_METHODS
 
     @property
@@ -167,7 +181,7 @@ class Parameters:
         return ("output",) if self.classical or self.flips else self.outputs
 
     @property
-    def numbers(self) -> dict[str, float | None]:
+    def numbers(self) -> dict[str, Any]:
         """Numbers of classical methods, by argument."""
         return {name: getattr(self, name) for name in NUMBERS}
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_lucyd._napari.deconvolve.parameters import NUMBERS, STEPS, Parameters
 from napari_lucyd._napari.deconvolve.task import Estimate, ImageTask
 from napari_lucyd._napari.deconvolve.zarr_plan import check_room, disk_line, plan_store
+from napari_lucyd._napari.psf.optics import OpticsPsf
 from napari_lucyd._napari.psf.origins import Psf, check_steps
 from napari_lucyd._napari.widgets.fields import in_labels
 from napari_lucyd._napari.workers import garbage_collection, torch_loading
@@ -31,19 +32,44 @@ def choose_method(task: ImageTask, should_stop: Callable[[], bool] | None = None
     Cancelled
         If ``should_stop`` returns True while the PSF is computed.
     """
-    from napari_lucyd.deconvolution import make_method
+    from napari_lucyd.deconvolution import SemiBlind, make_method
 
     parameters = task.parameters
     if not parameters.classical:
         return torch_loading.get_model(parameters.model), None
     axes = task.source.likely_axes(parameters.axes)
-    psf = parameters.psf.load(task.source, axes, should_stop)
-    check_steps(psf, task.source, axes)
+    if parameters.method == SemiBlind.name:
+        return _semi_blind(task, axes), None
+    psf = parameters.microscope.load(task.source, axes, should_stop)
+    if isinstance(parameters.microscope, OpticsPsf):
+        # The user states the image's voxel size there.
+        check_steps(psf, task.source, axes)
+    numbers = {**parameters.numbers, "psf_voxel_size": psf.steps_for(task.source, axes)}
     try:
-        return make_method(parameters.method, psf.values, parameters.numbers), psf
+        return make_method(parameters.method, psf.given, numbers), psf
     except (TypeError, ValueError) as error:
         where = f"PSF “{psf.name}”: " if "psf" in str(error) else ""
         raise ValueError(where + in_labels(str(error), NUMBERS, Parameters)) from error
+
+
+def _semi_blind(task: ImageTask, axes: str) -> Any:
+    """Make the method that finds the blur, or the width of a microscope's PSF."""
+    from napari_lucyd.deconvolution import SemiBlind, make_method
+
+    parameters = task.parameters
+    told = parameters.microscope.told(task.source, axes)
+    microscope = told.get("microscope")
+    if told and microscope is None:
+        raise ValueError(
+            f"{SemiBlind.title} finds the blur itself. Choose Microscope ▸ From ▸ Optics or Unknown; or "
+            "choose the method Richardson-Lucy, which uses this PSF."
+        )
+    if isinstance(microscope, list):
+        raise ValueError(f"{SemiBlind.title} takes one Emission for all channels; enter one number.")
+    try:
+        return make_method(parameters.method, None, {**parameters.numbers, "microscope": microscope})
+    except (TypeError, ValueError) as error:
+        raise ValueError(in_labels(str(error), NUMBERS, Parameters)) from error
 
 
 def make_options(task: ImageTask, method: Any) -> dict[str, Any]:
@@ -54,15 +80,17 @@ def make_options(task: ImageTask, method: Any) -> dict[str, Any]:
     TypeError, ValueError
         As `napari_lucyd.deconvolution.plan` does.
     """
-    from napari_lucyd.deconvolution import plan
+    from napari_lucyd.deconvolution import Source
 
     source, parameters = task.source, task.parameters
     axes = parameters.axes or source.axes
     if axes is None:
-        # A first plan guesses the axes; it reads no voxel.
-        axes = plan(source.data, method, device="cpu", axes=None).axes
+        axes = Source(source.data, method.dimension, None).axes.names
     region = spatial_region(task.view, axes, parameters.z_range, source.shape)
-    options = parameters.options(source.voxel_size(axes), axes, region)
+    steps = source.voxel_size(axes)
+    if getattr(method, "microscope", None) is not None:
+        steps = parameters.microscope.steps_for(source, axes)
+    options = parameters.options(steps, axes, region)
     if not parameters.classical:
         # Outputs that the model does not have are left out. If none is left, the core says which there are.
         parts = [name for name in parameters.parts if name in method.network.parts]

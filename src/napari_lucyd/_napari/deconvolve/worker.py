@@ -24,7 +24,7 @@ from napari_lucyd._napari.deconvolve.to_zarr import worker as to_zarr
 from napari_lucyd._napari.layers.results import result_layers
 from napari_lucyd._napari.psf.origins import Psf
 from napari_lucyd._napari.workers import torch_loading
-from napari_lucyd._napari.workers.events import Advanced, Note, RunError, explain
+from napari_lucyd._napari.workers.events import Advanced, Note, RunError, Stop, explain
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Job
@@ -94,7 +94,10 @@ def _run_in_memory(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) 
                 # Both change during a run: tiles are halved when memory runs out, and iterations may stop
                 # early.
                 total = before + sum(later.tiles for _, _, _, later, _ in planned[number:])
-                yield Advanced(before + step.done, total, _remaining(step, job, total, before), where)
+                seconds = _remaining(step, job, total, before)
+                yield Advanced(before + step.done, total, seconds, where, step.curve, job.keeps_estimates)
+                if isinstance(should_stop, Stop) and should_stop.take_wish():
+                    job.keep_estimate()
         except Cancelled:
             stopped = True
         except Exception as error:

@@ -141,7 +141,13 @@ def layer_metadata(recipe: dict[str, Any], quantity: str, source: SourceLayer) -
 
 def with_psf_origin(recipe: dict[str, Any], origin: dict[str, Any] | None) -> dict[str, Any]:
     """Add the source of the PSF to a recipe."""
-    return recipe if origin is None else {**recipe, "psf": {**recipe["psf"], "origin": origin}}
+    if origin is None:
+        return recipe
+    psf = recipe["psf"]
+    named = (
+        [{**each, "origin": origin} for each in psf] if isinstance(psf, list) else {**psf, "origin": origin}
+    )
+    return {**recipe, "psf": named}
 
 
 def _appearance(quantity: str, data: np.ndarray, source: SourceLayer) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from napari_lucyd._napari.phantom.parameters import (
     SPECIMENS,
     PhantomParameters,
 )
-from napari_lucyd._napari.psf.form import PsfForm
+from napari_lucyd._napari.psf.form import FILE, LAYER, PsfForm
+from napari_lucyd._napari.psf.form import OPTICS as OPTICS_KIND
 from napari_lucyd._napari.widgets import layout
 from napari_lucyd._napari.widgets.fields import label, tooltip
 
@@ -55,7 +56,7 @@ class PhantomForm(QWidget):
         super().__init__()
         self.setObjectName("lucyd-phantom-form")
         self._make_controls()
-        self.psf = PsfForm(voxel_size=False)
+        self.psf = PsfForm("PSF", kinds=(OPTICS_KIND, LAYER, FILE), voxel_size=False)
         for name, text in _OPTICS.items():
             self.psf.lines[name].value = text
         sections = (self._phantom(), self._degradation(), self.psf, self._layers())

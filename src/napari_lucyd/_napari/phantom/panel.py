@@ -56,7 +56,7 @@ class PhantomWidget(Panel):
         for control in controls:
             control.changed.connect(self._on_choice)
         self.psf.changed.connect(self._on_choice)
-        self.psf.told.connect(self.tell)
+        self.psf.told_user.connect(self.tell)
         self.psf.failed.connect(self.complain)
         form.make.changed.connect(self.make)
         form.cancel.changed.connect(session.cancel)

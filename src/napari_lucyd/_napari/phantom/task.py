@@ -9,7 +9,8 @@ import numpy as np
 
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.phantom.parameters import BLUR, OPTICS, PHANTOM, SPECIMENS, PhantomParameters
-from napari_lucyd._napari.psf.origins import LayerPsf, OpticsPsf, PsfSource, automatic_shape
+from napari_lucyd._napari.psf.optics import OpticsPsf
+from napari_lucyd._napari.psf.origins import LayerPsf, PsfSource, for_axes
 from napari_lucyd.compute.host_memory import free_host_memory
 from napari_lucyd.simulation.acquisition import padded_shape
 from napari_lucyd.simulation.degradation import REACH
@@ -31,6 +32,8 @@ _BLURRING_PHOTONS = 32
 _IMAGING = 15
 _CAMERA = 24
 _COMPUTING_PSF = 20
+# Size of a PSF in a file, which is not read for an estimate, along each axis.
+_USUAL_SIZE = 63
 _FLOAT32 = 4
 
 
@@ -56,7 +59,7 @@ class PhantomTask:
 
     @property
     def psf_shape(self) -> tuple[int, ...]:
-        """Shape of the PSF; the default shape for a file, which is not read for this."""
+        """Shape of the PSF; a usual one for a file, which is not read for this."""
         made = self.parameters
         if made.degradation == BLUR:
             sigmas = made.blur_sigma * (len(made.sizes) if len(made.blur_sigma) == 1 else 1)
@@ -65,10 +68,11 @@ class PhantomTask:
             return psf_shape(made.steps)
         if isinstance(self.psf, LayerPsf):
             return self.psf.layer.shape
-        given = self.psf.shape if isinstance(self.psf, OpticsPsf) else None
-        if given is None:
-            return automatic_shape(made.sizes, len(made.sizes))
-        return given * len(made.sizes) if len(given) == 1 else given[-len(made.sizes) :]
+        if not isinstance(self.psf, OpticsPsf):
+            return (_USUAL_SIZE,) * len(made.sizes)
+        if self.psf.shape is None:
+            return self.psf.automatic_shape(made.steps[-len(made.sizes) :])
+        return for_axes(self.psf.shape, len(made.sizes))
 
     @property
     def memory_bytes(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ import numpy as np
 from napari_lucyd._napari.phantom.layers import COUNTS, LayerData, pair
 from napari_lucyd._napari.phantom.parameters import BLUR, OPTICS, PHANTOM, PhantomParameters
 from napari_lucyd._napari.phantom.task import PhantomTask
-from napari_lucyd._napari.psf.origins import OpticsPsf, Psf, check_steps
+from napari_lucyd._napari.psf.optics import OpticsPsf
+from napari_lucyd._napari.psf.origins import Psf, check_steps
 from napari_lucyd._napari.widgets.fields import in_labels
 from napari_lucyd._napari.workers import garbage_collection
 from napari_lucyd._napari.workers.events import Advanced, Note, RunError, explain
@@ -196,7 +197,7 @@ def _layers(made: PhantomParameters, sample: Degraded, psf: Psf | None, ask: Ask
     truth, degraded = pair(made.layer_name, sample, made.steps)
     layers = [degraded, truth] if "truth" in made.outputs else [degraded]
     if "psf" in made.outputs:
-        shown = fitted(psf or psf_of(sample, made.steps, ask), made.sizes)
+        shown = psf or psf_of(sample, made.steps, ask)
         # The user may change a layer.
         values = np.array(shown.values, np.float32)
         keywords: dict[str, Any] = {**shown.keywords(f"{made.layer_name} PSF"), "visible": False}
@@ -214,19 +215,3 @@ def psf_of(sample: Degraded, steps: tuple[float, ...], ask: Ask) -> Psf:
     optics = {name: value for name, value in made["psf"].items() if name not in ("shape", "voxel_size")}
     origin = {"optics": optics_record(optics.pop("kind"), **optics), "voxel_size": list(steps)}
     return Psf(values, made["surrogate"], steps, "µm", origin)
-
-
-def fitted(psf: Psf, sizes: tuple[int, ...]) -> Psf:
-    """Crop a PSF to the size of the image, because the classical methods accept no larger one.
-
-    Examples
-    --------
-    >>> fitted(Psf(np.ones((9, 9, 9)), "spot", None, "pixel", {}), (4, 20, 8)).values.shape
-    (3, 9, 7)
-    """
-    reach = [min(k, n - 1 + n % 2) // 2 for k, n in zip(psf.values.shape, sizes, strict=True)]
-    window = tuple(slice(k // 2 - r, k // 2 + r + 1) for k, r in zip(psf.values.shape, reach, strict=True))
-    values = psf.values[window]
-    if values.shape == psf.values.shape:
-        return psf
-    return replace(psf, values=values / values.sum(dtype=np.float64), origin={**psf.origin, "cut": True})

@@ -1,4 +1,4 @@
-"""Choice of a PSF: from the optics, a layer or a file."""
+"""Choice of a PSF: from the optics, a file, a layer, beads, or the width of a Gaussian."""
 
 from __future__ import annotations
 
@@ -16,24 +16,36 @@ from superqt.utils import create_worker
 
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.viewer import add_image, is_preview, unique_names
-from napari_lucyd._napari.psf.form import FILE, LAYER, PsfForm
-from napari_lucyd._napari.psf.origins import FilePsf, LayerPsf, OpticsPsf, Psf, PsfSource
-from napari_lucyd._napari.widgets.fields import label, parse_number, parse_sizes, parse_steps
+from napari_lucyd._napari.psf.beads import BeadsPsf
+from napari_lucyd._napari.psf.form import BEADS, BLUR, FILE, LAYER, OPTICS, UNKNOWN, PsfForm
+from napari_lucyd._napari.psf.optics import OpticsPsf
+from napari_lucyd._napari.psf.origins import BlurPsf, FilePsf, LayerPsf, Psf, PsfSource, UnknownPsf
+from napari_lucyd._napari.widgets.fields import (
+    label,
+    parse_number,
+    parse_numbers,
+    parse_sizes,
+    parse_steps,
+    parse_wavelengths,
+)
 from napari_lucyd._napari.widgets.panel import Subscriptions
 from napari_lucyd._napari.workers import garbage_collection
 from napari_lucyd._napari.workers.events import Stop, explain
-from napari_lucyd.spans import spatial_axes
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 # Events of a layer that change the PSF.
-_RELEVANT = ("data", "scale", "units")
+_RELEVANT = ("data", "scale", "units", "axis_labels")
+# Optics that may have a number for each channel.
+_PER_CHANNEL = ("emission_um", "excitation_um")
+# A wider Gaussian, in voxels, is no blur of a microscope.
+_LARGEST_SIGMA = 100
 _NEEDED = ("numerical_aperture", "refractive_index", "emission_um")
 
 
 class PsfChoice(QObject):
-    """Provides the PSF of a classical method, and shows or saves it.
+    """Provides what is known about the blur, and shows or saves the PSF.
 
     Parameters
     ----------
@@ -46,7 +58,7 @@ class PsfChoice(QObject):
     """
 
     changed = Signal()
-    told = Signal(str)
+    told_user = Signal(str)
     failed = Signal(str)
 
     def __init__(
@@ -61,7 +73,8 @@ class PsfChoice(QObject):
         self._stop = Stop()
         form.kind.changed.connect(self._on_kind)
         form.microscope.changed.connect(self._on_kind)
-        for control in (form.layer, form.path, *form.lines.values()):
+        others = (form.layer, form.path, form.beads, form.diameter, form.sigma)
+        for control in (*others, *form.lines.values()):
             control.changed.connect(self._on_changed)
         form.browse.changed.connect(self.ask)
         form.show_layer.changed.connect(self.show_as_layer)
@@ -75,12 +88,20 @@ class PsfChoice(QObject):
 
     @property
     def layer(self) -> Image | None:
-        """The chosen layer, even if the PSF comes from elsewhere."""
-        return self.form.layer.value
+        """The layer that the PSF comes from, or its beads; None if it comes from elsewhere."""
+        chosen: dict[str, Image | None] = {LAYER: self.form.layer.value, BEADS: self.form.beads.value}
+        return chosen.get(self.form.kind.value)
 
     def is_layer(self, layer: Image) -> bool:
         """Return True if the PSF comes from this layer."""
-        return self.form.kind.value == LAYER and layer is self.layer
+        return layer is self.layer
+
+    @property
+    def blank(self) -> bool:
+        """True if nothing is told: *Unknown*, or optics without NA and emission."""
+        lines = self.form.lines
+        told = lines["numerical_aperture"].value.strip() or lines["emission_um"].value.strip()
+        return self.form.kind.value == UNKNOWN or (self.form.kind.value == OPTICS and not told)
 
     def source(self) -> PsfSource:
         """Return the present choice.
@@ -90,13 +111,19 @@ class PsfChoice(QObject):
         ValueError
             If something is missing or cannot be read; the message says what.
         """
-        if self.form.kind.value == LAYER:
-            return self._from_layer()
-        if self.form.kind.value == FILE:
+        kind = self.form.kind.value
+        if kind == LAYER:
+            return LayerPsf(self._layer("PSF", self.form.layer.value))
+        if kind == FILE:
             if not self.form.path.value.strip():
                 raise ValueError("Choose a PSF file.")
             return FilePsf(self.form.path.value.strip())
-        return self._from_optics()
+        if kind == BEADS:
+            diameter = parse_number(label(BeadsPsf, "bead_diameter_um"), self.form.diameter.value)
+            return BeadsPsf(self._layer("bead", self.form.beads.value), diameter or 0.0)
+        if kind == BLUR:
+            return BlurPsf(self._sigma())
+        return UnknownPsf() if kind == UNKNOWN else self._from_optics()
 
     def show_estimate(self, text: str, voxel_size: Sequence[float] | None) -> None:
         """Show a description of the PSF, and the voxel size of the image in µm if it is known."""
@@ -133,7 +160,10 @@ class PsfChoice(QObject):
         except ValueError as error:
             self.failed.emit(str(error))
             return
-        self.told.emit("Computing the PSF…" if isinstance(source, OpticsPsf) else "Reading the PSF…")
+        doing = {OpticsPsf: "Computing", BeadsPsf: "Measuring", BlurPsf: "Computing"}.get(
+            type(source), "Reading"
+        )
+        self.told_user.emit(f"{doing} the PSF…")
         worker = create_worker(
             _made, source, image, work, self._stop, _start_thread=False, _ignore_errors=True
         )
@@ -142,26 +172,36 @@ class PsfChoice(QObject):
         worker.start()
 
     def _on_saved(self, path: Path) -> None:
-        self.told.emit(f"Saved {path.name} in {path.parent}.")
+        self.told_user.emit(f"Saved {path.name} in {path.parent}.")
 
     def _add_layer(self, psf: Psf) -> None:
         (name,) = unique_names([f"PSF {psf.name}"], {layer.name for layer in self.viewer.layers})
         add_image(self.viewer, psf.values, psf.keywords(name))
-        self.told.emit(f"Added the layer “{name}”.")
+        self.told_user.emit(f"Added the layer “{name}”.")
 
     def _on_error(self, error: Exception) -> None:
         self.failed.emit(explain(error))
 
-    def _from_layer(self) -> LayerPsf:
-        layer = self.layer
+    def _layer(self, what: str, layer: Image | None) -> SourceLayer:
         if layer is None:
-            raise ValueError("Choose a PSF layer.")
+            raise ValueError(f"Choose a {what} layer.")
         if layer.rgb:
             raise ValueError(
-                f"The PSF “{layer.name}” is a colour (RGB) image. Right-click the layer, choose “Split RGB”, "
-                "and choose a channel."
+                f"The {what} “{layer.name}” is a colour (RGB) image. Right-click the layer, choose “Split "
+                "RGB”, and choose a channel."
             )
-        return LayerPsf(SourceLayer.from_layer(layer))
+        return SourceLayer.from_layer(layer)
+
+    def _sigma(self) -> tuple[float, ...]:
+        meant = "one number, or Z, Y, X, for example 2, 1.2, 1.2"
+        sigma = parse_numbers("Blur σ", self.form.sigma.value, meant)
+        if sigma is None:
+            raise ValueError("Enter the width of the blur, σ in voxels.")
+        if not all(0 < value <= _LARGEST_SIGMA for value in sigma):
+            raise ValueError(
+                f"Blur σ is {self.form.sigma.value}; enter numbers above 0 and up to {_LARGEST_SIGMA}."
+            )
+        return sigma
 
     def _from_optics(self) -> OpticsPsf:
         lines = {name: self.form.lines[name].value for name in self.form.shown_lines()}
@@ -171,7 +211,10 @@ class PsfChoice(QObject):
         }
         for name, text in lines.items():
             title = label(OpticsPsf, name)
-            numbers[name] = parse_number(title, text)
+            if name in _PER_CHANNEL:
+                numbers[name] = parse_wavelengths(title, text)
+            else:
+                numbers[name] = parse_number(title, text)
             if numbers[name] is None and name in _NEEDED:
                 raise ValueError(f"Enter the {title if title == 'NA' else title.lower()}.")
         return OpticsPsf(self.form.microscope.value, **numbers)
@@ -189,8 +232,10 @@ class PsfChoice(QObject):
         before = self.layer
         images = [layer for layer in self.viewer.layers if isinstance(layer, Image) and not is_preview(layer)]
         self._filling = True
-        self.form.layer.choices = [(layer.name, layer) for layer in images]
-        self.form.layer.value = before if before in images else None
+        for combo in (self.form.layer, self.form.beads):
+            chosen = combo.value
+            combo.choices = [(layer.name, layer) for layer in images]
+            combo.value = chosen if chosen in images else None
         self._filling = False
         if before is not None:  # removed or renamed
             self.changed.emit()
@@ -227,7 +272,7 @@ def _write(path: Path, psf: Psf) -> Path:
     return write_image(
         path,
         psf.values,
-        axes=spatial_axes(psf.values.ndim),
+        axes=psf.axes,
         voxel_size=psf.steps,
         unit="micrometer" if psf.unit == "µm" else None,
         metadata={"shows": "psf", **psf.origin},

@@ -1,16 +1,26 @@
-"""Controls of the PSF of a classical method."""
+"""Controls of the blur: where a PSF comes from, and the optics that it is computed from."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 
 from magicgui.widgets import ComboBox, LineEdit, PushButton
 from qtpy.QtWidgets import QGroupBox, QSizePolicy, QWidget
 
-from napari_lucyd._napari.psf.origins import MICROSCOPES, OpticsPsf
+from napari_lucyd._napari.psf.beads import BeadsPsf
+from napari_lucyd._napari.psf.optics import MICROSCOPES, OpticsPsf
 from napari_lucyd._napari.widgets import layout
 from napari_lucyd._napari.widgets.fields import label, tooltip
 
-OPTICS, LAYER, FILE = "optics", "layer", "file"
-KINDS = [("Optics", OPTICS), ("Layer", LAYER), ("File", FILE)]
+OPTICS, FILE, LAYER, BEADS, BLUR, UNKNOWN = "optics", "file", "layer", "beads", "blur", "unknown"
+KINDS = {
+    OPTICS: "Optics",
+    FILE: "File",
+    LAYER: "Layer",
+    BEADS: "Beads",
+    BLUR: "Blur width",
+    UNKNOWN: "Unknown",
+}
 # Lines of the optics: placeholder, unit, and the microscopes that have them (all if empty).
 _LINES = {
     "numerical_aperture": ("for example 0.8", "", ()),
@@ -19,14 +29,17 @@ _LINES = {
     "excitation_um": ("for example 0.488", "µm", ("confocal",)),
     "pinhole_airy": ("1", "Airy", ("confocal",)),
     "sheet_fwhm_um": ("for example 2", "µm", ("light_sheet",)),
+    "sample_index": ("as the immersion", "", ("widefield", "confocal", "light_sheet")),
+    "depth_um": ("0", "µm", ("widefield", "confocal", "light_sheet")),
     "voxel_size": ("", "µm", ()),
     "shape": ("automatic", "voxels", ()),
 }
 
-TITLE = "PSF"
+TITLE = "Microscope"
 TOOLTIP = (
-    "The image of a point in the microscope, sampled on the voxels of the image: computed from the optics, "
-    "or the image of a bead from a layer or a file."
+    "What is known about the blur. Optics: the PSF is computed from the microscope. File or Layer: an image "
+    "of the PSF. Beads: it is measured on an image of small beads. Blur width: a Gaussian. Unknown: for "
+    "methods that find the blur themselves."
 )
 
 
@@ -35,25 +48,54 @@ class PsfForm(QGroupBox):
 
     Parameters
     ----------
+    title
+        Heading of the group.
+    kinds
+        The sources that are offered.
+    microscopes
+        Kinds of microscopes that are offered.
     voxel_size
         True to ask for a voxel size; False if that of the image is reliable.
     """
 
-    def __init__(self, *, voxel_size: bool = True) -> None:
-        super().__init__(TITLE)
+    def __init__(
+        self,
+        title: str = TITLE,
+        *,
+        kinds: Sequence[str] = tuple(KINDS),
+        microscopes: Sequence[str] = tuple(MICROSCOPES),
+        voxel_size: bool = True,
+    ) -> None:
+        super().__init__(title)
         self._asks_voxel_size = voxel_size
-        self.kind = ComboBox(choices=KINDS, value=OPTICS, tooltip=TOOLTIP)
+        self.kind = ComboBox(choices=[(KINDS[kind], kind) for kind in kinds], value=kinds[0], tooltip=TOOLTIP)
         self.layer = ComboBox(
             choices=[],
             nullable=True,
-            tooltip="An image layer with one PSF, Z, Y, X or Y, X, sampled on the voxels of the image.",
+            tooltip="An image layer with one PSF, Z, Y, X or Y, X; or with one for each channel. If its "
+            "voxel size differs from the image's, it is resampled.",
         )
-        self.path = LineEdit(tooltip="A TIFF, OME-TIFF or OME-Zarr file with one PSF.")
+        self.beads = ComboBox(
+            choices=[],
+            nullable=True,
+            tooltip="An image layer with many small beads, taken with the same microscope and settings. Good "
+            "beads are averaged; others are left out.",
+        )
+        self.diameter = LineEdit(tooltip=tooltip(BeadsPsf, "bead_diameter_um"))
+        self.diameter.native.setPlaceholderText("for example 0.1")
+        self.sigma = LineEdit(
+            tooltip="Standard deviation σ of the Gaussian in voxels: one number, or Z, Y, X, for example 2, "
+            "1.2, 1.2. The full width at half maximum is 2.35 σ."
+        )
+        self.sigma.native.setPlaceholderText("for example 1.3")
+        self.path = LineEdit(
+            tooltip="A TIFF, OME-TIFF or OME-Zarr file with one PSF, or one for each channel."
+        )
         self.path.native.setPlaceholderText("TIFF, OME-TIFF or OME-Zarr")
         self.browse = PushButton(text="File…", tooltip="Choose a PSF file.")
         self.microscope = ComboBox(
-            choices=[(title, name) for name, title in MICROSCOPES.items()],
-            value="widefield",
+            choices=[(MICROSCOPES[name], name) for name in microscopes],
+            value=microscopes[0],
             tooltip=tooltip(OpticsPsf, "kind"),
         )
         self.lines = {name: LineEdit(tooltip=tooltip(OpticsPsf, name)) for name in _LINES}
@@ -66,13 +108,23 @@ class PsfForm(QGroupBox):
             text="Save PSF…", tooltip="Save the PSF as an image file with its voxel size and optics."
         )
         self.browse.native.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
-        for combo in (self.kind, self.layer, self.microscope):
+        for combo in (self.kind, self.layer, self.beads, self.microscope):
             layout.narrow(combo.native)
+        self._lay_out()
+        self.describe("")
+        self.show_rows()
+
+    def _lay_out(self) -> None:
         self._rows = layout.form(self)
         layout.add(self._rows, "From", self.kind.native)
         layout.add(self._rows, "Layer", self.layer.native)
         self._file = layout.row(self.path.native, self.browse.native, stretch=(1, 0))
         layout.add(self._rows, "File", self._file)
+        layout.add(self._rows, "Bead layer", self.beads.native)
+        self._diameter = layout.with_unit(self.diameter.native, "µm")
+        layout.add(self._rows, label(BeadsPsf, "bead_diameter_um"), self._diameter)
+        self._sigma = layout.with_unit(self.sigma.native, "voxels")
+        layout.add(self._rows, "Blur σ", self._sigma)
         layout.add(self._rows, label(OpticsPsf, "kind"), self.microscope.native)
         self._lines: dict[str, QWidget] = {}
         for name, (example, unit, _) in _LINES.items():
@@ -83,8 +135,6 @@ class PsfForm(QGroupBox):
         layout.add(self._rows, "", self.about)
         self._buttons = layout.row(self.show_layer.native, self.save.native, stretch=(1, 1))
         layout.add(self._rows, "", self._buttons)
-        self.describe("")
-        self.show_rows()
 
     def show_rows(self) -> None:
         """Show the controls that the chosen source has, and hide the others."""
@@ -92,8 +142,11 @@ class PsfForm(QGroupBox):
         rows = {
             self.layer.native: kind == LAYER,
             self._file: kind == FILE,
+            self.beads.native: kind == BEADS,
+            self._diameter: kind == BEADS,
+            self._sigma: kind == BLUR,
             self.microscope.native: kind == OPTICS,
-            self._buttons: kind != LAYER,
+            self._buttons: kind not in (LAYER, UNKNOWN),
         }
         shown = self.shown_lines()
         rows |= {line: kind == OPTICS and name in shown for name, line in self._lines.items()}
@@ -110,3 +163,25 @@ class PsfForm(QGroupBox):
         microscope = self.microscope.value
         shown = [name for name, (_, _, own) in _LINES.items() if not own or microscope in own]
         return [name for name in shown if name != "voxel_size" or self._asks_voxel_size]
+
+    def texts(self) -> dict[str, str]:
+        """Return what is entered and holds for other images too, by name."""
+        lines = {name: line.value for name, line in self.lines.items() if name not in ("voxel_size", "shape")}
+        chosen = {"kind": self.kind.value, "microscope": self.microscope.value}
+        return {**chosen, **lines, "diameter": self.diameter.value, "sigma": self.sigma.value}
+
+    def fill(self, texts: Mapping[str, str]) -> None:
+        """Enter texts by name, as `texts` returns them; what is not among them stays."""
+        controls = {
+            **self.lines,
+            "kind": self.kind,
+            "microscope": self.microscope,
+            "diameter": self.diameter,
+            "sigma": self.sigma,
+        }
+        for name, text in texts.items():
+            control = controls.get(name)
+            if isinstance(control, ComboBox) and text not in control.choices:
+                continue  # from a version that offered more
+            if control is not None:
+                control.value = text

@@ -183,6 +183,25 @@ def parse_numbers(name: str, text: str, meant: str) -> tuple[float, ...] | None:
         raise ValueError(f"{name}: {text!r} is not a number. Enter {meant}.") from None
 
 
+def parse_wavelengths(name: str, text: str) -> float | tuple[float, ...] | None:
+    """Read one number, or one for each channel; None if the line is empty.
+
+    Raises
+    ------
+    ValueError
+        If the text is anything else.
+
+    Examples
+    --------
+    >>> parse_wavelengths("Emission", "0,525"), parse_wavelengths("Emission", "0.46,0.525")
+    (0.525, (0.46, 0.525))
+    """
+    if "." not in text:  # then a comma between two digits is a decimal one
+        text = re.sub(r"(?<=\d),(?=\d)", ".", text)
+    found = parse_numbers(name, text, "one number, or one for each channel, for example 0.46, 0.525")
+    return found[0] if found is not None and len(found) == 1 else found
+
+
 def parse_number(name: str, text: str) -> float | None:
     """Read one number, with a decimal point or comma; None if the line is empty.
 
@@ -202,12 +221,12 @@ def parse_number(name: str, text: str) -> float | None:
         raise ValueError(f"{name}: {text!r} is not a number. Enter a number, for example 1.4.") from None
 
 
-def number_text(value: float | None) -> str:
-    """Write a number as it stands in its line; empty for None.
+def number_text(value: float | str | None) -> str:
+    """Write a number as it stands in its line; empty for None and for ``"auto"``.
 
     Examples
     --------
     >>> number_text(0.002), number_text(None)
     ('0.002', '')
     """
-    return "" if value is None else f"{value:g}"
+    return "" if value is None or isinstance(value, str) else f"{value:g}"

@@ -35,6 +35,10 @@ class Advanced:
     total: int
     seconds_left: float | None
     text: str
+    curve: tuple[tuple[int, float], ...] = ()
+    """Held-out likelihood by the number of iterations, if the number is being chosen."""
+    keeps_estimates: bool = False
+    """True while `Stop.keep` has an effect."""
 
 
 @dataclass
@@ -43,6 +47,7 @@ class Stop:
 
     event: threading.Event = field(default_factory=threading.Event)
     worker: Any = None
+    wish: threading.Event = field(default_factory=threading.Event)
 
     def __call__(self) -> bool:
         """Return True if the work shall stop."""
@@ -51,3 +56,13 @@ class Stop:
     def set(self) -> None:
         """Request to stop."""
         self.event.set()
+
+    def keep(self) -> None:
+        """Request to end the iterations and keep the estimate so far."""
+        self.wish.set()
+
+    def take_wish(self) -> bool:
+        """Return True once after `keep`."""
+        wished = self.wish.is_set()
+        self.wish.clear()
+        return wished

@@ -72,6 +72,12 @@ class Session(QObject):
             self.told.emit("Stopping…")
             self._stop.set()
 
+    def keep_estimate(self) -> None:
+        """Ask the run to end its iterations and keep the estimate so far."""
+        if self._worker is not None:
+            self.told.emit("Keeping the estimate after this iteration…")
+            self._stop.keep()
+
     def _begin(self, work: Callable[..., Any], *arguments: Any, ignore_errors: bool = False) -> None:
         """Start a generator of events in a worker thread; its last argument is the `Stop`."""
         self._done = False

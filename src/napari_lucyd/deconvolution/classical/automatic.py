@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from threading import Event
 from typing import Any, cast
 
 import numpy as np
@@ -17,15 +18,13 @@ from napari_lucyd.deconvolution.classical.dark_level import find_dark_level
 from napari_lucyd.deconvolution.classical.methods import (
     AUTO,
     MOST_ITERATIONS,
-    NARROWEST_BLUR,
-    USUAL_BLUR,
     USUAL_ITERATIONS,
-    WIDEST_BLUR,
     ClassicalMethod,
     RichardsonLucy,
-    SemiBlind,
 )
+from napari_lucyd.deconvolution.classical.semi_blind import USUAL_BLUR, SemiBlind
 from napari_lucyd.deconvolution.classical.solvers import Scale, start_richardson_lucy
+from napari_lucyd.deconvolution.statistics.volume_numbers import VolumeNumbers
 from napari_lucyd.photons import (
     Candidate,
     Choice,
@@ -38,7 +37,7 @@ from napari_lucyd.photons import (
     thin,
 )
 from napari_lucyd.photons.search import Parameters
-from napari_lucyd.psf.gaussian import gaussian_psf
+from napari_lucyd.psf.cleaning import cropped
 
 # Each is about a third larger than the last. Finer steps gain nothing, as the likelihood's maximum is flat.
 CHECKPOINTS = (1, 2, 3, 4, 6, 8, 11, 15, 20, 27, 36, 48, MOST_ITERATIONS)
@@ -113,14 +112,14 @@ class Checkpoint:
     likelihood, standard_error
         Mean natural logarithm for each voxel of the sample, without terms that are equal for all
         candidates, and its standard error.
-    sigmas
-        Standard deviations of the blur in voxels; empty unless the blur is searched.
+    parameters
+        Parameters of the blur; empty unless the blur is searched. See `Family`.
     """
 
     num_iter: int
     likelihood: float
     standard_error: float
-    sigmas: tuple[float, ...] = ()
+    parameters: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, candidate: Candidate) -> Checkpoint:
@@ -129,10 +128,14 @@ class Checkpoint:
         return cls(candidate.num_iter, score.mean, score.standard_error, candidate.parameters)
 
 
-def decide(
-    method: ClassicalMethod, values: Values, device: Device, ask: Callable[[], object]
-) -> Generator[Checkpoint, None, Decided]:
+Search = Generator[Checkpoint, bool | None, Decided]
+"""A search for the numbers of a method; see `decide`."""
+
+
+def decide(method: ClassicalMethod, values: Values, device: Device, ask: Callable[[], object]) -> Search:
     """Find the parameters that are ``"auto"``; yield the likelihoods of the search.
+
+    To send True ends the search with the best numbers so far.
 
     Parameters
     ----------
@@ -153,6 +156,47 @@ def decide(
     if method.num_iter != AUTO or values.min() == values.max():
         return decided
     return (yield from _with_iterations(decided, values, device, ask))
+
+
+def numbers_of(decided: Decided, method: ClassicalMethod, lead: Sequence[int], scale: Scale) -> VolumeNumbers:
+    """Return the numbers of a volume as plain data.
+
+    Parameters
+    ----------
+    decided
+        Decision for the volume.
+    method
+        Method that was decided for.
+    lead
+        Indices of the volume along the leading axes.
+    scale
+        Scale of the volume.
+    """
+    found = decided.method
+    assert isinstance(found, RichardsonLucy)
+    blur: Sequence[float] = ()
+    if isinstance(method, SemiBlind):
+        blur = decided.record.get(method.family.name, method.family.usual)
+    return VolumeNumbers(
+        tuple(lead),
+        float(found.background),
+        decided.floor,
+        decided.level,
+        found.iterations,
+        scale.peak,
+        scale.mean,
+        tuple(blur),
+        decided.record,
+        decided.warning,
+    )
+
+
+def decided_before(method: ClassicalMethod, numbers: VolumeNumbers) -> Decided:
+    """Return the decision that `numbers_of` made plain data of."""
+    found = method.with_psf(method.family.psf(numbers.blur)) if isinstance(method, SemiBlind) else method
+    assert isinstance(found, RichardsonLucy)
+    found = replace(found, background=numbers.background, num_iter=numbers.num_iter)
+    return Decided(found, numbers.floor, numbers.level, numbers.record)
 
 
 def predictions(
@@ -231,25 +275,22 @@ def level_in_photons(level: float, noise: NoiseModel, split: SplitImage) -> floa
     return (level - noise.zero_level) / noise.gain + shift
 
 
-def _with_blur(
-    method: SemiBlind, values: Values, device: Device, ask: Callable[[], object]
-) -> Generator[Checkpoint, None, Decided]:
-    """Find a Gaussian's standard deviations and the number of iterations on a sample."""
-    flat = values.shape[0] == 1
-
-    def kernel(sigmas: Sequence[float]) -> npt.NDArray[np.float32]:
-        axial, lateral = (0.0, sigmas[0]) if flat else sigmas
-        return gaussian_psf((axial, lateral, lateral))
-
-    usual = [USUAL_BLUR] * (1 if flat else 2)
-    decided = _with_background(method.with_psf(kernel(usual)), values)
+def _with_blur(method: SemiBlind, values: Values, device: Device, ask: Callable[[], object]) -> Search:
+    """Find the parameters of the PSF and the number of iterations on a sample."""
+    family = method.family
+    decided = _with_background(method.with_psf(family.psf(family.usual)), values)
     restoring = cast("RichardsonLucy", decided.method)
     if values.min() == values.max():
         return replace(decided, method=replace(restoring, num_iter=1))
-    noise = photons_of(values[0] if flat else values)
+    noise = photons_of(values[0] if values.shape[0] == 1 else values)
     if isinstance(noise, str):
+        taken = (
+            f"A Gaussian of {USUAL_BLUR} voxels"
+            if method.microscope is None
+            else "The PSF as computed from the optics"
+        )
         warning = (
-            f"The blur could not be found in the image: {noise} A Gaussian of {USUAL_BLUR} voxels and "
+            f"The blur could not be found in the image: {noise} {taken} and "
             f"{USUAL_ITERATIONS} iterations are used. If you know the PSF, use Richardson-Lucy with it."
         )
         return replace(decided, method=replace(restoring, num_iter=USUAL_ITERATIONS), warning=warning)
@@ -258,30 +299,57 @@ def _with_blur(
     floor = level_in_photons(decided.floor, noise, split)
     pedestal = float(restoring.background) / noise.gain
 
+    tried: list[Candidate] = []
+    enough = Event()
+
+    def ask_on() -> None:
+        ask()
+        if enough.is_set():
+            raise _EnoughError
+
     def work(report: Callable[[Checkpoint], None], check: Callable[[], None]) -> Choice:
-        def trajectory(sigmas: Parameters, halves: SplitImage, steps: Sequence[int]) -> Iterator[Values]:
-            trial = replace(restoring, psf=kernel(sigmas), background=pedestal)
+        def trajectory(blur: Parameters, halves: SplitImage, steps: Sequence[int]) -> Iterator[Values]:
+            # Light from beyond the sample's own size is part of its background.
+            psf = cropped(family.psf(blur), part.shape)
+            trial = replace(restoring, psf=psf, background=pedestal)
             return predictions(trial, halves, floor, steps, device, check)
 
-        return search_held_out(
-            trajectory,
-            [split],
-            [(NARROWEST_BLUR, WIDEST_BLUR)] * len(usual),
-            steps=CHECKPOINTS,
-            on_candidate=lambda candidate: report(Checkpoint.of(candidate)),
-        )
+        def note(candidate: Candidate) -> None:
+            tried.append(candidate)
+            report(Checkpoint.of(candidate))
 
-    choice = yield from follow(work, ask)
+        return search_held_out(trajectory, [split], family.ranges, steps=CHECKPOINTS, on_candidate=note)
+
+    following = follow(work, ask_on)
+    best: Candidate
+    try:
+        while True:
+            try:
+                point = next(following)
+            except StopIteration as end:
+                choice: Choice = end.value
+                best, curve, blurs = choice.best, choice.curve, choice.blurs
+                break
+            if (yield point):
+                enough.set()
+    except _EnoughError:
+        best = max(tried, key=lambda candidate: candidate.score.mean)
+        curve = tuple(candidate for candidate in tried if candidate.parameters == best.parameters)
+        blurs = (best,)
     record = {
         **decided.record,
-        "sigma_found": list(choice.best.parameters),
-        "held_out": [_entry(Checkpoint.of(candidate)) for candidate in choice.curve],
+        family.name: list(best.parameters),
+        "held_out": [_entry(Checkpoint.of(candidate)) for candidate in curve],
         "blurs_tried": [
-            [list(candidate.parameters), *_entry(Checkpoint.of(candidate))] for candidate in choice.blurs
+            [list(candidate.parameters), *_entry(Checkpoint.of(candidate))] for candidate in blurs
         ],
     }
-    found = replace(restoring, psf=kernel(choice.best.parameters), num_iter=choice.best.num_iter)
+    found = replace(restoring, psf=family.psf(best.parameters), num_iter=best.num_iter)
     return replace(decided, method=found, record=record)
+
+
+class _EnoughError(Exception):
+    """Ends a search whose best numbers so far shall do."""
 
 
 def _entry(point: Checkpoint) -> list[float]:
@@ -302,9 +370,7 @@ def _with_background(method: RichardsonLucy, values: Values) -> Decided:
     return Decided(decided, dark.floor, dark.level, {"background_found": dark.level})
 
 
-def _with_iterations(
-    decided: Decided, values: Values, device: Device, ask: Callable[[], object]
-) -> Generator[Checkpoint, None, Decided]:
+def _with_iterations(decided: Decided, values: Values, device: Device, ask: Callable[[], object]) -> Search:
     method = decided.method
     assert isinstance(method, RichardsonLucy)
     noise = photons_of(values)
@@ -323,12 +389,12 @@ def _with_iterations(
     for number, means in zip(CHECKPOINTS, predicted, strict=False):
         score: Score = score_held_out(means, split)
         curve.append(Checkpoint(number, score.mean, score.standard_error))
-        yield curve[-1]
+        ended = yield curve[-1]
         if best is None or curve[-1].likelihood > best.likelihood:
             best, worse = curve[-1], 0
         else:
             worse += 1
-        if worse >= _PATIENCE:
+        if ended or worse >= _PATIENCE:
             break
     chosen = best.num_iter if best is not None else USUAL_ITERATIONS
     record = {

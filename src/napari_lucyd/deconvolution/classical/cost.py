@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from napari_lucyd.compute.device import FIXED_BYTES, Device
-from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, SemiBlind
+from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy
+from napari_lucyd.deconvolution.classical.semi_blind import SemiBlind
 from napari_lucyd.deconvolution.classical.solvers import grid_shape, start
 
 # Shape of the volume that is timed; it takes half a second on two cores. A smaller one takes less time for

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -12,8 +12,9 @@ import numpy as np
 from napari_lucyd.compute.device import Device, free_memory, working_device
 from napari_lucyd.deconvolution.arguments import RunArguments, check_outputs
 from napari_lucyd.deconvolution.classical.cost import classical_bytes, seconds_of_volume, trial_method
-from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, SemiBlind
+from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy
 from napari_lucyd.deconvolution.classical.run import ClassicalRun, steps_at_most
+from napari_lucyd.deconvolution.classical.semi_blind import SemiBlind
 from napari_lucyd.deconvolution.classical.solvers import grid_shape, start
 from napari_lucyd.deconvolution.classical.tiled_run import halo_of, largest_tile
 from napari_lucyd.deconvolution.findings import Findings
@@ -23,6 +24,7 @@ from napari_lucyd.deconvolution.recipe import write_classical_recipe
 from napari_lucyd.deconvolution.statistics.scaling import Statistics
 from napari_lucyd.deconvolution.tiling.tiles import cut_axis
 from napari_lucyd.errors import OutOfMemory
+from napari_lucyd.psf.cleaning import cropped
 from napari_lucyd.text import bytes_text, shape_text
 
 # Share of the free memory for blocks; the rest is for other programs that start meanwhile.
@@ -58,8 +60,11 @@ class ClassicalJob(Job):
         self._statistics = statistics
         self._run: ClassicalRun | None = None
         self._processes = processes
-        self._halo = halo_of(self._ready.kernel, method.iterations)
+        halos = [halo_of(psf, method.iterations) for psf in self._ready.psfs]
+        self._halo = tuple(max(margins) for margins in zip(*halos, strict=True))
         self._tile_shape = self._choose_tile_shape(tile_shape)
+        if self._tile_shape is None and not isinstance(method, SemiBlind):
+            self._cut_psf_to_memory()
         if self._tile_shape is not None and isinstance(method, RichardsonLucy) and method.tolerance:
             self._ready = replace(cast("RichardsonLucy", self._ready), tolerance=None)
             self.warnings.add(
@@ -73,8 +78,9 @@ class ClassicalJob(Job):
     @property
     def description(self) -> str:
         """The axes with their sizes, and the method, in one line."""
-        size = shape_text(self._method.psf.shape)
-        known = f"a PSF of {size}" if self._method.psf_record else "a PSF found in the image"
+        size, count = shape_text(self._method.psf_shape), len(self._method.psfs)
+        given = f"a PSF of {size}" if count == 1 else f"{count} PSFs of up to {size}"
+        known = given if self._method.psf_record else "a PSF found in the image"
         return f"{self._choices.axes.describe()}, {self._method.title} with {known}"
 
     @property
@@ -110,10 +116,31 @@ class ClassicalJob(Job):
         """Peak working memory with the results, without the input."""
         return self._choices.result_bytes + self._working_bytes
 
+    def decide(self, should_stop: Callable[[], bool] | None = None) -> Statistics:
+        """See `Job.decide`; numbers are found for methods that have any, where volumes are cut into tiles."""
+        statistics = self.measure(should_stop)
+        iterates = isinstance(self._method, RichardsonLucy | SemiBlind)
+        if statistics.numbers or self._tile_shape is None or not iterates:
+            return statistics
+        source = statistics.prepared.applied(self._source)
+        found = self._running().decide(source, statistics, should_stop)
+        self._statistics = replace(statistics, numbers=found)
+        return self._statistics
+
     def estimate_seconds(self) -> float:
         """See `Job.estimate_seconds`."""
         each = seconds_of_volume(self._ready, self._method.iterations, self._block_shape, self.device)
         return each * self._choices.volumes * self._tiles_of_a_volume
+
+    @property
+    def keeps_estimates(self) -> bool:
+        """See `Job.keeps_estimates`."""
+        return self._tile_shape is None and self._method.iterations > 1
+
+    def keep_estimate(self) -> None:
+        """See `Job.keep_estimate`."""
+        if self.keeps_estimates:
+            self._running().keep_estimate()
 
     @property
     def _tiles_of_a_volume(self) -> int:
@@ -130,6 +157,32 @@ class ClassicalJob(Job):
         if not _works_in_tiles(self._method) or self._bytes_of(shape) <= free_memory(self.device):
             return None
         return largest_tile(region, shape, self._halo, lambda block: self._bytes_of(block) <= free)
+
+    def _cut_psf_to_memory(self) -> None:
+        """Cut a PSF that is larger than the volume, if the grid does not fit into memory otherwise."""
+        ready, shape, free = self._ready, self._choices.axes.volume_shape, free_memory(self.device)
+        sizes = list(ready.psf_shape)
+
+        def fits() -> bool:
+            tried = ready.with_psf(np.ones(sizes, np.float32))
+            return classical_bytes(tried, math.prod(grid_shape(tried, shape))) <= free
+
+        while not fits():
+            # The axis along which the PSF exceeds the volume most: farthest away, light is most even.
+            axis = max(range(len(sizes)), key=lambda k: sizes[k] / shape[k])
+            if sizes[axis] <= shape[axis]:
+                return  # the volume itself is too large, and the shortage is told
+            sizes[axis] = max(shape[axis] - 1, sizes[axis] * 4 // 5) // 2 * 2 + 1
+        if tuple(sizes) == ready.psf_shape:
+            return
+        kernels = [cropped(psf, sizes) for psf in ready.psfs]
+        kept = min(_middle_light(psf, sizes) for psf in ready.psfs)
+        self._ready = replace(ready, psf=kernels)
+        self.warnings.add(
+            f"The PSF was cut from {shape_text(ready.psf_shape)} to {shape_text(sizes)} voxels, which hold "
+            f"{kept:.1%} of its light, because more does not fit into the memory of {self.device.name}. Haze "
+            "from farther away stays in the result."
+        )
 
     def _bytes_of(self, block: Sequence[int]) -> int:
         return classical_bytes(self._ready, math.prod(grid_shape(self._ready, block)))
@@ -169,8 +222,14 @@ class ClassicalJob(Job):
         found: dict[str, Any] = {"iterations": list(running.iterations)}
         if isinstance(self._method, RichardsonLucy):
             found |= {"negative": "set to 0", "negative_voxels": running.negative_voxels}
-        for name in sorted({name for record in running.found for name in record}):
-            found[name] = [record.get(name) for record in running.found]
+        if running.ended and self._choices.volumes == 1:
+            found["num_iter"] = running.ended  # with it the recipe repeats this estimate
+        known = self._statistics.numbers if self._statistics is not None else ()
+        if known and not running.found:  # parts of the volumes are computed elsewhere
+            found["iterations"] = [numbers.num_iter for numbers in known]
+        records = running.found or [numbers.record for numbers in known]
+        for name in sorted({name for record in records for name in record}):
+            found[name] = [record.get(name) for record in records]
         return write_classical_recipe(
             self._choices,
             self._method,
@@ -185,6 +244,9 @@ class ClassicalJob(Job):
 
     def _input_warnings(self, statistics: Statistics) -> list[str]:
         method = self._method
+        found = [numbers.warning for numbers in statistics.numbers if numbers.warning]
+        if found:
+            return list(dict.fromkeys(found))
         if not isinstance(method, RichardsonLucy) or isinstance(method.background, str):
             return []
         background = method.background
@@ -214,6 +276,14 @@ class ClassicalJob(Job):
             f"{bytes_text(free)} are free on {self.device.name}. Crop the image, crop the psf, or choose "
             "another device."
         )
+
+
+def _middle_light(psf: np.ndarray, sizes: Sequence[int]) -> float:
+    """Return the share of a PSF's light in its middle of this shape."""
+    parts = (
+        slice(max(0, n // 2 - m // 2), n // 2 + m // 2 + 1) for n, m in zip(psf.shape, sizes, strict=True)
+    )
+    return float(psf[tuple(parts)].sum() / psf.sum())
 
 
 def _works_in_tiles(method: ClassicalMethod) -> bool:

@@ -1,4 +1,4 @@
-"""The classical methods as values: a PSF and parameters, passed to `deconvolve` instead of a model.
+"""Classical methods as values: a PSF and parameters, passed to `deconvolve` instead of a model.
 
 This module does not import torch, so the command line makes and checks methods without delay.
 """
@@ -6,7 +6,6 @@ This module does not import torch, so the command line makes and checks methods 
 from __future__ import annotations
 
 import hashlib
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Final, Literal, TypeVar
@@ -16,7 +15,6 @@ import numpy.typing as npt
 
 from napari_lucyd import checks
 from napari_lucyd.psf.cleaning import check_psf, prepare_psf, scaled_to_one
-from napari_lucyd.psf.gaussian import gaussian_psf
 
 # The divergence of unit gradients in 3D is less than 3 + sqrt(3), so the divisor 1 - 0.2 div stays positive.
 _LARGEST_TOTAL_VARIATION = 0.2
@@ -30,8 +28,6 @@ USUAL_ITERATIONS = 10
 """Number of Richardson-Lucy iterations if ``num_iter="auto"`` cannot choose one."""
 
 _Method = TypeVar("_Method", bound="ClassicalMethod")
-WIDEST_BLUR, NARROWEST_BLUR, USUAL_BLUR = 6.0, 0.6, 1.3
-"""Limits of the standard deviation that `SemiBlind` searches, and its value without a search, in voxels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +41,7 @@ class ClassicalMethod:
     Attributes
     ----------
     psf
-        (Y, X) or (Z, Y, X), float32 as given, read-only.
+        (Y, X) or (Z, Y, X), float32 as given, read-only; a tuple of such arrays if each channel has its own.
     center_psf
         True if a camera offset is subtracted and the origin moved to the voxel ``size // 2`` along each axis.
         If False, the PSF is used as it is.
@@ -62,10 +58,12 @@ class ClassicalMethod:
     title: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        psf = checks.float_array("The psf", self.psf)
-        check_psf(psf)
-        psf.flags.writeable = False
-        object.__setattr__(self, "psf", psf)
+        psfs = tuple(_checked_psf(psf) for psf in _listed(self.psf))
+        if len({psf.ndim for psf in psfs}) != 1:
+            shapes = ", ".join(str(psf.shape) for psf in psfs)
+            raise ValueError(f"The psf lists arrays of shapes {shapes}; give as many axes to each.")
+        psf = psfs[0]
+        object.__setattr__(self, "psf", psf if len(psfs) == 1 else psfs)
         object.__setattr__(self, "center_psf", checks.flag("center_psf", self.center_psf))
         if self.psf_voxel_size is not None:
             expected = f"{psf.ndim} positive numbers, one for each axis of the psf"
@@ -78,19 +76,41 @@ class ClassicalMethod:
             object.__setattr__(self, "psf_voxel_size", steps)
 
     @property
+    def psfs(self) -> tuple[npt.NDArray[np.float32], ...]:
+        """The PSF of each channel; one PSF if all channels share it."""
+        return self.psf if isinstance(self.psf, tuple) else (self.psf,)
+
+    @property
     def dimension(self) -> int:
         """Number of axes of the PSF: 2 for planes, 3 for volumes."""
-        return int(self.psf.ndim)
+        return int(self.psfs[0].ndim)
+
+    @property
+    def psf_shape(self) -> tuple[int, ...]:
+        """Largest size of the PSFs along each axis."""
+        return tuple(max(sizes) for sizes in zip(*(psf.shape for psf in self.psfs), strict=True))
 
     @property
     def kernel(self) -> npt.NDArray[np.float32]:
-        """The PSF scaled to a sum of 1, its origin at ``size // 2`` along each axis."""
-        return scaled_to_one(self.psf)
+        """The PSF scaled to a sum of 1, its origin at ``size // 2`` along each axis; see `for_channel`."""
+        (psf,) = self.psfs
+        return scaled_to_one(psf)
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the given PSF: little-endian float32 in C order."""
-        return hashlib.sha256(self.psf.astype("<f4").tobytes()).hexdigest()
+        """SHA-256 of the given PSF: little-endian float32 in C order; see `for_channel`."""
+        (psf,) = self.psfs
+        return _sha256(psf)
+
+    def for_channel(self: _Method, number: int) -> _Method:
+        """Return the same method with the PSF of one channel alone.
+
+        Parameters
+        ----------
+        number
+            Index of the channel, from 0; without effect if all channels share one PSF.
+        """
+        return self if len(self.psfs) == 1 else replace(self, psf=self.psfs[number])
 
     @property
     def iterations(self) -> int:
@@ -108,9 +128,13 @@ class ClassicalMethod:
         return replace(self, psf=psf, psf_voxel_size=None)
 
     @property
-    def psf_record(self) -> dict[str, Any] | None:
-        """Shape and SHA-256 of the PSF as given, as plain JSON data; None if it is found in the image."""
-        return {"shape": list(self.psf.shape), "sha256": self.sha256}
+    def psf_record(self) -> dict[str, Any] | list[dict[str, Any]] | None:
+        """Shape and SHA-256 of the PSF as given, as plain JSON data; None if it is found in the image.
+
+        A list, with one entry for each channel, if each has its own PSF.
+        """
+        records = [{"shape": list(psf.shape), "sha256": _sha256(psf)} for psf in self.psfs]
+        return records[0] if len(records) == 1 else records
 
     def prepared(
         self: _Method,
@@ -126,10 +150,18 @@ class ClassicalMethod:
         image_shape
             Shape of one volume of the image, along the PSF's axes.
         """
-        ready = prepare_psf(
-            self.psf, center=self.center_psf, steps=self.psf_voxel_size, image_steps=image_steps
+        ready = [
+            prepare_psf(psf, center=self.center_psf, steps=self.psf_voxel_size, image_steps=image_steps)
+            for psf in self.psfs
+        ]
+        one = len(ready) == 1
+        notes = tuple(
+            note if one else f"Channel {number}: {note}"
+            for number, psf in enumerate(ready)
+            for note in psf.notes
         )
-        return replace(self, psf=ready.kernel, center_psf=False, psf_voxel_size=None), ready.notes
+        kernels = [psf.kernel for psf in ready]
+        return replace(self, psf=kernels, center_psf=False, psf_voxel_size=None), notes
 
     def check_shape(self, shape: Sequence[int]) -> None:
         """Refuse an image, (Y, X) or (Z, Y, X), that has not the same number of axes as the PSF.
@@ -139,13 +171,33 @@ class ClassicalMethod:
         ValueError
             If the axes differ in number.
         """
-        shape, psf = tuple(shape), self.psf.shape
+        shape = tuple(shape)
         if len(shape) not in (2, 3):
             raise ValueError(f"The image has shape {shape}; give an image of shape (Y, X) or (Z, Y, X).")
-        if len(psf) != len(shape):
+        if self.dimension != len(shape):
             raise ValueError(
-                f"The psf has {len(psf)} axes and the image {len(shape)}; give a psf with as many axes "
+                f"The psf has {self.dimension} axes and the image {len(shape)}; give a psf with as many axes "
                 "as the image has."
+            )
+
+    def check_channels(self, channels: int) -> None:
+        """Refuse an image with another number of channels than the list of PSFs has.
+
+        Parameters
+        ----------
+        channels
+            Size of the image along its axis C; 1 without such an axis.
+
+        Raises
+        ------
+        ValueError
+            If the numbers differ, unless all channels share one PSF.
+        """
+        if len(self.psfs) not in (1, channels):
+            raise ValueError(
+                f"The psf lists {len(self.psfs)} PSFs, one for each channel, but the image has {channels} "
+                f"channel{'s' if channels > 1 else ''}. Give one for each channel, or a single one for all. "
+                "If the axis of the channels is not found, name the axes, for example CZYX."
             )
 
 
@@ -160,6 +212,7 @@ class RichardsonLucy(ClassicalMethod):
     ----------
     psf
         (Y, X) for planes or (Z, Y, X) for volumes, no negative voxels, any size; see `ClassicalMethod`.
+        A list of such arrays has one for each channel.
     num_iter
         Number of iterations; more of them sharpen, and amplify noise. ``"auto"`` keeps part of the photons of
         each volume out of the estimate, and takes the number, up to 60, whose result predicts them best [1]_.
@@ -206,7 +259,7 @@ class RichardsonLucy(ClassicalMethod):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.psf.min() < 0:
+        if any(psf.min() < 0 for psf in self.psfs):
             raise ValueError(
                 "The psf has negative voxels, but Richardson-Lucy needs numbers >= 0. Set them to 0, or do "
                 "not subtract the camera offset."
@@ -249,7 +302,8 @@ class Wiener(ClassicalMethod):
     Parameters
     ----------
     psf
-        (Y, X) for planes or (Z, Y, X) for volumes, any size; see `ClassicalMethod`.
+        (Y, X) for planes or (Z, Y, X) for volumes, any size; see `ClassicalMethod`. A
+        list of such arrays has one for each channel.
     balance
         Weight of the smoothing, above 0; larger values give smoother results.
     center_psf, psf_voxel_size
@@ -281,97 +335,21 @@ class Wiener(ClassicalMethod):
         object.__setattr__(self, "balance", balance)
 
 
-@dataclass(frozen=True, eq=False)
-class SemiBlind(ClassicalMethod):
-    """Richardson-Lucy without a PSF, for `deconvolve` or `plan`.
+def _listed(psf: Any) -> Sequence[Any]:
+    """Return the PSFs of a list of arrays, one for each channel; a single one otherwise."""
+    several = isinstance(psf, (list, tuple)) and len(psf) > 0
+    return psf if several and all(getattr(entry, "ndim", 0) >= 2 for entry in psf) else (psf,)
 
-    The PSF is assumed to be a Gaussian. Its standard deviations, across Z and along it, and the number of
-    iterations are found in each volume. For that, the photons of a sample of the volume are divided at random
-    into two parts [1]_, with the gain and offset of the camera found in the image [2]_. The blur and the
-    number are chosen whose estimate from one part predicts the other part best. Then `RichardsonLucy`
-    restores the whole volume. The same image and seed always give the same result.
 
-    If the image's noise is not photon noise (the image was stretched to 8 bit, resampled or denoised), this
-    choice is impossible. Then a narrow Gaussian and few iterations are used, and a warning says so.
+def _checked_psf(psf: Any) -> npt.NDArray[np.float32]:
+    checked = checks.float_array("The psf", psf)
+    check_psf(checked)
+    checked.flags.writeable = False
+    return checked
 
-    Parameters
-    ----------
-    background, total_variation, acceleration
-        See `RichardsonLucy`.
-    seed
-        Seed of the random division of the photons, 0 or more.
 
-    Raises
-    ------
-    TypeError, ValueError
-        If an argument cannot be used; the message says what to do.
-
-    References
-    ----------
-    .. [1] A. Neufeld et al., Journal of Machine Learning Research 25 (2024) 1-35: data thinning.
-    .. [2] A. Foi et al., IEEE Transactions on Image Processing 17, 1737 (2008), doi:10.1109/TIP.2008.2001399
-
-    Examples
-    --------
-    >>> import numpy as np, napari_lucyd as nl
-    >>> image = np.random.default_rng(0).poisson(9, (3, 16, 16))
-    >>> nl.deconvolve(image, nl.SemiBlind(), device="cpu").output.shape
-    (3, 16, 16)
-    """
-
-    psf: Any = field(default=None, init=False, repr=False)
-    center_psf: bool = field(default=False, init=False, repr=False)
-    psf_voxel_size: Sequence[float] | None = field(default=None, init=False, repr=False)
-    background: float | Literal["auto"] = AUTO
-    total_variation: float = 0.0
-    acceleration: bool = True
-    seed: int = 0
-
-    name: ClassVar[str] = "semi-blind"
-    title: ClassVar[str] = "Semi-blind Richardson-Lucy"
-
-    def __post_init__(self) -> None:
-        # Memory is planned for the widest Gaussian.
-        object.__setattr__(self, "psf", gaussian_psf([WIDEST_BLUR] * 3))
-        super().__post_init__()
-        object.__setattr__(self, "seed", operator.index(self.seed))
-        checked = self.with_psf(self.psf)
-        for name in ("background", "total_variation", "acceleration"):
-            object.__setattr__(self, name, getattr(checked, name))
-
-    @property
-    def iterations(self) -> int:
-        """Steps for each volume, at most."""
-        return MOST_ITERATIONS
-
-    @property
-    def numbers(self) -> dict[str, Any]:
-        """The given parameters by name, as plain JSON data."""
-        names = ("background", "total_variation", "acceleration", "seed")
-        return {name: getattr(self, name) for name in names}
-
-    @property
-    def psf_record(self) -> None:
-        """None: the PSF is found in the image."""
-
-    def with_psf(self, psf: Any) -> RichardsonLucy:  # type: ignore[override]
-        """Return Richardson-Lucy with a PSF that was found."""
-        return RichardsonLucy(
-            psf,
-            background=self.background,
-            total_variation=self.total_variation,
-            acceleration=self.acceleration,
-            center_psf=False,
-        )
-
-    def prepared(
-        self, image_steps: Sequence[float] | None = None, image_shape: Sequence[int] | None = None
-    ) -> tuple[SemiBlind, tuple[str, ...]]:
-        """Return the same method for an image of this shape; see `ClassicalMethod.prepared`."""
-        ready = replace(self)
-        if image_shape is not None and image_shape[0] == 1:
-            object.__setattr__(ready, "psf", gaussian_psf((0, WIDEST_BLUR, WIDEST_BLUR)))
-        return ready, ()
+def _sha256(psf: npt.NDArray[np.float32]) -> str:
+    return hashlib.sha256(psf.astype("<f4").tobytes()).hexdigest()
 
 
 def _is_auto(value: Any) -> bool:

@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from napari_lucyd.deconvolution.classical.methods import RichardsonLucy, SemiBlind, Wiener
+from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, Wiener
+from napari_lucyd.deconvolution.classical.semi_blind import SemiBlind
 
 # Values for recipes that were written before these fields existed.
 _BEFORE_THEY_WERE_OPTIONS = {"acceleration": False, "center_psf": False}
 
-CLASSICAL_METHODS: dict[str, type[RichardsonLucy | Wiener]] = {
-    kind.name: kind for kind in (RichardsonLucy, Wiener)
+CLASSICAL_METHODS: dict[str, type[ClassicalMethod]] = {
+    kind.name: kind for kind in (RichardsonLucy, Wiener, SemiBlind)
 }
-"""The methods that need a PSF, by name."""
+"""The classical methods by name."""
 
 
-def make_method(name: str, psf: Any, numbers: Mapping[str, Any]) -> RichardsonLucy | Wiener:
+def make_method(name: str, psf: Any, numbers: Mapping[str, Any]) -> ClassicalMethod:
     """Make a classical method by its name.
 
     Parameters
@@ -25,7 +26,7 @@ def make_method(name: str, psf: Any, numbers: Mapping[str, Any]) -> RichardsonLu
     name
         One of `CLASSICAL_METHODS`.
     psf
-        PSF, (Y, X) or (Z, Y, X); see `ClassicalMethod`.
+        PSF, (Y, X) or (Z, Y, X), or a list with one for each channel. Ignored for `SemiBlind`.
     numbers
         Parameters by name. Those of other methods are ignored.
 
@@ -41,10 +42,12 @@ def make_method(name: str, psf: Any, numbers: Mapping[str, Any]) -> RichardsonLu
     Wiener(balance=0.5)
     """
     kind = CLASSICAL_METHODS[name]
-    return kind(psf, **{entry.name: numbers[entry.name] for entry in fields(kind) if entry.name in numbers})
+    known = {entry.name for entry in fields(kind) if entry.init}
+    given = {"psf": psf, **numbers}
+    return kind(**{name: value for name, value in given.items() if name in known})
 
 
-def method_from_recipe(recipe: Mapping[str, Any], psf: Any = None) -> RichardsonLucy | Wiener | SemiBlind:
+def method_from_recipe(recipe: Mapping[str, Any], psf: Any = None) -> ClassicalMethod:
     """Make the classical method of a recipe.
 
     Parameters
@@ -68,18 +71,25 @@ def method_from_recipe(recipe: Mapping[str, Any], psf: Any = None) -> Richardson
     Wiener(balance=0.5)
     """
     entry = recipe.get("method")
-    if isinstance(entry, Mapping) and entry.get("name") == SemiBlind.name:
-        return SemiBlind(**{name: entry[name] for name in SemiBlind().numbers})
     if not isinstance(entry, Mapping) or entry.get("name") not in CLASSICAL_METHODS:
         raise ValueError(
             f"The recipe's method is {entry!r}; give the recipe of a run with "
-            f"{', '.join(CLASSICAL_METHODS)} or {SemiBlind.name}."
+            f"{' or '.join(CLASSICAL_METHODS)}."
         )
     method = make_method(entry["name"], psf, {**_BEFORE_THEY_WERE_OPTIONS, **entry})
-    if method.sha256 != recipe["psf"]["sha256"]:
+    if recipe["psf"] is None:
+        return method
+    recorded = recipe["psf"] if isinstance(recipe["psf"], list) else [recipe["psf"]]
+    if len(recorded) != len(method.psfs):
         raise ValueError(
-            f"The psf is not that of the run: it has shape {method.psf.shape} and SHA-256 "
-            f"{method.sha256[:12]}…, but the recipe names shape {tuple(recipe['psf']['shape'])} and "
-            f"{recipe['psf']['sha256']!s:.12}…. Give the psf that was used."
+            f"The run used {len(recorded)} PSFs, but {len(method.psfs)} are given. Give those that were used."
         )
+    for number, record in enumerate(recorded):
+        given = method.for_channel(number)
+        if given.sha256 != record["sha256"]:
+            raise ValueError(
+                f"The psf is not that of the run: it has shape {given.psf.shape} and SHA-256 "
+                f"{given.sha256[:12]}…, but the recipe names shape {tuple(record['shape'])} and "
+                f"{record['sha256']!s:.12}…. Give the psf that was used."
+            )
     return method

@@ -14,14 +14,22 @@ import numpy as np
 from napari_lucyd.compute.device import Device, release_after_run
 from napari_lucyd.deconvolution.arguments import RunArguments
 from napari_lucyd.deconvolution.blocks import Filled, read_filled
-from napari_lucyd.deconvolution.classical.automatic import CHECKPOINTS, Decided, decide
-from napari_lucyd.deconvolution.classical.methods import AUTO, ClassicalMethod, RichardsonLucy, SemiBlind
+from napari_lucyd.deconvolution.classical.automatic import (
+    CHECKPOINTS,
+    Decided,
+    decide,
+    decided_before,
+    numbers_of,
+)
+from napari_lucyd.deconvolution.classical.methods import AUTO, ClassicalMethod, RichardsonLucy
+from napari_lucyd.deconvolution.classical.semi_blind import SemiBlind
 from napari_lucyd.deconvolution.classical.solvers import Scale, start
 from napari_lucyd.deconvolution.classical.tiled_run import block_of
 from napari_lucyd.deconvolution.findings import NEGATIVE_VOXELS, Findings, negative_voxels_text
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.result import Progress
 from napari_lucyd.deconvolution.statistics.scaling import Group, Statistics
+from napari_lucyd.deconvolution.statistics.volume_numbers import VolumeNumbers
 from napari_lucyd.deconvolution.tiling.tiles import Tile, cut
 from napari_lucyd.errors import Cancelled, DeconvolutionError, clear_frames
 from napari_lucyd.spans import Span
@@ -62,10 +70,13 @@ class _Numbers(NamedTuple):
         Method and levels.
     scale
         Brightness of the volume; None if the volume is one tile.
+    curve
+        Held-out likelihood by the number of iterations, if the number was chosen.
     """
 
     decided: Decided
     scale: Scale | None
+    curve: tuple[tuple[int, float], ...] = ()
 
 
 def steps_at_most(method: ClassicalMethod, tiles: int = 1) -> int:
@@ -105,6 +116,8 @@ class ClassicalRun:
         background.
     found
         Parameters found in each finished volume; see `Decided.record`.
+    ended
+        Iterations after which the estimate of a volume was kept; 0 if none was.
     """
 
     def __init__(
@@ -128,6 +141,8 @@ class ClassicalRun:
         self._numbers: tuple[tuple[int, ...], _Numbers] | None = None
         # Steps done in finished tiles, steps done in the current tile, and steps that may follow in it.
         self._before, self._within, self._left = 0, 0, 0
+        self._wished = False
+        self.ended = 0
         self.iterations: list[int] = []
         self.negative_voxels = 0
         self.found: list[dict[str, Any]] = []
@@ -137,6 +152,10 @@ class ClassicalRun:
     def finished(self) -> bool:
         """True if all tiles are computed."""
         return not self._queue
+
+    def keep_estimate(self) -> None:
+        """End the volume in work with its present estimate, or a search with the best numbers so far."""
+        self._wished = self._tiles == 1
 
     def unfinished(self) -> Iterator[tuple[tuple[int, ...], Tile]]:
         """Yield the unfinished tiles."""
@@ -175,7 +194,8 @@ class ClassicalRun:
                 lead, tile = self._queue[0]
                 group = statistics.group(choices.axes.lead_index(lead))
                 self._within = 0  # an unfinished tile is started again
-                for step in self._restore(source, lead, tile, group, ask):
+                known = statistics.numbers_of(lead)
+                for step in self._restore(source, lead, tile, group, known, ask):
                     self._within, self._left = self._within + 1, step.left
                     computed += 1
                     where = nowhere
@@ -190,6 +210,11 @@ class ClassicalRun:
                     if steps_at_most(self._method) > 1:
                         message = f"{message}, {step.message}"
                     yield Progress(done, total, seconds_left, message, where, step.curve)
+                if self.ended and self._queue:
+                    raise Cancelled(
+                        f"Stopped after {number - len(self._queue)} of {number} volumes; the last one is an "
+                        "estimate before its last iteration."
+                    )
         except Exception as error:
             clear_frames(error)
             raise
@@ -208,7 +233,13 @@ class ClassicalRun:
         self._numbers = None
 
     def _restore(
-        self, source: Source, lead: tuple[int, ...], tile: Tile, group: Group, ask: Callable[[], None]
+        self,
+        source: Source,
+        lead: tuple[int, ...],
+        tile: Tile,
+        group: Group,
+        known: VolumeNumbers | None,
+        ask: Callable[[], None],
     ) -> Iterator[_Step]:
         """Restore a tile; the last step writes it into the results."""
         ask()
@@ -216,23 +247,9 @@ class ClassicalRun:
         whole = tuple(Span(0, size) for size in shape)
         spans = whole if self._halo is None else block_of(tile, self._halo, shape)
         block = read_filled(source, lead, spans, group)
-        curve: tuple[tuple[int, float], ...] = ()
         if self._numbers is None or self._numbers[0] != lead:
-            values = block.values
-            if self._halo is not None:
-                values = read_filled(source, lead, _known_part(shape), group).values
-            search = self._search(values, ask)
-            while True:
-                try:
-                    step = next(search)
-                except StopIteration as end:
-                    decided: Decided = end.value
-                    break
-                curve = step.curve
-                yield step
-            scale = None if self._halo is None else decided.scale(values)
-            self._numbers = lead, _Numbers(decided, scale)
-        decided, scale = self._numbers[1]
+            self._numbers = lead, (yield from self._decide(source, lead, block, group, known, ask))
+        decided, scale, curve = self._numbers[1]
         values, negative = decided.prepared(block.values), self._count_negative(block, spans, tile)
         number, most = 1, decided.method.iterations
         if group.constant or not values.any():
@@ -241,6 +258,9 @@ class ClassicalRun:
             restoration = start(decided.method, values, self._device, ask, scale)
             while not restoration.advance():
                 yield _Step(most - number, f"iteration {number}", curve=curve)
+                if self._take_wish():
+                    self._note_end(lead, number)
+                    break
                 number += 1
                 ask()
             restored = restoration.restored() + np.float32(decided.level)
@@ -250,29 +270,94 @@ class ClassicalRun:
             self._warnings.update(negative_voxels_text(self.negative_voxels), NEGATIVE_VOXELS)
         yield _Step(0, f"iteration {number}", number, curve)
 
-    def _search(self, values: Any, ask: Callable[[], None]) -> Generator[_Step, None, Decided]:
-        """Find the parameters of the method that are ``"auto"``."""
+    def _decide(
+        self,
+        source: Source,
+        lead: tuple[int, ...],
+        block: Filled,
+        group: Group,
+        known: VolumeNumbers | None,
+        ask: Callable[[], None],
+    ) -> Generator[_Step, None, _Numbers]:
+        """Return the numbers of a volume: those that are known, or those found in it."""
+        method = self._method_for(lead)
+        if known is not None:
+            curve = tuple((int(point[0]), float(point[1])) for point in known.record.get("held_out", ()))
+            return _Numbers(decided_before(method, known), Scale(known.peak, known.mean), curve)
+        values = block.values
+        if self._halo is not None:
+            values = read_filled(source, lead, _known_part(self._choices.axes.volume_shape), group).values
+        decided, curve = yield from self._search(method, values, ask)
+        return _Numbers(decided, None if self._halo is None else decided.scale(values), curve)
+
+    def decide(
+        self, source: Source, statistics: Statistics, should_stop: Callable[[], bool] | None
+    ) -> tuple[VolumeNumbers, ...]:
+        """Find the numbers of all volumes, for runs of their parts; see `Job.decide`."""
+
+        def ask() -> None:
+            if should_stop is not None and should_stop():
+                raise Cancelled("Stopped before the first part.")
+
+        found = []
+        for lead in dict.fromkeys(lead for lead, _ in self._queue):
+            group, method = statistics.group(self._choices.axes.lead_index(lead)), self._method_for(lead)
+            part = _known_part(self._choices.axes.volume_shape)
+            values = read_filled(source, lead, part, group).values
+            search = self._search(method, values, ask)
+            while True:
+                try:
+                    next(search)
+                except StopIteration as end:
+                    decided: Decided = end.value[0]
+                    break
+            found.append(numbers_of(decided, method, lead, decided.scale(values)))
+        return tuple(found)
+
+    def _note_end(self, lead: tuple[int, ...], number: int) -> None:
+        """Say that a volume's estimate was kept before its last iteration."""
+        self.ended = number
+        count = f"{number} iteration{'s' if number > 1 else ''}"
+        self._warnings.add(
+            f"Stopped after {count} of {self._choices.label(lead)}; the result is that estimate."
+        )
+
+    def _take_wish(self) -> bool:
+        """Return True once after `keep_estimate`."""
+        wished, self._wished = self._wished, False
+        return wished
+
+    def _method_for(self, lead: tuple[int, ...]) -> ClassicalMethod:
+        """Return the method with the PSF of a volume's channel."""
+        return self._method.for_channel(self._choices.axes.lead_index(lead).get("C", 0))
+
+    def _search(
+        self, method: ClassicalMethod, values: Any, ask: Callable[[], None]
+    ) -> Generator[_Step, None, tuple[Decided, tuple[tuple[int, float], ...]]]:
+        """Find the parameters of the method that are ``"auto"``; returns the last curve as well."""
         left = steps_at_most(self._method)
         curve: list[tuple[int, float]] = []
         tried: tuple[float, ...] = ()
-        search = decide(self._method, values, self._device, ask)
+        search = decide(method, values, self._device, ask)
+        ended: bool | None = None
         while True:
             try:
-                checkpoint = next(search)
+                checkpoint = search.send(ended)
             except StopIteration as end:
                 decided: Decided = end.value
                 break
             left = max(self._method.iterations, left - 1)
-            if not curve or checkpoint.sigmas != tried:
-                curve, tried = [], checkpoint.sigmas
+            if not curve or checkpoint.parameters != tried:
+                curve, tried = [], checkpoint.parameters
             curve.append((checkpoint.num_iter, checkpoint.likelihood))
             message = f"iterations tried: {checkpoint.num_iter}"
-            if tried:
-                message = f"blur tried: {', '.join(f'{sigma:.2g}' for sigma in tried)} voxels, {message}"
+            if isinstance(method, SemiBlind) and tried:
+                message = f"blur tried: {method.family.describe(tried)}, {message}"
             yield _Step(left, message, curve=tuple(curve))
+            ended = self._take_wish()
         if decided.warning:
             self._warnings.add(decided.warning)
-        return decided
+        return decided, tuple(curve)
 
     def _count_negative(self, block: Filled, spans: Sequence[Span], tile: Tile) -> int:
         """Return the number of negative voxels, for a method that cannot use them."""

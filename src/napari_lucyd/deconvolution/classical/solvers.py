@@ -113,8 +113,8 @@ def grid_shape(method: ClassicalMethod, shape: Sequence[int]) -> tuple[int, ...]
     """Return the shape of the periodic grid for a volume of this shape."""
     if isinstance(method, Wiener):
         # The inverse of a PSF reaches farther than the PSF, so the margin is its whole size on either side.
-        return fast_shape(shape, [2 * size for size in method.psf.shape])
-    return fast_shape(shape, [size - 1 for size in method.psf.shape])
+        return fast_shape(shape, [2 * size for size in method.psf_shape])
+    return fast_shape(shape, [size - 1 for size in method.psf_shape])
 
 
 class _RichardsonLucy:

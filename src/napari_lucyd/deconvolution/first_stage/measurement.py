@@ -14,7 +14,7 @@ from napari_lucyd.compute.device import Device
 from napari_lucyd.deconvolution.blocks import read_filled
 from napari_lucyd.deconvolution.classical.automatic import decide, photons_of
 from napari_lucyd.deconvolution.classical.dark_level import DarkLevel, find_dark_level
-from napari_lucyd.deconvolution.classical.methods import USUAL_BLUR, SemiBlind
+from napari_lucyd.deconvolution.classical.semi_blind import USUAL_BLUR, SemiBlind
 from napari_lucyd.deconvolution.first_stage.estimate import SIGNIFICANT, noise_of, scale_of
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.statistics.light import Light
@@ -126,7 +126,8 @@ def _find_blur(
             "assumed."
         )
     else:
-        search = decide(SemiBlind(), stack, device, ask)
+        method, _ = SemiBlind().prepared(None, stack.shape)
+        search = decide(method, stack, device, ask)
         while True:
             try:
                 next(search)

@@ -19,6 +19,7 @@ from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.preprocessing.preparation import UNPREPARED, Prepared
 from napari_lucyd.deconvolution.statistics.light import Light
 from napari_lucyd.deconvolution.statistics.percentiles import StreamingPercentiles
+from napari_lucyd.deconvolution.statistics.volume_numbers import VolumeNumbers
 from napari_lucyd.models.normalization import FIRST_ESTIMATE, METHODS, Normalization
 
 # Largest step between neighbouring values of float32, as a share of the contrast, without a warning.
@@ -157,6 +158,8 @@ class Statistics:
         The preparation of the input before the measurement.
     light
         Light of each group, for a first estimate; empty for methods without one.
+    numbers
+        Numbers that a classical method found in each volume; empty if each run finds its own.
     """
 
     normalization: Normalization
@@ -165,6 +168,7 @@ class Statistics:
     warnings: tuple[str, ...] = ()
     prepared: Prepared = UNPREPARED
     light: tuple[Light, ...] = ()
+    numbers: tuple[VolumeNumbers, ...] = ()
 
     def group(self, lead: Mapping[str, int]) -> Group:
         """Return the group of the volume at these leading indices."""
@@ -174,6 +178,10 @@ class Statistics:
             if all(lead.get(name) == number for name, number in group.index):
                 return group
         raise KeyError(f"No statistics for {dict(lead)}.")
+
+    def numbers_of(self, lead: Sequence[int]) -> VolumeNumbers | None:
+        """Return the numbers of a volume, or None."""
+        return next((found for found in self.numbers if found.lead == tuple(lead)), None)
 
     def light_of(self, group: Group) -> Light:
         """Return the light of a group."""

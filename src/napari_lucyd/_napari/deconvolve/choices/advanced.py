@@ -53,8 +53,13 @@ class AdvancedSection(QCollapsible):
             name: LineEdit(value=number_text(getattr(Parameters, name)), tooltip=tooltip(Parameters, name))
             for name in _NUMBERS
         }
+        self.acceleration = CheckBox(
+            text=label(Parameters, "acceleration"),
+            value=Parameters.acceleration,
+            tooltip=tooltip(Parameters, "acceleration"),
+        )
         narrow(self.separate.native)
-        for line in (self.tile, self.halo):
+        for line in (self.tile, self.halo, self.numbers["background"]):
             line.native.setPlaceholderText("automatic")
         for line in (*self.steps.values(), self.numbers["tolerance"]):
             line.native.setPlaceholderText("off")
@@ -66,8 +71,9 @@ class AdvancedSection(QCollapsible):
         add(self._rows, "", self.flips.native)
         for name, line in (*self.steps.items(), *self.numbers.items()):
             add(self._rows, label(Parameters, name), line.native)
+        add(self._rows, "", self.acceleration.native)
         self.addWidget(content)
-        controls = (self.tile, self.halo, self.separate, self.flips)
+        controls = (self.tile, self.halo, self.separate, self.flips, self.acceleration)
         for control in (*controls, *self.steps.values(), *self.numbers.values()):
             control.changed.connect(self._on_changed)
 
@@ -84,6 +90,8 @@ class AdvancedSection(QCollapsible):
         }
         own = numbers_of(method)
         found |= {name: read_number(name, line.value) for name, line in self.numbers.items() if name in own}
+        if "acceleration" in own:
+            found["acceleration"] = bool(self.acceleration.value)
         if method not in CLASSICAL_METHODS:
             found |= {
                 "tile_shape": parse_tile(self.tile.value),
@@ -99,6 +107,7 @@ class AdvancedSection(QCollapsible):
         own = numbers_of(method)
         for name, line in self.numbers.items():
             show_row(self._rows, line.native, name in own)
+        show_row(self._rows, self.acceleration.native, "acceleration" in own)
 
     def _on_changed(self, *_: Any) -> None:
         self.changed.emit()

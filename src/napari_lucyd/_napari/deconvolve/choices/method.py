@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from magicgui.widgets import ComboBox, LineEdit, SpinBox
+from magicgui.widgets import ComboBox, LineEdit
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 
 from napari_lucyd._napari.deconvolve.choices.network_model import ModelChoice
-from napari_lucyd._napari.deconvolve.parameters import LUCYD, METHODS, Parameters, numbers_of
+from napari_lucyd._napari.deconvolve.parameters import (
+    LUCYD,
+    METHODS,
+    NEEDS_PSF,
+    USES_MICROSCOPE,
+    Parameters,
+    numbers_of,
+)
 from napari_lucyd._napari.widgets.fields import label, number_text, parse_number, tooltip
 from napari_lucyd._napari.widgets.layout import Section, narrow
 from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd.deconvolution import CLASSICAL_METHODS
-
-# A higher number is of no use.
-_MOST_ITERATIONS = 100_000
 
 
 class MethodSection(Section):
@@ -30,9 +34,10 @@ class MethodSection(Section):
         super().__init__("Method")
         self.combo = ComboBox(choices=METHODS, tooltip=tooltip(Parameters, "method"))
         self.model = ModelChoice(self.combo)
-        self.num_iter = SpinBox(
-            min=1, max=_MOST_ITERATIONS, value=Parameters.num_iter, tooltip=tooltip(Parameters, "num_iter")
+        self.num_iter = LineEdit(
+            value=number_text(Parameters.num_iter), tooltip=tooltip(Parameters, "num_iter")
         )
+        self.num_iter.native.setPlaceholderText("automatic")
         self.balance = LineEdit(value=number_text(Parameters.balance), tooltip=tooltip(Parameters, "balance"))
         self.device = ComboBox(
             choices=[("Automatic", "auto"), ("CPU", "cpu")], tooltip=tooltip(Parameters, "device")
@@ -62,8 +67,18 @@ class MethodSection(Section):
 
     @property
     def classical(self) -> bool:
-        """True for a method that needs the PSF."""
+        """True for a classical method."""
         return self.name in CLASSICAL_METHODS
+
+    @property
+    def uses_microscope(self) -> bool:
+        """True for a method that uses what is known about the blur."""
+        return self.name in USES_MICROSCOPE
+
+    @property
+    def needs_psf(self) -> bool:
+        """True for a method that needs a PSF."""
+        return self.name in NEEDS_PSF
 
     def parameters(self) -> dict[str, Any]:
         """Return the settings of this section, by field of `Parameters`.
@@ -80,7 +95,7 @@ class MethodSection(Section):
         }
         own = numbers_of(self.name)
         if "num_iter" in own:
-            found["num_iter"] = int(self.num_iter.value)
+            found["num_iter"] = read_count("num_iter", self.num_iter.value)
         if "balance" in own:
             found["balance"] = read_number("balance", self.balance.value)
         return found
@@ -103,6 +118,19 @@ class MethodSection(Section):
         self.show_row(self.model, not self.classical)
         self.show_row(self.num_iter.native, "num_iter" in own)
         self.show_row(self.balance.native, "balance" in own)
+
+
+def read_count(name: str, text: str) -> Any:
+    """Read a whole number of at least 1; the default where the line is empty."""
+    text = text.strip().lower()
+    if text in ("", "auto", "automatic"):
+        return getattr(Parameters, name)
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(
+            f"{label(Parameters, name)}: {text!r} is not a whole number of at least 1. Enter one, for "
+            "example 20, or leave it empty for automatic."
+        )
+    return int(text)
 
 
 def read_number(name: str, text: str) -> Any:
