@@ -300,7 +300,7 @@ def test_what_is_missing_or_wrong_is_told_before_run(panel, add_image, classical
     ready()
     assert panel.footer.run.enabled
     panel.microscope.form.microscope.value = "confocal"
-    says("A confocal PSF needs Excitation")
+    says("Excitation is missing; a confocal PSF needs it")
     panel.microscope.form.microscope.value = "widefield"
     panel.method.balance.value = "0"
     says("Balance is 0.0")

@@ -156,9 +156,9 @@ class PsfSource(Protocol):
         Returns
         -------
         dict
-            At most one of ``microscope`` (a `napari_lucyd.Microscope`, or a list with one for each channel),
-            ``psf`` (an array or a list of arrays, with ``psf_voxel_size`` in the unit of the image where it
-            is known), and ``blur_sigma`` (voxels along (Z, Y, X) or (Y, X)). Empty if nothing is known.
+            Keyword ``microscope`` (a `napari_lucyd.Microscope`, or a list with one for each channel), ``psf``
+            (an array or a list of arrays, with ``psf_voxel_size`` in the unit of the image where it is
+            known) or ``blur_sigma`` (voxels along (Z, Y, X) or (Y, X)). Empty if nothing is known.
         """
 
 

@@ -66,7 +66,7 @@ class MicroscopeSection(PsfChoice):
         Returns
         -------
         dict
-            At most one of ``microscope``, ``psf`` (with ``psf_voxel_size``) and ``blur_sigma``; see
+            Keyword ``microscope``, ``psf`` (with ``psf_voxel_size``) or ``blur_sigma``, or none; see
             `PsfSource.told`.
 
         Raises
@@ -83,7 +83,7 @@ class MicroscopeSection(PsfChoice):
         Parameters
         ----------
         optics
-            Of the file, or None.
+            Optics that the file states, or None.
         channel
             Index of the only channel that the image shows; None if it has all of them.
         """
