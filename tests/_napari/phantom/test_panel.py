@@ -220,7 +220,7 @@ def test_a_psf_from_a_layer_is_named_in_the_recipe(phantom, made, qtbot):
     # A PSF with another voxel size or other axes is refused.
     for spoil, words in (
         (lambda: setattr(form.pixel, "value", "0.2"), "“bead”"),
-        (lambda: set_shape(phantom, (1, 36, 36)), "the psf (3, 3, 3)"),
+        (lambda: set_shape(phantom, (1, 36, 36)), "the psf has shape (3, 3, 3)"),
     ):
         spoil()
         before = len(phantom.viewer.layers)
