@@ -3,8 +3,9 @@
     xvfb-run -a -s "-screen 0 1920x1080x24" python scripts/screenshot.py
 
 Writes panel.png (a run on the phantom sample), layers.png (image and results side by side), preview.png (the
-live preview), methods.png (Richardson-Lucy with a PSF from the optics), phantom.png (the Phantom panel) and
-compare.png (the Compare panel after a run) into docs/images.
+live preview), methods.png (Richardson-Lucy with a PSF from the optics), semi-blind.png (a run that chooses
+blur and iterations), phantom.png (the Phantom panel) and compare.png (the Compare panel after a run) into
+docs/images.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def main(folder: Path, model: str | None) -> None:
     """Take all pictures."""
     network(folder, model)
     classical(folder)
+    semi_blind(folder)
     phantom(folder)
     comparison(folder, model)
 
@@ -99,6 +101,21 @@ def classical(folder: Path) -> None:
     viewer.layers[-1].visible = viewer.layers[-1].name_overlay.visible = True
     settle(2)
     screenshot(viewer, "methods.png", folder)
+    viewer.close()
+
+
+def semi_blind(folder: Path) -> None:
+    """Take the picture of a run that chooses blur and iterations by photons it has not seen."""
+    viewer, panel = opened("nuclei", "nuclei surrogate")
+    panel.microscope.form.kind.value = "unknown"
+    panel.method.combo.value = "semi-blind"
+    demo.wait(lambda: panel.footer.run.enabled, 60)
+    panel.footer.run.native.click()
+    if not demo.wait(lambda: len(panel.footer.curve.points) > 5, 300):
+        raise RuntimeError(f"There is no curve: {panel.footer.estimate.text()} {panel.status.text()}")
+    screenshot(viewer, "semi-blind.png", folder)
+    panel.session.cancel()
+    demo.wait(lambda: not panel.session.is_running, 60)
     viewer.close()
 
 

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("napari")
 
 from qtpy.QtCore import QTimer
+from scipy import ndimage
 
 import napari_lucyd as nl
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_psf

@@ -30,7 +30,9 @@ def test_options_are_arguments_of_plan():
     # Arguments without a control in the panel: the input, arguments only for code, and one not yet tried on a
     # GPU.
     code = {"statistics", "allocate", "processes"}
-    assert known - set(options) == {"volume", "model", "precision", *code}
+    # What the Microscope section tells is added in the worker, where a PSF may be read.
+    told = {"microscope", "psf", "psf_voxel_size", "blur_sigma"}
+    assert known - set(options) == {"volume", "model", "precision", *code, *told}
 
 
 def test_defaults_are_those_of_the_engine():

@@ -168,7 +168,7 @@ def test_optics_and_surrogates_can_be_repeated(phantom, made):
     assert_repeatable(layers)
     assert_fits(layers["psf"], layers["image"])
     assert layers["psf"].metadata[METADATA_KEY]["optics"]["microscope"] == "confocal"
-    assert "23 × 35 × 33 voxels of 0.6 × 0.6 × 0.6 µm" in form.psf.about.text()
+    assert "21 × 21 × 21 voxels of 0.6 × 0.6 × 0.6 µm" in form.psf.about.text()
     # For other choices, the size is not known yet.
     form.pixel.value = "0.5"
     assert not form.psf.about.text()
@@ -220,7 +220,7 @@ def test_a_psf_from_a_layer_is_named_in_the_recipe(phantom, made, qtbot):
     # A PSF with another voxel size or other axes is refused.
     for spoil, words in (
         (lambda: setattr(form.pixel, "value", "0.2"), "“bead”"),
-        (lambda: set_shape(phantom, (1, 36, 36)), "the psf (3, 3, 3)"),
+        (lambda: set_shape(phantom, (1, 36, 36)), "the psf has shape (3, 3, 3)"),
     ):
         spoil()
         before = len(phantom.viewer.layers)

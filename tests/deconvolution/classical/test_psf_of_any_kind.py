@@ -7,6 +7,9 @@ import pytest
 from scipy.signal import fftconvolve
 
 import napari_lucyd as nl
+from napari_lucyd.compute.device import FIXED_BYTES
+from napari_lucyd.deconvolution import plan as deconvolution_plan
+from napari_lucyd.deconvolution.classical import job as classical_job
 
 OPTICS = {"numerical_aperture": 0.8, "refractive_index": 1.33, "emission_um": 0.525}
 
@@ -94,3 +97,31 @@ def test_a_psf_on_other_voxels_is_resampled_with_a_note():
 def test_a_voxel_size_with_other_axes_than_the_psf_is_refused():
     with pytest.raises(ValueError, match="give 2 positive numbers"):
         nl.RichardsonLucy(np.ones((3, 3)), psf_voxel_size=(1, 1, 1))
+
+
+@pytest.mark.parametrize("kind", ["richardson-lucy", "wiener"])
+def test_a_psf_is_cut_where_memory_holds_no_more_and_the_note_says_what_is_lost(kind, monkeypatch):
+    psf = nl.make_psf(
+        "widefield",
+        (81, 41, 41),
+        numerical_aperture=0.8,
+        refractive_index=1.33,
+        emission_um=0.525,
+        voxel_size=0.2,
+    )
+    method = nl.RichardsonLucy(psf, num_iter=2) if kind == "richardson-lucy" else nl.Wiener(psf)
+    image = np.random.default_rng(0).poisson(20, (9, 40, 40)).astype(np.float32)
+    whole = deconvolution_plan(image, method, device="cpu")
+    assert not any("was cut" in text for text in whole.warnings)
+    needed = whole.memory_bytes - image.nbytes
+    monkeypatch.setattr(
+        classical_job, "free_memory", lambda device: FIXED_BYTES + (needed - FIXED_BYTES) // 2
+    )
+    job = deconvolution_plan(image, method, device="cpu")
+    (note,) = [text for text in job.warnings if "was cut" in text]
+    assert "The PSF was cut from 81 × 41 × 41 to" in note and "% of its light" in note
+    for _ in job.steps():
+        pass
+    assert np.isfinite(job.result().output).all()
+    # The recipe names the PSF as it was given.
+    assert job.result().recipe["psf"]["shape"] == [81, 41, 41]

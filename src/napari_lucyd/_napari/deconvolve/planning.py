@@ -95,13 +95,12 @@ def make_options(task: ImageTask, method: Any) -> dict[str, Any]:
     TypeError, ValueError
         As `napari_lucyd.deconvolution.plan` does.
     """
-    from napari_lucyd.deconvolution import plan
+    from napari_lucyd.deconvolution import Source
 
     source, parameters = task.source, task.parameters
     axes = parameters.axes or source.axes
     if axes is None:
-        # A first plan guesses the axes; it reads no voxel.
-        axes = plan(source.data, method, device="cpu", axes=None).axes
+        axes = Source(source.data, method.dimension, None).axes.names
     region = spatial_region(task.view, axes, parameters.z_range, source.shape)
     steps = source.voxel_size(axes)
     known = {} if parameters.classical else _known_blur(task, method, axes)

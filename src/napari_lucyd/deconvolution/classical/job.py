@@ -24,6 +24,7 @@ from napari_lucyd.deconvolution.recipe import write_classical_recipe
 from napari_lucyd.deconvolution.statistics.scaling import Statistics
 from napari_lucyd.deconvolution.tiling.tiles import cut_axis
 from napari_lucyd.errors import OutOfMemory
+from napari_lucyd.psf.cleaning import cropped
 from napari_lucyd.text import bytes_text, shape_text
 
 # Share of the free memory for blocks; the rest is for other programs that start meanwhile.
@@ -62,6 +63,8 @@ class ClassicalJob(Job):
         halos = [halo_of(psf, method.iterations) for psf in self._ready.psfs]
         self._halo = tuple(max(margins) for margins in zip(*halos, strict=True))
         self._tile_shape = self._choose_tile_shape(tile_shape)
+        if self._tile_shape is None and not isinstance(method, SemiBlind):
+            self._cut_psf_to_memory()
         if self._tile_shape is not None and isinstance(method, RichardsonLucy) and method.tolerance:
             self._ready = replace(cast("RichardsonLucy", self._ready), tolerance=None)
             self.warnings.add(
@@ -155,6 +158,32 @@ class ClassicalJob(Job):
             return None
         return largest_tile(region, shape, self._halo, lambda block: self._bytes_of(block) <= free)
 
+    def _cut_psf_to_memory(self) -> None:
+        """Cut a PSF that is larger than the volume, if the grid does not fit into memory otherwise."""
+        ready, shape, free = self._ready, self._choices.axes.volume_shape, free_memory(self.device)
+        sizes = list(ready.psf_shape)
+
+        def fits() -> bool:
+            tried = ready.with_psf(np.ones(sizes, np.float32))
+            return classical_bytes(tried, math.prod(grid_shape(tried, shape))) <= free
+
+        while not fits():
+            # The axis along which the PSF exceeds the volume most: farthest away, light is most even.
+            axis = max(range(len(sizes)), key=lambda k: sizes[k] / shape[k])
+            if sizes[axis] <= shape[axis]:
+                return  # the volume itself is too large, and the shortage is told
+            sizes[axis] = max(shape[axis] - 1, sizes[axis] * 4 // 5) // 2 * 2 + 1
+        if tuple(sizes) == ready.psf_shape:
+            return
+        kernels = [cropped(psf, sizes) for psf in ready.psfs]
+        kept = min(_middle_light(psf, sizes) for psf in ready.psfs)
+        self._ready = replace(ready, psf=kernels)
+        self.warnings.add(
+            f"The PSF was cut from {shape_text(ready.psf_shape)} to {shape_text(sizes)} voxels, which hold "
+            f"{kept:.1%} of its light, because more does not fit into the memory of {self.device.name}. Haze "
+            "from farther away stays in the result."
+        )
+
     def _bytes_of(self, block: Sequence[int]) -> int:
         return classical_bytes(self._ready, math.prod(grid_shape(self._ready, block)))
 
@@ -247,6 +276,14 @@ class ClassicalJob(Job):
             f"{bytes_text(free)} are free on {self.device.name}. Crop the image, crop the psf, or choose "
             "another device."
         )
+
+
+def _middle_light(psf: np.ndarray, sizes: Sequence[int]) -> float:
+    """Return the share of a PSF's light in its middle of this shape."""
+    parts = (
+        slice(max(0, n // 2 - m // 2), n // 2 + m // 2 + 1) for n, m in zip(psf.shape, sizes, strict=True)
+    )
+    return float(psf[tuple(parts)].sum() / psf.sum())
 
 
 def _works_in_tiles(method: ClassicalMethod) -> bool:

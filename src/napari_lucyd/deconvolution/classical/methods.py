@@ -28,8 +28,6 @@ USUAL_ITERATIONS = 10
 """Number of Richardson-Lucy iterations if ``num_iter="auto"`` cannot choose one."""
 
 _Method = TypeVar("_Method", bound="ClassicalMethod")
-WIDEST_BLUR, NARROWEST_BLUR, USUAL_BLUR = 6.0, 0.6, 1.3
-"""Limits of the standard deviation that `SemiBlind` searches, and its value without a search, in voxels."""
 
 
 @dataclass(frozen=True, eq=False)
