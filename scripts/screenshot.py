@@ -88,6 +88,8 @@ def classical(folder: Path) -> None:
     optics = viewer.layers["nuclei surrogate"].metadata[METADATA_KEY]["simulation"]["psf"]
     for name in ("numerical_aperture", "refractive_index", "emission_um"):
         panel.microscope.form.lines[name].value = f"{optics[name]:g}"
+    # The image's middle plane then shows the PSF in focus.
+    panel.microscope.form.lines["shape"].value = "63"
     settle(1)
     if not demo.run(panel):
         raise RuntimeError(f"The run failed: {panel.footer.estimate.text()} {panel.status.text()}")

@@ -12,8 +12,6 @@ import typer
 
 from napari_lucyd.cli._console import Console, fail
 
-SEEDS = "100,101,102,103,104"
-
 
 class TableName(StrEnum):
     """A table of results."""

@@ -17,9 +17,6 @@ from napari_lucyd.models import Model, load_model
 from napari_lucyd.simulation.phantoms import FloatImage
 
 INPUT = "input"
-# Beyond either end of the candidates, each further one differs by this factor. The search stops when the gain
-# falls below this many dB.
-_FACTOR, _WORTHWHILE = 2, 0.05
 
 
 @dataclass(frozen=True)

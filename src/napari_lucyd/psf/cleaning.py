@@ -40,7 +40,7 @@ _SMALLEST_OFFSET = 0.01
 # Share of the offset by which the middles of the sides may be brighter than the corners. The tails of an Airy
 # pattern fall off with the third power of the distance: they are almost three times as bright in the middles.
 _FLAT = 0.05
-# Factor of the white noise: the spread of an offset's voxels, with some room for the error of both.
+# Largest spread of an offset's voxels, in standard deviations of the white noise; both have an error.
 _WHITE = 1.5
 # Counts of the file's steps that an offset has at least.
 _FEWEST_COUNTS = 5

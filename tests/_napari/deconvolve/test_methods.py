@@ -300,7 +300,7 @@ def test_what_is_missing_or_wrong_is_told_before_run(panel, add_image, classical
     ready()
     assert panel.footer.run.enabled
     panel.microscope.form.microscope.value = "confocal"
-    says("A confocal PSF needs Excitation")
+    says("Excitation is missing; a confocal PSF needs it")
     panel.microscope.form.microscope.value = "widefield"
     panel.method.balance.value = "0"
     says("Balance is 0.0")
@@ -570,7 +570,9 @@ def test_the_held_out_likelihood_is_drawn_while_the_number_is_chosen(
     panel, add_image, classical, ready, qtbot, spot
 ):
     random = np.random.default_rng(0)
-    panel.viewer.add_image(random.poisson(40, (7, 40, 40)).astype(np.uint16), name="photons")
+    light = 20 + ndimage.gaussian_filter(400.0 * (random.random((4, 64, 64)) > 0.98), (0.8, 1.2, 1.2))
+    image = (random.poisson(light) + random.normal(100, 1, light.shape)).astype(np.float32)
+    panel.viewer.add_image(image, name="photons")
     classical(spot())
     ready()
     curves = []

@@ -95,7 +95,8 @@ class OpticsPsf:
         shape = for_axes(self.shape, len(letters)) if self.shape else self.automatic_shape(steps)
         values = _make(replace(self, voxel_size=steps, shape=shape), should_stop)
         origin = {"optics": self.record(), "voxel_size": list(steps)}
-        return Psf(values, self.title, steps, "µm", origin, isinstance(self.emission_um, tuple))
+        several = isinstance(self.emission_um, tuple)
+        return Psf(values, self.title, steps, "µm", origin, several, whole=self.shape is None)
 
     def told(self, source: SourceLayer | None, axes: str, should_stop: Stop = None) -> dict[str, Any]:
         """See `PsfSource.told`."""
@@ -149,7 +150,13 @@ class OpticsPsf:
         if steps is None:
             which = "There is no image to take it from" if source is None else f"“{source.name}” has none"
             raise ValueError(f"The voxel size is unknown: {which}. Enter the voxel size below (µm).")
-        return for_axes(steps, sum(name in axes for name in "ZYX"))
+        ndim = sum(name in axes for name in "ZYX")
+        if len(steps) != 1 and len(steps) < ndim:
+            raise ValueError(
+                f"Voxel size has {len(steps)} numbers, but the image needs {ndim} of them: Z, Y, X in µm, or "
+                "one for all axes."
+            )
+        return for_axes(steps, ndim)
 
     def automatic_shape(self, steps: tuple[float, ...]) -> tuple[int, ...]:
         """Return a shape that holds nearly all of the light, on voxels of this size in µm."""

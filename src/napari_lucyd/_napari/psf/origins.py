@@ -42,6 +42,8 @@ class Psf:
         True if there is a PSF for each channel, along the first axis.
     report
         Further sentences that describe it.
+    whole
+        True if it was made large enough for nearly all of the light.
     """
 
     values: Any
@@ -51,6 +53,7 @@ class Psf:
     origin: dict[str, Any]
     per_channel: bool = False
     report: str = ""
+    whole: bool = False
 
     @property
     def given(self) -> Any:
@@ -116,7 +119,7 @@ class Psf:
             text += f" of {steps_text(self.steps)} {self.unit}"
         text += "."
         edge = max((light_at_the_edge(psf) or 0.0 for psf in psfs), default=0.0)
-        if edge >= _NOTABLE_EDGE:
+        if edge >= _NOTABLE_EDGE and not self.whole:
             text += (
                 f" {edge:.0%} of the in-focus light still reaches the edge planes; a larger Z size would "
                 "include more haze."
@@ -153,9 +156,9 @@ class PsfSource(Protocol):
         Returns
         -------
         dict
-            One or none of ``microscope`` (a `napari_lucyd.Microscope`, or a list with one for each channel),
-            ``psf`` (an array or a list of arrays, with ``psf_voxel_size`` in the unit of the image where it
-            is known), and ``blur_sigma`` (voxels along (Z, Y, X) or (Y, X)). Empty if nothing is known.
+            Keyword ``microscope`` (a `napari_lucyd.Microscope`, or a list with one for each channel), ``psf``
+            (an array or a list of arrays, with ``psf_voxel_size`` in the unit of the image where it is
+            known) or ``blur_sigma`` (voxels along (Z, Y, X) or (Y, X)). Empty if nothing is known.
         """
 
 
@@ -253,7 +256,7 @@ class BlurPsf:
 
 @dataclass(frozen=True)
 class UnknownPsf:
-    """A blur of which nothing is known."""
+    """A blur that is not known."""
 
     def load(self, source: SourceLayer | None, axes: str, should_stop: Stop = None) -> Psf:
         """Refuse: this method needs a PSF."""

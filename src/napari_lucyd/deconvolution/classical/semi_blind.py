@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,11 @@ WIDEST_BLUR, NARROWEST_BLUR, USUAL_BLUR = 6.0, 0.6, 1.3
 
 WIDEST_FACTOR, NARROWEST_FACTOR = 2.0, 0.7
 """Limits of a microscope's PSF in widths of the computed one: aberrations widen it, little narrows it."""
+
+
+# Size of a microscope's PSF at the most, in sizes of the volume; and the volume where its size is unknown.
+_REACH = 1.5
+_USUAL_SHAPE = (64, 64, 64)
 
 
 class Family(Protocol):
@@ -95,21 +101,28 @@ class WidthFactors:
         The microscope.
     steps
         Voxel size of the image in µm, (Z, Y, X).
-    flat
-        True for single planes, which get the plane in focus.
+    shape
+        Shape of the volume, (Z, Y, X). A PSF ends at 1.5 times this size, because light from farther away is
+        even. A single plane gets the plane in focus.
     """
 
     microscope: Microscope
     steps: tuple[float, ...]
-    flat: bool = False
+    shape: tuple[int, ...]
     name: ClassVar[str] = "width_found"
     ranges: ClassVar[tuple[tuple[float, float], ...]] = ((NARROWEST_FACTOR, WIDEST_FACTOR),)
     usual: ClassVar[tuple[float, ...]] = (1.0,)
 
     def psf(self, parameters: Sequence[float]) -> npt.NDArray[np.float32]:
         """See `Family`."""
-        steps = [step / parameters[0] for step in self.steps]
-        return self.microscope.psf(steps[-2:])[None] if self.flat else self.microscope.psf(steps)
+        flat = self.shape[0] == 1
+        steps = [step / parameters[0] for step in self.steps][flat:]
+        sizes = [
+            min(wanted, math.ceil(_REACH * n) // 2 * 2 + 1)
+            for wanted, n in zip(self.microscope.psf_shape(steps), self.shape[flat:], strict=True)
+        ]
+        psf = self.microscope.psf(steps, sizes)
+        return psf[None] if flat else psf
 
     def describe(self, parameters: Sequence[float]) -> str:
         """See `Family`."""
@@ -232,7 +245,8 @@ class SemiBlind(ClassicalMethod):
                     "voxel_size in µm."
                 )
             # A plane has no step along Z.
-            family = WidthFactors(self.microscope, (1.0, *image_steps)[-3:], flat)
+            steps, shape = (1.0, *image_steps)[-3:], (1, *(image_shape or _USUAL_SHAPE))[-3:]
+            family = WidthFactors(self.microscope, steps, shape)
         object.__setattr__(ready, "family", family)
         object.__setattr__(ready, "psf", family.psf([largest for _, largest in family.ranges]))
         return ready, ()
