@@ -716,6 +716,14 @@ def test_info_says_what_a_bug_report_needs():
     assert str(Path.home()) not in text
 
 
+def test_info_names_the_build_of_torch(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch, "__version__", "2.99.0+cu999")
+    lines = [line for line in lucyd("info").stdout.splitlines() if line.startswith("torch: ")]
+    assert lines == ["torch: 2.99.0+cu999"]
+
+
 def test_info_tells_what_a_file_holds(stack, weights, tmp_path):
     assert lucyd("info", stack).stdout.splitlines() == [
         "stack: Z 6 × Y 12 × X 14, uint16",

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _PACKAGES = (
     "napari",
-    "torch",
     "numpy",
     "scipy",
     "dask",
@@ -158,7 +157,7 @@ def _packages() -> Iterator[str]:
         try:
             yield f"{name}: {metadata.version(name)}"
         except metadata.PackageNotFoundError:
-            if name in ("napari", "torch", "numpy", "zarr", "tifffile"):  # the others are optional
+            if name in ("napari", "numpy", "zarr", "tifffile"):  # the others are optional
                 yield f"{name}: not installed"
 
 
@@ -178,6 +177,8 @@ def _devices() -> Iterator[str]:
     from napari_lucyd.compute.device import choose_device, why_no_cuda
     from napari_lucyd.inference.lucyd.cpu import unsupported_reason
 
+    # The installed package's version does not say for which device it was built.
+    yield f"torch: {torch.__version__}"
     yield f"Used with device 'auto': {choose_device('auto')}"
     yield f"CPU threads: {torch.get_num_threads()}"
     reason = unsupported_reason()
