@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from contextlib import suppress
@@ -60,7 +61,7 @@ RESULTS = {"a.ome.zarr", "a_update_term.ome.zarr"}
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-@pytest.mark.parametrize("step", range(8))
+@pytest.mark.parametrize("step", range(10))
 def test_a_death_at_any_step_of_the_publication_loses_nothing(
     step, overwrite, tmp_path, to_zarr, series, monkeypatch
 ):
@@ -86,6 +87,7 @@ def test_a_death_at_any_step_of_the_publication_loses_nothing(
         for owner, name in (
             (Journal, "complete"),
             (publication, "_put"),
+            (publication, "remove"),
             (publication, "remove_traces"),
             (publication, "flush_folder"),
         ):
@@ -101,9 +103,7 @@ def test_a_death_at_any_step_of_the_publication_loses_nothing(
         assert overwrite or again.resumed == 4
     for part, path in again.destinations.items():
         np.testing.assert_array_equal(stored(path), expected[part])
-    assert names(folder) >= RESULTS
-    left = names(folder) - RESULTS
-    assert all(name.endswith(".old") for name in left)  # the replaced result
+    assert names(folder) == RESULTS
 
 
 def partial_method(wrapper, function):
@@ -113,6 +113,27 @@ def partial_method(wrapper, function):
         return wrapper(function, *arguments, **keywords)
 
     return called
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "..", "../thesis.txt", ".a.ome.zarr.0.old", None, 3])
+def test_a_mark_cannot_have_anything_else_removed(name, tmp_path, to_zarr, series, monkeypatch):
+    out, mine = tmp_path / "a.ome.zarr", tmp_path / "thesis.txt"
+    mine.write_text("years of work")
+    with monkeypatch.context() as patch, suppress(Death):
+        patch.setattr(publication, "_rename", partial_method(die, publication._rename))
+        to_zarr(series, out=out)
+    for folder in tmp_path.glob("*.partial"):
+        for file in folder.glob("lucyd-*.json"):
+            mark = json.loads(file.read_text())
+            if "replaced" in mark:
+                file.write_text(json.dumps({**mark, "replaced": dict.fromkeys(PARTS, name)}))
+    to_zarr(series, out=out)
+    assert mine.read_text() == "years of work"
+    assert names(tmp_path) == {*RESULTS, "thesis.txt"}
+
+
+def die(function, *arguments):
+    raise Death
 
 
 def test_a_folder_or_link_with_the_name_of_an_unfinished_result_is_left_alone(tmp_path, to_zarr, series):
@@ -153,11 +174,11 @@ def test_a_second_run_cannot_take_a_result_that_is_being_published(
     out, seen = tmp_path / "a.ome.zarr", []
     put = publication._put
 
-    def meanwhile(folder, path, overwrite):
+    def meanwhile(*given):
         with pytest.raises(StoreError) as refused:
             list(plan_to_zarr(series + 1, random_model, out, device="cpu", overwrite=True).steps())
         seen.append(str(refused.value))
-        put(folder, path, overwrite)
+        put(*given)
 
     monkeypatch.setattr(publication, "_put", meanwhile)
     deconvolve_to_zarr(series, random_model, out, device="cpu")
