@@ -74,7 +74,7 @@ def _write_ome(
 ) -> None:
     if dtype.name in ("int64", "uint64", "float16"):
         raise ImageFileError(f"OME-TIFF cannot hold {dtype}; convert to float32 first, or write .ome.zarr")
-    metadata: dict[str, Any] = {"axes": axes, "Name": name}
+    metadata: dict[str, Any] = {"axes": axes, "Name": _attribute(name)}
     if voxel_size is not None:
         for letter, step in zip(spatial(axes), voxel_size, strict=True):
             metadata[f"PhysicalSize{letter}"] = step
@@ -146,10 +146,15 @@ def _described(channels: Sequence[Channel]) -> str:
 def _ome_channel(channel: Channel) -> dict[str, Any]:
     told: dict[str, Any] = {}
     if channel.name is not None:
-        told["Name"] = printable(channel.name)
+        told["Name"] = _attribute(channel.name)
     if channel.color is not None:
         told["Color"] = color_number(channel.color)
     return told
+
+
+def _attribute(text: str) -> str:
+    """Return a text for an attribute of OME-XML; tifffile up to 2025 does not escape a quotation mark."""
+    return printable(text).replace('"', "'")
 
 
 def _lookup_table(color: str) -> np.ndarray:

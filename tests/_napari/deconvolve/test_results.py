@@ -1,7 +1,5 @@
 """The result layers in a real window: seen, compared, saved."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -86,87 +84,22 @@ def test_side_by_side_and_back(panel, add_image, run, qtbot):
     assert not hidden.visible
 
 
-def test_save_writes_files_that_open_again(panel, add_image, run, qtbot, tmp_path):
-    from napari_lucyd.io import read_image
-
-    add_image(scale=(0.2, 0.1), units=("µm", "µm"))
-    results = run()
-    panel.save(tmp_path, panel.results())
-    qtbot.waitUntil(lambda: "Saved" in panel.status.text(), timeout=20_000)
-    image = read_image(tmp_path / "image_0_output.ome.tif")
-    np.testing.assert_array_equal(image.data, results["output"].data)
-    assert (image.axes, image.voxel_size) == ("YX", (0.2, 0.1))
-    assert image.metadata["model"] == "random-2d"
-    (layer,) = panel.viewer.open(str(tmp_path / "image_0_update_term.ome.tif"), plugin="napari-lucyd")
-    saved = results["update_term"]
-    assert layer.name.startswith(saved.name) and layer.colormap.name == saved.colormap.name
-    assert layer.contrast_limits == pytest.approx(saved.contrast_limits)
-    assert layer.metadata == json.loads(json.dumps(saved.metadata))
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "image_0_output.ome.tif",
-        "image_0_correction_mask.ome.tif",
-        "image_0_update_term.ome.tif",
-    }
-
-
-def test_save_as_uint16_states_the_scaling(panel, add_image, run, qtbot, tmp_path):
-    from napari_lucyd.io import read_image
-
-    add_image()
-    output = run()["output"]
-    panel.footer.save_as.value = "uint16"
-    panel.save(tmp_path, [output])
-    qtbot.waitUntil(lambda: "Saved" in panel.status.text(), timeout=20_000)
-    image = read_image(tmp_path / "image_0_output.ome.tif")
-    stated = image.metadata["stored_values"]
-    restored = stated["offset"] + stated["scale"] * np.asarray(image.data, float)
-    assert image.data.dtype == np.uint16
-    fits = output.data.min() >= -0.5 and np.ptp(output.data) >= 256
-    assert stated["scale"] == pytest.approx(1.0 if fits else np.ptp(output.data) / 65535)
-    np.testing.assert_allclose(restored, output.data, atol=0.5001 * stated["scale"])
-
-
-def test_saving_never_overwrites(panel, add_image, run, qtbot, tmp_path):
-    add_image()
-    output = run()["output"]
-    for _ in range(2):
-        panel.tell("")
-        panel.save(tmp_path, [output])
-        qtbot.waitUntil(lambda: "Saved" in panel.status.text(), timeout=20_000)
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "image_0_output.ome.tif",
-        "image_0_output_2.ome.tif",
-    }
-
-
-def test_a_failed_save_is_told_of(panel, add_image, run, qtbot, tmp_path):
-    add_image()
-    output = run()["output"]
-    panel.save(tmp_path / "missing", [output])
-    qtbot.waitUntil(lambda: "Not saved" in panel.status.text(), timeout=20_000)
-
-
-def test_the_buttons_are_for_results_that_are_there(panel, add_image, run, qtbot, monkeypatch):
-    from qtpy.QtWidgets import QFileDialog
-
+def test_the_button_is_for_results_that_are_there(panel, add_image, run, qtbot):
     from napari_lucyd._napari.deconvolve.panel import DeconvolveWidget
 
-    viewer, buttons = panel.viewer, panel.footer.results
+    viewer, button = panel.viewer, panel.footer.side_by_side
     add_image()
-    assert not buttons.isEnabled()
+    assert not button.enabled
     results = run()
-    assert buttons.isEnabled()
+    assert button.enabled
     # Results of an earlier panel count as well.
     other = DeconvolveWidget(viewer)
     viewer.window.add_dock_widget(other, name="Second")
-    assert other.footer.results.isEnabled()
+    assert other.footer.side_by_side.enabled
     other.footer.side_by_side.native.click()
     for layer in results.values():
         viewer.layers.remove(layer)
-    assert not buttons.isEnabled()
+    assert not button.enabled
     other.footer.side_by_side.native.click()
-    assert not viewer.canvas.grid.enabled and not other.footer.results.isEnabled()
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: pytest.fail("asked for a folder"))
-    panel.ask_and_save()
-    assert "no results" in panel.status.text() and panel.status.property("problem")
+    assert not viewer.canvas.grid.enabled and not other.footer.side_by_side.enabled
     qtbot.waitUntil(lambda: other.estimator.settled, timeout=30_000)

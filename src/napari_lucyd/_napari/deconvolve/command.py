@@ -17,6 +17,10 @@ from napari_lucyd.text import duration_text
 if TYPE_CHECKING:
     import napari.viewer
 
+UNKNOWN_SIZE = (
+    "the voxel size is unknown, so Z was not resampled. Set the layer's scale and units, or enter the voxel "
+    "size in the Deconvolve panel."
+)
 # A session must outlive the command that started it.
 _sessions: set[DeconvolveSession] = set()
 
@@ -58,6 +62,9 @@ def _on_failed(event: Failed) -> None:
 
 
 def _on_finished(event: Finished) -> None:
+    axes = event.task.source.likely_axes(event.result.recipe["axes"])
+    if "Z" in axes and event.task.source.voxel_size_um(axes) is None:
+        show_warning(f"“{event.task.source.name}”: {UNKNOWN_SIZE}")
     show_info(
         "\n".join(
             [

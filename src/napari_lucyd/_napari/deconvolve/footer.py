@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from magicgui.widgets import ComboBox, ProgressBar, PushButton
-from qtpy.QtWidgets import QFrame
+from qtpy.QtWidgets import QFrame, QMenu
 from superqt import QToggleSwitch
 
 from napari_lucyd._napari.widgets.layout import fill_footer, fixed, note, row
@@ -40,12 +40,15 @@ class Footer(QFrame):
         )
         self.save = PushButton(
             text="Save…",
-            tooltip="Save the results as OME-TIFF with voxel size, unit and recipe.",
+            tooltip="Save the selected image layers, or all results of the last run, as OME-TIFF, ImageJ "
+            "TIFF or OME-Zarr, with voxel size, unit and recipe.",
         )
+        self.save_menu = QMenu(self)
+        self.save.native.setMenu(self.save_menu)
         self.save_as = ComboBox(
             choices=[("float32", "float32"), ("uint16", "uint16")],
-            tooltip="float32 keeps the values exactly. uint16 files are half as large; scale and offset are "
-            "stored in the file.",
+            tooltip="float32 keeps the values exactly. uint16 files are half as large: true counts if the "
+            "values fit, otherwise scaled values; scale and offset are then stored in the file.",
         )
         self.run.native.setObjectName("lucyd-run")
         self.side_by_side.native.setCheckable(True)
@@ -56,7 +59,8 @@ class Footer(QFrame):
         self.partial = row(self.keep.native, self.discard.native, stretch=(1, 1))
         self.partial.hide()
         self.results = row(self.side_by_side.native, self.save.native, self.save_as.native, stretch=(2, 1, 0))
-        self.results.setEnabled(False)
+        for button in (self.side_by_side, self.save, self.save_as):
+            button.enabled = False
         fill_footer(
             self,
             self.estimate,

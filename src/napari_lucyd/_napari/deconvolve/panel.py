@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 import weakref
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
-from qtpy.QtWidgets import QFileDialog
-from superqt.utils import create_worker
 
 from napari_lucyd._napari.deconvolve.choices.advanced import AdvancedSection
 from napari_lucyd._napari.deconvolve.choices.destination import DestinationSection
@@ -20,10 +19,10 @@ from napari_lucyd._napari.deconvolve.choices.region import RegionSection
 from napari_lucyd._napari.deconvolve.footer import Footer
 from napari_lucyd._napari.deconvolve.parameters import Parameters
 from napari_lucyd._napari.deconvolve.planning import estimate, estimate_lines
+from napari_lucyd._napari.deconvolve.saver import Saver
 from napari_lucyd._napari.deconvolve.session import DeconvolveSession
 from napari_lucyd._napari.deconvolve.task import Estimate, EstimateRequest, Failed, Finished, ImageTask
 from napari_lucyd._napari.deconvolve.zarr_plan import stems
-from napari_lucyd._napari.layers import saving
 from napari_lucyd._napari.layers.side_by_side import SideBySide, put_back
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.viewer import is_result
@@ -32,7 +31,7 @@ from napari_lucyd._napari.psf.choice import PsfChoice
 from napari_lucyd._napari.psf.form import PsfForm
 from napari_lucyd._napari.widgets.layout import set_note, stack
 from napari_lucyd._napari.widgets.panel import Panel
-from napari_lucyd._napari.workers.events import Advanced, explain
+from napari_lucyd._napari.workers.events import Advanced
 from napari_lucyd._napari.workers.latest import LatestOnly
 from napari_lucyd.text import duration_text
 
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     import napari.viewer
 
 LOADING = "Loading PyTorch…"
+READING = "The file of the image is still being read for its voxel size. Press Run again in a moment."
 NO_PREVIEW = "Live preview is not available for {}."
 _MESSAGES = 4
 _WIDTH = 380
@@ -74,6 +74,9 @@ class DeconvolveWidget(Panel):
         self.advanced = AdvancedSection()
         self.footer = Footer()
         self.status = self.footer.status
+        self.saver = Saver(
+            self.viewer, self.results, self.image.source_of, lambda: str(self.footer.save_as.value), self
+        )
         sections = (self.image, self.method, psf_form, self.region, self.destination, self.advanced)
         stack(self, sections, self.footer, _WIDTH)
         self.estimator = LatestOnly(
@@ -112,7 +115,7 @@ class DeconvolveWidget(Panel):
         footer.keep.changed.connect(self._on_keep)
         footer.discard.changed.connect(self._on_discard)
         footer.side_by_side.native.toggled.connect(self._on_side_by_side)
-        footer.save.changed.connect(self.ask_and_save)
+        footer.save_menu.aboutToShow.connect(self._fill_save_menu)
         footer.preview.toggled.connect(self.preview.set_enabled)
         self.preview.status.connect(footer.preview_note.setText)
         session.started.connect(self._on_started)
@@ -122,8 +125,11 @@ class DeconvolveWidget(Panel):
         session.finished.connect(self._on_finished)
         session.concluded.connect(self._on_concluded)
         session.ended.connect(self._on_ended)
-        events = self.viewer.layers.events
-        self.subscriptions.add(self._offer_results, events.inserted, events.removed)
+        for told, show in ((self.saver.told, self.tell), (self.saver.failed, self.complain)):
+            told.connect(show)
+        layers = self.viewer.layers
+        events = (layers.events.inserted, layers.events.removed, layers.selection.events.changed)
+        self.subscriptions.add(self._offer_results, *events)
         # The preview's thread and layer go with the panel, and so does the grid.
         self.destroyed.connect(partial(_close, self.preview))
         self.destroyed.connect(partial(put_back, self.grid))
@@ -160,6 +166,8 @@ class DeconvolveWidget(Panel):
         targets = self.image.targets()
         if not targets:
             return []
+        if self.image.is_reading:
+            raise ValueError(READING)
         parameters = self.parameters()
         folder = parameters.folder
         names = [layer.name for layer in targets]
@@ -170,7 +178,7 @@ class DeconvolveWidget(Panel):
                 raise ValueError(
                     f"“{layer.name}” is both the image and the PSF. Choose another layer for one of them."
                 )
-            source = SourceLayer.from_layer(layer)
+            source = self.image.source_of(layer)
             axes = self.image.axes_of(layer, len(source.shape))
             tasks.append(ImageTask(source, parameters.with_axes(axes), self.region.view_of(layer), stem))
         return tasks
@@ -205,12 +213,17 @@ class DeconvolveWidget(Panel):
         layer = self.image.layer
         if layer is None:
             return None
-        source = SourceLayer.from_layer(layer)
+        source = self.image.source_of(layer)
         return source, source.likely_axes(self.image.axes_of(layer, len(source.shape)))
 
     def _estimate_request(self) -> EstimateRequest | None:
         # Run and estimate would compete for the processors; the end of the run asks again.
-        return None if self.session.is_running else EstimateRequest(self.tasks())
+        if self.session.is_running:
+            return None
+        if self.image.is_reading:  # asked again when it is read
+            self.footer.run.enabled = False
+            return None
+        return EstimateRequest(self.tasks())
 
     def _on_estimates(self, estimates: list[Estimate] | None) -> None:
         if estimates is None:
@@ -334,7 +347,12 @@ class DeconvolveWidget(Panel):
     def _offer_results(self, event: Any = None) -> None:
         """Enable the buttons while there are results, also those of an earlier panel."""
         # In the side-by-side view the button must stay enabled, to put the view back.
-        self.footer.results.setEnabled(self.grid.is_on or bool(self.results()))
+        results = bool(self.results())
+        self.footer.side_by_side.enabled = self.grid.is_on or results
+        self.footer.save.enabled = self.footer.save_as.enabled = results or bool(self.saver.selected())
+
+    def _fill_save_menu(self) -> None:
+        self.saver.fill(self.footer.save_menu)
 
     def _on_side_by_side(self, on: bool) -> None:
         if on:
@@ -347,32 +365,9 @@ class DeconvolveWidget(Panel):
     def _on_view_taken(self) -> None:
         self.footer.side_by_side.native.setChecked(False)
 
-    def ask_and_save(self, *_: Any) -> None:
-        """Ask for a folder, and save the selected results into it, or all of the last run."""
-        results = self.results()
-        if not results:
-            self.complain("There are no results to save.")
-            return
-        selected = [layer for layer in results if layer in self.viewer.layers.selection]
-        folder = QFileDialog.getExistingDirectory(self, "Folder for the saved results")
-        if folder:
-            self.save(Path(folder), selected or results)
-
-    def save(self, folder: Path, layers: list[Image]) -> None:
-        """Write layers into a folder, in the background."""
-        files = [saving.File.from_layer(layer) for layer in layers]
-        self.tell(f"Saving {len(files)} file{'s' if len(files) > 1 else ''}…")
-        dtype = self.footer.save_as.value
-        worker = create_worker(saving.write, files, folder, dtype, _start_thread=False, _ignore_errors=True)
-        worker.returned.connect(self._on_saved)
-        worker.errored.connect(self._on_not_saved)
-        worker.start()
-
-    def _on_saved(self, paths: list[Path]) -> None:
-        self.tell(f"Saved {', '.join(path.name for path in paths)} in {paths[0].parent}.")
-
-    def _on_not_saved(self, error: Exception) -> None:
-        self.complain(f"Not saved: {explain(error)}")
+    def save(self, targets: Mapping[Path, Image]) -> None:
+        """Write layers to files that do not exist yet, in the background."""
+        self.saver.save(targets)
 
     def _tell_all(self) -> None:
         """Show each image that failed, and the last messages of the run."""

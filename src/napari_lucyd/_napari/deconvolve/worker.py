@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_lucyd._napari.deconvolve.planning import choose_method, make_job
@@ -56,6 +57,7 @@ def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator
         if not torch_loading.is_loaded():
             yield Note("Loading PyTorch…")
         torch_loading.load()
+        tasks = [replace(task, source=task.source.informed()) for task in tasks]
         if tasks[0].stem is not None:
             yield from to_zarr.run(tasks, should_stop)
             return

@@ -128,7 +128,7 @@ def layer_keywords(
     """Make name and position of a result layer; see `result_layers` for the parameters."""
     return {
         "name": f"{source.name} – {PART_NAMES[quantity]} ({method})",
-        **place_region(source.spatial, starts(axes, region)),
+        **place_region(source.place(axes), starts(axes, region)),
         "blending": "additive" if additive and quantity == "output" else "translucent_no_depth",
         "visible": quantity == "output",
     }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pint
 
-from napari_lucyd._napari.layers.coordinates import voxel_steps
+from napari_lucyd._napari.layers.coordinates import factor, voxel_steps
+from napari_lucyd._napari.layers.source_file import SourceFile, look_into
 from napari_lucyd.io import unit_label
 
 if TYPE_CHECKING:
@@ -56,6 +58,11 @@ class SourceLayer:
         Size of `unit` in micrometres; None if it is not a length.
     blending
         Blending of the layer.
+    sizes_um
+        Voxel size in micrometres by axis, where the user or the file says another than the layer's scale;
+        otherwise empty.
+    path
+        File that the layer was opened from and that nobody has looked into; see `informed`.
     """
 
     name: str
@@ -68,6 +75,8 @@ class SourceLayer:
     unit_um: float | None = None
     blending: str = "translucent_no_depth"
     metadata: dict[str, Any] = field(default_factory=dict)
+    sizes_um: Mapping[str, float] = field(default_factory=dict)
+    path: str | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -104,7 +113,26 @@ class SourceLayer:
             unit_um=_micrometres(layer.units[-1]),
             blending=str(layer.blending),
             metadata=dict(layer.metadata),
+            path=None if layer.source.path is None else str(layer.source.path),
         )
+
+    def with_file(self, facts: SourceFile | None) -> SourceLayer:
+        """Return the layer with the axes and the voxel size of its file, where it has none itself."""
+        known = replace(self, path=None)
+        if facts is None:
+            return known
+        if self.axes is None:
+            known = replace(known, axes=facts.axes_for(self.shape))
+        sizes = facts.sizes_for(self.shape) if self.unit_um is None else {}
+        return known.with_voxel_size(sizes) if sizes else known
+
+    def informed(self) -> SourceLayer:
+        """Return the layer with what its file says; call it off the window's thread."""
+        return self if self.path is None else self.with_file(look_into(self.path))
+
+    def with_voxel_size(self, sizes_um: Mapping[str, float]) -> SourceLayer:
+        """Return the layer with another voxel size, in micrometres by axis."""
+        return replace(self, sizes_um=dict(sizes_um), unit="µm", unit_um=1.0)
 
     def likely_axes(self, given: str | None = None) -> str:
         """Return the axes set by the user, or those of the layer, or the last of TCZYX."""
@@ -112,15 +140,35 @@ class SourceLayer:
 
     def voxel_size(self, axes: str) -> tuple[float, ...] | None:
         """Return the voxel size, (Z, Y, X) or (Y, X); None if the axes have different kinds of units."""
-        steps = tuple(self.steps[axes.index(name)] for name in "ZYX" if name in axes)
+        letters = [name for name in "ZYX" if name in axes]
+        if self.sizes_um:
+            known = all(name in self.sizes_um for name in letters)
+            return tuple(self.sizes_um[name] for name in letters) if known else None
+        steps = tuple(self.steps[axes.index(name)] for name in letters)
         return steps if np.all(np.isfinite(steps)) and min(steps) > 0 else None
 
     def voxel_size_um(self, axes: str) -> tuple[float, ...] | None:
         """Return the voxel size in micrometres; None if the unit is not a length."""
-        steps = self.voxel_size(axes)
-        if steps is None or self.unit_um is None:
+        steps, unit = self.voxel_size(axes), self.unit_um
+        if steps is None or unit is None:
             return None
-        return tuple(float(f"{step * self.unit_um:.9g}") for step in steps)  # 0.1, not 0.10000000000000002
+        return tuple(float(f"{step * unit:.9g}") for step in steps)  # 0.1, not 0.10000000000000002
+
+    def place(self, axes: str) -> dict[str, Any]:
+        """Return the keywords that place a layer of these axes in the world, with the voxel size in use."""
+        if not self.sizes_um or len(axes) != len(self.steps):
+            return self.spatial
+        scale, translate = (np.array(self.spatial[key], float) for key in ("scale", "translate"))
+        units = list(self.spatial["units"])
+        for axis, name in enumerate(axes):
+            size, step = self.sizes_um.get(name), self.steps[axis]
+            if size is not None and np.isfinite(step) and step > 0:
+                # With a rotation or a further transform, a step is not the scale alone.
+                change = size / step * factor(units[axis], self.spatial["units"][-1])
+                scale[axis] *= change
+                translate[axis] *= change
+                units[axis] = pint.get_application_registry().Unit("micrometer")  # type: ignore[no-untyped-call]
+        return {**self.spatial, "scale": scale, "translate": translate, "units": tuple(units)}
 
 
 def axes_from_labels(labels: Sequence[str]) -> str | None:

@@ -1,7 +1,8 @@
-"""Image section: the layers that a run takes, and their axes."""
+"""Image section: the layers that a run takes, their axes and their voxel size."""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -9,17 +10,21 @@ from magicgui.widgets import ComboBox, LineEdit
 from napari.layers import Image
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 
+from napari_lucyd._napari.deconvolve.choices.voxel_size import TITLE, UNKNOWN, VoxelSizeFields
 from napari_lucyd._napari.deconvolve.parameters import Parameters
+from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_preview, is_psf, is_result
 from napari_lucyd._napari.widgets.fields import label, parse_axes, tooltip
 from napari_lucyd._napari.widgets.layout import Section, narrow, note, set_note
 from napari_lucyd._napari.widgets.panel import Subscriptions
+from napari_lucyd._napari.workers.file_lookup import FileLookup
 from napari_lucyd.text import steps_text
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_lucyd._napari.deconvolve.task import Estimate
+    from napari_lucyd.io import Optics
 
 # A layer's position and contents decide what a run takes and what its axes are.
 _RELEVANT = ("data", "scale", "rotate", "shear", "affine", "units", "axis_labels")
@@ -27,7 +32,7 @@ _NAMED_AT_MOST = 4
 
 
 class ImageSection(Section):
-    """Follows the active image layer; the user may choose another and correct its axes.
+    """Follows the active image layer; the user may choose another, and correct its axes and voxel size.
 
     Parameters
     ----------
@@ -41,6 +46,8 @@ class ImageSection(Section):
     """The images of the next run have changed."""
     picked = Signal(object)
     """Another layer is shown; None if there is none."""
+    optics_changed = Signal(object)
+    """The optics that the file of the shown layer states, `napari_lucyd.io.Optics`, or None."""
 
     def __init__(self, viewer: Viewer, is_psf_layer: Callable[[Image], bool] = lambda layer: False) -> None:
         super().__init__("Image")
@@ -51,16 +58,25 @@ class ImageSection(Section):
         self.also = note("lucyd-also")
         self.axes = LineEdit(tooltip=tooltip(Parameters, "axes"))
         self.understood = note("lucyd-understood")
+        self.voxel_size = VoxelSizeFields()
+        self.files = FileLookup(self)
         narrow(self.combo.native)
         self.add("Image", self.combo.native)
         self.add("", self.also)
         self.add(label(Parameters, "axes"), self.axes.native)
         self.add("", self.understood)
+        self.add(TITLE, self.voxel_size)
         self._is_psf_layer = is_psf_layer
         self._axes: str | None = None
         self._understood = self._problem = ""
         self._filling = False
         self._watched: set[int] = set()
+        self._sizes: weakref.WeakKeyDictionary[Image, dict[str, float]] = weakref.WeakKeyDictionary()
+        self._estimate: Estimate | None = None
+        self.files.found.connect(self._on_file)
+        self.voxel_size.entered.connect(self._on_sizes)
+        self.voxel_size.refused.connect(self._on_relevant)
+        self.voxel_size.set_on_layer.changed.connect(self._set_on_layer)
         self.combo.changed.connect(self._on_picked)
         self.axes.native.editingFinished.connect(self._on_axes)
         layers = viewer.layers
@@ -107,22 +123,73 @@ class ImageSection(Section):
             raise ValueError(self._problem)
         return self._axes if self._axes is not None and len(self._axes) == ndim else None
 
+    @property
+    def optics(self) -> Optics | None:
+        """The optics that the file of the shown layer states; None if there are none, or not yet."""
+        facts = None if self.layer is None else self.files.facts(self.layer)
+        return None if facts is None else facts.optics
+
+    @property
+    def is_reading(self) -> bool:
+        """True while the file of a layer that Run would process is being read."""
+        return any(self.files.is_pending(layer) for layer in self.targets())
+
+    def source_of(self, layer: Image) -> SourceLayer:
+        """Return a layer as a run takes it, with the voxel size that is entered or in its file.
+
+        A voxel size that is entered applies to the shown layer, and to others that run with it if their own
+        is unknown.
+
+        Raises
+        ------
+        ValueError
+            If the layer is RGB, or the text of a field is no voxel size.
+        """
+        source = SourceLayer.from_layer(layer).with_file(self.files.facts(layer))
+        if self.voxel_size.problem:
+            raise ValueError(self.voxel_size.problem)
+        sizes = self._sizes.get(layer)
+        if sizes is None and source.unit_um is None and self.layer is not None:
+            sizes = self._sizes.get(self.layer)
+        return source if sizes is None else source.with_voxel_size(sizes)
+
     def show_estimate(self, entry: Estimate) -> None:
         """Show the axes and the voxel size that the run uses."""
-        job, source = entry.job, entry.task.source
+        job, self._estimate = entry.job, entry
         if job is None:
             self._note("")
             return
         self._understood = job.axes
         if not self.axes.native.hasFocus():
             self.axes.value = job.axes
-        steps = source.voxel_size(job.axes)
-        voxel = f"\nVoxel size {steps_text(steps)} {source.unit}" if steps else ""
-        self._note(job.description + voxel)
+        self._note(job.description)
+        self._show_voxel_size(entry.task.source, job.axes)
+
+    def _show_voxel_size(self, source: SourceLayer, axes: str) -> None:
+        letters = "".join(name for name in "ZYX" if name in axes)
+        steps, in_um = source.voxel_size(axes), source.voxel_size_um(axes)
+        fields = self.voxel_size
+        fields.show_sizes(letters, dict(zip(letters, in_um, strict=True)) if in_um else {})
+        if fields.problem:
+            return
+        if in_um is None:
+            # napari's default of 1 pixel says nothing.
+            stated = steps is not None and set(steps) != {1.0}
+            scale = f" The layer's scale, {steps_text(steps or ())}, is used as a ratio." if stated else ""
+            fields.describe(UNKNOWN + scale, problem=True)
+        elif source.sizes_um:
+            facts = None if self.layer is None else self.files.facts(self.layer)
+            own = self.layer in self._sizes or facts is None
+            where = "As entered." if own or facts is None else f"From the file {facts.name}."
+            fields.describe(f"{where} The layer itself has another scale, or none.", offer=True)
+        else:
+            fields.describe("")
 
     def refresh(self, event: Any = None) -> None:
         """Update the images that Run processes."""
-        names = [f"“{layer.name}”" for layer in self.targets()]
+        targets = self.targets()
+        self.files.ask(targets)
+        names = [f"“{layer.name}”" for layer in targets]
         more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
         which = "both" if len(names) == 2 else f"all {len(names)}"
         set_note(
@@ -177,7 +244,12 @@ class ImageSection(Section):
             return
         self._axes = None
         self._understood = self._problem = self.axes.value = ""
+        self._estimate = None
         self._note("")
+        layer = self.layer
+        self.voxel_size.clear("ZYX" if layer is not None and layer.ndim > 2 else "YX")
+        self.show_row(self.voxel_size, layer is not None)
+        self.optics_changed.emit(self.optics)
         self.picked.emit(self.layer)
         self.refresh()
 
@@ -191,6 +263,32 @@ class ImageSection(Section):
 
     def _on_relevant(self, event: Any = None) -> None:
         self.changed.emit()
+
+    def _on_file(self, layer: Image) -> None:
+        if layer is self.layer:
+            self.optics_changed.emit(self.optics)
+        self.changed.emit()
+
+    def _on_sizes(self, sizes: dict[str, float] | None) -> None:
+        layer = self.layer
+        if layer is None:
+            return
+        if sizes is None:
+            self._sizes.pop(layer, None)
+        else:
+            self._sizes[layer] = sizes
+        self.changed.emit()
+
+    def _set_on_layer(self, *_: Any) -> None:
+        """Give the layer the voxel size in use, because the user has asked for it."""
+        layer, entry = self.layer, self._estimate
+        if layer is None or entry is None or entry.job is None or self.voxel_size.problem:
+            return
+        place = self.source_of(layer).place(entry.job.axes)
+        self._sizes.pop(layer, None)
+        layer.units = place["units"]
+        layer.scale = place["scale"]
+        layer.translate = place["translate"]
 
     def _note(self, text: str, *, problem: bool = False) -> None:
         set_note(self.understood, text, problem=problem)

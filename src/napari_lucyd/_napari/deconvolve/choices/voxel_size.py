@@ -1,0 +1,120 @@
+"""Fields for the voxel size of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from magicgui.widgets import LineEdit, PushButton
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+
+from napari_lucyd._napari.widgets.fields import parse_number
+from napari_lucyd._napari.widgets.layout import fixed, note, row, set_note
+
+TITLE = "Voxel size"
+UNKNOWN = "The voxel size is unknown. Enter it in µm."
+_TOOLTIP = (
+    "Voxel size along {} in µm. It comes from the layer's scale or, if that has no unit of length, from the "
+    "file that the layer was opened from. Your entry takes the place of both. Empty all fields to undo it. "
+    "Results get this voxel size."
+)
+
+
+class VoxelSizeFields(QWidget):
+    """Three fields, Z, Y and X in µm, with a line of text and a button that passes them on to the layer."""
+
+    entered = Signal(object)
+    """The sizes in µm by axis; None if the user has emptied the fields."""
+    refused = Signal()
+    """The text of a field is no voxel size; `problem` says why."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines = {letter: LineEdit(tooltip=_TOOLTIP.format(letter)) for letter in "ZYX"}
+        self.note = note("lucyd-voxel-size")
+        self.set_on_layer = PushButton(
+            text="Set on layer",
+            tooltip="Give this voxel size to the image layer as well, as its scale and units. The layer and "
+            "its results then lie on each other.",
+        )
+        fixed(self.set_on_layer.native)
+        self.problem = ""
+        self._letters = "YX"
+        self._shown: dict[str, tuple[str, float | None]] = {}
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(4)
+        fields = [line.native for line in self.lines.values()]
+        column.addWidget(row(*fields, QLabel("µm"), stretch=(1, 1, 1, 0)))
+        column.addWidget(self.note)
+        column.addWidget(self.set_on_layer.native)
+        for letter, line in self.lines.items():
+            line.native.setPlaceholderText(letter)
+            line.native.editingFinished.connect(self._on_edited)
+        self.clear("YX")
+
+    def clear(self, letters: str) -> None:
+        """Empty the fields, for an image with these spatial axes."""
+        self.problem = ""
+        self._fill(letters, {})
+        self.describe("")
+
+    def show_sizes(self, letters: str, sizes: Mapping[str, float]) -> None:
+        """Show a voxel size, unless the user is typing.
+
+        Parameters
+        ----------
+        letters
+            ``"ZYX"`` or ``"YX"``.
+        sizes
+            In µm by axis; empty if unknown.
+        """
+        if not (self.problem or any(line.native.hasFocus() for line in self.lines.values())):
+            self._fill(letters, sizes)
+
+    def describe(self, text: str, *, problem: bool = False, offer: bool = False) -> None:
+        """Write the line of text, and offer the button or hide it."""
+        set_note(self.note, text, problem=problem)
+        self.note.setVisible(bool(text))
+        self.set_on_layer.native.setVisible(offer)
+
+    def _fill(self, letters: str, sizes: Mapping[str, float]) -> None:
+        self._letters = letters
+        self._shown = {}
+        for letter, line in self.lines.items():
+            size = sizes.get(letter)
+            text = "" if size is None else f"{size:.6g}"
+            self._shown[letter] = (text, size)
+            line.value = text
+            line.native.setVisible(letter in letters)
+
+    def _on_edited(self) -> None:
+        texts = {letter: self.lines[letter].value.strip() for letter in self._letters}
+        if not self.problem and all(texts[letter] == self._shown[letter][0] for letter in texts):
+            return
+        self.problem = ""
+        try:
+            sizes = self._parsed(texts)
+        except ValueError as error:
+            self.problem = str(error)
+            self.describe(self.problem, problem=True)
+            self.refused.emit()
+            return
+        self.entered.emit(sizes)
+
+    def _parsed(self, texts: Mapping[str, str]) -> dict[str, float] | None:
+        if not any(texts.values()):
+            return None
+        sizes: dict[str, Any] = {}
+        for letter, text in texts.items():
+            shown, size = self._shown[letter]
+            # The text is rounded.
+            sizes[letter] = size if text == shown else parse_number(TITLE, text)
+        if any(size is None for size in sizes.values()):
+            names = ", ".join(self._letters)
+            raise ValueError(f"{TITLE}: enter {names} in µm, or empty all fields.")
+        for letter, size in sizes.items():
+            if not 0 < size < float("inf"):
+                raise ValueError(f"{TITLE}: {letter} is {texts[letter]}; enter a number above 0.")
+        return sizes

@@ -1,0 +1,87 @@
+"""Facts of the file that a layer was opened from: axes, voxel size and optics.
+
+napari's own reader keeps none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from napari_lucyd.io import Optics, micrometers, read_image
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """What a file says of its image.
+
+    Attributes
+    ----------
+    name : str
+        Of the file.
+    axes : str or None
+        Axes of the image; None where they were guessed.
+    shape : tuple of int
+        Shape of the image, in the order TCZYX.
+    sizes_um : dict
+        Voxel size in µm by axis; empty where the file does not say it.
+    optics : Optics or None
+        Optics of the microscope.
+    """
+
+    name: str
+    axes: str | None
+    shape: tuple[int, ...]
+    sizes_um: dict[str, float]
+    optics: Optics | None = None
+
+    def axes_for(self, shape: Sequence[int]) -> str | None:
+        """Return the axes of a layer with all of the image; None for any other shape."""
+        return self.axes if tuple(shape) == self.shape else None
+
+    def sizes_for(self, shape: Sequence[int]) -> dict[str, float]:
+        """Return the voxel size of a layer with the file's planes; empty for one of other sizes.
+
+        A layer of this file may be one channel of it. A layer of another width, height or number of planes
+        was cropped, or binned, so its voxels may be larger.
+
+        Examples
+        --------
+        >>> file = SourceFile("a.tif", "CZYX", (2, 9, 30, 40), {"Z": 0.3, "Y": 0.1, "X": 0.1})
+        >>> file.sizes_for((9, 30, 40)), file.sizes_for((9, 15, 20))
+        ({'Z': 0.3, 'Y': 0.1, 'X': 0.1}, {})
+        """
+        planes = self.shape[-3] if "Z" in self.sizes_um else 1
+        same = tuple(shape[-2:]) == self.shape[-2:] and (planes == 1 or planes in shape[:-2])
+        return dict(self.sizes_um) if same else {}
+
+
+def look_into(path: str) -> SourceFile | None:
+    """Read what a file says of its image, without its voxels; call it off the window's thread.
+
+    Parameters
+    ----------
+    path
+        `layer.source.path`.
+
+    Returns
+    -------
+    SourceFile or None
+        None for a file that is gone or of an unknown kind, and for everything else that goes wrong: nobody
+        has asked for this.
+    """
+    try:
+        image = read_image(path, lazy=True)
+        length = micrometers(image.unit)
+        letters = [letter for letter in image.axes if letter in "ZYX"]
+        sizes = zip(letters, image.voxel_size or (), strict=False) if length else ()
+        return SourceFile(
+            Path(path).name,
+            None if image.warnings else image.axes,
+            tuple(int(size) for size in image.data.shape),
+            {letter: float(f"{size * length:.9g}") for letter, size in sizes if length},
+            image.optics,
+        )
+    except Exception:
+        return None

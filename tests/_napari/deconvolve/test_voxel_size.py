@@ -1,0 +1,218 @@
+"""The voxel size from the microscope's file to the panel, through Run, to the saved file and back."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from napari_lucyd._napari.layers.viewer import METADATA_KEY
+from napari_lucyd._napari.workers import file_lookup
+from napari_lucyd.io import Optics, read_image, write_image
+
+STACK = np.random.default_rng(0).integers(0, 900, (8, 20, 22)).astype("uint16")
+SIZES = (0.3, 0.1, 0.12)
+
+
+@pytest.fixture
+def stack_panel(panel, qtbot, model_files):
+    """The panel with the random model for volumes."""
+    panel.model.load(model_files[3])
+    qtbot.waitUntil(lambda: panel.model.name == str(model_files[3]), timeout=60_000)
+    return panel
+
+
+@pytest.fixture
+def opened(stack_panel, qtbot, ready, tmp_path):
+    """Open a stack by a reader and wait until the panel knows its file."""
+
+    def open_with(name: str, plugin: str, voxel_size=SIZES):
+        path = write_image(tmp_path / name, STACK, axes="ZYX", voxel_size=voxel_size, unit="µm")
+        (layer,) = stack_panel.viewer.open(str(path), plugin=plugin)
+        qtbot.waitUntil(lambda: not stack_panel.image.is_reading, timeout=30_000)
+        ready()
+        return layer
+
+    return open_with
+
+
+def fields(panel) -> dict[str, str]:
+    return {letter: line.value for letter, line in panel.image.voxel_size.lines.items()}
+
+
+def enter(panel, **texts: str) -> None:
+    lines = panel.image.voxel_size.lines
+    for letter, text in texts.items():
+        lines[letter].native.setText(text)
+    for letter in texts:
+        lines[letter].native.editingFinished.emit()
+
+
+@pytest.mark.parametrize(
+    ("name", "plugin"),
+    [
+        ("a.ome.tif", "napari"),
+        ("a.tif", "napari"),
+        ("a.ome.zarr", "napari"),
+        ("a.ome.tif", "napari-lucyd"),
+        ("a.ome.zarr", "napari-lucyd"),
+    ],
+)
+def test_a_stack_keeps_its_voxel_size_through_run_and_save(
+    opened, stack_panel, run, qtbot, tmp_path, name, plugin
+):
+    panel, layer = stack_panel, opened(name, plugin)
+    assert fields(panel) == {"Z": "0.3", "Y": "0.1", "X": "0.12"}
+    assert not panel.image.voxel_size.note.property("problem")
+    assert (name in panel.image.voxel_size.note.text()) is (plugin == "napari")
+    before = (tuple(layer.scale), layer.units)
+    output = run()["output"]
+    assert (tuple(layer.scale), layer.units) == before  # the user's layer stays as it was
+    np.testing.assert_allclose(output.scale, SIZES)
+    assert [str(unit) for unit in output.units] == ["micrometer"] * 3
+    recipe = output.metadata[METADATA_KEY]
+    assert recipe["voxel_size"] == pytest.approx(SIZES) and recipe["resampling"]
+    saved = tmp_path / "saved.ome.tif"
+    panel.save({saved: output})
+    qtbot.waitUntil(lambda: "Saved" in panel.status.text(), timeout=20_000)
+    image = read_image(saved)
+    assert image.voxel_size == pytest.approx(SIZES) and image.unit == "micrometer"
+    (again,) = panel.viewer.open(str(saved), plugin="napari-lucyd")
+    np.testing.assert_allclose(again.scale, SIZES)
+    np.testing.assert_array_equal(np.asarray(again.data), output.data)
+
+
+def test_an_unknown_voxel_size_is_a_warning_until_it_is_entered(stack_panel, ready, run):
+    panel = stack_panel
+    layer = panel.viewer.add_image(STACK, name="bare")
+    ready()
+    said = panel.image.voxel_size.note
+    assert said.property("problem") and "unknown" in said.text() and not said.isHidden()
+    assert fields(panel) == {"Z": "", "Y": "", "X": ""} and panel.footer.run.enabled
+    enter(panel, Z="0.5", Y="0.1", X="0,1")
+    ready()
+    assert not said.property("problem")
+    output = run()["output"]
+    assert output.metadata[METADATA_KEY]["voxel_size"] == [0.5, 0.1, 0.1]
+    np.testing.assert_allclose(output.scale, (0.5, 0.1, 0.1))
+    np.testing.assert_allclose(layer.scale, (1, 1, 1))
+    enter(panel, Z="", Y="", X="")
+    ready()
+    assert said.property("problem") and "unknown" in said.text()
+
+
+def test_a_scale_without_a_unit_is_used_as_a_ratio_and_warned_of(stack_panel, ready):
+    panel = stack_panel
+    panel.viewer.add_image(STACK, name="ratio", scale=(3, 1, 1))
+    ready()
+    said = panel.image.voxel_size.note
+    assert said.property("problem") and "3 × 1 × 1" in said.text() and "ratio" in said.text()
+    assert "resampled ×3" in panel.image.understood.text()
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        ({"Z": "0.3"}, "enter Z, Y, X"),
+        ({"Z": "x", "Y": "1", "X": "1"}, "'x' is not a number"),
+        ({"Z": "0", "Y": "1", "X": "1"}, "Z is 0; enter a number above 0"),
+        ({"Z": "inf", "Y": "1", "X": "1"}, "above 0"),
+        ({"Z": "nan", "Y": "1", "X": "1"}, "above 0"),
+    ],
+)
+def test_a_voxel_size_that_is_none_stops_run(stack_panel, ready, texts, words):
+    panel = stack_panel
+    panel.viewer.add_image(STACK)
+    ready()
+    enter(panel, **texts)
+    ready()
+    assert words in panel.image.voxel_size.note.text() and words in panel.footer.estimate.text()
+    assert not panel.footer.run.enabled
+    enter(panel, Z="", Y="", X="")
+    ready()
+    assert panel.footer.run.enabled
+
+
+def test_each_layer_keeps_what_was_entered_for_it(stack_panel, ready):
+    panel = stack_panel
+    first = panel.viewer.add_image(STACK, name="first")
+    ready()
+    enter(panel, Z="0.5", Y="0.2", X="0.2")
+    second = panel.viewer.add_image(STACK, name="second", scale=SIZES, units=("µm",) * 3)
+    ready()
+    assert fields(panel) == {"Z": "0.3", "Y": "0.1", "X": "0.12"}
+    panel.viewer.layers.selection.active = first
+    ready()
+    assert fields(panel) == {"Z": "0.5", "Y": "0.2", "X": "0.2"}
+    # Another unknown one that runs with it takes it, and one with a scale of its own does not.
+    third = panel.viewer.add_image(STACK, name="third")
+    panel.viewer.layers.selection = {first, second, third}
+    panel.image.combo.value = first
+    sizes = {task.source.name: task.source.voxel_size_um("ZYX") for task in panel.tasks()}
+    assert sizes == {"first": (0.5, 0.2, 0.2), "second": SIZES, "third": (0.5, 0.2, 0.2)}
+
+
+def test_the_button_gives_the_voxel_size_to_the_layer(stack_panel, ready, run):
+    panel = stack_panel
+    layer = panel.viewer.add_image(STACK, translate=(2, 3, 4))
+    ready()
+    button = panel.image.voxel_size.set_on_layer
+    assert button.native.isHidden()
+    enter(panel, Z="0.5", Y="0.2", X="0.2")
+    ready()
+    assert not button.native.isHidden()
+    button.native.click()
+    ready()
+    np.testing.assert_allclose(layer.scale, (0.5, 0.2, 0.2))
+    np.testing.assert_allclose(layer.translate, (1, 0.6, 0.8))
+    assert [str(unit) for unit in layer.units] == ["micrometer"] * 3 and button.native.isHidden()
+    output = run()["output"]
+    np.testing.assert_allclose(output.extent.world, layer.extent.world)
+
+
+def test_a_cropped_layer_does_not_take_the_voxel_size_of_its_file(opened, stack_panel, ready):
+    layer = opened("a.ome.tif", "napari")
+    layer.data = layer.data[:, ::2, ::2]
+    ready()
+    assert "unknown" in stack_panel.image.voxel_size.note.text()
+
+
+def test_the_optics_of_the_file_are_at_hand(stack_panel, opened, qtbot, monkeypatch):
+    from dataclasses import replace
+
+    known, told = Optics(1.4, 1.518, (0.525,), (None,)), []
+    look = file_lookup.look_into
+    monkeypatch.setattr(file_lookup, "look_into", lambda path: replace(look(path), optics=known))
+    stack_panel.image.optics_changed.connect(told.append)
+    opened("a.ome.tif", "napari-lucyd")
+    assert stack_panel.image.optics == known and told[-1] == known
+    stack_panel.viewer.add_image(STACK)
+    assert stack_panel.image.optics is None and told[-1] is None
+
+
+def test_the_window_never_waits_for_a_file(stack_panel, qtbot, ready, monkeypatch, tmp_path):
+    panel, answer = stack_panel, threading.Event()
+    look = file_lookup.look_into
+    monkeypatch.setattr(file_lookup, "look_into", lambda path: (answer.wait(30), look(path))[1])
+    path = write_image(tmp_path / "a.ome.tif", STACK, axes="ZYX", voxel_size=SIZES, unit="µm")
+    panel.viewer.open(str(path), plugin="napari")
+    assert panel.image.is_reading
+    panel.run()
+    assert "still being read" in panel.status.text() and not panel.session.is_running
+    answer.set()
+    qtbot.waitUntil(lambda: not panel.image.is_reading, timeout=30_000)
+    ready()
+    assert panel.footer.run.enabled and fields(panel)["Z"] == "0.3"
+
+
+def test_a_file_that_does_not_answer_stops_nobody(stack_panel, qtbot, ready, monkeypatch, tmp_path):
+    panel, answer = stack_panel, threading.Event()
+    monkeypatch.setattr(file_lookup, "_PATIENCE_MS", 100)
+    monkeypatch.setattr(file_lookup, "look_into", lambda path: (answer.wait(30), None)[1])
+    path = write_image(tmp_path / "a.ome.tif", STACK, axes="ZYX", voxel_size=SIZES, unit="µm")
+    panel.viewer.open(str(path), plugin="napari")
+    qtbot.waitUntil(lambda: not panel.image.is_reading, timeout=30_000)
+    ready()
+    assert panel.footer.run.enabled and "unknown" in panel.image.voxel_size.note.text()
+    answer.set()
