@@ -53,6 +53,28 @@ def test_the_menus_entry_makes_the_default_run(viewer, qtbot, random_model_2d):
     qtbot.waitUntil(lambda: "done in" in messages(), timeout=10_000)
 
 
+def test_the_voxel_size_of_the_file_is_taken_and_an_unknown_one_warned_of(
+    viewer, qtbot, tmp_path, model_files, monkeypatch
+):
+    from napari_lucyd.io import write_image
+
+    monkeypatch.setattr(command, "default_model", lambda ndim: str(model_files[3]))
+    stack = np.random.default_rng(0).integers(0, 900, (6, 14, 16)).astype(np.uint16)
+    path = write_image(tmp_path / "a.ome.tif", stack, axes="ZYX", voxel_size=(0.3, 0.1, 0.1), unit="µm")
+    notification_manager.records.clear()
+    viewer.open(str(path), plugin="napari")
+    command.deconvolve_active(viewer)
+    qtbot.waitUntil(lambda: "done in" in messages() and not command._sessions, timeout=60_000)
+    (output,) = [layer for layer in viewer.layers if "output" in layer.name]
+    np.testing.assert_allclose(output.scale, (0.3, 0.1, 0.1))
+    assert output.metadata[METADATA_KEY]["voxel_size"] == [0.3, 0.1, 0.1]
+    assert "unknown" not in messages()
+    viewer.layers.clear()
+    viewer.add_image(stack, name="bare")
+    command.deconvolve_active(viewer)
+    qtbot.waitUntil(lambda: "voxel size is unknown" in messages(), timeout=60_000)
+
+
 def test_without_an_image_it_says_what_to_do(viewer):
     notification_manager.records.clear()
     viewer.add_points([[1, 1]])
