@@ -14,7 +14,7 @@ from napari_lucyd.io import Optics, micrometers, read_image
 
 @dataclass(frozen=True)
 class SourceFile:
-    """What a file says of its image.
+    """Axes, voxel size and optics as a file states them.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Looks into the files of layers in the background, each layer once."""
+"""Background lookup of the files of layers, each layer once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PATIENCE_MS = 10_000
 
 
 class FileLookup(QObject):
-    """What the files of layers say; nothing for layers without a file.
+    """Lookup of the files that layers were opened from.
 
     Parameters
     ----------
