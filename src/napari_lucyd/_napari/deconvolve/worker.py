@@ -57,7 +57,10 @@ def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator
         if not torch_loading.is_loaded():
             yield Note("Loading PyTorch…")
         torch_loading.load()
-        tasks = [replace(task, source=task.source.informed()) for task in tasks]
+        tasks = [
+            task if task.source.path is None else replace(task, source=task.source.informed())
+            for task in tasks
+        ]
         if tasks[0].stem is not None:
             yield from to_zarr.run(tasks, should_stop)
             return
