@@ -181,7 +181,7 @@ class ImageSection(Section):
             facts = None if self.layer is None else self.files.facts(self.layer)
             own = self.layer in self._sizes or facts is None
             where = "As entered." if own or facts is None else f"From the file {facts.name}."
-            fields.describe(f"{where} The layer itself has another scale, or none.", offer=True)
+            fields.describe(f"{where} Results will not lie on the layer until its scale is set.", offer=True)
         else:
             fields.describe("")
 
