@@ -128,7 +128,10 @@ def test_each_label_is_in_the_panel():
 
     for section in ("Every run", "Networks", "Richardson-Lucy and Wiener"):
         for row in rows(section):
-            assert set(row["panel"]) <= labels(Parameters) | {"–", "the layer's scale"}
+            assert set(row["panel"]) <= labels(Parameters) | {"–", "Voxel size"}
+    # That of the image has fields of its own.
+    folder = Path(nl.__file__).parent / "_napari" / "deconvolve" / "choices"
+    assert 'TITLE = "Voxel size"' in (folder / "voxel_size.py").read_text("utf-8")
     for row in rows("Simulated images"):
         assert set(row["panel"]) <= labels(PhantomParameters) | {"–"}
 
