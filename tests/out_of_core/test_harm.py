@@ -20,10 +20,12 @@ from napari_lucyd.out_of_core import (
     StoreError,
     chunk_files,
     deconvolve_to_zarr,
+    journal,
     partial_path,
     plan_to_zarr,
     publication,
 )
+from napari_lucyd.out_of_core import job as store_job
 from napari_lucyd.out_of_core.journal import Journal
 
 PARTS = ("output", "update_term")
@@ -104,6 +106,27 @@ def test_a_death_at_any_step_of_the_publication_loses_nothing(
     for part, path in again.destinations.items():
         np.testing.assert_array_equal(stored(path), expected[part])
     assert names(folder) == RESULTS
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_a_death_at_any_step_of_the_beginning_is_no_obstacle(step, tmp_path, to_zarr, series, monkeypatch):
+    out, calls = tmp_path / "a.ome.zarr", 0
+
+    def deadly(function, *arguments, **keywords):
+        nonlocal calls
+        if calls == step:
+            raise Death
+        calls += 1
+        return function(*arguments, **keywords)
+
+    with monkeypatch.context() as patch:
+        # Two plans, two folders, two plans once more.
+        patch.setattr(journal, "_write", partial_method(deadly, journal._write))
+        patch.setattr(store_job, "create_zarr", partial_method(deadly, store_job.create_zarr))
+        with pytest.raises(Death):
+            to_zarr(series, out=out)
+    to_zarr(series, out=out)
+    assert names(tmp_path) == RESULTS and not np.isnan(stored(out)).any()
 
 
 def partial_method(wrapper, function):
@@ -209,8 +232,8 @@ def test_findings_that_cannot_be_read_are_found_again(tmp_path, random_model, se
     for _ in range(2):
         next(steps)
     steps.close()
-    journal = partial_path(out) / "lucyd-finished.jsonl"
-    journal.write_text('{"task": 0, "iterations": 5}\n{"task": 99}\n{"task": 1, "unknown": 1}\nnonsense\n')
+    finished = partial_path(out) / "lucyd-finished.jsonl"
+    finished.write_text('{"task": 0, "iterations": 5}\n{"task": 99}\n{"task": 1, "unknown": 1}\nnonsense\n')
     again = plan_to_zarr(series, random_model, out, device="cpu")
     list(again.steps())
     assert again.resumed == 0 and not np.isnan(stored(out)).any()

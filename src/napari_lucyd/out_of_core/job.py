@@ -235,18 +235,23 @@ class StoreJob:
 
     def _found_or_begun(self, journal: Journal, what: dict[str, Any]) -> dict[str, Any]:
         plans = journal.plans()
-        changed = {
-            folder: ["its parts differ"] if plan is None else differences(plan["what"], what)
-            for folder, plan in zip(self.partial.values(), plans, strict=True)
-        }
         first = plans[0]
-        if first is not None and first.get("created", True) and not any(changed.values()):
-            self._forget_lost(journal, first)
-            return first
-        if any(plans) and not self._overwrite:
-            folder, reasons = next((folder, texts) for folder, texts in changed.items() if texts)
+        changed = {
+            folder: differences(plan["what"], what)
+            for folder, plan in zip(self.partial.values(), plans, strict=True)
+            if plan is not None
+        }
+        reasons = next(((folder, texts) for folder, texts in changed.items() if texts), None)
+        if first is not None and first.get("created", True) and reasons is None:
+            if all(plan is not None for plan in plans):
+                self._forget_lost(journal, first)
+                return first
+            reasons = (next(iter(changed)), ["its parts differ"])
+        # A run that ended while it created its folders has finished nothing: it starts again.
+        if reasons is not None and not self._overwrite:
+            folder, texts = reasons
             raise StoreError(
-                f"{folder} holds an unfinished run with other settings: {'; '.join(reasons)}. Choose another "
+                f"{folder} holds an unfinished run with other settings: {'; '.join(texts)}. Choose another "
                 "destination, delete the .partial folders, or allow overwriting to start again."
             )
         # The plan comes first: after an interruption the folders can be recognised as ours.
