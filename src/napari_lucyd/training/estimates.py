@@ -35,8 +35,9 @@ _ABERRATED, _SPHERICAL = 0.25, 0.1
 _NA_ERROR, _SIGMA_ERROR = (-0.15, 0.1), 0.1
 # Standard deviation in voxels of the Gaussian that the truth is smoothed with.
 TRUTH_SIGMA = 0.5
-# Limits of a factor of the number of iterations, drawn log-uniformly.
-_ITERATIONS_JITTER = (0.75, 1.4)
+# Limits of a factor of the number of iterations, drawn log-uniformly: the network learns to remove noise, and
+# works best where there is the least of it.
+_ITERATIONS_JITTER = (0.99, 1.84)
 # Number of planes of a volume for which 2D estimates are made.
 _PLANES = 4
 # Root mean square error of a typical estimate. Estimates with smaller errors count more in the loss.

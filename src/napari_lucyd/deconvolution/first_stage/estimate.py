@@ -17,7 +17,7 @@ from napari_lucyd.deconvolution.statistics.noise import estimate_noise
 
 # The number of accelerated iterations is the first of these, divided by the square root of the noise (a share
 # of the scale) and by this power of the PSF's concentration (docs/decisions/0014-a-living-network.md).
-_ITERATIONS, _CONCENTRATION_POWER = 0.5, 0.75
+_ITERATIONS, _CONCENTRATION_POWER = 0.38, 0.75
 _FEWEST, MOST_ITERATIONS = 5, 60
 # A voxel counts as light if it exceeds the dark level by this number of standard deviations of the noise.
 SIGNIFICANT = 4.0
