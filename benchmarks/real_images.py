@@ -69,16 +69,16 @@ def noisy(light: Image, photons: float, read_noise: float, seed: int) -> Image:
     return np.asarray(counted + generator.normal(0, read_noise, light.shape), np.float32)
 
 
-def sharp(data: Path) -> Image:
-    """Read the sharp stack: background 0, the 99.9th percentile 1."""
-    stack = tifffile.imread(data / "nuclei_cells3d.tif").astype(np.float32)
+def sharp(data: Path, field: tuple[slice, ...]) -> Image:
+    """Read a field of the sharp stack: background 0, the 99.9th percentile 1."""
+    stack = tifffile.imread(data / "nuclei_cells3d.tif").astype(np.float32)[field]
     low, high = np.percentile(stack, (1, 99.9))
     return np.clip((stack - low) / (high - low), 0, None).astype(np.float32)
 
 
 def textures(data: Path) -> Iterator[Case]:
     """Yield the sharp stack under Gaussian blurs."""
-    truth = sharp(data)[8:48, 20:148, 20:148]
+    truth = sharp(data, np.s_[8:48, 20:148, 20:148])
     for sigma, photons, read_noise in TEXTURES:
         image = noisy(gaussian_filter(truth, sigma), photons, read_noise, 11)
         name = f"nuclei, blur {', '.join(f'{s:g}' for s in sigma)}, {photons} photons"
@@ -87,7 +87,7 @@ def textures(data: Path) -> Iterator[Case]:
 
 def widefield(data: Path) -> Iterator[Case]:
     """Yield the sharp stack under whole widefield PSFs, with light from beyond its borders."""
-    truth = sharp(data)[6:54, 48:208, 48:208] + np.float32(0.03)
+    truth = sharp(data, np.s_[6:54, 48:208, 48:208]) + np.float32(0.03)
     for aperture, index in OBJECTIVES:
         lateral = 0.25 * EMISSION_UM / aperture
         axial = 0.17 * EMISSION_UM / (index - math.sqrt(index**2 - aperture**2))
