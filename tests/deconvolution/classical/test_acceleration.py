@@ -7,7 +7,9 @@ import pytest
 from scipy.signal import fftconvolve
 
 import napari_lucyd as nl
+from napari_lucyd.compute.device import cpu
 from napari_lucyd.deconvolution import method_from_recipe
+from napari_lucyd.deconvolution.classical.solvers import start
 
 
 def blurred_phantom() -> tuple[np.ndarray, np.ndarray]:
@@ -31,6 +33,28 @@ def test_a_third_of_the_iterations_reaches_the_likelihood_of_plain_ones():
         fast = nl.richardson_lucy(image, psf, num_iter=number, acceleration=True, device="cpu")
         plain = nl.richardson_lucy(image, psf, num_iter=3 * number, device="cpu")
         assert log_likelihood(image, fast, psf) >= log_likelihood(image, plain, psf)
+
+
+def likelihoods(image, psf, num_iter: int, *, acceleration: bool) -> list[float]:
+    """Return the log likelihood after each iteration."""
+    method = nl.RichardsonLucy(
+        psf, num_iter=num_iter, background=0, acceleration=acceleration, center_psf=False
+    )
+    restoration, found = start(method, image, cpu()), []
+    for _ in range(num_iter):
+        restoration.advance()
+        found.append(log_likelihood(image, restoration.restored(), psf))
+    return found
+
+
+def test_a_third_suffices_from_42_plain_iterations_on_and_half_before():
+    image, psf = blurred_phantom()
+    plain = likelihoods(image, psf, 60, acceleration=False)
+    fast = likelihoods(image, psf, 20, acceleration=True)
+    for number in range(20, 61):
+        # The first steps are short: 10 accelerated iterations reach 24 plain ones, not 30.
+        allowed = number // 3 if number >= 42 else number // 2
+        assert fast[allowed - 1] >= plain[number - 1], number
 
 
 @pytest.mark.parametrize("total_variation", [0, 0.01])
