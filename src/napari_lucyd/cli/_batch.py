@@ -164,7 +164,7 @@ class Batch:
     def _result(self, job: Job) -> Result:
         told = set(job.warnings)
         with self.console.progress() as progress:
-            bar = progress.add_task("  Deconvolving", total=job.tiles)
+            bar = progress.add_task("  Deconvolving", total=job.step_count)
             for step in job.steps():
                 progress.update(bar, completed=step.done, total=step.total)
         result = job.result()

@@ -94,6 +94,11 @@ class Job(ABC):
         """Number of steps over all volumes: tiles of a network, or iterations of a classical method."""
 
     @property
+    def step_count(self) -> int:
+        """Number of steps that `steps` yields, as far as it is known; it may change during the run."""
+        return self.tiles
+
+    @property
     @abstractmethod
     def memory_bytes(self) -> int:
         """Peak memory in bytes, with the results but without the input."""

@@ -109,6 +109,7 @@ def test_progress_counts_iterations_and_tiles(model, image):
     steps = list(job.steps())
     assert [step.done for step in steps] == list(range(1, len(steps) + 1))
     assert {step.total for step in steps} == {len(steps)}
+    assert job.step_count == len(steps)
     assert "first estimate: iteration 1 of" in steps[0].message
     assert steps[-1].seconds_left == 0
     assert all(step.seconds_left >= 0 for step in steps)

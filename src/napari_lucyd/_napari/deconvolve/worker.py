@@ -99,7 +99,7 @@ def _run_in_memory(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) 
                 finished += math.prod(part.stop - part.start for part in step.region)
                 # Both change during a run: tiles are halved when memory runs out, and iterations may stop
                 # early.
-                total = before + sum(later.tiles for _, _, _, later, _ in planned[number:])
+                total = before + sum(later.step_count for _, _, _, later, _ in planned[number:])
                 seconds = _remaining(step, job, total, before)
                 yield Advanced(before + step.done, total, seconds, where, step.curve, job.keeps_estimates)
                 if isinstance(should_stop, Stop) and should_stop.take_wish():
@@ -108,9 +108,9 @@ def _run_in_memory(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) 
             stopped = True
         except Exception as error:
             yield Failed(task, explain(error))
-            before += job.tiles
+            before += job.step_count
             continue
-        before += job.tiles
+        before += job.step_count
         left = [later for later, *_ in planned[number:]]
         if stopped and not finished:
             yield Stopped(stopped_text(left, anything=complete > 0))
@@ -166,7 +166,7 @@ def _remaining(step: Any, job: Job, total: int, before: int) -> float | None:
     if step.seconds_left is None or step.done == 0:
         return step.seconds_left
     tiles_left = total - before - step.done
-    own_left = job.tiles - step.done
+    own_left = job.step_count - step.done
     if own_left <= 0:
         return step.seconds_left if tiles_left == 0 else None
     return float(step.seconds_left) * tiles_left / own_left

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,7 @@ class FirstStageJob(NetworkJob):
         # Estimated at once; None if memory is short.
         self._part: tuple[Span, ...] | None = self._needed_part(choices)
         self._given_tile_shape = tile_shape
+        self._iterations: int | None = None
         super().__init__(source, model, device, choices, tile_shape, statistics, warnings, processes)
         for note in blur.notes:
             self.warnings.add(note)
@@ -90,6 +92,13 @@ class FirstStageJob(NetworkJob):
         if self._part is None or self._given_tile_shape is not None:
             return self.tile_shape
         return tuple(span.size for span in self._choices.spans)
+
+    @property
+    def step_count(self) -> int:
+        """See `Job.step_count`: iterations of the first estimates, and tiles."""
+        if self._iterations is not None:
+            return self.tiles + self._iterations
+        return self.tiles + (0 if self._part is None else self._choices.volumes * self._planned.iterations)
 
     @property
     def memory_bytes(self) -> int:
@@ -131,6 +140,8 @@ class FirstStageJob(NetworkJob):
                 for span, n in zip(part, self._choices.axes.volume_shape, strict=True)
             )
         estimated = EstimatedSource(prepared, self._blur, statistics, self.device, part, ask)
+        leads = product(*(range(*span) for span in self._choices.lead_spans))
+        self._iterations = sum(estimated.steps_before(lead) for lead in leads)
         yield from self._running().steps(estimated, statistics, should_stop)
 
     def _completed(self, statistics: Statistics, should_stop: Callable[[], bool] | None) -> Statistics:
