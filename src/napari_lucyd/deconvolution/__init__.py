@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_lucyd.compute.device import Device, choose_device
     from napari_lucyd.deconvolution.api import deconvolve, plan
-    from napari_lucyd.deconvolution.classical.functions import richardson_lucy, wiener
-    from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, Wiener
-    from napari_lucyd.deconvolution.classical.registry import (
+    from napari_lucyd.deconvolution.classical.by_name import (
         CLASSICAL_METHODS,
         make_method,
         method_from_recipe,
     )
+    from napari_lucyd.deconvolution.classical.functions import richardson_lucy, wiener
+    from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, Wiener
     from napari_lucyd.deconvolution.classical.semi_blind import SemiBlind
     from napari_lucyd.deconvolution.first_stage.estimate import FirstEstimate, first_estimate
     from napari_lucyd.deconvolution.image.axes import Axes, name_axes
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # Imported on first use, so that naming axes and catching errors does not import torch.
 _HOMES = {
     "Axes": "deconvolution.image.axes",
-    "CLASSICAL_METHODS": "deconvolution.classical.registry",
+    "CLASSICAL_METHODS": "deconvolution.classical.by_name",
     "Cancelled": "errors",
     "ClassicalMethod": "deconvolution.classical.methods",
     "DeconvolutionError": "errors",
@@ -50,8 +50,8 @@ _HOMES = {
     "deconvolve": "deconvolution.api",
     "estimate_noise": "deconvolution.statistics.noise",
     "first_estimate": "deconvolution.first_stage.estimate",
-    "make_method": "deconvolution.classical.registry",
-    "method_from_recipe": "deconvolution.classical.registry",
+    "make_method": "deconvolution.classical.by_name",
+    "method_from_recipe": "deconvolution.classical.by_name",
     "model_from_recipe": "deconvolution.recipe",
     "name_axes": "deconvolution.image.axes",
     "options_from_recipe": "deconvolution.recipe",

@@ -11,12 +11,16 @@ import numpy as np
 
 from napari_lucyd.compute.device import Device, free_memory, working_device
 from napari_lucyd.deconvolution.arguments import RunArguments, check_outputs
-from napari_lucyd.deconvolution.classical.cost import classical_bytes, seconds_of_volume, trial_method
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy
 from napari_lucyd.deconvolution.classical.run import ClassicalRun, steps_at_most
 from napari_lucyd.deconvolution.classical.semi_blind import SemiBlind
 from napari_lucyd.deconvolution.classical.solvers import grid_shape, start
 from napari_lucyd.deconvolution.classical.tiled_run import halo_of, largest_tile
+from napari_lucyd.deconvolution.classical.time_and_memory import (
+    classical_bytes,
+    seconds_of_volume,
+    trial_method,
+)
 from napari_lucyd.deconvolution.findings import Findings
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.job import Job

@@ -12,15 +12,15 @@ import numpy as np
 from napari_lucyd.compute.device import Device, free_memory
 from napari_lucyd.deconvolution.arguments import RunArguments
 from napari_lucyd.deconvolution.blocks import NAN_MARGIN, with_reflected
-from napari_lucyd.deconvolution.classical.cost import classical_bytes, seconds_of_volume
 from napari_lucyd.deconvolution.classical.methods import RichardsonLucy
 from napari_lucyd.deconvolution.classical.solvers import grid_shape
 from napari_lucyd.deconvolution.classical.tiled_run import block_of, halo_of, largest_tile
+from napari_lucyd.deconvolution.classical.time_and_memory import classical_bytes, seconds_of_volume
 from napari_lucyd.deconvolution.findings import Findings
 from napari_lucyd.deconvolution.first_stage.blur import Blur
 from napari_lucyd.deconvolution.first_stage.estimate import iterations_for
 from napari_lucyd.deconvolution.first_stage.estimated_source import EstimatedSource
-from napari_lucyd.deconvolution.first_stage.measurement import measure_light
+from napari_lucyd.deconvolution.first_stage.light_measurement import measure_light
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.learned.block_memory import largest_block, memory_cost
 from napari_lucyd.deconvolution.learned.job import NetworkJob
