@@ -51,6 +51,27 @@ def test_a_microscope_gives_what_python_gives(weights, stack, tmp_path):
     assert stored.metadata["recipe"]["first_stage"]["microscope"] == microscope.parameters
 
 
+def test_any_unit_of_length_will_do_for_a_microscope(weights, stack, tmp_path):
+    other = tmp_path / "nm.ome.tif"
+    image = read_image(stack)
+    write_image(other, image.data, axes="ZYX", voxel_size=(400, 200, 200), unit="nanometer")
+    out = [tmp_path / "a.ome.tif", tmp_path / "b.ome.tif", tmp_path / "c.ome.zarr"]
+    for source, path in zip((stack, other, other), out, strict=True):
+        assert run(weights, source, "-o", path, *OPTICS).exit_code == 0
+    first, *others = (read_image(path) for path in out)
+    for found in others:
+        assert np.abs(found.data - first.data).max() <= 1e-3 * np.ptp(first.data)
+        assert found.unit == "micrometer" and found.voxel_size == pytest.approx((0.4, 0.2, 0.2))
+
+
+def test_a_microscope_needs_a_unit_of_length(weights, tmp_path):
+    path = tmp_path / "plain.tif"
+    write_image(path, blobs(12, 32, 36), axes="ZYX", voxel_size=None, unit=None)
+    found = run(weights, path, "-o", tmp_path / "out.tif", *OPTICS)
+    assert found.exit_code == 1
+    assert "no voxel size in a unit of length" in " ".join(found.output.split())
+
+
 def test_a_gaussian_blur_and_all_parts(weights, stack, tmp_path):
     out = tmp_path / "out.ome.tif"
     assert run(weights, stack, "-o", out, "--blur-sigma", "1.5,1.2,1.2", "--intermediates").exit_code == 0

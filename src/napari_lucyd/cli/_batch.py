@@ -88,6 +88,8 @@ class Batch:
         image = read_image(task.source, axes=self.axes, voxel_size=self.voxel_size)
         for warning in image.warnings:
             self.console.warn(warning)
+        if "microscope" in self.options:
+            image = image.in_micrometers()
         method = self.chosen.for_image(image)
         planes = "Z" not in image.axes or image.data.shape[image.axes.index("Z")] == 1
         if planes and isinstance(method, Model) and method.dimension == 3:

@@ -7,12 +7,13 @@ import math
 import re
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from napari_lucyd.io.units import micrometers
 from napari_lucyd.text import printable
 
 AXES = "TCZYX"
@@ -123,6 +124,23 @@ class Image:
     channels: tuple[Channel, ...] = ()
     optics: Optics | None = None
     lower: tuple[Any, ...] = ()
+
+    def in_micrometers(self) -> Image:
+        """Return the same image with its voxel size in µm.
+
+        Raises
+        ------
+        ImageFileError
+            If the voxel size is unknown, or not in a unit of length.
+        """
+        factor = micrometers(self.unit)
+        if self.voxel_size is None or factor is None:
+            raise ImageFileError(
+                f"{self.name}: the file states no voxel size in a unit of length, and a microscope's PSF "
+                "needs it; give the voxel size in µm."
+            )
+        steps = tuple(step * factor for step in self.voxel_size)
+        return replace(self, voxel_size=steps, unit="micrometer")
 
 
 class Stored:

@@ -54,6 +54,8 @@ def plan_to_zarr(
     axes, voxel_size = options.get("axes"), options.get("voxel_size")
     if isinstance(volume, (str, os.PathLike)):
         image = read_image(volume, lazy=True, axes=axes)
+        if options.get("microscope") is not None and voxel_size is None:
+            image = image.in_micrometers()
         array, axes = image.data, image.axes
         if voxel_size is None:
             voxel_size, unit = image.voxel_size, image.unit

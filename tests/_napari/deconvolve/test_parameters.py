@@ -30,7 +30,7 @@ def test_options_are_arguments_of_plan():
     # Arguments without a control in the panel: the input, arguments only for code, and one not yet tried on a
     # GPU.
     code = {"statistics", "allocate", "processes"}
-    # What the Microscope section tells is added in the worker, where a PSF may be read.
+    # Keywords of the Microscope section are added in the worker, where a PSF may be read.
     told = {"microscope", "psf", "psf_voxel_size", "blur_sigma"}
     assert known - set(options) == {"volume", "model", "precision", *code, *told}
 
