@@ -283,10 +283,16 @@ def test_workers_of_this_machine_listen_to_this_machine_alone():
         open_to = {
             connection.laddr.ip
             for process in (me, *me.children(recursive=True))
-            for connection in process.net_connections("inet")
+            for connection in connections_of(process)
             if connection.status == psutil.CONN_LISTEN
         }
     assert open_to == {"127.0.0.1"}
+
+
+def connections_of(process: psutil.Process) -> list:
+    if psutil.version_info < (6,):
+        return process.connections("inet")
+    return process.net_connections("inet")
 
 
 def test_no_lock_is_left_behind(tmp_path, random_model, series):
