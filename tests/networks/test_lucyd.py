@@ -64,7 +64,7 @@ def test_receptive_field_is_24_voxels(random_model):
 def test_config_refuses_what_cannot_be_built():
     with pytest.raises(ValueError, match="2 or 3"):
         LucydConfig(dimension=4)
-    with pytest.raises(ValueError, match="positive"):
+    with pytest.raises(ValueError, match="above 0"):
         LucydConfig(epsilon=0)
 
 
