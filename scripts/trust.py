@@ -21,7 +21,6 @@ _SHIPPED = {card["name"] for card in nl.list_models()}
 METHODS = (
     "wiener",
     "richardson-lucy",
-    "semi-blind",
     *(
         name
         for name in ("mixture-rln", "mixture-care", "mixture", "general", "nuclei", "membranes", "planes")

@@ -118,7 +118,7 @@ def measure(model: str) -> dict[str, float]:
     # Fine pixels and a wide cone: seconds of Fourier transforms.
     optics = {"numerical_aperture": "1.2", "emission_um": "0.525", "voxel_size": "0.3, 0.02, 0.02"}
     for name, text in {**optics, "shape": "23, 63, 63"}.items():
-        panel.psf.form.lines[name].value = text
+        panel.microscope.form.lines[name].value = text
     settle(0.5)
     assert wait(lambda: panel.estimator.settled and panel.footer.run.enabled, 120), "no PSF"
     spans["psf"] = begin, time.monotonic()

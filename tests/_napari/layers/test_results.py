@@ -52,6 +52,7 @@ def result_of(shape, **changed):
         "correction_mask": generator.normal(0, 1, shape).astype(np.float32),
         "update_term": generator.normal(1.2, 0.1, shape).astype(np.float32),
         "intermediate": None,
+        "first_estimate": None,
         "recipe": {"model": "m", "axes": "ZYX"},
     }
     return SimpleNamespace(**{**parts, **changed})

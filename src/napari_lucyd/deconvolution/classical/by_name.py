@@ -72,9 +72,9 @@ def method_from_recipe(recipe: Mapping[str, Any], psf: Any = None) -> ClassicalM
     """
     entry = recipe.get("method")
     if not isinstance(entry, Mapping) or entry.get("name") not in CLASSICAL_METHODS:
+        *others, last = CLASSICAL_METHODS
         raise ValueError(
-            f"The recipe's method is {entry!r}; give the recipe of a run with "
-            f"{' or '.join(CLASSICAL_METHODS)}."
+            f"The recipe's method is {entry!r}; give the recipe of a run with {', '.join(others)} or {last}."
         )
     method = make_method(entry["name"], psf, {**_BEFORE_THEY_WERE_OPTIONS, **entry})
     if recipe["psf"] is None:
