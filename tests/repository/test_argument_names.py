@@ -126,7 +126,7 @@ def test_each_label_is_in_the_panel():
     def labels(kind) -> set[str]:
         return {entry.metadata["label"] for entry in fields(kind) if "label" in entry.metadata}
 
-    for section in ("Every run", "Networks", "Richardson-Lucy and Wiener"):
+    for section in list(SECTIONS)[:4]:
         for row in rows(section):
             assert set(row["panel"]) <= labels(Parameters) | {"–", "Voxel size"}
     # The voxel size of the image has fields of its own.
