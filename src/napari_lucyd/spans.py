@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 SPATIAL = "ZYX"
@@ -38,3 +39,8 @@ def ceil_to(index: int, multiple: int) -> int:
 def spatial_axes(dimension: int) -> str:
     """Return the names of the last spatial axes: ``"ZYX"`` for 3, ``"YX"`` for 2."""
     return SPATIAL[-dimension:]
+
+
+def within(spans: Sequence[Span], outer: Sequence[Span]) -> tuple[slice, ...]:
+    """Return the slices of a part in an array that begins where ``outer`` does."""
+    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(spans, outer, strict=True))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import typer
 
 from napari_lucyd.cli._console import fail
+from napari_lucyd.cli._deconvolve_options import OPTICS
 from napari_lucyd.cli._options import Method, refuse_given
 from napari_lucyd.deconvolution.result import Part
 
@@ -22,14 +23,7 @@ if TYPE_CHECKING:
 _NETWORK = (
     "model",
     "microscope",
-    "numerical_aperture",
-    "refractive_index",
-    "emission_um",
-    "excitation_um",
-    "pinhole_airy",
-    "sheet_fwhm_um",
-    "sample_index",
-    "depth_um",
+    *OPTICS,
     "blur_sigma",
     "normalization",
     "separate",
@@ -69,13 +63,6 @@ class Chosen:
     psf_paths: tuple[Path, ...] = ()
     follows_image: bool = False
 
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The parts that a network has; those of a first estimate included."""
-        model = cast("Model", self.method)
-        first = ("first_estimate",) if model.normalization.method == "first_estimate" else ()
-        return (*model.network.parts, *first)
-
     def for_image(self, image: Image) -> Model | ClassicalMethod:
         """Return the method with the voxel size of its PSF in the image's unit, where both are known.
 
@@ -107,8 +94,10 @@ def refuse_told(told: Mapping[str, Any], model: Model) -> None:
     typer.BadParameter
         If there is one.
     """
+    from napari_lucyd.models.catalogue import is_told
+
     for name in told:
-        if model.normalization.method != "first_estimate":
+        if not is_told(model.card):
             raise typer.BadParameter(
                 f"the model {model.name} cannot be told the blur; leave it out, or choose --model lucyd",
                 param_hint=f"--{name.replace('_', '-')}",

@@ -176,7 +176,7 @@ class MicroscopeOptions:
         typer.BadParameter
             If options are missing, invalid or without effect.
         """
-        optics = {name: getattr(self, name) for name in _OPTICS}
+        optics = {name: getattr(self, name) for name in OPTICS}
         given = {name: value for name, value in optics.items() if value is not None}
         if self.microscope is None:
             for name in given:
@@ -196,7 +196,7 @@ class MicroscopeOptions:
         return {"microscope": _microscopes(str(self.microscope), given)}
 
 
-_OPTICS = (
+OPTICS = (
     "numerical_aperture",
     "refractive_index",
     "emission_um",
@@ -232,7 +232,7 @@ def _microscopes(modality: str, given: dict[str, Any]) -> Any:
         found = [Microscope(modality, **of_channel(number)) for number in range(count)]  # type: ignore[arg-type]
     except ValueError as error:
         text = str(error)
-        for argument in _OPTICS:
+        for argument in OPTICS:
             text = text.replace(argument, _flag(argument))
         raise typer.BadParameter(text, param_hint="--microscope") from None
     return found if count > 1 else found[0]

@@ -112,7 +112,7 @@ def deconvolve(
             refuse_told(told, model)
             options |= told
             if files.intermediates:
-                wanted = tuple(part for part in wanted if part in chosen.parts)
+                wanted = tuple(part for part in wanted if part in model.parts)
                 items = [item.of(wanted) for item in items]
         else:
             chosen = classical_method(method, classical.psf, classical.numbers())

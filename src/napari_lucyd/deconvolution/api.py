@@ -40,7 +40,6 @@ from napari_lucyd.deconvolution.statistics.scaling import resolve_normalization,
 from napari_lucyd.deconvolution.tiling.geometry import Geometry
 from napari_lucyd.deconvolution.tiling.resampling import choose_resampling
 from napari_lucyd.models.normalization import FIRST_ESTIMATE, Normalization
-from napari_lucyd.networks.network import Network
 
 # Classical methods scale nothing, but the statistics find constant images, NaNs and saturation.
 EXTREMES = Normalization("minmax")
@@ -209,7 +208,7 @@ def plan(volume: Any, model: Any, *, processes: int = 1, **options: Unpack[Array
             warnings.add(NO_FLIPS.format(model.title))
     else:
         scaling = resolve_normalization(wish["normalization"], model.normalization)
-        outputs = _network_outputs(wish["outputs"], model.network, flips, blur is not None)
+        outputs = _network_outputs(wish["outputs"], model, flips)
         # First estimates are made on the image's own voxels, and so was the training on them.
         wanted = False if blur is not None and isotropic is None else isotropic
         resampling = choose_resampling(
@@ -275,8 +274,7 @@ def _told_blur(wish: ArrayOptions, model: Any, axes: Axes, steps: tuple[float, .
     return None
 
 
-def _network_outputs(outputs: Any, network: Network, flips: bool, estimated: bool) -> tuple[str, ...]:
-    parts = (*network.parts, "first_estimate") if estimated else network.parts
+def _network_outputs(outputs: Any, model: Any, flips: bool) -> tuple[str, ...]:
     if outputs is None:
-        outputs = [name for name in DEFAULT_OUTPUTS if name in parts and not flips] or ["output"]
-    return check_outputs(outputs, parts, f" of {network.title}")
+        outputs = [name for name in DEFAULT_OUTPUTS if name in model.parts and not flips] or ["output"]
+    return check_outputs(outputs, model.parts, f" of {model.network.title}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from napari_lucyd.deconvolution.image.source import Source, to_float32
 from napari_lucyd.deconvolution.statistics.scaling import Group
 from napari_lucyd.deconvolution.tiling.geometry import Geometry
 from napari_lucyd.deconvolution.tiling.tiles import Tile, reflected
-from napari_lucyd.spans import Span
+from napari_lucyd.spans import Span, within
 
 # Half widths of the windows that fill NaN, tried in turn; a voxel without finite neighbours in the last gets
 # a constant. Unlike a search for the nearest voxel, windows give values that do not depend on the tile.
@@ -39,6 +40,15 @@ def _filled(values: npt.NDArray[Any], group: Group) -> Filled:
     values = to_float32(values)
     missing = np.isnan(values)
     return Filled(fill_nan(values, group.lo), missing) if missing.any() else Filled(values, None)
+
+
+def middle_of(shape: Sequence[int], voxels: int) -> tuple[Span, ...]:
+    """Return the middle of a volume with at most about this number of voxels; whole planes if they fit."""
+    sizes = list(shape)
+    for axis in range(len(sizes)):
+        others = math.prod(sizes) // sizes[axis]
+        sizes[axis] = max(1, min(sizes[axis], max(32, voxels // others)))
+    return tuple(Span((n - size) // 2, (n - size) // 2 + size) for n, size in zip(shape, sizes, strict=True))
 
 
 def read_block(
@@ -82,17 +92,17 @@ def read_block(
     if group.nan_voxels:
         slab, missing = _filled(slab, group)
     if missing is not None:
-        missing = missing[_within(tile.spans, spans)]
-    slab = slab[_within(inner, spans)]
+        missing = missing[within(tile.spans, spans)]
+    slab = slab[within(inner, spans)]
     if weights is not None:
         slab = np.tensordot(weights, to_float32(slab), axes=1)
         inner[0] = block[0]
     room = out if tuple(whole) == block else np.empty([span.size for span in whole], dtype=np.float32)
-    copy_into(room[_within(inner, whole)], slab)
+    copy_into(room[within(inner, whole)], slab)
     for axis, size in enumerate(geometry.shape):
         _reflect(np.moveaxis(room, axis, 0), whole[axis], inner[axis], size)
     if room is not out:
-        out[...] = room[_within(block, whole)]
+        out[...] = room[within(block, whole)]
     return missing
 
 
@@ -100,10 +110,6 @@ def with_reflected(span: Span, size: int) -> Span:
     """Extend a span by the voxels that its reflection repeats."""
     indices = reflected(span, size)
     return Span(min(span.start, int(indices.min())), max(span.stop, int(indices.max()) + 1))
-
-
-def _within(spans: Sequence[Span], outer: Sequence[Span]) -> tuple[slice, ...]:
-    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(spans, outer, strict=True))
 
 
 def _reflect(values: npt.NDArray[np.float32], span: Span, known: Span, size: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -17,6 +16,7 @@ from napari_lucyd.compute.device import Device
 from napari_lucyd.deconvolution.arguments import RunArguments
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod
 from napari_lucyd.deconvolution.statistics.scaling import Statistics
+from napari_lucyd.psf.cleaning import psf_sha256
 
 
 def software_version() -> str:
@@ -276,7 +276,7 @@ def check_recipe_psf(psf: Any, entry: Mapping[str, Any]) -> None:
         If its SHA-256 differs.
     """
     given = checks.float_array("The psf", psf)
-    digest = hashlib.sha256(given.astype("<f4").tobytes()).hexdigest()
+    digest = psf_sha256(given)
     if digest != entry["sha256"]:
         raise ValueError(
             f"The psf of shape {given.shape} is not that of the recipe: its SHA-256 is {digest[:12]}…, but "

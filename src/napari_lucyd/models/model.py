@@ -22,7 +22,7 @@ from napari_lucyd import checks
 from napari_lucyd.checks import shown
 from napari_lucyd.models.authors_checkpoint import convert
 from napari_lucyd.models.card import check_card, check_network, parse_json
-from napari_lucyd.models.catalogue import DEFAULT_MODEL, list_models
+from napari_lucyd.models.catalogue import DEFAULT_MODEL, is_told, list_models
 from napari_lucyd.models.normalization import Normalization
 from napari_lucyd.networks import Network, NetworkConfig, config_class, describe, network_class
 from napari_lucyd.text import bytes_text
@@ -65,6 +65,11 @@ class Model:
     def normalization(self) -> Normalization:
         """Scaling that this model needs for its input."""
         return Normalization(**self.card.get("normalization", {"method": "percentile"}))
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Parts that it gives: those of its network, and the first estimate if it works on one."""
+        return (*self.network.parts, "first_estimate") if is_told(self.card) else self.network.parts
 
     @classmethod
     def from_network(

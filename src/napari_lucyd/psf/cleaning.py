@@ -6,14 +6,17 @@ Each voxel there counts with its excess over that tenth, so the origin does not 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import make_interp_spline
 
+from napari_lucyd import checks
 from napari_lucyd.spans import spatial_axes
 from napari_lucyd.text import steps_text
 
@@ -82,6 +85,27 @@ def check_psf(psf: npt.NDArray[np.float32]) -> None:
             f"The psf sums to {total:.3g}, which is only rounding: its positive and negative voxels cancel "
             "out. Give the PSF of a microscope, which sums to more than 0."
         )
+
+
+def check_psf_voxel_size(psf_voxel_size: Any, ndim: int) -> tuple[float, ...]:
+    """Return the voxel size of a PSF along its axes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not one positive number for each axis.
+    """
+    expected = f"{ndim} positive numbers, one for each axis of the psf"
+    given = checks.items("psf_voxel_size", psf_voxel_size, expected)
+    steps = tuple(checks.number("psf_voxel_size", step, expected, lambda size: size > 0) for step in given)
+    if len(steps) != ndim:
+        raise ValueError(f"psf_voxel_size is {checks.shown(psf_voxel_size)}; give {expected}.")
+    return steps
+
+
+def psf_sha256(psf: npt.NDArray[np.float32]) -> str:
+    """Return the SHA-256 of a PSF as given, in little-endian float32, by which recipes recognise it."""
+    return hashlib.sha256(psf.astype("<f4").tobytes()).hexdigest()
 
 
 def prepare_psf(

@@ -82,11 +82,6 @@ def _known_blur(task: ImageTask, model: Any, axes: str) -> dict[str, Any]:
     return known
 
 
-def parts_of(model: Any) -> tuple[str, ...]:
-    """Return the parts that a model gives."""
-    return (*model.network.parts, *(("first_estimate",) if is_told(model.card) else ()))
-
-
 def make_options(task: ImageTask, method: Any) -> dict[str, Any]:
     """Make the keyword arguments of `napari_lucyd.deconvolution.plan` for one image.
 
@@ -109,7 +104,7 @@ def make_options(task: ImageTask, method: Any) -> dict[str, Any]:
     options = {**parameters.options(steps, axes, region), **known}
     if not parameters.classical:
         # Outputs that the model does not have are left out. If none is left, the core says which there are.
-        parts = [name for name in parameters.parts if name in parts_of(method)]
+        parts = [name for name in parameters.parts if name in method.parts]
         options["outputs"] = parts or parameters.parts
     return options
 

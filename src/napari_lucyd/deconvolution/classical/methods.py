@@ -5,7 +5,6 @@ This module does not import torch, so the command line makes and checks methods 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Final, Literal, TypeVar
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_lucyd import checks
-from napari_lucyd.psf.cleaning import check_psf, prepare_psf, scaled_to_one
+from napari_lucyd.psf.cleaning import check_psf, check_psf_voxel_size, prepare_psf, psf_sha256, scaled_to_one
 
 # The divergence of unit gradients in 3D is less than 3 + sqrt(3), so the divisor 1 - 0.2 div stays positive.
 _LARGEST_TOTAL_VARIATION = 0.2
@@ -66,13 +65,7 @@ class ClassicalMethod:
         object.__setattr__(self, "psf", psf if len(psfs) == 1 else psfs)
         object.__setattr__(self, "center_psf", checks.flag("center_psf", self.center_psf))
         if self.psf_voxel_size is not None:
-            expected = f"{psf.ndim} positive numbers, one for each axis of the psf"
-            given = checks.items("psf_voxel_size", self.psf_voxel_size, expected)
-            steps = tuple(
-                checks.number("psf_voxel_size", step, expected, lambda size: size > 0) for step in given
-            )
-            if len(steps) != psf.ndim:
-                raise ValueError(f"psf_voxel_size is {checks.shown(self.psf_voxel_size)}; give {expected}.")
+            steps = check_psf_voxel_size(self.psf_voxel_size, psf.ndim)
             object.__setattr__(self, "psf_voxel_size", steps)
 
     @property
@@ -100,7 +93,7 @@ class ClassicalMethod:
     def sha256(self) -> str:
         """SHA-256 of the given PSF: little-endian float32 in C order; see `for_channel`."""
         (psf,) = self.psfs
-        return _sha256(psf)
+        return psf_sha256(psf)
 
     def for_channel(self: _Method, number: int) -> _Method:
         """Return the same method with the PSF of one channel alone.
@@ -133,7 +126,7 @@ class ClassicalMethod:
 
         A list, with one entry for each channel, if each has its own PSF.
         """
-        records = [{"shape": list(psf.shape), "sha256": _sha256(psf)} for psf in self.psfs]
+        records = [{"shape": list(psf.shape), "sha256": psf_sha256(psf)} for psf in self.psfs]
         return records[0] if len(records) == 1 else records
 
     def prepared(
@@ -346,10 +339,6 @@ def _checked_psf(psf: Any) -> npt.NDArray[np.float32]:
     check_psf(checked)
     checked.flags.writeable = False
     return checked
-
-
-def _sha256(psf: npt.NDArray[np.float32]) -> str:
-    return hashlib.sha256(psf.astype("<f4").tobytes()).hexdigest()
 
 
 def _is_auto(value: Any) -> bool:

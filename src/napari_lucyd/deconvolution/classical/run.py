@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -13,7 +12,7 @@ import numpy as np
 
 from napari_lucyd.compute.device import Device, release_after_run
 from napari_lucyd.deconvolution.arguments import RunArguments
-from napari_lucyd.deconvolution.blocks import Filled, read_filled
+from napari_lucyd.deconvolution.blocks import Filled, middle_of, read_filled
 from napari_lucyd.deconvolution.classical.automatic import (
     CHECKPOINTS,
     Decided,
@@ -32,7 +31,7 @@ from napari_lucyd.deconvolution.statistics.scaling import Group, Statistics
 from napari_lucyd.deconvolution.statistics.volume_numbers import VolumeNumbers
 from napari_lucyd.deconvolution.tiling.tiles import Tile, cut
 from napari_lucyd.errors import Cancelled, DeconvolutionError, clear_frames
-from napari_lucyd.spans import Span
+from napari_lucyd.spans import Span, within
 
 # Approximate number of blurs that a search tries; the total grows if it tries more.
 _BLURS = 20
@@ -286,7 +285,8 @@ class ClassicalRun:
             return _Numbers(decided_before(method, known), Scale(known.peak, known.mean), curve)
         values = block.values
         if self._halo is not None:
-            values = read_filled(source, lead, _known_part(self._choices.axes.volume_shape), group).values
+            middle = middle_of(self._choices.axes.volume_shape, _KNOWN_VOXELS)
+            values = read_filled(source, lead, middle, group).values
         decided, curve = yield from self._search(method, values, ask)
         return _Numbers(decided, None if self._halo is None else decided.scale(values), curve)
 
@@ -302,7 +302,7 @@ class ClassicalRun:
         found = []
         for lead in dict.fromkeys(lead for lead, _ in self._queue):
             group, method = statistics.group(self._choices.axes.lead_index(lead)), self._method_for(lead)
-            part = _known_part(self._choices.axes.volume_shape)
+            part = middle_of(self._choices.axes.volume_shape, _KNOWN_VOXELS)
             values = read_filled(source, lead, part, group).values
             search = self._search(method, values, ask)
             while True:
@@ -367,7 +367,7 @@ class ClassicalRun:
         if block.missing is not None:
             below &= ~block.missing  # a filled voxel was not measured
         if self._halo is not None:  # other tiles count the voxels of the halo
-            below = below[_inside(tile.spans, spans)]
+            below = below[within(tile.spans, spans)]
         return int(np.count_nonzero(below))
 
     def _keep(
@@ -382,19 +382,6 @@ class ClassicalRun:
         if missing is not None:
             restored[missing] = np.nan
         where = choices.where(lead, tile)
-        part = restored[_inside(tile.spans, spans)]
+        part = restored[within(tile.spans, spans)]
         for array in self.arrays.values():
             array[where] = part.reshape(tuple(at.stop - at.start for at in where))
-
-
-def _inside(spans: Sequence[Span], outer: Sequence[Span]) -> tuple[slice, ...]:
-    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(spans, outer, strict=True))
-
-
-def _known_part(shape: Sequence[int]) -> tuple[Span, ...]:
-    """Return the middle of a volume, as large as can be read at once; whole planes if they fit."""
-    sizes = list(shape)
-    for axis in range(len(sizes)):
-        others = math.prod(sizes) // sizes[axis]
-        sizes[axis] = max(1, min(sizes[axis], max(32, _KNOWN_VOXELS // others)))
-    return tuple(Span((n - size) // 2, (n - size) // 2 + size) for n, size in zip(shape, sizes, strict=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,14 @@ import numpy.typing as npt
 
 from napari_lucyd import checks
 from napari_lucyd.deconvolution.image.axes import Axes
-from napari_lucyd.psf.cleaning import check_psf, cut_dark_ends, prepare_psf, scaled_to_one
+from napari_lucyd.psf.cleaning import (
+    check_psf,
+    check_psf_voxel_size,
+    cut_dark_ends,
+    prepare_psf,
+    psf_sha256,
+    scaled_to_one,
+)
 from napari_lucyd.psf.gaussian import gaussian_psf
 from napari_lucyd.simulation import Microscope
 
@@ -138,7 +144,7 @@ def _from_psf(psf: Any, psf_voxel_size: Any, axes: Axes, steps: Sequence[float] 
                 f"The psf has shape {given.shape}, and the image is deconvolved along "
                 f"{', '.join(axes.letters)}; give a psf with {axes.dimension} axes."
             )
-        mine = _psf_steps(psf_voxel_size, given.ndim)
+        mine = None if psf_voxel_size is None else check_psf_voxel_size(psf_voxel_size, given.ndim)
         image_steps = None if steps is None or len(steps) != given.ndim else steps
         if image_steps is None and steps is not None and mine is not None and given.ndim == 3:
             image_steps = (mine[0], *steps)  # planes of the PSF are not resampled, only one is used
@@ -148,23 +154,11 @@ def _from_psf(psf: Any, psf_voxel_size: Any, axes: Axes, steps: Sequence[float] 
             kernel = scaled_to_one(kernel[len(kernel) // 2])
         kernels.append(kernel)
         notes += ready.notes
-        digest = hashlib.sha256(given.astype("<f4").tobytes()).hexdigest()
-        found.append({"shape": list(given.shape), "sha256": digest})
+        found.append({"shape": list(given.shape), "sha256": psf_sha256(given)})
     record: dict[str, Any] = {"psf": found if several else found[0]}
     if psf_voxel_size is not None:
         record["psf_voxel_size"] = [float(step) for step in psf_voxel_size]
     return Blur(axes.dimension, tuple(kernels), record, tuple(dict.fromkeys(notes)))
-
-
-def _psf_steps(psf_voxel_size: Any, ndim: int) -> tuple[float, ...] | None:
-    if psf_voxel_size is None:
-        return None
-    expected = f"{ndim} positive numbers, one for each axis of the psf"
-    given = checks.items("psf_voxel_size", psf_voxel_size, expected)
-    steps = tuple(checks.number("psf_voxel_size", step, expected, lambda size: size > 0) for step in given)
-    if len(steps) != ndim:
-        raise ValueError(f"psf_voxel_size is {checks.shown(psf_voxel_size)}; give {expected}.")
-    return steps
 
 
 def _from_microscope(microscope: Any, axes: Axes, steps: Sequence[float] | None) -> Blur:

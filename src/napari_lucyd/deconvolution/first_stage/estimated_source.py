@@ -20,7 +20,7 @@ from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.statistics.light import Light
 from napari_lucyd.deconvolution.statistics.scaling import Group, Statistics
 from napari_lucyd.deconvolution.tiling.tiles import Tile
-from napari_lucyd.spans import Span
+from napari_lucyd.spans import Span, within
 
 Values = npt.NDArray[np.float32]
 
@@ -100,7 +100,7 @@ class EstimatedSource(Source):
                     pass
                 kept = self._kept
                 assert kept is not None
-                return kept.values[_within(spans, kept.spans)]
+                return kept.values[within(spans, kept.spans)]
             *_, values = self._estimates(lead, tuple(spans))
             assert values is not None
             return values
@@ -134,7 +134,7 @@ class EstimatedSource(Source):
             estimate = restoration.restored() + np.float32(light.level)
         if filled.missing is not None:
             estimate[filled.missing] = np.nan
-        yield np.ascontiguousarray(estimate[_within(spans, block)])
+        yield np.ascontiguousarray(estimate[within(spans, block)])
 
 
 def estimating_method(kernel: Values, light: Light) -> RichardsonLucy:
@@ -150,7 +150,3 @@ def estimating_method(kernel: Values, light: Light) -> RichardsonLucy:
 
 def _contains(outer: Sequence[Span], spans: Sequence[Span]) -> bool:
     return all(a.start <= b.start and b.stop <= a.stop for a, b in zip(outer, spans, strict=True))
-
-
-def _within(spans: Sequence[Span], outer: Sequence[Span]) -> tuple[slice, ...]:
-    return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(spans, outer, strict=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_lucyd.compute.device import Device
-from napari_lucyd.deconvolution.blocks import read_filled
+from napari_lucyd.deconvolution.blocks import middle_of, read_filled
 from napari_lucyd.deconvolution.classical.automatic import decide, photons_of, sample_of
 from napari_lucyd.deconvolution.classical.dark_level import DarkLevel, find_dark_level
 from napari_lucyd.deconvolution.classical.semi_blind import USUAL_BLUR, SemiBlind
@@ -20,7 +19,6 @@ from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.statistics.light import Light
 from napari_lucyd.deconvolution.statistics.scaling import Group, Statistics
 from napari_lucyd.errors import Cancelled
-from napari_lucyd.spans import Span
 from napari_lucyd.text import steps_text
 
 # Voxels that are read to find the numbers, and the volumes of a series that share them.
@@ -164,13 +162,5 @@ def _middle_volume(source: Source, group: Group) -> npt.NDArray[np.float32]:
 
 
 def _known(source: Source, lead: Sequence[int], group: Group, most: int) -> npt.NDArray[Any]:
-    """Read the middle of a volume, whole planes where they fit."""
-    sizes = list(source.axes.volume_shape)
-    for axis in range(len(sizes)):
-        others = math.prod(sizes) // sizes[axis]
-        sizes[axis] = max(1, min(sizes[axis], max(32, most // others)))
-    spans = [
-        Span((n - size) // 2, (n - size) // 2 + size)
-        for n, size in zip(source.axes.volume_shape, sizes, strict=True)
-    ]
-    return read_filled(source, lead, spans, group).values
+    """Read the middle of a volume."""
+    return read_filled(source, lead, middle_of(source.axes.volume_shape, most), group).values
