@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,10 @@ from random_networks import randomised
 # A loaded machine is slow, not wrong.
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
+
+# Tests neither see nor change the models of whoever runs them. This is set before any module of the package
+# is imported, because some list the models when they are imported.
+os.environ["NAPARI_LUCYD_MODELS"] = tempfile.mkdtemp(prefix="lucyd-models-")
 
 SHARED = Path(__file__).parents[2] / "shared"
 

@@ -1,4 +1,4 @@
-"""The command ``lucyd models``: the shipped models."""
+"""The command ``lucyd models``: the shipped models and the user's own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ _HEADINGS = (
 def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole cards as JSON.")] = False,
 ) -> None:
-    """List the shipped models and the images that each was trained for.
+    """List the models and the images that each was trained for.
+
+    The shipped models come first, then your own (see: lucyd adapt).
 
     \b
     Examples:
@@ -30,6 +32,7 @@ def models(
       lucyd models --json > cards.json
     """
     from napari_lucyd.models import DEFAULT_MODEL, list_models
+    from napari_lucyd.models.user_models import user_models_folder
 
     cards = list_models()
     if as_json:
@@ -43,6 +46,7 @@ def models(
         )
     typer.echo("\nUse one with: lucyd deconvolve IN -o OUT --model NAME. A file of weights (.safetensors, or")
     typer.echo("the LUCYD authors' .pth) can be given instead of NAME.")
+    typer.echo(f"Your own models are in {user_models_folder()}")
 
 
 def _row(card: dict[str, Any], default: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The cards of the shipped models; reading them does not import torch."""
+"""The cards of the shipped models and of the user's; reading them does not import torch."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from importlib import resources
 from typing import Any
 
 from napari_lucyd.models.normalization import FIRST_ESTIMATE
+from napari_lucyd.models.user_models import user_model_cards
 
 DEFAULT_MODEL, DEFAULT_PLANES = "lucyd", "lucyd-planes"
 """The default models: of volumes and of planes."""
@@ -18,7 +19,9 @@ NETWORK_TITLES = {"lucyd": "LUCYD", "rln": "RLN", "care": "CARE"}
 
 
 def list_models() -> list[dict[str, Any]]:
-    """List the cards of the shipped models: the default first, models for one specimen last.
+    """List the cards of all models that are loaded by name: the shipped ones, then those of the user.
+
+    The default comes first, shipped models for one specimen last.
 
     Returns
     -------
@@ -32,6 +35,13 @@ def list_models() -> list[dict[str, Any]]:
     >>> nl.list_models()[0]["name"]
     'lucyd'
     """
+    shipped = shipped_models()
+    taken = {card["name"] for card in shipped}
+    return shipped + [card for card in user_model_cards() if card["name"] not in taken]
+
+
+def shipped_models() -> list[dict[str, Any]]:
+    """List the cards of the shipped models, as `list_models` does."""
     folder = resources.files("napari_lucyd.models")
     cards = [json.loads(file.read_text("utf-8")) for file in folder.iterdir() if file.name.endswith(".json")]
     return sorted(cards, key=_place)

@@ -22,8 +22,9 @@ from napari_lucyd import checks
 from napari_lucyd.checks import shown
 from napari_lucyd.models.authors_checkpoint import convert
 from napari_lucyd.models.card import check_card, check_network, parse_json
-from napari_lucyd.models.catalogue import DEFAULT_MODEL, is_told, list_models
+from napari_lucyd.models.catalogue import DEFAULT_MODEL, is_told, shipped_models
 from napari_lucyd.models.normalization import Normalization
+from napari_lucyd.models.user_models import user_model_files
 from napari_lucyd.networks import Network, NetworkConfig, config_class, describe, network_class
 from napari_lucyd.text import bytes_text
 
@@ -109,7 +110,7 @@ class Model:
 
 
 def load_model(model: str | Path = DEFAULT_MODEL) -> Model:
-    """Load a shipped model by its name, or a file by its path.
+    """Load a shipped model or one of the user's by its name, or a file by its path.
 
     Parameters
     ----------
@@ -136,15 +137,17 @@ def load_model(model: str | Path = DEFAULT_MODEL) -> Model:
     3
     """
     file_or_name = checks.path("model", model)
-    shipped = {str(card["name"]): card for card in list_models()}
+    shipped = {str(card["name"]): card for card in shipped_models()}
     if str(model) in shipped:
         file = resources.files("napari_lucyd.models").joinpath(f"{model}.safetensors")
         return _from_safetensors(file.read_bytes(), str(model), shipped[str(model)])
-    path = file_or_name
+    own = user_model_files()
+    path = own.get(str(model), file_or_name)
     if not path.is_file():
+        mine = f", nor one of yours ({', '.join(own)})" if own else ""
         raise FileNotFoundError(
             f"There is no model {str(model)!r}: it is neither a file nor a shipped model "
-            f"({', '.join(shipped)})."
+            f"({', '.join(shipped)}){mine}."
         )
     if path.suffix in _PICKLES:
         return _from_checkpoint(path)
