@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_lucyd.models import Model, list_models, load_model, save_model
     from napari_lucyd.out_of_core import deconvolve_to_zarr
     from napari_lucyd.psf.beads import psf_from_beads
+    from napari_lucyd.referee import Examination, examine
     from napari_lucyd.simulation import (
         Microscope,
         degrade,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 _HOMES = {
+    "Examination": "referee",
     "Microscope": "simulation",
     "Model": "models",
     "Result": "deconvolution",
@@ -45,6 +47,7 @@ _HOMES = {
     "deconvolve": "deconvolution",
     "deconvolve_to_zarr": "out_of_core",
     "degrade": "simulation",
+    "examine": "referee",
     "list_models": "models",
     "load_model": "models",
     "make_phantom": "simulation",
@@ -58,6 +61,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Examination",
     "Microscope",
     "Model",
     "Result",
@@ -67,6 +71,7 @@ __all__ = [
     "deconvolve",
     "deconvolve_to_zarr",
     "degrade",
+    "examine",
     "list_models",
     "load_model",
     "make_phantom",
