@@ -155,10 +155,17 @@ def test_the_live_preview_is_driven_by_the_switch(panel, add_image, ready, qtbot
     qtbot.waitUntil(lambda: any(is_preview(entry) for entry in panel.viewer.layers), timeout=20_000)
     assert panel.image.layer is layer
     assert len([entry for entry in panel.image.combo.choices if entry is not None]) == 1
+    # It would cover the result, so the end of a run switches it off.
     run()
-    assert len(panel.session.results) == 3
-    panel.footer.preview.setChecked(False)
-    qtbot.waitUntil(lambda: not any(is_preview(entry) for entry in panel.viewer.layers), timeout=20_000)
+    assert not panel.footer.preview.isChecked()
+    assert not any(is_preview(entry) for entry in panel.viewer.layers)
+    assert "cover the result" in panel.footer.preview_note.text()
+
+    # Switched on again, it lies above the results; deleting its layer is another way to switch it off.
+    panel.footer.preview.setChecked(True)
+    qtbot.waitUntil(lambda: is_preview(panel.viewer.layers[-1]), timeout=20_000)
+    del panel.viewer.layers[-1]
+    qtbot.waitUntil(lambda: not panel.footer.preview.isChecked(), timeout=20_000)
 
 
 @pytest.mark.parametrize("preview", [False, True])

@@ -12,7 +12,14 @@ from napari.layers import Image
 from napari.utils import Colormap
 
 from napari_lucyd._napari.layers.coordinates import voxel_steps
-from napari_lucyd._napari.layers.results import deviation, place_region, result_layers, sampled, starts
+from napari_lucyd._napari.layers.results import (
+    deviation,
+    own_limits,
+    place_region,
+    result_layers,
+    sampled,
+    starts,
+)
 from napari_lucyd._napari.layers.source_layer import SourceLayer, axes_from_labels
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, RANGE_KEY, is_result, unique_names
 
@@ -90,13 +97,14 @@ def test_source_survives_changes_to_the_layer():
     output = made(source, result_of(SHAPE))["output"]
     assert output.name == "nuclei – output (general)"
     np.testing.assert_allclose(output.scale, (0.3, 0.1, 0.1))
-    assert output.contrast_limits == [0.2, 0.7]
+    assert output.contrast_limits[0] == 0.2
 
 
 def test_output_looks_like_the_source_and_the_others_diverge_about_their_centre():
     layers = made(SourceLayer.from_layer(rotated_layer()), result_of(SHAPE))
     output, mask, update = (layers[name] for name in ("output", "correction_mask", "update_term"))
-    assert (output.colormap.name, output.contrast_limits, output.gamma) == ("magenta", [0.2, 0.7], 0.8)
+    assert (output.colormap.name, output.gamma) == ("magenta", 0.8)
+    assert output.contrast_limits == [0.2, pytest.approx(np.percentile(output.data, 99.99))]
     assert sum(mask.contrast_limits) == pytest.approx(0)
     assert sum(update.contrast_limits) == pytest.approx(2)
     for layer in (mask, update):
@@ -227,6 +235,10 @@ def test_additive_channels_add_up():
 def test_names_of_one_run_share_their_number():
     taken = ["a – output", "a – update term 2", "a – output 2"]
     assert unique_names(["a – output", "a – update term"], taken) == ["a – output 3", "a – update term 3"]
+
+
+def test_an_output_below_the_image_keeps_the_limits_of_the_image():
+    assert own_limits(np.zeros(9), (1, 2)) == own_limits(np.zeros(0), (1, 2)) == (1, 2)
 
 
 def test_limits_ignore_a_hot_voxel_and_nan():

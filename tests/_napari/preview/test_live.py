@@ -210,12 +210,15 @@ def test_look_and_place_follow_the_source(viewer, preview, random_model_2d):
     )
     made = preview(layer, random_model_2d).on()
     overlay = made.overlay
-    for name in ("contrast_limits", "gamma", "units", "axis_labels"):
+    for name in ("gamma", "units", "axis_labels"):
         assert getattr(overlay, name) == getattr(layer, name)
     assert overlay.colormap.name == "magma"
+    # Its own upper limit, and the image's lower one, as the output of a run has them.
+    upper = overlay.contrast_limits[1]
+    assert upper == pytest.approx(np.nanpercentile(overlay.data, 99.99))
 
-    layer.contrast_limits, layer.colormap, layer.name = (100, 400), "green", "renamed"
-    assert list(overlay.contrast_limits) == [100, 400]
+    layer.contrast_limits, layer.colormap, layer.name = (-100, 400), "green", "renamed"
+    assert list(overlay.contrast_limits) == [-100, upper]
     assert overlay.colormap.name == "green"
     assert overlay.name == "renamed preview"
 
@@ -248,9 +251,10 @@ def test_a_layer_that_is_placed_in_the_world_is_covered_exactly(
 
     # Seen on the canvas, a run's layer at the place of the source looks the same as the preview.
     during = picture(qtbot, viewer)
+    limits = made.overlay.contrast_limits
     run = deconvolve(layer.data, random_model_2d, outputs=("output",), **made.options).output
     made.live.set_enabled(False)
-    viewer.add_image(run, contrast_limits=LIMITS, **spatial)
+    viewer.add_image(run, contrast_limits=limits, **spatial)
     after = picture(qtbot, viewer)
     # Turned, a voxel's edge may fall to either side of the middle of a canvas pixel.
     assert np.mean(np.abs(after - during).max(axis=2) > 8) < 0.002
@@ -402,13 +406,13 @@ def test_deleting_the_preview_or_its_source_does_no_harm(qtbot, viewer, preview,
     layer = viewer.add_image(speckles((30, 40)), contrast_limits=LIMITS)
     other = viewer.add_image(speckles((30, 40), seed=2), contrast_limits=LIMITS)
     made = preview(layer, random_model_2d).on()
-    viewer.layers.remove(made.overlay)
-    made.hear("was deleted")
-    qtbot.wait(300)
-    assert made.overlay is None
+    # Deleting its layer switches the preview off.
+    with qtbot.waitSignal(made.live.dismissed):
+        viewer.layers.remove(made.overlay)
     viewer.scene.camera.zoom *= 1.01
-    made.settle()
-    made.assert_as_run(slice(None))
+    qtbot.wait(300)
+    assert made.overlay is None and not made.live.enabled
+    made.on().assert_as_run(slice(None))
 
     viewer.layers.remove(layer)
     qtbot.waitUntil(lambda: made.overlay is None, timeout=5000)

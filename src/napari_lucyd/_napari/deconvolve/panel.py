@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 LOADING = "Loading PyTorch…"
 READING = "The file of the image is still being read for its voxel size. Press Run again in a moment."
 NO_PREVIEW = "Live preview is not available for {}."
+PREVIEW_OFF = "Switched off: it would cover the result."
 _MESSAGES = 4
 _WIDTH = 380
 # Dragging a slider does not start an estimate for each of its steps.
@@ -121,6 +122,7 @@ class DeconvolveWidget(Panel):
         footer.save_menu.aboutToShow.connect(self._fill_save_menu)
         footer.preview.toggled.connect(self.preview.set_enabled)
         self.preview.status.connect(footer.preview_note.setText)
+        self.preview.dismissed.connect(lambda: footer.preview.setChecked(False))
         session.started.connect(self._on_started)
         session.told.connect(self.tell)
         session.advanced.connect(self._on_advanced)
@@ -340,6 +342,9 @@ class DeconvolveWidget(Panel):
             self._on_keep()
         self._tell_all()
         self.preview.resume()
+        if self.session.results and self.preview.enabled:
+            self.footer.preview.setChecked(False)
+            self.footer.preview_note.setText(PREVIEW_OFF)
         self.estimator.refresh()
 
     def _on_stop_and_keep(self, *_: Any) -> None:

@@ -21,6 +21,10 @@ _SAMPLE = 1_000_000
 _PLANES = 64
 # The share of voxels beyond the limits of a diverging map; a single hot voxel must not flatten it.
 _BEYOND = 0.1
+# Percent of an output's voxels above its upper limit: fewer than the voxels of a few small bright spots.
+_ABOVE = 0.01
+# The parts that look like the image; the others are maps with a neutral value in the middle.
+LIKE_THE_IMAGE = ("output", "intermediate", "first_estimate")
 # Black in the middle: what the network left alone stays dark on napari's black canvas.
 _COLD_TO_WARM = [
     [0.62, 0.93, 1.00],
@@ -152,22 +156,46 @@ def with_psf_origin(recipe: dict[str, Any], origin: dict[str, Any] | None) -> di
 
 
 def _appearance(quantity: str, data: np.ndarray, source: SourceLayer) -> dict[str, Any]:
-    if quantity in ("output", "intermediate", "first_estimate"):
+    if quantity in LIKE_THE_IMAGE:
         # The contrast slider must also reach the new values of the result.
         limits = source.display["contrast_limits"]
-        values = sampled(data)
-        values = values[np.isfinite(values)]
+        values = finite(sampled(data))
         reach = [min(limits[0], values.min()), max(limits[1], values.max())] if values.size else limits
-        return {**source.display, RANGE_KEY: [float(limit) for limit in reach]}
+        return {
+            **source.display,
+            "contrast_limits": list(own_limits(values, limits)),
+            RANGE_KEY: [float(limit) for limit in reach],
+        }
     centre = 1.0 if quantity == "update_term" else 0.0
     reach = deviation(data, centre)
     return {"contrast_limits": [centre - reach, centre + reach], "colormap": DIVERGING}
 
 
+def own_limits(values: np.ndarray, limits: Sequence[float]) -> tuple[float, float]:
+    """Return the contrast limits of an output: its own upper limit, and the lower limit of the image.
+
+    Peaks of an output are brighter than anything in the image, so the image's upper limit would cut them.
+
+    Parameters
+    ----------
+    values
+        Finite values of the output.
+    limits
+        Contrast limits of the image.
+    """
+    low, high = (float(limit) for limit in limits)
+    own = float(np.percentile(values, 100 - _ABOVE)) if values.size else high
+    return (low, own) if own > low else (low, high)
+
+
+def finite(values: np.ndarray) -> np.ndarray:
+    """Return the finite values in one row."""
+    return values[np.isfinite(values)]
+
+
 def deviation(data: np.ndarray, centre: float) -> float:
     """Return the largest distance from a centre, without the most extreme voxels; never 0."""
-    sample = np.abs(sampled(data) - centre)
-    sample = sample[np.isfinite(sample)]
+    sample = finite(np.abs(sampled(data) - centre))
     reach = float(np.percentile(sample, 100 - _BEYOND)) if sample.size else 0.0
     return reach or (float(sample.max()) if sample.size else 0.0) or 1.0
 

@@ -72,6 +72,8 @@ class LivePreview(QObject):
 
     status = Signal(str)
     """One line for the user: progress of the preview, or the reason why there is none."""
+    dismissed = Signal()
+    """The user has deleted the preview's layer, which switches the preview off."""
 
     def __init__(
         self, viewer: Any, request: Callable[[], PreviewRequest | None], parent: QObject | None = None
@@ -101,6 +103,10 @@ class LivePreview(QObject):
         self._ordering.setSingleShot(True)
         self._ordering.setInterval(0)
         self._ordering.timeout.connect(self._keep_order)
+        self._dismissing = QTimer(self)
+        self._dismissing.setSingleShot(True)
+        self._dismissing.setInterval(0)
+        self._dismissing.timeout.connect(self._dismiss)
 
     # Methods for the panel
 
@@ -161,12 +167,13 @@ class LivePreview(QObject):
         camera, dims = viewer.scene.camera.events, viewer.dims.events
         changes = (
             *(camera.center, camera.zoom, viewer.canvas.events.size),
-            *(dims.point, dims.order, dims.ndisplay),
+            *(dims.point, dims.order, dims.ndisplay, dims.margin_left, dims.margin_right),
         )
         return [
             *((emitter, self._view_changed) for emitter in changes),
             (viewer.layers.events.removed, self._layer_removed),
             (viewer.layers.events.reordered, self._reordered),
+            (viewer.layers.events.inserted, self._reordered),
             (viewer.cursor.events.position, self._cursor_moved),
         ]
 
@@ -183,11 +190,17 @@ class LivePreview(QObject):
                 self._forget_source()
                 self._restart_soon()
             else:
-                self._tell("Preview: its layer was deleted. It returns when the view changes.")
+                self._dismissing.start()
 
     def _reordered(self, event: Any = None) -> None:
         # Not at once: the list of layers is still changing.
         self._ordering.start()
+
+    def _dismiss(self) -> None:
+        # If the image went with it, the whole list was cleared.
+        if self._source is not None:
+            self.set_enabled(False)
+            self.dismissed.emit()
 
     def _keep_order(self) -> None:
         if self._source is not None:

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from napari.layers import Image
 
+from napari_lucyd._napari.layers.results import finite, own_limits
 from napari_lucyd._napari.layers.source_layer import SPATIAL
-from napari_lucyd._napari.layers.viewer import METADATA_KEY
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_result
 from napari_lucyd._napari.preview.rectangles import Rectangle
 from napari_lucyd._napari.preview.viewport import Viewport
 from napari_lucyd._napari.preview.worker import Piece
 
-# Properties that are copied from the source when they change there, and those that move the preview.
+# Properties that are copied from the source when they change there, and those that restart the preview.
 LOOK = ("contrast_limits", "colormap", "gamma", "interpolation2d", "name")
-PLACE = ("scale", "translate", "rotate", "shear", "affine", "units")
+PLACE = ("scale", "translate", "rotate", "shear", "affine", "units", "projection_mode")
 
 
 class Overlay:
@@ -37,6 +38,8 @@ class Overlay:
         self.visible = Rectangle(0, 0, 0, 0)
         """Pixels that the layer has room for."""
         self._plane = np.empty((0, 0), dtype=np.float32)  # a view of the layer's data
+        # The highest value that was ever the upper limit: slices must not change their brightness.
+        self._upper = -np.inf
         self.covered = np.empty((0, 0), dtype=bool)
         """True for each exact pixel of the visible rectangle."""
 
@@ -55,17 +58,25 @@ class Overlay:
             self._layer = None
 
     def stay_above(self, source: Image) -> None:
-        """Move the layer above its source again, if the user has moved the source above it."""
+        """Move the layer above its source and all results again, where another layer was put above it."""
         layers = self._viewer.layers
         if self._layer is None or self._layer not in layers or source not in layers:
             return
-        here, there = layers.index(self._layer), layers.index(source)
-        if here < there:
-            layers.move(here, there + 1)
+        here, there = layers.index(self._layer), self._place(source)
+        if here < there - 1:
+            layers.move(here, there)
+
+    def _place(self, source: Image) -> int:
+        """Return the place in the list of layers above the source and all results."""
+        layers = self._viewer.layers
+        return 1 + max(
+            number for number, layer in enumerate(layers) if layer is source or is_result(layer)
+        )
 
     def remove(self) -> None:
         """Remove the layer from the viewer."""
         layer, self._layer = self._layer, None
+        self._upper = -np.inf
         layers = self._viewer.layers
         if layer is not None and any(layer is other for other in layers):
             layers.remove(layer)
@@ -76,6 +87,8 @@ class Overlay:
         ``keep`` is True if the present pixels are still right: same slice and same settings.
         """
         keep = keep and self._layer is not None
+        if not keep:
+            self._upper = -np.inf
         if not (keep and shown.visible == self.visible):
             self._make_room(shown.visible, keep)
         first, second = sorted(shown.displayed)
@@ -120,7 +133,17 @@ class Overlay:
             if piece.exact:
                 self.covered[where] = True
         if self._layer is not None:
+            # Once at the beginning and once at the end: a limit that follows each piece would flicker.
+            if self.complete or not np.isfinite(self._upper):
+                self._take_limits(self._layer)
             self._layer.refresh(extent=False, highlight=False, thumbnail=self.complete)
+
+    def _take_limits(self, layer: Image) -> None:
+        low, high = own_limits(finite(self._plane), layer.contrast_limits)
+        self._upper = max(high, self._upper)
+        known = layer.contrast_limits_range
+        layer.contrast_limits_range = (min(known[0], low), max(known[1], self._upper))
+        layer.contrast_limits = (low, self._upper)
 
     def copy_look(self, source: Image) -> None:
         """Copy colours, contrast and name from the source."""
@@ -128,6 +151,8 @@ class Overlay:
             self._layer.contrast_limits_range = source.contrast_limits_range
             for name, value in _look(source).items():
                 setattr(self._layer, name, value)
+            if np.isfinite(self._upper):
+                self._take_limits(self._layer)
 
     def _add(self, source: Image, data: np.ndarray, spatial: dict[str, Any]) -> None:
         layer = Image(
@@ -145,7 +170,7 @@ class Overlay:
         self._layer = layer
         # napari makes a new layer active. Restore the user's active layer without events.
         with selection.events.blocker_all():
-            layers.insert(layers.index(source) + 1, layer)
+            layers.insert(self._place(source), layer)
             selection.clear()
             selection.update(selected)
             if active is not None:

@@ -18,8 +18,10 @@ from napari_lucyd._napari.deconvolve.zarr_plan import files_text
 from napari_lucyd._napari.layers.results import (
     DIVERGING,
     deviation,
+    finite,
     layer_keywords,
     layer_metadata,
+    own_limits,
     with_psf_origin,
 )
 from napari_lucyd._napari.layers.source_layer import SourceLayer
@@ -232,8 +234,7 @@ class _Image:
     def _look(self, region: tuple[slice, ...]) -> None:
         """Update the ranges with the values of a region."""
         for part, store in self._growing.items():
-            values = store.sample(region)
-            values = values[np.isfinite(values)]
+            values = finite(store.sample(region))
             if not values.size:
                 continue
             known = self._ranges.get(part)
@@ -242,8 +243,10 @@ class _Image:
             before = known.limits if known is not None and known.reach is not None else None
             if known is not None and known.reach is not None:
                 low, high = min(low, known.reach[0]), max(high, known.reach[1])
-            limits = None
-            if centre is not None:
+            if centre is None:
+                bottom, top = own_limits(values, self._task.source.display["contrast_limits"])
+                limits = (bottom, max(top, before[1]) if before else top)
+            else:
                 reach = max(deviation(values, centre), before[1] - centre if before else 0.0)
                 limits = (centre - reach, centre + reach)
             self._ranges[part] = Range(limits, (low, high))
@@ -268,7 +271,9 @@ class _Image:
             "metadata": self._metadata(part, job.result().recipe),
         }
         if known.limits is not None:
-            keywords |= {"contrast_limits": list(known.limits), "colormap": DIVERGING, "gamma": 1.0}
+            keywords["contrast_limits"] = list(known.limits)
+        if part in _CENTRES:
+            keywords |= {"colormap": DIVERGING, "gamma": 1.0}
         return [GrowingLevel(self._growing[part], each) for each in factors], keywords
 
     def _stored(self, began: float, resumed: int) -> Stored:
