@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from napari_lucyd.compute.device import Device, choose_device
     from napari_lucyd.deconvolution.api import deconvolve, plan
+    from napari_lucyd.deconvolution.change import Change, adjust_strength, explain_change
     from napari_lucyd.deconvolution.classical.by_name import (
         CLASSICAL_METHODS,
         make_method,
@@ -32,6 +33,7 @@ _HOMES = {
     "Axes": "deconvolution.image.axes",
     "CLASSICAL_METHODS": "deconvolution.classical.by_name",
     "Cancelled": "errors",
+    "Change": "deconvolution.change",
     "ClassicalMethod": "deconvolution.classical.methods",
     "DeconvolutionError": "errors",
     "Device": "compute.device",
@@ -45,10 +47,12 @@ _HOMES = {
     "Source": "deconvolution.image.source",
     "Statistics": "deconvolution.statistics.scaling",
     "Wiener": "deconvolution.classical.methods",
+    "adjust_strength": "deconvolution.change",
     "check_psf_steps": "psf.cleaning",
     "choose_device": "compute.device",
     "deconvolve": "deconvolution.api",
     "estimate_noise": "deconvolution.statistics.noise",
+    "explain_change": "deconvolution.change",
     "first_estimate": "deconvolution.first_stage.estimate",
     "make_method": "deconvolution.classical.by_name",
     "method_from_recipe": "deconvolution.classical.by_name",
@@ -64,6 +68,7 @@ __all__ = [
     "Axes",
     "CLASSICAL_METHODS",
     "Cancelled",
+    "Change",
     "ClassicalMethod",
     "DeconvolutionError",
     "Device",
@@ -77,10 +82,12 @@ __all__ = [
     "Source",
     "Statistics",
     "Wiener",
+    "adjust_strength",
     "check_psf_steps",
     "choose_device",
     "deconvolve",
     "estimate_noise",
+    "explain_change",
     "first_estimate",
     "make_method",
     "method_from_recipe",

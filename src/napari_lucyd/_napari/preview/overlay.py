@@ -69,9 +69,7 @@ class Overlay:
     def _place(self, source: Image) -> int:
         """Return the place in the list of layers above the source and all results."""
         layers = self._viewer.layers
-        return 1 + max(
-            number for number, layer in enumerate(layers) if layer is source or is_result(layer)
-        )
+        return 1 + max(number for number, layer in enumerate(layers) if layer is source or is_result(layer))
 
     def remove(self) -> None:
         """Remove the layer from the viewer."""

@@ -68,9 +68,7 @@ def look(viewer: Any, layer: Image) -> Viewport:
     """
     dims, camera = viewer.dims, viewer.scene.camera
     if str(layer.projection_mode) != "none" and any(dims.thickness):
-        raise Unavailable(
-            "Preview: not available while the view shows several planes at once. Set the slice thickness to 0."
-        )
+        raise Unavailable("Preview: not available for thick slices. Set the slice thickness to 0.")
     if dims.ndisplay != 2:
         raise Unavailable("Preview: not available in 3D. Switch to the 2D view.")
     displayed = layer_axes_displayed(dims.order, layer.ndim)

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from napari_lucyd._napari.deconvolve.planning import choose_method, make_store
 from napari_lucyd._napari.deconvolve.task import Event, Failed, ImageTask, Stopped, stopped_text
 from napari_lucyd._napari.deconvolve.to_zarr.growing_array import GrowingArray, GrowingLevel
