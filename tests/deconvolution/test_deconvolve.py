@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,15 +17,36 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from napari_lucyd.compute.device import cpu
-from napari_lucyd.deconvolution import DeconvolutionError, deconvolve, options_from_recipe, plan
+from napari_lucyd.deconvolution import (
+    DeconvolutionError,
+    RichardsonLucy,
+    deconvolve,
+    options_from_recipe,
+    plan,
+)
 from napari_lucyd.inference import forward
 from napari_lucyd.inference.forward import compile_where_possible, prepare, run_network
+from napari_lucyd.io import Image
 from napari_lucyd.models import Model, load_model
 
 ALL = ("output", "correction_mask", "update_term", "intermediate")
 
 # The acceptance tolerance, as a share of the range.
 TOLERANCE = 1e-5
+
+
+class MultiScaleData(Sequence):
+    """The data of a multiscale layer: napari's class of this name has these properties too."""
+
+    def __init__(self, levels):
+        self.levels, self.shapes = levels, tuple(level.shape for level in levels)
+        self.shape, self.dtype = levels[0].shape, levels[0].dtype
+
+    def __getitem__(self, key):
+        return self.levels[key]
+
+    def __len__(self):
+        return len(self.levels)
 
 
 def calm(model):
@@ -267,6 +290,29 @@ def test_axes_of_any_order_come_back_as_they_were(model):
     np.testing.assert_array_equal(result.output, np.moveaxis(swapped.output, 0, 1))
 
 
+def test_spatial_axes_of_any_order_come_back_as_they_were(model):
+    volume, part = image(2, 6, 5, 7), (slice(0, 2), slice(1, 4), slice(1, 5), slice(2, 6))
+    whole = deconvolve(volume, model, axes="CZYX", region=part, tile_shape=(2, 2, 4))
+    order = (3, 0, 2, 1)
+    turned = volume.transpose(order)
+    result = deconvolve(turned, model, axes="XCYZ", region=[part[k] for k in order], tile_shape=(2, 2, 4))
+    np.testing.assert_array_equal(result.output, whole.output.transpose(order))
+    # Spatial slices alone stand in the order of the array, too.
+    spatial = [part[k] for k in order if k]
+    again = deconvolve(turned, model, axes="XCYZ", region=spatial, tile_shape=(2, 2, 4))
+    np.testing.assert_array_equal(again.output, result.output)
+    blurred = RichardsonLucy(np.ones((3, 3, 3)), num_iter=2)
+    classical = deconvolve(volume, blurred, axes="CZYX").output.transpose(order)
+    np.testing.assert_array_equal(deconvolve(turned, blurred, axes="XCYZ").output, classical)
+
+
+def test_of_several_resolutions_the_highest_is_taken(model_2d):
+    levels = [image(12, 16), image(6, 8)]
+    whole = deconvolve(levels[0], model_2d).output
+    for volume in (levels, tuple(levels), MultiScaleData(levels)):
+        np.testing.assert_array_equal(deconvolve(volume, model_2d).output, whole)
+
+
 def test_a_plane_in_a_3d_model_is_a_volume_of_one_plane(model):
     plane = image(9, 8)
     result = deconvolve(plane, model, voxel_size=(0.1, 0.1))
@@ -394,6 +440,9 @@ def test_an_array_of_unknown_shape_is_refused_in_words(model_2d):
 @pytest.mark.parametrize(
     ("volume", "error", "message"),
     [
+        ("stack.tif", TypeError, r"path 'stack.tif'; read the file first"),
+        (Path("stack.tif"), TypeError, "path.*read_image"),
+        (Image(np.zeros((9, 9)), "YX", None, None, "a"), TypeError, r"object of type Image; give.*\.data"),
         (np.zeros((9, 9), dtype=complex), TypeError, "complex"),
         (np.full((9, 9), "a"), TypeError, "dtype"),
         (np.zeros((9, 9), dtype="M8[s]"), TypeError, "dtype"),

@@ -64,7 +64,8 @@ def deconvolve(
     ----------
     volume
         (…, Z, Y, X), or (…, Y, X) for a 2D model: a numpy, dask, zarr or xarray array of real numbers, in any
-        units. It is read tile by tile. Volumes along leading axes (T, C) are processed one after another.
+        units; in another order with ``axes``. It is read tile by tile. Volumes along leading axes (T, C) are
+        processed one after another. Of a list of resolutions, the highest first, that one is processed.
     model
         ``"lucyd"``, which is the default model of volumes or of planes, as the image is; the name of another
         shipped model; a model from `load_model`; or a classical method: `RichardsonLucy` or `Wiener` with a
@@ -123,12 +124,13 @@ def deconvolve(
         The model's card must say that this changes the output by at most 0.002 of the range; otherwise
         float32 is used and a warning says why.
     axes
-        One letter for each axis, e.g. ``"TCZYX"``. By default the array's own names or its shape decide.
+        One letter for each axis in the order of the array, e.g. ``"TCZYX"`` or ``"XYZ"``. By default the
+        array's own names or its shape decide.
     separate
         Leading axes whose indices are normalised separately.
     region
-        Slices along the spatial axes, or along all axes. Only this part is computed; its values equal those
-        of a run on the whole image.
+        Slices along the spatial axes, or along all axes, in the order of the array. Only this part is
+        computed; its values equal those of a run on the whole image.
     statistics
         Result of ``Job.measure()`` for the same input, which is then not measured again.
     allocate

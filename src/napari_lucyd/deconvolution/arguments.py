@@ -130,13 +130,10 @@ def check_region(region: Any, axes: Axes) -> tuple[tuple[Span, ...], tuple[Span,
     """Return the spans of the region along the leading axes, and along (Z, Y, X) or (Y, X)."""
     spans = {name: Span(0, axes.size(name)) for name in (*axes.leading, *axes.letters)}
     if region is not None:
-        expected = (
-            f"a tuple with one slice for each axis ({axes.names}), or for each spatial axis ({axes.spatial})"
-        )
+        own = "".join(name for name in axes.names if name in axes.spatial)
+        expected = f"a tuple with one slice for each axis ({axes.names}), or for each spatial axis ({own})"
         slices = checks.items("region", region, expected)
-        named = next(
-            (names for names in (axes.names, axes.spatial, axes.letters) if len(names) == len(slices)), None
-        )
+        named = next((names for names in (axes.names, own, axes.letters) if len(names) == len(slices)), None)
         if named is None:
             raise ValueError(f"region has {len(slices)} entries; give {expected}.")
         for name, part in zip(named, slices, strict=True):

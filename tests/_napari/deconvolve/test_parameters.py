@@ -63,7 +63,8 @@ def test_every_choice_has_a_label_and_a_tooltip(name):
 
 
 @pytest.mark.parametrize(
-    ("text", "axes"), [("zyx", "ZYX"), (" Z, Y, X ", "ZYX"), ("z × y × x", "ZYX"), ("", None), ("  ", None)]
+    ("text", "axes"),
+    [("zyx", "ZYX"), (" Z, Y, X ", "ZYX"), ("z × y × x", "ZYX"), ("", None), ("  ", None), ("yxp", "YXP")],
 )
 def test_axes_line_is_read_as_people_write_it(text, axes):
     assert parse_axes(text, 3) == axes
@@ -71,7 +72,7 @@ def test_axes_line_is_read_as_people_write_it(text, axes):
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
-    [("QYX", "Q is unknown"), ("YYX", "twice"), ("TZYX", "has 3 axes"), ("YXZ", "last two")],
+    [("SYX", "S is unknown"), ("YYX", "twice"), ("TZYX", "has 3 axes"), ("YTZ", "lacks Y or X")],
 )
 def test_wrong_axes_are_refused_in_words(text, complaint):
     with pytest.raises(ValueError, match=complaint):

@@ -193,12 +193,36 @@ def test_units_that_cannot_be_compared_give_no_voxel_size():
         (("Time", "Z", "Y", "X"), "TZYX"),
         (("channel", "y", "x"), "CYX"),
         (("axis -3", "axis -2", "axis -1"), None),
-        (("y", "x", "c"), None),
+        (("y", "x", "c"), "YXC"),
         (("z", "z", "y", "x"), None),
+        (("x", "y", "z"), "XYZ"),
+        (("angle", "t", "c", "z", "y", "x"), "PTCZYX"),
+        (("t", "axis -4", "axis -3", "axis -2", "axis -1"), "TCZYX"),
     ],
 )
 def test_axes_from_labels(labels, axes):
     assert axes_from_labels(labels) == axes
+
+
+@pytest.mark.parametrize(
+    ("units", "axes"),
+    [
+        (("s", "um", "um", "um"), "TZYX"),
+        (("minute", "um", "um"), "TYX"),
+        (("pixel", "pixel", "pixel"), None),
+    ],
+)
+def test_an_axis_in_a_unit_of_time_is_t(units, axes):
+    layer = Image(np.zeros((4,) * len(units), np.uint8), units=units)
+    assert SourceLayer.from_layer(layer).axes == axes
+
+
+def test_contrast_limits_that_are_nan_are_replaced():
+    values = np.linspace(2, 6, 3 * 4 * 5, dtype=np.float32).reshape(3, 4, 5)
+    values[1, 0, 0] = np.nan
+    layer = Image(values, contrast_limits=(0, np.nan))
+    limits = SourceLayer.from_layer(layer).display["contrast_limits"]
+    assert limits == [np.nanmin(values[1]), values[1].max(initial=0, where=~np.isnan(values[1]))]
 
 
 def test_rgb_is_refused_in_words():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from napari.layers import Image
 
 from napari_lucyd._napari.preview.rectangles import (
     SMALLEST_CORE,
@@ -180,6 +181,14 @@ def test_the_visible_rectangle_is_tight_where_nothing_is_turned():
 def test_nothing_is_visible_where_the_layer_is_out_of_view():
     transform = LayerTransform(np.eye(3), np.zeros(3))
     assert visible_rectangle(transform, (1, 2), (5, 60, 60), (500, 500), (100, 100), 1) is None
+
+
+@pytest.mark.parametrize(
+    ("rotation", "faces"), [((0, 0, 30), True), ((0, 20, 0), True), ((0, 90, 0), False), ((90, 0, 0), False)]
+)
+def test_a_layer_seen_from_its_edge_is_known(rotation, faces):
+    layer = Image(np.zeros((8, 9, 10)), rotate=rotation, scale=(3, 0.1, 0.1))
+    assert LayerTransform.sampled(layer.data_to_world, 3).faces((1, 2)) == faces
 
 
 def test_a_view_with_its_axes_swapped_shows_the_same_pixels_in_the_order_of_the_data():

@@ -50,9 +50,17 @@ def test_names_that_the_array_carries_are_used_where_understood(dims, names):
 
 
 @pytest.mark.parametrize("dims", [("y", "x", "z"), ("x", "y", "z"), ("z", "x", "y")])
-def test_names_in_an_order_that_cannot_be_used_are_not_overlooked(dims):
-    with pytest.raises(ValueError, match="must end in 'YX'"):
-        name_axes((9, 8, 7), U16, 3, dims=dims)
+def test_names_may_stand_in_any_order(dims):
+    axes = name_axes((9, 8, 7), U16, 3, dims=dims)
+    assert axes.names == "".join(dims).upper()
+    assert axes.volume_shape == tuple(axes.size(name) for name in "ZYX")
+
+
+def test_the_advice_for_six_axes_can_be_followed():
+    shape = (2, 3, 2, 9, 8, 7)
+    with pytest.raises(ValueError, match=r"e\.g\. PTCZYX"):
+        name_axes(shape, U16, 3)
+    assert name_axes(shape, U16, 3, "PTCZYX").leading == "PTC"
 
 
 def test_z_need_not_be_next_to_the_plane():

@@ -233,7 +233,7 @@ def spatial_region(
     Returns
     -------
     tuple of slice or None
-        Slices over Z (if the image has it), Y and X; None for the whole image.
+        Slices over the spatial axes, in the order of the image; None for the whole image.
 
     Raises
     ------
@@ -251,7 +251,8 @@ def spatial_region(
                 f"{parts[axis].stop - 1}) do not overlap; change the Z range."
             )
         parts[axis] = slice(start, stop)
-    spatial = tuple(parts[axes.index(name)] for name in "ZYX" if name in axes)
-    sizes = tuple(shape[axes.index(name)] for name in "ZYX" if name in axes)
+    own = [axis for axis, name in enumerate(axes) if name in "ZYX"]
+    spatial = tuple(parts[axis] for axis in own)
+    sizes = tuple(shape[axis] for axis in own)
     whole = all(part.start == 0 and part.stop == size for part, size in zip(spatial, sizes, strict=True))
     return None if whole else spatial

@@ -65,7 +65,7 @@ def starts(axes: str, region: tuple[slice, ...] | None) -> tuple[int, ...]:
     """Return the first voxel of a spatial region along every axis of the image."""
     if region is None:
         return (0,) * len(axes)
-    spatial = [name for name in "ZYX" if name in axes]
+    spatial = [name for name in axes if name in "ZYX"]
     first = dict(zip(spatial, (part.start or 0 for part in region), strict=True))
     return tuple(first.get(name, 0) for name in axes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import pint
 
 from napari_lucyd._napari.layers.coordinates import factor, voxel_steps
 from napari_lucyd._napari.layers.source_file import SourceFile, look_into
+from napari_lucyd.deconvolution.image.axes import likely_letters
 from napari_lucyd.io import unit_label
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ _AXIS_NAMES = {
     "y": "Y",
     "x": "X",
 }
+# Letters for axes with other labels; S is for the samples of colours.
+_OTHER_AXES = "PABDEFGHIJKLMNOQRUVW"
 
 
 @dataclass(frozen=True)
@@ -103,11 +107,11 @@ class SourceLayer:
             data=layer.data[0] if layer.multiscale else layer.data,
             spatial={key: state[key] for key in SPATIAL},
             display={
-                "contrast_limits": [float(limit) for limit in layer.contrast_limits],
+                "contrast_limits": _finite_limits(layer),
                 "colormap": state["colormap"],
                 "gamma": float(layer.gamma),
             },
-            axes=axes_from_labels(layer.axis_labels),
+            axes=axes_from_labels(layer.axis_labels, layer.units),
             steps=voxel_steps(state),
             unit=unit_label(f"{layer.units[-1]:~P}"),
             unit_um=_micrometres(layer.units[-1]),
@@ -136,7 +140,7 @@ class SourceLayer:
 
     def likely_axes(self, given: str | None = None) -> str:
         """Return the axes set by the user, or those of the layer, or the last of TCZYX."""
-        return given or self.axes or "TCZYX"[-len(self.shape) :]
+        return given or self.axes or likely_letters(len(self.shape))
 
     def voxel_size(self, axes: str) -> tuple[float, ...] | None:
         """Return the voxel size, (Z, Y, X) or (Y, X); None if the axes have different kinds of units."""
@@ -171,8 +175,18 @@ class SourceLayer:
         return {**self.spatial, "scale": scale, "translate": translate, "units": tuple(units)}
 
 
-def axes_from_labels(labels: Sequence[str]) -> str | None:
-    """Read the axes from axis labels; None unless all labels are known.
+def axes_from_labels(labels: Sequence[str], units: Sequence[Any] = ()) -> str | None:
+    """Read the axes from axis labels and units; None if neither says anything, or they contradict themselves.
+
+    An axis in a unit of time is T. Axes without a label are the last of TCZYX that are left; an axis with
+    another label gets another letter.
+
+    Parameters
+    ----------
+    labels
+        Label of each axis; napari's own, such as ``"axis -1"``, count as none.
+    units
+        Unit of each axis, from pint.
 
     Examples
     --------
@@ -181,8 +195,37 @@ def axes_from_labels(labels: Sequence[str]) -> str | None:
     >>> axes_from_labels(("axis -2", "axis -1")) is None
     True
     """
-    axes = "".join(_AXIS_NAMES.get(str(name).strip().lower(), "?") for name in labels)
-    return axes if "?" not in axes and len(set(axes)) == len(axes) and axes.endswith("YX") else None
+    words = [str(name).strip().lower() for name in labels]
+    letters = [_AXIS_NAMES.get(word, "") for word in words]
+    for number, unit in enumerate(units):
+        if not letters[number] and (1 * unit).check("[time]"):
+            letters[number] = "T"
+    if not any(letters):
+        return None
+    left = [name for name in "TCZYX" if name not in letters]
+    for number in reversed(range(len(letters))):
+        if letters[number]:
+            continue
+        if re.fullmatch(r"(axis -?\d+)?", words[number]) and left:
+            letters[number] = left.pop()
+        else:
+            letters[number] = next(name for name in _OTHER_AXES if name not in letters)
+    axes = "".join(letters)
+    return axes if len(set(axes)) == len(axes) and {"Y", "X"} <= set(axes) else None
+
+
+def _finite_limits(layer: Image) -> list[float]:
+    """Return the contrast limits; the range of the middle plane replaces limits that are NaN or equal.
+
+    Only one plane is read, because the image may be larger than memory.
+    """
+    limits = [float(limit) for limit in layer.contrast_limits]
+    if np.all(np.isfinite(limits)) and limits[0] < limits[1]:
+        return limits
+    data = layer.data[0] if layer.multiscale else layer.data
+    values = np.asarray(data[tuple(n // 2 for n in data.shape[:-2])], dtype=float)
+    values = values[np.isfinite(values)]
+    return [float(values.min()), float(values.max())] if values.size and np.ptp(values) > 0 else [0.0, 1.0]
 
 
 def _micrometres(unit: Any) -> float | None:

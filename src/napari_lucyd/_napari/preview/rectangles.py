@@ -85,6 +85,12 @@ class LayerTransform:
         columns = [np.asarray(data_to_world(step), dtype=float) - translate for step in np.eye(ndim).tolist()]
         return cls(scale[:, None] * np.stack(columns, axis=1), scale * translate)
 
+    def faces(self, displayed: tuple[int, int]) -> bool:
+        """Return False if the layer is turned so far that a view of these axes shows it from the edge."""
+        axes = list(displayed)
+        shown, lengths = self.matrix[np.ix_(axes, axes)], np.linalg.norm(self.matrix[:, axes], axis=0)
+        return bool(abs(np.linalg.det(shown)) > 1e-6 * np.prod(lengths))
+
     def displayed_to_data(
         self, points: NDArray[np.float64], displayed: tuple[int, int]
     ) -> NDArray[np.float64]:

@@ -170,5 +170,5 @@ class ViewRestorer:
         zoom = dict.fromkeys(self._spatial, 1.0)
         step = self.view.options.get("voxel_size")
         if self._job.resampled and step is not None and len(step) == 3:
-            zoom[self._spatial[0]] = max(1.0, step[0] / sqrt(step[1] * step[2]))
+            zoom[self._job.axes.index("Z")] = max(1.0, step[0] / sqrt(step[1] * step[2]))
         return zoom

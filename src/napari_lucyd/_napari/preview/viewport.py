@@ -77,6 +77,11 @@ def look(viewer: Any, layer: Image) -> Viewport:
     shape = (layer.data[0] if layer.multiscale else layer.data).shape
     scale = unit_scale(layer, dims.units)
     transform = LayerTransform.sampled(layer.data_to_world, layer.ndim, scale)
+    if not transform.faces(displayed):
+        raise Unavailable(
+            f"Preview: not available for “{layer.name}”, which is rotated by 90° out of the view. Set its "
+            "rotation to 0."
+        )
     centre = camera.center[-2:]
     canvas = viewer.canvas.viewbox_size(viewer.layers)
     visible = visible_rectangle(transform, displayed, shape, centre, canvas, camera.zoom)

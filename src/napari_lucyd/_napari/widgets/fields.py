@@ -7,9 +7,6 @@ from collections.abc import Iterable
 from dataclasses import field, fields
 from typing import Any
 
-AXES = "TCZYX"
-
-
 # Separators between numbers of several axes.
 _BETWEEN = r"[\s,;x×]+"
 
@@ -60,7 +57,7 @@ def parse_axes(text: str, ndim: int) -> str | None:
     Raises
     ------
     ValueError
-        If a letter is unknown or repeated, their number is wrong, or the last two are not YX.
+        If a letter is unknown or repeated, their number is wrong, or Y or X is missing.
 
     Examples
     --------
@@ -70,15 +67,17 @@ def parse_axes(text: str, ndim: int) -> str | None:
     axes = re.sub(r"[\s,;×]+", "", text).upper()
     if not axes:
         return None
-    unknown = sorted(set(axes) - set(AXES))
+    unknown = sorted(letter for letter in set(axes) if letter == "S" or not ("A" <= letter <= "Z"))
     if unknown:
-        raise ValueError(f"Axes: {', '.join(unknown)} is unknown. Use the letters T, C, Z, Y, X.")
+        raise ValueError(
+            f"Axes: {', '.join(unknown)} is unknown. Use T, C, Z, Y, X, and any other letter for other axes."
+        )
     if len(set(axes)) != len(axes):
         raise ValueError(f"Axes: {axes} contains an axis twice.")
     if len(axes) != ndim:
         raise ValueError(f"Axes: the image has {ndim} axes, and {axes} has {len(axes)}.")
-    if not axes.endswith("YX"):
-        raise ValueError(f"Axes: the last two must be Y and X; {axes} ends with {axes[-2:]}.")
+    if not {"Y", "X"} <= set(axes):
+        raise ValueError(f"Axes: {axes} lacks Y or X, the axes of a plane.")
     return axes
 
 

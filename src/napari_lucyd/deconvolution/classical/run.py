@@ -382,6 +382,6 @@ class ClassicalRun:
         if missing is not None:
             restored[missing] = np.nan
         where = choices.where(lead, tile)
-        part = restored[within(tile.spans, spans)]
+        part = choices.axes.in_order_of_array(restored[within(tile.spans, spans)])
         for array in self.arrays.values():
-            array[where] = part.reshape(tuple(at.stop - at.start for at in where))
+            array[where] = part

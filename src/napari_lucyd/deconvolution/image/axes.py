@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_lucyd import checks
 from napari_lucyd.spans import Span, spatial_axes
@@ -21,7 +23,7 @@ class Axes:
     Attributes
     ----------
     names
-        One capital letter for each axis, e.g. ``"TCZYX"``.
+        One capital letter for each axis, in the order of the array, e.g. ``"TCZYX"``.
     shape
         Shape of the whole array.
     dimension
@@ -75,6 +77,26 @@ class Axes:
         at |= {name: span.slice for name, span in zip(self.letters, spans, strict=True)}
         return tuple(at[name] for name in self.names)
 
+    def in_order_of_volume(self, part: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return a view of a part of one volume with its spatial axes in the order of `letters`.
+
+        Parameters
+        ----------
+        part
+            What `index` selects: the spatial axes that the array has, in the order of the array.
+        """
+        own = [name for name in self.names if name in self.spatial]
+        return part.transpose([own.index(name) for name in self.spatial])
+
+    def in_order_of_array(self, part: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return a view of a part of one volume, (Z, Y, X) or (Y, X), with all axes of the array."""
+        own = [name for name in self.names if name in self.spatial]
+        order = [self.letters.index(name) for name in own]
+        absent = [number for number, name in enumerate(self.letters) if name not in own]
+        moved = part.transpose(absent + order)
+        sizes = dict(zip(own, moved.shape[len(absent) :], strict=True))
+        return moved.reshape([sizes.get(name, 1) for name in self.names])
+
     def describe(self) -> str:
         """Describe the axes: ``"T 5 × Z 40 × Y 201 × X 101"``."""
         return axes_text(self.names, self.shape)
@@ -96,8 +118,8 @@ def name_axes(
     dimension
         Number of spatial axes of the model: 2 or 3.
     axes
-        The user's names, one letter for each axis: T time, C channel, Z, Y, X. Other letters, except S, are
-        further leading axes.
+        The user's names, one letter for each axis in the order of the array: T time, C channel, Z, Y, X.
+        Other letters, except S, are further leading axes.
     dims
         The array's own names (xarray), used if ``axes`` is None and they include Y and X.
 
@@ -145,7 +167,22 @@ def _guess(shape: tuple[int, ...], dimension: int) -> str:
         return "CZYX" if shape[0] <= 4 else "TZYX"
     if count == 5:
         return "TCZYX"
-    raise ValueError(f"The image has {count} axes (shape {shape}). Name them with axes, e.g. axes='PTCZYX'.")
+    raise ValueError(
+        f"The image has {count} axes (shape {shape}). Name each with a letter: T time, C channel, Z, Y, X, "
+        f"any other letter for other axes; e.g. {likely_letters(count)} (argument axes; in the window, Axes)."
+    )
+
+
+def likely_letters(count: int) -> str:
+    """Return the last letters of TCZYX, with others in front of them for more than five axes.
+
+    Examples
+    --------
+    >>> likely_letters(3), likely_letters(6)
+    ('ZYX', 'PTCZYX')
+    """
+    others = "PABDEFGHIJKLMNOQRUVW"
+    return "TCZYX"[-count:] if count <= 5 else others[: count - 5][::-1] + "TCZYX"
 
 
 def _from_dims(dims: Sequence[object], count: int) -> str | None:
@@ -155,7 +192,6 @@ def _from_dims(dims: Sequence[object], count: int) -> str | None:
         letters.append(word.upper() if len(word) == 1 else _WORDS.get(word, "?"))
     names = "".join(letters)
     understood = len(names) == count and len(set(names)) == count and "?" not in names
-    # Known axes in an unusual order must be moved by the user, or they would be misread.
     return names if understood and {"Y", "X"} <= set(names) else None
 
 
@@ -171,10 +207,9 @@ def _check(names: str, shape: tuple[int, ...], dimension: int) -> None:
         )
     if not names.isalpha() or len(set(names)) != len(names):
         raise ValueError(f"axes={names!r:.80} is invalid; give each axis a different letter, e.g. 'TCZYX'.")
-    if not names.endswith("YX"):
+    if not {"Y", "X"} <= set(names):
         raise ValueError(
-            f"axes={names!r:.80} must end in 'YX'. Move the axes first (numpy.moveaxis), or correct the "
-            "letters."
+            f"axes={names!r:.80} must include Y and X, the axes of a plane; correct the letters."
         )
     if any(n == 0 for n in shape):
         raise ValueError(f"The image is empty: its shape is {shape}.")

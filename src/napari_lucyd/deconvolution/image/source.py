@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -63,7 +65,7 @@ class Source:
 
     def read(self, lead: Sequence[int], spans: Sequence[Span]) -> npt.NDArray[Any]:
         """Read a part of one volume, in its own dtype, with ``dimension`` axes."""
-        part = np.asarray(self._array[self.axes.index(lead, spans)])
+        part = self.axes.in_order_of_volume(np.asarray(self._array[self.axes.index(lead, spans)]))
         return part.reshape(tuple(span.size for span in spans))
 
     def preparing(self, lead: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -121,11 +123,25 @@ def _as_numpy(volume: Any) -> npt.NDArray[Any]:
 def as_array(volume: Any) -> tuple[np.dtype[Any], Any]:
     """Return the dtype of an image, and the image as something with a shape that can be indexed.
 
+    Of several resolutions, as in the data of a multiscale layer of napari, the highest is taken.
+
     Raises
     ------
     TypeError
-        If its values are not real numbers.
+        If it is a path, a layer or another object with an array in it, or its values are not real numbers.
     """
+    if isinstance(volume, (str, bytes, os.PathLike)):
+        raise TypeError(
+            f"The image is the path {checks.shown(volume)}; read the file first: image = "
+            "napari_lucyd.io.read_image(path), then give image.data, axes=image.axes and "
+            "voxel_size=image.voxel_size."
+        )
+    volume = _highest_resolution(volume)
+    if not hasattr(volume, "shape") and hasattr(volume, "data"):
+        kind = type(volume).__name__
+        raise TypeError(
+            f"The image is an object of type {kind}; give the array in it, .data, with voxel_size and axes."
+        )
     if isinstance(volume, np.ma.MaskedArray):
         volume = _masked_as_nan(volume)
     elif isinstance(getattr(volume, "_meta", None), np.ma.MaskedArray):  # dask's chunks
@@ -141,6 +157,17 @@ def as_array(volume: Any) -> tuple[np.dtype[Any], Any]:
     if dtype.kind not in "biuf":
         raise TypeError(f"The image has dtype {dtype}; it needs integers, floating-point numbers or bool.")
     return dtype, volume
+
+
+def _highest_resolution(volume: Any) -> Any:
+    """Return the first of several resolutions; any other image as it is."""
+    levels = volume if isinstance(volume, (list, tuple)) or hasattr(volume, "shapes") else ()
+    shapes = [tuple(getattr(level, "shape", ())) for level in levels]
+    smaller = len(shapes) > 1 and all(
+        len(b) == len(a) > 1 and a != b and all(n <= m for n, m in zip(b, a, strict=True))
+        for a, b in pairwise(shapes)
+    )
+    return levels[0] if smaller else volume
 
 
 class MirroredSource(Source):

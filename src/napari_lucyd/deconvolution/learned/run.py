@@ -213,7 +213,6 @@ class Run:
             self.deviation = max(self.deviation or 0.0, shown.deviation)
         self._bright |= shown.bright
         where = choices.where(lead, tile)
-        shape = tuple(part.stop - part.start for part in where)
         for name, part in shown.parts.items():
             if name in shown.broken:
                 raise DeconvolutionError(
@@ -224,7 +223,7 @@ class Run:
             values = (
                 part if launched.missing is None else np.where(launched.missing, np.float32(np.nan), part)
             )
-            values, array = values.reshape(shape), self.arrays[name]
+            values, array = choices.axes.in_order_of_array(values), self.arrays[name]
             if choices.allocate is None:
                 copy_into(array[where], values)
             else:

@@ -123,7 +123,7 @@ class RegionSection(Section):
         elif entry.region is None:
             set_note(self.where, "The whole image.")
         else:
-            names = [name for name in "ZYX" if name in axes]
+            names = [name for name in axes if name in "ZYX"]
             spans = zip(names, entry.region, strict=True)
             set_note(self.where, "   ".join(f"{name} {s.start}–{s.stop - 1}" for name, s in spans))
         self._show()
