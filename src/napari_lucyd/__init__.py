@@ -95,7 +95,14 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":  # looking it up takes longer than all the rest of the import
         return _version()
     if name in _HOMES:
-        return getattr(import_module(f"napari_lucyd.{_HOMES[name]}"), name)
+        try:
+            return getattr(import_module(f"napari_lucyd.{_HOMES[name]}"), name)
+        except ImportError as error:
+            from napari_lucyd.errors import torch_reason
+
+            if reason := torch_reason(error):
+                raise ImportError(reason, name="torch") from error
+            raise
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -20,6 +20,14 @@ class DeconvolutionError(Exception):
     """The method could not run, or its result is unusable."""
 
 
+def torch_reason(error: BaseException) -> str:
+    """Explain that PyTorch cannot be imported; return an empty text if the error is about something else."""
+    name = (error.name if isinstance(error, ImportError) else None) or ""
+    if name.split(".")[0] != "torch":
+        return ""
+    return f"PyTorch cannot be loaded: {error}. Install it again: pip install --force-reinstall torch"
+
+
 def clear_frames(error: BaseException | None) -> None:
     """Release the local variables that an error keeps alive, such as the tensors of a block."""
     while error is not None:

@@ -358,6 +358,62 @@ def test_a_bad_file_is_reported_and_skipped(stack, weights, tmp_path):
     assert "4 of 5 inputs failed" in done.stderr
 
 
+def test_an_input_that_cannot_be_opened_does_not_end_the_batch(stack, weights, tmp_path, monkeypatch):
+    access = os.access  # as another user than root finds it
+    monkeypatch.setattr(os, "access", lambda path, mode: path != "secret.tif" and access(path, mode))
+    monkeypatch.chdir(tmp_path)
+    Path("secret.tif").touch()
+    done = restore(weights, "secret.tif", f"{'n' * 300}.tif", stack, "-o", "out", "--dry-run")
+    assert done.exit_code == 1
+    for said in ("secret.tif: cannot be read", "File name too long", "2 of 3 inputs failed"):
+        assert said in done.stderr
+    assert done.stdout.split() == [str(Path("out", "stack.ome.tif"))]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX pipes")
+def test_pipes_urls_and_standard_streams_are_refused_in_words(stack, weights, tmp_path):
+    pipe = tmp_path / "in" / "pipe.ome.tif"
+    os.mkfifo(pipe)
+    done = restore(weights, pipe, "s3://bucket/a.ome.zarr", "-", stack, "-o", tmp_path / "out", "--dry-run")
+    for said in ("is a pipe or a device", "is a URL; images are read", "from standard input; give a file"):
+        assert said in done.stderr
+    assert "3 of 4 inputs failed" in done.stderr
+    # In a folder, a pipe is no image.
+    assert restore(weights, tmp_path / "in", "-o", tmp_path / "out", "--dry-run").exit_code == 0
+    for out, said in (
+        ("s3://bucket/a.ome.zarr", "is a URL"),
+        ("-", "standard output"),
+        (pipe, "a pipe or a device"),
+    ):
+        done = restore(weights, stack, "-o", out)
+        assert done.exit_code == 2
+        assert said in " ".join(done.stderr.replace("│", " ").split())
+    assert os.listdir(tmp_path) == ["in"]
+
+
+def test_results_are_not_deconvolved_again_with_their_folder(stack, weights, tmp_path):
+    folder = stack.parent
+    first = restore(weights, folder, "-o", folder, "--format", "tif", "--outputs", "output,update_term")
+    assert first.exit_code == 0, first.output
+    tifffile.imwrite(folder / "new.tif", np.zeros(SHAPE, "uint8"))
+    again = restore(weights, folder, "-o", folder, "--format", "ome.zarr", "--dry-run")
+    assert "2 files are results of lucyd and are not deconvolved again: stack.tif" in again.stderr
+    assert [Path(path).name for path in again.stdout.split()] == ["new.ome.zarr", "stack.ome.zarr"]
+    assert restore(weights, folder / "stack.tif", "-o", tmp_path / "twice.tif", "--dry-run").exit_code == 0
+
+
+@pytest.mark.parametrize("call", ["app(['deconvolve', 'a.tif', '-o', 'b.tif'])", "napari_lucyd.deconvolve"])
+def test_a_missing_torch_is_explained(call):
+    code = (
+        "import sys; sys.modules['torch'] = None; import napari_lucyd; from napari_lucyd.cli import app; "
+        "open('a.tif', 'w').close(); "
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run([sys.executable, "-c", code + call], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "PyTorch cannot be loaded" in done.stderr and "pip install --force-reinstall torch" in done.stderr
+
+
 def test_folders_are_searched_and_stray_files_passed_over(stack, weights, tmp_path):
     (stack.parent / "notes.txt").write_text("stray")
     (stack.parent / ".hidden.tif").write_text("stray")
@@ -527,7 +583,11 @@ def test_what_nobody_foresaw_costs_one_file_only(stack, weights, tmp_path, volum
         (["--normalization", "zscore"], 2, "zscore"),
         (["--tile-shape", "big"], 2, "whole numbers"),
         (["--voxel-size", "0.1um"], 2, "numbers with commas"),
-        (["--voxel-size", "0,1,1"], 1, "positive"),
+        (["--voxel-size", "0,1,1"], 2, "three positive numbers with decimal points, like 0.3,0.1,0.1"),
+        (["--voxel-size", "0,3,0,1,0,1"], 2, "three positive numbers with decimal points"),
+        (["--voxel-size", "0,3;0,1;0,1"], 2, "with commas and decimal points, like 0.3,0.1,0.1"),
+        (["--prefilter", "0,5"], 2, "auto, or a number of voxels, like 0.5"),
+        (["--microscope", "widefield", "--na", "1,4"], 2, "Write decimals with a point, such as 0.5"),
         (["--outputs", "mask"], 2, "correction_mask"),
         (["--halo", "-1"], 2, "halo"),
         (["-m", "nonesuch"], 1, "no model 'nonesuch'"),

@@ -769,3 +769,20 @@ def test_names_and_suffixes():
     assert not io.is_image_path(".tif")
     assert io.default_suffix("a.zarr") == ".ome.zarr"
     assert io.default_suffix("a.tiff") == ".ome.tif"
+
+
+def test_a_compressed_file_read_on_demand_goes_to_another_process_as_its_path(tmp_path):
+    values = sample("TZYX", "uint16")
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, values, compression="zlib", photometric="minisblack", metadata={"axes": "TZYX"})
+    sent = pickle.dumps(read_image(path, lazy=True).data)
+    assert str(path).encode() in sent
+    np.testing.assert_array_equal(np.asarray(pickle.loads(sent)), values)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/a.ome.zarr", "https://example.org/a.tif"])
+def test_urls_are_refused_in_words(url):
+    with pytest.raises(ImageFileError, match="is a URL"):
+        read_image(url)
+    with pytest.raises(ImageFileError, match="is a URL"):
+        write_image(url, sample("ZYX"), axes="ZYX", voxel_size=None, unit=None)

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from napari_lucyd.cli._options import PlainCommand
 from napari_lucyd.cli.deconvolve import deconvolve
 from napari_lucyd.cli.evaluate import evaluate
 from napari_lucyd.cli.info import info
@@ -56,10 +57,5 @@ def lucyd(
         raise typer.Exit
 
 
-app.command()(deconvolve)
-app.command()(models)
-app.command()(simulate)
-app.command()(psf)
-app.command()(train)
-app.command()(evaluate)
-app.command()(info)
+for command in (deconvolve, models, simulate, psf, train, evaluate, info):
+    app.command(cls=PlainCommand)(command)

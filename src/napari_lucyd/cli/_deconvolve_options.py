@@ -19,6 +19,7 @@ from napari_lucyd.cli._options import (
     auto_or_number,
     numbers,
     parts,
+    voxel_steps,
     whole_numbers,
 )
 from napari_lucyd.deconvolution.result import Part
@@ -386,7 +387,7 @@ class ImageOptions:
 
     def steps(self) -> tuple[float, ...] | None:
         """Return the voxel size in µm, or None."""
-        return numbers(self.voxel_size, "--voxel-size") if self.voxel_size else None
+        return voxel_steps(self.voxel_size, "--voxel-size") if self.voxel_size else None
 
 
 @dataclass(frozen=True)

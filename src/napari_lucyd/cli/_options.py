@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, fields, is_dataclass
@@ -16,9 +17,11 @@ from functools import wraps
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
 from napari_lucyd.cli._console import fail
 from napari_lucyd.deconvolution.result import Part
+from napari_lucyd.errors import torch_reason
 from napari_lucyd.text import shape_text
 
 
@@ -132,7 +135,15 @@ def numbers(text: str, option: str) -> tuple[float, ...]:
     try:
         return tuple(float(Fraction(part.strip())) for part in text.split(","))
     except (ValueError, ZeroDivisionError, OverflowError):
-        raise _bad(text, "numbers with commas, like 0.3,0.1,0.1", option) from None
+        raise _bad(text, "numbers with commas and decimal points, like 0.3,0.1,0.1", option) from None
+
+
+def voxel_steps(text: str, option: str) -> tuple[float, ...]:
+    """Read up to three positive numbers; see :func:`numbers`."""
+    values = numbers(text, option)
+    if len(values) > 3 or min(values) <= 0:
+        raise _bad(text, "up to three positive numbers with decimal points, like 0.3,0.1,0.1", option)
+    return values
 
 
 def number(text: str, option: str) -> float:
@@ -150,7 +161,7 @@ def auto_or_number(text: str | None, option: str, number: str = "a number of vox
     try:
         return float(text)
     except ValueError:
-        raise _bad(text, f"auto, or {number}", option) from None
+        raise _bad(text, f"auto, or {number}, like 0.5", option) from None
 
 
 def auto_or_count(text: str, option: str) -> str | int:
@@ -212,6 +223,29 @@ def fitting_memory(shape: Sequence[int]) -> Iterator[None]:
         yield
     except MemoryError:
         fail(f"{sizes} voxels do not fit into memory: {remedy}")
+
+
+class PlainCommand(TyperCommand):
+    """A command that explains a number with a decimal comma, and a missing PyTorch."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except ImportError as error:
+            if reason := torch_reason(error):
+                fail(reason)
+            raise
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments."""
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            if any(re.fullmatch(r"(--[\w-]+=)?-?\d*,\d+", text) for text in given):
+                error.message = f"{error.message.rstrip('.')}. Write decimals with a point, such as 0.5"
+            raise
 
 
 def _bad(text: str, expected: str, option: str) -> typer.BadParameter:

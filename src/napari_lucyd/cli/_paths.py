@@ -50,6 +50,8 @@ class Found:
         Files in a given folder whose suffix is not that of an image.
     parts
         Files that hold a part of another input's image, each with that input. The image is read once.
+    results
+        Results of earlier runs among several inputs, which are not deconvolved again.
     several
         True for a folder or more than one path, even if only one image was found.
     """
@@ -58,6 +60,7 @@ class Found:
     refused: list[tuple[Path, str]] = field(default_factory=list)
     passed_over: list[Path] = field(default_factory=list)
     parts: list[tuple[Path, Path]] = field(default_factory=list)
+    results: list[Path] = field(default_factory=list)
     several: bool = False
 
 
@@ -66,12 +69,14 @@ def find_images(paths: Sequence[Path]) -> Found:
     from napari_lucyd.io import SUFFIXES, is_image_path, is_zarr_folder
 
     def is_image(path: Path) -> bool:
-        return is_image_path(path) or is_zarr_folder(path)
+        return (is_image_path(path) and not _is_special(path)) or is_zarr_folder(path)
 
     expanded = [path for given in paths for path in _expand(given)]
     found = Found(several=len(expanded) > 1)
     for path in expanded:
-        if path.is_dir() and not is_image(path):
+        if problem := _problem(path):
+            found.refused.append((path, problem))
+        elif path.is_dir() and not is_image(path):
             found.several = True
             try:
                 inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
@@ -80,8 +85,6 @@ def find_images(paths: Sequence[Path]) -> Found:
                 continue
             found.images += [entry for entry in inside if is_image(entry)]
             found.passed_over += [entry for entry in inside if not is_image(entry)]
-        elif not path.exists():
-            found.refused.append((path, "no such file or folder"))
         elif not is_image(path):
             found.refused.append((path, f"not an image file ({', '.join(SUFFIXES)})"))
         else:
@@ -90,7 +93,43 @@ def find_images(paths: Sequence[Path]) -> Found:
     found.images = [path for path in found.images if once[os.path.realpath(path)] is path]
     if len(found.images) > 1:
         found.images, found.parts = _once_an_image(found.images)
+    if found.several:
+        found.results = [path for path in found.images if _is_result(path)]
+        found.images = [path for path in found.images if path not in found.results]
     return found
+
+
+def _problem(path: Path) -> str:
+    """Say why nothing can be read from a path; empty if something may be."""
+    from napari_lucyd.io import PIPE_REFUSED, URL_REFUSED, is_url
+
+    if is_url(path):
+        return URL_REFUSED
+    if str(path) == "-":
+        return "images cannot be read from standard input; give a file"
+    try:
+        if not path.exists():
+            return "no such file or folder"
+    except OSError as error:
+        return f"cannot be opened ({error.strerror})"
+    return PIPE_REFUSED if _is_special(path) else ""
+
+
+def _is_special(path: Path) -> bool:
+    """Return True for a pipe, a socket or a device, from which reading might never end."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _is_result(path: Path) -> bool:
+    """Return True if a file or an unfinished store is a result of a deconvolution."""
+    from napari_lucyd.io import ImageFileError, read_image
+
+    if path.name.endswith(".partial"):
+        return True
+    try:
+        return "recipe" in read_image(path, lazy=True).metadata
+    except (ImageFileError, ImportError, OSError):
+        return False  # the batch says why
 
 
 def _once_an_image(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, Path]]]:
@@ -109,7 +148,7 @@ def _once_an_image(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, 
 
 def _expand(path: Path) -> list[Path]:
     # On Windows the program must expand patterns; elsewhere the shell has done it, unless they were quoted.
-    if not path.exists() and glob.has_magic(str(path)):
+    if glob.has_magic(str(path)) and not os.path.exists(path):
         return [Path(match) for match in sorted(glob.glob(str(path)))] or [path]
     return [path]
 
@@ -135,8 +174,13 @@ def plan_destinations(found: Found, out: Path, parts: Sequence[Part], suffix: st
     typer.BadParameter
         If OUT does not fit the inputs.
     """
-    from napari_lucyd.io import WRITTEN_SUFFIXES, default_suffix, is_writable_path, stem
+    from napari_lucyd.io import URL_REFUSED, WRITTEN_SUFFIXES, default_suffix, is_url, is_writable_path, stem
 
+    if is_url(out):
+        raise typer.BadParameter(f"{printable(out)}: {URL_REFUSED}", param_hint="--out")
+    if str(out) == "-" or _is_special(out):
+        reason = "results are whole files, which need a name; standard output, a pipe or a device has none"
+        raise typer.BadParameter(f"{printable(out)}: {reason}", param_hint="--out")
     is_file = is_writable_path(out)
     if found.several and is_file:
         raise typer.BadParameter(f"{printable(out)} is one file, but there are several inputs: name a folder")

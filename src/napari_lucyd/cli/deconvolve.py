@@ -38,7 +38,10 @@ def deconvolve(
     inputs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="IN...", help="Images (TIFF, OME-TIFF, OME-Zarr) or folders of them.", show_default=False
+            metavar="IN...",
+            help="Images (TIFF, OME-TIFF, OME-Zarr) or folders of them.",
+            show_default=False,
+            readable=False,  # a file that cannot be opened is skipped, and does not end the command
         ),
     ],
     files: FileOptions,
@@ -65,7 +68,8 @@ def deconvolve(
     name; after an interruption, the same command resumes it. In a folder, each
     result is named after its input; inputs of equal names get the names of
     their folders in front. OME-TIFF files that hold one image together give
-    one result, named after the first of them.
+    one result, named after the first of them. Among several inputs, results
+    of earlier runs are left out.
 
     \b
     Examples:
@@ -146,6 +150,11 @@ def _report(found: Found, console: Console) -> None:
         console.error(f"{path}: {reason}; skipped")
     if found.passed_over:
         console.say(f"Ignored {len(found.passed_over)} files that are no images: {_some(found.passed_over)}")
+    if found.results:
+        console.say(
+            f"{len(found.results)} files are results of lucyd and are not deconvolved again: "
+            f"{_some(found.results)}. To do so, give one alone"
+        )
     if found.parts:
         wholes = list(dict.fromkeys(whole for _, whole in found.parts))
         console.say(

@@ -8,7 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from napari_lucyd.cli._console import Console, fail, interruptible, print_path
-from napari_lucyd.cli._options import Microscope, fitting_memory, numbers, refuse_given, whole_numbers
+from napari_lucyd.cli._options import (
+    Microscope,
+    fitting_memory,
+    numbers,
+    refuse_given,
+    voxel_steps,
+    whole_numbers,
+)
 from napari_lucyd.text import printable
 
 _USUAL_SHAPE = (63, 63, 63)
@@ -134,7 +141,7 @@ def psf(
         raise typer.BadParameter(f"{printable(out)}: expected a file like psf.ome.tif")
     if out.exists() and not overwrite:
         fail(f"{out} exists already; choose another OUT or add --overwrite")
-    steps = None if voxel_size is None else numbers(voxel_size, "--voxel-size")
+    steps = None if voxel_size is None else voxel_steps(voxel_size, "--voxel-size")
     sizes = None if shape is None else whole_numbers(shape, "--shape")
     if from_beads is not None:
         refuse_given(context, (*_COMPUTED_ONLY, "microscope"), "a PSF from beads does not use it")
@@ -232,8 +239,9 @@ def _measure(
 def _write(
     out: Path, psf: Any, voxel_size: tuple[float, ...], record: dict[str, Any], overwrite: bool
 ) -> None:
-    from napari_lucyd.io import write_image
+    from napari_lucyd.io import check_name, write_image
 
+    check_name(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     axes = "CZYX"[-psf.ndim :] if len(voxel_size) == 3 else "CYX"[-psf.ndim :]
     write_image(

@@ -15,6 +15,7 @@ from napari_lucyd.cli._options import (
     number,
     numbers,
     refuse_given,
+    voxel_steps,
     whole_numbers,
 )
 from napari_lucyd.cli._paths import looks_like_a_file
@@ -89,7 +90,7 @@ def simulate(
       lucyd simulate -o nuclei/ --surrogate nuclei
       lucyd simulate -o fibres/ --structures filaments --photometric --photons 200
     """
-    from napari_lucyd.io import ImageFileError, is_writable_path, stem, write_image
+    from napari_lucyd.io import ImageFileError, check_name, is_writable_path, stem, write_image
     from napari_lucyd.simulation import degrade, make_phantom, make_structures, make_surrogate
     from napari_lucyd.simulation.phantoms import BACKGROUND
     from napari_lucyd.simulation.psf import voxel_sizes
@@ -98,7 +99,7 @@ def simulate(
     sizes = whole_numbers(shape, "--shape")
     blur = numbers(blur_sigma, "--blur-sigma")
     noise = number(noise_sigma, "--noise-sigma")
-    steps = numbers(voxel_size, "--voxel-size")
+    steps = voxel_steps(voxel_size, "--voxel-size")
     reason = f"--surrogate {surrogate.value} sets it" if surrogate else "only --surrogate uses it"
     refuse_given(context, _OWN_DEGRADATION if surrogate else _SURROGATE, reason)
     if is_writable_path(out):
@@ -112,6 +113,7 @@ def simulate(
         fail(f"{taken[0]} exists already; choose another OUT or add --overwrite")
     with interruptible(), fitting_memory(sizes):
         try:
+            check_name(degraded)
             if structures:
                 phantom = make_structures(
                     structures.value,

@@ -16,10 +16,13 @@ from .atomic import check_name
 from .files import check_writable, contains, files_of_image, read_image, read_psf, write_image
 from .image import Channel, Image, ImageFileError, Optics, check_axes
 from .suffixes import (
+    PIPE_REFUSED,
     SUFFIXES,
+    URL_REFUSED,
     WRITTEN_SUFFIXES,
     default_suffix,
     is_image_path,
+    is_url,
     is_writable_path,
     is_zarr_folder,
     stem,
@@ -27,7 +30,9 @@ from .suffixes import (
 from .units import canonical_unit, common_unit, micrometers, unit_label, unit_symbol
 
 __all__ = [
+    "PIPE_REFUSED",
     "SUFFIXES",
+    "URL_REFUSED",
     "WRITTEN_SUFFIXES",
     "Channel",
     "Image",
@@ -42,6 +47,7 @@ __all__ = [
     "default_suffix",
     "files_of_image",
     "is_image_path",
+    "is_url",
     "is_writable_path",
     "is_zarr_folder",
     "micrometers",

@@ -18,6 +18,7 @@ import psutil
 from napari_lucyd.text import bytes_text
 
 from .image import ImageFileError
+from .suffixes import URL_REFUSED, is_url
 
 # Bytes of the destination's name that the temporary one repeats, so that a person can tell what it is.
 _REPEATED = 40
@@ -74,8 +75,10 @@ def check_name(path: Path) -> None:
     Raises
     ------
     ImageFileError
-        The name is too long, or has characters that no name can have.
+        The name is too long, has characters that no name can have, or is a URL.
     """
+    if is_url(path):
+        raise ImageFileError(f"{path}: {URL_REFUSED}")
     try:
         # A store grows under the longer name until it is complete.
         os.lstat(path.with_name(f"{path.name}.partial") if path.suffix.lower() == ".zarr" else path)

@@ -28,9 +28,12 @@ from .image import (
     unreadable,
 )
 from .suffixes import (
+    PIPE_REFUSED,
     SUFFIXES,
+    URL_REFUSED,
     WRITTEN_SUFFIXES,
     holds_zarr,
+    is_url,
     is_writable_path,
     is_zarr_folder,
     known_suffix,
@@ -85,12 +88,16 @@ def read_image(
     >>> image.axes, image.voxel_size, image.unit                        # doctest: +SKIP
     ('ZYX', (0.3, 0.1625, 0.1625), 'micrometer')
     """
+    if is_url(path):
+        raise ImageFileError(f"{path}: {URL_REFUSED}")
     path = Path(path)
     suffix = known_suffix(path) or (".zarr" if is_zarr_folder(path) else None)
     if suffix is None:
         raise ImageFileError(_unknown_suffix(path, SUFFIXES))
     if not path.exists():
         raise ImageFileError(f"{path}: no such file or folder")
+    if not (path.is_file() or path.is_dir()):
+        raise ImageFileError(f"{path}: {PIPE_REFUSED}")
     try:
         if holds_zarr(suffix):
             from .zarr_reader import read_zarr as read
@@ -108,6 +115,8 @@ def read_image(
         raise ImageFileError(f"{path}: {error}") from error.__cause__
     except ImportError:
         raise
+    except PermissionError as error:
+        raise ImageFileError(f"{path}: cannot be opened ({error.strerror})") from error
     # A damaged file makes the parsers raise nearly anything (KeyError, struct.error, zlib.error, …); to the
     # caller all of these mean one thing.
     except Exception as error:

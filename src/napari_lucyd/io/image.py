@@ -154,10 +154,18 @@ class Stored:
         Named in errors.
     close
         Called when the array is no longer used.
+    reopen
+        Function and its arguments that return the same in another process, if the array cannot be pickled.
     """
 
-    def __init__(self, array: Any, path: Path, close: Callable[[], object] | None = None) -> None:
-        self._array, self._path = array, path
+    def __init__(
+        self,
+        array: Any,
+        path: Path,
+        close: Callable[[], object] | None = None,
+        reopen: tuple[Callable[..., Stored], tuple[Any, ...]] | None = None,
+    ) -> None:
+        self._array, self._path, self._reopen = array, path, reopen
         self.shape: tuple[int, ...] = tuple(array.shape)
         # ImageJ writes the most significant byte first; computing is done in the machine's own order.
         self.dtype: np.dtype[Any] = np.dtype(array.dtype).newbyteorder("=")
@@ -172,6 +180,9 @@ class Stored:
         # Decoders may raise any error for damaged data.
         except Exception as error:
             raise ImageFileError(f"{self._path}: {unreadable(error)}") from error
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self._reopen or super().__reduce_ex__(protocol)
 
     def as_dask(self) -> Any:
         """Return a dask array with a chunk for each chunk of the file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,15 @@ ZIP_SUFFIXES = (".ome.zarr.zip", ".zarr.zip", ".ozx")
 
 # BigTIFF's further suffixes, Zeiss' LSM and MetaMorph's STK.
 _READ_ONLY = (".ome.btf", ".ome.tf2", ".ome.tf8", ".btf", ".tf2", ".tf8", ".lsm", ".stk")
+
+URL_REFUSED = (
+    "is a URL; images are read and written on this computer or a mounted drive only: copy it here first, or "
+    "copy the result there afterwards (rclone, aws s3 sync)"
+)
+"""Why a URL is refused."""
+
+PIPE_REFUSED = "is a pipe or a device, not a file; save the image to a file first"
+"""Why a file of a special kind is refused."""
 
 SUFFIXES = (*ZIP_SUFFIXES, *WRITTEN_SUFFIXES, *_READ_ONLY)
 """The suffixes of image files that are read."""
@@ -28,6 +38,17 @@ def known_suffix(path: Path) -> str | None:
     name = path.name.lower()
     fitting = [suffix for suffix in SUFFIXES if name.endswith(suffix) and name != suffix]
     return max(fitting, key=len, default=None)
+
+
+def is_url(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a text is a URL; a path made of it has one slash fewer.
+
+    Examples
+    --------
+    >>> is_url("s3://bucket/a.zarr"), is_url(Path("https://a.b/c.tif")), is_url("C:/a.tif")
+    (True, True, False)
+    """
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", os.fspath(path)) is not None
 
 
 def holds_zarr(suffix: str) -> bool:

@@ -8,6 +8,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, tostring
@@ -221,10 +222,28 @@ def _lazy(
         mapped = _Mapped(path, series.dataoffset, dtype, tuple(series.shape))
         return Stored(mapped, path).as_dask().reshape(shape)
 
+    return _stored(series, path, close).as_dask().reshape(shape)
+
+
+def _stored(series: tifffile.TiffPageSeries, path: Path, close: Callable[[], None]) -> Stored:
     import zarr
 
-    stored = Stored(zarr.open_array(series.aszarr(level=0), mode="r"), path, close)
-    return stored.as_dask().reshape(shape)
+    place = path.absolute()
+    array = zarr.open_array(series.aszarr(level=0), mode="r")
+    return Stored(array, path, close, (_reopened, (place, place.stat().st_mtime_ns)))
+
+
+@lru_cache(maxsize=4)
+def _reopened(path: Path, changed: int) -> Stored:
+    """Open the image of a file again, in another process; a dask graph asks for it with every chunk."""
+    with _complaints():
+        tif, _, _ = _open(path)
+        try:
+            series, _ = _own_series(tif, path)
+        except BaseException:
+            tif.close()
+            raise
+    return _stored(series, path, tif.close)
 
 
 class _Mapped:

@@ -83,7 +83,7 @@ class Axes:
         Parameters
         ----------
         part
-            What `index` selects: the spatial axes that the array has, in the order of the array.
+            Selection by `index`: the spatial axes that the array has, in the order of the array.
         """
         own = [name for name in self.names if name in self.spatial]
         return part.transpose([own.index(name) for name in self.spatial])

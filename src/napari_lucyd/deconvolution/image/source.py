@@ -161,7 +161,7 @@ def as_array(volume: Any) -> tuple[np.dtype[Any], Any]:
 
 def _highest_resolution(volume: Any) -> Any:
     """Return the first of several resolutions; any other image as it is."""
-    levels = volume if isinstance(volume, (list, tuple)) or hasattr(volume, "shapes") else ()
+    levels: Any = volume if isinstance(volume, (list, tuple)) or hasattr(volume, "shapes") else ()
     shapes = [tuple(getattr(level, "shape", ())) for level in levels]
     smaller = len(shapes) > 1 and all(
         len(b) == len(a) > 1 and a != b and all(n <= m for n, m in zip(b, a, strict=True))
