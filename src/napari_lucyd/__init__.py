@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_lucyd.models import Model, list_models, load_model, save_model
     from napari_lucyd.out_of_core import deconvolve_to_zarr
     from napari_lucyd.psf.beads import psf_from_beads
-    from napari_lucyd.referee import Examination, examine
+    from napari_lucyd.referee import Examination, ResultScore, examine, score
     from napari_lucyd.simulation import (
         Microscope,
         degrade,
@@ -43,6 +43,7 @@ _HOMES = {
     "Microscope": "simulation",
     "Model": "models",
     "Result": "deconvolution",
+    "ResultScore": "referee",
     "RichardsonLucy": "deconvolution",
     "SemiBlind": "deconvolution",
     "Wiener": "deconvolution",
@@ -61,6 +62,7 @@ _HOMES = {
     "psf_from_beads": "psf.beads",
     "richardson_lucy": "deconvolution",
     "save_model": "models",
+    "score": "referee",
     "wiener": "deconvolution",
 }
 
@@ -69,6 +71,7 @@ __all__ = [
     "Microscope",
     "Model",
     "Result",
+    "ResultScore",
     "RichardsonLucy",
     "SemiBlind",
     "Wiener",
@@ -87,6 +90,7 @@ __all__ = [
     "psf_from_beads",
     "richardson_lucy",
     "save_model",
+    "score",
     "wiener",
 ]
 

@@ -35,7 +35,7 @@ from napari_lucyd.deconvolution.learned.job import NetworkJob
 from napari_lucyd.deconvolution.named_model import model_for
 from napari_lucyd.deconvolution.options import ArrayOptions, complete, list_options
 from napari_lucyd.deconvolution.preprocessing.preparation import check_preparation
-from napari_lucyd.deconvolution.result import Progress, Result
+from napari_lucyd.deconvolution.result import Progress, Request, Result
 from napari_lucyd.deconvolution.statistics.scaling import resolve_normalization, separate_axes
 from napari_lucyd.deconvolution.tiling.geometry import Geometry
 from napari_lucyd.deconvolution.tiling.resampling import choose_resampling
@@ -247,11 +247,16 @@ def plan(volume: Any, model: Any, *, processes: int = 1, **options: Unpack[Array
     if tile_shape is not None:
         multiple = 1 if classical else geometry.multiple
         tile = check_tile_shape(tile_shape, spans, geometry.resampling is not None, multiple)
+    job: Job
     if classical:
-        return ClassicalJob(source, model, device, arguments, statistics, warnings, tile, processes)
-    if blur is not None:
-        return FirstStageJob(source, model, device, arguments, tile, statistics, warnings, processes, blur)
-    return NetworkJob(source, model, device, arguments, tile, statistics, warnings, processes)
+        job = ClassicalJob(source, model, device, arguments, statistics, warnings, tile, processes)
+    elif blur is not None:
+        job = FirstStageJob(source, model, device, arguments, tile, statistics, warnings, processes, blur)
+    else:
+        job = NetworkJob(source, model, device, arguments, tile, statistics, warnings, processes)
+    given = {name: value for name, value in options.items() if name not in ("statistics", "allocate")}
+    job.request = Request(model, given)
+    return job
 
 
 def _told_blur(wish: ArrayOptions, model: Any, axes: Axes, steps: tuple[float, ...] | None) -> Blur | None:

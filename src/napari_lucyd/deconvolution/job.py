@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +14,7 @@ from napari_lucyd.compute.threads import copy_into
 from napari_lucyd.deconvolution.arguments import RunArguments, check_statistics
 from napari_lucyd.deconvolution.findings import Findings
 from napari_lucyd.deconvolution.image.source import Source
-from napari_lucyd.deconvolution.result import OUTPUTS, Progress, Result
+from napari_lucyd.deconvolution.result import OUTPUTS, Progress, Request, Result
 from napari_lucyd.deconvolution.statistics.measurement import CountPrepared, measure_prepared
 from napari_lucyd.deconvolution.statistics.scaling import Statistics
 from napari_lucyd.deconvolution.tiling.tiles import Tile
@@ -49,6 +50,8 @@ class Job(ABC):
         Device of the run, with the reason.
     warnings : Findings
         Messages for the user, a list of text; the run may add to it.
+    request : Request or None
+        The method and options that the run was planned with.
     """
 
     def __init__(self, source: Source, device: Device, choices: RunArguments, warnings: Findings) -> None:
@@ -57,6 +60,7 @@ class Job(ABC):
         self._statistics: Statistics | None = None
         self.device = device
         self.warnings = warnings
+        self.request: Request | None = None
 
     @property
     def axes(self) -> str:
@@ -234,7 +238,8 @@ class Job(ABC):
                 for array in running.arrays.values():
                     copy_into(array[self._choices.where(lead, tile)], np.float32(np.nan))
         arrays = {name: running.arrays.get(name) for name in OUTPUTS}
-        return Result(**arrays, recipe=self._recipe(), warnings=tuple(self.warnings))
+        request = self.request and replace(self.request, statistics=self._statistics)
+        return Result(**arrays, recipe=self._recipe(), warnings=tuple(self.warnings), request=request)
 
     @abstractmethod
     def _running(self) -> Run:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,6 +44,25 @@ class Progress(NamedTuple):
     curve: tuple[tuple[int, float], ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Request:
+    """The method and the options of a run, by which it can be repeated on another image.
+
+    Attributes
+    ----------
+    model
+        The model or the classical method.
+    options
+        Keywords of `deconvolve` as they were given, without those for the results' arrays.
+    statistics
+        Numbers of the whole image that the run was made with; None if they were not measured yet.
+    """
+
+    model: Any
+    options: Mapping[str, Any]
+    statistics: Any = None
+
+
 @dataclass(frozen=True)
 class Result:
     """The result of `deconvolve`: float32 arrays of the input's shape (or the region's).
@@ -63,6 +83,9 @@ class Result:
         Everything needed to repeat the run, as plain JSON data.
     warnings
         Messages for the user about this run.
+    request
+        What was asked for, so that `napari_lucyd.score` can repeat the run on parts of the image. None for
+        results that were not computed in this process.
 
     Notes
     -----
@@ -80,3 +103,4 @@ class Result:
     recipe: dict[str, Any]
     warnings: tuple[str, ...] = ()
     first_estimate: npt.NDArray[np.float32] | None = None
+    request: Request | None = field(default=None, repr=False, compare=False)

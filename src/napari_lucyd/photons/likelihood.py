@@ -115,10 +115,10 @@ def score_held_out(predicted: npt.ArrayLike, split: SplitImage) -> Score:
         values = observed * np.log(means) - means
     else:
         values = -((observed - means) ** 2) / (2 * (1 - split.share) * split.variance)
-    return Score(_block_sums(values), _block_sums(np.ones_like(values)))
+    return Score(block_sums(values), block_sums(np.ones_like(values)))
 
 
-def _block_sums(values: _Doubles) -> _Doubles:
+def block_sums(values: _Doubles) -> _Doubles:
     """Return sums over about `_BLOCKS` blocks of nearly cubic shape."""
     side = max(1, round((values.size / _BLOCKS) ** (1 / values.ndim)))
     for axis, size in enumerate(values.shape):

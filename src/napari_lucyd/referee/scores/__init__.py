@@ -1,0 +1,1 @@
+"""Scores of a result without a truth, and what they are made of."""
