@@ -83,7 +83,7 @@ def shell_correlation(
     arrays = [np.asarray(values, np.float32) for values in (*images, *results)]
     shape = arrays[0].shape
     steps = [1.0] * len(shape) if voxel_size is None else [float(step) for step in voxel_size]
-    window = np.float32(1)
+    window = np.ones(shape, np.float32)
     for axis, n in enumerate(shape):
         side = np.reshape(tukey(n, _FADE), [-1 if k == axis else 1 for k in range(len(shape))])
         window = window * side.astype(np.float32) if n > 1 else window
@@ -108,7 +108,8 @@ def shell_correlation(
         shells = _merged(np.bincount(numbers[numbers >= 1].ravel(), minlength=2), int(most / width))
         if len(shells) < 3:
             continue
-        before, after = (_correlated(*pair, numbers, shells) for pair in (spectra[:2], spectra[2:]))
+        before = _correlated(spectra[0], spectra[1], numbers, shells)
+        after = _correlated(spectra[2], spectra[3], numbers, shells)
         middles = np.array([(low + high - 1) / 2 * width for low, high in shells])
         found.append(
             Correlation(

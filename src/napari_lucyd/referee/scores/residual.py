@@ -18,6 +18,7 @@ from scipy import ndimage, optimize
 
 from napari_lucyd import checks
 from napari_lucyd.photons import NoiseModel, estimate_noise
+from napari_lucyd.psf.cleaning import scaled_to_one
 from napari_lucyd.psf.gaussian import gaussian_psf
 from napari_lucyd.referee.scores.reblur import Reblur, Values, fit_line
 from napari_lucyd.referee.scores.samples import contrast_part
@@ -232,4 +233,4 @@ def _kernel(psf: Any, dimension: int) -> Values:
             f"The psf has shape {kernel.shape}; give one with {dimension} axes and a sum above 0, on the "
             "image's voxels."
         )
-    return kernel / kernel.sum()
+    return scaled_to_one(kernel)

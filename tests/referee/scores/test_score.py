@@ -1,0 +1,99 @@
+"""The held-out score, against images whose truth is known."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+import napari_lucyd as nl
+from napari_lucyd.psf.gaussian import gaussian_psf
+
+SIGMA = 1.5
+
+
+def specimen():
+    truth = nl.make_structures("filaments", (12, 48, 48), rng=3, background=60, contrast=200).image
+    image = np.random.default_rng(0).poisson(gaussian_filter(truth, SIGMA)).astype(np.float32)
+    return truth, image
+
+
+def test_the_truth_explains_everything_and_more_than_any_other_estimate():
+    truth, image = specimen()
+    found = {
+        "truth": nl.score(image, lambda part: truth, blur_sigma=SIGMA),
+        "image": nl.score(image, None, blur_sigma=SIGMA),
+        "smoothed": nl.score(image, lambda part: gaussian_filter(part, 2), blur_sigma=SIGMA),
+        "noise": nl.score(image, lambda part: part + 3 * (part - gaussian_filter(part, 1)), blur_sigma=SIGMA),
+    }
+    best = found.pop("truth")
+    assert best.held_out == pytest.approx(1, abs=3 * best.held_out_error + 0.01)
+    assert best.residual.variance == pytest.approx(1, abs=0.15)
+    assert abs(best.residual.correlation) < 0.05
+    for other in found.values():
+        assert other.held_out < best.held_out - 3 * best.held_out_error
+    assert found["image"].gain == 0
+    assert found["smoothed"].gain < -2 * found["smoothed"].gain_error
+
+
+def test_noise_that_the_blur_hides_lowers_the_score():
+    truth, image = specimen()
+    stripes = 1 - 2 * (np.arange(48) % 2).astype(np.float32)  # the blur removes the finest stripes
+
+    def noisy(part):
+        return truth + 200 * stripes * np.sign(part - part.mean(axis=-1, keepdims=True))
+
+    good, bad = (nl.score(image, one, blur_sigma=SIGMA) for one in (lambda part: truth, noisy))
+    assert bad.held_out < good.held_out - 0.05
+
+
+def test_a_run_is_repeated_from_its_result_and_from_its_recipe():
+    _, image = specimen()
+    psf = gaussian_psf((SIGMA,) * 3)
+    result = nl.deconvolve(image, nl.RichardsonLucy(psf, num_iter=10), device="cpu")
+    direct = nl.score(image, result, device="cpu")
+    recipe = json.loads(json.dumps(result.recipe))
+    again = nl.score(image, recipe, psf=psf, device="cpu")
+    assert direct.held_out > direct.image_held_out
+    assert again.held_out == pytest.approx(direct.held_out, abs=1e-4)
+    assert direct.flux_ratio == pytest.approx(1, abs=0.05)
+    json.dumps(direct.as_dict())
+    with pytest.raises(ValueError, match="SHA-256"):
+        nl.score(image, recipe)
+
+
+def test_volumes_channels_and_regions_are_found_in_the_image():
+    _, image = specimen()
+    stack = np.stack([image[::-1], image])
+    result = nl.deconvolve(
+        stack,
+        nl.Wiener(gaussian_psf((SIGMA,) * 3)),
+        axes="CZYX",
+        region=(slice(0, 12), slice(4, 44), slice(0, 48)),
+        device="cpu",
+    )
+    found = nl.score(stack, result, volume={"C": 1}, device="cpu")
+    assert found.flux_ratio == pytest.approx(1, abs=0.1)
+    with pytest.raises(ValueError, match="indices 0 to 1"):
+        nl.score(stack, result, volume={"C": 2})
+    with pytest.raises(ValueError, match="does not fit"):
+        nl.score(stack[:, :, :-8], nl.deconvolve(stack, nl.Wiener(gaussian_psf((SIGMA,) * 3)), axes="CZYX"))
+
+
+def test_without_photon_noise_there_is_no_held_out_score_but_a_reason():
+    _, image = specimen()
+    found = nl.score(gaussian_filter(image, 1), lambda part: part, blur_sigma=SIGMA)
+    assert found.held_out is None
+    assert found.gain is None
+    assert found.correlations == ()
+    assert found.residual.variance is None
+    assert not found.photons
+    assert found.reason in found.summary
+
+
+def test_anything_else_than_a_method_is_refused():
+    _, image = specimen()
+    with pytest.raises(TypeError, match="give a result of deconvolve"):
+        nl.score(image, 3)
+    with pytest.raises(ValueError, match="keep the shape"):
+        nl.score(image, lambda part: part[1:], blur_sigma=SIGMA)
