@@ -1,4 +1,4 @@
-"""What a result does not explain of its image: the residual, its whiteness, and the errors of SQUIRREL.
+"""Residual of a result, the part of the image that it does not explain, and the errors of SQUIRREL.
 
 References
 ----------

@@ -180,10 +180,10 @@ def score(
     Examples
     --------
     >>> import numpy as np, napari_lucyd as nl
-    >>> from scipy.ndimage import gaussian_filter
-    >>> truth = nl.make_structures("filaments", (64, 64), rng=1, background=50).image
-    >>> photons = np.random.default_rng(0).poisson(gaussian_filter(truth, 1.5))
-    >>> result = nl.deconvolve(photons, "lucyd", blur_sigma=1.5, device="cpu")
+    >>> from scipy.ndimage import uniform_filter
+    >>> truth = nl.make_structures("bodies", (12, 48, 48), rng=3, background=60).image
+    >>> photons = np.random.default_rng(0).poisson(uniform_filter(truth, 5))
+    >>> result = nl.deconvolve(photons, nl.RichardsonLucy(np.ones((5, 5, 5)), num_iter=10), device="cpu")
     >>> found = nl.score(photons, result, device="cpu")
     >>> found.held_out > found.image_held_out
     True
