@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         make_structures,
         make_surrogate,
     )
+    from napari_lucyd.training import adapt
 
 # On Linux torch then takes its large buffers in huge pages: faulting them in by 4 KiB costs a third of the
 # time of a run on the CPU. Torch reads it once, when it first allocates; so it is set before anything can.
@@ -47,6 +48,7 @@ _HOMES = {
     "RichardsonLucy": "deconvolution",
     "SemiBlind": "deconvolution",
     "Wiener": "deconvolution",
+    "adapt": "training",
     "adjust_strength": "deconvolution",
     "deconvolve": "deconvolution",
     "deconvolve_to_zarr": "out_of_core",
@@ -75,6 +77,7 @@ __all__ = [
     "RichardsonLucy",
     "SemiBlind",
     "Wiener",
+    "adapt",
     "adjust_strength",
     "deconvolve",
     "deconvolve_to_zarr",

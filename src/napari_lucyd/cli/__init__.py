@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from napari_lucyd.cli._options import PlainCommand
+from napari_lucyd.cli.adapt import adapt
 from napari_lucyd.cli.deconvolve import deconvolve
 from napari_lucyd.cli.evaluate import evaluate
 from napari_lucyd.cli.info import info
@@ -57,5 +58,5 @@ def lucyd(
         raise typer.Exit
 
 
-for command in (deconvolve, models, simulate, psf, train, evaluate, info):
+for command in (deconvolve, models, simulate, psf, train, adapt, evaluate, info):
     app.command(cls=PlainCommand)(command)

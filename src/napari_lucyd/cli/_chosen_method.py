@@ -72,18 +72,25 @@ class Chosen:
             from napari_lucyd.deconvolution.named_model import model_for
 
             return model_for(self.method.name, image.data, image.axes)  # type: ignore[no-any-return]
-        psf = self.psf
-        if psf is None or psf.voxel_size is None or image.voxel_size is None:
+        steps = None if self.psf is None else steps_beside(self.psf, image)
+        if steps is None:
             return self.method
-        from napari_lucyd.io import common_unit
+        return replace(cast("ClassicalMethod", self.method), psf_voxel_size=steps)
 
-        steps = (*psf.voxel_size, *image.voxel_size)
-        units = [psf.unit] * len(psf.voxel_size) + [image.unit] * len(image.voxel_size)
-        in_its_unit, _ = common_unit(steps, units)
-        if in_its_unit is None:  # one of them has no unit of length: the two cannot be compared
-            return self.method
-        method = cast("ClassicalMethod", self.method)
-        return replace(method, psf_voxel_size=tuple(in_its_unit[: len(psf.voxel_size)]))
+
+def steps_beside(psf: Image, image: Image) -> tuple[float, ...] | None:
+    """Return the voxel size of a PSF in the unit of an image's; None if the two cannot be compared."""
+    if psf.voxel_size is None or image.voxel_size is None:
+        return None
+    from napari_lucyd.io import common_unit
+
+    steps = (*psf.voxel_size, *image.voxel_size)
+    units = [psf.unit] * len(psf.voxel_size) + [image.unit] * len(image.voxel_size)
+    in_one_unit, _ = common_unit(steps, units)
+    if in_one_unit is None:  # one of them has no unit of length
+        return None
+    factor = image.voxel_size[0] / in_one_unit[len(psf.voxel_size)]
+    return tuple(step * factor for step in in_one_unit[: len(psf.voxel_size)])
 
 
 def refuse_told(told: Mapping[str, Any], model: Model) -> None:

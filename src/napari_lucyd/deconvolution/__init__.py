@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari_lucyd.deconvolution.classical.functions import richardson_lucy, wiener
     from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, Wiener
     from napari_lucyd.deconvolution.classical.semi_blind import SemiBlind
+    from napari_lucyd.deconvolution.first_stage.blur import check_blur
     from napari_lucyd.deconvolution.first_stage.estimate import FirstEstimate, first_estimate
     from napari_lucyd.deconvolution.image.axes import Axes, name_axes
     from napari_lucyd.deconvolution.image.source import Source
@@ -48,6 +49,7 @@ _HOMES = {
     "Statistics": "deconvolution.statistics.scaling",
     "Wiener": "deconvolution.classical.methods",
     "adjust_strength": "deconvolution.change",
+    "check_blur": "deconvolution.first_stage.blur",
     "check_psf_steps": "psf.cleaning",
     "choose_device": "compute.device",
     "deconvolve": "deconvolution.api",
@@ -83,6 +85,7 @@ __all__ = [
     "Statistics",
     "Wiener",
     "adjust_strength",
+    "check_blur",
     "check_psf_steps",
     "choose_device",
     "deconvolve",

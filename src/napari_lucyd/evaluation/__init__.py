@@ -1,6 +1,6 @@
 """Evaluation of methods: metrics, the paper's tables and the trust suite; `cost` measures time and memory."""
 
-from napari_lucyd.evaluation.compared_methods import load_competitor, with_options
+from napari_lucyd.evaluation.compared_methods import Trained, load_competitor, with_options
 from napari_lucyd.evaluation.metrics import psnr, ssim_global, ssim_windowed
 from napari_lucyd.evaluation.protocols import (
     BEYOND,
@@ -20,6 +20,7 @@ __all__ = [
     "TEST_SEEDS",
     "Protocol",
     "Table",
+    "Trained",
     "TrustTable",
     "evaluate",
     "full_width",

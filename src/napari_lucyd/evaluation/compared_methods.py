@@ -14,9 +14,12 @@ from napari_lucyd.deconvolution import RichardsonLucy, SemiBlind, Wiener, deconv
 from napari_lucyd.evaluation.metrics import psnr
 from napari_lucyd.evaluation.protocols import Protocol, Sample
 from napari_lucyd.models import Model, load_model
+from napari_lucyd.models.catalogue import is_told
 from napari_lucyd.simulation.phantoms import FloatImage
 
 INPUT = "input"
+UNTOLD = "untold:"
+"""Prefix of the name of a model that is told the blur, if it has to find it in the image."""
 
 
 @dataclass(frozen=True)
@@ -34,25 +37,38 @@ class Input:
 
 @dataclass(frozen=True)
 class Trained:
-    """A model."""
+    """A model.
+
+    Parameters
+    ----------
+    model
+        Model.
+    told
+        True to tell the true PSF to a model that can be told the blur; False to have it found in the image.
+    """
 
     model: Model
-    setting: str = ""
+    told: bool = True
+    setting: ClassVar[str] = ""
 
     @property
     def name(self) -> str:
-        """Name of the model."""
-        return self.model.name
+        """Name of the model; ``"untold:NAME"`` if the blur is found in the image."""
+        return self.model.name if self.told else f"{UNTOLD}{self.model.name}"
 
     @property
     def sha256(self) -> str:
         """SHA-256 of the model's weights."""
         return self.model.sha256
 
-    def restore(self, sample: Sample, bare: bool) -> FloatImage:
-        """Return the output (float32) of the bare network, or of `deconvolve` with its defaults."""
+    def blur(self, sample: Sample) -> dict[str, Any]:
+        """Return what `deconvolve` is told about the blur of a sample, as keywords."""
+        return {"psf": sample.psf} if self.told and is_told(self.model.card) else {}
+
+    def restore(self, sample: Sample, bare: bool, **options: Any) -> FloatImage:
+        """Return the output (float32) of the bare network, or of `deconvolve` with these options."""
         if not bare:
-            return _output(sample.image, self.model)
+            return _output(sample.image, self.model, **self.blur(sample), **options)
         with torch.inference_mode():
             y = torch.from_numpy(np.ascontiguousarray(sample.image))[None, None]
             output: FloatImage = self.model.network(y).output[0, 0].numpy()
@@ -161,8 +177,8 @@ class WithOptions:
     def restore(self, sample: Sample, bare: bool) -> FloatImage:
         """Return the output, float32."""
         options = dict(self.options)
-        if isinstance(self.entry, Trained):
-            return _output(sample.image, self.entry.model, normalization="none", **options)
+        if isinstance(self.entry, Trained) and not is_told(self.entry.model.card):
+            options["normalization"] = "none"
         return self.entry.restore(sample, bare, **options)
 
 
@@ -185,14 +201,24 @@ _FACTOR, _WORTHWHILE = 2, 0.05
 def load_competitor(name: str | Path) -> Competitor:
     """Load a method by name: ``"richardson-lucy"``, ``"wiener"``, ``"semi-blind"``, a model or its file.
 
+    A model that can be told the blur gets the true PSF. With ``"untold:"`` before its name, it has to find
+    the blur in the image.
+
     Raises
     ------
     FileNotFoundError, ValueError
-        As `load_model`.
+        As `load_model`; ValueError also if a model that cannot be told the blur is to be ``untold``.
     """
     if str(name) == SemiBlind.name:
         return Untold()
-    return _CLASSICAL[str(name)] if str(name) in _CLASSICAL else Trained(load_model(name))
+    if str(name) in _CLASSICAL:
+        return _CLASSICAL[str(name)]
+    if not str(name).startswith(UNTOLD):
+        return Trained(load_model(name))
+    model = load_model(str(name).removeprefix(UNTOLD))
+    if not is_told(model.card):
+        raise ValueError(f"{model.name} is never told the blur; leave out {UNTOLD!r}.")
+    return Trained(model, told=False)
 
 
 def with_options(entry: Competitor) -> list[Competitor]:

@@ -6,6 +6,7 @@ So the patches do not depend on the number of workers, and a resumed run continu
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -165,6 +166,8 @@ class _SurrogateSpecimen:
 
 
 _Specimen = _StrictSpecimen | _OpenSpecimen | _SurrogateSpecimen | EstimateSpecimen
+MakeSpecimen = Callable[[int], EstimateSpecimen]
+"""Function that makes a specimen from a seed."""
 
 
 def _scaled(
@@ -221,10 +224,17 @@ class Patches(Dataset[Patch]):
         Configuration of the run.
     phantoms
         Seed of the first phantom; each next one adds 1.
+    make_specimen
+        Function that makes a specimen from its seed; None for the one of the configuration's track.
     """
 
-    def __init__(self, config: TrainingConfig, phantoms: int = TRAINING_PHANTOMS) -> None:
-        self.config = config
+    def __init__(
+        self,
+        config: TrainingConfig,
+        phantoms: int = TRAINING_PHANTOMS,
+        make_specimen: MakeSpecimen | None = None,
+    ) -> None:
+        self.config, self._make_specimen = config, make_specimen
         self.phantoms = phantoms + 10_000 * config.data.seed
         self._specimens: OrderedDict[int, _Specimen] = OrderedDict()
 
@@ -256,7 +266,9 @@ class Patches(Dataset[Patch]):
         if number not in self._specimens:
             data, normalization = self.config.data, self.config.normalization
             seed = self.phantoms + number
-            if data.track == "strict":
+            if self._make_specimen is not None:
+                self._specimens[number] = self._make_specimen(seed)
+            elif data.track == "strict":
                 self._specimens[number] = _StrictSpecimen(data, seed)
             elif data.track == "estimates":
                 self._specimens[number] = EstimateSpecimen(data, normalization, seed)

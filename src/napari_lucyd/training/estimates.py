@@ -6,6 +6,7 @@ A network trained on these learns to correct the remaining errors of such estima
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,9 +14,11 @@ from scipy import ndimage
 
 from napari_lucyd.deconvolution import first_estimate
 from napari_lucyd.models.normalization import Normalization
+from napari_lucyd.psf.widths import widths_at_half_maximum
 from napari_lucyd.simulation import acquire, make_psf, make_structures
 from napari_lucyd.simulation.phantoms import FloatImage
-from napari_lucyd.simulation.structures import CONTRAST
+from napari_lucyd.simulation.psf import FWHM_PER_SIGMA
+from napari_lucyd.simulation.structures import CONTRAST, StructureKind
 from napari_lucyd.training.config import DataConfig
 
 # Objectives: numerical aperture and refractive index of the immersion.
@@ -38,6 +41,10 @@ TRUTH_SIGMA = 0.5
 # Limits of a factor of the number of iterations, drawn log-uniformly: the network learns to remove noise, and
 # works best where there is the least of it.
 _ITERATIONS_JITTER = (0.99, 1.84)
+# The same for a known microscope: the numbers that are used with it.
+_KNOWN_JITTER = (0.9, 1.3)
+# Standard deviation of the relative error of a known PSF's width.
+_WIDTH_ERROR = 0.05
 # Number of planes of a volume for which 2D estimates are made.
 _PLANES = 4
 # Root mean square error of a typical estimate. Estimates with smaller errors count more in the loss.
@@ -51,6 +58,28 @@ class _Optics(NamedTuple):
     assumed: FloatImage
     sigmas: list[float]
     anisotropy: float
+
+
+@dataclass(frozen=True, eq=False)
+class KnownMicroscope:
+    """A microscope whose PSF is known, for specimens that are all taken with it.
+
+    Attributes
+    ----------
+    psf
+        PSF on the image's voxels, with odd sizes and its centre in the middle.
+    structures
+        Kind of the specimens; see `make_structures`.
+    background
+        Lower and upper limit of the background, in units of `make_structures`, drawn log-uniformly.
+    anisotropy
+        Distance between planes in pixels.
+    """
+
+    psf: FloatImage
+    structures: StructureKind = "mixture"
+    background: tuple[float, float] = (10.0, 400.0)
+    anisotropy: float = 1.0
 
 
 class EstimateSpecimen:
@@ -67,22 +96,31 @@ class EstimateSpecimen:
         Scaling whose pedestal is the value of the dark level.
     seed
         Seed of all random numbers.
+    known
+        The microscope; None to draw another one for each specimen.
     """
 
-    def __init__(self, data: DataConfig, normalization: Normalization, seed: int) -> None:
+    def __init__(
+        self,
+        data: DataConfig,
+        normalization: Normalization,
+        seed: int,
+        known: KnownMicroscope | None = None,
+    ) -> None:
         generator = np.random.default_rng([data.seed, seed])
         self._seed, self._normalization, self._planar = seed, normalization, _is_planar(data)
-        optics = _draw_optics(data, generator)
+        self._effort = _ITERATIONS_JITTER if known is None else _KNOWN_JITTER
+        optics = _draw_optics(data, generator) if known is None else _known_optics(known, data, generator)
         self._psf = optics.assumed[len(optics.assumed) // 2] if self._planar else optics.assumed
         field = data.phantom_shape
         # The specimen exceeds the field by the PSF's size, because light from there reaches the field.
         around = tuple(n + k - 1 for n, k in zip(field, optics.true.shape, strict=True))
         specimen = make_structures(
-            "mixture",
+            "mixture" if known is None else known.structures,
             around,
             rng=seed,
             blur_sigma=optics.sigmas,
-            background=float(10 ** generator.uniform(1, 2.6)),
+            background=_background(known, generator),
             anisotropy=optics.anisotropy,
         )
         sharp = ndimage.gaussian_filter(specimen.image, TRUTH_SIGMA, mode="nearest")
@@ -122,7 +160,7 @@ class EstimateSpecimen:
         image, truth = (self._image, self._truth) if plane < 0 else (self._image[plane], self._truth[plane])
         # The result does not depend on the planes that were requested before.
         generator = np.random.default_rng([self._seed, plane + 1])
-        effort = math.exp(generator.uniform(*np.log(_ITERATIONS_JITTER)))
+        effort = math.exp(generator.uniform(*np.log(self._effort)))
         found = first_estimate(image, self._psf, effort=effort)
         pedestal = np.float32(self._normalization.pedestal)
         estimate, truth = (
@@ -132,6 +170,33 @@ class EstimateSpecimen:
         peak = max(1.0, float(np.percentile(truth, 99.9)) - self._normalization.pedestal)
         error = float(np.sqrt(np.mean((estimate - truth) ** 2))) / peak
         return estimate, truth, peak * float(np.clip(error / _TYPICAL_ERROR, 0.25, 1.0))
+
+
+def _background(known: KnownMicroscope | None, generator: np.random.Generator) -> float:
+    """Draw the level of the background."""
+    if known is None:
+        return float(10 ** generator.uniform(1, 2.6))
+    low, high = np.log(known.background)
+    return math.exp(generator.uniform(low, high))
+
+
+def _known_optics(known: KnownMicroscope, data: DataConfig, generator: np.random.Generator) -> _Optics:
+    """Return the known PSF for the estimate; the true one may be a little wider or narrower."""
+    misled = generator.random() < data.misled
+    true = _stretched(known.psf, 1 + generator.normal(0, _WIDTH_ERROR)) if misled else known.psf
+    widths = [width / FWHM_PER_SIGMA for width in widths_at_half_maximum(known.psf)]
+    # A PSF of one plane has no width along Z.
+    sigmas = [width if math.isfinite(width) else 0.0 for width in widths]
+    return _Optics(true, known.psf, sigmas, known.anisotropy)
+
+
+def _stretched(psf: FloatImage, factor: float) -> FloatImage:
+    """Make a PSF wider by a factor; its shape stays."""
+    centre = np.array([n // 2 for n in psf.shape])
+    wide = ndimage.affine_transform(
+        psf, np.full(psf.ndim, 1 / factor), offset=centre - centre / factor, order=1
+    )
+    return np.asarray(wide / wide.sum(), np.float32)
 
 
 def _is_planar(data: DataConfig) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from napari_lucyd.models.model import load_model
+from napari_lucyd.models.model import Model, load_model
 from napari_lucyd.networks import LUCYD, Network
 from napari_lucyd.training.config import parse_config
 
@@ -91,7 +91,7 @@ def measure_norms(network: Network, images: Tensor) -> None:
             handle.remove()
 
 
-def start_from(network: Network, model: str | Path) -> dict[str, Any]:
+def start_from(network: Network, model: str | Path | Model) -> dict[str, Any]:
     """Load the weights of a model, or of an unfinished run, into a network.
 
     Parameters
@@ -99,7 +99,7 @@ def start_from(network: Network, model: str | Path) -> dict[str, Any]:
     network
         Network; changed in place.
     model
-        Name of a shipped model, path of a model, or folder of a stopped run, whose averaged weights are used.
+        A model, its name or path, or the folder of a stopped run, whose averaged weights are used.
 
     Returns
     -------
@@ -111,17 +111,17 @@ def start_from(network: Network, model: str | Path) -> dict[str, Any]:
     ValueError
         If the model has another network or another configuration of it, or the run's checkpoint is damaged.
     """
-    if (Path(model) / "checkpoint.pt").is_file():
+    if not isinstance(model, Model) and (Path(model) / "checkpoint.pt").is_file():
         return _start_from_run(network, Path(model))
-    origin = load_model(model)
+    origin = model if isinstance(model, Model) else load_model(model)
     if origin.network.config != network.config:
         raise ValueError(
-            f"{model} is a network of {origin.network.config}, but the run trains {network.config}; start "
-            "from another model, or change [network] in the configuration."
+            f"{origin.name} is a network of {origin.network.config}, but the run trains {network.config}; "
+            "start from another model, or change [network] in the configuration."
         )
     network.load_state_dict(origin.network.state_dict())
     return {
-        "given": str(model),
+        "given": origin.name if isinstance(model, Model) else str(model),
         "name": origin.name,
         "sha256": origin.sha256,
         "training": origin.card.get("training"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import csv
-import math
 import os
 import signal
 import threading
@@ -12,38 +11,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from napari_lucyd.compute.device import torch_defaults
 from napari_lucyd.models.model import save_model
-from napari_lucyd.networks import LUCYD, Health, Network, network_class
-from napari_lucyd.networks.health import ChannelWatch, health_of, mask_figures
+from napari_lucyd.networks import Health, Network
 from napari_lucyd.training.config import TrainingConfig, load_config, parse_config
-from napari_lucyd.training.convolutions import use_few_channels
-from napari_lucyd.training.data import VALIDATION_PHANTOMS, Patch, Patches
-from napari_lucyd.training.initialization import (
-    hold_output,
-    measure_norms,
-    start_from,
-    start_near_identity,
-)
-from napari_lucyd.training.loss import (
-    each_loss,
-    local_flux_error,
-    loss_of,
-    lucyd_loss,
-    squared_loss,
-    ssim_global,
-)
-from napari_lucyd.training.model_card import finish, trained_for
+from napari_lucyd.training.data import Patch, Patches
+from napari_lucyd.training.model_card import finish, make_card
+from napari_lucyd.training.trainer import Trainer, Validation, device_named
 
 LOG_COLUMNS = (
     "step", "patches", "learning_rate", "loss", "validation_psnr", "validation_ssim_global",
@@ -51,11 +31,6 @@ LOG_COLUMNS = (
 )  # fmt: skip
 # Seconds between checkpoints, which is the most that a crash can cost.
 CHECKPOINT_SECONDS = 120.0
-# Source of the patches, for the card: first estimates, or other images.
-_DATA = {
-    True: "first estimates of new structures (napari_lucyd.simulation)",
-    False: "new phantoms after Li et al. 2022 (napari_lucyd.simulation)",
-}
 # Number of steps after which statistics gathered from batches describe the layers well.
 SETTLED = 200
 
@@ -74,14 +49,6 @@ class TrainingProgress(NamedTuple):
     validation_psnr: float | None
     validation_ssim_global: float | None
     health: Health | None = None
-
-
-class _Validation(NamedTuple):
-    """Figures of the averaged weights on the validation patches."""
-
-    psnr: float
-    ssim_global: float
-    health: Health
 
 
 @torch_defaults()
@@ -149,7 +116,7 @@ def train(
         )
     if not resume:
         _refuse_taken(folder, config.name)
-    run = _Run(config, folder, _device(device), start, resume)
+    run = _Run(config, folder, device_named(device), start, resume)
     if resume:
         run.load()
     folder.mkdir(parents=True, exist_ok=True)
@@ -182,7 +149,7 @@ def train(
     return run.finish() if run.step == schedule.steps else None
 
 
-class _Run:
+class _Run(Trainer):
     """The state of a run, with its files."""
 
     def __init__(
@@ -193,125 +160,11 @@ class _Run:
         start: str | Path | None = None,
         resume: bool = False,
     ) -> None:
-        self.config, self.folder, self.device = config, folder, device
-        schedule = config.schedule
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(schedule.seed)
-            network = network_class(config.network)(config.network)
-        if isinstance(network, LUCYD) and schedule.identity_output:
-            hold_output(network)
-        if isinstance(network, LUCYD) and schedule.near_identity:
-            start_near_identity(network)
-        self.started_from: dict[str, Any] | None = None
-        if start is not None:
-            self.started_from = start_from(network, start)
-        elif schedule.measured_norms and not resume:
-            measure_norms(network, torch.stack([patch.image for patch in self.validation]))
-        self.layout = torch.channels_last_3d if config.network.dimension == 3 else torch.channels_last
-        # torch's annotations do not know this overload.
-        self.network: Network = network.to(device).to(memory_format=self.layout)  # type: ignore[call-overload]
-        kind = nn.modules.batchnorm._BatchNorm
-        self.norms = [module for module in self.network.modules() if isinstance(module, kind)]
-        # These norms never use the statistics of the batch.
-        self.held = [network.rescale] if isinstance(network, LUCYD) and schedule.identity_output else []
-        # The running statistics of batch norms are averaged too, so that they suit the averaged weights.
-        self.averaged = AveragedModel(self.network, use_buffers=True)
-        if device.type == "cpu":
-            use_few_channels(self.network)
-        self.loss = loss_of(network.name, schedule.loss)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), betas=(0.9, 0.999))
-        self.schedule = self.cycle()
-        self.forward: nn.Module = self.network
-        if schedule.compile:
-            self.forward = torch.compile(self.network)  # type: ignore[assignment]
-        self.step = 0
-        self.seconds = 0.0
+        super().__init__(config, device, start, resume)
+        self.folder = folder
         self.rows: list[dict[str, Any]] = []
 
-    def cycle(self) -> torch.optim.lr_scheduler.OneCycleLR:
-        """Return a new schedule of the learning rate for one cycle."""
-        schedule = self.config.schedule
-        return torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, schedule.learning_rate, total_steps=schedule.cycle_steps, cycle_momentum=False
-        )
-
-    def train_on(self, batch: Patch) -> float:
-        started = time.monotonic()
-        batch = Patch(*(tensor.to(self.device, non_blocking=True) for tensor in batch))
-        self.network.train()
-        schedule = self.config.schedule
-        frozen = self.step >= schedule.free_norms * schedule.steps
-        for norm in self.norms if frozen else self.held:
-            norm.eval()
-        self.optimizer.zero_grad(set_to_none=True)
-        result = self.forward(batch.image.contiguous(memory_format=self.layout))
-        loss = self.total_loss(result, batch)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise FloatingPointError(
-                f"The loss became {value} at step {self.step + 1}; choose a lower schedule.learning_rate."
-            )
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.config.schedule.clip)
-        self.optimizer.step()
-        self.schedule.step()
-        # Average over at most the last tenth of the steps; otherwise a short run would keep its start.
-        decay = min(self.config.schedule.average_decay, (1 + self.step) / (10 + self.step))
-        self.averaged.multi_avg_fn = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-        self.averaged.update_parameters(self.network)
-        if frozen:
-            # Early variances are huge and would dominate the average for a long time.
-            for kept, current in zip(self.averaged.module.buffers(), self.network.buffers(), strict=True):
-                kept.copy_(current)
-        self.step += 1
-        if self.step % self.config.schedule.cycle_steps == 0 and self.step < self.config.schedule.steps:
-            self.schedule = self.cycle()
-        self.seconds += time.monotonic() - started
-        return value
-
-    def total_loss(self, result: Any, batch: Patch) -> Tensor:
-        """Return the loss on the output, and on LUCYD's intermediate estimate if that is trained too."""
-        schedule = self.config.schedule
-        mask_alone = self.step < schedule.mask_first * schedule.steps
-        terms = [] if mask_alone else [self.loss(result, batch) + self.flux_loss(result.output, batch)]
-        weight = 1.0 if mask_alone else schedule.intermediate_weight
-        if weight:
-            error = {"lucyd_each": each_loss, "squared": squared_loss}.get(schedule.loss, lucyd_loss)
-            estimate, truth = result.intermediate * batch.weight, batch.truth * batch.weight
-            terms.append(weight * (error(estimate, truth) + self.flux_loss(result.intermediate, batch)))
-        return torch.stack(terms).sum()
-
-    def flux_loss(self, image: Tensor, batch: Patch) -> Tensor:
-        """Return the weighted error of local means."""
-        if not self.config.schedule.flux_weight:
-            return image.new_zeros(())
-        flux = local_flux_error(image * batch.weight, batch.truth * batch.weight)
-        return self.config.schedule.flux_weight * flux
-
-    def validate(self) -> _Validation:
-        """Evaluate the averaged weights on fixed patches of other phantoms, and return means."""
-        self.averaged.eval()
-        network: Network = self.averaged.module  # type: ignore[assignment]
-        psnr, ssim, masks = [], [], []
-        with torch.no_grad(), ChannelWatch(network) as watch:
-            for image, truth, weight in self.validation:
-                y = image[None].to(self.device)
-                result = network(y)
-                masks += mask_figures(network, y, result)
-                output = result.output[0].cpu() * weight
-                psnr.append(-10 * math.log10(max((output - truth * weight).square().mean().item(), 1e-12)))
-                ssim.append(ssim_global(output, truth * weight).item())
-        return _Validation(float(np.mean(psnr)), float(np.mean(ssim)), health_of(watch, masks))
-
-    @cached_property
-    def validation(self) -> list[Patch]:
-        """A few patches from each of several phantoms outside the training data."""
-        patches = Patches(self.config, VALIDATION_PHANTOMS)
-        spread = self.config.data.patches_per_phantom * self.config.data.alive
-        count = self.config.schedule.validation_patches
-        return [patches[i // 6 * spread + i % 6] for i in range(count)]
-
-    def log(self, loss: float, validation: _Validation | None) -> None:
+    def log(self, loss: float, validation: Validation | None) -> None:
         rate = self.schedule.get_last_lr()[0]
         patches = self.step * self.config.schedule.batch_size
         row = [self.step, patches, f"{rate:.4e}", f"{loss:.6f}"]
@@ -379,34 +232,21 @@ class _Run:
             )
 
     def finish(self) -> Path:
-        config, data = self.config, self.config.data
+        config = self.config
         images = torch.stack([patch.image for patch in self.validation]).to(self.device)
         # The averaged weights become the model.
         network: Network = copy.deepcopy(self.averaged.module).eval()  # type: ignore[assignment]
         measured = finish(network, images, centre=not config.schedule.identity_output)
         validated = [row for row in self.rows if row["validation_psnr"]]
-        card = {
-            "title": config.title,
-            "description": config.description,
-            **trained_for(data, images),
-            "poisson_noise": data.photometric,
-            # Part of a surrogate's light falls outside the image, and a network may restore it.
-            "flux_kept": data.track in ("open", "estimates") and config.schedule.flux_weight > 0,
-            "training": {
-                "track": data.track,
-                "history": config.history,
-                "data": _DATA[data.track == "estimates"],
-                "patches": self.step * config.schedule.batch_size,
-                "steps": self.step,
-                "seed": config.schedule.seed,
-                "seconds": round(self.seconds),
-                "device": str(self.device.type),
-                "torch": torch.__version__.split("+")[0],
-                "config": config.as_dict(),
-                "command": self.command(),
-                **({"started_from": self.started_from} if self.started_from else {}),
-            },
-            "metrics": {
+        card = make_card(
+            config,
+            images,
+            steps=self.step,
+            seconds=self.seconds,
+            device=self.device.type,
+            command=self.command(),
+            started_from=self.started_from,
+            metrics={
                 "validation": {
                     "psnr": float(validated[-1]["validation_psnr"]),
                     "ssim_global": float(validated[-1]["validation_ssim_global"]),
@@ -414,8 +254,7 @@ class _Run:
                 },
                 **measured,
             },
-            "license": "BSD-3-Clause",
-        }
+        )
         return save_model(
             self.folder / f"{config.name}.safetensors",
             network.to(memory_format=torch.contiguous_format),  # type: ignore[call-overload]
@@ -487,21 +326,3 @@ def _refuse_taken(folder: Path, name: str) -> None:
                 f"{folder / file} already exists, and the trained model would replace it; choose another "
                 "folder, or another name in the configuration."
             )
-
-
-def _device(name: str) -> torch.device:
-    if name != "auto":
-        try:
-            device = torch.device(name)
-            torch.zeros(1, device=device)  # only its use shows if it is available
-        # The type of the error depends on the build of torch.
-        except Exception as error:
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise ValueError(
-                f"device is {name!r}, which cannot be used here ({lines[0]}); give 'auto' or 'cpu'. lucyd "
-                "info lists the devices."
-            ) from error
-        return device
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -6,15 +6,76 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from napari_lucyd.deconvolution import estimate_noise
 from napari_lucyd.networks import LUCYD, Network, centre_update_term, division_share, measure_health
 from napari_lucyd.simulation import make_psf, make_surrogate
-from napari_lucyd.training.config import DataConfig
+from napari_lucyd.training.config import DataConfig, TrainingConfig
 
+# Source of the patches, for the card: first estimates, or other images.
+_DATA = {
+    True: "first estimates of new structures (napari_lucyd.simulation)",
+    False: "new phantoms after Li et al. 2022 (napari_lucyd.simulation)",
+}
 # Full width at half maximum of a Gaussian, in sigmas.
 _FWHM = 2 * np.sqrt(2 * np.log(2))
+
+
+def make_card(
+    config: TrainingConfig,
+    images: Tensor,
+    *,
+    steps: int,
+    seconds: float,
+    device: str,
+    command: str,
+    started_from: dict[str, Any] | None,
+    metrics: dict[str, Any],
+) -> dict[str, Any]:
+    """Make the card of a trained model, plain JSON data.
+
+    Parameters
+    ----------
+    config
+        Configuration of the run.
+    images
+        Normalised patches (N, 1, [Z,] Y, X).
+    steps, seconds, device
+        Length of the run, and where it ran.
+    command
+        Command that repeats it.
+    started_from
+        What `start_from` returned; None for an untrained start.
+    metrics
+        Entries on quality.
+    """
+    data = config.data
+    return {
+        "title": config.title,
+        "description": config.description,
+        **trained_for(data, images),
+        "poisson_noise": data.photometric,
+        # Part of a surrogate's light falls outside the image, and a network may restore it.
+        "flux_kept": data.track in ("open", "estimates") and config.schedule.flux_weight > 0,
+        "training": {
+            "track": data.track,
+            "history": config.history,
+            "data": _DATA[data.track == "estimates"],
+            "patches": steps * config.schedule.batch_size,
+            "steps": steps,
+            "seed": config.schedule.seed,
+            "seconds": round(seconds),
+            "device": device,
+            "torch": torch.__version__.split("+")[0],
+            "config": config.as_dict(),
+            "command": command,
+            **({"started_from": started_from} if started_from else {}),
+        },
+        "metrics": metrics,
+        "license": "BSD-3-Clause",
+    }
 
 
 def trained_for(data: DataConfig, images: Tensor) -> dict[str, Any]:

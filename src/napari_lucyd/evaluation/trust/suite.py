@@ -62,6 +62,16 @@ class Reading:
         high = float("inf") if self.high is None else self.high
         return low <= self.value <= high
 
+    @property
+    def excess(self) -> float:
+        """Distance from the limits as a share of the larger limit: 0 inside, infinite without a value."""
+        if self.within:
+            return 0.0
+        if self.value is None:
+            return float("inf")
+        limits = [limit for limit in (self.low, self.high) if limit is not None]
+        return min(abs(self.value - limit) for limit in limits) / max(abs(limit) for limit in limits)
+
 
 @dataclass(frozen=True)
 class TrustTable:
@@ -99,6 +109,10 @@ class TrustTable:
     def row(self, probe: str, method: str) -> list[Reading]:
         """Return the readings of a method in the order of a probe's quantities."""
         return [entry for entry in self.readings if (entry.probe, entry.method) == (probe, method)]
+
+    def readings_of(self, method: str) -> list[Reading]:
+        """Return all readings of a method."""
+        return [entry for entry in self.readings if entry.method == method]
 
     def outside(self, probe: str) -> dict[str, list[Reading]]:
         """Return the readings outside their limits by method, except for truth and input."""
@@ -258,9 +272,9 @@ def _readings(probe: Probe, name: str, entry: Competitor | None, numbers: Number
 
 def _division(entry: Trained, dimension: int) -> float:
     """Measure the share of x' that depends on the division, on a phantom normalized for the model."""
-    image = _phantom(dimension, TEST_SEEDS[0]).image
-    (group,) = plan(image, entry.model, device="cpu").measure().groups
-    y = torch.from_numpy((image - group.lo) / group.s)[None, None]
+    sample = _phantom(dimension, TEST_SEEDS[0])
+    (group,) = plan(sample.image, entry.model, device="cpu", **entry.blur(sample)).measure().groups
+    y = torch.from_numpy((sample.image - group.lo) / group.s)[None, None]
     network = entry.model.network
     assert isinstance(network, LUCYD)
     return division_share(network, y)
