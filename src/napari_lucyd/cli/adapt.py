@@ -26,6 +26,7 @@ _STAGES = {
 
 @with_sections
 def adapt(
+    *,
     image: Annotated[
         Path | None,
         typer.Argument(
@@ -33,7 +34,7 @@ def adapt(
             help="An image of this microscope, in which noise is measured; the blur too, if it is not given.",
             show_default=False,
         ),
-    ],
+    ] = None,
     microscope: MicroscopeOptions,
     about: ImageOptions,
     name: Annotated[

@@ -27,7 +27,7 @@ _REACH = 1.5
 # Limits of the noise in training are the measured noise divided and multiplied by this: other parts of the
 # specimen, and other images of the same microscope, differ as much.
 _NOISE_RANGE = 1.5
-# Scale of an image divided by the contrast of its specimen, typically; the scale is set by the brightest light.
+# Scale of an image divided by the contrast of its specimen, typically; the brightest light sets the scale.
 _SCALE_PER_CONTRAST = 2.0
 # Limits of the photons at the contrast, and of the read noise in 1/255 of the contrast.
 _PHOTONS, _READ_NOISE = (4.0, 1e6), (0.05, 60.0)
