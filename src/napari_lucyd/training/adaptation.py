@@ -55,13 +55,13 @@ class Adaptation:
     start
         Name of the model that it started from.
     validation_psnr
-        In dB, on specimens that were not trained on: of the start, then of each validation.
+        Validation in dB, on specimens that were not trained on: of the start, then at each later step.
     worse
         Questions of the trust suite that are answered worse than by the start, as sentences.
     trust
         Answers of start and model; None if training did not improve the validation.
     notes
-        What was assumed and measured, as sentences.
+        Assumptions and measurements, as sentences.
     seconds
         Duration.
     """
@@ -147,7 +147,7 @@ def adapt(
     channel
         Channel of the image, counted from 0.
     structures
-        What the specimens show; see `make_structures`.
+        Kind of the specimens; see `make_structures`.
     minutes
         Limit for the training. The questions of the trust suite take about a minute more.
     patches

@@ -52,7 +52,7 @@ class AdaptationProgress(NamedTuple):
     seconds_left
         Time left in this stage; NaN if unknown.
     validation_psnr
-        In dB, of the first validation (the start) to the last one.
+        Validations in dB, from that of the start to the last one.
     pictures
         Pictures of a validation patch, if there was a validation.
     """

@@ -55,7 +55,7 @@ class Conditions:
     data
         Data of the training.
     record
-        What was told and measured, for the card: plain JSON data.
+        Entries of the card on what was told and measured: plain JSON data.
     notes
         The same as sentences for the user.
     """

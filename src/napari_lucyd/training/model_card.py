@@ -47,7 +47,7 @@ def make_card(
     command
         Command that repeats it.
     started_from
-        What `start_from` returned; None for an untrained start.
+        Result of `start_from`; None for an untrained start.
     metrics
         Entries on quality.
     """
