@@ -62,7 +62,7 @@ class LayerSnapshot:
     @property
     def is_image(self) -> bool:
         """True for an image that can be compared with a ground truth."""
-        return self.quantity not in _NO_IMAGES
+        return self.quantity not in _NO_IMAGES and not self.quantity.startswith("change")
 
     @property
     def is_factor(self) -> bool:

@@ -1,0 +1,1 @@
+"""The Inspect panel: looks at a result beside its image, and says where it came from."""

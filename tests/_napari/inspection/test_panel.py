@@ -1,0 +1,139 @@
+"""The Inspect panel in a real window: image against result, strength, and the change part by part."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import napari_lucyd as nl
+from told_models import blobs, told_model
+
+pytest.importorskip("napari")
+
+from napari_lucyd._napari.inspection.panel import InspectWidget
+from napari_lucyd._napari.layers.results import result_layers
+from napari_lucyd._napari.layers.source_layer import SourceLayer
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, add_image, is_preview
+
+pytestmark = pytest.mark.napari
+
+ALL = ("output", "correction_mask", "update_term", "first_estimate")
+CUT = (slice(0, 6), slice(2, 30), slice(4, 34))
+
+
+def add_result(viewer, layer, result, region=None):
+    tuples = result_layers(SourceLayer.from_layer(layer), result, "told", axes="ZYX", region=region)
+    added = [add_image(viewer, data, keywords) for data, keywords, _ in tuples]
+    return {each.metadata[METADATA_KEY]["quantity"]: each for each in added}
+
+
+@pytest.fixture
+def result():
+    return nl.deconvolve(
+        blobs(6, 30, 34), told_model(3), blur_sigma=1.2, region=CUT, outputs=ALL, device="cpu"
+    )
+
+
+@pytest.fixture
+def window(make_napari_viewer, kept_programs, result):
+    """A panel in a window with an image and the result of a region of it."""
+    viewer = make_napari_viewer(show=True)
+    layer = viewer.add_image(blobs(6, 30, 34), name="cells", scale=(0.3, 0.1, 0.1), units="um")
+    parts = add_result(viewer, layer, result, CUT)
+    panel = InspectWidget(viewer)
+    viewer.window.add_dock_widget(panel, name="Inspect")
+    return panel, layer, parts
+
+
+def veil(panel):
+    found = [layer for layer in panel.viewer.layers if is_preview(layer)]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+def test_the_image_is_seen_while_the_button_is_held_and_behind_the_curtain(window):
+    panel, layer, parts = window
+    look = panel.form.look
+    assert (look.result.value, look.image.value) == (parts["output"], layer)
+    before = [each.visible for each in panel.viewer.layers]
+    look.hold.native.pressed.emit()
+    assert layer.visible and not any(each.visible for each in parts.values())
+    look.hold.native.released.emit()
+    assert [each.visible for each in panel.viewer.layers] == before
+
+    look.curtain.setValue(50)
+    curtain = veil(panel)
+    np.testing.assert_array_equal(curtain.data, layer.data[CUT][..., :15])
+    np.testing.assert_allclose(curtain.translate, parts["output"].translate)
+    assert curtain.contrast_limits == layer.contrast_limits
+    look.curtain.setValue(0)
+    assert veil(panel) is None
+
+
+def test_a_strength_is_shown_without_a_run_and_kept_with_its_recipe(window, result):
+    panel, layer, parts = window
+    panel.form.look.strength.setValue(40)
+    expected = nl.adjust_strength(layer.data, result, 0.4).output
+    np.testing.assert_allclose(np.asarray(veil(panel).data), expected, rtol=1e-5, atol=1e-3)
+    count = len(panel.viewer.layers)
+    panel.form.look.keep.native.click()
+    kept = panel.viewer.layers[-1]
+    assert len(panel.viewer.layers) == count and veil(panel) is None
+    np.testing.assert_allclose(np.asarray(kept.data), expected, rtol=1e-5, atol=1e-3)
+    known = kept.metadata[METADATA_KEY]
+    assert (known["strength"], known["quantity"], known["source"]) == (0.4, "output", "cells")
+    # The full result stays the one that is looked at.
+    assert panel.run.output is parts["output"]
+
+
+def test_limits_are_the_image_s_and_back_with_a_note_on_what_is_cut_off(window):
+    panel, layer, parts = window
+    own = list(parts["output"].contrast_limits)
+    layer.contrast_limits = (0, float(np.percentile(parts["output"].data, 90)))
+    button = panel.form.look.limits.native
+    button.click()
+    assert parts["output"].contrast_limits == layer.contrast_limits
+    assert "10% of the result's voxels" in panel.form.look.limits_note.text()
+    button.click()
+    assert parts["output"].contrast_limits == [0, own[1]]
+    assert panel.form.look.limits_note.isHidden()
+
+
+def test_the_voxel_under_the_cursor_and_the_layers_show_the_parts_of_the_change(window, result, qtbot):
+    panel, layer, parts = window
+    change = nl.explain_change(layer.data, result)
+    at = (3, 10, 20)
+    panel.viewer.cursor.position = parts["output"].data_to_world(at)
+    qtbot.waitUntil(lambda: panel.voxel is not None, timeout=20_000)
+    voxel = panel.voxel
+    assert voxel.image + sum(voxel.parts.values()) == pytest.approx(voxel.output, abs=1e-9 * voxel.output)
+    for name, amount in voxel.parts.items():
+        assert amount == pytest.approx(getattr(change, name)[at], rel=1e-3, abs=1e-3)
+    assert panel.form.change.values["image"].text() == f"{layer.data[CUT][at]:.1f}"
+
+    panel.form.change.change.native.click()
+    panel.form.change.parts.native.click()
+    whole, *added = panel.viewer.layers[-5:]
+    np.testing.assert_allclose(np.asarray(whole.data), change.total, rtol=0, atol=1e-3)
+    np.testing.assert_allclose(sum(np.asarray(each.data) for each in added), change.total, rtol=0, atol=1e-2)
+    assert len({tuple(each.contrast_limits) for each in (whole, *added)}) == 1
+    np.testing.assert_allclose(added[0].translate, parts["output"].translate)
+
+
+def test_a_result_without_its_first_estimate_says_what_to_do(window):
+    panel, _, parts = window
+    panel.viewer.layers.remove(parts["first_estimate"])
+    panel.choose(parts["output"])
+    assert "tick first estimate" in panel.form.change.why.text()
+    assert not panel.form.change.parts.enabled and panel.form.change.change.enabled
+
+
+def test_without_a_result_or_with_another_image_it_says_so(make_napari_viewer, kept_programs, result):
+    viewer = make_napari_viewer()
+    panel = InspectWidget(viewer)
+    assert "no result" in panel.status.text()
+    small = viewer.add_image(np.zeros((6, 30, 30), np.float32), name="cells")
+    add_result(viewer, small, result)
+    assert "The image has the shape (6, 30, 30)" in panel.status.text()
+    assert not panel.form.look.hold.enabled
+    panel.deleteLater()
