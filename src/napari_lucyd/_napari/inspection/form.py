@@ -84,8 +84,8 @@ class ChangeSection(Section):
         )
         self.parts = PushButton(
             text="Parts as layers",
-            tooltip="Add what first estimate, mask and update term contributed to the change, and the remainder "
-            "that the network cut off, as layers with one range of colours. Their sum is the change.",
+            tooltip="Add the contributions of first estimate, mask and update term to the change, and the "
+            "remainder that the network cut off, as layers with one range of colours. Their sum is the change.",
         )
         self.why = note("lucyd-why")
         self.rows.addRow(self.place)

@@ -65,7 +65,7 @@ class InspectWidget(Panel):
         self.strength = Strength(self.viewer)
         self.voxel: Voxel | None = None
         self.voxels = LatestOnly(self._voxel_request, explain_voxel, _VOXEL_MS, self)
-        self._filling = False
+        self._filling = self._adding = False
         self._held: list[tuple[Any, bool]] | None = None
         self._connect()
         self._fill()
@@ -137,7 +137,8 @@ class InspectWidget(Panel):
             self.choose(event.value if is_new else self.form.look.result.value)
 
     def _on_active(self, event: Any) -> None:
-        output = output_of(self.viewer, event.value)
+        # A layer that is added is active for a moment.
+        output = None if self._adding else output_of(self.viewer, event.value)
         if output is not None and output is not self.form.look.result.value:
             self.choose(output)
 
@@ -250,8 +251,10 @@ class InspectWidget(Panel):
     def _add(self, layers: list[tuple[Any, dict[str, Any]]]) -> None:
         taken = {layer.name for layer in self.viewer.layers}
         names = unique_names([keywords["name"] for _, keywords in layers], taken)
+        self._adding = True
         for (data, keywords), name in zip(layers, names, strict=True):
             add_image(self.viewer, data, {**keywords, "name": name})
+        self._adding = False
 
     def _voxel_request(self) -> Any:
         return None if self.run is None else voxel_under_cursor(self.viewer, self.run)
