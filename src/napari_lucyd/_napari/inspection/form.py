@@ -85,7 +85,7 @@ class ChangeSection(Section):
         self.parts = PushButton(
             text="Parts as layers",
             tooltip="Add the contributions of first estimate, mask and update term to the change, and the "
-            "remainder that the network cut off, as layers with one range of colours. Their sum is the change.",
+            "remainder that the network cut off, as layers. Their sum is the change.",
         )
         self.why = note("lucyd-why")
         self.rows.addRow(self.place)
