@@ -112,6 +112,9 @@ def test_output_looks_like_the_source_and_the_others_diverge_about_their_centre(
         assert colours[0, 2] > colours[0, 0]  # below the centre: cold
         assert colours[2, 0] > colours[2, 2]  # above: warm
         assert colours[1, :3].max() < 0.1  # at the centre: dark
+        # In 3D both signs are seen, and the centre is transparent; in 2D it covers the output.
+        assert (layer.rendering, layer.blending) == ("translucent", "opaque")
+        assert list(colours[:, 3]) == [1, 0, 1]
 
 
 def test_only_the_output_is_visible_at_once():

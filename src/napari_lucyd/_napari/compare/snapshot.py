@@ -172,6 +172,8 @@ def pick(
             )
         lead.append(int(index))
     colours = np.asarray(layer.colormap.map(np.linspace(0, 1, _LEVELS) ** layer.gamma))
+    if layer.blending == "opaque":  # napari then ignores how transparent a colour is
+        colours[:, 3] = 1
     entry = layer.metadata.get(METADATA_KEY) if is_result(layer) else {}
     return LayerSnapshot(
         source,

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_lucyd._napari.inspection.run_layers import CHANGE, RunLayers, full, lazy
 from napari_lucyd._napari.layers.coordinates import unit_scale
-from napari_lucyd._napari.layers.results import DIVERGING, deviation, sampled
+from napari_lucyd._napari.layers.results import MAP_LOOK, deviation, sampled
 from napari_lucyd.spans import SPATIAL
 
 if TYPE_CHECKING:
@@ -119,8 +119,7 @@ def change_layers(run: RunLayers, names: Sequence[str]) -> list[tuple[Any, dict[
             **run.place,
             "name": f"{title} · {run.title}",
             "contrast_limits": [-reach, reach],
-            "colormap": DIVERGING,
-            "blending": "translucent_no_depth",
+            **MAP_LOOK,
             "metadata": run.metadata(title.replace(" ", "_")),
         }
         layers.append((data, keywords))

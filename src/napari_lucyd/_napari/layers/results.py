@@ -25,17 +25,22 @@ _BEYOND = 0.1
 _ABOVE = 0.01
 # The parts that look like the image; the others are maps with a neutral value in the middle.
 LIKE_THE_IMAGE = ("output", "intermediate", "first_estimate")
-# Black in the middle: what the network left alone stays dark on napari's black canvas.
+# Black in the middle: what the network left alone stays dark on napari's black canvas. The last number is the
+# opacity, which counts in 3D only.
 _COLD_TO_WARM = [
-    [0.62, 0.93, 1.00],
-    [0.16, 0.56, 0.95],
-    [0.05, 0.20, 0.50],
-    [0.02, 0.02, 0.03],
-    [0.50, 0.12, 0.05],
-    [0.93, 0.42, 0.13],
-    [1.00, 0.91, 0.56],
+    [0.62, 0.93, 1.00, 1.00],
+    [0.16, 0.56, 0.95, 0.35],
+    [0.05, 0.20, 0.50, 0.02],
+    [0.02, 0.02, 0.03, 0.00],
+    [0.50, 0.12, 0.05, 0.02],
+    [0.93, 0.42, 0.13, 0.35],
+    [1.00, 0.91, 0.56, 1.00],
 ]
 DIVERGING = Colormap(_COLD_TO_WARM, name="lucyd diverging", display_name="LUCYD diverging")
+
+# The look of a map with a neutral value. In 3D both signs are seen; a projection of maxima would show the
+# warm ones alone. Without blending, the neutral colour is black in 2D although it is transparent in 3D.
+MAP_LOOK = {"colormap": DIVERGING, "gamma": 1.0, "blending": "opaque", "rendering": "translucent"}
 
 # The parts that become layers, with their names in the window.
 PART_NAMES = {
@@ -168,7 +173,7 @@ def _appearance(quantity: str, data: np.ndarray, source: SourceLayer) -> dict[st
         }
     centre = 1.0 if quantity == "update_term" else 0.0
     reach = deviation(data, centre)
-    return {"contrast_limits": [centre - reach, centre + reach], "colormap": DIVERGING}
+    return {"contrast_limits": [centre - reach, centre + reach], **MAP_LOOK}
 
 
 def own_limits(values: np.ndarray, limits: Sequence[float]) -> tuple[float, float]:
@@ -200,7 +205,7 @@ def deviation(data: np.ndarray, centre: float) -> float:
     return reach or (float(sample.max()) if sample.size else 0.0) or 1.0
 
 
-def sampled(data: np.ndarray) -> np.ndarray:
+def sampled(data: Any) -> np.ndarray:
     """Return about a million values; of large data from some planes only, because files are read in pages."""
     if data.size <= _SAMPLE:
         return np.asarray(data)

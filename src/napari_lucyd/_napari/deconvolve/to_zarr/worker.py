@@ -14,7 +14,7 @@ from napari_lucyd._napari.deconvolve.task import Event, Failed, ImageTask, Stopp
 from napari_lucyd._napari.deconvolve.to_zarr.growing_array import GrowingArray, GrowingLevel
 from napari_lucyd._napari.deconvolve.zarr_plan import files_text
 from napari_lucyd._napari.layers.results import (
-    DIVERGING,
+    MAP_LOOK,
     deviation,
     finite,
     layer_keywords,
@@ -271,7 +271,7 @@ class _Image:
         if known.limits is not None:
             keywords["contrast_limits"] = list(known.limits)
         if part in _CENTRES:
-            keywords |= {"colormap": DIVERGING, "gamma": 1.0}
+            keywords |= MAP_LOOK
         return [GrowingLevel(self._growing[part], each) for each in factors], keywords
 
     def _stored(self, began: float, resumed: int) -> Stored:
