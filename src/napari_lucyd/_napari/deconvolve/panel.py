@@ -17,6 +17,7 @@ from napari_lucyd._napari.deconvolve.choices.input_image import ImageSection
 from napari_lucyd._napari.deconvolve.choices.method import MethodSection
 from napari_lucyd._napari.deconvolve.choices.microscope import MicroscopeSection
 from napari_lucyd._napari.deconvolve.choices.region import RegionSection
+from napari_lucyd._napari.deconvolve.examination import ExaminationLine
 from napari_lucyd._napari.deconvolve.footer import Footer
 from napari_lucyd._napari.deconvolve.parameters import Parameters
 from napari_lucyd._napari.deconvolve.planning import estimate, estimate_lines
@@ -68,6 +69,10 @@ class DeconvolveWidget(Panel):
         self.model = self.method.model
         self.microscope = MicroscopeSection(self.viewer, self._shown_image)
         self.image = ImageSection(self.viewer, self._is_psf)
+        self.examination = ExaminationLine(
+            self._shown_image, self.microscope, lambda: self.session.is_running or self.image.is_reading, self
+        )
+        self.image.add("", self.examination.line)
         self.region = RegionSection(self.viewer, lambda: self.image.layer)
         self.destination = DestinationSection()
         self.advanced = AdvancedSection()
@@ -98,6 +103,8 @@ class DeconvolveWidget(Panel):
     def _connect(self) -> None:
         footer, session = self.footer, self.session
         self.image.picked.connect(self._on_picked)
+        for examined in (self.image.picked, self.image.changed, self.microscope.changed):
+            examined.connect(self.examination.refresh)
         for section in (self.image, self.region, self.destination, self.advanced):
             section.changed.connect(self.estimator.refresh)
         self.method.chosen.connect(self._on_method)

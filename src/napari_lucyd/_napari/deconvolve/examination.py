@@ -1,0 +1,128 @@
+"""The examination of the shown image, as soon as it is chosen: what is in it, and what to do with it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QLabel
+
+from napari_lucyd._napari.deconvolve.choices.microscope import MicroscopeSection
+from napari_lucyd._napari.layers.source_layer import SourceLayer
+from napari_lucyd._napari.psf.optics import OpticsPsf
+from napari_lucyd._napari.psf.origins import PsfSource
+from napari_lucyd._napari.widgets.layout import note, plain_tooltip, set_note
+from napari_lucyd._napari.workers import torch_loading
+from napari_lucyd._napari.workers.latest import LatestOnly
+
+if TYPE_CHECKING:
+    from napari_lucyd.referee import Examination
+
+_SETTLE_MS = 400
+# More lines would push the settings out of a small window; the tooltip has all.
+_WARNINGS = 2
+
+
+@dataclass(frozen=True)
+class ExaminationRequest:
+    """An image to examine.
+
+    Parameters
+    ----------
+    source
+        The image.
+    axes
+        Its axes.
+    blur
+        Source of the PSF; only a microscope counts.
+    """
+
+    source: SourceLayer
+    axes: str
+    blur: PsfSource | None
+
+    @property
+    def key(self) -> Any:
+        """See `LatestOnly`."""
+        sizes = tuple(sorted(self.source.sizes_um.items()))
+        return id(self.source.data), self.axes, sizes, self.source.steps, repr(self.blur)
+
+
+class ExaminationLine(QObject):
+    """Examines the shown image in a worker, and writes a line.
+
+    Parameters
+    ----------
+    image
+        Returns the image and its axes, or None; raises ValueError if its settings are not valid.
+    microscope
+        The choice of the blur.
+    is_busy
+        True while the examination has to wait: during a run, and while a file is still being read.
+    parent
+        Qt's owner.
+    """
+
+    examined = Signal(object)
+    """The `Examination` of the shown image, or None."""
+
+    def __init__(
+        self,
+        image: Callable[[], tuple[SourceLayer, str] | None],
+        microscope: MicroscopeSection,
+        is_busy: Callable[[], bool],
+        parent: QObject,
+    ) -> None:
+        super().__init__(parent)
+        self.line: QLabel = note("lucyd-examination")
+        self.found: Examination | None = None
+        self._image, self._microscope, self._is_busy = image, microscope, is_busy
+        self._last: ExaminationRequest | None = None
+        self.work = LatestOnly(self._wanted, examine_image, _SETTLE_MS, self)
+        self.work.began.connect(lambda: set_note(self.line, "Examining the image…"))
+        self.work.ready.connect(self._show)
+        # The estimate above Run reports settings that are not valid.
+        self.work.failed.connect(lambda _: self._show(None))
+        self.refresh = self.work.refresh
+        self.refresh()
+
+    def _wanted(self) -> ExaminationRequest | None:
+        if self._is_busy():
+            return self._last
+        shown = self._image()
+        self._last = None
+        if shown is not None:
+            blur: PsfSource | None = None
+            with contextlib.suppress(ValueError):  # half of the optics are no microscope yet
+                blur = self._microscope.choice(needed=False)
+            self._last = ExaminationRequest(*shown, blur)
+        return self._last
+
+    def _show(self, found: Examination | None) -> None:
+        self.found = found
+        if found is None:
+            set_note(self.line, "")
+        else:
+            left = len(found.warnings) - _WARNINGS
+            lines = [f"Found: {found.summary}.", *found.warnings[:_WARNINGS]]
+            if left > 0:
+                lines.append(f"{left} more: hold the mouse here.")
+            set_note(self.line, "\n".join(lines), problem=bool(found.warnings))
+        self.line.setToolTip(plain_tooltip("" if found is None else str(found)))
+        self.examined.emit(found)
+
+
+def examine_image(request: ExaminationRequest, should_stop: Callable[[], bool]) -> Examination:
+    """Examine an image; call it in a worker thread."""
+    torch_loading.load()
+    from napari_lucyd.referee import examine
+
+    source = request.source.informed()
+    steps = source.voxel_size_um(request.axes)
+    microscope: Any = None
+    if isinstance(request.blur, OpticsPsf) and steps is not None:
+        microscope = request.blur.told(source, request.axes).get("microscope")
+    return examine(source.data, voxel_size=steps, microscope=microscope, axes=request.axes)
