@@ -194,3 +194,18 @@ def test_two_panels_do_not_disturb_each_other(panel, add_image, qtbot, run):
     run()
     qtbot.waitUntil(lambda: other.estimator.settled, timeout=30_000)
     assert isinstance(other.image.layer, Image)
+
+
+def test_the_image_is_examined_as_soon_as_it_is_chosen(panel, qtbot):
+    import napari_lucyd as nl
+
+    generator = np.random.default_rng(0)
+    data = generator.poisson(20 + 400 * (generator.random((96, 96)) > 0.99)).astype(np.uint16)
+    panel.viewer.add_image(data, name="cells", axis_labels=("y", "x"))
+    qtbot.waitUntil(lambda: panel.examination.found is not None, timeout=60_000)
+    expected = nl.examine(data, axes="YX")
+    assert panel.examination.line.text().startswith(f"Found: {expected.summary}.")
+    assert "Noise" in panel.examination.line.toolTip()
+    panel.viewer.layers.clear()
+    qtbot.waitUntil(lambda: panel.examination.found is None, timeout=60_000)
+    assert panel.examination.line.text() == ""
