@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from napari_lucyd.networks import LUCYD, LucydConfig, centre_update_term
+from random_networks import repeating
 
 
 @pytest.mark.parametrize(("dimension", "count"), [(3, 24_964), (2, 8_452)])
@@ -66,6 +67,22 @@ def test_config_refuses_what_cannot_be_built():
         LucydConfig(dimension=4)
     with pytest.raises(ValueError, match="above 0"):
         LucydConfig(epsilon=0)
+    with pytest.raises(ValueError, match="padding is 'mirror'; give 'zeros' or 'replicate'"):
+        LucydConfig(padding="mirror")
+
+
+@pytest.mark.parametrize("fixture", ["random_model", "random_model_2d"])
+def test_repeated_voxels_leave_no_border_in_any_layer(fixture, request):
+    network = request.getfixturevalue(fixture).network
+    layers = [m for m in repeating(network).modules() if hasattr(m, "kernel_size")]
+    assert len(layers) == 29
+    for layer in layers:
+        values = torch.linspace(0.5, 1, layer.in_channels).reshape(1, -1, *[1] * network.config.dimension)
+        with torch.no_grad():
+            found = layer(values.expand(1, -1, *[8] * network.config.dimension))
+        for axis in range(2, found.ndim):  # even and odd voxels differ where the size is doubled
+            ends = found.narrow(axis, 0, 2), found.narrow(axis, found.shape[axis] - 2, 2)
+            torch.testing.assert_close(*ends, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("fixture", ["random_model", "random_model_2d"])

@@ -29,7 +29,8 @@ extern "C" void run(int x, int y, int z, void **given) {
       for (blockIdx.x = 0; blockIdx.x < x; ++blockIdx.x)
         layer(*(Tensor *)given[0], *(Tensor *)given[1], *(Tensor *)given[2], *(Tensor *)given[3],
               *(const float **)given[4], *(const float **)given[5], *(int *)given[6], *(int *)given[7],
-              *(int *)given[8], *(int *)given[9], *(int *)given[10], *(int *)given[11]);
+              *(int *)given[8], *(int *)given[9], *(int *)given[10], *(int *)given[11],
+              *(int *)given[12], *(int *)given[13], *(int *)given[14]);
 }
 """
 

@@ -18,3 +18,14 @@ def randomised(dimension: int, seed: int = 0):
         for _ in range(50):
             network(torch.rand(shape, generator=generator))
     return network.eval()
+
+
+def repeating(network):
+    """A copy that repeats the outermost voxels beyond the borders, instead of zeros."""
+    from dataclasses import replace
+
+    from napari_lucyd.networks import LUCYD
+
+    copied = LUCYD(replace(network.config, padding="replicate")).eval()
+    copied.load_state_dict(network.state_dict())
+    return copied

@@ -166,10 +166,11 @@ def test_torch_knows_the_operations(shape):
         # All but the halving ones, that of the bottleneck with its 16 inputs, and those of other taps.
         (functools.partial(LUCYD, LucydConfig(dimension=2, epsilon=0.1)), 23),
         (functools.partial(LUCYD, LucydConfig(dimension=3, epsilon=0.1)), 23),
+        (functools.partial(LUCYD, LucydConfig(dimension=3, epsilon=0.1, padding="replicate")), 23),
         (RLN, 11),
         (CARE, 0),
     ],
-    ids=["lucyd-2d", "lucyd", "rln", "care"],
+    ids=["lucyd-2d", "lucyd", "lucyd-repeating", "rln", "care"],
 )
 def test_a_network_gives_and_keeps_what_it_did(make, count):
     torch.manual_seed(0)

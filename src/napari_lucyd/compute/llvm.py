@@ -219,6 +219,11 @@ class Writer:
         """Store a vector."""
         self.do(f"store <{lanes or self.lanes} x float> {a}, ptr {self.at(pointer, index)}, align 4")
 
+    def copy_float(self, pointer: str, source: str | int, target: str | int) -> None:
+        """Copy one float of an array to another place in it."""
+        one = self.value(f"load float, ptr {self.at(pointer, source)}, align 4")
+        self.do(f"store float {one}, ptr {self.at(pointer, target)}, align 4")
+
     def finished(self, arguments: str) -> str:
         """Return the assembly of the function ``kernel`` with these arguments."""
         body = "\n".join(self.lines)

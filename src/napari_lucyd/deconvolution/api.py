@@ -217,7 +217,10 @@ def plan(volume: Any, model: Any, *, processes: int = 1, **options: Unpack[Array
             steps, wanted, axes.size("Z"), model.dimension == 3 and "Z" in axes.names
         )
         halo = check_halo(wish["halo"], model.network, warnings)
-        geometry = Geometry(axes.volume_shape, halo, resampling, model.network.multiple, flips)
+        network = model.network
+        geometry = Geometry(
+            axes.volume_shape, halo, resampling, network.multiple, flips, network.continues_borders
+        )
         if blur is None:
             warnings.extend(voxel_warnings(steps, resampling is not None, axes))
     if device.reason:

@@ -8,12 +8,15 @@ our own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from napari_lucyd.networks.network import Network, NetworkConfig
+
+Padding = Literal["zeros", "replicate"]
 
 
 @dataclass(frozen=True)
@@ -28,15 +31,25 @@ class LucydConfig(NetworkConfig):
         Constant added to the forward projection before the Richardson-Lucy division, in units of the
         normalised image. The authors' files need 1e-12; ``docs/decisions/0001-epsilon.md`` gives the value
         of our own.
+    padding
+        Continuation of each convolution's input beyond the borders of the block: ``"zeros"`` as in the
+        paper, or ``"replicate"`` to repeat the outermost voxels. With zeros, volumes are extended by 24
+        reflected voxels before the network runs, so that no zeros reach the result. With replication they
+        are not extended.
     """
 
     epsilon: float = 1e-12
+    padding: Padding = "zeros"
 
     def __post_init__(self) -> None:
         if self.dimension not in (2, 3):
             raise ValueError(f"dimension is {self.dimension}; give 2 or 3 for LUCYD.")
         if not self.epsilon > 0:
             raise ValueError(f"epsilon is {self.epsilon}; give a number above 0.")
+        if self.padding not in get_args(Padding):
+            raise ValueError(
+                f"padding is {self.padding!r}; give {' or '.join(map(repr, get_args(Padding)))}."
+            )
 
 
 class LucydOutput(NamedTuple):
@@ -53,13 +66,33 @@ class LucydOutput(NamedTuple):
     intermediate: Tensor
 
 
+class _ReplicatingTranspose3d(nn.ConvTranspose3d):
+    """A transposed convolution that doubles the size and repeats the outermost voxels of its input."""
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Double the size."""
+        repeated = functional.pad(x, (1,) * 6, mode="replicate")
+        return super().forward(repeated, output_size)[:, :, 2:-2, 2:-2, 2:-2]
+
+
+class _ReplicatingTranspose2d(nn.ConvTranspose2d):
+    """The counterpart of `_ReplicatingTranspose3d` for planes."""
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Double the size."""
+        repeated = functional.pad(x, (1,) * 4, mode="replicate")
+        return super().forward(repeated, output_size)[:, :, 2:-2, 2:-2]
+
+
 class _Layers:
     """The layers for one dimension: every 3D operation has a 2D counterpart."""
 
-    def __init__(self, dimension: int) -> None:
-        three = dimension == 3
+    def __init__(self, config: LucydConfig) -> None:
+        three, self.padding = config.dimension == 3, config.padding
         self.convolution = nn.Conv3d if three else nn.Conv2d
         self.transposed = nn.ConvTranspose3d if three else nn.ConvTranspose2d
+        if config.padding == "replicate":
+            self.transposed = _ReplicatingTranspose3d if three else _ReplicatingTranspose2d
         self.batch_norm = nn.BatchNorm3d if three else nn.BatchNorm2d
 
     def block(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
@@ -68,7 +101,11 @@ class _Layers:
 
     def linear_block(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
         """Build a convolution and batch norm."""
-        convolution = self.convolution(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
+        reach = kernel // 2
+        mode = self.padding if reach else "zeros"
+        convolution = self.convolution(
+            inputs, outputs, kernel, stride, padding=reach, bias=False, padding_mode=mode
+        )
         return nn.Sequential(convolution, self.batch_norm(outputs))
 
     def doubling_block(self, inputs: int, outputs: int) -> nn.Sequential:
@@ -131,7 +168,7 @@ class LUCYD(Network):
     Parameters
     ----------
     config
-        Dimension and epsilon.
+        Dimension, epsilon and padding.
 
     Examples
     --------
@@ -153,7 +190,7 @@ class LUCYD(Network):
     def __init__(self, config: LucydConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or LucydConfig()
-        layers = _Layers(config.dimension)
+        layers = _Layers(config)
 
         self.correction_encode = nn.Sequential(layers.block(1, 4), ResidualBlock(layers, 4))
         self.correction_halve = layers.block(4, 8, stride=2)
@@ -203,6 +240,11 @@ class LUCYD(Network):
 
         output = torch.relu(self.rescale(intermediate * update_term))
         return LucydOutput(output, correction_mask, update_term, intermediate)
+
+    @property
+    def continues_borders(self) -> bool:
+        """See `Network.continues_borders`."""
+        return self.config.padding == "replicate"
 
     @torch.no_grad()
     def output_gain(self) -> tuple[float, float]:

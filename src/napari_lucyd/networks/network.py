@@ -42,6 +42,11 @@ class Network(nn.Module):
     multiple: ClassVar[int]
     config: NetworkConfig
 
+    @property
+    def continues_borders(self) -> bool:
+        """True if its layers repeat the outermost voxels, so that a block may end with the volume."""
+        return False
+
     def output_gain(self) -> tuple[float, float] | None:
         """Return g and o if output = max(0, g * intermediate * update_term + o), otherwise None."""
         return None

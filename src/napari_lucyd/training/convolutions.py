@@ -22,25 +22,48 @@ from napari_lucyd.training import convolution_kernels
 
 # Numbers of input channels and of output channels for which there are kernels.
 _CHANNELS = (1, 4, 8)
+_LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 class FewChannels(nn.Module):
-    """A convolution with three taps along each axis, zeros beyond the border and no bias.
+    """A convolution with three taps along each axis and no bias.
 
     Parameters
     ----------
     weight
         (outputs, inputs, [3,] 3, 3); becomes the module's parameter.
+    replicate
+        True to repeat the outermost voxels beyond the border, False for zeros there.
     """
 
-    def __init__(self, weight: nn.Parameter) -> None:
+    def __init__(self, weight: nn.Parameter, replicate: bool = False) -> None:
         super().__init__()
         self.weight = weight
+        self.replicate = replicate
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve the input."""
-        result: Tensor = few_channels(x, self.weight)
-        return result
+        if not self.replicate:
+            plain: Tensor = few_channels(x, self.weight)
+            return plain
+        axes, width = x.ndim - 2, x.shape[-1]
+        outputs, inputs = self.weight.shape[:2]
+        room = _computable_width(width + 2, inputs, outputs) - width - 1
+        repeated = functional.pad(x, (1, room, *[1] * (2 * axes - 2)), mode="replicate")
+        result: Tensor = few_channels(repeated, self.weight)
+        inner = [slice(None)] * 2 + [slice(1, 1 + n) for n in x.shape[2:]]
+        # Batch norms are slow on a part of a larger tensor.
+        return result[tuple(inner)].contiguous(memory_format=_LAYOUTS[x.ndim])
+
+
+@functools.cache
+def _computable_width(width: int, inputs: int, outputs: int) -> int:
+    """Return the least width, from ``width`` on, for which there are kernels; if none is near, ``width``."""
+    for wider in range(width, width + lanes() + 1):
+        tiles = convolution_kernels.tile(wider, outputs), convolution_kernels.tile(wider, inputs)
+        if None not in tiles and convolution_kernels.summable(wider, inputs):
+            return wider
+    return width
 
 
 def use_few_channels(network: nn.Module) -> int:
@@ -61,7 +84,7 @@ def use_few_channels(network: nn.Module) -> int:
     for parent in list(network.modules()):
         for name, module in list(parent.named_children()):
             if _is_one(module) and reliable(module.in_channels, module.out_channels):
-                setattr(parent, name, FewChannels(module.weight))  # type: ignore[arg-type]
+                setattr(parent, name, FewChannels(module.weight, module.padding_mode == "replicate"))  # type: ignore[arg-type]
                 count += 1
     return count
 
@@ -73,7 +96,7 @@ def _is_one(module: nn.Module) -> bool:
     return (
         all(taps == convolution_kernels.TAPS for taps in module.kernel_size)
         and module.stride == module.dilation == module.padding == ones
-        and module.padding_mode == "zeros"
+        and module.padding_mode in ("zeros", "replicate")
         and module.in_channels in _CHANNELS
         and module.out_channels in _CHANNELS
     )

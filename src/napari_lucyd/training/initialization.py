@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_lucyd.models.model import Model, load_model
-from napari_lucyd.networks import LUCYD, Network
+from napari_lucyd.networks import LUCYD, LucydConfig, Network, NetworkConfig
 from napari_lucyd.training.config import parse_config
 
 # Smallest measured variance; that of a layer which is constant on most patches would be 0.
@@ -109,12 +110,13 @@ def start_from(network: Network, model: str | Path | Model) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the model has another network or another configuration of it, or the run's checkpoint is damaged.
+        If the model has another network or another configuration of it, apart from LUCYD's padding, or the
+        run's checkpoint is damaged.
     """
     if not isinstance(model, Model) and (Path(model) / "checkpoint.pt").is_file():
         return _start_from_run(network, Path(model))
     origin = model if isinstance(model, Model) else load_model(model)
-    if origin.network.config != network.config:
+    if _without_padding(origin.network.config) != _without_padding(network.config):
         raise ValueError(
             f"{origin.name} is a network of {origin.network.config}, but the run trains {network.config}; "
             "start from another model, or change [network] in the configuration."
@@ -139,7 +141,7 @@ def _start_from_run(network: Network, folder: Path) -> dict[str, Any]:
             for name, value in state["averaged"].items()
             if name.startswith(prefix)
         }
-        same = config.network == network.config
+        same = _without_padding(config.network) == _without_padding(network.config)
         if same:
             network.load_state_dict(weights)
     # torch may raise any error for a damaged file; they all mean the same.
@@ -165,6 +167,11 @@ def _start_from_run(network: Network, folder: Path) -> dict[str, Any]:
             "config": config.as_dict(),
         },
     }
+
+
+def _without_padding(config: NetworkConfig) -> NetworkConfig:
+    """Return the settings that decide which weights fit: LUCYD's padding has no parameters."""
+    return replace(config, padding="zeros") if isinstance(config, LucydConfig) else config
 
 
 def _is_held(norm: nn.Module) -> bool:

@@ -13,6 +13,7 @@ from napari_lucyd.errors import Cancelled
 from napari_lucyd.inference.lucyd import cpu as compiled_module
 from napari_lucyd.inference.lucyd import cpu_kernels, graph
 from napari_lucyd.inference.lucyd.cpu import CompiledLucyd, unsupported_reason
+from random_networks import repeating
 
 # The acceptance tolerance, as a share of the range.
 TOLERANCE = 1e-5
@@ -55,16 +56,22 @@ def test_it_can_be_used_here():
     assert unsupported_reason() == ""
 
 
+def as_is(network):
+    return network
+
+
+@pytest.mark.parametrize("change", [as_is, repeating])
 @pytest.mark.parametrize(
     "shape", [(2, 2, 2), (2, 4, 70), (6, 34, 16), (4, 18, 130), (30, 10, 18), (50, 52, 54)], ids=str
 )
-def test_blocks_of_any_even_shape_give_what_the_network_gives(network, shape):
-    check(network, CompiledLucyd(network, 2), block(*shape))
+def test_blocks_of_any_even_shape_give_what_the_network_gives(network, shape, change):
+    check(change(network), CompiledLucyd(change(network), 2), block(*shape))
 
 
+@pytest.mark.parametrize("change", [as_is, repeating])
 @pytest.mark.parametrize("shape", [(2, 2), (2, 66), (34, 16), (100, 130)], ids=str)
-def test_planes_give_what_the_network_gives(network_2d, shape):
-    check(network_2d, CompiledLucyd(network_2d, 2), block(*shape))
+def test_planes_give_what_the_network_gives(network_2d, shape, change):
+    check(change(network_2d), CompiledLucyd(change(network_2d), 2), block(*shape))
 
 
 @pytest.mark.parametrize("name", ["general", "mixture", "planes"])
@@ -73,7 +80,9 @@ def test_the_shipped_weights_give_what_the_network_gives(name):
     check(model.network, CompiledLucyd(model.network, 2), block(*(20, 30, 40)[-model.dimension :]))
 
 
-def test_only_what_is_wanted_is_computed_and_that_is_exact(network, network_2d):
+@pytest.mark.parametrize("change", [as_is, repeating])
+def test_only_what_is_wanted_is_computed_and_that_is_exact(network, network_2d, change):
+    network, network_2d = change(network), change(network_2d)
     run, run_2d = CompiledLucyd(network, 2), CompiledLucyd(network_2d, 2)
     y = block(20, 40, 90)
     for inside in (
@@ -107,6 +116,7 @@ def test_processors_with_narrower_registers_give_the_same(network, network_2d, m
     try:
         check(network, CompiledLucyd(network, 2), block(8, 12, 70), (slice(1, 6), slice(2, 9), slice(21, 60)))
         check(network_2d, CompiledLucyd(network_2d, 2), block(12, 70))
+        check(repeating(network), CompiledLucyd(repeating(network), 2), block(8, 12, 70))
     finally:
         cpu_kernels.compiled.cache_clear()
 
@@ -151,7 +161,7 @@ def test_where_there_is_no_compiler_the_reason_is_told(forgotten, monkeypatch):
 
 
 def test_a_processor_that_nothing_can_be_compiled_for_is_told(forgotten, monkeypatch):
-    def fail(kernel):
+    def fail(kernel, repeats):
         raise RuntimeError("LLVM ERROR: no such instruction\nmore")
 
     monkeypatch.setattr(compiled_module, "compiled", fail)

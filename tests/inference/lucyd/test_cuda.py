@@ -14,6 +14,7 @@ from napari_lucyd.inference.forward import compile_where_possible
 from napari_lucyd.inference.lucyd.cuda import CudaLucyd, buffer_numbers, unsupported_reason
 from napari_lucyd.inference.lucyd.graph import LAYERS, RESULTS
 from napari_lucyd.models import load_model
+from random_networks import repeating
 
 CPU = torch.device("cpu")
 
@@ -29,7 +30,8 @@ def compiler(tmp_path_factory):
 def networks(random_model, random_model_2d):
     shipped = {name: load_model(name) for name in ("general", "planes")}
     models = {"random": random_model, "random planes": random_model_2d, **shipped}
-    return {name: model.network for name, model in models.items()}
+    found = {name: model.network for name, model in models.items()}
+    return found | {f"{name}, repeating": repeating(found[name]) for name in ("random", "random planes")}
 
 
 def agree(found, expected):
@@ -46,6 +48,8 @@ def agree(found, expected):
         ("general", (6, 8, 34), (slice(0, 6), slice(7, 8), slice(0, 1))),
         ("random planes", (22, 38), (slice(3, 10), slice(11, 28))),
         ("planes", (16, 70), (slice(0, 16), slice(60, 70))),
+        ("random, repeating", (10, 14, 38), (slice(2, 6), slice(0, 9), slice(11, 38))),
+        ("random planes, repeating", (22, 38), (slice(3, 22), slice(0, 28))),
     ],
 )
 def test_kernels_compute_what_the_network_computes(compiler, networks, name, shape, inside):

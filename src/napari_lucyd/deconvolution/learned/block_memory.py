@@ -109,11 +109,13 @@ def automatic_tile_shape(
     """
     most = largest_block(free_bytes, kind, network)
     resampling = geometry.resampling
+    extents = [geometry.extent_along(axis).size for axis in range(len(spans))] if geometry.ends else None
     if resampling is None:
-        return choose_tile_shape([span.size for span in spans], geometry.halo, most, geometry.multiple)
+        sizes = [span.size for span in spans]
+        return choose_tile_shape(sizes, geometry.halo, most, geometry.multiple, extents)
     planes = resampling.needed_planes(spans[0]).size
     sizes = [planes, *(span.size for span in spans[1:])]
-    tile = choose_tile_shape(sizes, geometry.halo, most, geometry.multiple)
+    tile = choose_tile_shape(sizes, geometry.halo, most, geometry.multiple, extents)
     # Convert to planes of the source; a single tile along Z stays single.
     kept = spans[0].size if tile[0] >= planes else max(1, int(tile[0] / resampling.factor))
     return (kept, *tile[1:])

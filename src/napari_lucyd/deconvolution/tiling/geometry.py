@@ -26,6 +26,9 @@ class Geometry:
         Number of which the origins and sizes of blocks must be multiples.
     flips
         True if tiles are also computed from mirror images of the volume, with blocks of equal size.
+    ends
+        True if blocks end with the volume, because the network itself repeats the outermost voxels; False if
+        they extend beyond it by reflection.
     """
 
     shape: tuple[int, ...]
@@ -33,6 +36,7 @@ class Geometry:
     resampling: Resampling | None = None
     multiple: int = 2
     flips: bool = False
+    ends: bool = False
 
     def needed_along(self, axis: int, kept: Span) -> Span:
         """Return the span of the network's grid, along an axis, that yields a span of the source."""
@@ -40,13 +44,26 @@ class Geometry:
 
     def block_along(self, axis: int, kept: Span) -> Span:
         """Return the span of the network's input, along an axis, for a span of the source."""
-        block = block_span(self.needed_along(axis, kept), self.halo, self.multiple)
+        block = self._own_block(axis, kept)
         if self.flips:
             # The mirrored span lies differently to the multiples, if the size is odd, or between planes.
-            there = mirrored(kept, self.shape[axis])
-            other = block_span(self.needed_along(axis, there), self.halo, self.multiple)
-            block = Span(block.start, max(block.stop, block.start + other.size))
+            size = max(block.size, self._own_block(axis, mirrored(kept, self.shape[axis])).size)
+            stop = block.start + size
+            if self.ends:
+                stop = min(stop, self.extent_along(axis).stop)
+            block = Span(stop - size, stop)
         return block
+
+    def extent_along(self, axis: int) -> Span:
+        """Return the span that all blocks together need along an axis, if they end with the volume."""
+        return block_span(self.needed_along(axis, Span(0, self.shape[axis])), 0, self.multiple)
+
+    def _own_block(self, axis: int, kept: Span) -> Span:
+        block = block_span(self.needed_along(axis, kept), self.halo, self.multiple)
+        if not self.ends:
+            return block
+        extent = self.extent_along(axis)
+        return Span(max(block.start, extent.start), min(block.stop, extent.stop))
 
     def needed(self, tile: Tile) -> tuple[Span, ...]:
         """Return the part of the network's grid that yields the tile."""

@@ -1,10 +1,10 @@
 """Tile geometry: pure functions of integers, without image data.
 
 A *tile* is the part of the result that one pass of the network yields. The *halo* is the margin that the pass
-needs around it. The *block* is both together: the part that is read. The volume is continued infinitely by
-reflection, so blocks may extend beyond its borders; `reflected` gives the voxel at such an index. The network
-halves and doubles its input once or twice, so its result depends on the block's origin. Therefore origins and
-sizes of blocks are multiples of 2 or 4.
+needs around it. The *block* is both together: the part that is read. The volume is continued infinitely, so
+blocks may extend beyond its borders; `continued` gives the voxel at such an index. The network halves and
+doubles its input once or twice, so its result depends on the block's origin. Therefore origins and sizes of
+blocks are multiples of 2 or 4.
 """
 
 from __future__ import annotations
@@ -67,6 +67,19 @@ def reflected(span: Span, size: int) -> npt.NDArray[np.int64]:
     return np.minimum(phase, period - phase)
 
 
+def continued(span: Span, size: int, repeats: bool) -> npt.NDArray[np.int64]:
+    """Return the voxel at each index of ``span``: by reflection, or repeating the outermost voxels.
+
+    Examples
+    --------
+    >>> continued(Span(-2, 5), 3, repeats=True).tolist()
+    [0, 0, 0, 1, 2, 2, 2]
+    """
+    if repeats:
+        return np.clip(np.arange(span.start, span.stop, dtype=np.int64), 0, size - 1)
+    return reflected(span, size)
+
+
 def mirrored(span: Span, size: int) -> Span:
     """Mirror a span along an axis of ``size`` voxels.
 
@@ -124,7 +137,11 @@ def block_voxels(tile_shape: Sequence[int], halo: int, multiple: int = 2) -> int
 
 
 def choose_tile_shape(
-    shape: Sequence[int], halo: int, max_block_voxels: int, multiple: int = 2
+    shape: Sequence[int],
+    halo: int,
+    max_block_voxels: int,
+    multiple: int = 2,
+    extents: Sequence[int] | None = None,
 ) -> tuple[int, ...]:
     """Choose the tile shape whose blocks fit and that reads the fewest voxels in total.
 
@@ -138,6 +155,8 @@ def choose_tile_shape(
         Number of voxels that fit on the device.
     multiple
         Number of which the sizes must be multiples.
+    extents
+        Largest sizes of a block, if blocks end with the volume; None if they extend beyond it.
 
     Returns
     -------
@@ -155,10 +174,16 @@ def choose_tile_shape(
     blocks = np.ones(grids[0].shape)
     total = np.ones(grids[0].shape)
     longest = np.zeros(grids[0].shape)
-    for sizes, count in zip(grids, counts, strict=True):
+    for axis, (sizes, count) in enumerate(zip(grids, counts, strict=True)):
         side = sizes + 2.0 * ceil_to(halo, multiple)
+        along = side * count
+        if extents is not None:
+            # At the borders of the volume, the first and the last tile have no halo.
+            outer = 2.0 * ceil_to(halo, multiple) - max(0, extents[axis] - shape[axis])
+            side = np.minimum(side, ceil_to(extents[axis], multiple))
+            along = np.minimum(side * count, along - max(0.0, outer))
         blocks *= side
-        total *= side * count
+        total *= along
         longest = np.maximum(longest, side)
     total[blocks > max_block_voxels] = np.inf
     if not np.isfinite(total).any():

@@ -1,7 +1,7 @@
 """LUCYD on the processor, by compiled kernels; see `cpu_kernels` and `schedule`.
 
-The result equals that of the network's own forward pass, with zeros around the block. Only the requested part
-is computed, and only the planes that later layers still need are kept.
+The result equals that of the network's own forward pass, with the same padding around the block. Only the
+requested part is computed, and only the planes that later layers still need are kept.
 """
 
 from __future__ import annotations
@@ -46,11 +46,12 @@ def planes_at_once(shape: Sequence[int]) -> int:
 
 def _row(width: int) -> int:
     """Return the number of floats from one row to the next."""
-    return ceil_to(width, PAD) + PAD
+    # A kernel writes up to two registers together, but nothing to the left of the next row.
+    return ceil_to(width, 2 * PAD) + PAD
 
 
 class _Tensor:
-    """A ring of planes for some channels, each surrounded by zeros.
+    """A ring of planes for some channels, each surrounded by zeros at first.
 
     Parameters
     ----------
@@ -70,6 +71,15 @@ class _Tensor:
         self._memory = np.zeros(channels * ring * self._plane + 2 * PAD, dtype=np.float32)
         whole = self._memory[: channels * ring * self._plane].reshape(channels, ring, rows, self.row)
         self.values = whole[:, :, 1:-1, PAD : PAD + shape[1]]
+        # With a voxel around each plane; the last one of a row may be the first float of the next row.
+        around, start = (channels, ring, rows, shape[1] + 2), PAD - 1
+        self._around = np.lib.stride_tricks.as_strided(self._memory[start:], around, whole.strides)
+
+    def repeat_outermost(self) -> None:
+        """Repeat the outermost voxels of each plane around it."""
+        values = self._around
+        values[..., 0], values[..., -1] = values[..., 1], values[..., -2]
+        values[:, :, 0], values[:, :, -1] = values[:, :, 1], values[:, :, -2]
 
     def addresses(self, planes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the address of voxel (0, 0) of each channel of each plane: (planes, channels)."""
@@ -142,7 +152,12 @@ class CompiledLucyd(FusedLucyd):
         super().__init__(network, torch.device("cpu"), should_stop)
         self._threads = max(1, threads)
         self._parameters = {layer.name: parameters(network, layer) for layer in LAYERS}
-        self._functions = {layer.kernel: compiled(layer.kernel) for layer in LAYERS}
+        self._repeats = network.continues_borders
+        # Results have no room for voxels beyond the border, and no layer reads them.
+        self._functions = {
+            layer.name: compiled(layer.kernel, self._repeats and layer.name not in RESULTS)
+            for layer in LAYERS
+        }
         self._team = ThreadTeam(self._threads) if self._threads > 1 else None
         self._buffers: tuple[Any, dict[str, _Tensor]] | None = None
 
@@ -152,6 +167,8 @@ class CompiledLucyd(FusedLucyd):
         steps = schedule(LAYERS, RESULTS, inside[0], sizes[0], planes_at_once(sizes), flat)
         tensors = self._tensors(sizes, steps, flat)
         tensors["y"].values[0] = block.numpy()
+        if self._repeats:
+            tensors["y"].repeat_outermost()
         rows, columns = (needed(LAYERS, dict.fromkeys(RESULTS, inside[k]), sizes[k]) for k in (1, 2))
         homes: dict[str, Any] = {**tensors, **kept}
         works = {
@@ -204,8 +221,10 @@ class CompiledLucyd(FusedLucyd):
         for name in layer.inputs:
             end = sizes[0] // 2 if name in halves and not flat else sizes[0]
             tensor = homes[name]
-            found = tensor.addresses(reached.ravel()).reshape(*reached.shape, tensor.channels)
-            found[(reached < 0) | (reached >= end)] = zeros
+            planes_read = np.clip(reached, 0, end - 1) if self._repeats else reached
+            found = tensor.addresses(planes_read.ravel()).reshape(*reached.shape, tensor.channels)
+            if not self._repeats:
+                found[(reached < 0) | (reached >= end)] = zeros
             tables.append(found.transpose(0, 2, 1).reshape(count, -1))
         inputs = np.ascontiguousarray(np.concatenate(tables, axis=1))
         output, parameters = homes[layer.name], self._parameters[layer.name]
@@ -215,14 +234,15 @@ class CompiledLucyd(FusedLucyd):
         residuals = np.ascontiguousarray(residual.addresses(planes // 2 if doubled else planes))
         arrays = (inputs, residuals, outputs, *parameters)
         step = lanes() * (2 if kernel.transposed else 1)
-        width = sizes[2] // 2 if layer.half else sizes[2]
+        height, width = (n // 2 if layer.half else n for n in sizes[1:])
         return _Work(
-            function=self._functions[kernel],
+            function=self._functions[layer.name],
             tables=(*(array.ctypes.data for array in arrays), inputs.shape[1], parameters.weights.shape[0]),
             rows=rows,
             rest=(
                 floor_to(columns.start, step),
                 columns.stop,
+                height,
                 width,
                 homes[layer.inputs[0]].row,
                 residual.row,

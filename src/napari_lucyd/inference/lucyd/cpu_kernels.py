@@ -9,6 +9,10 @@ A tensor is a table of plane pointers: ``table[z][entry]`` points at voxel (y, x
 table therefore decides which planes a kernel reads for plane z of its output, including zeros beyond the
 border. Each plane has one row of zeros before and after it, ``PAD`` zeros to the left of each row, and at
 least `PAD` to the right.
+
+For a network that repeats the outermost voxels instead of zeros, a kernel that writes a row also writes its
+neighbours beyond the border: a voxel to the left and to the right, and a copy of the first and of the last
+row.
 """
 
 from __future__ import annotations
@@ -27,14 +31,14 @@ PAD = 16
 
 _ARGUMENTS = (
     "ptr %inputs, ptr %residuals, ptr %outputs, ptr %weights, ptr %bias, i64 %entries, i64 %blocks, "
-    "i64 %z0, i64 %z1, i64 %y0, i64 %y1, i64 %x0, i64 %x1, i64 %width, "
+    "i64 %z0, i64 %z1, i64 %y0, i64 %y1, i64 %x0, i64 %x1, i64 %height, i64 %width, "
     "i64 %input_row, i64 %residual_row, i64 %output_row"
 )
-_PROTOTYPE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 12)
+_PROTOTYPE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 13)
 
 
 @functools.cache
-def compiled(kernel: Kernel) -> Any:
+def compiled(kernel: Kernel, repeats: bool = False) -> Any:
     """Compile a kernel; the function takes the arguments listed above and runs without Python's global lock.
 
     Parameters
@@ -44,13 +48,15 @@ def compiled(kernel: Kernel) -> Any:
         ``residuals`` have ``blocks * kernel.outputs`` (one if channels are reduced). ``weights`` is (blocks,
         entries, taps, taps, outputs). For a transposed convolution it is (2, 2, 2, entries, 2, 2, 4),
         beginning with the output's index modulo two along Z, Y, X. Row strides are in floats.
+    repeats
+        True to repeat the outermost voxels beyond the border of the output.
     """
     host = llvm.host()
-    text = _transposed(host) if kernel.transposed else _convolution(kernel, host)
+    text = _transposed(host, repeats) if kernel.transposed else _convolution(kernel, host, repeats)
     return llvm.function(text, _PROTOTYPE)
 
 
-def _convolution(kernel: Kernel, host: Host) -> str:
+def _convolution(kernel: Kernel, host: Host, repeats: bool) -> str:
     code = Writer(host.lanes)
     # Accumulators, input vectors and a weight must fit into the registers.
     wide = 4 if host.registers >= 32 else 2
@@ -80,6 +86,8 @@ def _convolution(kernel: Kernel, host: Host) -> str:
             # `x` is still defined here: the first voxel that the tiles did not reach.
             with code.loop(x, "%x1", host.lanes) as (rest, _):
                 row.tile(rest, 1, masked=True)
+            if repeats:
+                _repeat_outermost(code, y, row.channel, kept)
     return code.finished(_ARGUMENTS)
 
 
@@ -164,7 +172,26 @@ class _Row:
                 code.store(value, plane, place)
 
 
-def _transposed(host: Host) -> str:
+def _repeat_outermost(code: Writer, y: str, channel: str, count: int) -> None:
+    """Repeat the outermost voxels of a finished row beyond the border, for ``count`` channels."""
+    place, last = code.integer("mul", y, "%output_row"), code.integer("sub", "%width", 1)
+    # Loops of one turn or none: for the row before the first one, and for the row after the last one.
+    before = "0", code.integer("sub", 1, code.smaller(y, 1)), -1
+    after = "%height", code.integer("add", y, 2), 1
+    for c in range(count):
+        row = code.at(code.pointer("%outputs", code.integer("add", channel, c)), place)
+        code.copy_float(row, 0, -1)
+        code.copy_float(row, last, "%width")
+        for start, stop, step in (before, after):
+            with code.loop(start, stop, 1):
+                other = code.at(row, code.integer("mul", "%output_row", step))
+                with code.loop("0", "%width", code.lanes) as (x, _):
+                    code.store(code.load(row, x), other, x)
+                code.copy_float(other, 0, -1)
+                code.copy_float(other, last, "%width")
+
+
+def _transposed(host: Host, repeats: bool) -> str:
     """Write the transposed convolution; see `compiled` for the weights.
 
     Output 2i takes inputs i - 1 and i; output 2i + 1 takes i and i + 1.
@@ -209,4 +236,6 @@ def _transposed(host: Host) -> str:
                     order = [k // 2 + lanes * (k % 2) for k in range(2 * lanes)]
                     woven = code.shuffle(even, order, lanes, odd)
                     code.store(woven, code.pointer(outputs, str(c)), place, 2 * lanes)
+            if repeats:
+                _repeat_outermost(code, y, code.integer("mul", z, BLOCK), BLOCK)
     return code.finished(_ARGUMENTS)

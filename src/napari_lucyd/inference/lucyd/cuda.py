@@ -1,7 +1,7 @@
 """LUCYD on a CUDA device, by compiled kernels: one for each layer of `graph`, all in ``lucyd.cu``.
 
-The result equals that of the network's own forward pass, with zeros around the block. Only the requested part
-is computed, in float32 throughout.
+The result equals that of the network's own forward pass, with the same padding around the block. Only the
+requested part is computed, in float32 throughout.
 """
 
 from __future__ import annotations
@@ -43,8 +43,18 @@ _Macros = tuple[tuple[str, int], ...]
 _Compiler = Callable[[_Macros], Any]
 
 
-def macros(layer: Layer, flat: bool) -> _Macros:
-    """Return the compiler macros of a layer; ``flat`` for a network of planes."""
+def macros(layer: Layer, flat: bool, repeats: bool = False) -> _Macros:
+    """Return the compiler macros of a layer.
+
+    Parameters
+    ----------
+    layer
+        The layer.
+    flat
+        True for a network of planes.
+    repeats
+        True for a network that repeats the outermost voxels beyond the borders.
+    """
     kernel = layer.kernel
     sources = [CHANNELS[name] for name in layer.inputs]
     outputs = layer.channels if not kernel.reduce else kernel.outputs
@@ -67,6 +77,7 @@ def macros(layer: Layer, flat: bool) -> _Macros:
             "REDUCE": int(bool(kernel.reduce)),
             "RESIDUAL": _QUOTIENT if kernel.reduce == "quotient" else _RESIDUALS[kernel.residual],
             "DOUBLED_Z": 1 if flat else 2,
+            "REPEATS": int(repeats),
             "PART_Z": 1 if flat else part_z,
             "PART_Y": part_y,
             "THREADS": THREADS[0] * THREADS[1] * THREADS[2],
@@ -112,9 +123,9 @@ def unsupported_reason(device: str) -> str:
 
 
 @cache
-def _kernels(compile: _Compiler, flat: bool) -> dict[str, Any]:
+def _kernels(compile: _Compiler, flat: bool, repeats: bool) -> dict[str, Any]:
     """Compile the kernel of each layer."""
-    variant_of = {layer.name: macros(layer, flat) for layer in LAYERS}
+    variant_of = {layer.name: macros(layer, flat, repeats) for layer in LAYERS}
     variants = set(variant_of.values())
     # Each takes a tenth of a second, and the compiler may be called from several threads.
     with ThreadPoolExecutor(8) as pool:
@@ -216,8 +227,9 @@ class CudaLucyd(FusedLucyd):
         self._device = device
         self._flat = network.config.dimension == 2
         self._parameters = _on_device(network, device)
-        self._macros = {layer.name: dict(macros(layer, self._flat)) for layer in LAYERS}
-        self._kernels = _kernels(compile or compiler(device), self._flat)
+        repeats = network.continues_borders
+        self._macros = {layer.name: dict(macros(layer, self._flat, repeats)) for layer in LAYERS}
+        self._kernels = _kernels(compile or compiler(device), self._flat, repeats)
         self._buffers: tuple[tuple[int, ...], dict[str, _Buffer]] | None = None
 
     def _compute(self, block: Tensor, inside: list[Span]) -> Sequence[Tensor]:
@@ -272,10 +284,12 @@ class CudaLucyd(FusedLucyd):
         residual = buffers[layer.residual] if layer.residual else output
         weights, bias = self._parameters[layer.name]
         borders = [ctypes.c_int(border) for span in spans for border in span]
+        sizes = [ctypes.c_int(size) for size in first.values.shape[1:]]
         arguments = [
             *(each.struct for each in (first, second, residual, output)),
             *(ctypes.c_void_p(each.data_ptr()) for each in (weights, bias)),
             *borders,
+            *sizes,
         ]
         self._kernels[layer.name](grid[::-1], THREADS, arguments, stream)
 

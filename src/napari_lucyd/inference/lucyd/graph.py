@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from napari_lucyd.inference.fusion import folded_convolution
-from napari_lucyd.networks.lucyd import LUCYD, LucydConfig, LucydOutput
+from napari_lucyd.networks.lucyd import LUCYD, LucydConfig, LucydOutput, Padding
 from napari_lucyd.spans import Span
 
 # Number of channels that are computed together.
@@ -254,10 +254,17 @@ def agrees_with_torch(run: Callable[[LUCYD, Tensor], LucydOutput]) -> bool:
     """
     with torch.random.fork_rng([]), torch.device("cpu"):
         torch.manual_seed(0)
-        network = LUCYD(LucydConfig(dimension=3, epsilon=1.0)).float().eval()
+        networks = [
+            LUCYD(LucydConfig(dimension=3, epsilon=1.0, padding=padding)).float().eval()
+            for padding in get_args(Padding)
+        ]
         y = torch.rand((1, 1, 6, 10, 38), dtype=torch.float32)
     with torch.inference_mode(), torch.autocast("cpu", enabled=False):
-        return all(_agree(a, b.cpu()) for a, b in zip(network(y), run(network, y), strict=True))
+        return all(
+            _agree(a, b.cpu())
+            for network in networks
+            for a, b in zip(network(y), run(network, y), strict=True)
+        )
 
 
 def _agree(a: Tensor, b: Tensor) -> bool:

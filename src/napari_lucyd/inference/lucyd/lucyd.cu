@@ -13,6 +13,7 @@
 //   PART_Z, PART_Y   voxels along Z and Y that a thread computes
 //   TRANSPOSED       1 for four taps and stride 2; a thread computes the 2 x 2 x 2 outputs (1 x 2 x 2 if TAPS_Z is 1)
 //                    of one input voxel
+//   REPEATS          1 to repeat the outermost voxels of the inputs beyond their borders, 0 for zeros there
 //
 // A tensor is given by the address of voxel (0, 0, 0) of its first channel. Each channel is surrounded by at least one
 // voxel of zeros. The lanes of a warp lie along X. All threads use the weights in the same order, so the weights are in
@@ -23,6 +24,9 @@ struct Tensor {
   long long channel;
   int plane, row;
 };
+
+// The voxel that is read at index i of an axis with this number of voxels.
+__device__ int held(int i, int size) { return i < 0 ? 0 : i < size ? i : size - 1; }
 
 __device__ float relu(float value) { return RELU ? fmaxf(value, 0.f) : value; }
 
@@ -60,8 +64,20 @@ __device__ void finish(float *sum, const Tensor residual, const Tensor output, c
 
 #if !TRANSPOSED
 
-__device__ void add(float (&sum)[PART_Z][PART_Y][OUTPUTS], const Tensor input, int channels, const float *weights, int z, int y, int x) {
+__device__ void add(float (&sum)[PART_Z][PART_Y][OUTPUTS], const Tensor input, int channels, const float *weights, int z, int y, int x, int depth, int height, int width) {
+#if REPEATS
+  const float *corner = input.at;
+  long long at_z[STRIDE_Z * (PART_Z - 1) + TAPS_Z];
+  int at_y[STRIDE * (PART_Y - 1) + TAPS], at_x[TAPS];
+#pragma unroll
+  for (int i = 0; i < STRIDE_Z * (PART_Z - 1) + TAPS_Z; ++i) at_z[i] = (long long)held(STRIDE_Z * z - TAPS_Z / 2 + i, depth) * input.plane;
+#pragma unroll
+  for (int j = 0; j < STRIDE * (PART_Y - 1) + TAPS; ++j) at_y[j] = held(STRIDE * y - TAPS / 2 + j, height) * input.row;
+#pragma unroll
+  for (int k = 0; k < TAPS; ++k) at_x[k] = held(STRIDE * x - TAPS / 2 + k, width);
+#else
   const float *corner = input.at + (long long)(STRIDE_Z * z - TAPS_Z / 2) * input.plane + (STRIDE * y - TAPS / 2) * input.row + STRIDE * x - TAPS / 2;
+#endif
 #pragma unroll 1
   for (int c = 0; c < channels; ++c) {
     float seen[STRIDE_Z * (PART_Z - 1) + TAPS_Z][STRIDE * (PART_Y - 1) + TAPS][TAPS];
@@ -70,7 +86,12 @@ __device__ void add(float (&sum)[PART_Z][PART_Y][OUTPUTS], const Tensor input, i
 #pragma unroll
       for (int j = 0; j < STRIDE * (PART_Y - 1) + TAPS; ++j)
 #pragma unroll
-        for (int k = 0; k < TAPS; ++k) seen[i][j][k] = corner[(long long)i * input.plane + j * input.row + k];
+        for (int k = 0; k < TAPS; ++k)
+#if REPEATS
+          seen[i][j][k] = corner[at_z[i] + at_y[j] + at_x[k]];
+#else
+          seen[i][j][k] = corner[(long long)i * input.plane + j * input.row + k];
+#endif
 #pragma unroll
     for (int i = 0; i < TAPS_Z; ++i)
 #pragma unroll
@@ -96,7 +117,8 @@ __device__ void add(float (&sum)[PART_Z][PART_Y][OUTPUTS], const Tensor input, i
 
 extern "C" __global__ void __launch_bounds__(THREADS) layer(
     const Tensor first, const Tensor second, const Tensor residual, const Tensor output, const float *given,
-    const float *bias, int z0, int z1, int y0, int y1, int x0, int x1) {
+    const float *bias, int z0, int z1, int y0, int y1, int x0, int x1, int depth, int height, int width) {
+  // depth, height, width: size of the inputs.
   const int lane = threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z);
   const int lanes = blockDim.x * blockDim.y * blockDim.z;
 #if TRANSPOSED
@@ -116,7 +138,11 @@ extern "C" __global__ void __launch_bounds__(THREADS) layer(
   for (int p = 0; p < TAPS_Z; ++p)
     for (int q = 0; q < 4; ++q)
       for (int o = 0; o < OUTPUTS; ++o) sum[p][q / 2][q % 2][o] = bias[o];
+#if REPEATS
+  const float *centre = first.at;
+#else
   const float *centre = first.at + (long long)z * first.plane + y * first.row + x;
+#endif
 #pragma unroll 1
   for (int c = 0; c < FIRST; ++c) {
     float seen[TAPS_Z == 2 ? 3 : 1][3][3];
@@ -126,7 +152,11 @@ extern "C" __global__ void __launch_bounds__(THREADS) layer(
       for (int j = 0; j < 3; ++j)
 #pragma unroll
         for (int k = 0; k < 3; ++k)
+#if REPEATS
+          seen[i][j][k] = centre[(long long)held(z + (TAPS_Z == 2 ? i - 1 : 0), depth) * first.plane + held(y + j - 1, height) * first.row + held(x + k - 1, width)];
+#else
           seen[i][j][k] = centre[(long long)(TAPS_Z == 2 ? i - 1 : 0) * first.plane + (j - 1) * first.row + k - 1];
+#endif
 #pragma unroll
     for (int p = 0; p < TAPS_Z; ++p)
 #pragma unroll
@@ -158,9 +188,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) layer(
     for (int q = 0; q < PART_Y; ++q)
 #pragma unroll
       for (int o = 0; o < OUTPUTS; ++o) sum[p][q][o] = bias[o];
-  add(sum, first, FIRST, weights, z, y, x);
+  add(sum, first, FIRST, weights, z, y, x, depth, height, width);
 #if SECOND
-  add(sum, second, SECOND, weights + FIRST * TAPS_Z * TAPS * TAPS * OUTPUTS, z, y, x);
+  add(sum, second, SECOND, weights + FIRST * TAPS_Z * TAPS * TAPS * OUTPUTS, z, y, x, depth, height, width);
 #endif
 #pragma unroll
   for (int p = 0; p < PART_Z; ++p)
