@@ -25,6 +25,18 @@ SMOKE = ROOT / "build" / "benchmarks"
 MODEL = "general"
 
 
+def repeating(model: Any) -> Any:
+    """Return the model with the padding "replicate", for which volumes are not extended."""
+    from dataclasses import replace
+
+    from napari_lucyd.models import Model
+    from napari_lucyd.networks import LUCYD
+
+    network = LUCYD(replace(model.network.config, padding="replicate")).eval()
+    network.load_state_dict(model.network.state_dict())
+    return Model.from_network(network, name=model.name, normalization=model.card["normalization"])
+
+
 def parser(description: str | None) -> argparse.ArgumentParser:
     """Make the option parser of a benchmark, described by the first line of its docstring."""
     made = argparse.ArgumentParser(description=(description or "").partition("\n")[0])

@@ -9,6 +9,7 @@ faster but inexact: the deviation shows this as a share of the range.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,6 +21,8 @@ SIZES = ((16, 64, 64), (32, 128, 128), (64, 256, 256), (128, 256, 256), (128, 51
 SHAPE = (64, 256, 256)
 TILES = ((64, 256, 256), (64, 128, 128), (32, 64, 64))
 HALOS = (24, 16, 8, 0)
+# As many voxels in a thick stack and in a thin one.
+THICK, THIN = (64, 512, 512), (16, 1024, 1024)
 
 
 def rows(
@@ -46,6 +49,18 @@ def over_size(model: Any, sizes: Sequence[tuple[int, ...]], repeats: int) -> lis
         middle = statistics.median(record.interleaved(call, turns)[""])
         found.append({"shape": shape, "voxels": voxels, "seconds": middle, "cost": 1e6 * middle / voxels})
     return found
+
+
+def over_thickness(model: Any, shapes: Sequence[tuple[int, ...]], repeats: int) -> dict[str, dict[str, Any]]:
+    """Measure the cost of stacks of as many voxels, with the borders reflected or repeated."""
+    from napari_lucyd import deconvolve
+
+    calls: dict[str, Callable[[], object]] = {}
+    for borders, chosen in (("repeated", record.repeating(model)), ("reflected", model)):
+        for shape in shapes:
+            volume, name = record.stack(shape), f"{record.shape_text(shape)}, borders {borders}"
+            calls[name] = lambda volume=volume, chosen=chosen: deconvolve(volume, chosen, device="cpu")
+    return rows(record.interleaved(calls, repeats), math.prod(shapes[0]))
 
 
 def over_choice(
@@ -185,6 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "shape": shape,
             "threads": torch.get_num_threads(),
             "sizes": over_size(model, (shape,) if quick else SIZES, repeats),
+            "thickness": over_thickness(model, (shape, shape) if quick else (THICK, THIN), repeats),
             "tiles": over_choice(model, volume, tile_choices, repeats),
             "halos": over_choice(model, volume, halo_choices, repeats),
             "thread_counts": over_threads(model, volume, repeats),
