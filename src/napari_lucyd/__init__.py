@@ -24,7 +24,18 @@ if TYPE_CHECKING:
     from napari_lucyd.models import Model, list_models, load_model, save_model
     from napari_lucyd.out_of_core import deconvolve_to_zarr
     from napari_lucyd.psf.beads import psf_from_beads
-    from napari_lucyd.referee import Examination, ResultScore, examine, score
+    from napari_lucyd.referee import (
+        Examination,
+        PlantedBeads,
+        Report,
+        ResultScore,
+        TrustMap,
+        examine,
+        plant_beads,
+        report,
+        score,
+        trust_map,
+    )
     from napari_lucyd.simulation import (
         Microscope,
         degrade,
@@ -43,10 +54,13 @@ _HOMES = {
     "Examination": "referee",
     "Microscope": "simulation",
     "Model": "models",
+    "PlantedBeads": "referee",
+    "Report": "referee",
     "Result": "deconvolution",
     "ResultScore": "referee",
     "RichardsonLucy": "deconvolution",
     "SemiBlind": "deconvolution",
+    "TrustMap": "referee",
     "Wiener": "deconvolution",
     "adapt": "training",
     "adjust_strength": "deconvolution",
@@ -61,10 +75,13 @@ _HOMES = {
     "make_psf": "simulation",
     "make_structures": "simulation",
     "make_surrogate": "simulation",
+    "plant_beads": "referee",
     "psf_from_beads": "psf.beads",
+    "report": "referee",
     "richardson_lucy": "deconvolution",
     "save_model": "models",
     "score": "referee",
+    "trust_map": "referee",
     "wiener": "deconvolution",
 }
 
@@ -72,10 +89,13 @@ __all__ = [
     "Examination",
     "Microscope",
     "Model",
+    "PlantedBeads",
+    "Report",
     "Result",
     "ResultScore",
     "RichardsonLucy",
     "SemiBlind",
+    "TrustMap",
     "Wiener",
     "adapt",
     "adjust_strength",
@@ -90,10 +110,13 @@ __all__ = [
     "make_psf",
     "make_structures",
     "make_surrogate",
+    "plant_beads",
     "psf_from_beads",
+    "report",
     "richardson_lucy",
     "save_model",
     "score",
+    "trust_map",
     "wiener",
 ]
 

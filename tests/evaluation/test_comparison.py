@@ -9,7 +9,7 @@ import zarr
 
 from napari_lucyd.evaluation import psnr, ssim_global, ssim_windowed
 from napari_lucyd.evaluation.comparison import score
-from napari_lucyd.evaluation.line_profile import points_along, sample_line
+from napari_lucyd.evaluation.line_profile import find_peaks, points_along, sample_line
 from napari_lucyd.evaluation.projections import project_maximum
 
 
@@ -134,3 +134,13 @@ def test_a_plane_has_no_axial_projection():
 
 def test_projecting_stops_when_asked():
     assert project_maximum(np.zeros((2, 3, 4)), "ZYX", should_stop=lambda: True) is None
+
+
+def test_each_peak_of_a_profile_has_its_width():
+    x = np.arange(200) * 0.1
+    line = 3 * np.exp(-(((x - 6) / 0.5) ** 2) / 2) + 2 * np.exp(-(((x - 14) / 1.0) ** 2) / 2)
+    line[:5] = np.nan
+    first, second = find_peaks(line, step=0.1)
+    assert (first.position, second.position) == pytest.approx((6, 14), abs=0.05)
+    assert (first.fwhm, second.fwhm) == pytest.approx((2.355 * 0.5, 2.355), rel=0.02)
+    assert find_peaks(np.zeros(20)) == []

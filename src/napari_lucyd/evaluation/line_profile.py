@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,28 @@ import numpy.typing as npt
 
 # A transform may place the corner of a border voxel a rounding error too far out.
 _ROUNDING = 1e-6
+# A peak counts if it stands out by this share of the profile's range.
+_PROMINENCE = 0.15
+
+
+@dataclass(frozen=True)
+class Peak:
+    """One peak of a profile.
+
+    Attributes
+    ----------
+    position
+        Place along the profile, in units of its step.
+    height
+        Value at the peak.
+    fwhm
+        Full width at half of its prominence, in units of the step: the height above the higher of the valleys
+        beside it.
+    """
+
+    position: float
+    height: float
+    fwhm: float
 
 
 def sample_line(image: Any, start: npt.ArrayLike, stop: npt.ArrayLike, count: int) -> npt.NDArray[np.float64]:
@@ -70,3 +94,42 @@ def points_along(lengths: npt.ArrayLike, at_most: int = 2000) -> int:
     """
     longest = float(np.max(np.asarray(lengths, float)))
     return int(np.clip(np.ceil(longest) + 1, 2, at_most))
+
+
+def find_peaks(values: npt.ArrayLike, step: float = 1.0) -> list[Peak]:
+    """Find the peaks of a profile and their full widths at half maximum.
+
+    Parameters
+    ----------
+    values
+        Intensities at evenly spaced points, such as `sample_line` returns. NaN at the ends is left out.
+    step
+        Distance of the points, in any unit.
+
+    Returns
+    -------
+    list of Peak
+        From the first to the last along the profile.
+
+    Examples
+    --------
+    >>> line = np.exp(-np.square(np.arange(-20, 21) / 3.0) / 2)
+    >>> [round(peak.fwhm, 1) for peak in find_peaks(line, step=0.1)]
+    [0.7]
+    """
+    from scipy import signal
+
+    line = np.asarray(values, np.float64)
+    known = np.flatnonzero(np.isfinite(line))
+    if known.size < 3:
+        return []
+    line = np.interp(np.arange(known[0], known[-1] + 1), known, line[known])
+    span = float(np.ptp(line))
+    if not (span > 0 and math.isfinite(span)):
+        return []
+    places, _ = signal.find_peaks(line, prominence=_PROMINENCE * span)
+    widths = signal.peak_widths(line, places, rel_height=0.5)[0]
+    return [
+        Peak(step * float(place + known[0]), float(line[place]), step * float(width))
+        for place, width in zip(places, widths, strict=True)
+    ]

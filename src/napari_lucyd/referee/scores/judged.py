@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from napari_lucyd import checks
 from napari_lucyd.compute.device import choose_device
-from napari_lucyd.deconvolution import Result, Source
+from napari_lucyd.deconvolution import ClassicalMethod, Result, Source
 from napari_lucyd.deconvolution.classical.automatic import decide
 from napari_lucyd.deconvolution.classical.semi_blind import USUAL_BLUR, SemiBlind
 from napari_lucyd.deconvolution.first_stage.blur import check_blur
@@ -46,8 +46,8 @@ class Judged:
         PSF, and a phrase that says where it comes from.
     noise
         Noise model of the volume.
-    source, whole_output
-        The image; the result's whole volume, or None if it was not given.
+    is_network
+        True if the run is a network's.
     """
 
     image: Values
@@ -58,8 +58,7 @@ class Judged:
     kernel: Values
     blur: str
     noise: NoiseModel
-    source: Source
-    whole_output: Any
+    is_network: bool
 
 
 def judge(
@@ -71,8 +70,18 @@ def judge(
     volume: Mapping[str, int] | None = None,
     voxels: int | None = None,
     device: Any = "auto",
+    whole: bool = False,
+    with_output: bool = True,
 ) -> Judged:
-    """Prepare the judgement of a result; see `score` for the arguments."""
+    """Prepare the judgement of a result; see `score` for the arguments.
+
+    Parameters
+    ----------
+    whole
+        True to take the whole volume instead of a sample.
+    with_output
+        False to leave the result out, where it is not needed: it may have to be computed.
+    """
     recipe = result.recipe if isinstance(result, Result) else result if isinstance(result, Mapping) else {}
     request = as_request(result, image, axes or recipe.get("axes"), told)
     dimension = request.model.dimension if request is not None else min(3, max(2, np.ndim(image)))
@@ -83,7 +92,9 @@ def judge(
     spans = _computed_spans(source, recipe)
     shape = tuple(span.size for span in spans)
     view = _View(source, lead, spans)
-    if voxels is None:
+    if whole:
+        wanted = math.prod(shape)
+    elif voxels is None:
         wanted = int(min(_MOST_VOXELS, max(_FEWEST_VOXELS, _SHARE * math.prod(shape))))
     else:
         wanted = checks.integer("voxels", voxels, least=4096)
@@ -91,14 +102,20 @@ def judge(
     values = _finite(view[part])
     place = Place(source.axes, lead, values.shape, steps)
     run = rerun(result, request, place, device=device)
-    whole = _whole_output(result, source, lead, spans)
-    output = run.restore(values) if whole is None else _finite(whole[part])
+    given = _whole_output(result, source, lead, spans)
+    if not with_output:
+        output = values
+    elif given is None:
+        output = run.restore(values)
+    else:
+        output = _finite(given[part])
     try:
         noise = estimate_noise(draw_volume_sample(source, lead).values)
     except ValueError:
         noise = NoiseModel(0.0, 0.0, 0.0, 0.0, False, "The image is too small to measure its noise.")
     kernel, blur = _kernel(told, run, place, view, noise, device)
-    return Judged(values, output, place, part, run, kernel, blur, noise, source, whole)
+    is_network = request is not None and not isinstance(request.model, ClassicalMethod)
+    return Judged(values, output, place, part, run, kernel, blur, noise, is_network)
 
 
 class _View:

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -188,20 +188,28 @@ def score(
     >>> found.held_out > found.image_held_out
     True
     """
-    start = time.perf_counter()
     told = {
         "microscope": microscope,
         "psf": psf,
         "psf_voxel_size": psf_voxel_size,
         "blur_sigma": blur_sigma,
     }
+    chosen = checks.integer("seed", seed, least=0)
+    start = time.perf_counter()
     judged = judge(image, result, told, voxel_size, axes, volume, voxels, device)
+    found = score_judged(judged, chosen)
+    return replace(found, seconds=time.perf_counter() - start)
+
+
+def score_judged(judged: Judged, seed: int = 0) -> ResultScore:
+    """Score a result that was prepared for its judgement; see `score`."""
+    start = time.perf_counter()
     reblur = Reblur(judged.kernel, judged.image.shape)
     noise = judged.noise
     held_out = itself = None
     correlations: tuple[Correlation, ...] = ()
     if noise.poisson:
-        halves = halves_of(judged.image, noise, checks.integer("seed", seed, least=0))
+        halves = halves_of(judged.image, noise, seed)
         results = judged.run.restore(halves[0]), judged.run.restore(halves[1])
         held_out, itself = explained(reblur, halves, results), explained(reblur, halves, halves)
         correlations = shell_correlation(halves, results, judged.place.voxel_size)

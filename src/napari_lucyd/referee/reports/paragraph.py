@@ -1,0 +1,190 @@
+"""Methods paragraph of a run: software, versions, settings and citations, from its recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from napari_lucyd.models.catalogue import list_models, network_type
+
+_CITATIONS = {
+    "lucyd": "Chobola et al., MICCAI 2023, doi:10.1007/978-3-031-43993-3_63",
+    "rln": "Li et al., Nature Methods 19, 1427 (2022), doi:10.1038/s41592-022-01652-7",
+    "care": "Weigert et al., Nature Methods 15, 1090 (2018), doi:10.1038/s41592-018-0216-7",
+    "richardson-lucy": "Richardson, J. Opt. Soc. Am. 62, 55 (1972); Lucy, Astron. J. 79, 745 (1974)",
+    "wiener": "Wiener, Extrapolation, Interpolation, and Smoothing of Stationary Time Series (1949)",
+    "thinning": "Neufeld et al., J. Mach. Learn. Res. 25, 1 (2024)",
+    "correlation": "Banterle et al., J. Struct. Biol. 183, 363 (2013)",
+}
+_NAMES = {"lucyd": "LUCYD", "rln": "RLN", "care": "CARE"}
+
+
+def methods_paragraph(recipe: Mapping[str, Any], score: Any = None) -> str:
+    """Write the paragraph for the methods section of a paper.
+
+    Parameters
+    ----------
+    recipe
+        ``Result.recipe``, also after a round trip through JSON.
+    score
+        `ResultScore` of the result, or None to leave the score out.
+
+    Returns
+    -------
+    str
+        Sentences without line breaks.
+
+    Raises
+    ------
+    ValueError
+        If it is not a recipe.
+
+    Examples
+    --------
+    >>> import numpy as np, napari_lucyd as nl
+    >>> run = nl.deconvolve(np.eye(16), nl.Wiener(np.ones((3, 3)), balance=0.5), device="cpu")
+    >>> methods_paragraph(run.recipe)
+    'Images were deconvolved with napari-lucyd ... (Wiener deconvolution with a balance of 0.5 ...
+    """
+    if "version" not in recipe or not ("model" in recipe or "method" in recipe):
+        raise ValueError("This is not the recipe of a deconvolution: it has no version, model or method.")
+    cited: list[str] = []
+    done = _classical(recipe, cited) if "method" in recipe else _network(recipe, cited)
+    versions = recipe.get("versions", {})
+    parts = [f"Python {versions['python']}"] if "python" in versions else []
+    parts += [
+        f"{name} {versions[key]}"
+        for key, name in (("torch", "PyTorch"), ("numpy", "NumPy"))
+        if key in versions
+    ]
+    sentences = [
+        f"Images were deconvolved with napari-lucyd {recipe['version']} ({done}; {', '.join(parts)}).",
+        *_preparation(recipe),
+    ]
+    if recipe.get("voxel_size"):
+        steps = " × ".join(f"{step:g}" for step in recipe["voxel_size"])
+        sentences.append(
+            f"The voxel size was {steps} along {', '.join('ZYX'[-len(recipe['voxel_size']) :])}."
+        )
+    if score is not None:
+        sentences += _scored(score, cited)
+    return " ".join(sentences) + " References: " + "; ".join(dict.fromkeys(cited)) + "."
+
+
+def _network(recipe: Mapping[str, Any], cited: list[str]) -> str:
+    cards = {card["name"]: card for card in list_models()}
+    kind = network_type(cards.get(recipe["model"], {}))
+    cited.append(_CITATIONS.get(kind, _CITATIONS["lucyd"]))
+    text = f"the {_NAMES.get(kind, kind)} network {recipe['model']}, SHA-256 {str(recipe['sha256'])[:12]}"
+    stage = recipe.get("first_stage")
+    if stage:
+        cited.append(_CITATIONS["richardson-lucy"])
+        text += (
+            f", on a first estimate of {_listed(stage.get('num_iter', []))} accelerated Richardson-Lucy "
+            f"iterations with {_blur(stage)}"
+        )
+    if recipe.get("flips"):
+        text += ", averaged over all mirror images"
+    if recipe.get("resampling"):
+        text += f", with Z resampled by a factor of {recipe['resampling']['factor']:.3g}"
+    return text
+
+
+def _classical(recipe: Mapping[str, Any], cited: list[str]) -> str:
+    method = recipe["method"]
+    name = method["name"]
+    psf = _psf(recipe.get("psf"))
+    if name == "wiener":
+        cited.append(_CITATIONS["wiener"])
+        return f"Wiener deconvolution with a balance of {method['balance']:g} and {psf}"
+    cited.append(_CITATIONS["richardson-lucy"])
+    iterations = _listed(method.get("iterations") or [method.get("num_iter")])
+    details = ["accelerated"] if method.get("acceleration") else []
+    if method.get("total_variation"):
+        details.append(f"total variation {method['total_variation']:g}")
+    text = "Richardson-Lucy deconvolution with " + ", ".join([f"{iterations} iterations", *details])
+    if name == "semi-blind":
+        cited.append(_CITATIONS["thinning"])
+        found = method.get("sigma_found") or method.get("width_found")
+        what = "standard deviation in voxels" if method.get("sigma_found") else "factor of the PSF's width"
+        values = "; ".join(", ".join(f"{x:.2g}" for x in one) for one in found or [] if one)
+        return (
+            f"semi-blind {text}; iterations and blur were found in the image by held-out photons "
+            f"({what}: {values})"
+        )
+    if method.get("num_iter") == "auto":
+        cited.append(_CITATIONS["thinning"])
+        text += ", chosen by held-out photons"
+    background = method.get("background")
+    if background == "auto":
+        text += ", with the dark level found in the image"
+    elif background:
+        text += f", with a background of {background:g}"
+    return f"{text}, and {psf}"
+
+
+def _psf(record: Any) -> str:
+    records = record if isinstance(record, list) else [record] if record else []
+    if not records:
+        return "a PSF found in the image"
+    shapes = "; ".join(
+        f"{' × '.join(str(n) for n in entry['shape'])} voxels, SHA-256 {str(entry['sha256'])[:12]}"
+        for entry in records
+    )
+    return f"a given PSF ({shapes})"
+
+
+def _blur(stage: Mapping[str, Any]) -> str:
+    if "psf" in stage:
+        return _psf(stage["psf"])
+    if "microscope" in stage:
+        given = stage["microscope"] if isinstance(stage["microscope"], list) else [stage["microscope"]]
+        texts = [
+            ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in one.items() if value is not None)
+            for one in given
+        ]
+        return f"the PSF computed for the microscope ({'; '.join(texts)})"
+    if "blur_sigma" in stage:
+        return (
+            f"a Gaussian PSF ({', '.join(f'{s:g}' for s in stage['blur_sigma'])} voxels standard deviation)"
+        )
+    found = "; ".join(", ".join(f"{s:.2g}" for s in one) for one in stage.get("blur_sigma_found", []))
+    return f"a Gaussian PSF whose standard deviation was found in the image ({found} voxels)"
+
+
+def _preparation(recipe: Mapping[str, Any]) -> list[str]:
+    found = []
+    if recipe.get("subtract_background"):
+        found.append(
+            f"A smooth background was subtracted first (size {recipe['subtract_background']['wish']})."
+        )
+    if recipe.get("prefilter"):
+        sigmas = recipe["prefilter"].get("sigma", [])
+        found.append(f"Images were smoothed first by a Gaussian of {_listed(sigmas)} voxels.")
+    return found
+
+
+def _scored(score: Any, cited: list[str]) -> list[str]:
+    if score.held_out is None:
+        return [f"No score from held-out photons is given: {score.reason}"]
+    cited.append(_CITATIONS["thinning"])
+    sentences = [
+        "The result was scored by photons that it had not seen: photons of a sample were divided at random "
+        "into two halves, and the same settings were applied to each. It explains "
+        f"{100 * score.held_out:.1f} ± {100 * score.held_out_error:.1f} % of the specimen's structure that "
+        f"the blur lets through; the image itself explains {100 * score.image_held_out:.1f} %."
+    ]
+    if score.correlations:
+        cited.append(_CITATIONS["correlation"])
+        for found in score.correlations:
+            if found.resolution_after is not None:
+                sentences.append(
+                    "By Fourier shell correlation of the halves (threshold 1/7), the result is reproduced "
+                    f"down to {found.resolution_after:.3g} ({found.direction})."
+                )
+    return sentences
+
+
+def _listed(values: Sequence[Any]) -> str:
+    texts = [f"{value:g}" if isinstance(value, int | float) else str(value) for value in values]
+    return ", ".join(dict.fromkeys(texts)) or "an unknown number of"

@@ -1,0 +1,62 @@
+"""The report: one page without other files, JSON, and a paragraph from the recipe."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+import napari_lucyd as nl
+from napari_lucyd.io import ImageFileError
+from napari_lucyd.psf.gaussian import gaussian_psf
+from napari_lucyd.referee import methods_paragraph
+
+
+@pytest.fixture(scope="module")
+def run():
+    from scipy.ndimage import gaussian_filter
+
+    truth = nl.make_structures("filaments", (12, 48, 48), rng=3, background=60, contrast=200).image
+    image = np.random.default_rng(0).poisson(gaussian_filter(truth, 1.5)).astype(np.uint16)
+    psf = gaussian_psf((1.5,) * 3)
+    return image, nl.deconvolve(image, nl.RichardsonLucy(psf, num_iter=8), voxel_size=(0.2, 0.1, 0.1))
+
+
+def test_a_report_is_one_page_and_json(run, tmp_path):
+    image, result = run
+    made = nl.report(image, result, title="A <b> title", device="cpu")
+    page, data = made.save(tmp_path / "report.html")
+    text = page.read_text("utf-8")
+    parser = HTMLParser()
+    parser.feed(text)
+    assert "A &lt;b&gt; title" in text
+    assert text.count("data:image/png;base64,") == 2
+    assert "<svg" in text
+    assert not re.search(r"(src|href)=\"(?!data:)", text)
+    read = json.loads(data.read_text("utf-8"))
+    assert read["score"]["held_out"] == made.score.held_out
+    assert read["methods"] == made.methods
+    assert made.methods in text.replace("&#x27;", "'").replace("&quot;", '"')
+    with pytest.raises(ImageFileError):
+        made.save(tmp_path / "report.html")
+    made.save(tmp_path / "report.html", overwrite=True)
+    with pytest.raises(ValueError, match=r"ends in \.html"):
+        made.save(tmp_path / "report.txt")
+    with pytest.raises(TypeError, match="result of deconvolve"):
+        nl.report(image, "lucyd")
+
+
+def test_the_paragraph_states_settings_versions_and_citations(run):
+    _, result = run
+    text = methods_paragraph(json.loads(json.dumps(result.recipe)))
+    for part in ("napari-lucyd", "8 iterations", "Python 3", "NumPy", "0.2 × 0.1 × 0.1", "Richardson"):
+        assert part in text
+    image = np.random.default_rng(0).poisson(50, (40, 40)).astype(np.float32)
+    told = nl.deconvolve(image, "lucyd", blur_sigma=1.2, device="cpu")
+    text = methods_paragraph(told.recipe)
+    assert "lucyd-planes" in text
+    assert "1.2, 1.2 voxels" in text
+    assert "10.1007/978-3-031-43993-3_63" in text
+    with pytest.raises(ValueError, match="not the recipe"):
+        methods_paragraph({})
