@@ -39,7 +39,7 @@ _RESOLVED = 0.2
 
 @dataclass(frozen=True)
 class PlantedBeads:
-    """How planted beads come back from a method.
+    """Planted beads as they come back from a method.
 
     Attributes
     ----------
