@@ -127,8 +127,8 @@ def find_conditions(
     ready = replace(
         data,
         phantom_shape=field_shape,
-        blur_sigma=(lateral, lateral),
-        axial_ratio=(ratio, ratio),
+        blur_sigma=(round(lateral, 3), round(lateral, 3)),
+        axial_ratio=(round(ratio, 3), round(ratio, 3)),
         modalities=_modalities(record) or data.modalities,
         misled=_MISLED,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 
+from napari_lucyd._napari.deconvolve.adaptation.window import AdaptationWindow
 from napari_lucyd._napari.deconvolve.choices.advanced import AdvancedSection
 from napari_lucyd._napari.deconvolve.choices.destination import DestinationSection
 from napari_lucyd._napari.deconvolve.choices.input_image import ImageSection
@@ -78,6 +79,7 @@ class DeconvolveWidget(Panel):
         self.advanced = AdvancedSection()
         self.footer = Footer()
         self.status = self.footer.status
+        self.adaptation = AdaptationWindow(self._shown_image, self.microscope, self.model, self)
         self.saver = Saver(
             self.viewer, self.results, self.image.source_of, lambda: str(self.footer.save_as.value), self
         )

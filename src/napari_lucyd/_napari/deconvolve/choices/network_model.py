@@ -54,6 +54,8 @@ class ModelChoice(QWidget):
     """
 
     changed = Signal()
+    training_wanted = Signal()
+    """The user wants a model that is trained for the microscope."""
     told = Signal(str)
     failed = Signal(str)
 
@@ -63,6 +65,10 @@ class ModelChoice(QWidget):
         self.combo = ComboBox(choices=[], tooltip=tooltip(Parameters, "model"))
         self.browse = PushButton(
             text="File…", tooltip="Load a model file: .safetensors, or .pth of LUCYD's authors."
+        )
+        self.train = PushButton(
+            text="Train for this microscope…",
+            tooltip="Train a model for the blur under Microscope and the noise of the image, in minutes.",
         )
         self.about = note("lucyd-about")
         self.normalization = ComboBox(
@@ -75,6 +81,7 @@ class ModelChoice(QWidget):
         self._rows = inner_form(self)
         add(self._rows, label(Parameters, "model"), row(self.combo.native, self.browse.native))
         add(self._rows, "", self.about)
+        add(self._rows, "", self.train.native)
         add(self._rows, label(Parameters, "normalization"), self.normalization.native)
         add(self._rows, label(Parameters, "isotropic"), self.isotropic.native)
         self._cards = {str(card["name"]): card for card in list_models()}
@@ -85,6 +92,7 @@ class ModelChoice(QWidget):
         method.changed.connect(self._on_method)
         self.combo.changed.connect(self._on_chosen)
         self.browse.changed.connect(self.ask)
+        self.train.changed.connect(self._on_train)
         for control in (self.normalization, self.isotropic):
             control.changed.connect(self._on_setting)
         self._fill()
@@ -122,6 +130,14 @@ class ModelChoice(QWidget):
         set_note(self.about, text)
         self.about.setToolTip(plain_tooltip(str(card.get("description", ""))))
         show_row(self._rows, self.about, bool(text))
+        show_row(self._rows, self.train.native, is_told(card))
+
+    def add_own(self, name: str) -> None:
+        """List a new model of the user, and choose it."""
+        self._cards = {str(card["name"]): card for card in list_models()}
+        self._fill()
+        if name in self.combo.choices:
+            self.combo.value = name
 
     def ask(self, *_: Any) -> None:
         """Ask for a model file and load it."""
@@ -172,6 +188,9 @@ class ModelChoice(QWidget):
             self._chosen[self._network] = self.name
             self.describe()
             self.changed.emit()
+
+    def _on_train(self, *_: Any) -> None:
+        self.training_wanted.emit()
 
     def _on_setting(self, *_: Any) -> None:
         self.changed.emit()

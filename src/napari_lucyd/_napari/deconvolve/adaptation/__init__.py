@@ -1,0 +1,1 @@
+"""Window in which a model is trained for one microscope."""

@@ -1,0 +1,230 @@
+"""The window *Train for this microscope*."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import ComboBox, LineEdit, PushButton
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QDialog, QProgressBar, QVBoxLayout, QWidget
+from superqt.utils import create_worker
+
+from napari_lucyd._napari.deconvolve.adaptation.plots import PatchView, ValidationCurve
+from napari_lucyd._napari.deconvolve.adaptation.worker import AdaptationTask, run
+from napari_lucyd._napari.deconvolve.choices.microscope import MicroscopeSection
+from napari_lucyd._napari.deconvolve.choices.network_model import ModelChoice
+from napari_lucyd._napari.layers.source_layer import SourceLayer
+from napari_lucyd._napari.widgets.fields import parse_number
+from napari_lucyd._napari.widgets.layout import add, inner_form, note, row, set_note, with_unit
+from napari_lucyd._napari.workers import garbage_collection
+from napari_lucyd._napari.workers.events import explain
+from napari_lucyd.models.catalogue import list_models
+from napari_lucyd.text import duration_text
+
+if TYPE_CHECKING:
+    from napari_lucyd.training import Adaptation, AdaptationProgress
+
+_STRUCTURES = [
+    ("Any (mixture)", "mixture"),
+    ("Puncta", "puncta"),
+    ("Filaments", "filaments"),
+    ("Membranes (sheets)", "sheets"),
+    ("Nuclei, cell bodies", "bodies"),
+    ("Tubules", "tubules"),
+]
+_STAGES = {
+    "measuring": "Measuring blur and noise of the image",
+    "training": "Training",
+    "trust": "Asking the questions of the trust suite",
+}
+_INTRODUCTION = (
+    "Continues the training of the default model on simulated specimens, with the blur under Microscope and "
+    "the noise of the selected image. The new model is saved only if it is better in validation, and no "
+    "answer to the trust questions is worse."
+)
+
+
+class _Messenger(QObject):
+    """Passes the progress from the worker's thread to the window's."""
+
+    advanced = Signal(object)
+
+
+class AdaptationWindow(QDialog):
+    """Trains a model in a worker, and shows how it improves.
+
+    Parameters
+    ----------
+    image
+        Returns the image of the panel and its axes, or None.
+    microscope
+        What is known of the blur.
+    model
+        The list of models, with the model to start from; a new model is added there and chosen.
+    parent
+        The panel.
+    """
+
+    def __init__(
+        self,
+        image: Callable[[], tuple[SourceLayer, str] | None],
+        microscope: MicroscopeSection,
+        model: ModelChoice,
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Train for this microscope")
+        self._image, self._microscope, self._model = image, microscope, model
+        self._stop = threading.Event()
+        self._worker: Any = None
+        self._messenger = _Messenger()
+        self._messenger.advanced.connect(self._on_advanced)
+        self.name = LineEdit(tooltip="Name of the new model in the list of models.")
+        self.structures = ComboBox(
+            choices=_STRUCTURES, tooltip="What the simulated specimens show; choose what your images show."
+        )
+        self.minutes = LineEdit(value="8", tooltip="Limit for the training.")
+        self.train = PushButton(text="Train")
+        self.cancel = PushButton(text="Stop and keep the best", enabled=False)
+        self.status = note("lucyd-adaptation-status")
+        self.bar = QProgressBar()
+        self.curve = ValidationCurve()
+        self.patch = PatchView()
+        introduction = note("lucyd-adaptation-introduction")
+        set_note(introduction, _INTRODUCTION)
+        fields = QWidget()
+        rows = inner_form(fields)
+        add(rows, "Name", self.name.native)
+        add(rows, "Structures", self.structures.native)
+        add(rows, "Time limit", with_unit(self.minutes.native, "min"))
+        lines = QVBoxLayout(self)
+        for widget in (
+            introduction,
+            fields,
+            row(self.train.native, self.cancel.native),
+            self.bar,
+            self.curve,
+            self.patch,
+            self.status,
+        ):
+            lines.addWidget(widget)
+        self.train.changed.connect(self.start)
+        self.cancel.changed.connect(self.stop)
+        model.training_wanted.connect(self.ask)
+
+    @property
+    def is_running(self) -> bool:
+        """True while the worker runs."""
+        return self._worker is not None
+
+    def ask(self) -> None:
+        """Show the window, with a name for the new model."""
+        shown = self._image()
+        self.suggest(shown[0].name if shown else "")
+        self.show()
+        self.raise_()
+
+    def task(self) -> AdaptationTask:
+        """Return what Train would do now.
+
+        Raises
+        ------
+        ValueError
+            If there is no image, or what is known of the blur cannot be used.
+        """
+        shown = self._image()
+        if shown is None:
+            raise ValueError("Open an image of this microscope first.")
+        return AdaptationTask(*shown, self._microscope.choice(needed=False), self._model.name)
+
+    def suggest(self, name: str) -> None:
+        """Fill the name in, with a number behind it if a model has it already; unless one was entered."""
+        if self.name.value.strip():
+            return
+        kept = "".join(sign if sign.isascii() and (sign.isalnum() or sign in " _-") else "-" for sign in name)
+        stem = kept.strip(" -_")[:50] or "model"
+        taken = {str(card["name"]) for card in list_models()}
+        number, found = 1, stem
+        while found in taken:
+            number += 1
+            found = f"{stem}-{number}"
+        self.name.value = found
+
+    def start(self, *_: Any) -> None:
+        """Start the training."""
+        if self.is_running:
+            return
+        try:
+            minutes = parse_number("Time limit", self.minutes.value) or 0.0
+            if not minutes > 0:
+                raise ValueError("Time limit: enter a number of minutes above 0.")
+            task = self.task()
+        except ValueError as error:
+            set_note(self.status, str(error), problem=True)
+            return
+        self._stop = threading.Event()
+        # Closing the window's panel ends the training.
+        self.destroyed.connect(self._stop.set)
+        arguments = (task, self.name.value.strip(), str(self.structures.value), minutes)
+        worker: Any = create_worker(
+            run,
+            *arguments,
+            self._messenger.advanced.emit,
+            self._stop.is_set,
+            _start_thread=False,
+            _ignore_errors=True,
+        )
+        self._worker = worker
+        worker.returned.connect(self._on_returned)
+        worker.errored.connect(self._on_error)
+        worker.finished.connect(self._on_finished)
+        # A function, not a method: it is called even when this window was deleted.
+        worker.finished.connect(garbage_collection.release)
+        garbage_collection.hold()
+        self.train.enabled, self.cancel.enabled = False, True
+        set_note(self.status, f"{_STAGES['measuring']}…")
+        self.bar.setRange(0, 0)
+        worker.start()
+
+    def stop(self, *_: Any) -> None:
+        """End the training; the best is kept and put to the questions."""
+        if not self.is_running:
+            return
+        self._stop.set()
+        self.cancel.enabled = False
+        set_note(self.status, "Ending the training…")
+
+    def _on_advanced(self, progress: AdaptationProgress) -> None:
+        garbage_collection.sweep()
+        self.bar.setRange(0, progress.total if progress.stage != "measuring" else 0)
+        self.bar.setValue(progress.done)
+        if progress.validation_psnr:
+            self.curve.show_values(progress.validation_psnr)
+        if progress.pictures is not None:
+            self.patch.show_planes(progress.pictures)
+        if progress.stage != "training":
+            self.cancel.enabled = False
+        elif self._stop.is_set():
+            return
+        left = progress.seconds_left
+        known = left == left  # not NaN
+        time = f"; {duration_text(left)} left" if known else ""
+        set_note(self.status, f"{_STAGES[progress.stage]}{time}…")
+
+    def _on_returned(self, found: Adaptation) -> None:
+        text = f"{found.summary} It took {duration_text(found.seconds)}."
+        notes = "\n".join((text, *found.notes))
+        set_note(self.status, notes, problem=found.path is None)
+        if found.path is not None:
+            self._model.add_own(found.model.name)
+
+    def _on_error(self, error: Exception) -> None:
+        set_note(self.status, explain(error), problem=True)
+
+    def _on_finished(self) -> None:
+        self._worker = None
+        self.train.enabled, self.cancel.enabled = True, False
+        self.bar.setRange(0, 1)
+        self.bar.setValue(1)

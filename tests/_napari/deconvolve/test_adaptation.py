@@ -1,0 +1,99 @@
+"""*Train for this microscope…*: starts a worker with the panel's choices, and shows what it does."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import napari_lucyd as nl
+from napari_lucyd.models.user_models import FOLDER_VARIABLE
+
+pytestmark = pytest.mark.napari
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def panel(make_napari_viewer, qtbot, folder):
+    from napari_lucyd._napari.deconvolve.panel import DeconvolveWidget
+
+    viewer = make_napari_viewer()
+    viewer.add_image(np.random.default_rng(0).random((32, 32), dtype=np.float32), name="actin (2)")
+    widget = DeconvolveWidget(viewer)
+    viewer.window.add_dock_widget(widget)
+    widget.microscope.form.fill({"kind": "blur", "sigma": "1.4"})
+    yield widget
+    qtbot.waitUntil(lambda: widget.estimator.settled, timeout=60_000)
+
+
+def progress(stage, done, values=(), pictures=None):
+    return SimpleNamespace(
+        stage=stage, done=done, total=10, seconds_left=5.0, validation_psnr=values, pictures=pictures
+    )
+
+
+def test_the_model_is_trained_with_the_panels_choices_then_listed_and_chosen(
+    panel, qtbot, monkeypatch, folder
+):
+    from napari_lucyd._napari.deconvolve.adaptation import window
+
+    calls = []
+
+    def run(task, name, structures, minutes, report, should_stop):
+        calls.append((task, name, structures, minutes))
+        planes = [np.random.default_rng(n).random((16, 16), dtype=np.float32) for n in range(4)]
+        report(progress("training", 5, (20.0, 20.5, 20.4), planes))
+        model = nl.load_model("lucyd-planes")
+        path = nl.save_model(folder / f"{name}.safetensors", model.network, card=model.card)
+        return SimpleNamespace(
+            summary="Better.", seconds=3.0, notes=("Noise: 1 %.",), path=path, model=nl.load_model(name)
+        )
+
+    monkeypatch.setattr(window, "run", run)
+    panel.model.train.native.click()
+    training = panel.adaptation
+    assert training.isVisible() and training.name.value == "actin -2"
+    training.structures.value = "filaments"
+    training.start()
+    qtbot.waitUntil(lambda: not training.is_running, timeout=60_000)
+    ((task, name, structures, minutes),) = calls
+    assert (name, structures, minutes, task.axes) == ("actin -2", "filaments", 8.0, "YX")
+    assert task.microscope.told(task.source, "YX") == {"blur_sigma": (1.4, 1.4)}
+    assert training.curve.values == (20.0, 20.5, 20.4)
+    assert not training.patch.pictures[3].pixmap().isNull()
+    assert "Better." in training.status.text() and "Noise" in training.status.text()
+    assert panel.model.name == "actin -2"
+    training.name.value = ""
+    training.suggest("actin (2)")
+    assert training.name.value == "actin -2-2"
+    training.close()
+
+
+def test_stop_reaches_the_worker_and_errors_are_shown(panel, qtbot, monkeypatch):
+    from napari_lucyd._napari.deconvolve.adaptation import window
+
+    def run(task, name, structures, minutes, report, should_stop):
+        report(progress("training", 1))
+        while not should_stop():
+            time.sleep(0.01)
+        raise ValueError("name is '', give another")
+
+    monkeypatch.setattr(window, "run", run)
+    training = panel.adaptation
+    training.minutes.value = "soon"
+    training.start()
+    assert "Time limit" in training.status.text() and not training.is_running
+    training.minutes.value = "2"
+    training.start()
+    assert training.is_running and not training.train.enabled
+    training.stop()
+    qtbot.waitUntil(lambda: not training.is_running, timeout=60_000)
+    assert "give another" in training.status.text()
+    assert training.train.enabled and not training.cancel.enabled
