@@ -37,6 +37,11 @@ class Recommendation:
         return self.method is None
 
     @property
+    def sentences(self) -> tuple[str, ...]:
+        """The reasons, and how the image is resampled."""
+        return (*self.reasons, self.resampling) if self.resampling else self.reasons
+
+    @property
     def text(self) -> str:
         """The proposal in a few words."""
         return "leave this image alone" if self.leave_alone else f"use {self.model or self.method}"
@@ -172,7 +177,7 @@ class Examination:
             yield f"{name:<{width}}  {value}"
         wanted = self.recommendation
         yield f"{'Recommended':<{width}}  {wanted.text}"
-        for text in (*wanted.reasons, *([wanted.resampling] if wanted.resampling else [])):
+        for text in wanted.sentences:
             yield f"- {text}"
         for text in self.warnings:
             yield f"Warning: {text}"

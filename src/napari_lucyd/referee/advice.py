@@ -1,0 +1,169 @@
+"""Recommendation and warnings that follow from what was measured in an image."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES
+from napari_lucyd.referee.examination import Recommendation
+from napari_lucyd.simulation import Microscope
+
+# Noise may exceed that of the training by this factor before it counts: the estimate has an error, too.
+_MARGIN = 1.25
+# Below this blur, in voxels, a deconvolution changes hardly anything but the noise.
+_SHARP = 0.6
+# Standard error of a blur, as a share of it, from which on the blur counts as unknown.
+_UNCERTAIN = 0.5
+# Stacks of fewer planes are no volumes for a network or a PSF.
+_FEWEST_PLANES = 5
+_MUCH_SATURATED = 0.01
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Numbers of one channel that decide on the advice; see `Examination`.
+
+    Attributes
+    ----------
+    planes
+        Number of planes of a volume; None for an image without an axis Z.
+    voxel_size_known
+        True if the voxel size was given.
+    poisson, poisson_reason, noise, saturated, empty_planes, sampling
+        See `Examination`.
+    blur_sigma, blur_sigma_error, resolution
+        See `Examination`.
+    haze
+        True if light spreads along Z as in a widefield microscope.
+    constant
+        True if all voxels are equal.
+    """
+
+    planes: int | None
+    voxel_size_known: bool
+    poisson: bool
+    poisson_reason: str
+    noise: float
+    saturated: float
+    empty_planes: tuple[int, ...]
+    sampling: tuple[float, ...] | None
+    blur_sigma: tuple[float, ...] | None
+    blur_sigma_error: tuple[float, ...] | None
+    resolution: float | None
+    haze: bool
+    constant: bool
+
+
+def recommend(found: Measured) -> Recommendation:
+    """Return method and model for an image, with the reasons."""
+    reason = _reason_to_leave(found)
+    if reason:
+        return Recommendation(None, None, reasons=(reason,))
+    flat = found.planes is None
+    model = DEFAULT_PLANES if flat else DEFAULT_MODEL
+    kind = "a plane" if flat else "a volume"
+    reasons = [f"The image is {kind}, and {model} is the model of {'planes' if flat else 'volumes'}."]
+    if found.blur_sigma is None or found.blur_sigma_error is None:
+        reasons.append("No blur was found in the image; give the microscope.")
+    elif found.blur_sigma_error[-1] > _UNCERTAIN * found.blur_sigma[-1]:
+        reasons.append("The noise hides how wide the blur is; give the microscope.")
+    else:
+        reasons.append(
+            f"A blur of {found.blur_sigma[-1]:.2g} voxels was found (standard deviation); if the microscope "
+            "is not given, the run takes a blur that it finds in the image."
+        )
+    return Recommendation(
+        DEFAULT_MODEL,
+        model,
+        "Nothing is resampled: the model works on the image's own voxels.",
+        tuple(reasons),
+    )
+
+
+def warn(found: Measured, card: Mapping[str, Any], microscope: Microscope | None) -> Iterator[str]:
+    """Yield sentences on what may go wrong in a run.
+
+    Parameters
+    ----------
+    found
+        Numbers of the channel.
+    card
+        Card of the recommended model.
+    microscope
+        The microscope, if it is known.
+    """
+    limits = card.get("noise_sigma") or (0.0, math.inf)
+    if _MARGIN * float(limits[1]) < found.noise < math.inf:
+        yield (
+            f"The noise is {found.noise:.0%} of the range, but the model {card['name']} was trained for up "
+            f"to {float(limits[1]):.0%}. Average frames or use a prefilter; trust fine detail less."
+        )
+    if not found.poisson and not found.constant:
+        yield (
+            f"{found.poisson_reason} The noise is given as measured; gain, read noise and scores by held-out "
+            "photons are not available."
+        )
+    if found.planes is not None and found.planes < _FEWEST_PLANES:
+        yield (
+            f"The stack has only {found.planes} planes, too few for a model of volumes. If they are no "
+            f"volume, name the axes (TYX or CYX) and use the model {DEFAULT_PLANES}."
+        )
+    if not found.voxel_size_known:
+        yield (
+            "The voxel size is unknown. Give it in µm: without it no PSF can be computed from a microscope, "
+            "and voxels are assumed to be cubes."
+        )
+    if found.saturated > _MUCH_SATURATED:
+        yield (
+            f"{found.saturated:.1%} of the voxels are saturated. Around them the result is wrong; record "
+            "with less light or a shorter exposure."
+        )
+    if found.empty_planes and found.planes:
+        count = len(found.empty_planes)
+        yield f"{count} of {found.planes} planes are empty; crop them, so that they do not cost time."
+    yield from _optics_warnings(found, microscope)
+
+
+def _optics_warnings(found: Measured, microscope: Microscope | None) -> Iterator[str]:
+    if found.haze and microscope is None:
+        yield (
+            "Light spreads along Z as in a widefield microscope. A Gaussian blur does not describe this "
+            "haze; give the microscope."
+        )
+    elif found.haze and microscope is not None and microscope.modality != "widefield":
+        yield (
+            f"Light spreads along Z as in a widefield microscope, but the microscope is given as "
+            f"{microscope.modality}. Its PSF does not remove the haze; check the modality."
+        )
+    if found.sampling is not None:
+        coarse = [
+            f"{letter} ({ratio:.1f} times)"
+            for letter, ratio in zip("ZYX"[-len(found.sampling) :], found.sampling, strict=True)
+            if ratio > 1
+        ]
+        if coarse:
+            yield (
+                f"The voxels are larger than the optics need along {', '.join(coarse)}: finer detail is "
+                "lost and cannot be restored. Record with smaller voxels if you can."
+            )
+
+
+def _reason_to_leave(found: Measured) -> str:
+    if found.constant:
+        return "The image is constant: there is nothing to restore."
+    if not math.isfinite(found.noise) or (found.blur_sigma is None and found.resolution is None):
+        return "Nothing stands out of the noise: there is nothing to restore."
+    widest = (
+        math.inf
+        if found.blur_sigma is None or found.blur_sigma_error is None
+        else max(map(sum, zip(found.blur_sigma, found.blur_sigma_error, strict=True)))
+    )
+    if found.blur_sigma is not None and widest < _SHARP:
+        return (
+            f"The blur is only {max(found.blur_sigma):.2g} voxels wide: the image is as sharp as its voxels "
+            "allow, and a deconvolution would change little but the noise."
+        )
+    return ""

@@ -1,0 +1,151 @@
+"""Findings about an image before a run: right numbers on images whose noise, blur and cut-off are known."""
+
+from __future__ import annotations
+
+import json
+
+import dask.array
+import numpy as np
+import pytest
+from scipy import fft, ndimage, signal
+
+import napari_lucyd as nl
+from napari_lucyd.psf.spectral_blur import find_blur
+from napari_lucyd.referee.decorrelation import decorrelation_resolution
+
+
+def photographed(blurred: np.ndarray, noise: float, *, offset: float = 100, gain: float = 2) -> np.ndarray:
+    """A camera image with this noise at its bright end, as a share of the range."""
+    random = np.random.default_rng(1)
+    brightness = blurred / np.percentile(blurred, 99.9)
+    return (gain * random.poisson(brightness / noise**2) + random.normal(offset, 1, blurred.shape)).round()
+
+
+@pytest.fixture(scope="module")
+def bodies() -> np.ndarray:
+    """Round objects of many sizes, sharp."""
+    random = np.random.default_rng(0)
+    image = np.zeros((40, 96, 96))
+    grid = np.ogrid[: image.shape[0], : image.shape[1], : image.shape[2]]
+    for _ in range(40):
+        centre, radius = random.uniform(0, image.shape), random.uniform(2, 8)
+        image[sum((axis - at) ** 2 for axis, at in zip(grid, centre, strict=True)) < radius**2] += 1
+    return image
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.1])
+def test_noise_gain_offset_and_blur_are_found(bodies, noise):
+    sigma = (2.2, 1.5, 1.5)
+    found = nl.examine(photographed(ndimage.gaussian_filter(bodies, sigma), noise))
+    assert found.poisson
+    assert found.noise == pytest.approx(noise, rel=0.1)
+    assert found.gain == pytest.approx(2, rel=0.1)
+    assert abs(found.offset - 100) < 0.03 * 2 / noise**2
+    assert found.blur_sigma == pytest.approx(sigma, rel=0.15)
+    assert found.recommendation.model == "lucyd"
+
+
+def test_a_wider_blur_is_found_wider_in_planes_too(bodies):
+    plane = ndimage.zoom(bodies[20], 3, order=0)
+    widths = [
+        find_blur(ndimage.gaussian_filter(plane, sigma) + noise, 1e-4).sigma[0]
+        for sigma in (1.5, 2.5)
+        for noise in [np.random.default_rng(0).normal(0, 0.01, plane.shape)]
+    ]
+    assert widths == pytest.approx([1.5, 2.5], rel=0.15)
+
+
+@pytest.mark.parametrize("cut_off", [0.15, 0.25, 0.35])
+def test_resolution_is_the_cut_off(bodies, cut_off):
+    spectrum = fft.rfft2(bodies[20])
+    spectrum[np.hypot(fft.fftfreq(96)[:, None], fft.rfftfreq(96)) > cut_off] = 0
+    image = fft.irfft2(spectrum, (96, 96)) + np.random.default_rng(0).normal(0, 0.003, (96, 96))
+    assert decorrelation_resolution(image) == pytest.approx(1 / cut_off, rel=0.05)
+
+
+def test_noise_alone_has_no_resolution_and_is_left_alone():
+    image = np.random.default_rng(0).normal(100, 5, (24, 64, 64))
+    found = nl.examine(image)
+    assert found.recommendation.leave_alone
+    assert decorrelation_resolution(image) is None
+
+
+def test_a_constant_image_is_left_alone():
+    found = nl.examine(np.full((10, 20, 20), 7.0))
+    assert found.recommendation.leave_alone
+    assert found.blur_sigma is None
+    assert found.resolution is None
+    json.dumps(found.as_dict(), allow_nan=False)
+
+
+def test_noise_that_is_not_of_photons_is_said_and_gives_no_gain(bodies):
+    image = photographed(ndimage.gaussian_filter(bodies, 1.5), 0.05)
+    found = nl.examine(np.sqrt(image))
+    assert not found.poisson
+    assert found.gain is None
+    assert found.read_noise is None
+    assert any("held-out photons are not available" in text for text in found.warnings)
+    assert "Gain" not in str(found)
+
+
+def test_each_channel_is_examined_with_its_microscope(bodies):
+    blurred = ndimage.gaussian_filter(bodies, 1.5)
+    image = np.stack([photographed(blurred, 0.02), photographed(blurred, 0.08)])
+    green, red = (
+        nl.Microscope(
+            "confocal", numerical_aperture=1.2, refractive_index=1.33, emission_um=e, excitation_um=0.4
+        )
+        for e in (0.5, 0.8)
+    )
+    found = nl.examine(image, voxel_size=(0.3, 0.15, 0.15), microscope=[green, red])
+    assert [one.channel for one in found.channels] == [0, 1]
+    assert found.noise == found.channels[1].noise > found.channels[0].noise
+    assert found.channels[0].sampling[1] == pytest.approx(0.15 / (0.25 * 0.5 / 1.2))
+    assert any("larger than the optics need along Y" in text for text in found.channels[0].warnings)
+    assert not any("larger than the optics need along Y" in text for text in found.channels[1].warnings)
+    assert "Channel 1" in str(found)
+
+
+def test_empty_planes_and_saturation_are_found(bodies):
+    image = photographed(ndimage.gaussian_filter(bodies, 1.5), 0.05)
+    image[:3] = 0
+    image = np.minimum(image, np.percentile(image, 97))
+    found = nl.examine(image)
+    assert found.empty_planes[:3] == (0, 1, 2)
+    assert 0.02 < found.saturated < 0.05
+    assert any("saturated" in text for text in found.warnings)
+
+
+def test_haze_of_a_widefield_microscope_contradicts_a_confocal_one(bodies):
+    told = {"numerical_aperture": 1.2, "refractive_index": 1.33, "emission_um": 0.525}
+    psf = nl.Microscope("widefield", **told).psf((0.2, 0.1, 0.1), (39, 61, 61))
+    points = 1.0 * (np.random.default_rng(0).random(bodies.shape) > 0.9995)
+    hazy = np.maximum(signal.fftconvolve(points, psf, "same"), 0)
+    confocal = nl.Microscope("confocal", excitation_um=0.488, **told)
+    sentence = "Light spreads along Z as in a widefield microscope, but the microscope is given as confocal"
+    for image, expected in ((hazy, True), (ndimage.gaussian_filter(points, (1.5, 1, 1)), False)):
+        found = nl.examine(photographed(image, 0.02), voxel_size=(0.2, 0.1, 0.1), microscope=confocal)
+        assert any(sentence in text for text in found.warnings) == expected
+
+
+def test_a_large_lazy_image_is_read_in_part(bodies):
+    read = []
+    noise = np.random.default_rng(0).poisson(50, (16, 64, 64)).astype(np.uint16)
+
+    def block(block_info=None):
+        read.append(block_info[None]["chunk-location"])
+        return np.tile(noise, (1, 4, 4))
+
+    image = dask.array.map_blocks(block, chunks=((16,) * 4, (256,) * 6, (256,) * 6), dtype=np.uint16)
+    nl.examine(image)
+    assert len(set(read)) < image.npartitions
+    assert len(read) < 2 * 3 * 36 + 100  # three planes are looked at as a whole, twice
+    in_memory = photographed(ndimage.gaussian_filter(bodies, 1.5), 0.05)
+    assert nl.examine(dask.array.from_array(in_memory, chunks=32)) == nl.examine(in_memory)
+
+
+def test_an_argument_that_does_not_fit_is_refused(bodies):
+    with pytest.raises(TypeError, match=r"give a napari_lucyd\.Microscope"):
+        nl.examine(bodies, microscope="confocal")
+    with pytest.raises(ValueError, match="no finite voxels"):
+        nl.examine(np.full((10, 20, 20), np.nan))
