@@ -35,7 +35,7 @@ _INDEPENDENT = {2: 1 / 2, 3: 1 / 3}
 # Thinner stacks have too few frequencies along Z.
 _FEWEST_PLANES = 8
 # Fall of the spectrum up to the highest frequency with signal that a specimen may bring about, as a natural
-# logarithm; and the standard error of a width besides, as a share (scripts/referee.py).
+# logarithm; and the standard error of a width besides, as a share (scripts/referee_examine.py).
 _SPECIMEN_FALL, _SYSTEMATIC = 0.5, 0.1
 _FEWEST_RINGS = 8
 # Power above that of the noise, as a share of it, that counts as signal.

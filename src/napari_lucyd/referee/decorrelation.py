@@ -93,7 +93,7 @@ def _radial_sums(planes: npt.NDArray[Any]) -> tuple[_Doubles, _Doubles, _Doubles
         size = np.abs(fft.rfft2((values - values.mean(dtype=float)) * window))[inside].astype(float)
         moduli += np.bincount(ring, size * doubled, count + 1)
         squares += np.bincount(ring, size**2 * doubled, count + 1)
-    counts = len(planes) * np.bincount(ring, doubled, count + 1)
+    counts = len(planes) * np.bincount(ring, doubled, count + 1).astype(float)
     return np.arange(1, count + 1) / count, moduli[1:], squares[1:], counts[1:]
 
 

@@ -31,10 +31,10 @@ _NYQUIST = (0.5, 0.25, 0.25)
 # Without photon noise, the level of the noise at the spectrum's end is known to a factor only.
 _UNKNOWN_NOISE = 1.0
 # Frequencies, in periods a voxel, where a widefield PSF passes nothing: along Z, and hardly any across it.
-_ALONG, _HARDLY_ACROSS, _ACROSS = (0.05, 0.2), 0.016, (0.05, 0.12)
-# Ratio of the power there to that beside it: 1 to 20 in confocal and light-sheet stacks (simulated, and four
-# real ones), 0.04 to 3 in widefield stacks.
-_HAZE = 0.95
+_ALONG, _HARDLY_ACROSS, _ACROSS = (0.05, 0.2), 0.026, (0.05, 0.12)
+# Ratio of the power there to that beside it: 0.9 to 70 in confocal and light-sheet stacks (simulated, and
+# four real ones), 0.04 to 5 in widefield stacks, whose specimens differ.
+_HAZE = 0.75
 _FEWEST_HAZE_PLANES = 20
 # Standard deviations of the noise by which the mean of 5 × 5 voxels must exceed the dark level.
 _SEEN = 6.0
