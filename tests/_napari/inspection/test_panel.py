@@ -137,3 +137,19 @@ def test_without_a_result_or_with_another_image_it_says_so(make_napari_viewer, k
     assert "The image has the shape (6, 30, 30)" in panel.status.text()
     assert not panel.form.look.hold.enabled
     panel.deleteLater()
+
+
+def test_the_score_is_that_of_the_recipe(make_napari_viewer, kept_programs, qtbot):
+    viewer = make_napari_viewer()
+    data = blobs(64, 64)
+    layer = viewer.add_image(data, name="cells")
+    model = nl.load_model("planes")
+    result = nl.deconvolve(data, model, device="cpu")
+    tuples = result_layers(SourceLayer.from_layer(layer), result, "planes", axes="YX", region=None)
+    for values, keywords, _ in tuples:
+        add_image(viewer, values, keywords)
+    panel = InspectWidget(viewer)
+    panel.score()
+    qtbot.waitUntil(lambda: panel.scores.settled and bool(panel.form.trust.line.text()), timeout=60_000)
+    assert panel.form.trust.line.text() == nl.score(data, result).summary
+    panel.deleteLater()

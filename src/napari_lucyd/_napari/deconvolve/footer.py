@@ -37,6 +37,14 @@ class Footer(QFrame):
         self.curve = LikelihoodCurve()
         self.progress = ProgressBar(min=0, max=1, value=0)
         self.status = note("lucyd-status")
+        self.score = QToggleSwitch("Score")
+        self.score.setChecked(True)
+        self.score.setToolTip(
+            "After a run, repeats it on a sample of the image, for two halves of the photons. How well the "
+            "result of one half predicts the other half tells, without a truth, how good the result is. "
+            "Larger is better; compare it with the score of the image itself."
+        )
+        self.score_note = note("lucyd-score")
         self.keep = PushButton(
             text="Keep finished part",
             tooltip="Add the finished part as layers; the rest of each layer is empty.",
@@ -77,6 +85,7 @@ class Footer(QFrame):
             self.progress.native,
             self.curve,
             self.status,
+            row(self.score, self.score_note, stretch=(0, 1)),
             self.partial,
             self.results,
         )

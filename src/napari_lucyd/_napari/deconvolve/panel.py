@@ -18,10 +18,10 @@ from napari_lucyd._napari.deconvolve.choices.input_image import ImageSection
 from napari_lucyd._napari.deconvolve.choices.method import MethodSection
 from napari_lucyd._napari.deconvolve.choices.microscope import MicroscopeSection
 from napari_lucyd._napari.deconvolve.choices.region import RegionSection
-from napari_lucyd._napari.deconvolve.examination import ExaminationLine
 from napari_lucyd._napari.deconvolve.footer import Footer
 from napari_lucyd._napari.deconvolve.parameters import Parameters
 from napari_lucyd._napari.deconvolve.planning import estimate, estimate_lines
+from napari_lucyd._napari.deconvolve.referee_lines import ExaminationLine, ScoreLine
 from napari_lucyd._napari.deconvolve.saver import Saver
 from napari_lucyd._napari.deconvolve.session import DeconvolveSession
 from napari_lucyd._napari.deconvolve.task import Estimate, EstimateRequest, Failed, Finished, ImageTask
@@ -89,6 +89,7 @@ class DeconvolveWidget(Panel):
         self.estimator = LatestOnly(
             self._estimate_request, lambda request, stop: estimate(request.tasks, stop), _SETTLE_MS, self
         )
+        self.score = ScoreLine(self.footer.score, self.footer.score_note, self.session, self)
         self._sources: list[weakref.ref[Image]] = []
         self._failures: list[str] = []
         self._messages: list[str] = []

@@ -23,12 +23,12 @@ class LookSection(Section):
         self.result = ComboBox(choices=[], tooltip="The output to look at.")
         self.image = ComboBox(choices=[], tooltip="The image that was deconvolved.")
         self.hold = PushButton(
-            text=f"Hold to see the image ({HOLD_KEY})",
+            text=f"Hold for image ({HOLD_KEY})",
             tooltip=f"Shows the image as long as you hold the button, or the key {HOLD_KEY}.",
         )
         self.curtain = _slider("Draws the image over the result from the left, like a curtain.", 0)
         self.limits = PushButton(
-            text="Same contrast limits",
+            text="Same limits",
             tooltip="Give the result the contrast limits of the image, to compare brightness by eye. Press "
             "again for the result's own: the upper limit then fits its brightest structures.",
         )
@@ -118,6 +118,23 @@ class ChangeSection(Section):
             self.values[name].setText(f"{round(amount, digits) + 0:+.{digits}f}")
 
 
+class TrustSection(Section):
+    """The score of the result."""
+
+    def __init__(self) -> None:
+        super().__init__("Trust")
+        self.score = PushButton(
+            text="Score",
+            tooltip="Repeat the run on a sample of the image, for two halves of the photons. How well the "
+            "result of one half predicts the other half tells, without a truth, how good the result is. "
+            "Larger is better; compare it with the score of the image itself.",
+        )
+        self.line = note("lucyd-inspect-score")
+        self.buttons = row(self.score.native)
+        self.rows.addRow(self.buttons)
+        self.rows.addRow(self.line)
+
+
 class InspectForm(QFrame):
     """Sections and status line."""
 
@@ -125,6 +142,7 @@ class InspectForm(QFrame):
         super().__init__()
         self.look = LookSection()
         self.change = ChangeSection()
+        self.trust = TrustSection()
         self.status = note("lucyd-inspect-status")
         self.footer = QFrame()
         fill_footer(self.footer, self.status)
@@ -132,7 +150,7 @@ class InspectForm(QFrame):
     @property
     def sections(self) -> tuple[QWidget, ...]:
         """The sections from the top."""
-        return self.look, self.change
+        return self.look, self.change, self.trust
 
 
 def _slider(tooltip: str, value: int) -> QSlider:

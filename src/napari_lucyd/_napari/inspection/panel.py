@@ -34,6 +34,7 @@ from napari_lucyd._napari.layers.viewer import METADATA_KEY, add_image, is_previ
 from napari_lucyd._napari.widgets.layout import set_note, stack
 from napari_lucyd._napari.widgets.panel import Panel
 from napari_lucyd._napari.workers.latest import LatestOnly
+from napari_lucyd._napari.workers.scoring import ScoreRequest, score_result
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -65,6 +66,8 @@ class InspectWidget(Panel):
         self.strength = Strength(self.viewer)
         self.voxel: Voxel | None = None
         self.voxels = LatestOnly(self._voxel_request, explain_voxel, _VOXEL_MS, self)
+        self.scores = LatestOnly(lambda: self._to_score, score_result, 0, self)
+        self._to_score: ScoreRequest | None = None
         self._filling = self._adding = False
         self._held: list[tuple[Any, bool]] | None = None
         self._connect()
@@ -82,6 +85,11 @@ class InspectWidget(Panel):
         look.keep.changed.connect(self.keep)
         change.change.changed.connect(lambda: self.add_layers([CHANGE]))
         change.parts.changed.connect(lambda: self.add_layers(list(PARTS)))
+        trust = self.form.trust
+        trust.score.changed.connect(self.score)
+        self.scores.began.connect(lambda: set_note(trust.line, "Scoring…"))
+        self.scores.ready.connect(lambda scored: set_note(trust.line, scored.text if scored else ""))
+        self.scores.failed.connect(lambda text: set_note(trust.line, f"No score: {text}"))
         self.voxels.ready.connect(self._on_voxel)
         self.voxels.failed.connect(self.complain)
         layers, dims = self.viewer.layers, self.viewer.dims.events
@@ -148,6 +156,8 @@ class InspectWidget(Panel):
         look, output, image = self.form.look, self.form.look.result.value, self.form.look.image.value
         if self.run is None or output is not self.run.output or image is not self.run.image:
             self._reset()
+            self._to_score = None
+            self.scores.refresh()
         self.run = None if output is None or image is None else run_layers(self.viewer, output, image)
         problem = ""
         if output is None:
@@ -158,7 +168,7 @@ class InspectWidget(Panel):
             except ValueError as error:
                 self.run, problem = None, str(error)
         set_note(self.status, problem, problem=bool(problem) and output is not None)
-        for control in (look.hold, look.limits, look.keep, self.form.change.change):
+        for control in (look.hold, look.limits, look.keep, self.form.change.change, self.form.trust.score):
             control.enabled = self.run is not None
         for slider in (look.curtain, look.strength):
             slider.setEnabled(self.run is not None)
@@ -240,6 +250,14 @@ class InspectWidget(Panel):
         self.form.look.strength.setValue(100)
         self._add([(data, keywords)])
         self.tell(f"Added the result with a strength of {total:.0%}.")
+
+    def score(self, *_: Any) -> None:
+        """Score the result by photons that it has not seen."""
+        if self.run is not None and "strength" in self.run.recipe:
+            set_note(self.form.trust.line, "This is a weaker version of a result. Score the full output.")
+        elif self.run is not None:
+            self._to_score = ScoreRequest(self.run.image.name, full(self.run.image), self.run.recipe)
+            self.scores.refresh()
 
     # The change
 

@@ -1,4 +1,4 @@
-"""The examination of the shown image, as soon as it is chosen: what is in it, and what to do with it."""
+"""Lines about trust: the examination of the image before a run, and the score of the result after it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QLabel
+from superqt import QToggleSwitch
 
 from napari_lucyd._napari.deconvolve.choices.microscope import MicroscopeSection
+from napari_lucyd._napari.deconvolve.session import DeconvolveSession
+from napari_lucyd._napari.deconvolve.task import Finished
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.psf.optics import OpticsPsf
 from napari_lucyd._napari.psf.origins import PsfSource
 from napari_lucyd._napari.widgets.layout import note, plain_tooltip, set_note
 from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd._napari.workers.latest import LatestOnly
+from napari_lucyd._napari.workers.scoring import ScoreRequest, score_result
 
 if TYPE_CHECKING:
     from napari_lucyd.referee import Examination
@@ -113,6 +117,47 @@ class ExaminationLine(QObject):
             set_note(self.line, "\n".join(lines), problem=bool(found.warnings))
         self.line.setToolTip(plain_tooltip("" if found is None else str(found)))
         self.examined.emit(found)
+
+
+class ScoreLine(QObject):
+    """Scores the result of each run in memory in a worker, and writes a line.
+
+    Parameters
+    ----------
+    switch
+        Switches it on and off.
+    line
+        The line of text.
+    session
+        The runs.
+    parent
+        Qt's owner.
+    """
+
+    def __init__(
+        self, switch: QToggleSwitch, line: QLabel, session: DeconvolveSession, parent: QObject
+    ) -> None:
+        super().__init__(parent)
+        self._switch, self.line = switch, line
+        self._wanted: ScoreRequest | None = None
+        self.work = LatestOnly(lambda: self._wanted, score_result, 0, self)
+        self.work.began.connect(lambda: set_note(line, "Scoring the result…"))
+        self.work.ready.connect(lambda scored: set_note(line, scored.text if scored else ""))
+        self.work.failed.connect(lambda text: set_note(line, f"No score: {text}"))
+        session.started.connect(self._clear)
+        session.finished.connect(self._on_finished)
+        session.ended.connect(self.work.refresh)
+        switch.toggled.connect(self._clear)
+
+    def _clear(self, *_: Any) -> None:
+        self._wanted = None
+        self.work.refresh()
+
+    def _on_finished(self, event: Finished) -> None:
+        # The score itself waits for the end of the run.
+        if self._switch.isChecked() and event.complete:
+            self.line.setToolTip(plain_tooltip(f"Score of “{event.task.source.name}”."))
+            self._wanted = ScoreRequest(event.task.source.name, event.task.source.data, event.result)
 
 
 def examine_image(request: ExaminationRequest, should_stop: Callable[[], bool]) -> Examination:
