@@ -4,8 +4,8 @@
 
 Writes panel.png (a run on the phantom sample), layers.png (image and results side by side), preview.png (the
 live preview), methods.png (Richardson-Lucy with a PSF from the optics), semi-blind.png (a run that chooses
-blur and iterations), phantom.png (the Phantom panel) and compare.png (the Compare panel after a run) into
-docs/images.
+blur and iterations), phantom.png (the Phantom panel), compare.png (the Compare panel after a run) and
+inspect.png (the Inspect panel after a run) into docs/images.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def main(folder: Path, model: str | None) -> None:
     semi_blind(folder)
     phantom(folder)
     comparison(folder, model)
+    inspection(folder)
 
 
 def network(folder: Path, model: str | None) -> None:
@@ -173,6 +174,32 @@ def comparison(folder: Path, model: str | None) -> None:
     compare.tell("")
     settle()
     screenshot(viewer, "compare.png", folder)
+    viewer.close()
+
+
+def inspection(folder: Path) -> None:
+    """Take the picture of the Inspect panel with a curtain, the change of a voxel and the score."""
+    from napari_lucyd._napari.inspection.panel import InspectWidget
+
+    viewer, panel = opened("tubules", "tubules 2D")
+    panel.destination.outputs["first_estimate"].value = True
+    settle(1)
+    if not demo.run(panel):
+        raise RuntimeError(f"The run failed: {panel.footer.estimate.text()} {panel.status.text()}")
+    viewer.window.remove_dock_widget(panel)
+    inspect = InspectWidget(viewer)
+    viewer.window.add_dock_widget(inspect, name="Inspect")
+    inspect.form.look.curtain.setValue(45)
+    inspect.score()
+    # A voxel on one of the tubules.
+    output = inspect.form.look.result.value
+    brightest = np.unravel_index(np.argmax(output.data), output.data.shape)
+    viewer.cursor.position = output.data_to_world(brightest)
+    if not demo.wait(lambda: inspect.voxel is not None and bool(inspect.form.trust.line.text()), 120):
+        raise RuntimeError("There is no voxel, or no score.")
+    demo.wait(lambda: inspect.scores.settled, 120)
+    settle()
+    screenshot(viewer, "inspect.png", folder)
     viewer.close()
 
 

@@ -143,13 +143,12 @@ def test_the_score_is_that_of_the_recipe(make_napari_viewer, kept_programs, qtbo
     viewer = make_napari_viewer()
     data = blobs(64, 64)
     layer = viewer.add_image(data, name="cells")
-    model = nl.load_model("planes")
-    result = nl.deconvolve(data, model, device="cpu")
+    result = nl.deconvolve(data, nl.load_model("planes"), device="cpu")
     tuples = result_layers(SourceLayer.from_layer(layer), result, "planes", axes="YX", region=None)
     for values, keywords, _ in tuples:
         add_image(viewer, values, keywords)
     panel = InspectWidget(viewer)
     panel.score()
     qtbot.waitUntil(lambda: panel.scores.settled and bool(panel.form.trust.line.text()), timeout=60_000)
-    assert panel.form.trust.line.text() == nl.score(data, result).summary
+    assert panel.form.trust.line.text() == nl.score(data, result.recipe).summary
     panel.deleteLater()
