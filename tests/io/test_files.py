@@ -776,7 +776,7 @@ def test_a_compressed_file_read_on_demand_goes_to_another_process_as_its_path(tm
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, values, compression="zlib", photometric="minisblack", metadata={"axes": "TZYX"})
     sent = pickle.dumps(read_image(path, lazy=True).data)
-    assert str(path).encode() in sent
+    assert path.name.encode() in sent
     np.testing.assert_array_equal(np.asarray(pickle.loads(sent)), values)
 
 
