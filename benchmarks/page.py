@@ -23,6 +23,7 @@ NAMES = (
     "roofline",
     "forward",
     "throughput",
+    "small_volumes",
     "estimates",
     "halo",
     "out_of_core",
@@ -98,6 +99,9 @@ def bars(records: Records) -> list[Bar]:
         text = "preview of 128×128 pixels of a " + image
         found.append(at_most(f"{text}: first pixels", 0.3, find(records, *views, image, "first")))
         found.append(at_most(f"{text}: all exact", 0.8, find(records, *views, image, "exact")))
+    small = (find(records, "small_volumes", "volumes") or [{}])[0]
+    for key, how in (("calls", "each a call of `deconvolve`"), ("series", "in one series")):
+        found.append(at_most(f"1,500 volumes of 8×16×16 with `nuclei`, {how}: each", 0.005, small.get(key)))
     for measured in find(records, "training_step", "batches") or [None]:
         text = f"training step, batch of {measured['batch'][0]}" if measured else "training step"
         found.append(at_least(text, 1.5, find(measured, "steps", "ours", fast)))
@@ -348,6 +352,22 @@ def throughput(records: Records, options: argparse.Namespace) -> list[str]:
         if key in found:
             lines += costs(found[key], what)
     return lines
+
+
+def small_volumes(records: Records, options: argparse.Namespace) -> list[str]:
+    """Make the section on many small volumes."""
+    text = (
+        "Time for each of many small volumes: with a call of `deconvolve` for each, and with all in one series. "
+        "The default, `lucyd`, also computes a first estimate of each."
+    )
+    lines = section(records, "small_volumes", "Many small volumes", text)
+    if "small_volumes" not in records:
+        return lines
+    rows = [
+        (f"`{row['model']}`", size(row["shape"]), duration(row["calls"]), duration(row["series"]))
+        for row in records["small_volumes"]["volumes"]
+    ]
+    return lines + table(("model", "size", "a call for each", "one series"), rows)
 
 
 def estimates(records: Records, options: argparse.Namespace) -> list[str]:
@@ -641,6 +661,7 @@ SECTIONS = (
     roofline,
     rivals,
     throughput,
+    small_volumes,
     estimates,
     halo,
     out_of_core,

@@ -6,6 +6,7 @@ Names are imported when they are used: ``import napari_lucyd`` alone loads neith
 from __future__ import annotations
 
 import os
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -136,6 +137,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+@cache  # a run's recipe asks for it, and many runs are short
 def _version() -> str:
     from importlib.metadata import PackageNotFoundError, version
 

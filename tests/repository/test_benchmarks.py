@@ -19,6 +19,7 @@ RECORDS = (
     ("roofline", ()),
     ("forward", ()),
     ("throughput", ()),
+    ("small_volumes", ()),
     ("estimates", ()),
     ("halo", ()),
     ("out_of_core", ()),

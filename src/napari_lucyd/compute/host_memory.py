@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
+
+# The limits take a dozen files to read, which is long beside the run of a small volume.
+_FRESH_SECONDS = 0.5
 
 
 class _Files(NamedTuple):
@@ -25,8 +30,13 @@ def free_host_memory() -> int:
     """Return the number of free bytes."""
     free = int(psutil.virtual_memory().available)
     # In a container or a batch job, the limits of its control groups count.
-    limits = group_limits(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))
-    return min([free, *limits])
+    return min([free, *_limits_now(int(time.monotonic() / _FRESH_SECONDS))])
+
+
+@lru_cache(maxsize=1)
+def _limits_now(moment: int) -> list[int]:
+    """List the bytes left in the control groups; asked for within one moment, they are read once."""
+    return group_limits(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))
 
 
 def group_limits(root: Path, membership: Path) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from napari_lucyd.deconvolution.statistics.scaling import Statistics
 from napari_lucyd.psf.cleaning import psf_sha256
 
 
+@cache
 def software_version() -> str:
     """Return the version of this package; ``"unknown"`` if it is not installed."""
     try:

@@ -15,7 +15,7 @@ from napari_lucyd.errors import BlockTooLarge, Cancelled, DeconvolutionError
 from napari_lucyd.inference.fusion import fold
 from napari_lucyd.inference.half_precision import in_half_precision
 from napari_lucyd.inference.lucyd import cuda
-from napari_lucyd.inference.lucyd.cpu import CompiledLucyd, unsupported_reason
+from napari_lucyd.inference.lucyd.cpu import CompiledLucyd, compiled_lucyd, unsupported_reason
 from napari_lucyd.inference.lucyd.fused import FusedLucyd
 from napari_lucyd.networks.lucyd import LUCYD
 from napari_lucyd.networks.network import Network
@@ -51,7 +51,7 @@ def prepare(network: Network, device: Device, should_stop: Callable[[], bool] | 
         assert isinstance(network, LUCYD)
         if device.kind == "cuda":
             return cuda.CudaLucyd(network, torch.device(device.torch), should_stop)
-        return CompiledLucyd(network, torch.get_num_threads(), should_stop)
+        return compiled_lucyd(network, torch.get_num_threads(), should_stop)
     if device.half:
         assert isinstance(network, LUCYD)
         ready: Network = in_half_precision(network)
@@ -69,7 +69,20 @@ def prepare(network: Network, device: Device, should_stop: Callable[[], bool] | 
     return ready
 
 
-def run_network(network: Any, y: Tensor, inside: Sequence[slice] | None = None) -> Any:
+def repeats_volumes(device: Device) -> bool:
+    """Return True if `run_network` can continue a block as if it were repeated along an axis."""
+    return device.compiled and device.kind == "cpu"
+
+
+def release(network: Any) -> None:
+    """Keep what was made for a network and is small, for the next run with it; see `prepare`."""
+    if isinstance(network, CompiledLucyd):
+        network.release()
+
+
+def run_network(
+    network: Any, y: Tensor, inside: Sequence[slice] | None = None, periodic: Sequence[bool] = ()
+) -> Any:
     """Run a prepared network on one block.
 
     Parameters
@@ -80,6 +93,9 @@ def run_network(network: Any, y: Tensor, inside: Sequence[slice] | None = None) 
         (1, 1, [Z,] Y, X), float32, on the network's device, with sizes that the network accepts.
     inside
         Part of the block to return, along its spatial axes; by default all of it.
+    periodic
+        True for each spatial axis along which the block is repeated, where `repeats_volumes` is True; by
+        default there are zeros around it.
 
     Returns
     -------
@@ -96,7 +112,7 @@ def run_network(network: Any, y: Tensor, inside: Sequence[slice] | None = None) 
     try:
         with torch.inference_mode(), torch.autocast(y.device.type, enabled=False), _full_precision(y):
             if isinstance(network, FusedLucyd):
-                return network(y, inside)
+                return network(y, inside, periodic)
             parts = network(y)
             crop = (0, 0) if inside is None else (0, 0, *inside)
             return type(parts)(*(part[crop][None, None] for part in parts))

@@ -183,6 +183,7 @@ def test_nothing_is_visible_where_the_layer_is_out_of_view():
     assert visible_rectangle(transform, (1, 2), (5, 60, 60), (500, 500), (100, 100), 1) is None
 
 
+@pytest.mark.filterwarnings("ignore:Non-orthogonal slicing")
 @pytest.mark.parametrize(
     ("rotation", "faces"), [((0, 0, 30), True), ((0, 20, 0), True), ((0, 90, 0), False), ((90, 0, 0), False)]
 )

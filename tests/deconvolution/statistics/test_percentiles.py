@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from napari_lucyd.deconvolution.statistics.percentiles import _PIECE, StreamingPercentiles, from_sort_key
+from napari_lucyd.deconvolution.statistics.percentiles import (
+    _PIECE,
+    SortedPercentiles,
+    StreamingPercentiles,
+    from_sort_key,
+)
 
 finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -104,3 +109,20 @@ def test_parts_larger_than_what_is_counted_at_once(dtype):
     for percentage in (5.0, 99.9):
         expected = np.percentile(whole.astype(np.float32).astype(np.float64), percentage)
         assert selection.percentile(percentage) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "int32", "float32", "float64"])
+def test_few_values_are_sorted_to_the_same_numbers(dtype):
+    values = (np.random.default_rng(0).normal(20, 30, (3, 50)) * 1.5).clip(0, 120).astype(dtype)
+    if values.dtype.kind == "f":
+        values[0, :3] = np.nan
+    percentages = (0.0, 3.0, 50.0, 99.9)
+    counted, kept = select(list(values), percentages), SortedPercentiles(values.dtype, percentages)
+    for part in values:
+        own = kept.fresh()
+        own.add(part)
+        kept.merge(own)
+    assert not kept.needs_second_pass
+    for name in ("finite", "nans", "infinities", "minimum", "maximum", "at_maximum", "merged"):
+        assert getattr(kept, name) == getattr(counted, name), name
+    assert [kept.percentile(p) for p in percentages] == [counted.percentile(p) for p in percentages]

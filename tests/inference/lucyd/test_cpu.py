@@ -12,7 +12,7 @@ from napari_lucyd.compute import llvm
 from napari_lucyd.errors import Cancelled
 from napari_lucyd.inference.lucyd import cpu as compiled_module
 from napari_lucyd.inference.lucyd import cpu_kernels, graph
-from napari_lucyd.inference.lucyd.cpu import CompiledLucyd, unsupported_reason
+from napari_lucyd.inference.lucyd.cpu import CompiledLucyd, compiled_lucyd, unsupported_reason
 from random_networks import repeating
 
 # The acceptance tolerance, as a share of the range.
@@ -104,6 +104,52 @@ def test_one_block_after_another_gives_the_same_bits_whatever_the_threads(networ
         assert torch.equal(a, b) and torch.equal(a, c)
     check(network, run, other)
     assert between.output.shape == other.shape
+
+
+@pytest.mark.parametrize(
+    ("shape", "periodic"),
+    [
+        ((6, 10, 14), (True, True, True)),
+        ((2, 16, 30), (True, True, True)),  # 16 is a whole number of registers
+        ((14, 32, 6), (True, False, True)),
+        ((8, 2, 48), (False, True, False)),
+        ((10, 18), (True, True)),
+    ],
+    ids=str,
+)
+def test_a_block_that_is_repeated_gives_what_many_of_it_give(network, network_2d, shape, periodic):
+    chosen = network if len(shape) == 3 else network_2d
+    y = block(*shape)
+    reach = chosen.receptive_field
+    times = [2 * -(-reach // n) + 1 if along else 1 for n, along in zip(shape, periodic, strict=True)]
+    tiled = y.repeat(1, 1, *times)
+    starts = [(count // 2) * n for n, count in zip(shape, times, strict=True)]
+    inside = tuple(slice(start, start + n - n // 3) for start, n in zip(starts, shape, strict=True))
+    part = tuple(slice(0, n - n // 3) for n in shape)
+    run = CompiledLucyd(chosen, 2)
+    with torch.inference_mode():
+        expected = CompiledLucyd(chosen, 2)(tiled, inside)
+        for _ in range(2):
+            for a, b in zip(expected, run(y, part, periodic), strict=True):
+                assert torch.equal(a, b)
+    # Without repetition there are zeros around it again.
+    check(chosen, run, y)
+
+
+def test_what_a_run_released_is_used_by_the_next_one_until_a_weight_changes(network):
+    y, changed = block(4, 6, 8), copy.deepcopy(network)
+    first = compiled_lucyd(changed, 1)
+    before = first(y).output
+    first.release()
+    again = compiled_lucyd(changed, 1)
+    assert again is first and compiled_lucyd(changed, 1) is not first  # two runs at a time
+    assert torch.equal(again(y).output, before)
+    again.release()
+    with torch.no_grad():
+        next(changed.parameters()).mul_(2)
+    other = compiled_lucyd(changed, 1)
+    assert other is not first
+    check(changed, other, y)
 
 
 @pytest.mark.parametrize(("lanes", "registers"), [(8, 16), (4, 32)])

@@ -206,7 +206,7 @@ def axes_from_labels(labels: Sequence[str], units: Sequence[Any] = ()) -> str | 
     for number in reversed(range(len(letters))):
         if letters[number]:
             continue
-        if re.fullmatch(r"(axis -?\d+)?", words[number]) and left:
+        if re.fullmatch(r"(axis )?(-?\d+)?", words[number]) and left:
             letters[number] = left.pop()
         else:
             letters[number] = next(name for name in _OTHER_AXES if name not in letters)

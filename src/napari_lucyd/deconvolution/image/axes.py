@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,27 +35,27 @@ class Axes:
     shape: tuple[int, ...]
     dimension: int
 
-    @property
+    @cached_property
     def letters(self) -> str:
         """The spatial axes of the model: ``"ZYX"`` or ``"YX"``."""
         return spatial_axes(self.dimension)
 
-    @property
+    @cached_property
     def spatial(self) -> str:
         """The spatial axes that the array has."""
         return "".join(name for name in self.letters if name in self.names)
 
-    @property
+    @cached_property
     def leading(self) -> str:
         """The other axes, in the order of the array; each of their indices is one volume."""
         return "".join(name for name in self.names if name not in self.spatial)
 
-    @property
+    @cached_property
     def leading_shape(self) -> tuple[int, ...]:
         """Sizes of the leading axes."""
         return tuple(self.size(name) for name in self.leading)
 
-    @property
+    @cached_property
     def volume_shape(self) -> tuple[int, ...]:
         """Shape (Z, Y, X) or (Y, X) of a volume; for a 3D model, a plane is a volume with one plane."""
         return tuple(self.size(name) for name in self.letters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, Self
 
@@ -29,6 +30,10 @@ class Accumulator(Protocol):
 
     def merge(self, other: Self) -> None:
         """Add the numbers of another accumulator, made by `fresh`, for other parts."""
+
+
+# Voxels that are counted in one go: some milliseconds of work.
+_SHARE_VOXELS = 2**20
 
 
 Count = Callable[[Any, Sequence[Part]], None]
@@ -59,21 +64,37 @@ def count_parts(
     Cancelled
         When ``should_stop`` returns True.
     """
-    threads = max(1, min(torch.get_num_threads(), len(parts))) if source.in_memory else 1
+    shares = _shares(parts)
+    threads = max(1, min(torch.get_num_threads(), len(shares))) if source.in_memory else 1
     team = ThreadTeam(threads) if threads > 1 else None
     counted: list[Accumulator] = []
 
-    def count(lead: tuple[int, ...], part: Tile) -> None:
+    def count(share: Sequence[Part]) -> None:
         own = accumulator.fresh()
-        own.add(source.read(lead, part.spans), part.spans)
+        for lead, part in share:
+            own.add(source.read(lead, part.spans), part.spans)
         counted.append(own)
 
-    for first in range(0, len(parts), threads):
+    for first in range(0, len(shares), threads):
         if should_stop is not None and should_stop():
             raise Cancelled("Stopped while the image was measured.")
         if team is None:
-            count(*parts[first])
+            count(shares[first])
         else:
-            team.run(count, parts[first : first + threads])
+            team.run(count, [(share,) for share in shares[first : first + threads]])
         while counted:
             accumulator.merge(counted.pop())
+
+
+def _shares(parts: Sequence[Part]) -> list[list[Part]]:
+    """Put small parts together, because an accumulator for each would take longer than counting."""
+    shares: list[list[Part]] = []
+    voxels = _SHARE_VOXELS
+    for part in parts:
+        size = math.prod(part[1].shape)
+        if voxels + size > _SHARE_VOXELS:
+            shares.append([])
+            voxels = 0
+        shares[-1].append(part)
+        voxels += size
+    return shares

@@ -18,11 +18,14 @@ from napari_lucyd.deconvolution.statistics.noise import noise_warnings
 from napari_lucyd.deconvolution.statistics.scaling import Statistics
 from napari_lucyd.deconvolution.tiling.tiles import cut_axis
 from napari_lucyd.inference import half_precision
-from napari_lucyd.inference.forward import compile_where_possible
+from napari_lucyd.inference.forward import compile_where_possible, repeats_volumes
 from napari_lucyd.inference.lucyd.schedule import equivalent_voxels
 from napari_lucyd.inference.throughput import seconds_per_voxel
 from napari_lucyd.spans import Span
 from napari_lucyd.text import shape_text
+
+# Voxels of the largest block without a halo: all planes of all layers, 63 MB, are kept at once.
+_SMALL_BLOCK = 2**18
 
 
 class NetworkJob(Job):
@@ -132,7 +135,11 @@ class NetworkJob(Job):
             if not reason:
                 return replace(device, name=f"{device.name} (half precision)", half=True)
             self.warnings.add(f"float32 is used instead of half precision: {reason}.")
-        return compile_where_possible(self._model.network, device)
+        settled = compile_where_possible(self._model.network, device)
+        most = _SMALL_BLOCK if repeats_volumes(settled) else 0
+        geometry = self._choices.geometry.small_volume(most)
+        self._choices = replace(self._choices, geometry=geometry)
+        return settled
 
     def _automatic_tile_shape(self) -> tuple[int, ...]:
         choices = self._choices

@@ -159,6 +159,7 @@ class Pipeline:
     def close(self) -> None:
         """Wait for the reader, then release all memory."""
         self._reader.close()
+        forward.release(self._ready)
         self._ready = None
         self._launched = None
         release_after_run(self._device)
@@ -209,7 +210,7 @@ class Pipeline:
         geometry, outputs = self._choices.geometry, self._choices.outputs
         inside: tuple[Any, ...] = geometry.inside(tile)
         y, reach = normalized(self._copies.up(values[None, None]), group)
-        raw = forward.run_network(self._ready, y, inside)
+        raw = forward.run_network(self._ready, y, inside, geometry.periodic)
         if self._choices.flips:
             raw = OutputOnly(raw.output)
         return parts_on_device(y[(..., *inside)], reach, raw, self._network, tile, geometry, group, outputs)

@@ -59,7 +59,7 @@ class StreamingPercentiles:
     """
 
     def __init__(self, dtype: np.dtype[Any], percentages: tuple[float, ...] = ()) -> None:
-        self.percentages = percentages
+        self.dtype, self.percentages = dtype, percentages
         self._small = dtype.kind in "biu" and dtype.itemsize <= 2
         self._offset = -_SIGN if self._small and dtype.kind == "i" else 0
         self._upper = np.zeros(NUMBERS, dtype=np.int64)
@@ -128,7 +128,11 @@ class StreamingPercentiles:
         at_high = int(np.count_nonzero(values == high)) if high >= self.maximum else 0
         self._reaches(float(low), float(high), at_high)
         if self.percentages:
-            count_upper(self._upper, values)
+            self._keep(values)
+
+    def _keep(self, values: npt.NDArray[np.float32]) -> None:
+        """Keep finite values, in the first pass."""
+        count_upper(self._upper, values)
 
     def _reaches(self, low: float, high: float, at_high: int) -> None:
         """Extend the extremes to ``low`` and ``high``, of which there are ``at_high`` values."""
@@ -171,6 +175,9 @@ class StreamingPercentiles:
         for number, counts in (other._lower or {}).items():
             assert self._lower is not None
             self._lower[number] += counts
+        self._add_facts(other)
+
+    def _add_facts(self, other: StreamingPercentiles) -> None:
         self.finite += other.finite
         self.nans += other.nans
         self.infinities += other.infinities
@@ -208,3 +215,42 @@ class StreamingPercentiles:
         in_order = counts if number >= _SIGN else counts[::-1]
         lower = int(np.searchsorted(np.cumsum(in_order), within, side="right"))
         return from_sort_key(number << 16 | lower)
+
+
+class SortedPercentiles(StreamingPercentiles):
+    """The same for few values, which are kept and sorted: the tables would take longer to fill than to sort.
+
+    Parameters
+    ----------
+    dtype, percentages
+        See `StreamingPercentiles`.
+    """
+
+    def __init__(self, dtype: np.dtype[Any], percentages: tuple[float, ...] = ()) -> None:
+        super().__init__(dtype, percentages)
+        self._small = False
+        self._kept: list[npt.NDArray[np.float32]] = []
+
+    @property
+    def needs_second_pass(self) -> bool:
+        """False."""
+        return False
+
+    def fresh(self) -> SortedPercentiles:
+        """Return an empty copy, which can be merged later."""
+        return SortedPercentiles(self.dtype, self.percentages)
+
+    def merge(self, other: StreamingPercentiles) -> None:
+        """Add the values of another accumulator, made by `fresh`."""
+        assert isinstance(other, SortedPercentiles)
+        self._kept += other._kept
+        self._add_facts(other)
+
+    def _keep(self, values: npt.NDArray[np.float32]) -> None:
+        self._kept.append(values.copy())
+
+    def _value(self, rank: int) -> float:
+        if len(self._kept) != 1:
+            self._kept = [np.concatenate(self._kept)]
+        self._kept[0].sort()
+        return float(self._kept[0][rank])

@@ -6,6 +6,7 @@ time points of a series together, so that it does not flicker, and each channel 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,12 +19,14 @@ from napari_lucyd.deconvolution.image.scan import Count, count_parts
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.preprocessing.preparation import UNPREPARED, Prepared
 from napari_lucyd.deconvolution.statistics.light import Light
-from napari_lucyd.deconvolution.statistics.percentiles import StreamingPercentiles
+from napari_lucyd.deconvolution.statistics.percentiles import SortedPercentiles, StreamingPercentiles
 from napari_lucyd.deconvolution.statistics.volume_numbers import VolumeNumbers
 from napari_lucyd.models.normalization import FIRST_ESTIMATE, METHODS, Normalization
 
 # Largest step between neighbouring values of float32, as a share of the contrast, without a warning.
 _COARSEST_STEP = 1e-3
+# Voxels that are sorted faster than counted.
+_FEW_VOXELS = 2**17
 # Full scale of detectors with 8, 10, 12, 14, 15 and 16 bits.
 _FULL_SCALES = frozenset(2.0**bits - 1 for bits in (8, 10, 12, 14, 15, 16))
 # Further entries of a recipe's normalization, which may be given as a whole.
@@ -238,6 +241,7 @@ def measure(
         key = tuple(number for name, number in zip(leading, lead, strict=True) if name in separate)
         members.setdefault(key, []).append(lead)
     parts = source.parts()
+    voxels = math.prod(source.axes.volume_shape)
     counted = count or partial(count_parts, source, should_stop=should_stop)
 
     def go_through(key: tuple[int, ...], selection: StreamingPercentiles) -> None:
@@ -245,7 +249,9 @@ def measure(
 
     measured = []
     for key in members:
-        selection = groups[key] = StreamingPercentiles(source.dtype, _percentages(normalization))
+        few = count is None and voxels * len(members[key]) <= _FEW_VOXELS
+        kind = SortedPercentiles if few else StreamingPercentiles
+        selection = groups[key] = kind(source.dtype, _percentages(normalization))
         go_through(key, selection)
         index = tuple(zip((name for name in leading if name in separate), key, strict=True))
         _refuse_unusable(selection, index)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from napari_lucyd.deconvolution.tiling.resampling import Resampling
 from napari_lucyd.deconvolution.tiling.tiles import Tile, block_span, mirrored
@@ -29,6 +29,9 @@ class Geometry:
     ends
         True if blocks end with the volume, because the network itself repeats the outermost voxels; False if
         they extend beyond it by reflection.
+    periodic
+        True for each axis along which the network is run on one period of the reflected volume, without a
+        halo, as if the volume were repeated; empty if there is none. See `small_volume`.
     """
 
     shape: tuple[int, ...]
@@ -37,6 +40,29 @@ class Geometry:
     multiple: int = 2
     flips: bool = False
     ends: bool = False
+    periodic: tuple[bool, ...] = ()
+
+    def small_volume(self, most: int) -> Geometry:
+        """Return the geometry with one period instead of a halo, along each axis where that is smaller.
+
+        A volume that is continued by reflection repeats after 2 n - 2 voxels. A network that is run on this
+        period, and continues it by itself, sees the same as in a block with a halo.
+
+        Parameters
+        ----------
+        most
+            Largest number of voxels of such a block. Above it the geometry stays as it is.
+        """
+        if self.ends:
+            return replace(self, periodic=())
+        periods = [_period(n) for n in self.shape]
+        with_halo = [block_span(Span(0, n), self.halo, self.multiple).size for n in self.shape]
+        resampled = [self.resampling is not None and axis == 0 for axis in range(len(self.shape))]
+        fits = zip(periods, with_halo, resampled, strict=True)
+        chosen = tuple(a < b and a % self.multiple == 0 and not other for a, b, other in fits)
+        sizes = [a if each else b for a, b, each in zip(periods, with_halo, chosen, strict=True)]
+        kept = chosen if any(chosen) and math.prod(sizes) <= most else ()
+        return replace(self, periodic=kept)
 
     def needed_along(self, axis: int, kept: Span) -> Span:
         """Return the span of the network's grid, along an axis, that yields a span of the source."""
@@ -44,6 +70,8 @@ class Geometry:
 
     def block_along(self, axis: int, kept: Span) -> Span:
         """Return the span of the network's input, along an axis, for a span of the source."""
+        if self.periodic and self.periodic[axis]:
+            return Span(0, _period(self.shape[axis]))
         block = self._own_block(axis, kept)
         if self.flips:
             # The mirrored span lies differently to the multiples, if the size is odd, or between planes.
@@ -81,3 +109,8 @@ class Geometry:
     def block_voxels(self, tile: Tile) -> int:
         """Count the voxels of the block."""
         return math.prod(span.size for span in self.block(tile))
+
+
+def _period(size: int) -> int:
+    """Return the number of voxels after which an axis that is continued by reflection repeats itself."""
+    return max(2, 2 * size - 2)

@@ -11,6 +11,7 @@ import importlib.util
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,10 @@ from napari_lucyd.spans import Span, ceil_to, floor_to
 # Voxels of one step, about: enough to keep several threads busy, few enough to stay in the processor's
 # caches.
 _STEP_VOXELS = 2**19
+# A step with fewer voxels is done by one thread: to wake others takes longer.
+_FEW_VOXELS = 2**15
+# Buffers and tables up to this size are kept for the next run: making them takes longer than a small volume.
+_KEPT_BYTES = 2**25
 # Parts of a step for each thread. If other programs delay a thread, the others take over its parts.
 _SHARES = 2
 
@@ -80,6 +85,19 @@ class _Tensor:
         values = self._around
         values[..., 0], values[..., -1] = values[..., 1], values[..., -2]
         values[:, :, 0], values[:, :, -1] = values[:, :, 1], values[:, :, -2]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return self._memory.nbytes
+
+    def repeat(self, along_y: bool, along_x: bool) -> None:
+        """Replace the zeros around all planes by the voxels of the opposite side."""
+        values = self._around
+        if along_x:
+            values[..., 0], values[..., -1] = values[..., -2], values[..., 1]
+        if along_y:
+            values[:, :, 0], values[:, :, -1] = values[:, :, -2], values[:, :, 1]
 
     def addresses(self, planes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the address of voxel (0, 0) of each channel of each plane: (planes, channels)."""
@@ -135,6 +153,48 @@ def unsupported_reason() -> str:
     return "" if agrees else "the kernels that llvmlite compiled for this processor do not agree with torch"
 
 
+class _Plan(NamedTuple):
+    """The steps of a block, the buffers, and the work of all layers but the last ones."""
+
+    steps: list[Step]
+    tensors: dict[str, _Tensor]
+    rows: dict[str, Span]
+    columns: dict[str, Span]
+    works: dict[str, _Work]
+
+
+# What is kept for the next run, by network. Two runs at a time each have their own.
+_idle: WeakKeyDictionary[LUCYD, CompiledLucyd] = WeakKeyDictionary()
+
+
+def compiled_lucyd(
+    network: LUCYD, threads: int, should_stop: Callable[[], bool] | None = None
+) -> CompiledLucyd:
+    """Return a network on the processor, if possible the one that an earlier run with equal weights released.
+
+    The parameters are those of `CompiledLucyd`.
+    """
+    kept = _idle.pop(network, None)
+    if kept is None or kept.made_for != (_state(network), max(1, threads)):
+        return CompiledLucyd(network, threads, should_stop)
+    kept.ask_with(should_stop)
+    return kept
+
+
+_layers: WeakKeyDictionary[LUCYD, list[torch.nn.Module]] = WeakKeyDictionary()
+
+
+def _state(network: LUCYD) -> tuple[Any, ...] | None:
+    """Return what changes when a weight is replaced or written to; None if that is unknown."""
+    layers = _layers.get(network) or _layers.setdefault(network, [*network.modules()][1:])
+    tensors = (each for layer in layers for each in (*layer._parameters.values(), *layer._buffers.values()))
+    try:
+        versions = tuple((each.data_ptr(), each._version) for each in tensors if each is not None)
+    except RuntimeError:  # made in inference mode
+        return None
+    return (network.division.epsilon, network.continues_borders, *versions)
+
+
 class CompiledLucyd(FusedLucyd):
     """LUCYD on the processor; see `FusedLucyd`.
 
@@ -158,32 +218,84 @@ class CompiledLucyd(FusedLucyd):
             layer.name: compiled(layer.kernel, self._repeats and layer.name not in RESULTS)
             for layer in LAYERS
         }
-        self._team = ThreadTeam(self._threads) if self._threads > 1 else None
+        self._team: ThreadTeam | None = None
         self._buffers: tuple[Any, dict[str, _Tensor]] | None = None
+        self._plan: tuple[Any, _Plan] | None = None
+        state = _state(network)
+        self.made_for = None if state is None else (state, self._threads)
+        self._network = ref(network)
 
-    def _compute(self, block: Tensor, inside: list[Span]) -> Sequence[Tensor]:
+    def ask_with(self, should_stop: Callable[[], bool] | None) -> None:
+        """Replace the function that is called before every step."""
+        self._should_stop = should_stop
+
+    def release(self) -> None:
+        """Keep buffers and tables for the next run, if they are small; the object must not be used again."""
+        network, self._should_stop = self._network(), None
+        buffers = {id(each): each.nbytes for each in (self._buffers[1] if self._buffers else {}).values()}
+        small = sum(buffers.values()) <= _KEPT_BYTES and self._team is None
+        if network is not None and self.made_for is not None and small:
+            _idle[network] = self
+
+    def _compute(self, block: Tensor, inside: list[Span], repeated: Sequence[bool]) -> Sequence[Tensor]:
         sizes, flat = tuple(block.shape), self.config.dimension == 2
+        key = (sizes, tuple(inside), tuple(repeated))
+        if self._plan is None or self._plan[0] != key:
+            self._plan = None
+            self._plan = (key, self._planned(sizes, inside, repeated, flat))
+        steps, tensors, rows, columns, works = self._plan[1]
+        # Results have memory of their own, since the caller may keep them.
         kept = {name: _Part(sizes[2], inside) for name in RESULTS}
-        steps = schedule(LAYERS, RESULTS, inside[0], sizes[0], planes_at_once(sizes), flat)
-        tensors = self._tensors(sizes, steps, flat)
+        homes: dict[str, Any] = {**tensors, **kept}
+        last = {
+            layer.name: self._work(layer, sizes, homes, rows[layer.name], columns[layer.name], flat, repeated)
+            for layer in LAYERS
+            if layer.name in RESULTS
+        }
+        assert not (self._repeats and any(repeated))
+        _, along_y, along_x = repeated
         tensors["y"].values[0] = block.numpy()
+        tensors["y"].repeat(along_y, along_x)
         if self._repeats:
             tensors["y"].repeat_outermost()
-        rows, columns = (needed(LAYERS, dict.fromkeys(RESULTS, inside[k]), sizes[k]) for k in (1, 2))
-        homes: dict[str, Any] = {**tensors, **kept}
-        works = {
-            layer.name: self._work(layer, sizes, homes, rows[layer.name], columns[layer.name], flat)
-            for layer in LAYERS
-        }
         for layer, planes in steps:
             self._ask()
-            self._do(works[layer.name], planes)
+            self._do(last.get(layer.name) or works[layer.name], planes)
+            if layer.name not in RESULTS:
+                tensors[layer.name].repeat(along_y, along_x)
         return [torch.from_numpy(kept[name].values) for name in RESULTS]
 
-    def _tensors(self, sizes: tuple[int, ...], steps: list[Step], flat: bool) -> dict[str, _Tensor]:
+    def _planned(
+        self, sizes: tuple[int, ...], inside: list[Span], repeated: Sequence[bool], flat: bool
+    ) -> _Plan:
+        """Plan the work on blocks of a shape."""
+        spans = []
+        for size, span, whole in zip(sizes, inside, repeated, strict=True):
+            # Every voxel of a period is needed, and only those of the results that are asked for.
+            half = {layer.name: size // 2 if layer.half else size for layer in LAYERS}
+            every = {name: span if name in RESULTS else Span(0, n) for name, n in half.items()}
+            spans.append(every if whole else needed(LAYERS, dict.fromkeys(RESULTS, span), size))
+        if repeated[0]:
+            steps = [Step(layer, spans[0][layer.name]) for layer in LAYERS]
+        else:
+            steps = schedule(LAYERS, RESULTS, inside[0], sizes[0], planes_at_once(sizes), flat)
+        tensors = self._tensors(sizes, steps, flat, repeated)
+        rows, columns = spans[1:]
+        works = {
+            layer.name: self._work(
+                layer, sizes, tensors, rows[layer.name], columns[layer.name], flat, repeated
+            )
+            for layer in LAYERS
+            if layer.name not in RESULTS
+        }
+        return _Plan(steps, tensors, rows, columns, works)
+
+    def _tensors(
+        self, sizes: tuple[int, ...], steps: list[Step], flat: bool, repeated: Sequence[bool]
+    ) -> dict[str, _Tensor]:
         """Return the buffers by tensor name; blocks of equal shape share them."""
         found = ring_sizes(steps, flat)
-        key = (sizes, tuple(sorted(found.items())))
+        key = (sizes, tuple(sorted(found.items())), tuple(repeated))
         if self._buffers is None or self._buffers[0] != key:
             self._buffers = None  # release the old ones first
             full, half = (sizes[1], sizes[2]), (sizes[1] // 2, sizes[2] // 2)
@@ -206,6 +318,7 @@ class CompiledLucyd(FusedLucyd):
         rows: Span,
         columns: Span,
         flat: bool,
+        repeated: Sequence[bool],
     ) -> _Work:
         kernel, halves = layer.kernel, {other.name for other in LAYERS if other.half}
         count = sizes[0] // 2 if layer.half and not flat else sizes[0]
@@ -221,10 +334,10 @@ class CompiledLucyd(FusedLucyd):
         for name in layer.inputs:
             end = sizes[0] // 2 if name in halves and not flat else sizes[0]
             tensor = homes[name]
-            planes_read = np.clip(reached, 0, end - 1) if self._repeats else reached
-            found = tensor.addresses(planes_read.ravel()).reshape(*reached.shape, tensor.channels)
-            if not self._repeats:
-                found[(reached < 0) | (reached >= end)] = zeros
+            there = np.clip(reached, 0, end - 1) if self._repeats else reached
+            there = there % end if repeated[0] else there
+            found = tensor.addresses(there.ravel()).reshape(*there.shape, tensor.channels)
+            found[(there < 0) | (there >= end)] = zeros
             tables.append(found.transpose(0, 2, 1).reshape(count, -1))
         inputs = np.ascontiguousarray(np.concatenate(tables, axis=1))
         output, parameters = homes[layer.name], self._parameters[layer.name]
@@ -248,7 +361,7 @@ class CompiledLucyd(FusedLucyd):
                 residual.row,
                 output.row,
             ),
-            keep=(arrays, homes),
+            keep=(arrays, *(homes[name] for name in layer.inputs), residual, output, homes[""]),
         )
 
     def _do(self, work: _Work, planes: Span) -> None:
@@ -257,9 +370,11 @@ class CompiledLucyd(FusedLucyd):
         def part(start: int, stop: int) -> None:
             work.function(*work.tables, *planes, start, stop, *work.rest)
 
-        if self._team is None:
+        if self._threads == 1 or planes.size * work.rows.size * work.rest[3] < _FEW_VOXELS:
             part(*work.rows)
             return
+        if self._team is None:
+            self._team = ThreadTeam(self._threads)
         shares = _SHARES * self._threads
         borders = [work.rows.start + work.rows.size * k // shares for k in range(shares + 1)]
         self._team.run(part, pairwise(borders))

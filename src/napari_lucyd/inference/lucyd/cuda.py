@@ -232,7 +232,8 @@ class CudaLucyd(FusedLucyd):
         self._kernels = _kernels(compile or compiler(device), self._flat, repeats)
         self._buffers: tuple[tuple[int, ...], dict[str, _Buffer]] | None = None
 
-    def _compute(self, block: Tensor, inside: list[Span]) -> Sequence[Tensor]:
+    def _compute(self, block: Tensor, inside: list[Span], repeated: Sequence[bool]) -> Sequence[Tensor]:
+        assert not any(repeated)  # a GPU gains nothing from small blocks
         sizes = tuple(block.shape)
         buffers = self._buffers_for(sizes)
         buffers["y"].values[0] = block

@@ -36,7 +36,9 @@ class FusedLucyd(ABC):
         self._should_stop = should_stop
         self._rescale = copy.deepcopy(network.rescale).to(device)
 
-    def __call__(self, y: Tensor, inside: Sequence[slice] | None = None) -> LucydOutput:
+    def __call__(
+        self, y: Tensor, inside: Sequence[slice] | None = None, periodic: Sequence[bool] = ()
+    ) -> LucydOutput:
         """Run a block.
 
         Parameters
@@ -45,6 +47,8 @@ class FusedLucyd(ABC):
             (1, 1, [Z,] Y, X), float32, on the device, even sizes.
         inside
             Part to return, along the spatial axes; by default all.
+        periodic
+            True for each spatial axis along which the block is repeated; by default zeros are around it.
 
         Returns
         -------
@@ -59,15 +63,20 @@ class FusedLucyd(ABC):
         sizes, spans = requested_spans(self.config.dimension, y.shape, inside)
         own = spans[3 - self.config.dimension :]
         shape = (1, 1, *(span.size for span in own))
-        mask, update = (part.reshape(shape) for part in self._compute(y.detach().reshape(sizes), spans))
+        repeated = (*[False] * (3 - len(periodic)), *periodic)
+        parts = self._compute(y.detach().reshape(sizes), spans, repeated)
+        mask, update = (part.reshape(shape) for part in parts)
         part: tuple[Any, ...] = (..., *(span.slice for span in own))
         intermediate = y[part] + mask
         output = torch.relu_(self._rescale(intermediate * update))
         return LucydOutput(output, mask, update, intermediate)
 
     @abstractmethod
-    def _compute(self, block: Tensor, inside: list[Span]) -> Sequence[Tensor]:
-        """Compute the part ``inside`` of the results, (Z, Y, X), in the order of `graph.RESULTS`."""
+    def _compute(self, block: Tensor, inside: list[Span], repeated: Sequence[bool]) -> Sequence[Tensor]:
+        """Compute the part ``inside`` of the results, (Z, Y, X), in the order of `graph.RESULTS`.
+
+        ``repeated`` is True for each of Z, Y, X along which the block is repeated.
+        """
 
     def _ask(self) -> None:
         if self._should_stop is not None and self._should_stop():
