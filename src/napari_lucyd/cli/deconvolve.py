@@ -39,7 +39,7 @@ def deconvolve(
         list[Path],
         typer.Argument(
             metavar="IN...",
-            help="Images (TIFF, OME-TIFF, OME-Zarr) or folders of them.",
+            help="Images (TIFF, OME-TIFF, OME-Zarr, CZI, LIF, ND2) or folders of them.",
             show_default=False,
             readable=False,  # a file that cannot be opened is skipped, and does not end the command
         ),

@@ -1,7 +1,8 @@
 """Reading and writing of image files; only this room knows file formats.
 
 TIFF (OME-TIFF, ImageJ hyperstacks, plain stacks) and OME-Zarr are read and written; OME-Zarr 0.1 to 0.5 is
-read, 0.5 is written. LSM, STK and zipped OME-Zarr are read. An :class:`Image` has the same fields for every
+read, 0.5 is written. LSM, STK and zipped OME-Zarr are read, and
+CZI, LIF and ND2 with the extra ``microscopes``. An :class:`Image` has the same fields for every
 format: axes, voxel size and unit, channels, optics, and the metadata (such as the recipe of a deconvolution)
 that :func:`write_image` stored.
 

@@ -31,6 +31,7 @@ from .suffixes import (
     PIPE_REFUSED,
     SUFFIXES,
     URL_REFUSED,
+    VENDOR_SUFFIXES,
     WRITTEN_SUFFIXES,
     holds_zarr,
     is_url,
@@ -52,16 +53,16 @@ def read_image(
     axes: str | None = None,
     voxel_size: Sequence[float] | None = None,
 ) -> Image:
-    """Read an image file: TIFF, ImageJ TIFF, OME-TIFF, LSM, STK or OME-Zarr (0.1 to 0.5).
+    """Read an image file: TIFF, ImageJ TIFF, OME-TIFF, LSM, STK, CZI, LIF, ND2 or OME-Zarr (0.1 to 0.5).
 
     Of a pyramid the highest resolution is read, of a file with several images the first (with a warning).
 
     Parameters
     ----------
     path
-        A file with one of :data:`SUFFIXES`: TIFF (``.tif``, ``.ome.tif``, ``.ome.btf``, …), LSM, STK, an
-        ``.ome.zarr`` folder or a zip file of one; or a folder inside of a Zarr, such as
-        ``plate.ome.zarr/A/1/0``.
+        A file with one of :data:`SUFFIXES`: TIFF (``.tif``, ``.ome.tif``, ``.ome.btf``, …), LSM, STK; CZI,
+        LIF and ND2 with the extra ``microscopes``; an ``.ome.zarr`` folder or a zip file of one; or a folder
+        inside of a Zarr, such as ``plate.ome.zarr/A/1/0``.
     lazy
         True: voxels are read when they are asked for, through dask. False: read now, into a numpy array.
         None: read now up to 268 MB (2²⁸ bytes).
@@ -101,6 +102,8 @@ def read_image(
     try:
         if holds_zarr(suffix):
             from .zarr_reader import read_zarr as read
+        elif suffix in VENDOR_SUFFIXES:
+            from .vendor import read_vendor as read
         else:
             from .tiff import read_tiff as read
         image = read(

@@ -26,7 +26,10 @@ URL_REFUSED = (
 PIPE_REFUSED = "is a pipe or a device, not a file; save the image to a file first"
 """Why a file of a special kind is refused."""
 
-SUFFIXES = (*ZIP_SUFFIXES, *WRITTEN_SUFFIXES, *_READ_ONLY)
+VENDOR_SUFFIXES = (".czi", ".lif", ".nd2")
+"""The suffixes of the files of microscope vendors, which the extra ``microscopes`` reads."""
+
+SUFFIXES = (*ZIP_SUFFIXES, *WRITTEN_SUFFIXES, *_READ_ONLY, *VENDOR_SUFFIXES)
 """The suffixes of image files that are read."""
 
 ZARR_MARKERS = ("zarr.json", ".zgroup", ".zarray")
