@@ -190,14 +190,14 @@ def inspection(folder: Path) -> None:
     inspect = InspectWidget(viewer)
     viewer.window.add_dock_widget(inspect, name="Inspect")
     inspect.form.look.curtain.setValue(45)
-    inspect.score()
+    inspect.ask("score")
     # A voxel on one of the tubules.
     output = inspect.form.look.result.value
     brightest = np.unravel_index(np.argmax(output.data), output.data.shape)
     viewer.cursor.position = output.data_to_world(brightest)
     if not demo.wait(lambda: inspect.voxel is not None and bool(inspect.form.trust.line.text()), 120):
         raise RuntimeError("There is no voxel, or no score.")
-    demo.wait(lambda: inspect.scores.settled, 120)
+    demo.wait(lambda: inspect.judging.settled, 120)
     settle()
     screenshot(viewer, "inspect.png", folder)
     viewer.close()

@@ -139,16 +139,39 @@ def test_without_a_result_or_with_another_image_it_says_so(make_napari_viewer, k
     panel.deleteLater()
 
 
-def test_the_score_is_that_of_the_recipe(make_napari_viewer, kept_programs, qtbot):
+def test_score_map_beads_report_and_methods_are_those_of_python(
+    make_napari_viewer, kept_programs, qtbot, tmp_path
+):
     viewer = make_napari_viewer()
-    data = blobs(64, 64)
+    # Two channels, of which the second is shown.
+    data = np.stack([blobs(96, 96), blobs(96, 96, seed=1)])
     layer = viewer.add_image(data, name="cells")
-    result = nl.deconvolve(data, nl.load_model("planes"), device="cpu")
-    tuples = result_layers(SourceLayer.from_layer(layer), result, "planes", axes="YX", region=None)
+    result = nl.deconvolve(data, nl.load_model("planes"), axes="CYX", device="cpu")
+    tuples = result_layers(SourceLayer.from_layer(layer), result, "planes", axes="CYX", region=None)
     for values, keywords, _ in tuples:
         add_image(viewer, values, keywords)
+    viewer.dims.set_point(0, 1)
     panel = InspectWidget(viewer)
-    panel.score()
-    qtbot.waitUntil(lambda: panel.scores.settled and bool(panel.form.trust.line.text()), timeout=60_000)
-    assert panel.form.trust.line.text() == nl.score(data, result.recipe).summary
+
+    def answer(kind, **keywords):
+        panel.ask(kind, **keywords)
+        qtbot.waitUntil(lambda: panel.judging.settled, timeout=60_000)
+        return panel.form.trust.line.text()
+
+    bare = nl.deconvolution.Result(result.output, None, None, None, result.recipe)
+    shown = {"volume": {"C": 1}}
+    assert answer("score") == nl.score(data, bare, **shown).summary
+    expected = nl.trust_map(data, bare, **shown)
+    assert f"{expected.share:.1%} of the tested voxels" in answer("trust map")
+    drawn = viewer.layers[-1]
+    np.testing.assert_array_equal(np.isfinite(drawn.data[0]), expected.significant)
+    np.testing.assert_allclose(drawn.translate, (1, 0, 0))
+    assert answer("planted beads") == nl.plant_beads(data, bare, **shown).text()
+    assert answer("methods").startswith("Copied: ")
+    page = tmp_path / "cells.html"
+    assert "Saved cells.html and cells.json" in answer("report", path=page)
+    assert "cells" in page.read_text("utf-8")
+    # A file that is there is not replaced unasked.
+    assert "cells.html" in answer("report", path=page)
+    assert panel.form.trust.line.property("problem")
     panel.deleteLater()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Results that cannot be compared with a ground truth.
 _FACTOR = "update_term"
-_NO_IMAGES = ("correction_mask", _FACTOR)
+_NO_IMAGES = ("correction_mask", _FACTOR, "trust_map")
 _LEVELS = 256
 
 

@@ -20,7 +20,6 @@ from napari_lucyd._napari.psf.origins import PsfSource
 from napari_lucyd._napari.widgets.layout import note, plain_tooltip, set_note
 from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd._napari.workers.latest import LatestOnly
-from napari_lucyd._napari.workers.scoring import ScoreRequest, score_result
 
 if TYPE_CHECKING:
     from napari_lucyd.referee import Examination
@@ -119,6 +118,19 @@ class ExaminationLine(QObject):
         self.examined.emit(found)
 
 
+@dataclass(frozen=True)
+class ScoreRequest:
+    """An image and the result of its run."""
+
+    image: Any
+    result: Any
+
+    @property
+    def key(self) -> Any:
+        """See `LatestOnly`."""
+        return id(self.image), id(self.result)
+
+
 class ScoreLine(QObject):
     """Scores the result of each run in memory in a worker, and writes a line.
 
@@ -142,7 +154,7 @@ class ScoreLine(QObject):
         self._wanted: ScoreRequest | None = None
         self.work = LatestOnly(lambda: self._wanted, score_result, 0, self)
         self.work.began.connect(lambda: set_note(line, "Scoring the result…"))
-        self.work.ready.connect(lambda scored: set_note(line, scored.text if scored else ""))
+        self.work.ready.connect(lambda text: set_note(line, text or ""))
         self.work.failed.connect(lambda text: set_note(line, f"No score: {text}"))
         session.started.connect(self._clear)
         session.finished.connect(self._on_finished)
@@ -157,7 +169,7 @@ class ScoreLine(QObject):
         # The score itself waits for the end of the run.
         if self._switch.isChecked() and event.complete:
             self.line.setToolTip(plain_tooltip(f"Score of “{event.task.source.name}”."))
-            self._wanted = ScoreRequest(event.task.source.name, event.task.source.data, event.result)
+            self._wanted = ScoreRequest(event.task.source.data, event.result)
 
 
 def examine_image(request: ExaminationRequest, should_stop: Callable[[], bool]) -> Examination:
@@ -171,3 +183,11 @@ def examine_image(request: ExaminationRequest, should_stop: Callable[[], bool]) 
     if isinstance(request.blur, OpticsPsf) and steps is not None:
         microscope = request.blur.told(source, request.axes).get("microscope")
     return examine(source.data, voxel_size=steps, microscope=microscope, axes=request.axes)
+
+
+def score_result(request: ScoreRequest, should_stop: Callable[[], bool]) -> str:
+    """Score a result by photons that it has not seen, in one line; call it in a worker thread."""
+    torch_loading.load()
+    from napari_lucyd.referee import score
+
+    return score(request.image, request.result).summary

@@ -119,7 +119,7 @@ class ChangeSection(Section):
 
 
 class TrustSection(Section):
-    """The score of the result."""
+    """Score, trust map, planted beads and report of the result."""
 
     def __init__(self) -> None:
         super().__init__("Trust")
@@ -129,10 +129,34 @@ class TrustSection(Section):
             "result of one half predicts the other half tells, without a truth, how good the result is. "
             "Larger is better; compare it with the score of the image itself.",
         )
+        self.map = PushButton(
+            text="Trust map",
+            tooltip="Mark, as a layer, the blocks in which the result, blurred again, differs from the image "
+            "by more than noise. At most 5 % of the marked blocks are marked by chance.",
+        )
+        self.beads = PushButton(
+            text="Planted beads",
+            tooltip="Add simulated beads and pairs, with the blur and the noise of the image, to an empty "
+            "corner of a copy, and restore it: how wide and how bright they come back, and from which "
+            "distance pairs are resolved.",
+        )
+        self.report = PushButton(
+            text="Save report…",
+            tooltip="Write an HTML page with the score, figures, settings and a paragraph for the methods "
+            "section, and the numbers as JSON beside it.",
+        )
+        self.methods = PushButton(
+            text="Copy methods", tooltip="Copy a paragraph for the methods section of a paper."
+        )
         self.line = note("lucyd-inspect-score")
-        self.buttons = row(self.score.native)
-        self.rows.addRow(self.buttons)
+        self.rows.addRow(row(self.score.native, self.map.native, self.beads.native, stretch=(1, 1, 1)))
+        self.rows.addRow(row(self.report.native, self.methods.native, stretch=(1, 1)))
         self.rows.addRow(self.line)
+
+    @property
+    def buttons(self) -> tuple[PushButton, ...]:
+        """All buttons of the section."""
+        return self.score, self.map, self.beads, self.report, self.methods
 
 
 class InspectForm(QFrame):

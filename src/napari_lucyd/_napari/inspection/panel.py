@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
+from qtpy.QtWidgets import QApplication, QFileDialog
 
 from napari_lucyd._napari.inspection.attribution import (
     PARTS,
@@ -18,6 +20,17 @@ from napari_lucyd._napari.inspection.attribution import (
     why_unexplained,
 )
 from napari_lucyd._napari.inspection.form import HOLD_KEY, InspectForm
+from napari_lucyd._napari.inspection.judging import (
+    BEADS,
+    MAP,
+    METHODS,
+    REPORT,
+    SCORE,
+    Judgement,
+    JudgeRequest,
+    judge,
+    shown_volume,
+)
 from napari_lucyd._napari.inspection.run_layers import (
     CHANGE,
     RunLayers,
@@ -34,7 +47,6 @@ from napari_lucyd._napari.layers.viewer import METADATA_KEY, add_image, is_previ
 from napari_lucyd._napari.widgets.layout import set_note, stack
 from napari_lucyd._napari.widgets.panel import Panel
 from napari_lucyd._napari.workers.latest import LatestOnly
-from napari_lucyd._napari.workers.scoring import ScoreRequest, score_result
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -66,8 +78,9 @@ class InspectWidget(Panel):
         self.strength = Strength(self.viewer)
         self.voxel: Voxel | None = None
         self.voxels = LatestOnly(self._voxel_request, explain_voxel, _VOXEL_MS, self)
-        self.scores = LatestOnly(lambda: self._to_score, score_result, 0, self)
-        self._to_score: ScoreRequest | None = None
+        self.judging = LatestOnly(lambda: self._question, judge, 0, self)
+        self._question: JudgeRequest | None = None
+        self._asked = 0
         self._filling = self._adding = False
         self._held: list[tuple[Any, bool]] | None = None
         self._connect()
@@ -86,10 +99,11 @@ class InspectWidget(Panel):
         change.change.changed.connect(lambda: self.add_layers([CHANGE]))
         change.parts.changed.connect(lambda: self.add_layers(list(PARTS)))
         trust = self.form.trust
-        trust.score.changed.connect(self.score)
-        self.scores.began.connect(lambda: set_note(trust.line, "Scoring…"))
-        self.scores.ready.connect(lambda scored: set_note(trust.line, scored.text if scored else ""))
-        self.scores.failed.connect(lambda text: set_note(trust.line, f"No score: {text}"))
+        for button, kind in zip(trust.buttons, (SCORE, MAP, BEADS, REPORT, METHODS), strict=True):
+            button.changed.connect(partial(self.ask, kind))
+        self.judging.began.connect(lambda: set_note(trust.line, "Working…"))
+        self.judging.ready.connect(self._on_judgement)
+        self.judging.failed.connect(lambda text: set_note(trust.line, text, problem=True))
         self.voxels.ready.connect(self._on_voxel)
         self.voxels.failed.connect(self.complain)
         layers, dims = self.viewer.layers, self.viewer.dims.events
@@ -156,8 +170,8 @@ class InspectWidget(Panel):
         look, output, image = self.form.look, self.form.look.result.value, self.form.look.image.value
         if self.run is None or output is not self.run.output or image is not self.run.image:
             self._reset()
-            self._to_score = None
-            self.scores.refresh()
+            self._question = None
+            self.judging.refresh()
         self.run = None if output is None or image is None else run_layers(self.viewer, output, image)
         problem = ""
         if output is None:
@@ -168,7 +182,7 @@ class InspectWidget(Panel):
             except ValueError as error:
                 self.run, problem = None, str(error)
         set_note(self.status, problem, problem=bool(problem) and output is not None)
-        for control in (look.hold, look.limits, look.keep, self.form.change.change, self.form.trust.score):
+        for control in (look.hold, look.limits, look.keep, self.form.change.change, *self.form.trust.buttons):
             control.enabled = self.run is not None
         for slider in (look.curtain, look.strength):
             slider.setEnabled(self.run is not None)
@@ -251,13 +265,39 @@ class InspectWidget(Panel):
         self._add([(data, keywords)])
         self.tell(f"Added the result with a strength of {total:.0%}.")
 
-    def score(self, *_: Any) -> None:
-        """Score the result by photons that it has not seen."""
-        if self.run is not None and "strength" in self.run.recipe:
-            set_note(self.form.trust.line, "This is a weaker version of a result. Score the full output.")
-        elif self.run is not None:
-            self._to_score = ScoreRequest(self.run.image.name, full(self.run.image), self.run.recipe)
-            self.scores.refresh()
+    # Trust
+
+    def ask(self, kind: str, *_: Any, path: Path | None = None) -> None:
+        """Ask for a score, a trust map, planted beads, a report (in a new file) or the methods paragraph."""
+        if self.run is None:
+            return
+        replace = False
+        if kind == REPORT and path is None:
+            picked, _filter = QFileDialog.getSaveFileName(self, "Save report", "report.html", "HTML (*.html)")
+            if not picked:
+                return
+            path = Path(picked)
+            # The dialog has asked about the name as it was entered, and not about another one.
+            replace = path.suffix.lower() == ".html" and path.exists()
+            path = path if path.suffix.lower() == ".html" else path.with_name(f"{path.name}.html")
+        self._asked += 1
+        volume = shown_volume(self.viewer, self.run)
+        self._question = JudgeRequest(kind, self.run, volume, self._asked, path, replace)
+        self.judging.refresh()
+
+    def _on_judgement(self, judgement: Judgement | None) -> None:
+        if judgement is None:
+            set_note(self.form.trust.line, "")
+            return
+        text = judgement.text
+        if judgement.kind == METHODS:
+            clipboard = QApplication.clipboard()
+            if clipboard is not None:
+                clipboard.setText(text)
+            text = f"Copied: {text}"
+        set_note(self.form.trust.line, text)
+        if judgement.layer is not None:
+            self._add([judgement.layer])
 
     # The change
 

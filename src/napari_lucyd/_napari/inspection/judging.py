@@ -1,0 +1,135 @@
+"""Work in a thread for the Trust section: score, trust map, planted beads and report of a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_lucyd._napari.inspection.run_layers import RunLayers, full
+from napari_lucyd._napari.layers.results import place_region
+from napari_lucyd._napari.workers import torch_loading
+from napari_lucyd.spans import SPATIAL
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+SCORE, MAP, BEADS, REPORT, METHODS = "score", "trust map", "planted beads", "report", "methods"
+# Mean square of the residual that is drawn in the brightest colour; 1 is that of the noise.
+_BRIGHTEST = 4.0
+
+
+@dataclass(frozen=True)
+class JudgeRequest:
+    """A question about a result.
+
+    Parameters
+    ----------
+    kind
+        One of `SCORE`, `MAP`, `BEADS`, `REPORT`, `METHODS`.
+    run
+        The layers of the run.
+    volume
+        Index of the shown volume along each leading axis of the image.
+    number
+        Number of the question: the same one may be asked twice.
+    path
+        File of the report.
+    replace
+        True to replace it if it exists.
+    """
+
+    kind: str
+    run: RunLayers
+    volume: dict[str, int]
+    number: int
+    path: Path | None = None
+    replace: bool = False
+
+    @property
+    def key(self) -> Any:
+        """See `LatestOnly`."""
+        return self.number
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The answer: a text, and data and keywords of a layer for a trust map."""
+
+    kind: str
+    text: str
+    layer: tuple[Any, dict[str, Any]] | None = None
+
+
+def shown_volume(viewer: Viewer, run: RunLayers) -> dict[str, int]:
+    """Return the index of the shown volume along each leading axis of the image."""
+    axes, layer = run.recipe["axes"], run.output
+    shape = full(layer).shape
+    at = layer.world_to_data(np.asarray(viewer.dims.point, float)[-layer.ndim :])
+    region = run.recipe.get("region") or [(0, size) for size in shape]
+    return {
+        name: int(bounds[0] + np.clip(np.rint(where), 0, size - 1))
+        for name, where, size, bounds in zip(axes, at, shape, region, strict=True)
+        if name not in SPATIAL
+    }
+
+
+def judge(request: JudgeRequest, should_stop: Callable[[], bool]) -> Judgement:
+    """Answer a question.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be answered, for example because the PSF of the run is not in its recipe.
+    """
+    torch_loading.load()
+    from napari_lucyd import referee
+    from napari_lucyd.deconvolution import Result
+
+    run, kind = request.run, request.kind
+    if "strength" in run.recipe:
+        raise ValueError("This is a weaker version of a result. Choose the full output.")
+    image, output = full(run.image), full(run.output)
+    if kind == METHODS:
+        return Judgement(kind, referee.methods_paragraph(run.recipe))
+    result = Result(np.asarray(output), None, None, None, run.recipe)
+    if kind == REPORT:
+        made = referee.report(image, result, title=run.image.name, volume=request.volume)
+        assert request.path is not None
+        files = made.save(request.path, overwrite=request.replace)
+        return Judgement(kind, f"Saved {' and '.join(file.name for file in files)}. {made.score.summary}")
+    if kind == SCORE:
+        return Judgement(kind, referee.score(image, result, volume=request.volume).summary)
+    if kind == BEADS:
+        return Judgement(kind, referee.plant_beads(image, result, volume=request.volume).text())
+    return _trust_map(request, referee.trust_map(image, result, volume=request.volume))
+
+
+def _trust_map(request: JudgeRequest, found: Any) -> Judgement:
+    run = request.run
+    text = (
+        f"{found.share:.1%} of the tested voxels are not explained (at most {found.false_discovery_rate:.0%} "
+        f"of the marked blocks by chance). Judged with {found.blur}."
+    )
+    axes, shape = run.recipe["axes"], full(run.output).shape
+    region = run.recipe.get("region") or [(0, size) for size in shape]
+    start = [
+        0 if name in SPATIAL else request.volume[name] - bounds[0]
+        for name, bounds in zip(axes, region, strict=True)
+    ]
+    # NaN is transparent: the map marks, and leaves the rest of the result visible.
+    marked = np.where(found.significant, found.unexplained, np.float32(np.nan))
+    sizes = [size if name in SPATIAL else 1 for name, size in zip(axes, shape, strict=True)]
+    keywords = {
+        **place_region(run.place, start),
+        "name": f"not explained · {run.title}",
+        "contrast_limits": [1.0, _BRIGHTEST],
+        "colormap": "magma",
+        "opacity": 0.7,
+        "blending": "translucent_no_depth",
+        "metadata": run.metadata("trust_map", false_discovery_rate=found.false_discovery_rate),
+    }
+    return Judgement(MAP, text, (marked.reshape(sizes), keywords))
