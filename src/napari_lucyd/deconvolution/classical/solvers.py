@@ -9,10 +9,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.fft import next_fast_len
 from torch import Tensor
 
-from napari_lucyd.compute.device import Device, release_memory, torch_errors
+from napari_lucyd.compute.device import Device, release_memory, torch_errors, without_autocast
+from napari_lucyd.deconvolution.classical.convolution import FourierConvolution, fast_shape, make_convolution
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, Wiener
 from napari_lucyd.errors import BlockTooLarge, DeconvolutionError, OutOfMemory
 
@@ -130,7 +130,6 @@ class _RichardsonLucy:
     ) -> None:
         self._method, self._device, self._ask = method, device, ask
         self._shape = observed.shape
-        self._inside = tuple(slice(0, size) for size in observed.shape)
         self._done = 0
         if scale is None:
             scale = Scale(float(observed.max()), float(observed.mean(dtype=np.float64)))
@@ -138,7 +137,8 @@ class _RichardsonLucy:
         self._peak = scale.peak or 1.0
         with _computing(device, self._shape):
             self._y = torch.from_numpy(observed).to(device.torch) / self._peak
-            self._optics = PsfConvolution(method.kernel, grid_shape(method, observed.shape), device)
+            self._optics = make_convolution(method.kernel, observed.shape, device)
+            self._inside = self._optics.inside
             sensitivity = self._optics.adjoint(torch.ones_like(self._y))
             seen = sensitivity > _SMALLEST_SENSITIVITY
             self._weight = torch.where(seen, 1 / sensitivity.clamp(min=_SMALLEST_SENSITIVITY), 0)
@@ -152,7 +152,7 @@ class _RichardsonLucy:
         with _computing(self._device, self._shape):
             estimate = self._extrapolated()
             self._ask()
-            projection = self._optics.forward(estimate)[self._inside].add_(self._offset)
+            projection = self._optics.forward(estimate).add_(self._offset)
             self._ask()
             quotient = torch.div(self._y, projection.clamp_(min=_SMALLEST_PROJECTION), out=projection)
             update = self._optics.adjoint(quotient).mul_(self._weight).clamp_(min=0)
@@ -162,7 +162,7 @@ class _RichardsonLucy:
                 self._ask()
             updated = update.mul_(estimate)
             settled = method.tolerance is not None and bool(
-                torch.linalg.vector_norm((updated - self._estimate)[self._inside])
+                torch.linalg.vector_norm(updated[self._inside] - self._estimate[self._inside])
                 <= method.tolerance * torch.linalg.vector_norm(updated[self._inside])
             )
             self._previous = self._estimate if method.acceleration else None
@@ -188,7 +188,7 @@ class _RichardsonLucy:
 
     def predicted(self) -> npt.NDArray[np.float32]:
         with _computing(self._device, self._shape):
-            projection = self._optics.forward(self._estimate)[self._inside].add_(self._offset).clamp_(min=0)
+            projection = self._optics.forward(self._estimate).add_(self._offset).clamp_(min=0)
         return _returned(projection, self._device) * np.float32(self._peak)
 
 
@@ -211,7 +211,7 @@ class _Wiener:
         with _computing(self._device, shape):
             y = torch.from_numpy(self._observed).to(self._device.torch)
             grid = grid_shape(method, shape)
-            optics = PsfConvolution(method.kernel, grid, self._device)
+            optics = FourierConvolution(method.kernel, grid, self._device, shape)
             self._ask()
             spectrum = torch.fft.rfftn(mirrored(y, grid))
             self._ask()
@@ -261,7 +261,7 @@ def _squared_slope(z: Tensor, axis: int) -> Tensor:
 def _computing(device: Device, shape: Sequence[int]) -> Iterator[None]:
     """Compute without gradients, and translate errors of torch."""
     try:
-        with torch_errors(), torch.inference_mode():
+        with torch_errors(), torch.inference_mode(), without_autocast(device):
             yield
     except BlockTooLarge:
         release_memory(device)
@@ -279,44 +279,6 @@ def _returned(result: Tensor, device: Device) -> npt.NDArray[np.float32]:
         array: npt.NDArray[np.float32] = result.cpu().contiguous().numpy()
     release_memory(device)
     return array
-
-
-class PsfConvolution:
-    """The convolution with the PSF and its adjoint, on a periodic grid with the image at its origin.
-
-    Parameters
-    ----------
-    kernel
-        The PSF, its origin at ``size // 2`` along each axis.
-    shape
-        Shape of the grid. If it exceeds the image's by at least the PSF's size less one, no light that wraps
-        around reaches the image.
-    device
-        Device that holds the grid.
-    """
-
-    def __init__(self, kernel: npt.NDArray[np.float32], shape: tuple[int, ...], device: Device) -> None:
-        self.shape = shape
-        centred = torch.zeros(shape, dtype=torch.float32, device=device.torch)
-        centred[tuple(slice(0, size) for size in kernel.shape)] = torch.from_numpy(kernel).to(device.torch)
-        axes = tuple(range(kernel.ndim))
-        self.transfer = torch.fft.rfftn(centred.roll([-(size // 2) for size in kernel.shape], axes))
-
-    def forward(self, estimate: Tensor) -> Tensor:
-        """Convolve a whole grid with the PSF."""
-        blurred: Tensor = torch.fft.irfftn(torch.fft.rfftn(estimate) * self.transfer, s=self.shape)
-        return blurred
-
-    def adjoint(self, image: Tensor) -> Tensor:
-        """Convolve the image, with zeros around it, with the flipped PSF."""
-        spectrum = torch.fft.rfftn(image, s=self.shape) * self.transfer.conj()
-        spread: Tensor = torch.fft.irfftn(spectrum, s=self.shape)
-        return spread
-
-
-def fast_shape(shape: Sequence[int], margin: Sequence[int]) -> tuple[int, ...]:
-    """Return the next larger shape with a fast FFT."""
-    return tuple(next_fast_len(n + m, real=True) for n, m in zip(shape, margin, strict=True))
 
 
 def mirrored(image: Tensor, shape: Sequence[int]) -> Tensor:

@@ -11,15 +11,16 @@ import numpy as np
 import torch
 
 from napari_lucyd.compute.device import FIXED_BYTES, Device
+from napari_lucyd.deconvolution.classical.convolution import products_of_line, usable_lines
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy
 from napari_lucyd.deconvolution.classical.semi_blind import SemiBlind
 from napari_lucyd.deconvolution.classical.solvers import grid_shape, start
 
-# Shape of the volume that is timed; it takes half a second on two cores. A smaller one takes less time for
+# Shape of the volume that is timed, at most half a second on two cores. A smaller one takes less time for
 # each voxel, because its buffers stay in the caches and are not allocated again and again.
 _TIMED = {3: (94, 158, 158), 2: (1600, 1600)}
 
-_known: dict[tuple[str, int, str, bool, int], float] = {}
+_known: dict[tuple[str, int, str, bool, bool, int], float] = {}
 
 # Peak working memory of the classical methods for each voxel of their grid, in bytes.
 # benchmarks/classical_memory.py measured with torch 2.13 on the CPU: 44 for Richardson-Lucy, 52 with
@@ -59,12 +60,28 @@ def seconds_of_volume(
         Device of the run.
     """
     total_variation = isinstance(method, RichardsonLucy) and method.total_variation > 0
-    key = (device.torch, method.dimension, method.name, total_variation, torch.get_num_threads())
+    lines = _has_lines(method, device)
+    key = (device.torch, method.dimension, method.name, total_variation, lines, torch.get_num_threads())
     if key not in _known:
-        _known[key] = _measure_pace(method, device)
+        _known[key] = _measure_pace(method, lines, device)
+    # Preparing several iterations takes as many convolutions as one iteration.
+    return _known[key] * _work_of(method, shape, lines) * (iterations + (iterations > 1))
+
+
+def _has_lines(method: ClassicalMethod, device: Device) -> bool:
+    """Return True if the convolutions go along one axis after another, without FFTs."""
+    iterates = isinstance(method, RichardsonLucy | SemiBlind)
+    return iterates and all(usable_lines(psf, device) is not None for psf in method.psfs)
+
+
+def _work_of(method: ClassicalMethod, shape: Sequence[int], lines: bool) -> float:
+    """Return a number that is proportional to the time of one convolution."""
+    if lines:
+        sizes = method.psf_shape
+        grid = math.prod(n + size - 1 for n, size in zip(shape, sizes, strict=True))
+        return grid * sum(products_of_line(size) for size in sizes)
     grid = math.prod(grid_shape(method, shape))
-    # Preparing several iterations takes as many transforms as one iteration.
-    return _known[key] * grid * math.log2(grid) * (iterations + (iterations > 1))
+    return grid * math.log2(grid)
 
 
 def trial_method(method: ClassicalMethod, size: int) -> ClassicalMethod:
@@ -75,15 +92,20 @@ def trial_method(method: ClassicalMethod, size: int) -> ClassicalMethod:
     return replace(tried, background=0.0, num_iter=tried.iterations)
 
 
-def _measure_pace(ready: ClassicalMethod, device: Device) -> float:
-    """Measure the seconds of an iteration, divided by n log2(n) for a grid of n voxels."""
+def _measure_pace(ready: ClassicalMethod, lines: bool, device: Device) -> float:
+    """Measure the seconds of an iteration, divided by its work."""
     shape = _TIMED[ready.dimension]
-    method = trial_method(ready, 3)
+    method = trial_method(ready, 15 if lines else 3)
+    if not lines:
+        (psf,) = method.psfs
+        psf = psf.copy()
+        psf.flat[0] = 0.5  # no product of lines
+        method = method.with_psf(psf)
     volume = np.random.default_rng(0).random(shape, dtype=np.float32)
     start(method, volume[tuple(slice(0, 16) for _ in shape)].copy(), device).advance()  # set-up
     began = time.perf_counter()
     work = start(method, volume, device)
     work.advance()
     work.restored()  # waits for the device
-    grid = math.prod(grid_shape(method, shape))
-    return (time.perf_counter() - began) / (grid * math.log2(grid) * (1 + (method.iterations > 1)))
+    seconds = time.perf_counter() - began
+    return seconds / (_work_of(method, shape, lines) * (1 + (method.iterations > 1)))
