@@ -178,6 +178,7 @@ CLASSICAL: dict[str, Callable[[random.Random], Any]] = {
     "background": lambda pick: pick.choice((0, 0.5, -1)),
     "total_variation": lambda pick: pick.choice((0, 0.002, 0.2, 1)),
     "tolerance": lambda pick: pick.choice((None, 0.1, 0)),
+    "local_stopping": lambda pick: pick.choice((True, False)),
 }
 OPTICS: dict[str, Callable[[random.Random], Any]] = {
     "kind": lambda pick: pick.choice(

@@ -235,6 +235,13 @@ def test_semi_blind_needs_no_psf_and_its_recipe_repeats_it(stack, psf, tmp_path,
     expected = nl.deconvolve(volume, nl.SemiBlind(), voxel_size=STEPS, device="cpu").output
     np.testing.assert_array_equal(image.data, expected)
     assert isinstance(method_from_recipe(image.metadata["recipe"]), nl.SemiBlind)
+    optics = ["--microscope", "widefield", "--na", 0.8, "--refractive-index", 1.33, "--emission-um", 0.5]
+    again = ["deconvolve", stack, "-o", out, "--overwrite", "--method", "semi-blind", "--device", "cpu"]
+    assert lucyd(*again, *optics).exit_code == 0
+    method = method_from_recipe(read_image(out).metadata["recipe"])
+    assert method.microscope.emission_um == 0.5
+    refused = lucyd(*again, *optics[:-1], "0.5,0.6")
+    assert "microscope is a list of 2, but the image has 1 channel" in said(refused)
     refused = lucyd("deconvolve", stack, "-o", out, "--method", "semi-blind", "--psf", psf)
     assert refused.exit_code == 2 and "--method semi-blind does not use it" in said(refused)
 

@@ -787,7 +787,8 @@ def test_a_method_keeps_a_psf_of_its_own_and_another_one_does_not_pass_for_it():
     with pytest.raises(ValueError, match="not that of the run"):
         method_from_recipe(result.recipe, psf)
     assert repr(method) == (
-        "RichardsonLucy(num_iter=2, background=1.0, total_variation=0.0, tolerance=None, acceleration=True)"
+        "RichardsonLucy(num_iter=2, background=1.0, total_variation=0.0, tolerance=None, acceleration=True, "
+        "local_stopping=False)"
     )
 
 

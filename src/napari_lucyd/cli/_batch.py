@@ -88,7 +88,7 @@ class Batch:
         image = read_image(task.source, axes=self.axes, voxel_size=self.voxel_size)
         for warning in image.warnings:
             self.console.warn(warning)
-        if "microscope" in self.options:
+        if "microscope" in self.options or getattr(self.chosen.method, "microscope", None) is not None:
             image = image.in_micrometers()
         method = self.chosen.for_image(image)
         planes = "Z" not in image.axes or image.data.shape[image.axes.index("Z")] == 1

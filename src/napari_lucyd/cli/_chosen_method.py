@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from napari_lucyd.models import Model
 
 # Options that only some methods use, by the parameter's name.
+_MICROSCOPE = ("microscope", *OPTICS)
 _NETWORK = (
     "model",
-    "microscope",
-    *OPTICS,
+    *_MICROSCOPE,
     "blur_sigma",
     "normalization",
     "separate",
@@ -35,9 +35,9 @@ _NETWORK = (
 )
 _OWN = {
     **dict.fromkeys((Method.lucyd, Method.rln, Method.care), _NETWORK),
-    Method.richardson_lucy: ("psf", "num_iter", "total_variation", "background"),
+    Method.richardson_lucy: ("psf", "num_iter", "total_variation", "background", "local_stopping"),
     Method.wiener: ("psf", "balance"),
-    Method.semi_blind: ("total_variation", "background"),
+    Method.semi_blind: ("total_variation", "background", *_MICROSCOPE),
 }
 CLASSICAL = (Method.richardson_lucy, Method.wiener, Method.semi_blind)
 
@@ -186,7 +186,7 @@ def classical_method(method: Method, psf: Sequence[Path] | None, numbers: dict[s
     psf
         The file of the PSF, or one file for each channel.
     numbers
-        Values of the options by their Python names; each method takes its own.
+        Values of the options by their Python names, and the microscope; each method takes its own.
 
     Raises
     ------
@@ -197,7 +197,7 @@ def classical_method(method: Method, psf: Sequence[Path] | None, numbers: dict[s
         from napari_lucyd.deconvolution import SemiBlind
 
         try:
-            given = {name: numbers[name] for name in ("total_variation", "background")}
+            given = {name: numbers[name] for name in ("total_variation", "background", "microscope")}
             return Chosen(SemiBlind(**given))
         except (ValueError, TypeError) as error:
             fail(str(error).replace("total_variation", "--total-variation"))

@@ -94,7 +94,7 @@ class MethodOptions:
 class MicroscopeOptions:
     """The microscope that took the image, or the width of its blur."""
 
-    title: ClassVar[str] = "Microscope, for models that are told the blur (lucyd)"
+    title: ClassVar[str] = "Microscope, for models that are told the blur (lucyd) and for semi-blind"
 
     microscope: Annotated[
         Modality | None,
@@ -274,6 +274,13 @@ class ClassicalOptions:
             "auto: found in the image, and kept in the result.",
         ),
     ] = "auto"
+    local_stopping: Annotated[
+        bool,
+        typer.Option(
+            "--local-stopping",
+            help="Richardson-Lucy: stop the iterations voxel by voxel, where they would fit noise.",
+        ),
+    ] = False
     balance: Annotated[
         float, typer.Option(metavar="B", help="Wiener: larger values give smoother results.")
     ] = 0.1
@@ -284,6 +291,7 @@ class ClassicalOptions:
             "num_iter": auto_or_count(self.num_iter, "--num-iter"),
             "total_variation": self.total_variation,
             "background": auto_or_number(self.background, "--background", "a number"),
+            "local_stopping": self.local_stopping,
             "balance": self.balance,
         }
 

@@ -119,7 +119,8 @@ def deconvolve(
                 wanted = tuple(part for part in wanted if part in model.parts)
                 items = [item.of(wanted) for item in items]
         else:
-            chosen = classical_method(method, classical.psf, classical.numbers())
+            numbers = {**classical.numbers(), "microscope": told.get("microscope")}
+            chosen = classical_method(method, classical.psf, numbers)
         options["outputs"] = tuple(str(part) for part in wanted)
         try:
             with workers_for(computer.jobs, computer.scheduler) as workers:

@@ -18,6 +18,7 @@ from napari_lucyd.deconvolution.result import OUTPUTS, Progress, Request, Result
 from napari_lucyd.deconvolution.statistics.measurement import CountPrepared, measure_prepared
 from napari_lucyd.deconvolution.statistics.scaling import Statistics
 from napari_lucyd.deconvolution.tiling.tiles import Tile
+from napari_lucyd.errors import DeconvolutionError
 from napari_lucyd.text import bytes_text
 
 
@@ -218,17 +219,25 @@ class Job(ABC):
 
     @property
     def keeps_estimates(self) -> bool:
-        """True if `keep_estimate` has an effect: for iterations over whole volumes."""
+        """True if `keep_estimate` is possible: for iterations over whole volumes."""
         return False
 
     def keep_estimate(self) -> None:
         """End the current volume with its present estimate; any thread may call it.
 
         While the number of iterations is still being chosen, the choice ends with the best number so far. If
-        other volumes wait, `steps` then raises `Cancelled`. It has no effect on networks, which have no
-        estimate before a tile is done, nor on tiles, which must all take the same number of iterations.
+        other volumes wait, `steps` then raises `Cancelled`.
+
+        Raises
+        ------
+        DeconvolutionError
+            If the run has no such estimate: a network has none before a tile is done, and the tiles of a
+            volume must all take the same number of iterations. A run into files is cancelled and resumed.
         """
-        return None
+        raise DeconvolutionError(
+            "This run has no estimate to keep: a network has none before a tile is done. Cancel the run; the "
+            "finished tiles are kept."
+        )
 
     def result(self) -> Result:
         """Return the arrays and the recipe; voxels of unfinished tiles or volumes are NaN."""

@@ -185,6 +185,7 @@ def test_only_the_controls_that_a_method_has_are_shown(panel, add_image, classic
             panel.advanced.numbers["background"],
             panel.advanced.numbers["tolerance"],
             panel.advanced.acceleration,
+            panel.advanced.local_stopping,
             panel.microscope.form.kind,
         ],
         "semi-blind": [
@@ -555,7 +556,7 @@ def test_semi_blind_needs_nothing_and_takes_a_microscope(panel, add_image, class
     assert panel.estimates[0].model.microscope == told
     form.lines["emission_um"].value = "0.46, 0.7"
     ready()
-    assert "takes one Emission for all channels" in panel.footer.estimate.text()
+    assert "microscope is a list of 2, but the image has 1 channel" in panel.footer.estimate.text()
 
 
 def test_the_estimate_so_far_can_be_kept(panel, add_image, classical, ready, qtbot, slow_tiles, spot):

@@ -9,7 +9,13 @@ import pytest
 from scipy import ndimage
 
 import napari_lucyd as nl
-from napari_lucyd.deconvolution import Cancelled, method_from_recipe, options_from_recipe, plan
+from napari_lucyd.deconvolution import (
+    Cancelled,
+    DeconvolutionError,
+    method_from_recipe,
+    options_from_recipe,
+    plan,
+)
 from napari_lucyd.deconvolution.classical.automatic import CHECKPOINTS, sample_of
 from napari_lucyd.deconvolution.classical.methods import MOST_ITERATIONS, USUAL_ITERATIONS
 
@@ -181,8 +187,12 @@ def test_tiles_and_networks_keep_no_estimate(random_model_2d):
     tiled = plan(image, nl.RichardsonLucy(psf, num_iter=3), device="cpu", tile_shape=(48, 48))
     assert not tiled.keeps_estimates
     for _ in tiled.steps():
-        tiled.keep_estimate()
+        with pytest.raises(DeconvolutionError, match="no estimate to keep: the volume is computed in tiles"):
+            tiled.keep_estimate()
     assert tiled.result().recipe["method"]["iterations"] == [3]
     network = plan(image, random_model_2d, device="cpu")
-    network.keep_estimate()
+    with pytest.raises(DeconvolutionError, match="no estimate to keep: a network has none"):
+        network.keep_estimate()
+    with pytest.raises(DeconvolutionError, match="no estimate to keep: Wiener has a single step"):
+        plan(image, nl.Wiener(psf), device="cpu").keep_estimate()
     assert not network.keeps_estimates

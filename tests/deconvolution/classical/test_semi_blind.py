@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -187,8 +188,9 @@ def test_the_width_of_a_microscopes_psf_is_found():
 def test_a_microscope_needs_the_voxel_size_and_a_plane_gets_the_plane_in_focus():
     with pytest.raises(ValueError, match="needs the voxel size of the image: give voxel_size in µm"):
         plan(np.ones((4, 16, 16)), nl.SemiBlind(microscope=MICROSCOPE), device="cpu")
-    with pytest.raises(TypeError, match=r"give a napari_lucyd\.Microscope, or None"):
-        nl.SemiBlind(microscope="widefield")
+    for microscope in ("widefield", [MICROSCOPE, None], []):
+        with pytest.raises(TypeError, match=r"give a napari_lucyd\.Microscope, a list with one for each"):
+            nl.SemiBlind(microscope=microscope)
     image = through_a_microscope(1.0)[8]
     run = nl.deconvolve(image, nl.SemiBlind(microscope=MICROSCOPE), voxel_size=STEPS[1:], device="cpu")
     assert len(run.recipe["method"]["width_found"][0]) == 1
@@ -199,3 +201,21 @@ def test_without_photon_noise_the_computed_psf_is_used():
     run = nl.deconvolve(image, nl.SemiBlind(microscope=MICROSCOPE), voxel_size=STEPS, device="cpu")
     assert any("The PSF as computed from the optics and 10 iterations" in text for text in run.warnings)
     assert run.recipe["method"]["iterations"] == [10]
+
+
+def test_each_channel_has_its_own_microscope():
+    red = replace(MICROSCOPE, emission_um=0.65)
+    planes = np.stack([through_a_microscope(width)[8] for width in (1.0, 1.3)])
+    run = nl.deconvolve(
+        planes, nl.SemiBlind(microscope=[MICROSCOPE, red]), axes="CYX", voxel_size=STEPS[1:], device="cpu"
+    )
+    for number, microscope in enumerate((MICROSCOPE, red)):
+        alone = nl.deconvolve(
+            planes[number], nl.SemiBlind(microscope=microscope), voxel_size=STEPS[1:], device="cpu"
+        )
+        np.testing.assert_array_equal(run.output[number], alone.output)
+        assert run.recipe["method"]["width_found"][number] == alone.recipe["method"]["width_found"][0]
+    method = method_from_recipe(json.loads(json.dumps(run.recipe)))
+    assert method.microscope == (MICROSCOPE, red)
+    with pytest.raises(ValueError, match="microscope is a list of 2, but the image has 3 channels"):
+        plan(np.ones((3, 16, 16)), method, axes="CYX", voxel_size=STEPS[1:], device="cpu")

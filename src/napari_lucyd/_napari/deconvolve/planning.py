@@ -65,8 +65,6 @@ def _semi_blind(task: ImageTask, axes: str) -> Any:
             f"{SemiBlind.title} finds the blur itself. Choose Microscope ▸ From ▸ Optics or Unknown; or "
             "choose the method Richardson-Lucy, which uses this PSF."
         )
-    if isinstance(microscope, list):
-        raise ValueError(f"{SemiBlind.title} takes one Emission for all channels; enter one number.")
     try:
         return make_method(parameters.method, None, {**parameters.numbers, "microscope": microscope})
     except (TypeError, ValueError) as error:

@@ -102,7 +102,8 @@ def _run_in_memory(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) 
                 total = before + sum(later.step_count for _, _, _, later, _ in planned[number:])
                 seconds = _remaining(step, job, total, before)
                 yield Advanced(before + step.done, total, seconds, where, step.curve, job.keeps_estimates)
-                if isinstance(should_stop, Stop) and should_stop.take_wish():
+                wished = isinstance(should_stop, Stop) and should_stop.take_wish()
+                if wished and job.keeps_estimates:
                     job.keep_estimate()
         except Cancelled:
             stopped = True

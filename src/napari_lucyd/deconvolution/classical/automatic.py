@@ -23,7 +23,7 @@ from napari_lucyd.deconvolution.classical.methods import (
     RichardsonLucy,
 )
 from napari_lucyd.deconvolution.classical.semi_blind import USUAL_BLUR, SemiBlind
-from napari_lucyd.deconvolution.classical.solvers import Scale, start_richardson_lucy
+from napari_lucyd.deconvolution.classical.solvers import Halves, Scale, start_richardson_lucy
 from napari_lucyd.deconvolution.statistics.volume_numbers import VolumeNumbers
 from napari_lucyd.photons import (
     Candidate,
@@ -72,6 +72,8 @@ class Decided:
         Parameters found, for the recipe: plain JSON data.
     warning
         Sentence for the user; empty for none.
+    noise
+        Noise model of the volume, for a method with ``local_stopping``; otherwise None.
     """
 
     method: ClassicalMethod
@@ -79,6 +81,11 @@ class Decided:
     level: float = 0.0
     record: dict[str, Any] = field(default_factory=dict)
     warning: str = ""
+    noise: NoiseModel | None = None
+
+    def halves(self, values: Values) -> Halves | None:
+        """Return the function that divides the photons of these voxels; None where it is not needed."""
+        return None if self.noise is None else halves_of(values, self.noise)
 
     def scale(self, values: Values) -> Scale:
         """Return the scale of the volume with these voxels, which are not yet prepared."""
@@ -153,7 +160,15 @@ def decide(method: ClassicalMethod, values: Values, device: Device, ask: Callabl
     if not isinstance(method, RichardsonLucy):
         return Decided(method)
     decided = _with_background(method, values)
-    if method.num_iter != AUTO or values.min() == values.max():
+    if values.min() == values.max():
+        return decided
+    if method.local_stopping:
+        decided = _with_noise(decided, values)
+        if decided.noise is not None:
+            # The voxels stop by themselves.
+            known = cast("RichardsonLucy", decided.method)
+            return replace(decided, method=replace(known, num_iter=method.iterations))
+    if method.num_iter != AUTO:
         return decided
     return (yield from _with_iterations(decided, values, device, ask))
 
@@ -228,6 +243,7 @@ def predictions(
         num_iter=checkpoints[-1],
         background=split.share * float(method.background),
         tolerance=None,
+        local_stopping=False,
     )
     observed = np.maximum(split.fitted - base, 0)
     if not observed.any():
@@ -267,6 +283,25 @@ def photons_of(values: Values) -> NoiseModel | str:
     except ValueError:
         return "The image is too small to measure its noise."
     return noise if noise.poisson else noise.reason
+
+
+def halves_of(values: Values, noise: NoiseModel) -> Halves:
+    """Return the function that divides the photons of a volume into two halves; see `Halves`.
+
+    Parameters
+    ----------
+    values
+        The volume, (Y, X) or (Z, Y, X), finite.
+    noise
+        Its noise model.
+    """
+
+    def difference(number: int) -> Values:
+        split = thin(values, noise, share=0.5, seed=number)
+        result: Values = (split.fitted - split.held_out) * np.float32(noise.gain)
+        return result
+
+    return difference
 
 
 def level_in_photons(level: float, noise: NoiseModel, split: SplitImage) -> float:
@@ -370,15 +405,24 @@ def _with_background(method: RichardsonLucy, values: Values) -> Decided:
     return Decided(decided, dark.floor, dark.level, {"background_found": dark.level})
 
 
+def _with_noise(decided: Decided, values: Values) -> Decided:
+    """Add the noise model that local stopping needs; without one, say that there is no local stopping."""
+    noise = photons_of(values)
+    if not isinstance(noise, str):
+        return replace(decided, noise=noise)
+    method = replace(cast("RichardsonLucy", decided.method), local_stopping=False)
+    return replace(decided, method=method, warning=f"Local stopping is not used: {noise}")
+
+
 def _with_iterations(decided: Decided, values: Values, device: Device, ask: Callable[[], object]) -> Search:
     method = decided.method
     assert isinstance(method, RichardsonLucy)
     noise = photons_of(values)
     if isinstance(noise, str):
         warning = (
-            f"The number of iterations could not be found in the image: {noise} "
+            f"{decided.warning} The number of iterations could not be found in the image: {noise} "
             f"{USUAL_ITERATIONS} iterations are used. Compare with fewer and more."
-        )
+        ).lstrip()
         return replace(decided, method=replace(method, num_iter=USUAL_ITERATIONS), warning=warning)
     split = thin(values[sample_of(values)], noise, share=SHARE)
     floor = level_in_photons(decided.floor, noise, split)

@@ -16,8 +16,8 @@ from napari_lucyd.compute.device import Device
 
 # Largest difference, as a share of the peak, between a PSF and a product of lines that replaces it.
 _PRODUCT_ERROR = 1e-6
-# Voxels along the first, the middle and the last axis that one product of matrices computes. It reads as many,
-# and the PSF's size less one. Small blocks multiply fewer zeros, large ones start the threads less often.
+# Voxels along the first, the middle and the last axis that one product of matrices computes. It reads as
+# many, and the size of the PSF less one. Small blocks multiply fewer zeros; large ones need fewer products.
 _FIRST_BLOCK, _MIDDLE_BLOCK, _LAST_BLOCK = 16, 64, 32
 
 

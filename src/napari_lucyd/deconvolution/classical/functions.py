@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from napari_lucyd import checks
 from napari_lucyd.compute.device import choose_device
+from napari_lucyd.deconvolution.classical.automatic import halves_of, photons_of
 from napari_lucyd.deconvolution.classical.methods import RichardsonLucy, Wiener
 from napari_lucyd.deconvolution.classical.solvers import start
 from napari_lucyd.errors import Cancelled
@@ -24,6 +25,7 @@ def richardson_lucy(
     total_variation: float = 0.0,
     tolerance: float | None = None,
     acceleration: bool = False,
+    local_stopping: bool = False,
     center_psf: bool = False,
     device: Any = "auto",
     progress: Callable[[int, int], object] | None = None,
@@ -54,10 +56,19 @@ def richardson_lucy(
     tolerance
         Stop early when an iteration changes the object by less than this share (Euclidean norms).
     acceleration
-        True to extrapolate: each iteration starts from a point beyond the last estimate. The last change is
-        continued in the logarithm with the weight (k + 1) / (k + 4) after k iterations. This reaches the
-        likelihood of plain iterations with about a third of them [5]_ [6]_. Extrapolating in the logarithm
+        True to extrapolate: each iteration starts from a point beyond the last estimate [5]_ [6]_. The last
+        change is continued in the logarithm with the weight (k + 1) / (k + 4) after k iterations. This
+        reaches the likelihood of 42 or more plain iterations with a third of their number, and that of 20 to
+        41 plain iterations with half of it, because the first steps are short. Extrapolating in the logarithm
         keeps the estimate positive; this is not in those papers.
+    local_stopping
+        True to stop the iterations voxel by voxel by gradient consensus [7]_. In each iteration the photons
+        of the image are divided at random into two halves, which give the updates u1 and u2. A voxel keeps
+        its value where Hᵀ H [(u1 - 1) (u2 - 1)] < 0, with the convolution H with the PSF, because the halves
+        disagree there whether it becomes brighter or darker. So the number of iterations matters little, but
+        an image with many photons is sharper without it. Needs an image with photon noise, in which the
+        photons are counted; the same image always gives the same result. An iteration takes about four times
+        as long.
     center_psf
         True to move the origin of the PSF to the middle voxel first and subtract a camera offset, as
         `RichardsonLucy` does.
@@ -100,6 +111,7 @@ def richardson_lucy(
     .. [5] D. S. C. Biggs and M. Andrews, Applied Optics 36, 1766 (1997), doi:10.1364/AO.36.001766
     .. [6] H. Wang and P. C. Miller, IEEE Transactions on Image Processing 23, 848 (2014),
        doi:10.1109/TIP.2013.2291324
+    .. [7] J. Manton and A. York, gradient consensus (2023), https://zenodo.org/records/10278919
 
     Examples
     --------
@@ -111,7 +123,9 @@ def richardson_lucy(
     >>> np.unravel_index(restored.argmax(), restored.shape) == (8, 8)
     True
     """
-    method = RichardsonLucy(psf, num_iter, background, total_variation, tolerance, acceleration)
+    method = RichardsonLucy(
+        psf, num_iter, background, total_variation, tolerance, acceleration, local_stopping
+    )
     for name, given in (("progress", progress), ("should_stop", should_stop)):
         checks.function(name, given)
     if checks.flag("center_psf", center_psf):
@@ -125,7 +139,13 @@ def richardson_lucy(
         )
     if not observed.any():
         return observed
-    restoration = start(method, observed, choose_device(device))
+    halves = None
+    if method.local_stopping:
+        noise = photons_of(observed)
+        if isinstance(noise, str):
+            raise ValueError(f"local_stopping cannot be used: {noise} Leave it out.")
+        halves = halves_of(observed, noise)
+    restoration = start(method, observed, choose_device(device), halves=halves)
     for done in range(1, method.iterations + 1):
         if should_stop is not None and should_stop():
             raise Cancelled("Stopped.")

@@ -27,7 +27,7 @@ from napari_lucyd.deconvolution.job import Job
 from napari_lucyd.deconvolution.recipe import write_classical_recipe
 from napari_lucyd.deconvolution.statistics.scaling import Statistics
 from napari_lucyd.deconvolution.tiling.tiles import cut_axis
-from napari_lucyd.errors import OutOfMemory
+from napari_lucyd.errors import DeconvolutionError, OutOfMemory
 from napari_lucyd.psf.cleaning import cropped
 from napari_lucyd.text import bytes_text, shape_text
 
@@ -69,15 +69,19 @@ class ClassicalJob(Job):
         self._tile_shape = self._choose_tile_shape(tile_shape)
         if self._tile_shape is None and not isinstance(method, SemiBlind):
             self._cut_psf_to_memory()
-        if self._tile_shape is not None and isinstance(method, RichardsonLucy) and method.tolerance:
-            self._ready = replace(cast("RichardsonLucy", self._ready), tolerance=None)
-            self.warnings.add(
-                "The early stop is not used: the volume is computed in tiles, and all tiles need the same "
-                "number of iterations."
-            )
+        if self._tile_shape is not None and isinstance(method, RichardsonLucy):
+            if method.tolerance:
+                self._leave_out("The early stop", "all tiles need the same number of iterations")
+            if method.local_stopping:
+                self._leave_out("Local stopping", "it divides the photons of whole volumes")
+            ready = cast("RichardsonLucy", self._ready)
+            self._ready = replace(ready, tolerance=None, local_stopping=False)
         shortage = self._shortage()
         if self._results_fit() and shortage:
             self.warnings.add(shortage)
+
+    def _leave_out(self, what: str, reason: str) -> None:
+        self.warnings.add(f"{what} is not used: the volume is computed in tiles, and {reason}.")
 
     @property
     def description(self) -> str:
@@ -143,8 +147,16 @@ class ClassicalJob(Job):
 
     def keep_estimate(self) -> None:
         """See `Job.keep_estimate`."""
-        if self.keeps_estimates:
-            self._running().keep_estimate()
+        if not self.keeps_estimates:
+            reason = (
+                f"{self._method.title} has a single step"
+                if self._method.iterations == 1
+                else "the volume is computed in tiles, which must all take the same number of iterations"
+            )
+            raise DeconvolutionError(
+                f"This run has no estimate to keep: {reason}. Cancel the run; what is finished is kept."
+            )
+        self._running().keep_estimate()
 
     @property
     def _tiles_of_a_volume(self) -> int:

@@ -219,7 +219,11 @@ class RichardsonLucy(ClassicalMethod):
     tolerance
         Stop early when an iteration changes the object by less than this share.
     acceleration
-        True to reach the likelihood of plain iterations with about a third of them; see `richardson_lucy`.
+        True to reach the likelihood of plain iterations with fewer of them; see `richardson_lucy`.
+    local_stopping
+        True to stop the iterations voxel by voxel, where they would fit noise; see `richardson_lucy`.
+        ``num_iter="auto"`` then means 60, because further ones hardly change the result. Images without
+        photon noise, and volumes in tiles, are computed without it, with a warning.
     center_psf, psf_voxel_size
         See `ClassicalMethod`.
 
@@ -246,6 +250,7 @@ class RichardsonLucy(ClassicalMethod):
     total_variation: float = 0.0
     tolerance: float | None = None
     acceleration: bool = True
+    local_stopping: bool = False
 
     name: ClassVar[str] = "richardson-lucy"
     title: ClassVar[str] = "Richardson-Lucy"
@@ -257,7 +262,9 @@ class RichardsonLucy(ClassicalMethod):
                 "The psf has negative voxels, but Richardson-Lucy needs numbers >= 0. Set them to 0, or do "
                 "not subtract the camera offset."
             )
-        numbers: dict[str, Any] = {"acceleration": checks.flag("acceleration", self.acceleration)}
+        numbers: dict[str, Any] = {
+            name: checks.flag(name, getattr(self, name)) for name in ("acceleration", "local_stopping")
+        }
         if not _is_auto(self.num_iter):
             numbers["num_iter"] = checks.integer("num_iter", self.num_iter, least=1)
         numbers["total_variation"] = checks.number(

@@ -254,7 +254,8 @@ class ClassicalRun:
         if group.constant or not values.any():
             restored = decided.of_constant(values)
         else:
-            restoration = start(decided.method, values, self._device, ask, scale)
+            halves = decided.halves(block.values)
+            restoration = start(decided.method, values, self._device, ask, scale, halves)
             while not restoration.advance():
                 yield _Step(most - number, f"iteration {number}", curve=curve)
                 if self._take_wish():

@@ -151,7 +151,8 @@ class SemiBlind(ClassicalMethod):
     seed
         Seed of the random division of the photons, 0 or more.
     microscope
-        Microscope that took the image; None for a Gaussian. The run then needs ``voxel_size`` in µm.
+        Microscope that took the image, or a list with one for each channel; None for a Gaussian. With a
+        microscope, the run needs ``voxel_size`` in µm.
 
     Raises
     ------
@@ -179,18 +180,21 @@ class SemiBlind(ClassicalMethod):
     acceleration: bool = True
     seed: int = 0
     microscope: Any = None
-    family: Family = field(default=Gaussians(), init=False, repr=False)
+    families: tuple[Family, ...] = field(default=(Gaussians(),), init=False, repr=False)
 
     name: ClassVar[str] = "semi-blind"
     title: ClassVar[str] = "Semi-blind Richardson-Lucy"
 
     def __post_init__(self) -> None:
-        if isinstance(self.microscope, Mapping):  # from a recipe
-            object.__setattr__(self, "microscope", Microscope(**self.microscope))
-        if not isinstance(self.microscope, Microscope | None):
-            raise TypeError(
-                f"microscope is {checks.shown(self.microscope)}; give a napari_lucyd.Microscope, or None."
-            )
+        several = isinstance(self.microscope, (list, tuple)) and len(self.microscope) > 0
+        made = tuple(_made(one) for one in (self.microscope if several else [self.microscope]))
+        for one in made:
+            if not isinstance(one, Microscope) and (several or one is not None):
+                raise TypeError(
+                    f"microscope is {checks.shown(self.microscope)}; give a napari_lucyd.Microscope, a list "
+                    "with one for each channel, or None."
+                )
+        object.__setattr__(self, "microscope", made if several else made[0])
         # Memory is planned for the widest PSF.
         object.__setattr__(self, "psf", gaussian_psf([WIDEST_BLUR] * 3))
         super().__post_init__()
@@ -198,6 +202,36 @@ class SemiBlind(ClassicalMethod):
         checked = self.with_psf(self.psf)
         for name in ("background", "total_variation", "acceleration"):
             object.__setattr__(self, name, getattr(checked, name))
+
+    @property
+    def family(self) -> Family:
+        """The PSFs to choose from; see `for_channel`."""
+        (family,) = self.families
+        return family
+
+    def for_channel(self, number: int) -> SemiBlind:
+        """Return the same method with the microscope of one channel alone."""
+        if len(self.families) == 1:
+            return self
+        mine = replace(self, microscope=self.microscope[number])
+        object.__setattr__(mine, "families", (self.families[number],))
+        object.__setattr__(mine, "psf", self.psfs[number])
+        return mine
+
+    def check_channels(self, channels: int) -> None:
+        """Refuse an image with another number of channels than the list of microscopes has.
+
+        Raises
+        ------
+        ValueError
+            If the numbers differ.
+        """
+        listed = self.microscope if isinstance(self.microscope, tuple) else (self.microscope,)
+        if len(listed) not in (1, channels):
+            raise ValueError(
+                f"microscope is a list of {len(listed)}, but the image has {channels} "
+                f"channel{'' if channels == 1 else 's'}; give one for all channels, or one for each."
+            )
 
     @property
     def iterations(self) -> int:
@@ -208,7 +242,9 @@ class SemiBlind(ClassicalMethod):
     def numbers(self) -> dict[str, Any]:
         """The given parameters by name, as plain JSON data."""
         names = ("background", "total_variation", "acceleration", "seed")
-        microscope = None if self.microscope is None else self.microscope.parameters
+        listed = isinstance(self.microscope, tuple)
+        optics = [one.parameters for one in self.microscope] if listed else None
+        microscope = optics or (None if self.microscope is None else self.microscope.parameters)
         return {**{name: getattr(self, name) for name in names}, "microscope": microscope}
 
     @property
@@ -237,7 +273,7 @@ class SemiBlind(ClassicalMethod):
         """
         ready = replace(self)
         flat = image_shape is not None and image_shape[0] == 1
-        family: Family = Gaussians(flat)
+        families: tuple[Family, ...] = (Gaussians(flat),)
         if self.microscope is not None:
             if image_steps is None:
                 raise ValueError(
@@ -246,7 +282,14 @@ class SemiBlind(ClassicalMethod):
                 )
             # A plane has no step along Z.
             steps, shape = (1.0, *image_steps)[-3:], (1, *(image_shape or _USUAL_SHAPE))[-3:]
-            family = WidthFactors(self.microscope, steps, shape)
-        object.__setattr__(ready, "family", family)
-        object.__setattr__(ready, "psf", family.psf([largest for _, largest in family.ranges]))
+            listed = self.microscope if isinstance(self.microscope, tuple) else (self.microscope,)
+            families = tuple(WidthFactors(one, steps, shape) for one in listed)
+        widest = tuple(family.psf([largest for _, largest in family.ranges]) for family in families)
+        object.__setattr__(ready, "families", families)
+        object.__setattr__(ready, "psf", widest if len(widest) > 1 else widest[0])
         return ready, ()
+
+
+def _made(microscope: Any) -> Any:
+    """Return the microscope of a recipe's entry; anything else as it is."""
+    return Microscope(**microscope) if isinstance(microscope, Mapping) else microscope

@@ -32,6 +32,12 @@ _FLAT = 1e-12
 _LARGEST_CHANGE = 1e3
 
 
+Halves = Callable[[int], npt.NDArray[np.float32]]
+"""Function that divides the photons of a volume at random into two halves, anew for each iteration.
+
+It takes the number of iterations done, and returns the first half less the second in units of the image."""
+
+
 class Scale(NamedTuple):
     """Brightness of a whole volume, so that all its tiles are computed in the same way.
 
@@ -70,6 +76,7 @@ def start(
     device: Device,
     ask: Callable[[], object] = lambda: None,
     scale: Scale | None = None,
+    halves: Halves | None = None,
 ) -> Restoration:
     """Start the restoration of a volume.
 
@@ -85,6 +92,9 @@ def start(
         Function that is called between the parts of a step; an error that it raises ends the step.
     scale
         Brightness of the volume that contains ``observed``; None if ``observed`` is the whole volume.
+    halves
+        Function that returns the difference of two halves of the photons, for a method with
+        ``local_stopping``; see `Halves`.
 
     Raises
     ------
@@ -92,7 +102,7 @@ def start(
         If the device cannot do it. The steps raise these errors too.
     """
     if isinstance(method, RichardsonLucy):
-        return start_richardson_lucy(method, observed, device, ask, scale)
+        return start_richardson_lucy(method, observed, device, ask, scale, halves)
     if isinstance(method, Wiener):
         return _Wiener(method, observed, device, ask)
     raise TypeError(f"method is {method!r}; give a RichardsonLucy or a Wiener.")
@@ -104,9 +114,10 @@ def start_richardson_lucy(
     device: Device,
     ask: Callable[[], object] = lambda: None,
     scale: Scale | None = None,
+    halves: Halves | None = None,
 ) -> PredictingRestoration:
     """Start Richardson-Lucy as `start` does; the restoration can also predict the image."""
-    return _RichardsonLucy(method, observed, device, ask, scale)
+    return _RichardsonLucy(method, observed, device, ask, scale, halves)
 
 
 def grid_shape(method: ClassicalMethod, shape: Sequence[int]) -> tuple[int, ...]:
@@ -127,8 +138,10 @@ class _RichardsonLucy:
         device: Device,
         ask: Callable[[], object],
         scale: Scale | None,
+        halves: Halves | None,
     ) -> None:
         self._method, self._device, self._ask = method, device, ask
+        self._halves = halves if method.local_stopping else None
         self._shape = observed.shape
         self._done = 0
         if scale is None:
@@ -154,13 +167,18 @@ class _RichardsonLucy:
             self._ask()
             projection = self._optics.forward(estimate).add_(self._offset)
             self._ask()
-            quotient = torch.div(self._y, projection.clamp_(min=_SMALLEST_PROJECTION), out=projection)
+            projection.clamp_(min=_SMALLEST_PROJECTION)
+            disagreement = self._disagreement(projection)
+            quotient = torch.div(self._y, projection, out=projection)
             update = self._optics.adjoint(quotient).mul_(self._weight).clamp_(min=0)
             self._ask()
+            stopped = None if disagreement is None else self._stopped(update, disagreement)
             if method.total_variation:
                 update /= 1 - method.total_variation * _divergence_of_direction(estimate)
                 self._ask()
             updated = update.mul_(estimate)
+            if stopped is not None:
+                updated = torch.where(stopped, self._estimate, updated)
             settled = method.tolerance is not None and bool(
                 torch.linalg.vector_norm(updated[self._inside] - self._estimate[self._inside])
                 <= method.tolerance * torch.linalg.vector_norm(updated[self._inside])
@@ -169,6 +187,25 @@ class _RichardsonLucy:
             self._estimate = updated
         self._done += 1
         return settled or self._done == method.iterations
+
+    def _disagreement(self, projection: Tensor) -> Tensor | None:
+        """Return half the difference of the updates by two halves of the photons; None without them."""
+        if self._halves is None:
+            return None
+        difference = torch.from_numpy(self._halves(self._done)).to(self._device.torch) / self._peak
+        self._ask()
+        return self._optics.adjoint(difference.div_(projection)).mul_(self._weight)
+
+    def _stopped(self, update: Tensor, disagreement: Tensor) -> Tensor:
+        """Return where two halves of the photons do not agree whether a voxel becomes brighter or darker.
+
+        The halves give the updates u + d and u - d, whose steps have the product (u - 1)² - d². It is blurred
+        with the PSF forth and back, and negative where they disagree.
+        """
+        agreement = (update - 1).square_().sub_(disagreement.square_())
+        agreement.mul_(self._weight > 0)
+        self._ask()
+        return self._optics.adjoint(self._optics.forward(agreement)) < 0
 
     def _extrapolated(self) -> Tensor:
         """Return the start of the next iteration: the estimate, or a point extrapolated beyond it.

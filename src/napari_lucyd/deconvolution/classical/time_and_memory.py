@@ -29,6 +29,10 @@ _BYTES_FOR_ITERATIONS, _BYTES_FOR_WIENER = 52, 40
 _BYTES_FOR_TOTAL_VARIATION = 16
 # Acceleration also holds the estimate before the last one, and the extrapolated point.
 _BYTES_FOR_ACCELERATION = 8
+# An iteration with local stopping convolves five times in place of two, and divides the photons.
+_LOCAL_STOPPING_TIME = 4
+# Local stopping also holds the difference of two halves, three products of it, and the thinned photons.
+_BYTES_FOR_LOCAL_STOPPING = 40
 
 
 def classical_bytes(method: ClassicalMethod, grid_voxels: int) -> int:
@@ -40,6 +44,8 @@ def classical_bytes(method: ClassicalMethod, grid_voxels: int) -> int:
         each += _BYTES_FOR_TOTAL_VARIATION
     if method.acceleration:
         each += _BYTES_FOR_ACCELERATION
+    if isinstance(method, RichardsonLucy) and method.local_stopping:
+        each += _BYTES_FOR_LOCAL_STOPPING
     return FIXED_BYTES + each * grid_voxels
 
 
@@ -60,6 +66,8 @@ def seconds_of_volume(
         Device of the run.
     """
     total_variation = isinstance(method, RichardsonLucy) and method.total_variation > 0
+    if isinstance(method, RichardsonLucy) and method.local_stopping:
+        iterations *= _LOCAL_STOPPING_TIME
     lines = _has_lines(method, device)
     key = (device.torch, method.dimension, method.name, total_variation, lines, torch.get_num_threads())
     if key not in _known:

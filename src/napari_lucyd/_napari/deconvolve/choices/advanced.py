@@ -58,6 +58,12 @@ class AdvancedSection(QCollapsible):
             value=Parameters.acceleration,
             tooltip=tooltip(Parameters, "acceleration"),
         )
+        self.local_stopping = CheckBox(
+            text=label(Parameters, "local_stopping"),
+            value=Parameters.local_stopping,
+            tooltip=tooltip(Parameters, "local_stopping"),
+        )
+        self._switches = {"acceleration": self.acceleration, "local_stopping": self.local_stopping}
         narrow(self.separate.native)
         for line in (self.tile, self.halo, self.numbers["background"]):
             line.native.setPlaceholderText("automatic")
@@ -71,9 +77,10 @@ class AdvancedSection(QCollapsible):
         add(self._rows, "", self.flips.native)
         for name, line in (*self.steps.items(), *self.numbers.items()):
             add(self._rows, label(Parameters, name), line.native)
-        add(self._rows, "", self.acceleration.native)
+        for switch in self._switches.values():
+            add(self._rows, "", switch.native)
         self.addWidget(content)
-        controls = (self.tile, self.halo, self.separate, self.flips, self.acceleration)
+        controls = (self.tile, self.halo, self.separate, self.flips, *self._switches.values())
         for control in (*controls, *self.steps.values(), *self.numbers.values()):
             control.changed.connect(self._on_changed)
 
@@ -90,8 +97,7 @@ class AdvancedSection(QCollapsible):
         }
         own = numbers_of(method)
         found |= {name: read_number(name, line.value) for name, line in self.numbers.items() if name in own}
-        if "acceleration" in own:
-            found["acceleration"] = bool(self.acceleration.value)
+        found |= {name: bool(switch.value) for name, switch in self._switches.items() if name in own}
         if method not in CLASSICAL_METHODS:
             found |= {
                 "tile_shape": parse_tile(self.tile.value),
@@ -107,7 +113,8 @@ class AdvancedSection(QCollapsible):
         own = numbers_of(method)
         for name, line in self.numbers.items():
             show_row(self._rows, line.native, name in own)
-        show_row(self._rows, self.acceleration.native, "acceleration" in own)
+        for name, switch in self._switches.items():
+            show_row(self._rows, switch.native, name in own)
 
     def _on_changed(self, *_: Any) -> None:
         self.changed.emit()
