@@ -1,11 +1,14 @@
 """Measure the tables of docs/results.md and docs/trust.md, and write the pages, their files and the models' cards.
 
-    python scripts/results.py [--checkpoint lucyd-mixture.pth] [TABLE …]
+    python scripts/results.py [--checkpoint lucyd-mixture.pth] [--only METHOD …] [TABLE …]
 
 TABLE is table1, table2, table3, open, open2d, options, options-networks, trust or page. Without any, all tables
 are measured, one on each core. *page* measures nothing: it writes both pages from the tables in docs/results/.
 Tables that are not measured are read from there. *trust* alone measures the trust suite, draws its pictures
 (this needs matplotlib) and writes docs/trust.md; it takes some minutes and needs no other table.
+
+With --only, the rows of these methods are measured and all others taken from docs/results/, if the images are
+still the same.
 
 CHECKPOINT is a 3D file published by LUCYD's authors. It gets a row in Table 2, on the same patches.
 scripts/figures.py draws the figures.
@@ -107,13 +110,13 @@ def find(method: str) -> str:
     return str(path) if path.exists() else method
 
 
-def measure(name: str, checkpoint: str | None) -> None:
-    """Measure one table, and write its files and the cards."""
+def measure(name: str, checkpoint: str | None, only: tuple[str, ...] = ()) -> None:
+    """Measure one table, or some rows of it, and write its files and the cards."""
     if name == "table1":
         measure_cost().save(FILES)
         return
     if name == "trust":
-        trust.measure()
+        trust.measure(only)
         return
     if name in ("options", OPTIONS_NETWORKS):
         methods, protocol = OPTIONS_METHODS, options_protocol(OPTIONS_PATCHES)
@@ -124,11 +127,25 @@ def measure(name: str, checkpoint: str | None) -> None:
         return
     entry = TABLES[name]
     rivals = (checkpoint,) if checkpoint and name == "table2" else ()
-    competitors = [load_competitor(find(method)) for method in (*CLASSICAL, *entry.methods, *rivals)]
+    methods = (*CLASSICAL, *entry.methods, *rivals)
+    competitors = [load_competitor(find(method)) for method in methods if method in (only or methods)]
     table = replace(evaluate(entry.protocol(), competitors), name=name)
+    if only:
+        table = with_rows_of(Table.load(FILES / f"{name}.json"), table, methods)
     table.save(FILES)
-    for model in entry.cards:
+    for model in entry.cards if not only else ():
         table.record(CARDS / f"{model}.json", model)
+
+
+def with_rows_of(old: Table, new: Table, order: tuple[str, ...]) -> Table:
+    """Return a table with its own rows, and those that it lacks from an older measurement of the same images."""
+    same = (old.title, old.columns, old.seeds) == (new.title, new.columns, new.seeds)
+    mine, theirs = ([cell.psnr for cell in table.row("input")] for table in (new, old))
+    if not same or any(abs(a - b) > 1e-3 for a, b in zip(mine, theirs, strict=True)):
+        raise SystemExit(f"{new.name} has other images now; measure it without --only.")
+    names = [name for name in ("input", *order) if name in {*old.methods, *new.methods}]
+    rows = [new.row(name) or old.row(name) for name in names]
+    return replace(new, cells=[cell for row in rows for cell in row])
 
 
 def bead() -> str:
@@ -310,7 +327,7 @@ All other settings are on the cards (`lucyd models --json`) and in `configs/`. [
 """
 
 
-def main(names: list[str], checkpoint: str | None) -> None:
+def main(names: list[str], checkpoint: str | None, only: tuple[str, ...]) -> None:
     """Measure the tables and write the pages."""
     wanted = [name for name in names or ALL if name != "page"]
     if "table1" in wanted:  # alone, because it measures time
@@ -323,7 +340,7 @@ def main(names: list[str], checkpoint: str | None) -> None:
     # Spawned, because torch's thread settings do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(cores, context, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
-        made = {pool.submit(measure, name, checkpoint): name for name in wanted}
+        made = {pool.submit(measure, name, checkpoint, only): name for name in wanted}
         for future in as_completed(made):
             future.result()
             print(made[future], flush=True)
@@ -344,5 +361,10 @@ if __name__ == "__main__":
     )
     parser.add_argument("tables", nargs="*", choices=[*ALL, "page", []], metavar="TABLE")
     parser.add_argument("--checkpoint", help="a published 3D checkpoint to compare with")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="METHOD", help="measure these rows alone"
+    )
     options = parser.parse_args()
-    main(options.tables, options.checkpoint)
+    if options.only and not set(options.tables) <= {*TABLES, "trust"}:
+        parser.error("--only needs the names of tables, without table1 and the options")
+    main(options.tables, options.checkpoint, tuple(options.only))
