@@ -1,11 +1,13 @@
 """Take the pictures of the window for the README and the guide, with the real panel in a real window.
 
-    xvfb-run -a -s "-screen 0 1920x1080x24" python scripts/screenshot.py
+    xvfb-run -a -s "-screen 0 1920x1080x24" python scripts/screenshot.py [--only NAME …]
 
 Writes panel.png (a run on the phantom sample), layers.png (image and results side by side), preview.png (the
-live preview), methods.png (Richardson-Lucy with a PSF from the optics), semi-blind.png (a run that chooses
-blur and iterations), phantom.png (the Phantom panel), compare.png (the Compare panel after a run) and
-inspect.png (the Inspect panel after a run) into docs/images.
+live preview), methods.png (Richardson-Lucy with a PSF from the optics), automatic.png (a run of it that
+chooses the number of iterations, with the Advanced section), beads.png (a PSF measured on beads),
+semi-blind.png (a run that chooses blur and iterations), phantom.png (the Phantom panel), compare.png (the
+Compare panel after a run) and inspect.png (the Inspect panel after a run) into docs/images. NAME is network,
+classical, automatic, beads, semi-blind, phantom, comparison or inspection.
 """
 
 from __future__ import annotations
@@ -16,7 +18,10 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from qtpy.QtWidgets import QScrollArea
+from scipy.signal import fftconvolve
 
+import napari_lucyd as nl
 from napari_lucyd._napari import demo
 from napari_lucyd._napari.layers.side_by_side import SideBySide
 from napari_lucyd._napari.layers.viewer import METADATA_KEY
@@ -41,14 +46,20 @@ def settle(seconds: float = 1.5) -> None:
     demo.wait(lambda: False, seconds)
 
 
-def main(folder: Path, model: str | None) -> None:
-    """Take all pictures."""
-    network(folder, model)
-    classical(folder)
-    semi_blind(folder)
-    phantom(folder)
-    comparison(folder, model)
-    inspection(folder)
+def main(folder: Path, model: str | None, only: list[str]) -> None:
+    """Take the pictures."""
+    parts = {
+        "network": lambda: network(folder, model),
+        "classical": lambda: classical(folder),
+        "automatic": lambda: automatic(folder),
+        "beads": lambda: beads(folder),
+        "semi-blind": lambda: semi_blind(folder),
+        "phantom": lambda: phantom(folder),
+        "comparison": lambda: comparison(folder, model),
+        "inspection": lambda: inspection(folder),
+    }
+    for name in only or parts:
+        parts[name]()
 
 
 def network(folder: Path, model: str | None) -> None:
@@ -85,10 +96,7 @@ def classical(folder: Path) -> None:
     viewer, panel = opened("nuclei", "nuclei surrogate")
     panel.method.combo.value = "richardson-lucy"
     panel.method.num_iter.value = "20"
-    # The optics that the sample was made with.
-    optics = viewer.layers["nuclei surrogate"].metadata[METADATA_KEY]["simulation"]["psf"]
-    for name in ("numerical_aperture", "refractive_index", "emission_um"):
-        panel.microscope.form.lines[name].value = f"{optics[name]:g}"
+    tell_optics(viewer, panel)
     # The image's middle plane then shows the PSF in focus.
     panel.microscope.form.lines["shape"].value = "63"
     settle(1)
@@ -104,6 +112,58 @@ def classical(folder: Path) -> None:
     viewer.layers[-1].visible = viewer.layers[-1].name_overlay.visible = True
     settle(2)
     screenshot(viewer, "methods.png", folder)
+    viewer.close()
+
+
+def tell_optics(viewer: Any, panel: Any) -> None:
+    """Enter the optics that the sample was made with."""
+    optics = viewer.layers["nuclei surrogate"].metadata[METADATA_KEY]["simulation"]["psf"]
+    for name in ("numerical_aperture", "refractive_index", "emission_um"):
+        panel.microscope.form.lines[name].value = f"{optics[name]:g}"
+
+
+def automatic(folder: Path) -> None:
+    """Take the picture of Richardson-Lucy while it chooses the number of iterations by itself."""
+    viewer, panel = opened("nuclei", "nuclei surrogate")
+    panel.method.combo.value = "richardson-lucy"
+    tell_optics(viewer, panel)
+    demo.wait(lambda: panel.footer.run.enabled, 60)
+    panel.advanced.expand(animate=False)
+    settle(1)
+    area = panel.findChild(QScrollArea)
+    area.ensureWidgetVisible(panel.advanced.local_stopping.native)
+    panel.footer.run.native.click()
+    if not demo.wait(lambda: len(panel.footer.curve.points) > 6, 600):
+        raise RuntimeError(f"There is no curve: {panel.footer.estimate.text()} {panel.status.text()}")
+    screenshot(viewer, "automatic.png", folder)
+    panel.session.cancel()
+    demo.wait(lambda: not panel.session.is_running, 60)
+    viewer.close()
+
+
+def beads(folder: Path) -> None:
+    """Take the picture of a PSF that is measured on a layer of simulated beads."""
+    viewer, panel = opened("nuclei", "nuclei surrogate")
+    layer = viewer.layers["nuclei surrogate"]
+    optics = layer.metadata[METADATA_KEY]["simulation"]["psf"]
+    known = {name: optics[name] for name in ("numerical_aperture", "refractive_index", "emission_um")}
+    psf = nl.make_psf("widefield", (41, 61, 61), voxel_size=tuple(layer.scale), **known)
+    random, points = np.random.default_rng(1), np.zeros((41, 320, 320))
+    for y, x in random.integers(20, 300, (36, 2)):
+        points[20, y, x] += random.uniform(0.7, 1)
+    light = fftconvolve(points, psf / psf.max(), mode="same")
+    image = random.poisson(2000 * np.clip(light, 0, None)) + random.normal(100, 3, light.shape)
+    beads = viewer.add_image(image.astype(np.float32), name="beads", scale=layer.scale, units=layer.units)
+    beads.contrast_limits = (90, 600)
+    viewer.layers.selection.active = layer
+    panel.method.combo.value = "richardson-lucy"
+    form = panel.microscope.form
+    form.kind.value = "beads"
+    form.beads.value, form.diameter.value = beads, "0.1"
+    if not demo.wait(lambda: "beads used" in form.about.text(), 120):
+        raise RuntimeError(f"No PSF was measured: {form.about.text()} {panel.footer.estimate.text()}")
+    settle()
+    screenshot(viewer, "beads.png", folder)
     viewer.close()
 
 
@@ -226,7 +286,10 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--folder", type=Path, default=IMAGES, help="where the pictures go")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="take these pictures alone"
+    )
     parser.add_argument("--model", help="a model file in place of the default model")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    main(arguments.folder, arguments.model)
+    main(arguments.folder, arguments.model, arguments.only)

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 import napari_lucyd as nl
+from napari_lucyd.io import ImageFileError
 from napari_lucyd.models.normalization import Normalization
 from napari_lucyd.networks import (
     LUCYD,
@@ -153,6 +154,30 @@ def test_an_interrupt_in_the_middle_of_a_step_waits_for_its_end(tmp_path, monkey
     assert len(rows(tmp_path / "cut" / "log.csv")) == 3
     cut = train(SMALL, tmp_path / "cut", device="cpu", resume=True)
     assert cut.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system has no limit for the size of files")
+def test_a_full_disk_is_named_and_the_last_save_is_kept(tmp_path):
+    import resource
+
+    train(SMALL, tmp_path, device="cpu", stop_after=1)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert set(before) == {"checkpoint.pt", "log.csv"}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    model = tmp_path / "model.safetensors"
+    network = LUCYD(SMALL.network)
+    # A limit for the size of files gives the same error as a disk that fills up.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before["checkpoint.pt"]) // 8, limits[1]))
+    try:
+        with pytest.raises(ImageFileError, match=r"checkpoint\.pt: cannot be written: the disk is full"):
+            train(SMALL, tmp_path, device="cpu", resume=True, stop_after=2)
+        with pytest.raises(ImageFileError, match=r"model\.safetensors: cannot be written: the disk is full"):
+            nl.save_model(model, network)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    train(SMALL, tmp_path, device="cpu", resume=True, stop_after=2)
+    assert {path.name for path in tmp_path.iterdir()} == set(before)
 
 
 def test_run_that_is_there_is_not_started_over(tmp_path):

@@ -199,6 +199,8 @@ def save_model(
         If the card holds data that JSON cannot.
     FileExistsError
         If the file or its card exists and `overwrite` is False.
+    ImageFileError
+        If a file cannot be written, for example because the disk is full; nothing unfinished is left.
 
     Examples
     --------
@@ -221,8 +223,11 @@ def save_model(
     model = Model.from_network(network, name=path.stem, normalization=normalization, card=card)
     data = _serialise(model.network, model.card, half_precision)
     text = json.dumps({**model.card, "sha256": hashlib.sha256(data).hexdigest()}, indent=2)
-    path.write_bytes(data)
-    side.write_text(text + "\n", "utf-8")
+    from napari_lucyd.io.atomic import replacing  # not needed to load a model
+
+    for file, content in ((path, data), (side, f"{text}\n".encode())):
+        with replacing(file, overwrite=True) as unfinished:
+            unfinished.write_bytes(content)
     return path
 
 

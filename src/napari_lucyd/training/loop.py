@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
-import os
+import io
 import signal
 import threading
 import time
@@ -18,6 +18,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from napari_lucyd.compute.device import torch_defaults
+from napari_lucyd.io.atomic import replacing
 from napari_lucyd.models.model import save_model
 from napari_lucyd.networks import Health, Network
 from napari_lucyd.training.config import TrainingConfig, load_config, parse_config
@@ -100,6 +101,9 @@ def train(
     ValueError
         If the checkpoint to resume is damaged or belongs to another configuration, or the device cannot be
         used.
+    ImageFileError
+        If the checkpoint, the log or the model cannot be written, for example because the disk is full. The
+        files of the last save are kept.
     FloatingPointError
         If the loss is not finite.
     DeadLayerError
@@ -178,7 +182,7 @@ class _Run(Trainer):
         self.rows.append(dict(zip(LOG_COLUMNS, row, strict=True)))
 
     def save(self) -> None:
-        """Write checkpoint and log; an interruption while writing leaves the previous ones intact."""
+        """Write checkpoint and log; an interruption or a full disk leaves the previous ones intact."""
         state = {
             "config": self.config.as_dict(),
             "started_from": self.started_from,
@@ -190,15 +194,15 @@ class _Run(Trainer):
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
         }
-        unfinished = self.folder / "checkpoint.pt.partial"
-        torch.save(state, unfinished)
-        os.replace(unfinished, self.folder / "checkpoint.pt")
-        unfinished = self.folder / "log.csv.partial"
-        with unfinished.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, LOG_COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(self.rows)
-        os.replace(unfinished, self.folder / "log.csv")
+        # Made in memory, so that a full disk is an error of the system and not one of torch.
+        checkpoint, log = io.BytesIO(), io.StringIO()
+        torch.save(state, checkpoint)
+        writer = csv.DictWriter(log, LOG_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        for name, data in (("checkpoint.pt", checkpoint.getvalue()), ("log.csv", log.getvalue().encode())):
+            with replacing(self.folder / name, overwrite=True) as unfinished:
+                unfinished.write_bytes(data)
 
     def load(self) -> None:
         path = self.folder / "checkpoint.pt"
