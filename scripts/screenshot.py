@@ -131,7 +131,9 @@ def automatic(folder: Path) -> None:
     panel.advanced.expand(animate=False)
     settle(1)
     area = panel.findChild(QScrollArea)
-    area.ensureWidgetVisible(panel.advanced.local_stopping.native)
+    settle(1)
+    area.verticalScrollBar().setValue(area.verticalScrollBar().maximum())
+    settle(1)
     panel.footer.run.native.click()
     if not demo.wait(lambda: len(panel.footer.curve.points) > 6, 600):
         raise RuntimeError(f"There is no curve: {panel.footer.estimate.text()} {panel.status.text()}")

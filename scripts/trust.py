@@ -77,7 +77,8 @@ def page(table: TrustTable) -> str:
     environment = ", ".join(f"{name} {value}" for name, value in table.environment.items())
     size = "×".join(str(n) for n in table.shape)
     plane = "×".join(str(n) for n in table.shape[-2:])
-    settings = " and ".join(f"{method} {setting}" for method, setting in table.settings.items())
+    chosen = {method: setting for method, setting in table.settings.items() if "=" in setting}
+    settings = " and ".join(f"{method} {setting}" for method, setting in chosen.items())
     failures = "".join(f"\n- {failure}" for failure in table.failures)
     failed = f"\nThese runs ended with an error and have no numbers:\n{failures}\n" if failures else ""
     return f"""# What to trust
@@ -87,7 +88,7 @@ A mean PSNR tells how close a method comes to the truth overall. It does not tel
 `python scripts/results.py trust` makes this page. It ran with {environment}. The numbers are in [`results/trust.csv`](results/trust.csv) and [`results/trust.json`](results/trust.json), with the SHA-256 of each model. `lucyd evaluate trust --methods NAME,…` runs the same tests on any model.
 
 - **Images.** All images have {size} voxels, or {plane} pixels for 2D models, on a background of {BACKGROUND:g}. They are blurred by a Gaussian with σ {table.blur:g} voxels. The brightest voxel is {SIGNAL:g} above the background, and the normal noise has σ {100 * table.noise:g} % of that.
-- **Methods.** Each method runs as a user would run it: `deconvolve` with its defaults. Richardson-Lucy and Wiener receive the true PSF, but not the background. Their settings are the best ones on an ordinary phantom with this blur and noise: {settings}.
+- **Methods.** Each method runs as a user would run it: `deconvolve` with its defaults. Richardson-Lucy and Wiener receive the true PSF, but not the background. Their settings are the best ones on an ordinary phantom with this blur and noise: {settings}. Semi-blind Richardson-Lucy receives neither.
 - **Models.** {coverage(table)}
 
 In each table, the first row gives the limits. *truth* is the result of a perfect method, *input* the unchanged image. **Bold** marks a number outside its limits. The limits are our choice, and wide: inside them, a measurement would hardly change; outside, it would. A method outside a limit is not useless. The limit tells you what not to use it for without a check of your own.

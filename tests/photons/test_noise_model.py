@@ -242,3 +242,12 @@ def test_the_model_of_one_frame_predicts_how_far_the_next_one_differs(read):
 def test_raw_images_pass_and_reconstructed_ones_do_not(read, name, poisson):
     found = estimate_noise(read(name))
     assert found.poisson is poisson, found.reason
+
+
+def test_an_image_that_is_partly_constant_is_examined_without_warnings():
+    image = np.full((64, 64), 100.0)
+    image[:, 40:] += 100
+    image[24:40, 8:32] = np.random.default_rng(0).normal(150, 5, (16, 24))
+    found = estimate_noise(image)
+    assert not found.poisson and found.reason
+    assert math.isfinite(found.gain) and math.isfinite(found.read_noise)

@@ -97,7 +97,7 @@ class Table:
         first = self._grid("global SSIM/PSNR in dB", both, "psnr", 2)
         second = self._grid("windowed SSIM (standard deviation of PSNR)", spread, "ssim_windowed", 3)
         settings = [
-            f"Settings of {method}, by column: {', '.join(cell.setting for cell in self.row(method))}."
+            f"Settings of {method}, {_by_column([cell.setting for cell in self.row(method)])}."
             for method in self.methods
             if self.row(method)[0].setting
         ]
@@ -212,3 +212,10 @@ def _measure(entry: Competitor, sample: Sample, protocol: Protocol) -> list[floa
     span = np.float32(sample.truth.max()) if protocol.photometric else np.float32(1)
     image, truth = output / span, sample.truth / span
     return [*(metric(image, truth) for metric in _METRICS.values()), flux]
+
+
+def _by_column(settings: Sequence[str]) -> str:
+    """Return the settings of all columns as text, one that all share only once."""
+    if len(set(settings)) == 1:
+        return f"in all columns: {settings[0]}"
+    return f"by column: {', '.join(settings)}"

@@ -27,6 +27,8 @@ from napari_lucyd.photons.noise_samples import NoiseSamples, draw_noise_samples
 _STRUCTURE = 0.15
 _BIN_ERROR = 0.03
 _ROUNDS = 20
+# Smallest variance that counts in the fit, as a share of the mean of all.
+_SMALLEST_VARIANCE = 1e-6
 # The slope must be this many standard errors above zero, and must raise the standard deviation from the dark
 # to the bright end by this share, before it counts as photon noise.
 _SIGNIFICANT_SLOPE = 2.0
@@ -220,7 +222,9 @@ def _fit_line(samples: NoiseSamples) -> tuple[float, float, float, float]:
     centre, used = float(means.mean()), np.ones(len(means), bool)
     # Relative standard error of each variance: chance, and what the bins' finite width does.
     relative = np.sqrt(2 / samples.counts + _BIN_ERROR**2)
-    x, line = means - centre, variances
+    # Part of the image may be constant, so without variance; it still needs a finite weight.
+    least = _SMALLEST_VARIANCE * float(variances.mean()) or 1.0
+    x, line = means - centre, np.maximum(variances, least)
     for _ in range(_ROUNDS):
         weights = used / (relative * line) ** 2
         total, first, second = weights.sum(), (weights * x).sum(), (weights * x * x).sum()
@@ -230,7 +234,7 @@ def _fit_line(samples: NoiseSamples) -> tuple[float, float, float, float]:
         slope = (total * (weights * x * variances).sum() - first * (weights * variances).sum()) / spread
         height = ((weights * variances).sum() - slope * first) / total
         # Positive everywhere, so that it can weigh the next round.
-        line = np.maximum(slope * x + height, 0.05 * variances)
+        line = np.maximum(np.maximum(slope * x + height, 0.05 * variances), least)
         now = variances - line <= np.maximum(3 * relative, _STRUCTURE) * line
         if now.sum() < 3 or (now == used).all():
             break
