@@ -130,13 +130,13 @@ def automatic(folder: Path) -> None:
     demo.wait(lambda: panel.footer.run.enabled, 60)
     panel.advanced.expand(animate=False)
     settle(1)
-    area = panel.findChild(QScrollArea)
-    settle(1)
-    area.verticalScrollBar().setValue(area.verticalScrollBar().maximum())
-    settle(1)
     panel.footer.run.native.click()
     if not demo.wait(lambda: len(panel.footer.curve.points) > 6, 600):
         raise RuntimeError(f"There is no curve: {panel.footer.estimate.text()} {panel.status.text()}")
+    # The curve takes some of the panel's height.
+    area = panel.findChild(QScrollArea).verticalScrollBar()
+    area.setValue(area.maximum())
+    settle(0.5)
     screenshot(viewer, "automatic.png", folder)
     panel.session.cancel()
     demo.wait(lambda: not panel.session.is_running, 60)
