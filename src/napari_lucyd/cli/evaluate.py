@@ -23,6 +23,9 @@ class TableName(StrEnum):
     open = "open"
     open2d = "open2d"
     options = "options"
+    structures = "structures"
+    structures2d = "structures2d"
+    real = "real"
     trust = "trust"
 
 
@@ -36,6 +39,9 @@ DEFAULTS = {
     TableName.open: "wiener,richardson-lucy,semi-blind,mixture-rln,mixture-care,mixture,general",
     TableName.open2d: "wiener,richardson-lucy,semi-blind,planes",
     TableName.options: "wiener,richardson-lucy,semi-blind,mixture",
+    TableName.structures: "wiener,richardson-lucy,semi-blind,lucyd,untold:lucyd",
+    TableName.structures2d: "wiener,richardson-lucy,semi-blind,lucyd-planes,untold:lucyd-planes",
+    TableName.real: "semi-blind,richardson-lucy,estimate,lucyd,untold:lucyd",
     TableName.trust: "wiener,richardson-lucy,semi-blind,mixture-rln,mixture-care,mixture,general,planes",
 }
 DEFAULTS[TableName.table3_beyond] = DEFAULTS[TableName.table3]
@@ -44,12 +50,21 @@ SEEDS = "100,101,102,103,104"
 
 def evaluate(
     table: Annotated[TableName, typer.Argument(help="The table to measure; see above.")],
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FOLDER]",
+            help="real: folder of the images. Pairs end in _wf and _sim, or _image and _truth, or _low and "
+            "_high; sharp stacks, which are blurred here, in _sharp.",
+            show_default=False,
+        ),
+    ] = None,
     methods: Annotated[
         str | None,
         typer.Option(
             metavar="NAME,…",
-            help="Shipped models, model files, richardson-lucy, wiener, semi-blind. Default: the methods of "
-            "the table.",
+            help="Models by name, model files, richardson-lucy, wiener, semi-blind; untold:lucyd is lucyd "
+            "without the blur. Default: the methods of the table.",
             show_default=False,
         ),
     ] = None,
@@ -62,6 +77,15 @@ def evaluate(
     patches: Annotated[
         int, typer.Option(min=1, help="table2, options: number of patches of each phantom in each column.")
     ] = 8,
+    blur_sigma: Annotated[
+        float | None,
+        typer.Option(
+            min=0.3,
+            metavar="SIGMA",
+            help="real: standard deviation in voxels of the blur of the pairs, which is told. Default: 1.35.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -84,22 +108,37 @@ def evaluate(
     open2d  the same for single planes
     options the images of table2 by each method: plain, mean over flips,
             prefilter chosen from the noise, and both
+    structures, structures2d
+            puncta, filaments, membranes, bodies and tubules under four kinds of
+            microscope, with fine and coarse voxels, good and low light
+    real    gain on your own images: pairs, and sharp stacks that are blurred
     trust   empty fields, flat fields, a bead, pairs of points, linearity,
             total light, and the division, on images of its own
 
     Prints Markdown: global SSIM (the authors', without a window) and PSNR in dB
     for each column, then the windowed SSIM. All methods get the same images;
-    the classical methods get the true PSF.
+    the classical methods get the true PSF, as do models that can be told it.
 
     \b
     Examples:
       lucyd evaluate table2 --methods mixture,authors/lucyd-mixture.pth
       lucyd evaluate open -o results/
+      lucyd evaluate real pairs/ --methods lucyd,untold:lucyd --blur-sigma 1.4
     """
     console = Console()
     try:
         numbers = _numbers(seeds)
-        if table is TableName.table1:
+        if (folder is None) is (table is TableName.real):
+            raise ValueError("the table real needs FOLDER, a folder of images; no other table takes one.")
+        if blur_sigma is not None and table is not TableName.real:
+            raise ValueError("--blur-sigma is for the table real; leave it out.")
+        if folder is not None:
+            if record or seeds != SEEDS:
+                raise ValueError(
+                    "real has its own images and is not written into cards; leave out --seeds and --record."
+                )
+            _print_real(folder, (methods or DEFAULTS[table]).split(","), blur_sigma, out, console)
+        elif table is TableName.table1:
             if methods or record:
                 raise ValueError(
                     "table1 measures all methods, for no card; leave out --methods and --record."
@@ -147,6 +186,24 @@ def _print_trust(names: list[str], out: Path | None, console: Console) -> None:
         console.say(f"Wrote {path}")
 
 
+def _print_real(
+    folder: Path, names: list[str], blur_sigma: float | None, out: Path | None, console: Console
+) -> None:
+    from napari_lucyd.evaluation import PAIR_SIGMA, measure_real
+
+    with console.progress() as bar:
+        task = bar.add_task("measuring", total=None)
+        real = measure_real(
+            folder,
+            names,
+            blur_sigma=PAIR_SIGMA if blur_sigma is None else blur_sigma,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    typer.echo(real.markdown())
+    for path in real.save(out) if out else []:
+        console.say(f"Wrote {path}")
+
+
 def _print_table(
     table: TableName,
     names: list[str],
@@ -164,6 +221,7 @@ def _print_table(
         open_protocol,
         options_protocol,
         strict_protocol,
+        structures_protocol,
         surrogate_protocol,
         with_options,
     )
@@ -175,6 +233,8 @@ def _print_table(
         TableName.open: open_protocol,
         TableName.open2d: partial(open_protocol, 2),
         TableName.options: partial(options_protocol, patches),
+        TableName.structures: structures_protocol,
+        TableName.structures2d: partial(structures_protocol, 2),
     }
     competitors = [load_competitor(name) for name in names]
     if table is TableName.options:
