@@ -12,12 +12,14 @@ collect_ignore_glob = [] if find_spec("napari") else ["*"]
 
 
 @pytest.fixture(autouse=True)
-def own_settings(tmp_path_factory):
+def own_settings(tmp_path_factory, monkeypatch):
     """Keep what panels remember out of the user's settings, and from one test to the next."""
-    from qtpy.QtCore import QSettings
+    from napari import settings
 
-    folder = str(tmp_path_factory.mktemp("settings"))
-    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, folder)
+    folder = tmp_path_factory.mktemp("settings")
+    monkeypatch.setattr(settings, "_CFG_PATH", str(folder / "settings.yaml"))
+    monkeypatch.setattr(settings, "_PLUGIN_SETTINGS", {})
+    return folder
 
 
 @pytest.fixture

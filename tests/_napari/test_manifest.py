@@ -57,7 +57,7 @@ def test_commands_are_ours_and_all_of_them_are_used():
 def test_sample_keys_are_those_of_the_docs_and_no_commands_suffix():
     keys = [sample["key"] for sample in CONTRIBUTIONS["sample_data"]]
     phantoms = ["phantom", "unseen", "sharp", "anisotropic", "2D", "nuclei", "membranes", "light_sheet"]
-    assert keys == [*phantoms, "filaments", "puncta", "cells", "tubules"]
+    assert keys == [*phantoms, "filaments", "puncta", "cells", "tubules", "cells3d"]
     assert not set(keys) & {command["id"].split(".")[-1] for command in CONTRIBUTIONS["commands"]}
 
 

@@ -121,3 +121,27 @@ def test_anisotropic_planes_are_three_pixels_apart():
 
 def test_plane_is_two_dimensional():
     assert [entry[0].ndim for entry in samples.plane()] == [2, 2]
+
+
+def test_the_real_cells_have_two_channels_and_their_voxel_size(monkeypatch):
+    from skimage import data
+
+    image = np.arange(2 * 3 * 4 * 5, dtype=np.uint16).reshape(3, 2, 4, 5)
+    monkeypatch.setattr(data, "cells3d", lambda: image)
+    layers = [Image(values, **keywords) for values, keywords, _ in samples.cells3d()]
+    assert [layer.name for layer in layers] == ["membranes · cells3d", "nuclei · cells3d"]
+    np.testing.assert_array_equal(layers[1].data, image[:, 1])
+    assert tuple(layers[0].scale) == (0.29, 0.26, 0.26)
+    assert {str(unit) for unit in layers[0].units} == {"micrometer"}
+
+
+def test_real_cells_that_cannot_be_downloaded_are_told_of_in_words(monkeypatch):
+    from skimage import data
+
+    def offline():
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(data, "cells3d", offline)
+    with pytest.raises(ConnectionError, match="Check the internet connection") as told:
+        samples.cells3d()
+    assert "no route to host" in str(told.value)

@@ -1,4 +1,4 @@
-"""Menu File ▸ Open Sample ▸ napari-lucyd: simulated stacks with known ground truth.
+"""Menu File ▸ Open Sample ▸ napari-lucyd: simulated stacks with known ground truth, and a real one.
 
 The functions run on the window's thread, so the volumes are small enough to be made in a fraction of a
 second, or about one through the optics of a surrogate.
@@ -19,6 +19,8 @@ SHAPE = (64, 128, 128)
 SEED = 2022
 STRUCTURES_SHAPE = (48, 128, 128)
 STRUCTURES_SEED = 1
+# As the documentation of `skimage.data.cells3d` states it.
+CELLS3D_VOXEL_UM = (0.29, 0.26, 0.26)
 # A camera with 2 counts a photoelectron, and the read noise of an sCMOS.
 PHOTONS_PER_UNIT = 0.5
 READ_NOISE = 1.5
@@ -94,6 +96,39 @@ def tubules() -> list[LayerData]:
     """Make a plane of tubules under a widefield microscope with its truth, with haze from other planes."""
     optics = {"kind": "widefield", "shape": [31, 63, 63], **_OIL, "voxel_size": [0.2, VOXEL_UM, VOXEL_UM]}
     return _structures("tubules", (256, 256), optics, density=0.9, name="tubules 2D")
+
+
+def cells3d() -> list[LayerData]:
+    """Open a real stack: membranes and nuclei of cells under a fluorescence microscope.
+
+    It comes from the Allen Institute for Cell Science (CC0) by way of scikit-image, which downloads it
+    (10 MB) the first time and keeps it.
+
+    Raises
+    ------
+    ConnectionError
+        If it cannot be downloaded; the message says what to do.
+    """
+    from skimage import data
+
+    try:
+        image = data.cells3d()
+    except Exception as error:  # pooch and requests raise many kinds
+        raise ConnectionError(
+            "This sample is downloaded the first time that it is opened (10 MB), and the download failed. "
+            f"Check the internet connection and try again, or open another sample. ({error})"
+        ) from error
+    shared = {"scale": CELLS3D_VOXEL_UM, "units": ("µm",) * 3, "axis_labels": tuple("zyx")}
+    return [
+        (
+            image[:, channel],
+            {"name": f"{name} · cells3d", "colormap": colour, "blending": blending, **shared},
+            "image",
+        )
+        for channel, (name, colour, blending) in enumerate(
+            [("membranes", "magenta", "translucent_no_depth"), ("nuclei", "green", "additive")]
+        )
+    ]
 
 
 def _structures(

@@ -25,7 +25,7 @@ from napari_lucyd.text import bytes_text
 from .chunk_files import is_written
 from .executors import Executor, LocalExecutor
 from .fingerprint import differences, identity, statistics_as_json, statistics_from_json
-from .journal import Journal, is_bare, is_ours, partial_path, remove
+from .journal import Journal, is_bare, is_ours, partial_path, plan_in, remove
 from .publication import finish_interrupted, publish
 from .region_task import TaskContext, TaskResult, own_threads, voxels
 from .regions import Region, regions, task_shape
@@ -129,6 +129,23 @@ class StoreJob:
             raise StoreError(
                 f"{path} is not a Zarr folder with one image and is not replaced; choose another destination."
             )
+
+    def unfinished(self) -> list[str] | None:
+        """Compare the run with an unfinished one at its destinations, without writing anything.
+
+        Returns
+        -------
+        list of str or None
+            The settings that differ, as text; empty if `steps` would resume it. None if there is none.
+        """
+        plans = [plan_in(folder) for folder in self.partial.values()]
+        found = [plan for plan in plans if plan is not None and plan.get("created", True)]
+        if not found:
+            return None
+        with own_threads():
+            what = identity(self.job.result().recipe, self._source())
+        texts = next((texts for plan in found if (texts := differences(plan["what"], what))), [])
+        return texts or (["its parts differ"] if len(found) < len(plans) else [])
 
     def begin(self) -> list[Region]:
         """Create the unfinished results, or find those of an equal run. `steps` calls it if needed.

@@ -43,7 +43,7 @@ def test_the_menus_entry_makes_the_default_run(viewer, qtbot, random_model_2d):
     layer = viewer.add_image(data, name="cells")
     choose(viewer, ["Layers", "Filter"], "Deconvolve (LUCYD) (napari-lucyd)")  # napari adds the second
     qtbot.waitUntil(lambda: len(viewer.layers) == 4, timeout=60_000)
-    output = viewer.layers["cells – output (random-2d)"]
+    output = viewer.layers["output · cells (random-2d)"]
     np.testing.assert_allclose(
         output.data, deconvolve(data, random_model_2d, device="cpu").output, atol=1e-2
     )  # 1e-5 of 1000

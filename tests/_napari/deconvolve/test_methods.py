@@ -85,7 +85,7 @@ def test_richardson_lucy_with_a_psf_from_the_optics_equals_deconvolve(panel, add
     assert psf.shape[0] > layer.data.shape[0]
     method = nl.RichardsonLucy(psf, num_iter=4, background=20, total_variation=0.002)
     np.testing.assert_array_equal(output.data, nl.deconvolve(layer.data, method, device="cpu").output)
-    assert output.name == "image 0 – output (richardson-lucy)"
+    assert output.name == "output · image 0 (richardson-lucy)"
     np.testing.assert_allclose(output.scale, STEPS)
     assert (output.units, output.colormap.name) == (layer.units, "green")
     recipe = output.metadata[METADATA_KEY]
@@ -107,7 +107,7 @@ def test_wiener_with_a_psf_from_a_file_equals_deconvolve(panel, add_image, class
     output = run()["output"]
     expected = nl.deconvolve(layer.data, nl.Wiener(SPOT, balance=0.4), device="cpu").output
     np.testing.assert_array_equal(output.data, expected)
-    assert output.name == "image 0 – output (wiener)"
+    assert output.name == "output · image 0 (wiener)"
     assert output.metadata[METADATA_KEY]["psf"]["origin"] == {"file": "p.ome.tif"}
 
 
@@ -606,7 +606,7 @@ def test_the_held_out_likelihood_is_drawn_while_the_number_is_chosen(
 
 
 def test_what_was_entered_is_remembered_and_optics_of_a_file_take_its_place(
-    panel, add_image, classical, run, make_napari_viewer
+    panel, add_image, classical, run, own_settings
 ):
     from napari_lucyd._napari.deconvolve.choices.microscope import MicroscopeSection
     from napari_lucyd.io import Optics
@@ -617,6 +617,7 @@ def test_what_was_entered_is_remembered_and_optics_of_a_file_take_its_place(
     panel.microscope.form.lines["excitation_um"].value = "0.405"
     panel.method.num_iter.value = "1"
     run()
+    assert "emission_um: '0.46'" in (own_settings / "napari-lucyd.yaml").read_text()
     later = MicroscopeSection(panel.viewer, lambda: None)
     lines = later.form.lines
     assert later.form.microscope.value == "confocal"

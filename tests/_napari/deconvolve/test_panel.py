@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("napari")
 
 from napari.layers import Image
+from qtpy.QtCore import QPoint
 
 from napari_lucyd._napari.layers.viewer import METADATA_KEY
 
@@ -127,7 +128,7 @@ def test_the_authors_files_can_be_chosen(panel, add_image, qtbot, shared, run):
     qtbot.waitUntil(lambda: panel.model.name == str(path), timeout=20_000)
     add_image()
     output = run()["output"]
-    assert output.name == "image 0 – output (lucyd2d)"
+    assert output.name == "output · image 0 (lucyd2d)"
 
 
 def test_a_file_of_another_network_makes_that_the_method(panel, qtbot, tmp_path, random_rln):
@@ -209,3 +210,102 @@ def test_the_image_is_examined_as_soon_as_it_is_chosen(panel, qtbot):
     panel.viewer.layers.clear()
     qtbot.waitUntil(lambda: panel.examination.found is None, timeout=60_000)
     assert panel.examination.line.text() == ""
+
+
+@pytest.mark.parametrize("method", ["richardson-lucy", "wiener"])
+def test_the_axes_are_shown_while_there_is_no_psf_yet(panel, add_image, ready, method):
+    panel.method.combo.value = method
+    add_image((6, 20, 22), scale=(0.3, 0.1, 0.1), units=("µm",) * 3)
+    ready()
+    assert panel.footer.estimate.text() == "Enter the NA."
+    assert panel.image.axes.value == "ZYX"
+    assert panel.image.understood.text() == "Z 6 × Y 20 × X 22"
+    assert panel.image.voxel_size.lines["Z"].value == "0.3"
+    panel.image.axes.native.setText("TYX")
+    panel.image.axes.native.editingFinished.emit()
+    ready()
+    assert panel.image.understood.text() == "T 6 × Y 20 × X 22"
+
+
+def test_only_the_outputs_that_a_network_has_are_offered(
+    panel, add_image, ready, qtbot, tmp_path, random_rln
+):
+    from napari_lucyd import save_model
+
+    path = str(save_model(tmp_path / "a.safetensors", random_rln.network, normalization={"method": "minmax"}))
+    panel.model.load(path)
+    qtbot.waitUntil(lambda: panel.model.name == path, timeout=20_000)
+    add_image((8, 20, 22))
+    ready()
+    shown = [name for name, box in panel.destination.outputs.items() if box.native.isVisible()]
+    assert shown == ["output", "intermediate"]
+    assert panel.parameters().outputs == ("output",)
+    panel.destination.outputs["output"].value = False
+    ready()
+    assert panel.footer.estimate.text() == "Choose at least one output."
+    panel.method.combo.value = "care"
+    ready()
+    assert not any(box.native.isVisible() for box in panel.destination.outputs.values())
+    assert panel.parameters().outputs == ("output",) and panel.footer.run.enabled
+
+
+def test_another_image_clears_what_the_last_run_said(panel, add_image, run, ready):
+    first = add_image()
+    run()
+    assert "done in" in panel.status.text() and panel.footer.progress.value == 1
+    second = add_image(seed=1)
+    panel.viewer.layers.selection.active = second
+    ready()
+    assert panel.status.text() == "Ready." and panel.footer.progress.value == 0
+    panel.viewer.layers.selection.active = first
+    assert panel.status.text() == "Ready."
+
+
+def test_the_bar_says_preparing_only_until_the_computation_begins(panel, add_image, ready, qtbot, slow_tiles):
+    add_image()
+    ready()
+    texts = []
+    panel.session.told.connect(lambda text: texts.append((text, panel.footer.progress.native.format())))
+    panel.session.computing.connect(lambda: texts.append(("begins", panel.footer.progress.native.format())))
+    panel.footer.run.native.click()
+    assert panel.footer.progress.native.format() == "Preparing…"
+    qtbot.waitUntil(lambda: not panel.session.is_running, timeout=60_000)
+    assert texts[0][1] == "Preparing…" and texts[-1] == ("begins", "%p %")
+
+
+def test_an_entry_moves_no_control_whether_it_is_valid_or_not(panel, add_image, ready):
+    panel.method.combo.value = "richardson-lucy"
+    lines = panel.microscope.form.lines
+    add_image((6, 20, 22), scale=(0.3, 0.1, 0.1), units=("µm",) * 3)
+    ready()
+    shown = (panel.image.voxel_size, panel.method.combo.native, lines["emission_um"].native)
+    shown += (panel.region.combo.native, panel.footer.run.native, panel.footer.side_by_side.native)
+    before = [control.mapTo(panel, QPoint()) for control in shown]
+    assert panel.footer.estimate.text() == "Enter the NA."
+    entries = [
+        ("numerical_aperture", "0.8"),
+        ("emission_um", "0.525"),
+        ("shape", "5, 9, 9"),
+        ("depth_um", "x"),
+    ]
+    for name, text in entries:
+        lines[name].value = text
+        ready()
+        assert [control.mapTo(panel, QPoint()) for control in shown] == before
+    for line, text in ((panel.image.axes, "QYX"), (panel.image.voxel_size.lines["Z"], "much")):
+        line.native.setText(text)
+        line.native.editingFinished.emit()
+        ready()
+        assert [control.mapTo(panel, QPoint()) for control in shown] == before
+
+
+def test_the_psf_layer_of_a_phantom_is_taken_unless_the_blur_is_told(panel, add_image, ready):
+    made = {METADATA_KEY: {"simulation": {"blur_sigma": [1, 1]}}}
+    add_image(metadata=made)
+    psf = panel.viewer.add_image(np.ones((3, 3)), name="its PSF", metadata={METADATA_KEY: {"shows": "psf"}})
+    assert panel.microscope.layer is psf and panel.image.layer is not psf
+    panel.microscope.form.kind.value = "optics"
+    panel.microscope.form.lines["numerical_aperture"].value = "0.8"
+    add_image(seed=1, metadata=made)
+    assert panel.microscope.form.kind.value == "optics"
+    ready()

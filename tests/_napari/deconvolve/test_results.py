@@ -103,3 +103,39 @@ def test_the_button_is_for_results_that_are_there(panel, add_image, run, qtbot):
     other.footer.side_by_side.native.click()
     assert not viewer.canvas.grid.enabled and not other.footer.side_by_side.enabled
     qtbot.waitUntil(lambda: other.estimator.settled, timeout=30_000)
+
+
+def test_equal_results_of_an_earlier_run_can_be_replaced(panel, add_image, run):
+    add_image()
+    first = run()
+    assert not panel.footer.replace.native.isVisible()
+    second = run()
+    assert second["output"].name == "output · image 0 (random-2d) 2"
+    assert panel.footer.replace.native.isVisible()
+    panel.footer.replace.native.click()
+    assert not any(layer in panel.viewer.layers for layer in first.values())
+    assert second["output"].name == "output · image 0 (random-2d)"
+    panel.advanced.halo.value = "4"
+    run()
+    assert not panel.footer.replace.native.isVisible() and len(panel.viewer.layers) == 7
+
+
+def test_the_settings_of_a_result_can_be_used_and_are_remembered(panel, add_image, run, ready, qtbot):
+    from napari_lucyd._napari.deconvolve.panel import DeconvolveWidget
+
+    add_image()
+    panel.advanced.halo.value, panel.advanced.steps["prefilter"].value = "6", "0.7"
+    result = run()["output"]
+    panel.advanced.halo.value, panel.advanced.steps["prefilter"].value = "", ""
+    panel.destination.outputs["update_term"].value = False
+    assert not panel.footer.use_settings.native.isVisible()
+    panel.viewer.layers.selection.active = result
+    assert panel.footer.use_settings.native.isVisible()
+    panel.footer.use_settings.native.click()
+    assert (panel.advanced.halo.value, panel.advanced.steps["prefilter"].value) == ("6", "0.7")
+    assert panel.parameters().outputs == ("output", "correction_mask", "update_term")
+    ready()
+    again = DeconvolveWidget(panel.viewer)
+    panel.viewer.window.add_dock_widget(again, name="Again")
+    assert again.advanced.halo.value == "6" and again.advanced.isExpanded()
+    qtbot.waitUntil(lambda: again.estimator.settled, timeout=30_000)

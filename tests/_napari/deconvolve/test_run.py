@@ -240,9 +240,9 @@ def test_a_run_survives_its_layer_being_renamed_and_removed(panel, add_image, re
     panel.viewer.layers.clear()
     qtbot.waitUntil(lambda: not panel.session.is_running, timeout=30_000)
     assert [entry.name for entry in panel.viewer.layers] == [
-        "image 0 – output (random-2d)",
-        "image 0 – correction mask (random-2d)",
-        "image 0 – update term (random-2d)",
+        "output · image 0 (random-2d)",
+        "mask · image 0 (random-2d)",
+        "update term · image 0 (random-2d)",
     ]
     assert np.isfinite(panel.session.results[0].data).all()
 

@@ -50,9 +50,9 @@ def test_a_run_equals_the_engine(model_files, random_model_2d):
     np.testing.assert_array_equal(finished.result.output, expected.output)
     assert finished.complete
     assert [keywords["name"] for _, keywords, _ in finished.layers] == [
-        "image 0 – output (random-2d)",
-        "image 0 – correction mask (random-2d)",
-        "image 0 – update term (random-2d)",
+        "output · image 0 (random-2d)",
+        "mask · image 0 (random-2d)",
+        "update term · image 0 (random-2d)",
     ]
 
 
@@ -61,7 +61,7 @@ def test_layers_that_a_network_has_nothing_for_are_left_out(random_rln, tmp_path
 
     file = save_model(tmp_path / "rln.safetensors", random_rln.network, normalization={"method": "minmax"})
     (finished,) = only(run([task(image((6, 9, 8)), file)], never), Finished)
-    assert [keywords["name"] for _, keywords, _ in finished.layers] == ["image 0 – output (rln)"]
+    assert [keywords["name"] for _, keywords, _ in finished.layers] == ["output · image 0 (rln)"]
     (failed,) = only(run([task(image((6, 9, 8)), file, outputs=("update_term",))], never), Failed)
     assert "RLN" in failed.text and "'output', 'intermediate'" in failed.text
 

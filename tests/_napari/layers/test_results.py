@@ -95,7 +95,7 @@ def test_source_survives_changes_to_the_layer():
     source = SourceLayer.from_layer(layer)
     layer.name, layer.scale, layer.contrast_limits = "other", (1, 1, 1), (0, 1)
     output = made(source, result_of(SHAPE))["output"]
-    assert output.name == "nuclei – output (general)"
+    assert output.name == "output · nuclei (general)"
     np.testing.assert_allclose(output.scale, (0.3, 0.1, 0.1))
     assert output.contrast_limits[0] == 0.2
 

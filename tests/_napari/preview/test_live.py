@@ -125,7 +125,7 @@ def test_it_is_seen_over_the_image_and_goes_when_switched_off(qtbot, viewer, pre
 
     during = picture(qtbot, viewer)
     overlay = made.overlay
-    assert overlay.name == "cells preview"
+    assert overlay.name == "preview · cells"
     assert np.mean(np.abs(during - before).max(axis=2) > 20) > 0.2
 
     # It hides the image: what is seen is the preview alone.
@@ -220,7 +220,7 @@ def test_look_and_place_follow_the_source(viewer, preview, random_model_2d):
     layer.contrast_limits, layer.colormap, layer.name = (-100, 400), "green", "renamed"
     assert list(overlay.contrast_limits) == [-100, upper]
     assert overlay.colormap.name == "green"
-    assert overlay.name == "renamed preview"
+    assert overlay.name == "preview · renamed"
 
     layer.translate = (3, -2)
     made.settle()

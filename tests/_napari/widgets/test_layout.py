@@ -1,12 +1,15 @@
-"""Layout of the panels: tooltips show texts of files and layers as they are."""
+"""Layout of the panels: what can be read, and what has its room."""
 
 import pytest
 
 pytest.importorskip("napari")
 
+from napari._qt.qt_resources import get_stylesheet
 from qtpy.QtGui import QTextDocument
 
-from napari_lucyd._napari.widgets.layout import plain_tooltip
+from napari_lucyd._napari.deconvolve.choices.advanced import AdvancedSection
+from napari_lucyd._napari.phantom.form import PhantomForm
+from napari_lucyd._napari.widgets.layout import contrast, plain_tooltip, readable, style_sheet
 
 pytestmark = pytest.mark.napari
 
@@ -20,3 +23,37 @@ def test_a_tooltip_shows_tags_and_lines_as_they_are(qapp, text):
 
 def test_an_empty_text_has_no_tooltip():
     assert plain_tooltip("") == ""
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_problems_can_be_read_in_each_theme(theme):
+    from napari.utils.theme import get_theme
+
+    background = get_theme(theme).background.as_hex("long")
+    assert contrast(readable("#e8853d", background), background) >= 4.5
+    sheet = style_sheet("#111111", "#222222", "#333333", background)
+    assert readable("#e8853d", background) in sheet
+    # A colour that can be read already stays.
+    assert readable("#ffffff", "#000000") == "#ffffff"
+
+
+def test_the_tab_key_passes_over_a_section_that_is_closed(qtbot):
+    section = AdvancedSection()
+    qtbot.addWidget(section)
+    section.show()
+    assert not section.tile.native.isVisible()
+    section.toggleButton().click()
+    qtbot.waitUntil(section.tile.native.isVisible)
+    section.toggleButton().click()
+    qtbot.waitUntil(lambda: not section.tile.native.isVisible())
+
+
+def test_the_numbers_of_the_phantoms_shape_have_room(qtbot):
+    form = PhantomForm()
+    qtbot.addWidget(form)
+    form.setStyleSheet(get_stylesheet("dark"))
+    form.resize(form.minimumWidth(), 800)
+    form.show()
+    for box in form.shape.values():
+        line = box.native.lineEdit()
+        assert line.fontMetrics().horizontalAdvance("2048") + 4 <= line.width()

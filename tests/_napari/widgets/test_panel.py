@@ -51,7 +51,7 @@ def test_a_dock_that_is_hidden_or_moved_keeps_its_panel(viewer, qtbot):
     panel = PhantomWidget(viewer)
     panel.destroyed.connect(gone.append)
     dock = viewer.window.add_dock_widget(panel, name="Phantom")
-    other = viewer.window.add_dock_widget(CompareWidget(viewer), name="Compare")
+    other = viewer.window.add_dock_widget(CompareWidget(viewer), name="Compare", area="left")
     window = viewer.window._qt_window
     qtbot.waitUntil(panel.isVisible)
     dock.title.hide_button.click()
@@ -68,6 +68,22 @@ def test_a_dock_that_is_hidden_or_moved_keeps_its_panel(viewer, qtbot):
     viewer.window.add_dock_widget(panel, name="Phantom again")
     qtbot.wait(50)
     assert not gone and panel.isVisible()
+
+
+def test_a_second_panel_is_a_tab_beside_the_first(viewer, qtbot):
+    first, second = (
+        viewer.window.add_dock_widget(kind(viewer), name=kind.__name__)
+        for kind in (PhantomWidget, CompareWidget)
+    )
+    window = viewer.window._qt_window
+    qtbot.waitUntil(lambda: window.tabifiedDockWidgets(second) == [first])
+    third = viewer.window.add_dock_widget(PhantomWidget(viewer), name="Elsewhere", area="left")
+    qtbot.wait(50)
+    assert not window.tabifiedDockWidgets(third)
+    # A panel that the user takes out stays out.
+    second.setFloating(True)
+    qtbot.wait(50)
+    assert second.isFloating() and not window.tabifiedDockWidgets(first)
 
 
 def test_the_live_preview_goes_with_the_cross(panel, add_image, ready, qtbot):
@@ -109,6 +125,10 @@ def test_the_cross_cancels_a_run_and_keeps_what_is_finished(panel, add_image, re
     ready()
     panel.footer.run.native.click()
     qtbot.waitUntil(lambda: len(panel.session.results) == 3, timeout=30_000)
+    asked, answers = [], iter([False, True])
+    panel.may_close = lambda text: asked.append(text) or next(answers)
+    panel.parent().title.close_button.click()
+    assert panel.session.is_running and "it stops" in asked[0]
     cross(panel, qtbot)
     assert QThreadPool.globalInstance().waitForDone(2_000)
     qtbot.wait(100)

@@ -47,7 +47,7 @@ def deconvolve_active(viewer: napari.viewer.Viewer) -> None:
         show_error(str(error))
         return
     # A child of the window: a run in progress ends when napari is closed.
-    session = DeconvolveSession(viewer, viewer.window._qt_window, activity=True)
+    session = DeconvolveSession(viewer, viewer.window._qt_window)
     _sessions.add(session)
     session.destroyed.connect(lambda *_: _sessions.discard(session))
     session.failed.connect(_on_failed)

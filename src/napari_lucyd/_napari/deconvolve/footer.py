@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from magicgui.widgets import ComboBox, ProgressBar, PushButton
 from qtpy.QtWidgets import QFrame, QMenu
 from superqt import QToggleSwitch
 
 from napari_lucyd._napari.deconvolve.likelihood_curve import LikelihoodCurve
+from napari_lucyd._napari.widgets.fields import choose
 from napari_lucyd._napari.widgets.layout import fill_footer, fixed, note, row
+
+RUN_KEYS, CANCEL_KEYS, PREVIEW_KEYS = "Ctrl+Return", "Ctrl+.", "Ctrl+Shift+D"
+_RUN = f"Deconvolve the image. The results are added as new layers. ({RUN_KEYS})"
+_RESUME = f"Continue the unfinished run. What is finished is not computed again. ({RUN_KEYS})"
 
 
 class Footer(QFrame):
@@ -15,18 +23,18 @@ class Footer(QFrame):
 
     def __init__(self) -> None:
         super().__init__()
-        self.estimate = note("lucyd-estimate")
+        self.estimate = note("lucyd-estimate", lines=3)
         self.preview = QToggleSwitch("Live preview")
         self.preview_note = note("lucyd-preview")
         self.preview.setToolTip(
             "Shows the result over the image while you browse. It begins at the cursor, and grows and "
-            "becomes exact while the view does not move."
+            f"becomes exact while the view does not move. ({PREVIEW_KEYS})"
         )
-        self.run = PushButton(
-            text="Run", enabled=False, tooltip="Deconvolve the image. The results are added as new layers."
-        )
+        self.run = PushButton(text="Run", enabled=False, tooltip=_RUN)
         self.cancel = PushButton(
-            text="Cancel", enabled=False, tooltip="Stop the run. You can keep the finished part."
+            text="Cancel",
+            enabled=False,
+            tooltip=f"Stop the run. You can keep the finished part. ({CANCEL_KEYS})",
         )
         self.stop_and_keep = PushButton(
             text="Stop and keep",
@@ -36,7 +44,7 @@ class Footer(QFrame):
         self.stop_and_keep.native.hide()
         self.curve = LikelihoodCurve()
         self.progress = ProgressBar(min=0, max=1, value=0)
-        self.status = note("lucyd-status")
+        self.status = note("lucyd-status", lines=2)
         self.score = QToggleSwitch("Score")
         self.score.setChecked(True)
         self.score.setToolTip(
@@ -50,6 +58,17 @@ class Footer(QFrame):
             tooltip="Add the finished part as layers; the rest of each layer is empty.",
         )
         self.discard = PushButton(text="Discard", tooltip="Drop the finished part.")
+        self.replace = PushButton(
+            text="Replace earlier results",
+            tooltip="Remove the results of an earlier run with the same image and settings. The new ones "
+            "take their names.",
+        )
+        self.replace.native.hide()
+        self.use_settings = PushButton(
+            text="Use these settings",
+            tooltip="Enter the settings that the selected result was made with.",
+        )
+        self.use_settings.native.hide()
         self.side_by_side = PushButton(
             text="Show side by side",
             tooltip="Show image and results in a grid with their names. Press again to go back.",
@@ -87,17 +106,42 @@ class Footer(QFrame):
             self.status,
             row(self.score, self.score_note, stretch=(0, 1)),
             self.partial,
+            row(self.use_settings.native, self.replace.native, stretch=(1, 1)),
             self.results,
         )
+
+    def entries(self) -> dict[str, Any]:
+        """Return what is entered, for `enter`."""
+        return {"save_as": self.save_as.value}
+
+    def enter(self, entries: Mapping[str, Any]) -> None:
+        """Enter values by name."""
+        choose(self.save_as, entries.get("save_as"))
+
+    def show_resume(self, resumes: bool) -> None:
+        """Name the button after what it would do."""
+        self.run.text = "Resume" if resumes else "Run"
+        self.run.tooltip = _RESUME if resumes else _RUN
 
     def show_run(self, text: str) -> None:
         """Show that a run is in progress."""
         self.run.enabled, self.cancel.enabled = False, True
         self.partial.hide()
+        self.replace.native.hide()
         self.curve.show_points(())
         # A bar that moves by itself makes a software renderer compose the whole window at each step.
         self.progress.max, self.progress.value = 1, 0
         self.progress.native.setFormat(text)
+
+    def show_computing(self) -> None:
+        """Show that the preparation is over, unless steps were done already."""
+        if self.progress.value == 0:
+            self.progress.native.setFormat("%p %")
+
+    def show_ready(self) -> None:
+        """Empty the progress bar of an earlier run."""
+        self.progress.max, self.progress.value = 1, 0
+        self.curve.show_points(())
 
     def show_end(self, *, complete: bool, partial: bool) -> None:
         """Show that no run is in progress.

@@ -10,25 +10,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
+from napari.utils.notifications import show_info, show_warning
+from qtpy.QtWidgets import QApplication
 
 from napari_lucyd._napari.deconvolve.adaptation.window import AdaptationWindow
 from napari_lucyd._napari.deconvolve.choices.advanced import AdvancedSection
 from napari_lucyd._napari.deconvolve.choices.destination import DestinationSection
+from napari_lucyd._napari.deconvolve.choices.entered import Entered
 from napari_lucyd._napari.deconvolve.choices.input_image import ImageSection
 from napari_lucyd._napari.deconvolve.choices.method import MethodSection
 from napari_lucyd._napari.deconvolve.choices.microscope import MicroscopeSection
 from napari_lucyd._napari.deconvolve.choices.region import RegionSection
-from napari_lucyd._napari.deconvolve.footer import Footer
+from napari_lucyd._napari.deconvolve.footer import CANCEL_KEYS, PREVIEW_KEYS, RUN_KEYS, Footer
 from napari_lucyd._napari.deconvolve.parameters import Parameters
 from napari_lucyd._napari.deconvolve.planning import estimate, estimate_lines
 from napari_lucyd._napari.deconvolve.referee_lines import ExaminationLine, ScoreLine
 from napari_lucyd._napari.deconvolve.saver import Saver
 from napari_lucyd._napari.deconvolve.session import DeconvolveSession
 from napari_lucyd._napari.deconvolve.task import Estimate, EstimateRequest, Failed, Finished, ImageTask
-from napari_lucyd._napari.deconvolve.zarr_plan import stems
+from napari_lucyd._napari.deconvolve.zarr_plan import resumes, stems
 from napari_lucyd._napari.layers.side_by_side import SideBySide, put_back
 from napari_lucyd._napari.layers.source_layer import SourceLayer
-from napari_lucyd._napari.layers.viewer import is_result
+from napari_lucyd._napari.layers.viewer import is_psf, is_result, is_simulated
 from napari_lucyd._napari.preview.live import LivePreview, PreviewRequest
 from napari_lucyd._napari.widgets.layout import set_note, stack
 from napari_lucyd._napari.widgets.panel import Panel
@@ -40,6 +43,11 @@ if TYPE_CHECKING:
     import napari.viewer
 
 LOADING = "Loading PyTorch…"
+READY = "Ready."
+RUNNING = (
+    "A run is in progress. If you close the panel, it stops. Images that are done stay in the window, and "
+    "blocks that are written into a folder can be resumed."
+)
 READING = "The file of the image is still being read for its voxel size. Press Run again in a moment."
 NO_PREVIEW = "Live preview is not available for {}."
 PREVIEW_OFF = "Switched off: it would cover the result."
@@ -49,6 +57,8 @@ _WIDTH = 380
 _SETTLE_MS = 250
 # Tiles may finish faster than anyone can read.
 REDRAW_SECONDS = 0.2
+# Nobody waits for such a run in front of the panel.
+LONG_SECONDS = 60
 
 
 class DeconvolveWidget(Panel):
@@ -83,6 +93,9 @@ class DeconvolveWidget(Panel):
         self.saver = Saver(
             self.viewer, self.results, self.image.source_of, lambda: str(self.footer.save_as.value), self
         )
+        self.entered = Entered(
+            self.viewer, (self.method, self.destination, self.advanced, self.footer), self.microscope, self
+        )
         blur = self.microscope.form
         sections = (self.image, self.method, blur, self.region, self.destination, self.advanced)
         stack(self, sections, self.footer, _WIDTH)
@@ -103,7 +116,14 @@ class DeconvolveWidget(Panel):
         self.tell(LOADING)
         self.estimator.refresh()
 
+    def running_text(self) -> str:
+        """See `Panel.running_text`."""
+        return RUNNING if self.session.is_running else ""
+
     def _connect(self) -> None:
+        self.add_shortcut(RUN_KEYS, self.footer.run)
+        self.add_shortcut(CANCEL_KEYS, self.footer.cancel)
+        self.add_shortcut(PREVIEW_KEYS, self.footer.preview)
         footer, session = self.footer, self.session
         self.image.picked.connect(self._on_picked)
         for examined in (self.image.picked, self.image.changed, self.microscope.changed):
@@ -128,6 +148,8 @@ class DeconvolveWidget(Panel):
         footer.stop_and_keep.changed.connect(self._on_stop_and_keep)
         footer.keep.changed.connect(self._on_keep)
         footer.discard.changed.connect(self._on_discard)
+        footer.replace.changed.connect(self._on_replace)
+        footer.use_settings.changed.connect(self.entered.use_result)
         footer.side_by_side.native.toggled.connect(self._on_side_by_side)
         footer.save_menu.aboutToShow.connect(self._fill_save_menu)
         footer.preview.toggled.connect(self.preview.set_enabled)
@@ -135,16 +157,19 @@ class DeconvolveWidget(Panel):
         self.preview.dismissed.connect(lambda: footer.preview.setChecked(False))
         session.started.connect(self._on_started)
         session.told.connect(self.tell)
+        session.computing.connect(footer.show_computing)
         session.advanced.connect(self._on_advanced)
         session.failed.connect(self._on_failed)
         session.finished.connect(self._on_finished)
         session.concluded.connect(self._on_concluded)
         session.ended.connect(self._on_ended)
-        for told, show in ((self.saver.told, self.tell), (self.saver.failed, self.complain)):
-            told.connect(show)
+        for source in (self.saver, self.entered):
+            source.told.connect(self.tell)
+            source.failed.connect(self.complain)
         layers = self.viewer.layers
         events = (layers.events.inserted, layers.events.removed, layers.selection.events.changed)
         self.subscriptions.add(self._offer_results, *events)
+        self.subscriptions.add(self._take_psf, layers.events.inserted)
         # The preview's thread and layer go with the panel, and so does the grid.
         self.destroyed.connect(partial(_close, self.preview))
         self.destroyed.connect(partial(put_back, self.grid))
@@ -159,14 +184,13 @@ class DeconvolveWidget(Panel):
         ValueError
             If one of them cannot be carried out; the message says why.
         """
-        classical = self.method.classical
         chosen = {
             **self.method.parameters(),
             **self.region.parameters(),
             **self.destination.parameters(),
             **self.advanced.parameters(self.method.name),
         }
-        if not (chosen["outputs"] or classical or chosen["flips"]):
+        if not chosen["outputs"]:
             raise ValueError("Choose at least one output.")
         method = self.method
         told = self.microscope.choice(needed=method.needs_psf) if method.uses_microscope else None
@@ -204,6 +228,17 @@ class DeconvolveWidget(Panel):
         if layer is not None:
             self.model.suit(layer.ndim)
             self._show_method()
+        # What the last run said was about another image. A finished part can still be kept.
+        if not (self.session.is_running or self.session.partial) and self.status.text() != LOADING:
+            self.footer.show_ready()
+            self.tell(READY)
+        self._take_psf()
+
+    def _take_psf(self, event: Any = None) -> None:
+        """Use the PSF of a simulated image, unless something is told about the blur already."""
+        layer, psfs = self.image.layer, [layer for layer in self.viewer.layers if is_psf(layer)]
+        if len(psfs) == 1 and layer is not None and is_simulated(layer) and self.microscope.blank:
+            self.microscope.take_layer(psfs[0])
 
     def _on_optics(self, optics: Any) -> None:
         self.microscope.fill(optics)
@@ -224,9 +259,8 @@ class DeconvolveWidget(Panel):
         classical = self.method.classical
         self.microscope.form.setVisible(self.method.uses_microscope)
         self.advanced.show_method(self.method.name)
-        several = not (classical or self.advanced.flips.value)
-        told = not classical and self.model.uses_microscope
-        self.destination.show_outputs(several, first_estimate=told)
+        flips = not classical and self.advanced.flips.value
+        self.destination.show_outputs(("output",) if flips else self.method.parts)
 
     def _is_psf(self, layer: Any) -> bool:
         return self.method.uses_microscope and self.microscope.is_layer(layer)
@@ -253,10 +287,15 @@ class DeconvolveWidget(Panel):
             return
         footer = self.footer
         self.estimates = estimates
+        # All entries are valid.
+        self.entered.keep()
+        if self.method.uses_microscope:
+            self.microscope.remember()
         self.method.list_devices()
         if self.status.text() == LOADING:
-            self.tell("Ready.")
+            self.tell(READY)
         self.model.describe()
+        self._show_method()  # the model is loaded now, so its outputs are known
         shown = self._shown_estimate()
         self._show_psf(shown)
         self.destination.show_estimate(estimates)
@@ -264,12 +303,21 @@ class DeconvolveWidget(Panel):
             set_note(footer.estimate, "Open an image to deconvolve.")
             footer.run.enabled = False
             return
-        self.image.show_estimate(shown)
+        self._show_image(shown)
         self.region.show_estimate(shown)
         lines = "\n".join(estimate_lines(estimates))
         set_note(footer.estimate, lines, problem=any(e.error for e in estimates))
         footer.run.enabled = any(entry.job for entry in estimates) and not self.session.is_running
+        footer.show_resume(any(entry.store is not None and resumes(entry.store) for entry in estimates))
         self.preview.refresh()
+
+    def _show_image(self, shown: Estimate | None) -> None:
+        """Show the axes and the voxel size, also while a run is not possible yet."""
+        if shown is not None and shown.job is not None:
+            self.image.show_estimate(shown)
+        else:
+            self.image.show_layer(self.method.dimension)
+            self.region.show_planes(self.image.planes)
 
     def _show_psf(self, shown: Estimate | None) -> None:
         if shown is None:
@@ -282,8 +330,10 @@ class DeconvolveWidget(Panel):
     def _on_refused(self, text: str) -> None:
         self.estimates = []
         self.microscope.form.describe("")
+        self._show_image(None)
         set_note(self.footer.estimate, text, problem=True)
         self.footer.run.enabled = False
+        self.footer.show_resume(False)
         self.preview.refresh()
 
     def _shown_estimate(self) -> Estimate | None:
@@ -311,8 +361,6 @@ class DeconvolveWidget(Panel):
         except ValueError as error:
             self.complain(str(error))
             return
-        if self.method.uses_microscope:
-            self.microscope.remember()
 
     def _on_started(self) -> None:
         self._failures, self._messages, self._keeping = [], [], False
@@ -345,12 +393,14 @@ class DeconvolveWidget(Panel):
         self._messages += lines
 
     def _on_ended(self) -> None:
-        part = self.session.partial
+        part, footer = self.session.partial, self.footer
         complete = bool(self.session.results) and part is None and not self.session.halted
-        self.footer.show_end(complete=complete, partial=part is not None)
+        footer.show_end(complete=complete, partial=part is not None)
         if part is not None and self._keeping:
             self._on_keep()
         self._tell_all()
+        footer.replace.native.setVisible(bool(self.session.earlier()))
+        self._notify()
         self.preview.resume()
         if self.session.results and self.preview.enabled:
             self.footer.preview.setChecked(False)
@@ -372,6 +422,10 @@ class DeconvolveWidget(Panel):
         self._messages = ["Discarded."]
         self._tell_all()
 
+    def _on_replace(self, *_: Any) -> None:
+        self.footer.replace.native.hide()
+        self.session.replace_earlier()
+
     # The results
 
     def results(self) -> list[Image]:
@@ -383,7 +437,11 @@ class DeconvolveWidget(Panel):
     def _offer_results(self, event: Any = None) -> None:
         """Enable the buttons while there are results, also those of an earlier panel."""
         # In the side-by-side view the button must stay enabled, to put the view back.
+        active = self.viewer.layers.selection.active
+        self.footer.use_settings.native.setVisible(active is not None and is_result(active))
         results = bool(self.results())
+        if not (self.session.is_running or self.session.earlier()):
+            self.footer.replace.native.hide()
         self.footer.side_by_side.enabled = self.grid.is_on or results
         self.footer.save.enabled = self.footer.save_as.enabled = results or bool(self.saver.selected())
 
@@ -404,6 +462,13 @@ class DeconvolveWidget(Panel):
     def save(self, targets: Mapping[Path, Image]) -> None:
         """Write layers to files that do not exist yet, in the background."""
         self.saver.save(targets)
+
+    def _notify(self) -> None:
+        """Tell of the end of a long run: the user may have turned to something else."""
+        if self.session.seconds >= LONG_SECONDS:
+            show = show_warning if self._failures or self.session.halted else show_info
+            show(self.status.text() or "The run has ended.")
+            QApplication.alert(self.window())
 
     def _tell_all(self) -> None:
         """Show each image that failed, and the last messages of the run."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_lucyd._napari.deconvolve.parameters import NUMBERS, STEPS, Parameters
 from napari_lucyd._napari.deconvolve.task import Estimate, ImageTask
-from napari_lucyd._napari.deconvolve.zarr_plan import check_room, disk_line, plan_store
+from napari_lucyd._napari.deconvolve.zarr_plan import AlreadyThere, check_room, disk_line, plan_store
 from napari_lucyd._napari.psf.optics import OpticsPsf
 from napari_lucyd._napari.psf.origins import Psf, check_steps
 from napari_lucyd._napari.widgets.fields import in_labels
@@ -150,6 +150,8 @@ def make_store(task: ImageTask, method: Any) -> tuple[StoreJob, dict[str, Any]]:
     options = make_options(task, method)
     try:
         return plan_store(task, method, options), options
+    except AlreadyThere:
+        raise
     except ValueError as error:
         raise ValueError(in_labels(str(error), STEPS, Parameters)) from error
 
@@ -183,6 +185,8 @@ def _estimate_one(task: ImageTask, should_stop: Callable[[], bool] | None) -> Es
         return Estimate(task, job, method, seconds, options=options, psf_text=text, store=store)
     except Cancelled:
         raise
+    except AlreadyThere as there:
+        return Estimate(task, None, done=str(there), psf_text=text)
     except Exception as error:  # told of in the panel, whatever it is
         return Estimate(task, None, error=explain(error), psf_text=text)
 
@@ -208,7 +212,9 @@ def estimate_lines(estimates: list[Estimate]) -> list[str]:
         stores = [entry.store for entry in estimates if entry.store is not None]
         lines += [disk_line(stores)] if stores else []
         lines += dict.fromkeys(str(warning) for job in jobs for warning in job.warnings)
-    lines += [f"“{entry.task.source.name}”: {entry.error}" for entry in estimates if entry.error]
+    for entry in estimates:
+        if entry.error or entry.done:
+            lines.append(f"“{entry.task.source.name}”: {entry.error or entry.done}")
     return lines
 
 

@@ -80,7 +80,7 @@ class ExaminationLine(QObject):
         parent: QObject,
     ) -> None:
         super().__init__(parent)
-        self.line: QLabel = note("lucyd-examination")
+        self.line: QLabel = note("lucyd-examination", lines=2)
         self.found: Examination | None = None
         self._image, self._microscope, self._is_busy = image, microscope, is_busy
         self._last: ExaminationRequest | None = None

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from napari.utils import progress
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
-from napari_lucyd._napari.deconvolve.task import Failed, Finished, ImageTask, Stopped
+from napari_lucyd._napari.deconvolve.task import Failed, Finished, ImageTask, Skipped, Stopped
 from napari_lucyd._napari.deconvolve.to_zarr.layers import StoreLayers
 from napari_lucyd._napari.deconvolve.to_zarr.worker import Begun, Grown, Halted, Stored
 from napari_lucyd._napari.deconvolve.worker import run
-from napari_lucyd._napari.layers.viewer import add_image
-from napari_lucyd._napari.workers.events import Advanced
+from napari_lucyd._napari.layers.viewer import add_image, same_settings
 from napari_lucyd._napari.workers.session import Session
 
 if TYPE_CHECKING:
@@ -30,8 +28,6 @@ class DeconvolveSession(Session):
         Gets the result layers.
     parent
         See `Session`.
-    activity
-        True to show the progress in napari's activity dock.
     """
 
     failed = Signal(object)
@@ -39,16 +35,13 @@ class DeconvolveSession(Session):
     concluded = Signal(object)
     """Lines about results in files, or about a run that was cancelled."""
 
-    def __init__(self, viewer: Viewer, parent: QObject | None = None, *, activity: bool = False) -> None:
-        super().__init__(viewer, parent)
+    def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
+        super().__init__(viewer, parent, activity="Deconvolve")
         self.partial: Finished | None = None
         self.results: list[Image] = []
         self.halted = False
-        self._activity = activity
-        self._bar: Any = None
         self.stores = StoreLayers(self.viewer, self._add, self._note_result, self)
         self.stores.idled.connect(self._end_if_done)
-        self.advanced.connect(self._advance_bar)
 
     def start(self, tasks: Sequence[ImageTask]) -> None:
         """Start a run.
@@ -63,9 +56,26 @@ class DeconvolveSession(Session):
         if not tasks:
             raise ValueError("There is no image to deconvolve. Open an image first.")
         self.partial, self.results, self.halted = None, [], False
-        if self._activity:
-            self._bar = progress(total=1, desc="Deconvolve")
         self._begin(run, tuple(tasks))
+
+    def earlier(self) -> list[Image]:
+        """List results of earlier runs that the last run made again, with the same settings."""
+        return [
+            layer
+            for layer in self.viewer.layers
+            if layer not in self.results and any(same_settings(layer, result) for result in self.results)
+        ]
+
+    def replace_earlier(self) -> None:
+        """Remove the results that the last run made again; the new ones take their names."""
+        names = []
+        for layer in self.earlier():
+            result = next(result for result in self.results if same_settings(layer, result))
+            names.append((result, layer.name))
+            result.visible = layer.visible
+            self.viewer.layers.remove(layer)
+        for result, name in names:
+            result.name = name
 
     def keep_partial(self) -> None:
         """Add the layers of what a cancelled run had finished; the rest of them is NaN."""
@@ -80,7 +90,7 @@ class DeconvolveSession(Session):
     def _note_result(self, layer: Image) -> None:
         self.results.append(layer)
 
-    def _take(self, event: Failed | Finished | Begun | Grown | Stored | Halted | Stopped) -> None:
+    def _take(self, event: Failed | Finished | Begun | Grown | Stored | Halted | Skipped | Stopped) -> None:
         match event:
             case Failed():
                 self.failed.emit(event)
@@ -99,6 +109,8 @@ class DeconvolveSession(Session):
             case Halted():
                 self.halted = True
                 self.stores.halted(event)
+            case Skipped():
+                self.concluded.emit((event.text,))
             case Stopped():
                 self.halted = True
                 self.concluded.emit((event.text,))
@@ -108,19 +120,8 @@ class DeconvolveSession(Session):
         self._note_result(layer)
         return layer
 
-    def _advance_bar(self, event: Advanced) -> None:
-        if self._bar is not None:
-            self._bar.total = event.total
-            self._bar.update(event.done - self._bar.n)
-
     def _on_error(self, error: Exception) -> None:
         self.concluded.emit((f"The run failed: {error}",))
-
-    def _on_finished(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-        super()._on_finished()
 
     @property
     def _idle(self) -> bool:

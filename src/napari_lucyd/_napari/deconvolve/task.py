@@ -58,6 +58,8 @@ class Estimate:
     model: Any = None
     seconds: float | None = None
     error: str = ""
+    done: str = ""
+    """Text if the results exist already, so that there is nothing to do."""
     options: Mapping[str, Any] = field(default_factory=dict)
     psf_text: str = ""
     store: StoreJob | None = None
@@ -92,13 +94,20 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Skipped:
+    """Event: an image needs no run, because its results exist."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Stopped:
     """Event: the run was cancelled."""
 
     text: str
 
 
-Event = Note | Advanced | Finished | Failed | Stopped
+Event = Note | Advanced | Finished | Failed | Skipped | Stopped
 
 
 def stopped_text(left: Sequence[ImageTask], *, anything: bool, kept: str = "") -> str:

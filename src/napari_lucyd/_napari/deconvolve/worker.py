@@ -91,7 +91,7 @@ def _run_in_memory(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) 
     before, complete = 0, 0
     for number, (task, psf, method, job, region) in enumerate(planned):
         where = f"“{task.source.name}”" + (f" ({number + 1} of {len(planned)})" if len(planned) > 1 else "")
-        yield Note(f"Deconvolving {where} on {job.device.name}…")
+        yield Note(f"Deconvolving {where} on {job.device.name}…", computing=True)
         began = time.monotonic()
         finished, stopped = 0, False
         try:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 SUFFIX = ".ome.zarr"
 
 
+class AlreadyThere(ValueError):
+    """The finished results exist. Nothing is wrong, and nothing is left to do."""
+
+
 def stems(folder: Path, names: Sequence[str]) -> list[Path]:
     """Return the beginning of the file names of each layer; equal names get a number.
 
@@ -53,7 +57,10 @@ def plan_store(task: ImageTask, method: Any, options: dict[str, Any]) -> StoreJo
     Raises
     ------
     TypeError, ValueError
-        See `napari_lucyd.out_of_core.plan_to_zarr`; or if a finished result exists, or the disk is full.
+        See `napari_lucyd.out_of_core.plan_to_zarr`; or if an unfinished run has other settings, or the disk
+        is full.
+    AlreadyThere
+        If a finished result exists.
     """
     from napari_lucyd.out_of_core import plan_to_zarr
 
@@ -66,11 +73,17 @@ def plan_store(task: ImageTask, method: Any, options: dict[str, Any]) -> StoreJo
     job = plan_to_zarr(task.source.data, method, out, unit=task.source.unit, **options)
     there = [path.name for path in job.destinations.values() if path.exists()]
     if there:
-        raise ValueError(
-            f"{files_text(there)} already exists in this folder and will not be overwritten. Choose another "
-            "folder, or rename the layer."
+        raise AlreadyThere(
+            f"The results are in this folder: {files_text(there)}. They will not be overwritten. To run "
+            "again, choose another folder or rename the layer."
         )
     job.check()
+    changed = job.unfinished()
+    if changed:
+        raise ValueError(
+            f"This folder holds an unfinished run with other settings: {'; '.join(changed)}. Choose another "
+            "folder, or delete the .partial folders."
+        )
     return job
 
 
@@ -108,9 +121,14 @@ def disk_line(stores: Sequence[StoreJob]) -> str:
     """Describe the disk space of the results."""
     size = sum(store.bytes for store in stores)
     text = f"Up to {bytes_text(size)} on disk."
-    if any(path.exists() for store in stores for path in store.partial.values()):
-        text += " An unfinished run was found here; Run resumes it if the settings are the same."
+    if any(resumes(store) for store in stores):
+        text += " An unfinished run was found here. Resume continues it."
     return text
+
+
+def resumes(store: StoreJob) -> bool:
+    """Return True if there is an unfinished result; `plan_store` has found that its settings are the same."""
+    return any(path.exists() for path in store.partial.values())
 
 
 def _free(stores: Sequence[StoreJob]) -> int:

@@ -50,6 +50,8 @@ PART_NAMES = {
     "intermediate": "intermediate",
     "first_estimate": "first estimate",
 }
+# Shorter in the names of layers.
+_LAYER_NAMES = {"correction_mask": "mask"}
 
 
 def place_region(spatial: dict[str, Any], start: Sequence[int]) -> dict[str, Any]:
@@ -137,7 +139,8 @@ def layer_keywords(
 ) -> dict[str, Any]:
     """Make name and position of a result layer; see `result_layers` for the parameters."""
     return {
-        "name": f"{source.name} – {PART_NAMES[quantity]} ({method})",
+        # The word that matters comes first: long names are cut in the layer list and in the grid.
+        "name": f"{_LAYER_NAMES.get(quantity) or PART_NAMES[quantity]} · {source.name} ({method})",
         **place_region(source.place(axes), starts(axes, region)),
         "blending": "additive" if additive and quantity == "output" else "translucent_no_depth",
         "visible": quantity == "output",

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
+import numpy as np
+
 if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
+
+
+# Width of a character of a name on the canvas for a font of one point, in pixels; measured.
+_CHARACTER = 0.95
+# Points; smaller names cannot be read.
+_SMALLEST = 6.0
 
 
 class SideBySide:
@@ -45,11 +54,14 @@ class SideBySide:
             if other is not self:
                 other._taken()
         self._showing[self.viewer] = self
-        grid, camera = self.viewer.canvas.grid, self.viewer.scene.camera
+        grid, camera, dims = self.viewer.canvas.grid, self.viewer.scene.camera, self.viewer.dims
         self._before = {
             "grid": (grid.enabled, grid.stride, grid.shape, grid.spacing),
-            "camera": (camera.center, camera.zoom, camera.angles),
-            "layers": [(layer, layer.visible, layer.name_overlay.visible) for layer in self.viewer.layers],
+            "view": (dims.ndisplay, dims.point, camera.center, camera.zoom, camera.angles),
+            "layers": [
+                (layer, layer.visible, layer.name_overlay.visible, layer.name_overlay.font_size)
+                for layer in self.viewer.layers
+            ],
         }
         for layer in self.viewer.layers:
             layer.visible = layer in layers
@@ -57,7 +69,34 @@ class SideBySide:
         # The lowest layer comes first: the image, then its results.
         grid.stride, grid.shape, grid.spacing = 1, (-1, -1), 0.02
         grid.enabled = True
-        self.viewer.reset_view()
+        self._fit_names(layers)
+        self._show_common_part(layers)
+
+    def _fit_names(self, layers: Sequence[Layer]) -> None:
+        """Make names so small that each fits into its cell."""
+        _, columns = self.viewer.canvas.grid.actual_shape(self.viewer.layers)
+        width = self.viewer.canvas.size[1] / columns
+        for layer in layers:
+            fitting = width / (_CHARACTER * max(1, len(layer.name)))
+            overlay = layer.name_overlay
+            overlay.font_size = min(overlay.font_size, max(_SMALLEST, fitting))
+
+    def _show_common_part(self, layers: Sequence[Layer]) -> None:
+        """Show the part that all layers have: the result of a region is smaller than its image."""
+        if not layers:
+            return
+        dims = self.viewer.dims
+        extents = [self.viewer.layers.get_extent([layer]).world for layer in layers]
+        # A layer with fewer axes than the viewer has its last ones.
+        displayed = list(dims.displayed)
+        sizes = [math.prod(np.ptp(_of_axes(extent, dims.ndim), axis=0)[displayed]) for extent in extents]
+        smallest = int(np.argmin(sizes))
+        self.viewer.reset_view(layers=[layers[smallest]])
+        low, high = _of_axes(extents[smallest], dims.ndim)
+        for axis in dims.not_displayed:
+            point = dims.point[axis]
+            if np.isfinite(low[axis]) and not low[axis] <= point <= high[axis]:
+                dims.set_point(axis, (low[axis] + high[axis]) / 2)
 
     def hide(self) -> None:
         """Restore the earlier view."""
@@ -65,12 +104,23 @@ class SideBySide:
             return
         before, self._before = self._before, None
         self._showing.pop(self.viewer, None)
-        grid, camera = self.viewer.canvas.grid, self.viewer.scene.camera
+        grid, camera, dims = self.viewer.canvas.grid, self.viewer.scene.camera, self.viewer.dims
         grid.enabled, grid.stride, grid.shape, grid.spacing = before["grid"]
-        for layer, visible, named in before["layers"]:
+        for layer, visible, named, size in before["layers"]:
             if layer in self.viewer.layers:
                 layer.visible, layer.name_overlay.visible = visible, named
-        camera.center, camera.zoom, camera.angles = before["camera"]
+                layer.name_overlay.font_size = size
+        # The dimensions first: they move the camera, and in 3D the camera moves the sliders.
+        dims.ndisplay, point, *camera_view = before["view"]
+        if len(point) == dims.ndim:
+            dims.point = point
+        camera.center, camera.zoom, camera.angles = camera_view
+
+
+def _of_axes(extent: Any, ndim: int) -> Any:
+    """Extend the (2, n) corners of a layer to all axes of the viewer; NaN along those it does not have."""
+    extent = np.asarray(extent, float)
+    return np.hstack([np.full((2, ndim - extent.shape[1]), np.nan), extent])
 
 
 def put_back(grid: SideBySide, *_: Any) -> None:

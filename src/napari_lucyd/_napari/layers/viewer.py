@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 
 METADATA_KEY = "napari-lucyd"
+# Entry of a result that is still being computed: the path that its files get in the end.
+UNFINISHED = "unfinished"
 
 
 # Not a keyword of napari's add_image; it is set on the new layer.
@@ -23,8 +25,8 @@ def unique_names(names: Sequence[str], taken: Collection[str]) -> list[str]:
 
     Examples
     --------
-    >>> unique_names(["a – output", "a – update term"], ["a – output"])
-    ['a – output 2', 'a – update term 2']
+    >>> unique_names(["output · a", "mask · a"], ["output · a"])
+    ['output · a 2', 'mask · a 2']
     """
     number = 1
     while True:
@@ -40,10 +42,31 @@ def is_result(layer: Any) -> bool:
     return isinstance(entry, dict) and "quantity" in entry
 
 
+# Entries of a recipe that may differ between runs that give the same result.
+_CHANCE = ("complete", "device", "threads", "versions", "tile_shape", "warnings", "run", UNFINISHED)
+
+
+def same_settings(one: Any, other: Any) -> bool:
+    """Return True if two results show the same part of the same image, made with the same settings."""
+    if not (is_result(one) and is_result(other)):
+        return False
+    recipes = [
+        {key: value for key, value in layer.metadata[METADATA_KEY].items() if key not in _CHANCE}
+        for layer in (one, other)
+    ]
+    return bool(recipes[0] == recipes[1])
+
+
 def is_psf(layer: Any) -> bool:
     """Return True for a PSF that was made or read in the panel."""
     entry = layer.metadata.get(METADATA_KEY)
     return isinstance(entry, dict) and entry.get("shows") == "psf"
+
+
+def is_simulated(layer: Any) -> bool:
+    """Return True for an image that was made in the Phantom panel, or is one of the samples."""
+    entry = layer.metadata.get(METADATA_KEY)
+    return isinstance(entry, dict) and "simulation" in entry
 
 
 def unwrapped(viewer: Viewer) -> Viewer:

@@ -99,11 +99,11 @@ class PhantomForm(QWidget):
             name: CheckBox(text=text, value=name in defaults.outputs, tooltip=_tooltip("outputs"))
             for name, text in (("truth", "Ground truth"), ("psf", "PSF"))
         }
-        self.estimate = layout.note("lucyd-estimate")
+        self.estimate = layout.note("lucyd-estimate", lines=3)
         self.make = PushButton(text="Make", tooltip="Make the sample and add it as new layers.")
         self.cancel = PushButton(text="Cancel", enabled=False, tooltip="Stop. No layer is added.")
         self.progress = ProgressBar(min=0, max=1, value=0)
-        self.status = layout.note("lucyd-status")
+        self.status = layout.note("lucyd-status", lines=2)
         # The style sheet refers to the main button by this name.
         self.make.native.setObjectName("lucyd-run")
         for combo in (self.specimen, self.degradation, self.photometric):
@@ -186,9 +186,11 @@ def _named(controls: dict[str, QWidget]) -> QWidget:
         axes = QLabel(name)
         axes.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
         # napari's style sheet has a larger minimum, too wide for three in a row.
-        control.setStyleSheet("min-width: 40px;")
+        sheet = "* { min-width: 40px; padding: 1px 4px; }"
         if isinstance(control, QAbstractSpinBox):
-            # Buttons would leave no room for the digits.
+            # Buttons would leave no room for the digits, and some versions of Qt keep it even without them.
             control.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)
+            sheet += " ::up-button, ::down-button { width: 0px; border: none; }"
+        control.setStyleSheet(sheet)
         parts += [axes, control]
     return layout.row(*parts, stretch=(0, 1) * len(controls))

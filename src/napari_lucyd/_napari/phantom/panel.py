@@ -66,6 +66,10 @@ class PhantomWidget(Panel):
         session.finished.connect(self._on_finished)
         session.ended.connect(self._on_ended)
 
+    def running_text(self) -> str:
+        """See `Panel.running_text`."""
+        return "A sample is being made. If you close the panel, it stops." if self.session.is_running else ""
+
     # The next sample
 
     def parameters(self) -> PhantomParameters:

@@ -32,7 +32,7 @@ class PhantomSession(Session):
     """The `Made` event, once its layers are there."""
 
     def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
-        super().__init__(viewer, parent)
+        super().__init__(viewer, parent, activity="Phantom")
         self.layers: list[Image] = []
         self._made: Made | None = None
 

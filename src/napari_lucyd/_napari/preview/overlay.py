@@ -181,5 +181,5 @@ def _look(source: Image) -> dict[str, Any]:
         "colormap": source.colormap,
         "gamma": source.gamma,
         "interpolation2d": source.interpolation2d,
-        "name": f"{source.name} preview",
+        "name": f"preview · {source.name}",
     }

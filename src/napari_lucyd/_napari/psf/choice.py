@@ -96,6 +96,12 @@ class PsfChoice(QObject):
         """Return True if the PSF comes from this layer."""
         return layer is self.layer
 
+    def take_layer(self, layer: Image) -> None:
+        """Use a layer as the PSF."""
+        self._fill()
+        self.form.kind.value = LAYER
+        self.form.layer.value = layer
+
     @property
     def blank(self) -> bool:
         """True if nothing is told: *Unknown*, or optics without NA and emission."""

@@ -100,7 +100,7 @@ class PsfForm(QGroupBox):
         )
         self.lines = {name: LineEdit(tooltip=tooltip(OpticsPsf, name)) for name in _LINES}
         self.lines["refractive_index"].value = f"{OpticsPsf.refractive_index:g}"
-        self.about = layout.note("lucyd-psf")
+        self.about = layout.note("lucyd-psf", lines=4)
         self.show_layer = PushButton(
             text="Show as layer", tooltip="Add the PSF as an image layer with its voxel size."
         )
@@ -147,6 +147,7 @@ class PsfForm(QGroupBox):
             self._sigma: kind == BLUR,
             self.microscope.native: kind == OPTICS,
             self._buttons: kind not in (LAYER, UNKNOWN),
+            self.about: kind != UNKNOWN,
         }
         shown = self.shown_lines()
         rows |= {line: kind == OPTICS and name in shown for name, line in self._lines.items()}
@@ -156,7 +157,6 @@ class PsfForm(QGroupBox):
     def describe(self, text: str) -> None:
         """Show a description of the PSF."""
         layout.set_note(self.about, text)
-        layout.show_row(self._rows, self.about, bool(text))
 
     def shown_lines(self) -> list[str]:
         """List the numbers that the chosen microscope has."""

@@ -26,6 +26,12 @@ def tooltip(parameters: Any, name: str) -> str:
     return str(_metadata(parameters, name)["tooltip"])
 
 
+def choose(combo: Any, value: Any) -> None:
+    """Choose an entry of a list, if it has that entry."""
+    if value is not None and value in combo.choices:
+        combo.value = value
+
+
 def in_labels(message: str, names: Iterable[str], parameters: Any) -> str:
     """Replace the names of arguments in an error of the core by their labels in the panel.
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor, QFontMetrics
 from qtpy.QtWidgets import (
     QFormLayout,
     QFrame,
@@ -26,6 +27,14 @@ UNIT_WIDTH = 60
 # A form within a form brings no margins of its own.
 _NONE = (0, 0, 0, 0)
 _MARGIN = 8
+_NOTE_PIXELS = 11
+# A label that wraps is this much higher than its lines.
+_NOTE_PADDING = 9
+_PROBLEM = "#e8853d"
+# Contrast of small text that people with weak eyesight can read (WCAG 2.1, level AA).
+_READABLE = 4.5
+# Black and white have the same contrast with a colour of this luminance.
+_MIDDLE_LUMINANCE = 0.179
 
 
 class Section(QGroupBox):
@@ -50,8 +59,17 @@ class Section(QGroupBox):
         show_row(self.rows, control, visible)
 
 
-def note(name: str) -> QLabel:
-    """Make a line of text that wraps and can be copied."""
+def note(name: str, lines: int = 0) -> QLabel:
+    """Make a line of text that wraps and can be copied.
+
+    Parameters
+    ----------
+    name
+        Its name for the style sheet and tests.
+    lines
+        Number of lines that keep their room when the text is shorter. Otherwise a message would move the
+        controls below it, and the next click would hit another one.
+    """
     line = QLabel()
     line.setObjectName(name)
     line.setProperty("note", True)
@@ -60,6 +78,11 @@ def note(name: str) -> QLabel:
     line.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
     line.setTextFormat(Qt.TextFormat.PlainText)
     line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    if lines:
+        font = line.font()
+        font.setPixelSize(_NOTE_PIXELS)
+        line.setMinimumHeight(lines * QFontMetrics(font).lineSpacing() + _NOTE_PADDING)
+        line.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
     return line
 
 
@@ -191,7 +214,44 @@ def fill_footer(footer: QFrame, *widgets: QWidget) -> None:
         column.addWidget(widget)
 
 
-def style_sheet(accent: str, text: str, line: str) -> str:
+def contrast(color: str, background: str) -> float:
+    """Return the contrast of two colours, 1 to 21, as WCAG 2.1 defines it.
+
+    Examples
+    --------
+    >>> round(contrast("#000000", "#ffffff"), 3)
+    21.0
+    """
+    light, dark = sorted((_luminance(QColor(color)), _luminance(QColor(background))), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def readable(color: str, background: str) -> str:
+    """Darken or lighten a colour until text in it can be read on a background."""
+    # Away from the background.
+    end = QColor("black" if _luminance(QColor(background)) > _MIDDLE_LUMINANCE else "white")
+    start, share = QColor(color), 0.0
+    mixed = start
+    while share < 1 and contrast(mixed.name(), background) < _READABLE:
+        share += 0.05
+        mixed = QColor.fromRgbF(
+            *(
+                (1 - share) * own + share * other
+                for own, other in zip(start.getRgbF()[:3], end.getRgbF()[:3], strict=True)
+            )
+        )
+    return mixed.name()
+
+
+def _luminance(color: QColor) -> float:
+    linear = [
+        value / 12.92 if value <= 0.03928 else ((value + 0.055) / 1.055) ** 2.4
+        for value in color.getRgbF()[:3]
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def style_sheet(accent: str, text: str, line: str, background: str) -> str:
     """Build a style sheet in a theme's colours.
 
     Parameters
@@ -202,10 +262,12 @@ def style_sheet(accent: str, text: str, line: str) -> str:
         Colour of notes.
     line
         Colour of the line above the footer.
+    background
+        Colour behind the panel.
     """
     return (
-        f"QLabel[note='true'] {{ color: {text}; font-size: 11px; }}"
-        f"QLabel[problem='true'] {{ color: #e8853d; font-size: 11px; }}"
+        f"QLabel[note='true'] {{ color: {text}; font-size: {_NOTE_PIXELS}px; }}"
+        f"QLabel[problem='true'] {{ color: {readable(_PROBLEM, background)}; font-size: {_NOTE_PIXELS}px; }}"
         f"QPushButton#lucyd-run {{ background-color: {accent}; font-weight: bold; }}"
         f"QPushButton#lucyd-run:disabled {{ background-color: {line}; font-weight: normal; }}"
         "QPushButton#lucyd-toggle { background: transparent; border: none; }"

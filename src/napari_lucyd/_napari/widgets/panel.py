@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, QObject, QTimer
-from qtpy.QtWidgets import QLabel, QSizePolicy, QWidget
+from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QDockWidget, QLabel, QMainWindow, QMessageBox, QSizePolicy, QWidget
 
 from napari_lucyd._napari.layers.viewer import unwrapped
 from napari_lucyd._napari.widgets.layout import set_note, style_sheet
@@ -43,6 +45,10 @@ class Panel(QWidget):
         self._leaving.setSingleShot(True)
         self._leaving.setInterval(0)
         self._leaving.timeout.connect(self.deleteLater)
+        self._settling = QTimer(self)
+        self._settling.setSingleShot(True)
+        self._settling.setInterval(0)
+        self._settling.timeout.connect(self._settle)
         self.subscriptions = Subscriptions(self)
         self.subscriptions.add(self._on_theme, self.viewer.events.theme)
         self._on_theme()
@@ -55,10 +61,35 @@ class Panel(QWidget):
         """Write a problem into the status line."""
         set_note(self.status, text, problem=True)
 
+    def running_text(self) -> str:
+        """Say what closing the panel would stop; empty if nothing."""
+        return ""
+
+    def add_shortcut(self, keys: str, button: Any) -> None:
+        """Let keys press a button while the panel is visible, wherever in the window the cursor is."""
+        shortcut = QShortcut(QKeySequence(keys), self)
+        shortcut.activated.connect(getattr(button, "native", button).click)
+
+    def _close_dock(self, close: Callable[[], object]) -> None:
+        """Close the dock, unless something is running and the user wants to wait for it."""
+        text = self.running_text()
+        if not text or self.may_close(text):
+            close()
+
+    def may_close(self, text: str) -> bool:
+        """Ask if the panel may be closed although something is running."""
+        box = QMessageBox(QMessageBox.Icon.Question, "Close the panel?", text, parent=self)
+        stop = box.addButton("Stop and close", QMessageBox.ButtonRole.DestructiveRole)
+        box.setDefaultButton(box.addButton("Keep open", QMessageBox.ButtonRole.RejectRole))
+        box.exec()
+        return box.clickedButton() is stop
+
     def changeEvent(self, event: QEvent | None) -> None:
         """Notice that the panel is docked, or taken out of its dock."""
         if event is not None and event.type() == QEvent.Type.ParentChange:
             if self.parent() is not None:
+                if not self._docked:
+                    self._settling.start()
                 self._docked = True
                 self._leaving.stop()
             elif self._docked:
@@ -66,10 +97,37 @@ class Panel(QWidget):
                 self._leaving.start()
         super().changeEvent(event)
 
+    def _settle(self) -> None:
+        """Take the cross of the dock, and share the place of another panel of ours.
+
+        Below each other, both would be too small.
+        """
+        dock: Any = self.parent()
+        window = self.window()
+        if hasattr(dock, "destroyOnClose"):
+            # napari calls it for the cross of the dock, and offers no other place to ask.
+            dock.destroyOnClose = partial(self._close_dock, dock.destroyOnClose)
+        if not isinstance(dock, QDockWidget) or not isinstance(window, QMainWindow) or dock.isFloating():
+            return
+        for panel in window.findChildren(Panel):
+            other = panel.parent()
+            if (
+                other is not dock
+                and isinstance(other, QDockWidget)
+                and other.isVisible()
+                and not other.isFloating()
+                and window.dockWidgetArea(other) == window.dockWidgetArea(dock)
+            ):
+                window.tabifyDockWidget(other, dock)
+                dock.show()
+                dock.raise_()
+                return
+
     def _on_theme(self, event: Any = None) -> None:
         theme = get_theme(self.viewer.theme)
-        sheet = style_sheet(theme.current.as_hex(), theme.text.as_hex(), theme.foreground.as_hex())
-        self.setStyleSheet(sheet)
+        colours = (theme.current, theme.text, theme.foreground, theme.background)
+        # The long form of a colour is the one that Qt and the style sheet both understand.
+        self.setStyleSheet(style_sheet(*(colour.as_hex("long") for colour in colours)))
 
 
 class Subscriptions:

@@ -25,6 +25,8 @@ class Note:
     """Event: a message for the status line."""
 
     text: str
+    computing: bool = False
+    """True if the preparation is over: from now on the progress counts."""
 
 
 @dataclass(frozen=True)

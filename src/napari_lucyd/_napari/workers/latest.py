@@ -88,7 +88,9 @@ class LatestOnly(QObject):
             wanted = self._request()
         except ValueError as error:
             wanted = _Refused(str(error))
-        if self._asked and (wanted and wanted.key) == (self._wanted and self._wanted.key):
+        same = (wanted and wanted.key) == (self._wanted and self._wanted.key)
+        # A reason is given again: what is shown along with it may have changed.
+        if self._asked and same and not isinstance(wanted, _Refused):
             return
         self._asked = True
         self._wanted, self._waiting = wanted, True

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import GeneratorWorker, create_worker
+from napari.utils import cancelable_progress
 from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_lucyd._napari.layers.viewer import unique_names, unwrapped
@@ -33,6 +36,16 @@ class ClosingWorker(GeneratorWorker):
             self._gen.close()
 
 
+class ActivityBar(cancelable_progress):
+    """A bar in napari's activity dock, whose button cancels at once and not at the next step."""
+
+    def cancel(self) -> None:
+        """Call back."""
+        super().cancel()
+        if self.cancel_callback is not None:
+            self.cancel_callback()
+
+
 class Session(QObject):
     """Runs of one panel, or of the menu's command, one at a time.
 
@@ -43,16 +56,27 @@ class Session(QObject):
     parent
         A Qt object that is deleted with the window or the panel. The run then stops and its events are
         dropped.
+    activity
+        Description of the runs in napari's activity dock.
     """
 
     started = Signal()
     told = Signal(str)
+    computing = Signal()
+    """The preparation is over."""
     advanced = Signal(object)
     ended = Signal()
 
-    def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
+    def __init__(self, viewer: Viewer, parent: QObject | None = None, *, activity: str) -> None:
         super().__init__(parent)
         self.viewer = unwrapped(viewer)
+        self._activity = activity
+        # One during a run, else none. It belongs to the window, which outlives a panel.
+        self._bars: list[ActivityBar] = []
+        self.destroyed.connect(partial(_close, self._bars))
+        self._began = 0.0
+        self.seconds = 0.0
+        """Duration of the last run."""
         self._worker: Any = None
         self._stop = Stop()
         self._waiting: list[tuple[Any, dict[str, Any]]] = []
@@ -100,6 +124,8 @@ class Session(QObject):
         # A function, not a method: it is called even when this session was deleted with its window.
         self._worker.finished.connect(garbage_collection.release)
         garbage_collection.hold()
+        self._began = time.monotonic()
+        self._bars.append(ActivityBar(total=1, desc=self._activity, cancel_callback=self.cancel))
         self.started.emit()
         self._worker.start()
 
@@ -107,8 +133,13 @@ class Session(QObject):
         match event:
             case Note():
                 self.told.emit(event.text)
+                if event.computing:
+                    self.computing.emit()
             case Advanced():
                 garbage_collection.sweep()
+                for bar in self._bars:
+                    bar.total = event.total
+                    bar.update(event.done - bar.n)
                 self.advanced.emit(event)
             case _:
                 self._take(event)
@@ -144,6 +175,8 @@ class Session(QObject):
 
     def _on_finished(self) -> None:
         self._worker = None
+        self.seconds = time.monotonic() - self._began
+        _close(self._bars)
         self._end_if_done()
 
     @property
@@ -159,3 +192,8 @@ class Session(QObject):
 
     def _conclude(self) -> None:
         """Do what is left before `ended` is emitted."""
+
+
+def _close(bars: list[ActivityBar], *_: Any) -> None:
+    while bars:
+        bars.pop().close()

@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari_lucyd._napari.deconvolve.panel import DeconvolveWidget
 from napari_lucyd._napari.deconvolve.to_zarr.growing_array import GrowingArray, GrowingLevel
 from napari_lucyd._napari.deconvolve.to_zarr.worker import of_all
 from napari_lucyd._napari.layers.viewer import METADATA_KEY
@@ -208,15 +209,19 @@ def test_cancel_keeps_what_is_finished_and_run_goes_on_in_the_same_layers(
     panel.footer.cancel.native.click()
     qtbot.waitUntil(lambda: not panel.session.is_running, timeout=2_000)
     said = panel.status.text()
-    assert "Stopped after 2 of 6 blocks" in said and "resumes" in said
+    assert "Stopped after 2 of 6 blocks" in said and "Press Resume to continue." in said
+    assert all(layer.name.startswith("unfinished ") for layer in layers.values())
     assert str(tmp_path / "image_0_output.ome.zarr.partial") in said
     assert panel.footer.progress.value == 0 and not panel.footer.keep.native.isVisible()
     output = full(layers["output"])
     assert np.isfinite(output[:2]).all() and np.isnan(output[2:]).all()
     ready()
-    assert "An unfinished run was found here" in panel.footer.estimate.text()
+    assert "An unfinished run was found here. Resume continues it." in panel.footer.estimate.text()
+    assert panel.footer.run.text == "Resume"
     panel.advanced.halo.value = "4"
     ready()
+    assert "other settings: halo" in panel.footer.estimate.text() and not panel.footer.run.enabled
+    assert panel.footer.run.text == "Run"
     panel.run()
     end()
     assert "unfinished run with other settings: halo" in panel.status.text()
@@ -234,9 +239,49 @@ def test_cancel_keeps_what_is_finished_and_run_goes_on_in_the_same_layers(
     assert results(panel) == layers and len(panel.viewer.layers) == 4
     assert panel.session.results == list(layers.values()) and panel.footer.progress.value == 1
     assert layers["output"].colormap.name == "magma"
+    assert not any("unfinished" in layer.name for layer in layers.values())
     values = expected(series, random_model_2d).output
     np.testing.assert_allclose(full(layers["output"]), values, rtol=0, atol=1e-5 * np.ptp(values))
     np.testing.assert_allclose(shown(layers["output"]), values[0], rtol=0, atol=1e-2)
+
+
+def test_a_new_panel_resumes_in_the_layers_of_the_one_that_was_closed(
+    panel, series, begin, finished, gate, qtbot, random_model_2d, tmp_path, model_files
+):
+    layers = begin()
+    gate.let(2)
+    finished(2)
+    viewer, model = panel.viewer, panel.model.name
+    with qtbot.waitSignal(panel.destroyed, timeout=20_000):
+        viewer.window.remove_dock_widget(panel)
+    again = DeconvolveWidget(viewer)
+    viewer.window.add_dock_widget(again, name="Deconvolve")
+    again.model.load(model)
+    qtbot.waitUntil(lambda: again.model.name == model, timeout=60_000)
+    again.destination.take(tmp_path)
+    qtbot.waitUntil(lambda: again.estimator.settled and again.footer.run.text == "Resume", timeout=30_000)
+    gate.let_all()
+    again.footer.run.native.click()
+    qtbot.waitUntil(lambda: not again.session.is_running, timeout=30_000)
+    assert "2 of 6 blocks earlier" in again.status.text()
+    assert [layer for layer in viewer.layers if METADATA_KEY in layer.metadata] == list(layers.values())
+    assert not any("unfinished" in layer.name for layer in layers.values())
+    values = expected(series, random_model_2d).output
+    np.testing.assert_allclose(full(layers["output"]), values, rtol=0, atol=1e-5 * np.ptp(values))
+
+
+def test_layers_show_a_store_that_somebody_else_finishes(tmp_path):
+    partial, final = tmp_path / "a.ome.zarr.partial", tmp_path / "a.ome.zarr"
+    zarr_io.create_zarr(
+        partial, (2, 8, 8), "float32", axes="TYX", voxel_size=(1, 1), unit="micrometer", name="a"
+    )
+    array = GrowingArray(partial, [], final)
+    level = GrowingLevel(array, (1, 1, 1))
+    assert np.isnan(np.asarray(level[0])).all()
+    zarr_io.open_zarr(partial)[:] = 3
+    partial.rename(final)
+    array.add((slice(0, 2), slice(0, 8), slice(0, 8)))
+    assert (np.asarray(level[0]) == 3).all() and (np.asarray(level[1]) == 3).all()
 
 
 def test_layers_that_are_gone_are_added_again_with_what_is_there(panel, series, begin, end, finished, gate):
@@ -272,10 +317,11 @@ def test_finished_results_are_never_overwritten(panel, series, begin, end, ready
     ready()
     assert "image_0_output.ome.zarr" in panel.footer.estimate.text()
     assert "will not be overwritten" in panel.footer.estimate.text()
-    assert not panel.footer.run.enabled
+    # This is how a run ends well: no problem, and nothing to do.
+    assert not panel.footer.estimate.property("problem") and not panel.footer.run.enabled
     panel.run()
     end()
-    assert "will not be overwritten" in panel.status.text()
+    assert "will not be overwritten" in panel.status.text() and not panel.status.property("problem")
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     assert len(panel.viewer.layers) == 4
     other = tmp_path / "other"
@@ -310,7 +356,7 @@ def test_two_layers_have_files_of_their_own(panel, series, add_image, begin, end
     assert len(list(tmp_path.glob("*.ome.zarr"))) == len(panel.session.results) == 6
     for name, shape in (("image_0", SHAPE), ("image_0_2", SHAPE[1:])):
         assert read_image(tmp_path / f"{name}_output.ome.zarr").data.shape == shape
-    plane = panel.viewer.layers["image:0 – output (random-2d)"]
+    plane = panel.viewer.layers["output · image:0 (random-2d)"]
     np.testing.assert_array_equal(plane.data, read_image(tmp_path / "image_0_2_output.ome.zarr").data)
     np.testing.assert_array_equal(shown(plane), np.asarray(plane.data))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from magicgui.widgets import CheckBox, ComboBox, LineEdit
@@ -13,6 +14,7 @@ from superqt import QCollapsible
 from napari_lucyd._napari.deconvolve.choices.method import read_number
 from napari_lucyd._napari.deconvolve.parameters import STEPS, Parameters, numbers_of
 from napari_lucyd._napari.widgets.fields import (
+    choose,
     label,
     number_text,
     parse_halo,
@@ -41,7 +43,9 @@ class AdvancedSection(QCollapsible):
         # The title has the arrow: an icon would not follow the theme.
         super().__init__(_CLOSED, collapsedIcon=QIcon(), expandedIcon=QIcon())
         self.toggleButton().setObjectName("lucyd-toggle")
-        self.toggled.connect(lambda opened: self.setText(_OPEN if opened else _CLOSED))
+        self.toggled.connect(self._on_toggled)
+        # Otherwise the Tab key stops in fields that cannot be seen.
+        self.content().hide()
         self.tile = LineEdit(tooltip=tooltip(Parameters, "tile_shape"))
         self.halo = LineEdit(tooltip=tooltip(Parameters, "halo"))
         self.separate = ComboBox(choices=_SEPARATE, value="C", tooltip=tooltip(Parameters, "separate"))
@@ -80,8 +84,16 @@ class AdvancedSection(QCollapsible):
         for switch in self._switches.values():
             add(self._rows, "", switch.native)
         self.addWidget(content)
-        controls = (self.tile, self.halo, self.separate, self.flips, *self._switches.values())
-        for control in (*controls, *self.steps.values(), *self.numbers.values()):
+        self._controls: dict[str, Any] = {
+            "tile_shape": self.tile,
+            "halo": self.halo,
+            "separate": self.separate,
+            "flips": self.flips,
+            **self._switches,
+            **self.steps,
+            **self.numbers,
+        }
+        for control in self._controls.values():
             control.changed.connect(self._on_changed)
 
     def parameters(self, method: str) -> dict[str, Any]:
@@ -106,6 +118,23 @@ class AdvancedSection(QCollapsible):
             }
         return {**found, "separate": self.separate.value}
 
+    def entries(self) -> dict[str, Any]:
+        """Return what is entered, for `enter`."""
+        return {name: control.value for name, control in self._controls.items()}
+
+    def enter(self, entries: Mapping[str, Any]) -> None:
+        """Enter values by name, and open the section if one of them is not the default."""
+        before = self.entries()
+        for name, control in self._controls.items():
+            if name not in entries:
+                continue
+            if isinstance(control, ComboBox):
+                choose(control, entries[name])
+            else:
+                control.value = entries[name]
+        if self.entries() != before:
+            self.expand(animate=False)
+
     def show_method(self, method: str) -> None:
         """Show the controls that a method has, and hide the others."""
         for control in (self.tile, self.halo, self.separate, self.flips):
@@ -115,6 +144,10 @@ class AdvancedSection(QCollapsible):
             show_row(self._rows, line.native, name in own)
         for name, switch in self._switches.items():
             show_row(self._rows, switch.native, name in own)
+
+    def _on_toggled(self, opened: bool) -> None:
+        self.setText(_OPEN if opened else _CLOSED)
+        self.content().setVisible(opened)
 
     def _on_changed(self, *_: Any) -> None:
         self.changed.emit()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class DestinationSection(Section):
         self.add(label(Parameters, "folder"), row(self.combo.native, self.folder_button.native))
         self.add("", self.files)
         self._folder: Path | None = None
+        self._parts = tuple(self.outputs)
         self.combo.changed.connect(self._on_kind)
         self.folder_button.changed.connect(self.ask)
         for box in self.outputs.values():
@@ -62,21 +63,34 @@ class DestinationSection(Section):
 
     def parameters(self) -> dict[str, Any]:
         """Return the settings of this section, by field of `Parameters`."""
-        outputs = tuple(name for name, box in self.outputs.items() if box.value)
+        outputs = tuple(name for name in self._parts if self.outputs[name].value or len(self._parts) == 1)
         return {"outputs": outputs, "folder": self.folder}
 
-    def show_outputs(self, visible: bool, *, first_estimate: bool = False) -> None:
-        """Show or hide the choice of outputs, for methods that have one output only.
+    def entries(self) -> dict[str, Any]:
+        """Return what is entered, for `enter`."""
+        outputs = ", ".join(name for name, box in self.outputs.items() if box.value)
+        return {"outputs": outputs, "folder": str(self._folder or "")}
 
-        Parameters
-        ----------
-        visible
-            True for methods with several outputs.
-        first_estimate
-            True for models that work on a first estimate.
-        """
-        self.show_row(self._boxes, visible)
-        self.outputs["first_estimate"].native.setVisible(first_estimate)
+    def enter(self, entries: Mapping[str, Any]) -> None:
+        """Enter values by name. The results stay in memory; a folder waits until files are chosen."""
+        outputs = [name.strip() for name in entries.get("outputs", "").split(",")]
+        if any(name in self.outputs for name in outputs):
+            for name, box in self.outputs.items():
+                box.value = name in outputs
+        folder = entries.get("folder")
+        if folder and Path(folder).is_dir():
+            self._folder = Path(folder)
+
+    def show_outputs(self, parts: Collection[str]) -> None:
+        """Offer the outputs that a method has; no choice is offered if there is only one."""
+        shown = tuple(name for name in self.outputs if name in parts)
+        if shown == self._parts:
+            return
+        self._parts = shown
+        self.show_row(self._boxes, len(shown) > 1)
+        for name, box in self.outputs.items():
+            box.native.setVisible(name in shown)
+        self.changed.emit()
 
     def take(self, folder: Path | None) -> None:
         """Set the folder of the results; None for memory."""

@@ -18,6 +18,7 @@ from napari_lucyd._napari.widgets.fields import label, parse_axes, tooltip
 from napari_lucyd._napari.widgets.layout import Section, narrow, note, set_note
 from napari_lucyd._napari.widgets.panel import Subscriptions
 from napari_lucyd._napari.workers.file_lookup import FileLookup
+from napari_lucyd.deconvolution import Source
 from napari_lucyd.text import steps_text
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class ImageSection(Section):
         )
         self.also = note("lucyd-also")
         self.axes = LineEdit(tooltip=tooltip(Parameters, "axes"))
-        self.understood = note("lucyd-understood")
+        self.understood = note("lucyd-understood", lines=2)
         self.voxel_size = VoxelSizeFields()
         self.files = FileLookup(self)
         narrow(self.combo.native)
@@ -72,7 +73,6 @@ class ImageSection(Section):
         self._filling = False
         self._watched: set[int] = set()
         self._sizes: weakref.WeakKeyDictionary[Image, dict[str, float]] = weakref.WeakKeyDictionary()
-        self._estimate: Estimate | None = None
         self.files.found.connect(self._on_file)
         self.voxel_size.entered.connect(self._on_sizes)
         self.voxel_size.refused.connect(self._on_relevant)
@@ -130,6 +130,15 @@ class ImageSection(Section):
         return None if facts is None else facts.optics
 
     @property
+    def planes(self) -> int:
+        """Number of planes along Z of the shown layer, as its axes are understood."""
+        layer, axes = self.layer, self._understood
+        if layer is None or "Z" not in axes:
+            return 1
+        shape = (layer.data[0] if layer.multiscale else layer.data).shape
+        return int(shape[axes.index("Z")])
+
+    @property
     def is_reading(self) -> bool:
         """True while the file of a layer that Run would process is being read."""
         return any(self.files.is_pending(layer) for layer in self.targets())
@@ -155,15 +164,36 @@ class ImageSection(Section):
 
     def show_estimate(self, entry: Estimate) -> None:
         """Show the axes and the voxel size that the run uses."""
-        job, self._estimate = entry.job, entry
-        if job is None:
+        job = entry.job
+        if job is not None:
+            self._show(entry.task.source, job.axes, job.description)
+
+    def show_layer(self, dimension: int) -> None:
+        """Show the axes and the voxel size of the layer while there is no estimate.
+
+        Parameters
+        ----------
+        dimension
+            Number of spatial axes of the method.
+        """
+        layer = self.layer
+        if layer is None or self._problem or self.voxel_size.problem:
+            return
+        try:
+            source = self.source_of(layer)
+            given = self.axes_of(layer, len(source.shape)) or source.axes
+            axes = Source(source.data, dimension, given).axes
+        except (TypeError, ValueError):  # the line above Run has said why
             self._note("")
             return
-        self._understood = job.axes
+        self._show(source, axes.names, axes.describe())
+
+    def _show(self, source: SourceLayer, axes: str, text: str) -> None:
+        self._understood = axes
         if not self.axes.native.hasFocus():
-            self.axes.value = job.axes
-        self._note(job.description)
-        self._show_voxel_size(entry.task.source, job.axes)
+            self.axes.value = axes
+        self._note(text)
+        self._show_voxel_size(source, axes)
 
     def _show_voxel_size(self, source: SourceLayer, axes: str) -> None:
         letters = "".join(name for name in "ZYX" if name in axes)
@@ -244,7 +274,6 @@ class ImageSection(Section):
             return
         self._axes = None
         self._understood = self._problem = self.axes.value = ""
-        self._estimate = None
         self._note("")
         layer = self.layer
         self.voxel_size.clear("ZYX" if layer is not None and layer.ndim > 2 else "YX")
@@ -281,10 +310,10 @@ class ImageSection(Section):
 
     def _set_on_layer(self, *_: Any) -> None:
         """Give the layer the voxel size in use, because the user has asked for it."""
-        layer, entry = self.layer, self._estimate
-        if layer is None or entry is None or entry.job is None or self.voxel_size.problem:
+        layer, axes = self.layer, self._understood
+        if layer is None or not axes or self.voxel_size.problem:
             return
-        place = self.source_of(layer).place(entry.job.axes)
+        place = self.source_of(layer).place(axes)
         self._sizes.pop(layer, None)
         layer.units = place["units"]
         layer.scale = place["scale"]
@@ -292,7 +321,6 @@ class ImageSection(Section):
 
     def _note(self, text: str, *, problem: bool = False) -> None:
         set_note(self.understood, text, problem=problem)
-        self.show_row(self.understood, bool(text))
 
     def _on_axes(self) -> None:
         text = self.axes.value

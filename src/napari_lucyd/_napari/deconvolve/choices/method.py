@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from magicgui.widgets import ComboBox, LineEdit
@@ -16,7 +17,7 @@ from napari_lucyd._napari.deconvolve.parameters import (
     Parameters,
     numbers_of,
 )
-from napari_lucyd._napari.widgets.fields import label, number_text, parse_number, tooltip
+from napari_lucyd._napari.widgets.fields import choose, label, number_text, parse_number, tooltip
 from napari_lucyd._napari.widgets.layout import Section, narrow
 from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd.deconvolution import CLASSICAL_METHODS
@@ -71,6 +72,16 @@ class MethodSection(Section):
         return self.name in CLASSICAL_METHODS
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """Outputs of the method."""
+        return ("output",) if self.classical else self.model.parts
+
+    @property
+    def dimension(self) -> int:
+        """Number of spatial axes of the method; a classical one can have three."""
+        return 3 if self.classical else self.model.dimension
+
+    @property
     def uses_microscope(self) -> bool:
         """True for a method that uses what is known about the blur."""
         return self.name in USES_MICROSCOPE or (not self.classical and self.model.uses_microscope)
@@ -99,6 +110,25 @@ class MethodSection(Section):
         if "balance" in own:
             found["balance"] = read_number("balance", self.balance.value)
         return found
+
+    def entries(self) -> dict[str, Any]:
+        """Return what is entered, for `enter`."""
+        return {
+            "method": self.name,
+            **self.model.entries(),
+            "num_iter": self.num_iter.value,
+            "balance": self.balance.value,
+            "device": self.device.value,
+        }
+
+    def enter(self, entries: Mapping[str, Any]) -> None:
+        """Enter values by name; what cannot be chosen here stays as it is."""
+        choose(self.combo, entries.get("method"))
+        self.model.enter(entries)
+        choose(self.device, entries.get("device"))
+        for name, line in (("num_iter", self.num_iter), ("balance", self.balance)):
+            if name in entries:
+                line.value = str(entries[name])
 
     def list_devices(self) -> None:
         """Offer the devices that torch has found; call it when torch is loaded."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-
-from qtpy.QtCore import QSettings
 
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.psf.choice import PsfChoice
 from napari_lucyd._napari.psf.form import BLUR, OPTICS, UNKNOWN, PsfForm
 from napari_lucyd._napari.psf.origins import PsfSource, UnknownPsf
+from napari_lucyd._napari.widgets.remembered import remember, remembered
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -39,7 +38,7 @@ class MicroscopeSection(PsfChoice):
 
     def __init__(self, viewer: Viewer, image: Callable[[], tuple[SourceLayer, str] | None]) -> None:
         super().__init__(viewer, PsfForm(microscopes=_MICROSCOPES), image)
-        texts = _remembered()
+        texts = remembered(_GROUP)
         if texts.get("kind") not in _REMEMBERED_KINDS:
             texts.pop("kind", None)
         self.form.fill(texts)
@@ -106,27 +105,4 @@ class MicroscopeSection(PsfChoice):
 
     def remember(self) -> None:
         """Keep what is entered for the next image and the next session."""
-        _remember(self.form.texts())
-
-
-def _settings() -> QSettings:
-    settings = QSettings(QSettings.Format.IniFormat, QSettings.Scope.UserScope, "napari-lucyd", "panels")
-    settings.beginGroup(_GROUP)
-    return settings
-
-
-def _remembered() -> dict[str, str]:
-    """Return the texts that were entered in the last session, by name; empty if there are none."""
-    settings = _settings()
-    # A text with commas comes back as a list.
-    found = {name: settings.value(name) for name in settings.childKeys()}
-    return {
-        name: ", ".join(value) if isinstance(value, list) else str(value) for name, value in found.items()
-    }
-
-
-def _remember(texts: Mapping[str, str]) -> None:
-    """Keep texts for the next session instead of earlier ones."""
-    settings = _settings()
-    for name, text in texts.items():
-        settings.setValue(name, text)
+        remember(_GROUP, self.form.texts())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 from superqt.utils import create_worker
 
 from napari_lucyd._napari.deconvolve.parameters import LUCYD, METHODS, Parameters, default_model
-from napari_lucyd._napari.widgets.fields import label, tooltip
+from napari_lucyd._napari.layers.results import PART_NAMES
+from napari_lucyd._napari.widgets.fields import choose, label, tooltip
 from napari_lucyd._napari.widgets.layout import (
     add,
     fixed,
@@ -105,6 +107,25 @@ class ModelChoice(QWidget):
             "isotropic": _IS_ISOTROPIC[self.isotropic.value],
         }
 
+    def entries(self) -> dict[str, Any]:
+        """Return what is entered, for `enter`; no model if the user has chosen none."""
+        return {
+            "model": self._chosen.get(self._network, ""),
+            "normalization": self.normalization.value,
+            "isotropic": self.isotropic.value,
+        }
+
+    def enter(self, entries: Mapping[str, Any]) -> None:
+        """Enter values by name; a model from a file is loaded in the background."""
+        name = entries.get("model")
+        if name in self._cards:
+            self._chosen[network_type(self._cards[name])] = name
+            self._set(name)
+        elif name and Path(name).is_file():
+            self.load(name)
+        choose(self.normalization, entries.get("normalization"))
+        choose(self.isotropic, entries.get("isotropic"))
+
     @property
     def name(self) -> str:
         """Name of a shipped model, or path of a file."""
@@ -113,9 +134,26 @@ class ModelChoice(QWidget):
     @property
     def uses_microscope(self) -> bool:
         """True if the model is told the blur."""
+        return is_told(self._card)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Outputs of the model; all of LUCYD until it is loaded."""
         model = torch_loading.loaded_model(self.name)
-        card = self._cards.get(self.name) or (model.card if model else {})
-        return is_told(card)
+        if model is not None:
+            return tuple(model.parts)
+        return tuple(name for name in PART_NAMES if name != "first_estimate" or self.uses_microscope)
+
+    @property
+    def dimension(self) -> int:
+        """Number of spatial axes of the model."""
+        return int(self._card.get("network", {}).get("dimension", 3))
+
+    @property
+    def _card(self) -> dict[str, Any]:
+        """Card of the model; empty for a file that is not loaded yet."""
+        model = torch_loading.loaded_model(self.name)
+        return self._cards.get(self.name) or (dict(model.card) if model else {})
 
     def suit(self, ndim: int) -> None:
         """Choose the model that fits an image with this number of axes, unless the user has chosen one."""
@@ -124,8 +162,7 @@ class ModelChoice(QWidget):
 
     def describe(self) -> None:
         """Show the purpose of the model; for a file, once it is loaded."""
-        model = torch_loading.loaded_model(self.name)
-        card = self._cards.get(self.name) or (model.card if model else {})
+        card = self._card
         text = model_text(card)
         set_note(self.about, text)
         self.about.setToolTip(plain_tooltip(str(card.get("description", ""))))

@@ -50,7 +50,7 @@ class RegionSection(Section):
         self.planes = RangeSlider(min=0, max=1, value=(0, 1), tooltip=tooltip(Parameters, "z_range"))
         # The two handles show their positions; the ends of the range are those of the image.
         self.planes.native.setEdgeLabelMode(self.planes.native.EdgeLabelMode.NoLabel)
-        self.where = note("lucyd-where")
+        self.where = note("lucyd-where", lines=1)
         fixed(self.draw_button.native)
         narrow(self.combo.native)
         self.add(label(Parameters, "region"), row(self.combo.native, self.draw_button.native))
@@ -126,6 +126,11 @@ class RegionSection(Section):
             names = [name for name in axes if name in "ZYX"]
             spans = zip(names, entry.region, strict=True)
             set_note(self.where, "   ".join(f"{name} {s.start}–{s.stop - 1}" for name, s in spans))
+        self._show()
+
+    def show_planes(self, planes: int) -> None:
+        """Offer the planes of the shown image while there is no estimate."""
+        self._count_planes(planes)
         self._show()
 
     def _count_planes(self, planes: int) -> None:

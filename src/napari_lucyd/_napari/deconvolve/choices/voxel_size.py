@@ -32,7 +32,7 @@ class VoxelSizeFields(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.lines = {letter: LineEdit(tooltip=_TOOLTIP.format(letter)) for letter in "ZYX"}
-        self.note = note("lucyd-voxel-size")
+        self.note = note("lucyd-voxel-size", lines=2)
         self.set_on_layer = PushButton(
             text="Set on layer",
             tooltip="Give this voxel size to the image layer as well, as its scale and units. The layer and "
@@ -46,9 +46,13 @@ class VoxelSizeFields(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
         fields = [line.native for line in self.lines.values()]
-        column.addWidget(row(*fields, QLabel("µm"), stretch=(1, 1, 1, 0)))
+        button = self.set_on_layer.native
+        # The button has its room also while it is hidden.
+        policy = button.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        button.setSizePolicy(policy)
+        column.addWidget(row(*fields, QLabel("µm"), button, stretch=(1, 1, 1, 0, 0)))
         column.addWidget(self.note)
-        column.addWidget(self.set_on_layer.native)
         for letter, line in self.lines.items():
             line.native.setPlaceholderText(letter)
             line.native.editingFinished.connect(self._on_edited)
@@ -76,7 +80,6 @@ class VoxelSizeFields(QWidget):
     def describe(self, text: str, *, problem: bool = False, offer: bool = False) -> None:
         """Write the line of text, and offer the button or hide it."""
         set_note(self.note, text, problem=problem)
-        self.note.setVisible(bool(text))
         self.set_on_layer.native.setVisible(offer)
 
     def _fill(self, letters: str, sizes: Mapping[str, float]) -> None:

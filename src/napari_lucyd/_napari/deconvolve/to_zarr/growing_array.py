@@ -62,9 +62,12 @@ class GrowingArray:
         The store's folder.
     finished
         The regions that are already written.
+    final
+        The store's folder when it is finished. Whoever finishes it, perhaps another process, renames it.
     """
 
-    def __init__(self, path: Path, finished: Sequence[tuple[slice, ...]]) -> None:
+    def __init__(self, path: Path, finished: Sequence[tuple[slice, ...]], final: Path | None = None) -> None:
+        self._path, self._final = path, final
         self._array = open_zarr(path)
         self.shape: tuple[int, ...] = tuple(self._array.shape)
         self._finished: set[Chunk] = set()
@@ -146,12 +149,18 @@ class GrowingArray:
             parts = self._common(box.axes, chunk)
             if parts is not None:
                 here, there = parts
+                self._follow()
                 values = np.asarray(self._array[there])
                 with self._lock:
                     box.values[here] = values
                 changed = True
                 if end is not None and time.monotonic() > end:
                     return changed
+
+    def _follow(self) -> None:
+        """Read from the final folder once the store has been renamed; the old one would give NaN."""
+        if self._final is not None and not self._path.exists() and self._final.exists():
+            self._array, self._path = open_zarr(self._final), self._final
 
     def _common(self, axes: Axes, chunk: Chunk) -> tuple[tuple[slice, ...], tuple[slice, ...]] | None:
         """Return the common part of a chunk and a box, in the box and in the store; None if there is none."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +15,7 @@ from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_lucyd._napari.deconvolve.to_zarr.growing_array import GrowingLevel
 from napari_lucyd._napari.deconvolve.to_zarr.worker import Begun, Grown, Halted, Range, Stored
-from napari_lucyd._napari.layers.viewer import unique_names
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, UNFINISHED, unique_names
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -29,6 +28,21 @@ _SHARE = 0.1
 # Pause between two added layers, in which the window draws.
 _STEP_MS = 100
 _NOTHING = Range(None, None)
+_MARK = "unfinished "
+
+
+def _shows(layer: Any, path: Path) -> bool:
+    """Return True for the layer of an unfinished store with this final path."""
+    own = layer.metadata.get(METADATA_KEY)
+    if not isinstance(own, dict) or own.get(UNFINISHED) != str(path):
+        return False
+    # A copy that was saved and opened again has its voxels elsewhere.
+    return isinstance(layer.data[0] if layer.multiscale else layer.data, GrowingLevel)
+
+
+def _without_mark(metadata: dict[str, Any]) -> dict[str, Any]:
+    own = {key: value for key, value in metadata[METADATA_KEY].items() if key != UNFINISHED}
+    return {**metadata, METADATA_KEY: own}
 
 
 class StoreLayers(QObject):
@@ -61,7 +75,6 @@ class StoreLayers(QObject):
         self._add_image = add
         self._renewed = renewed
         # By the final path of the store, until the store is finished.
-        self._layers: dict[Path, weakref.ref[Image]] = {}
         self._levels: dict[Path, GrowingLevel] = {}
         # The known ranges, and the ranges that the layers show.
         self._known: dict[Path, Range] = {}
@@ -84,14 +97,14 @@ class StoreLayers(QObject):
     def begun(self, event: Begun) -> None:
         """Add the layers of an image, or take over those of an unfinished run."""
         self._added = set()
-        new = [path for path, (levels, keywords) in event.layers.items() if not self._is_same(path, keywords)]
+        new = [path for path, (_, keywords) in event.layers.items() if not self._is_same(path, keywords)]
         names = unique_names(
             [event.layers[path][1]["name"] for path in new], {layer.name for layer in self.viewer.layers}
         )
         named = dict(zip(new, names, strict=True))
         for path, (levels, keywords) in event.layers.items():
             if path in named:
-                keywords = {**keywords, "name": named[path]}
+                keywords = {**keywords, "name": _MARK + named[path]}
                 self._do(partial(self._add, path, levels, keywords))
             else:
                 self._do(partial(self._renew, path, levels, keywords))
@@ -129,21 +142,27 @@ class StoreLayers(QObject):
     # Steps
 
     def _layer(self, path: Path) -> Image | None:
-        """Return the layer of an unfinished store, unless the user has removed it."""
-        reference = self._layers.get(path)
-        layer = reference() if reference is not None else None
-        return layer if layer is not None and layer in self.viewer.layers else None
+        """Return the layer of an unfinished store, also one of an earlier panel; None if there is none."""
+        return next((layer for layer in self.viewer.layers if _shows(layer, path)), None)
 
     def _is_same(self, path: Path, keywords: dict[str, Any]) -> bool:
+        """Return True if there is a layer for a store; one that shows another region is given up."""
         layer = self._layer(path)
-        return layer is not None and np.allclose(layer.translate, keywords["translate"])
+        if layer is None:
+            return False
+        same = layer.ndim == len(keywords["translate"]) and np.allclose(
+            layer.translate, keywords["translate"]
+        )
+        if not same:
+            layer.metadata = _without_mark(layer.metadata)
+        return bool(same)
 
     def _add(self, path: Path, levels: list[GrowingLevel], keywords: dict[str, Any]) -> None:
         # In 3D, napari shows a single level completely, and of several levels the lowest. But a plane with
         # several levels it reads only once.
         data: Any = levels if levels[0].ndim > 2 else levels[0]
-        layer = self._add_image(data, {**keywords, "multiscale": levels[0].ndim > 2, "cache": False})
-        self._layers[path], self._levels[path] = weakref.ref(layer), levels[0]
+        self._add_image(data, {**keywords, "multiscale": levels[0].ndim > 2, "cache": False})
+        self._levels[path] = levels[0]
         self._added.add(path)
         low, high = keywords["contrast_limits"]
         self._ranges[path] = Range((low, high), None)
@@ -179,6 +198,7 @@ class StoreLayers(QObject):
             self._adapt(path, layer)
             layer.data = levels if layer.multiscale else levels[0]
             layer.metadata = {**layer.metadata, **metadata}
+            layer.name = layer.name.removeprefix(_MARK)
         self._forget(path)
 
     def _remove(self, path: Path) -> None:
@@ -188,7 +208,7 @@ class StoreLayers(QObject):
         self._forget(path)
 
     def _forget(self, path: Path) -> None:
-        for known in (self._layers, self._levels, self._known, self._ranges):
+        for known in (self._levels, self._known, self._ranges):
             known.pop(path, None)
         self._changed.discard(path)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_lucyd._napari.deconvolve.planning import choose_method, make_store
-from napari_lucyd._napari.deconvolve.task import Event, Failed, ImageTask, Stopped, stopped_text
+from napari_lucyd._napari.deconvolve.task import Event, Failed, ImageTask, Skipped, Stopped, stopped_text
 from napari_lucyd._napari.deconvolve.to_zarr.growing_array import GrowingArray, GrowingLevel
-from napari_lucyd._napari.deconvolve.zarr_plan import files_text
+from napari_lucyd._napari.deconvolve.zarr_plan import AlreadyThere, files_text
 from napari_lucyd._napari.layers.results import (
     MAP_LOOK,
     deviation,
@@ -23,6 +23,7 @@ from napari_lucyd._napari.layers.results import (
     with_psf_origin,
 )
 from napari_lucyd._napari.layers.source_layer import SourceLayer
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, UNFINISHED
 from napari_lucyd._napari.psf.origins import Psf
 from napari_lucyd._napari.workers.events import Advanced, Note, explain
 from napari_lucyd.text import duration_text
@@ -124,6 +125,10 @@ def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator
         except Cancelled:
             yield Stopped(stopped_text(tasks[number:], anything=complete > 0))
             return
+        except AlreadyThere as there:
+            yield Skipped(f"“{task.source.name}”: {there}")
+            complete += 1
+            continue
         except Exception as error:
             yield Failed(task, explain(error))
             continue
@@ -190,7 +195,10 @@ class _Image:
         store, device = self._store, self._store.job.device.name
         finished = store.begin()
         self._done = len(finished)
-        self._growing = {part: GrowingArray(path, finished) for part, path in store.partial.items()}
+        self._growing = {
+            part: GrowingArray(path, finished, store.destinations[part])
+            for part, path in store.partial.items()
+        }
         for region in finished[:: max(1, len(finished) // _LOOKED_AT)]:
             self._look(region)
         begun = Begun({store.destinations[part]: self._shown(part) for part in self._growing})
@@ -199,7 +207,7 @@ class _Image:
         while not (begun.added.wait(0.02) or should_stop() or time.monotonic() > end):
             pass
         resumed = f", resumed after {len(finished)} finished blocks" if finished else ""
-        yield Note(f"Deconvolving {where} on {device}{resumed}…")
+        yield Note(f"Deconvolving {where} on {device}{resumed}…", computing=True)
         for step in store.steps(should_stop):
             self._done, self._total = step.done, step.total
             yield from self._advance(step, where)
@@ -213,10 +221,7 @@ class _Image:
             return Halted(paths, 0, "")
         share = f"{self._done} of {self._total} blocks" if self._total else f"{self._done} blocks"
         kept = next(iter(self._store.partial.values()))
-        text = (
-            f"Stopped after {share} of “{name}”. They are kept in {kept}. Run with the same settings resumes "
-            "from there."
-        )
+        text = f"Stopped after {share} of “{name}”. They are kept in {kept}. Press Resume to continue."
         return Halted(paths, self._done, text)
 
     def _advance(self, step: Progress, where: str) -> Iterator[Event | Grown]:
@@ -266,7 +271,7 @@ class _Image:
                 additive=self._follows and source.blending == "additive",
             ),
             **source.display,
-            "metadata": self._metadata(part, job.result().recipe),
+            "metadata": self._unfinished(part, job.result().recipe),
         }
         if known.limits is not None:
             keywords["contrast_limits"] = list(known.limits)
@@ -290,6 +295,11 @@ class _Image:
             f"{files_text([path.name for path in paths])} in {paths[0].parent}."
         )
         return Stored(layers, (text, *recipe["warnings"]))
+
+    def _unfinished(self, part: str, recipe: dict[str, Any]) -> dict[str, Any]:
+        metadata = self._metadata(part, recipe)
+        own = {**metadata[METADATA_KEY], UNFINISHED: str(self._store.destinations[part])}
+        return {**metadata, METADATA_KEY: own}
 
     def _metadata(self, part: str, recipe: dict[str, Any]) -> dict[str, Any]:
         origin = self._psf.origin if self._psf else None

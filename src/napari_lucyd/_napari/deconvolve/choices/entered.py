@@ -1,0 +1,157 @@
+"""Entries of the Deconvolve panel: kept for the next panel, and taken from a result's recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+
+from napari_lucyd._napari.deconvolve.parameters import NUMBERS, STEPS
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_result
+from napari_lucyd._napari.psf.form import BLUR, OPTICS, UNKNOWN
+from napari_lucyd._napari.widgets.fields import number_text
+from napari_lucyd._napari.widgets.remembered import remember, remembered
+from napari_lucyd.models.catalogue import list_models, network_type
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from napari_lucyd._napari.deconvolve.choices.microscope import MicroscopeSection
+
+# Configuration in the manifest.
+_GROUP = "deconvolve"
+
+
+class Section(Protocol):
+    """A part of the panel whose entries hold for other images too."""
+
+    def entries(self) -> dict[str, Any]:
+        """Return what is entered, by name."""
+
+    def enter(self, entries: Mapping[str, Any]) -> None:
+        """Enter values by name; what is not among them stays."""
+
+
+class Entered(QObject):
+    """The entries of all sections. It begins with those of the last panel.
+
+    Parameters
+    ----------
+    viewer
+        Its active layer may be a result whose settings are entered.
+    sections
+        The parts of the panel, but for the microscope.
+    microscope
+        Keeps its own entries.
+    parent
+        The panel.
+    """
+
+    told = Signal(str)
+    failed = Signal(str)
+
+    def __init__(
+        self, viewer: Viewer, sections: Sequence[Section], microscope: MicroscopeSection, parent: QObject
+    ) -> None:
+        super().__init__(parent)
+        self._viewer, self._sections, self._microscope = viewer, sections, microscope
+        self._enter(remembered(_GROUP))
+
+    def keep(self) -> None:
+        """Keep the present entries; call it when all of them are valid."""
+        remember(_GROUP, {key: value for part in self._sections for key, value in part.entries().items()})
+
+    def use_result(self, *_: Any) -> None:
+        """Enter the settings that the active layer was made with."""
+        layer = self._viewer.layers.selection.active
+        if layer is None or not is_result(layer):
+            self.failed.emit("Select a result in the layer list first.")
+            return
+        recipe = layer.metadata[METADATA_KEY]
+        self._enter(entries_of(recipe))
+        blur = blur_of(recipe)
+        self._microscope.form.fill(blur)
+        text = f"These are the settings of “{layer.name}”."
+        if blur or not ("psf" in recipe or "first_stage" in recipe):
+            self.told.emit(text)
+        else:
+            self.failed.emit(f"{text} Its PSF is not in the recipe: choose it under Microscope.")
+
+    def _enter(self, entries: Mapping[str, Any]) -> None:
+        for section in self._sections:
+            section.enter(entries)
+
+
+def entries_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of the method, the outputs and the advanced section.
+
+    Device, tile and destination belong to the machine, and the region to the image; they are left out.
+
+    Parameters
+    ----------
+    recipe
+        Metadata of a result layer: a recipe of `napari_lucyd.deconvolve`.
+
+    Examples
+    --------
+    >>> method = {"name": "richardson-lucy", "num_iter": 12, "background": 30.0, "tolerance": None}
+    >>> entries_of({"method": method})["num_iter"]
+    '12'
+    """
+    steps = {name: (recipe.get(name) or {}).get("wish") for name in STEPS}
+    entries: dict[str, Any] = {
+        name: wish if isinstance(wish, str) else number_text(wish) for name, wish in steps.items()
+    }
+    if "method" in recipe:
+        method = recipe["method"]
+        numbers = {name: method[name] for name in NUMBERS if name in method}
+        entries |= {
+            name: value if isinstance(value, bool) else _number(value) for name, value in numbers.items()
+        }
+        return {**entries, "method": method["name"], "separate": recipe.get("separate", "C")}
+    entries |= {
+        "model": recipe.get("model", ""),
+        "isotropic": "off" if recipe.get("resampling") is None else "on",
+        "flips": bool(recipe.get("flips")),
+        "outputs": ", ".join(recipe.get("outputs", ())),
+        "halo": number_text(recipe.get("halo")),
+    }
+    scaling = recipe.get("normalization") or {}
+    card = next((card for card in list_models() if card["name"] == recipe.get("model")), None)
+    if card is not None:
+        entries["method"] = network_type(card)
+        same = card["normalization"]["method"] == scaling.get("method")
+        entries["normalization"] = "model" if same else scaling.get("method")
+    return {**entries, "separate": scaling.get("separate", "C")}
+
+
+def blur_of(recipe: Mapping[str, Any]) -> dict[str, str]:
+    """Return the entries of the microscope section; empty if a PSF was used that a recipe does not hold."""
+    stage = recipe.get("first_stage") or {}
+    method, psf = recipe.get("method") or {}, recipe.get("psf")
+    first = psf[0] if isinstance(psf, list) and psf else psf
+    origin = first.get("origin") or {} if isinstance(first, Mapping) else {}
+    microscope = stage.get("microscope") or method.get("microscope") or origin.get("optics")
+    if microscope:
+        several = microscope if isinstance(microscope, list) else [microscope]
+        texts = {name: _joined([each.get(name) for each in several]) for name in several[0]}
+        # A recipe has the modality of a `Microscope`; the origin of a PSF has the record of a file.
+        kind = several[0].get("modality") or several[0].get("microscope")
+        return {**texts, "kind": OPTICS, "microscope": str(kind)}
+    if "blur_sigma" in stage:
+        return {"kind": BLUR, "sigma": _joined(stage["blur_sigma"])}
+    if "first_stage" in recipe and "psf" not in stage:
+        return {"kind": UNKNOWN}
+    return {}
+
+
+def _number(value: Any) -> str:
+    return ", ".join(f"{each:g}" for each in value) if isinstance(value, list) else number_text(value)
+
+
+def _joined(values: Any) -> str:
+    """Write a number, or the numbers of several channels, once if they are all the same."""
+    flat = [one for each in values for one in (each if isinstance(each, list | tuple) else [each])]
+    texts = [one if isinstance(one, str) else number_text(one) for one in flat]
+    return texts[0] if len(set(texts)) == 1 else ", ".join(texts)

@@ -1,0 +1,63 @@
+"""Settings of a recipe as entries of the panel: what a run wrote is what the panel repeats."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+import napari_lucyd as nl
+from napari_lucyd._napari.deconvolve.choices.entered import blur_of, entries_of
+
+pytestmark = pytest.mark.napari
+IMAGE = np.random.default_rng(0).random((6, 20, 20)).astype(np.float32)
+
+
+def test_a_network_its_outputs_and_steps():
+    recipe = nl.deconvolve(
+        IMAGE,
+        "general",
+        device="cpu",
+        halo=8,
+        prefilter=0.8,
+        outputs=("output", "intermediate"),
+        isotropic=False,
+    ).recipe
+    entries = entries_of(recipe)
+    assert (entries["method"], entries["model"], entries["normalization"]) == ("lucyd", "general", "model")
+    assert (entries["halo"], entries["prefilter"], entries["isotropic"]) == ("8", "0.8", "off")
+    assert entries["outputs"] == "output, intermediate" and entries["flips"] is False
+    assert blur_of(recipe) == {}
+
+
+def test_the_microscope_or_the_width_that_a_model_was_told():
+    microscope = nl.Microscope("widefield", numerical_aperture=0.8, refractive_index=1.33, emission_um=0.525)
+    recipe = nl.deconvolve(
+        IMAGE, "lucyd", device="cpu", microscope=microscope, voxel_size=(0.5, 0.2, 0.2)
+    ).recipe
+    texts = blur_of(recipe)
+    assert (texts["kind"], texts["microscope"]) == ("optics", "widefield")
+    assert (texts["numerical_aperture"], texts["emission_um"]) == ("0.8", "0.525")
+    assert blur_of({"first_stage": {"blur_sigma": [2.0, 1.2, 1.2]}}) == {
+        "kind": "blur",
+        "sigma": "2, 1.2, 1.2",
+    }
+    assert blur_of({"first_stage": {"blur_sigma_found": [[1.3]]}}) == {"kind": "unknown"}
+    assert blur_of({"first_stage": {"psf": {"sha256": "0"}}}) == {}
+
+
+def test_the_numbers_of_a_classical_method():
+    psf = np.ones((3, 3, 3))
+    recipe = nl.deconvolve(
+        IMAGE, nl.RichardsonLucy(psf, num_iter=7, total_variation=0.002), device="cpu"
+    ).recipe
+    entries = entries_of(recipe)
+    assert (entries["method"], entries["num_iter"], entries["total_variation"]) == (
+        "richardson-lucy",
+        "7",
+        "0.002",
+    )
+    assert entries["acceleration"] is True and blur_of(recipe) == {}
+    origin = {"optics": {"microscope": "confocal", "numerical_aperture": 1.4, "emission_um": [0.46, 0.525]}}
+    texts = blur_of({"psf": {"sha256": "0", "origin": origin}})
+    assert (texts["kind"], texts["microscope"]) == ("optics", "confocal")
+    assert texts["emission_um"] == "0.46, 0.525"
