@@ -123,7 +123,12 @@ def measure(name: str, checkpoint: str | None, only: tuple[str, ...] = ()) -> No
         if name == OPTIONS_NETWORKS:
             methods, protocol = STRICT, options_protocol(1).restricted(name, OPTIONS_COLUMNS)
         variants = [variant for method in methods for variant in with_options(load_competitor(method))]
-        evaluate(protocol, variants).save(FILES)
+        names = tuple(variant.name for variant in variants)
+        measured = [variant for variant in variants if variant.name.split(" + ")[0] in (only or methods)]
+        table = evaluate(protocol, measured)
+        if only:
+            table = with_rows_of(Table.load(FILES / f"{name}.json"), table, names)
+        table.save(FILES)
         return
     entry = TABLES[name]
     rivals = (checkpoint,) if checkpoint and name == "table2" else ()
@@ -365,6 +370,6 @@ if __name__ == "__main__":
         "--only", action="append", default=[], metavar="METHOD", help="measure these rows alone"
     )
     options = parser.parse_args()
-    if options.only and not set(options.tables) <= {*TABLES, "trust"}:
-        parser.error("--only needs the names of tables, without table1 and the options")
+    if options.only and (not options.tables or "table1" in options.tables):
+        parser.error("--only needs the names of tables other than table1")
     main(options.tables, options.checkpoint, tuple(options.only))
