@@ -26,7 +26,7 @@ MODEL = "general"
 
 
 def repeating(model: Any) -> Any:
-    """Return the model with the padding "replicate", for which volumes are not extended."""
+    """Return the model with the padding "replicate", for which volumes are extended by 2 voxels only."""
     from dataclasses import replace
 
     from napari_lucyd.models import Model

@@ -39,7 +39,7 @@ def main() -> None:
     options = parser.parse_args()
     model = nl.load_model(options.model)
     network = model.network
-    if not isinstance(network, LUCYD) or network.continues_borders:
+    if not isinstance(network, LUCYD) or network.config.padding != "zeros":
         parser.error(f"{model.name} is no LUCYD with the padding of zeros.")
     config = parse_config(model.card["training"]["config"])
     config = replace(config, network=replace(network.config, padding="replicate"))

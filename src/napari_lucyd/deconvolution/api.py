@@ -218,9 +218,7 @@ def plan(volume: Any, model: Any, *, processes: int = 1, **options: Unpack[Array
         )
         halo = check_halo(wish["halo"], model.network, warnings)
         network = model.network
-        geometry = Geometry(
-            axes.volume_shape, halo, resampling, network.multiple, flips, network.continues_borders
-        )
+        geometry = Geometry(axes.volume_shape, halo, resampling, network.multiple, flips, network.border)
         if blur is None:
             warnings.extend(voxel_warnings(steps, resampling is not None, axes))
     if device.reason:

@@ -1,4 +1,4 @@
-"""Reading of blocks: continued beyond the volume, with NaNs filled, and resampled."""
+"""Reading of blocks: continued by reflection, with NaNs filled, and resampled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_lucyd.compute.threads import copy_into
 from napari_lucyd.deconvolution.image.source import Source, to_float32
 from napari_lucyd.deconvolution.statistics.scaling import Group
 from napari_lucyd.deconvolution.tiling.geometry import Geometry
-from napari_lucyd.deconvolution.tiling.tiles import Tile, continued
+from napari_lucyd.deconvolution.tiling.tiles import Tile, reflected
 from napari_lucyd.spans import Span, within
 
 # Half widths of the windows that fill NaN, tried in turn; a voxel without finite neighbours in the last gets
@@ -59,7 +59,7 @@ def read_block(
     group: Group,
     out: npt.NDArray[np.float32],
 ) -> npt.NDArray[np.bool_] | None:
-    """Read the block of a tile: continue it beyond the volume, fill its NaNs and resample it.
+    """Read the block of a tile: continue it by reflection, fill its NaNs and resample it.
 
     Parameters
     ----------
@@ -72,16 +72,14 @@ def read_block(
         Mask of the tile's voxels that are NaN in the source; None if there are none.
     """
     block = geometry.block(tile)
-    # The repeated voxels lie within the block, except for tiny blocks, which need more.
-    whole = [
-        with_continued(span, size, geometry.ends) for span, size in zip(block, geometry.shape, strict=True)
-    ]
+    # The reflected voxels lie within the block, except for tiny blocks, which need more.
+    whole = [with_reflected(span, size) for span, size in zip(block, geometry.shape, strict=True)]
     inner = [
         Span(max(0, span.start), min(n, span.stop)) for span, n in zip(whole, geometry.shape, strict=True)
     ]
     weights = None
     if geometry.resampling is not None:
-        planes, weights = geometry.resampling.there(block[0], geometry.shape[0], geometry.ends)
+        planes, weights = geometry.resampling.there(block[0], geometry.shape[0])
         inner[0] = Span(int(planes[0]), int(planes[-1]) + 1)
         whole[0] = block[0]
     spans = inner
@@ -102,23 +100,23 @@ def read_block(
     room = out if tuple(whole) == block else np.empty([span.size for span in whole], dtype=np.float32)
     copy_into(room[within(inner, whole)], slab)
     for axis, size in enumerate(geometry.shape):
-        _continue(np.moveaxis(room, axis, 0), whole[axis], inner[axis], size, geometry.ends)
+        _reflect(np.moveaxis(room, axis, 0), whole[axis], inner[axis], size)
     if room is not out:
         out[...] = room[within(block, whole)]
     return missing
 
 
-def with_continued(span: Span, size: int, repeats: bool) -> Span:
-    """Extend a span by the voxels of the volume that are repeated beyond its border; see `continued`."""
-    indices = continued(span, size, repeats)
+def with_reflected(span: Span, size: int) -> Span:
+    """Extend a span by the voxels that its reflection repeats."""
+    indices = reflected(span, size)
     return Span(min(span.start, int(indices.min())), max(span.stop, int(indices.max()) + 1))
 
 
-def _continue(values: npt.NDArray[np.float32], span: Span, known: Span, size: int, repeats: bool) -> None:
-    """Continue the planes ``known`` to both ends of ``span``, in place; see `continued`."""
+def _reflect(values: npt.NDArray[np.float32], span: Span, known: Span, size: int) -> None:
+    """Continue the planes ``known`` to both ends of ``span`` by reflection, in place."""
     for beyond in (Span(span.start, known.start), Span(known.stop, span.stop)):
         if beyond.size:
-            indices = continued(beyond, size, repeats) - span.start
+            indices = reflected(beyond, size) - span.start
             place = values[beyond.start - span.start : beyond.stop - span.start]
             if beyond.size > 1 and (np.diff(indices) == -1).all():  # except in tiny volumes
                 last = int(indices[-1])

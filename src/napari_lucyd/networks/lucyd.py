@@ -17,6 +17,9 @@ from torch.nn import functional
 from napari_lucyd.networks.network import Network, NetworkConfig
 
 Padding = Literal["zeros", "replicate"]
+# Reflected voxels around a volume for a network that repeats the outermost voxels. Without them, results are
+# worse at the borders; more have no effect (docs/borders.md).
+_REPLICATED_BORDER = 2
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,7 @@ class LucydConfig(NetworkConfig):
     padding
         Continuation of each convolution's input beyond the borders of the block: ``"zeros"`` as in the
         paper, or ``"replicate"`` to repeat the outermost voxels. With zeros, volumes are extended by 24
-        reflected voxels before the network runs, so that no zeros reach the result. With replication they
-        are not extended.
+        reflected voxels before the network runs, so that no zeros reach the result. With replication, by 2.
     """
 
     epsilon: float = 1e-12
@@ -242,9 +244,9 @@ class LUCYD(Network):
         return LucydOutput(output, correction_mask, update_term, intermediate)
 
     @property
-    def continues_borders(self) -> bool:
-        """See `Network.continues_borders`."""
-        return self.config.padding == "replicate"
+    def border(self) -> int | None:
+        """See `Network.border`."""
+        return None if self.config.padding == "zeros" else _REPLICATED_BORDER
 
     @torch.no_grad()
     def output_gain(self) -> tuple[float, float]:

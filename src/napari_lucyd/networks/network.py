@@ -43,9 +43,9 @@ class Network(nn.Module):
     config: NetworkConfig
 
     @property
-    def continues_borders(self) -> bool:
-        """True if its layers repeat the outermost voxels, so that a block may end with the volume."""
-        return False
+    def border(self) -> int | None:
+        """Voxels by which a volume must be extended at its borders; None for the receptive field."""
+        return None
 
     def output_gain(self) -> tuple[float, float] | None:
         """Return g and o if output = max(0, g * intermediate * update_term + o), otherwise None."""

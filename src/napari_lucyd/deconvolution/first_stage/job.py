@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_lucyd.compute.device import Device, free_memory
 from napari_lucyd.deconvolution.arguments import RunArguments
-from napari_lucyd.deconvolution.blocks import NAN_MARGIN, with_continued
+from napari_lucyd.deconvolution.blocks import NAN_MARGIN, with_reflected
 from napari_lucyd.deconvolution.classical.methods import RichardsonLucy
 from napari_lucyd.deconvolution.classical.solvers import grid_shape
 from napari_lucyd.deconvolution.classical.tiled_run import block_of, halo_of, largest_tile
@@ -217,7 +217,7 @@ class FirstStageJob(NetworkJob):
         if geometry.flips:
             return whole
         block = [
-            with_continued(span, n, geometry.ends)
+            with_reflected(span, n)
             for span, n in zip(geometry.block(Tile(choices.spans)), shape, strict=True)
         ]
         part = [Span(max(0, span.start), min(n, span.stop)) for span, n in zip(block, shape, strict=True)]

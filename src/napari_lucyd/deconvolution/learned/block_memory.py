@@ -109,7 +109,9 @@ def automatic_tile_shape(
     """
     most = largest_block(free_bytes, kind, network)
     resampling = geometry.resampling
-    extents = [geometry.extent_along(axis).size for axis in range(len(spans))] if geometry.ends else None
+    extents = None
+    if geometry.border is not None:
+        extents = [geometry.extent_along(axis).size for axis in range(len(spans))]
     if resampling is None:
         sizes = [span.size for span in spans]
         return choose_tile_shape(sizes, geometry.halo, most, geometry.multiple, extents)

@@ -26,9 +26,8 @@ class Geometry:
         Number of which the origins and sizes of blocks must be multiples.
     flips
         True if tiles are also computed from mirror images of the volume, with blocks of equal size.
-    ends
-        True if blocks end with the volume, because the network itself repeats the outermost voxels; False if
-        they extend beyond it by reflection.
+    border
+        Number of voxels by which blocks extend beyond the volume at most; None for the halo.
     periodic
         True for each axis along which the network is run on one period of the reflected volume, without a
         halo, as if the volume were repeated; empty if there is none. See `small_volume`.
@@ -39,7 +38,7 @@ class Geometry:
     resampling: Resampling | None = None
     multiple: int = 2
     flips: bool = False
-    ends: bool = False
+    border: int | None = None
     periodic: tuple[bool, ...] = ()
 
     def small_volume(self, most: int) -> Geometry:
@@ -53,7 +52,7 @@ class Geometry:
         most
             Largest number of voxels of such a block. Above it the geometry stays as it is.
         """
-        if self.ends:
+        if self.border is not None:
             return replace(self, periodic=())
         periods = [_period(n) for n in self.shape]
         with_halo = [block_span(Span(0, n), self.halo, self.multiple).size for n in self.shape]
@@ -76,20 +75,17 @@ class Geometry:
         if self.flips:
             # The mirrored span lies differently to the multiples, if the size is odd, or between planes.
             size = max(block.size, self._own_block(axis, mirrored(kept, self.shape[axis])).size)
-            stop = block.start + size
-            if self.ends:
-                stop = min(stop, self.extent_along(axis).stop)
+            stop = min(block.start + size, self.extent_along(axis).stop)
             block = Span(stop - size, stop)
         return block
 
     def extent_along(self, axis: int) -> Span:
-        """Return the span that all blocks together need along an axis, if they end with the volume."""
-        return block_span(self.needed_along(axis, Span(0, self.shape[axis])), 0, self.multiple)
+        """Return the span that all blocks together need along an axis."""
+        border = self.halo if self.border is None else min(self.border, self.halo)
+        return block_span(self.needed_along(axis, Span(0, self.shape[axis])), border, self.multiple)
 
     def _own_block(self, axis: int, kept: Span) -> Span:
         block = block_span(self.needed_along(axis, kept), self.halo, self.multiple)
-        if not self.ends:
-            return block
         extent = self.extent_along(axis)
         return Span(max(block.start, extent.start), min(block.stop, extent.stop))
 

@@ -1,10 +1,10 @@
 """Resampling along Z, from the planes of a stack to the network's isotropic grid and back.
 
 The networks are trained on isotropic voxels. Plane k of the network's grid lies at k / f source planes, where
-f is the Z step over the lateral one. The grid is infinite, because the stack is continued. Both directions
-are cubic convolutions (Keys 1981, a = -1/2) whose weights depend on the plane's index alone, so a tile gives
-the same values as the whole volume. If the stack is finer along Z than laterally (f < 1), the forward kernel
-is widened to avoid aliasing.
+f is the Z step over the lateral one. The grid is infinite, because the stack is continued by reflection. Both
+directions are cubic convolutions (Keys 1981, a = -1/2) whose weights depend on the plane's index alone, so a
+tile gives the same values as the whole volume. If the stack is finer along Z than laterally (f < 1), the
+forward kernel is widened to avoid aliasing.
 
 References
 ----------
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from napari_lucyd.deconvolution.tiling.tiles import continued
+from napari_lucyd.deconvolution.tiling.tiles import reflected
 from napari_lucyd.spans import Span
 
 # Largest ratio of the Z step to the lateral one that is not resampled by default.
@@ -53,12 +53,8 @@ class Resampling:
             math.ceil((planes.stop - 1) / self.factor + reach) + 1,
         )
 
-    def there(
-        self, planes: Span, size: int, repeats: bool = False
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    def there(self, planes: Span, size: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Return the weights that map a stack of ``size`` planes to planes of the network's grid.
-
-        ``repeats`` continues the stack by its outermost planes instead of by reflection.
 
         Returns
         -------
@@ -67,10 +63,10 @@ class Resampling:
         weights
             (planes, indices): ``weights @ stack[indices]`` gives the planes.
         """
-        around = self.source_planes(planes)
+        continued = self.source_planes(planes)
         positions = np.arange(planes.start, planes.stop, dtype=np.float64) / self.factor
-        weights = _weights(positions, around, self._width)
-        indices, inverse = np.unique(continued(around, size, repeats), return_inverse=True)
+        weights = _weights(positions, continued, self._width)
+        indices, inverse = np.unique(reflected(continued, size), return_inverse=True)
         folded = weights @ np.eye(indices.size)[inverse.ravel()]
         return indices, folded.astype(np.float32)
 

@@ -1,10 +1,10 @@
 """Tile geometry: pure functions of integers, without image data.
 
 A *tile* is the part of the result that one pass of the network yields. The *halo* is the margin that the pass
-needs around it. The *block* is both together: the part that is read. The volume is continued infinitely, so
-blocks may extend beyond its borders; `continued` gives the voxel at such an index. The network halves and
-doubles its input once or twice, so its result depends on the block's origin. Therefore origins and sizes of
-blocks are multiples of 2 or 4.
+needs around it. The *block* is both together: the part that is read. The volume is continued infinitely by
+reflection, so blocks may extend beyond its borders; `reflected` gives the voxel at such an index. The network
+halves and doubles its input once or twice, so its result depends on the block's origin. Therefore origins and
+sizes of blocks are multiples of 2 or 4.
 """
 
 from __future__ import annotations
@@ -65,19 +65,6 @@ def reflected(span: Span, size: int) -> npt.NDArray[np.int64]:
     period = 2 * (size - 1)
     phase = np.arange(span.start, span.stop, dtype=np.int64) % period
     return np.minimum(phase, period - phase)
-
-
-def continued(span: Span, size: int, repeats: bool) -> npt.NDArray[np.int64]:
-    """Return the voxel at each index of ``span``: by reflection, or repeating the outermost voxels.
-
-    Examples
-    --------
-    >>> continued(Span(-2, 5), 3, repeats=True).tolist()
-    [0, 0, 0, 1, 2, 2, 2]
-    """
-    if repeats:
-        return np.clip(np.arange(span.start, span.stop, dtype=np.int64), 0, size - 1)
-    return reflected(span, size)
 
 
 def mirrored(span: Span, size: int) -> Span:
@@ -156,7 +143,8 @@ def choose_tile_shape(
     multiple
         Number of which the sizes must be multiples.
     extents
-        Largest sizes of a block, if blocks end with the volume; None if they extend beyond it.
+        Largest sizes of a block, if blocks end at the border of the volume or soon after it; None if they
+        extend beyond it by the halo.
 
     Returns
     -------
@@ -178,7 +166,7 @@ def choose_tile_shape(
         side = sizes + 2.0 * ceil_to(halo, multiple)
         along = side * count
         if extents is not None:
-            # At the borders of the volume, the first and the last tile have no halo.
+            # At the borders of the volume, the first and the last tile have hardly any halo.
             outer = 2.0 * ceil_to(halo, multiple) - max(0, extents[axis] - shape[axis])
             side = np.minimum(side, ceil_to(extents[axis], multiple))
             along = np.minimum(side * count, along - max(0.0, outer))

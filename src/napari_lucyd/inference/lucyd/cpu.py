@@ -192,7 +192,7 @@ def _state(network: LUCYD) -> tuple[Any, ...] | None:
         versions = tuple((each.data_ptr(), each._version) for each in tensors if each is not None)
     except RuntimeError:  # made in inference mode
         return None
-    return (network.division.epsilon, network.continues_borders, *versions)
+    return (network.division.epsilon, network.config.padding == "replicate", *versions)
 
 
 class CompiledLucyd(FusedLucyd):
@@ -212,7 +212,7 @@ class CompiledLucyd(FusedLucyd):
         super().__init__(network, torch.device("cpu"), should_stop)
         self._threads = max(1, threads)
         self._parameters = {layer.name: parameters(network, layer) for layer in LAYERS}
-        self._repeats = network.continues_borders
+        self._repeats = network.config.padding == "replicate"
         # Results have no room for voxels beyond the border, and no layer reads them.
         self._functions = {
             layer.name: compiled(layer.kernel, self._repeats and layer.name not in RESULTS)

@@ -227,7 +227,7 @@ class CudaLucyd(FusedLucyd):
         self._device = device
         self._flat = network.config.dimension == 2
         self._parameters = _on_device(network, device)
-        repeats = network.continues_borders
+        repeats = network.config.padding == "replicate"
         self._macros = {layer.name: dict(macros(layer, self._flat, repeats)) for layer in LAYERS}
         self._kernels = _kernels(compile or compiler(device), self._flat, repeats)
         self._buffers: tuple[tuple[int, ...], dict[str, _Buffer]] | None = None
