@@ -52,7 +52,8 @@ def test_the_result_is_that_of_the_volume_with_two_reflected_voxels(models, shap
     inside = (0, 0, *(slice(2, 2 + size) for size in shape))
     for name in ("output", "update_term"):
         wanted = getattr(expected, name)[inside].numpy()
-        np.testing.assert_allclose(getattr(found, name), wanted, rtol=0, atol=TOLERANCE * max(1, wanted.max()))
+        atol = TOLERANCE * max(1, wanted.max())
+        np.testing.assert_allclose(getattr(found, name), wanted, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize(
