@@ -152,8 +152,8 @@ def test_a_dry_run_tells_volumes_and_iterations(stack, psf, tmp_path):
 @pytest.mark.parametrize(
     ("options", "status", "words"),
     [
-        (["--method", "richardson-lucy"], 2, "needs a PSF: an image file with the voxel size of the input"),
-        (["--psf", "psf.ome.tif"], 2, "--method lucyd does not use it; leave it out"),
+        (["--method", "richardson-lucy"], 2, "needs the blur: --psf FILE"),
+        (["--num-iter", "5"], 2, "--method lucyd does not use it; leave it out"),
         (["--num-iter", "5"], 2, "--method lucyd does not use it"),
         (["--method", "guess"], 2, "guess"),
         (["--flips", "--intermediates"], 2, "the mean over flips has an output only"),

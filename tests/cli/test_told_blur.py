@@ -100,7 +100,7 @@ def test_a_wavelength_for_each_channel(weights, tmp_path):
         (["--blur-sigma", "wide"], "'wide': expected numbers with commas"),
         (["--blur-sigma", "1,2"], "blur_sigma is (1.0, 2.0); give one number of voxels"),
         (["--microscope", "microtome"], "microtome"),
-        (["--method", "wiener", "--blur-sigma", "1"], "--method wiener does not use it"),
+        (["--method", "semi-blind", "--blur-sigma", "1"], "--method semi-blind does not use it"),
     ],
 )
 def test_what_cannot_be_told_is_refused(weights, stack, tmp_path, options, words):
@@ -125,3 +125,57 @@ def test_the_default_model_is_that_of_the_image(stack, tmp_path):
     out = tmp_path / "flat.ome.tif"
     assert lucyd("deconvolve", plane, "-o", out, "--blur-sigma", "1.2", "--device", "cpu").exit_code == 0
     assert read_image(out).metadata["recipe"]["model"] == "lucyd-planes"
+
+
+@pytest.fixture
+def psf(tmp_path) -> Path:
+    path = tmp_path / "psf.ome.tif"
+    optics = {"numerical_aperture": 0.8, "refractive_index": 1.33, "emission_um": 0.525}
+    values = nl.make_psf("widefield", (9, 9, 9), voxel_size=(0.4, 0.2, 0.2), **optics)
+    write_image(path, values, axes="ZYX", voxel_size=(0.4, 0.2, 0.2), unit="micrometer")
+    return path
+
+
+def test_a_psf_from_a_file_is_told_too(weights, stack, psf, tmp_path):
+    out = [tmp_path / "out.ome.tif", tmp_path / "out.ome.zarr"]
+    for path in out:
+        done = run(weights, stack, "-o", path, "--psf", psf)
+        assert done.exit_code == 0, done.output
+    steps = {"voxel_size": (0.4, 0.2, 0.2), "psf_voxel_size": (0.4, 0.2, 0.2)}
+    wanted = nl.deconvolve(
+        read_image(stack).data, nl.load_model(weights), psf=read_image(psf).data, device="cpu", **steps
+    )
+    for path in out:
+        np.testing.assert_allclose(read_image(path).data, wanted.output, atol=1e-3 * np.ptp(wanted.output))
+    assert (
+        "leave the microscope" in run(weights, stack, "-o", tmp_path / "b.tif", "--psf", psf, *OPTICS).output
+    )
+
+
+def test_a_psf_is_not_for_models_that_are_not_told(stack, psf, tmp_path):
+    done = lucyd("deconvolve", stack, "-o", tmp_path / "out.tif", "-m", "general", "--psf", psf)
+    assert done.exit_code == 2 and "cannot be told the blur" in done.output
+
+
+@pytest.mark.parametrize("told", [OPTICS, ["--blur-sigma", "1.2"]], ids=["microscope", "width"])
+def test_classical_methods_take_the_psf_of_a_microscope_or_a_width(stack, tmp_path, told):
+    out = tmp_path / "out.ome.tif"
+    chosen = ["--method", "richardson-lucy", "--num-iter", "3", "--background", "90", "--device", "cpu"]
+    done = lucyd("deconvolve", stack, "-o", out, *chosen, *told)
+    assert done.exit_code == 0, done.output
+    line = np.exp(-0.5 * (np.arange(-5, 6) / 1.2) ** 2)
+    psf = np.einsum("i,j,k->ijk", line, line, line).astype(np.float32)
+    if told is OPTICS:
+        scope = nl.Microscope("widefield", numerical_aperture=0.8, refractive_index=1.33, emission_um=0.525)
+        psf = scope.psf((0.4, 0.2, 0.2), (19, 49, 55))
+    image = read_image(stack).data
+    wanted = nl.deconvolve(image, nl.RichardsonLucy(psf, num_iter=3, background=90), device="cpu").output
+    found = read_image(out).data
+    # The PSFs end at different places.
+    assert np.abs(found - wanted).mean() < 0.02 * np.ptp(wanted)
+    assert np.abs(found - image + 90).mean() > 0.02 * np.ptp(wanted)
+
+
+def test_a_classical_method_without_a_blur_says_how_to_give_one(stack, tmp_path):
+    done = lucyd("deconvolve", stack, "-o", tmp_path / "x.tif", "--method", "wiener")
+    assert done.exit_code == 2 and "needs the blur" in done.output

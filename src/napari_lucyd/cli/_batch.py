@@ -113,6 +113,7 @@ class Batch:
             voxel_size=image.voxel_size,
             allocate=allocate,
             **self.options,
+            **self.chosen.blur(image),
         )
         self.console.say(f"  {job.description}; {job.device}; {bytes_text(job.memory_bytes)}")
         for warning in job.warnings:
@@ -136,6 +137,7 @@ class Batch:
             overwrite=self.overwrite,
             processes=self.workers.processes,
             **options,
+            **self.chosen.blur(image),
         )
         job = stored.job
         self.console.say(f"  {job.description}; {job.device}; {bytes_text(stored.memory_bytes)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 # Options that only some methods use, by the parameter's name.
 _MICROSCOPE = ("microscope", *OPTICS)
+_BLUR = (*_MICROSCOPE, "blur_sigma", "psf")
 _NETWORK = (
     "model",
-    *_MICROSCOPE,
-    "blur_sigma",
+    *_BLUR,
     "normalization",
     "separate",
     "isotropic",
@@ -35,8 +35,8 @@ _NETWORK = (
 )
 _OWN = {
     **dict.fromkeys((Method.lucyd, Method.rln, Method.care), _NETWORK),
-    Method.richardson_lucy: ("psf", "num_iter", "total_variation", "background", "local_stopping"),
-    Method.wiener: ("psf", "balance"),
+    Method.richardson_lucy: (*_BLUR, "num_iter", "total_variation", "background", "local_stopping"),
+    Method.wiener: (*_BLUR, "balance"),
     Method.semi_blind: ("total_variation", "background", *_MICROSCOPE),
 }
 CLASSICAL = (Method.richardson_lucy, Method.wiener, Method.semi_blind)
@@ -51,28 +51,43 @@ class Chosen:
     method
         A model or a classical method.
     psf
-        The PSF as read, for a classical method; the first one if there are several.
+        The PSF as read; the first one if there are several.
     psf_paths
         The files of the PSF, one for all channels or one for each.
     follows_image
         True if planes take the default model of planes instead.
+    told
+        The PSF for a model that is told it: an array, or a list with one for each channel.
+    make
+        Function that makes the method with a PSF for an image; None if the method is the same for all images.
     """
 
-    method: Model | ClassicalMethod
+    method: Model | ClassicalMethod | None
     psf: Image | None = None
     psf_paths: tuple[Path, ...] = ()
     follows_image: bool = False
+    told: Any = None
+    make: Callable[[Image], ClassicalMethod] | None = None
+
+    def blur(self, image: Image) -> dict[str, Any]:
+        """Return the PSF that a model is told, as keywords of `napari_lucyd.deconvolution.plan`."""
+        if self.told is None or self.psf is None:
+            return {}
+        return {"psf": self.told, "psf_voxel_size": steps_beside(self.psf, image)}
 
     def for_image(self, image: Image) -> Model | ClassicalMethod:
         """Return the method with the voxel size of its PSF in the image's unit, where both are known.
 
         A run then resamples a PSF whose voxels differ from the image's.
         """
+        if self.make is not None:
+            return self.make(image)
+        assert self.method is not None
         if self.follows_image:
             from napari_lucyd.deconvolution.named_model import model_for
 
             return model_for(self.method.name, image.data, image.axes)  # type: ignore[no-any-return]
-        steps = None if self.psf is None else steps_beside(self.psf, image)
+        steps = None if self.psf is None or self.told is not None else steps_beside(self.psf, image)
         if steps is None:
             return self.method
         return replace(cast("ClassicalMethod", self.method), psf_voxel_size=steps)
@@ -201,13 +216,22 @@ def classical_method(method: Method, psf: Sequence[Path] | None, numbers: dict[s
             return Chosen(SemiBlind(**given))
         except (ValueError, TypeError) as error:
             fail(str(error).replace("total_variation", "--total-variation"))
-    if not psf:
-        raise typer.BadParameter(
-            f"--method {method} needs a PSF: an image file with the voxel size of the input (see: lucyd psf)",
-            param_hint="--psf",
-        )
     from napari_lucyd.deconvolution import make_method
     from napari_lucyd.io import ImageFileError
+
+    told = {name: value for name in ("microscope", "blur_sigma") if (value := numbers.pop(name)) is not None}
+    if psf and told:
+        raise typer.BadParameter(
+            "--psf is the blur already; leave the microscope and --blur-sigma out", param_hint="--psf"
+        )
+    if told:
+        return Chosen(None, make=lambda image: make_method(str(method), told_psf(image, told), numbers))
+    if not psf:
+        raise typer.BadParameter(
+            f"--method {method} needs the blur: --psf FILE (see: lucyd psf), --microscope with --na, "
+            "--refractive-index and --emission-um, or --blur-sigma",
+            param_hint="--psf",
+        )
 
     where = ", ".join(str(path) for path in psf)
     try:
@@ -218,6 +242,65 @@ def classical_method(method: Method, psf: Sequence[Path] | None, numbers: dict[s
     except (OSError, ValueError, TypeError) as error:
         text = str(error).replace("total_variation", "--total-variation")
         fail(f"{where}: {text}" if "psf" in text else text)
+
+
+def told_psf(image: Image, told: Mapping[str, Any]) -> Any:
+    """Return the PSF of a microscope or a Gaussian on an image's voxels, or a list with one for each channel.
+
+    Parameters
+    ----------
+    image
+        The image; its voxel size is converted to µm for a microscope.
+    told
+        ``microscope`` or ``blur_sigma``.
+
+    Raises
+    ------
+    ImageFileError, TypeError, ValueError
+        If the image has no voxel size, or the blur does not fit the image.
+    """
+    from napari_lucyd.deconvolution import check_blur, name_axes
+
+    if "microscope" in told:
+        image = image.in_micrometers()
+    dimension = 3 if "Z" in image.axes and image.data.shape[image.axes.index("Z")] > 1 else 2
+    axes = name_axes(image.data.shape, image.data.dtype, dimension, image.axes)
+    steps = None if image.voxel_size is None else image.voxel_size[-dimension:]
+    blur = check_blur(told.get("microscope"), None, None, told.get("blur_sigma"), axes, steps)
+    return list(blur.kernels) if len(blur.kernels) > 1 else blur.kernels[0]
+
+
+def told_model(model: Model, psf: Sequence[Path] | None, told: Mapping[str, Any], planes: bool) -> Chosen:
+    """Choose a model, with the PSF that it is told.
+
+    Parameters
+    ----------
+    model
+        The model.
+    psf
+        The file of the PSF, or one file for each channel; None or empty for none.
+    told
+        What else is told of the blur.
+    planes
+        True if planes take the default model of planes instead.
+
+    Raises
+    ------
+    typer.BadParameter
+        If the model cannot be told the blur, or the blur is told twice.
+    """
+    refuse_told({**told, **({"psf": psf} if psf else {})}, model)
+    if not psf:
+        return Chosen(model, follows_image=planes)
+    if told:
+        raise typer.BadParameter(
+            "--psf is the blur already; leave the microscope and --blur-sigma out", param_hint="--psf"
+        )
+    try:
+        first, psfs = _read_psfs(psf)
+    except (OSError, ValueError, TypeError) as error:
+        fail(error)
+    return Chosen(model, first, tuple(psf), planes, told=psfs)
 
 
 def _read_psfs(paths: Sequence[Path]) -> tuple[Image, Any]:

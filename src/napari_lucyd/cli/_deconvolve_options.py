@@ -94,7 +94,7 @@ class MethodOptions:
 class MicroscopeOptions:
     """The microscope that took the image, or the width of its blur."""
 
-    title: ClassVar[str] = "Microscope, for models that are told the blur (lucyd) and for semi-blind"
+    title: ClassVar[str] = "Microscope, for lucyd and the classical methods"
 
     microscope: Annotated[
         Modality | None,
@@ -249,8 +249,8 @@ class ClassicalOptions:
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="Image of the PSF (see: lucyd psf). For a PSF of each channel, give a file with an axis C, "
-            "or the option once for each channel.",
+            help="Image of the PSF (see: lucyd psf), also for lucyd. For a PSF of each channel, give a file "
+            "with an axis C, or the option once for each channel.",
             show_default=False,
         ),
     ] = None

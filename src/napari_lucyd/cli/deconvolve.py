@@ -9,11 +9,10 @@ import typer
 
 from napari_lucyd.cli._chosen_method import (
     CLASSICAL,
-    Chosen,
     classical_method,
     load_network,
     refuse_options,
-    refuse_told,
+    told_model,
 )
 from napari_lucyd.cli._console import Console, fail, interruptible
 from napari_lucyd.cli._deconvolve_options import (
@@ -112,14 +111,14 @@ def deconvolve(
 
         if method is None or method not in CLASSICAL:
             model = load_network(method, network.model)
-            chosen = Chosen(model, follows_image=model.name == DEFAULT_MODEL)
-            refuse_told(told, model)
+            chosen = told_model(model, classical.psf, told, planes=model.name == DEFAULT_MODEL)
             options |= told
             if files.intermediates:
                 wanted = tuple(part for part in wanted if part in model.parts)
                 items = [item.of(wanted) for item in items]
         else:
-            numbers = {**classical.numbers(), "microscope": told.get("microscope")}
+            blur = {name: told.get(name) for name in ("microscope", "blur_sigma")}
+            numbers = {**classical.numbers(), **blur}
             chosen = classical_method(method, classical.psf, numbers)
         options["outputs"] = tuple(str(part) for part in wanted)
         try:
