@@ -167,6 +167,11 @@ class Batch:
 
     def _result(self, job: Job) -> Result:
         told = set(job.warnings)
+        job.measure()
+        for warning in job.warnings:
+            if warning not in told:
+                self.console.warn(warning)
+        told = set(job.warnings)
         with self.console.progress() as progress:
             bar = progress.add_task("  Deconvolving", total=job.step_count)
             for step in job.steps():

@@ -6,6 +6,12 @@ ONLY_ZEROS = "only zeros"
 """Kind: a network returned only zeros for a volume."""
 NEGATIVE_VOXELS = "negative voxels"
 """Kind: negative voxels were set to 0."""
+FLASH_FRAME = "flash frame"
+"""Kind: a time point is far brighter than the others and changes the scaling of all."""
+EMPTY_PLANES = "empty planes"
+"""Kind: planes at an end of the stack hold one value only."""
+SPARSE_OBJECTS = "sparse objects"
+"""Kind: a few bright voxels lie far from all others."""
 
 
 class Finding(str):

@@ -15,6 +15,7 @@ from napari_lucyd.deconvolution.arguments import RunArguments, check_statistics
 from napari_lucyd.deconvolution.findings import Findings
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.result import OUTPUTS, Progress, Request, Result
+from napari_lucyd.deconvolution.statistics.irregularities import find_irregularities
 from napari_lucyd.deconvolution.statistics.measurement import CountPrepared, measure_prepared
 from napari_lucyd.deconvolution.statistics.scaling import Statistics
 from napari_lucyd.deconvolution.tiling.tiles import Tile
@@ -154,6 +155,8 @@ class Job(ABC):
                 should_stop,
                 count,
             )
+            unusual = find_irregularities(self._source, measured, self._scales)
+            measured = replace(measured, warnings=(*measured.warnings, *unusual))
             self._statistics = self._completed(measured, should_stop)
             self._add_warnings(self._statistics)
         return self._statistics
@@ -261,6 +264,11 @@ class Job(ABC):
     @abstractmethod
     def _recipe(self) -> dict[str, Any]:
         """Write the record of the run."""
+
+    @property
+    def _scales(self) -> bool:
+        """True if the method scales intensities by the statistics."""
+        return True
 
     def _completed(self, statistics: Statistics, should_stop: Callable[[], bool] | None) -> Statistics:
         """Return the statistics with the numbers that only this method needs."""

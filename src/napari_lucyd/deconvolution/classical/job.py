@@ -84,6 +84,10 @@ class ClassicalJob(Job):
         self.warnings.add(f"{what} is not used: the volume is computed in tiles, and {reason}.")
 
     @property
+    def _scales(self) -> bool:
+        return False
+
+    @property
     def description(self) -> str:
         """The axes with their sizes, and the method, in one line."""
         size, count = shape_text(self._method.psf_shape), len(self._method.psfs)

@@ -1,0 +1,167 @@
+"""What makes an image unlike others before a run: flash frames, empty planes, and few bright objects."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from napari_lucyd.deconvolution.findings import EMPTY_PLANES, FLASH_FRAME, SPARSE_OBJECTS, Finding
+from napari_lucyd.deconvolution.image.source import Source, to_float32
+from napari_lucyd.deconvolution.statistics.scaling import Group, Statistics
+from napari_lucyd.models.normalization import FIRST_ESTIMATE
+from napari_lucyd.spans import Span
+
+# Side of the patch in the middle of a plane that stands for its brightness.
+_SIDE = 256
+# Time points needed to know which one is unusual, how much brighter that one is than the median, and the
+# largest share of such time points that is not the image's own change.
+_LEAST_TIMES, _FLASH, _LARGEST_SHARE = 3, 4.0, 0.1
+# Ratio of the brightest voxel to the range that the network gets, above which bright objects are sparse; and
+# the share of the range that all but a hundredth of the voxels stay below, where the extremes are the range.
+_FAR_ABOVE, _NEARLY_DARK = 20.0, 0.02
+
+
+def find_irregularities(source: Source, statistics: Statistics, scaled: bool = True) -> tuple[Finding, ...]:
+    """Find what makes an image hard for a network or a method, each with the remedy.
+
+    Of each volume a patch of one plane is read; of the middle volume of each group also planes at its ends.
+
+    Parameters
+    ----------
+    source
+        The image.
+    statistics
+        Its statistics.
+    scaled
+        True if the method scales intensities by the statistics, as networks do.
+
+    Returns
+    -------
+    tuple of Finding
+        Of the kinds `FLASH_FRAME`, `EMPTY_PLANES` and `SPARSE_OBJECTS`; empty for usual images.
+    """
+    found = []
+    for group in statistics.groups:
+        if group.constant:
+            continue
+        found += _empty_planes(source, group)
+        if scaled:
+            found += _flash_frames(source, group)
+            found += _sparse_objects(source, group, statistics)
+    return tuple(found)
+
+
+def _leads(source: Source, group: Group) -> list[tuple[int, ...]]:
+    fixed, names = dict(group.index), source.axes.leading
+    return [
+        lead
+        for lead in source.volumes()
+        if all(fixed.get(name, number) == number for name, number in zip(names, lead, strict=True))
+    ]
+
+
+def _patch(source: Source, lead: tuple[int, ...], z: int) -> npt.NDArray[np.float32]:
+    """Read the middle of a plane; its finite values."""
+    *depth, height, width = source.axes.volume_shape
+    spans = [
+        Span((n - min(n, _SIDE)) // 2, (n - min(n, _SIDE)) // 2 + min(n, _SIDE)) for n in (height, width)
+    ]
+    values = to_float32(source.read(lead, [Span(z, z + 1), *spans] if depth else spans))
+    return values[np.isfinite(values)]
+
+
+def _flash_frames(source: Source, group: Group) -> list[Finding]:
+    """Find the time points that are far brighter than the others, of a series that is scaled together."""
+    axes = source.axes
+    if "T" not in axes.leading or axes.size("T") < _LEAST_TIMES or "T" in dict(group.index):
+        return []
+    middle = axes.size("Z") // 2
+    brightest = np.full(axes.size("T"), -np.inf)
+    for lead in _leads(source, group):
+        values = _patch(source, lead, middle)
+        if values.size:
+            time = axes.lead_index(lead)["T"]
+            brightest[time] = max(brightest[time], float(np.percentile(values, 99)))
+    known = np.flatnonzero(np.isfinite(brightest))
+    if known.size < _LEAST_TIMES:
+        return []
+    above = brightest[known] - group.minimum
+    usual = float(np.median(above))
+    flashes = known[above > _FLASH * usual]
+    if usual <= 0 or not flashes.size or flashes.size > max(1, _LARGEST_SHARE * known.size):
+        return []
+    times = ", ".join(str(time) for time in flashes[:5]) + (", …" if flashes.size > 5 else "")
+    where = f" of {group.label}" if group.index else ""
+    text = (
+        f"T {times}{where} is {float(above.max()) / usual:.0f} times as bright as most time points, like a flash "
+        "or a saturated frame, and changes the scaling of all. Leave it out, or scale each time point by itself "
+        "(separate='TC', --separate TC)."
+    )
+    return [Finding(text, FLASH_FRAME)]
+
+
+def _empty_planes(source: Source, group: Group) -> list[Finding]:
+    """Find planes at both ends of the middle volume whose voxels are all equal."""
+    planes = source.axes.size("Z")
+    leads = _leads(source, group)
+    if planes < 3 or "Z" not in source.axes.spatial:
+        return []
+    lead = leads[len(leads) // 2]
+    first = _count_empty(source, lead, range(planes))
+    if first == planes:
+        return []
+    last = _count_empty(source, lead, range(planes - 1, -1, -1))
+    ends = [f"the {end} {count}" for end, count in (("first", first), ("last", last)) if count]
+    if not ends:
+        return []
+    where = f" of {source.axes.label(lead)}" if source.axes.leading else ""
+    which = " and ".join(ends).capitalize()
+    text = (
+        f"{which} of the {planes} planes{where} are empty: all their voxels are equal. The step to them can "
+        "leave a bright or dark edge. Crop the empty planes, or choose a range of Z without them."
+    )
+    return [Finding(text, EMPTY_PLANES)]
+
+
+def _count_empty(source: Source, lead: tuple[int, ...], planes: range) -> int:
+    whole = [Span(0, n) for n in source.axes.volume_shape[1:]]
+    for number, z in enumerate(planes):
+        patch = _patch(source, lead, z)
+        if patch.size and patch.min() < patch.max():
+            return number
+        # Only where the patch is empty is the whole plane read.
+        values = source.read(lead, [Span(z, z + 1), *whole])
+        if not (values == values.flat[0]).all():
+            return number
+    return len(planes)
+
+
+def _sparse_objects(source: Source, group: Group, statistics: Statistics) -> list[Finding]:
+    """Find an image whose few brightest voxels lie far from all others."""
+    method = statistics.normalization.method
+    where = f" in {group.label}" if group.index else ""
+    if method in (FIRST_ESTIMATE, "none"):
+        return []
+    if method == "percentile" and not group.fell_back:
+        ratio = (group.maximum - group.lo) / group.s
+        if ratio < _FAR_ABOVE:
+            return []
+        text = (
+            f"The brightest voxels{where} are {ratio:.0f} times as bright as the range that the percentiles "
+            "give the network, which was trained on much less. Trust the faint structure; for the bright "
+            "objects scale with normalization='minmax' (--normalization minmax)."
+        )
+        return [Finding(text, SPARSE_OBJECTS)]
+    leads = _leads(source, group)
+    lead, planes = leads[len(leads) // 2], source.axes.size("Z")
+    sample = np.concatenate([_patch(source, lead, z) for z in sorted({0, planes // 2, planes - 1})])
+    if not sample.size or float(np.percentile(sample, 99)) - group.minimum > _NEARLY_DARK * (
+        group.maximum - group.minimum
+    ):
+        return []
+    text = (
+        f"Nearly all voxels{where} are darker than {_NEARLY_DARK:.0%} of the range from the darkest to the "
+        "brightest voxel, which a few bright objects or hot pixels set. If the faint structure matters, scale "
+        "with normalization='percentile' (--normalization percentile)."
+    )
+    return [Finding(text, SPARSE_OBJECTS)]
