@@ -92,9 +92,10 @@ def _flash_frames(source: Source, group: Group) -> list[Finding]:
         return []
     times = ", ".join(str(time) for time in flashes[:5]) + (", …" if flashes.size > 5 else "")
     where = f" of {group.label}" if group.index else ""
+    ratio = float(above.max()) / usual
     text = (
-        f"T {times}{where} is {float(above.max()) / usual:.0f} times as bright as most time points, like a flash "
-        "or a saturated frame, and changes the scaling of all. Leave it out, or scale each time point by itself "
+        f"T {times}{where} is {ratio:.0f} times as bright as most time points, like a flash or a saturated "
+        "frame, and changes the scaling of all. Leave it out, or scale each time point by itself "
         "(separate='TC', --separate TC)."
     )
     return [Finding(text, FLASH_FRAME)]
@@ -160,8 +161,8 @@ def _sparse_objects(source: Source, group: Group, statistics: Statistics) -> lis
     ):
         return []
     text = (
-        f"Nearly all voxels{where} are darker than {_NEARLY_DARK:.0%} of the range from the darkest to the "
-        "brightest voxel, which a few bright objects or hot pixels set. If the faint structure matters, scale "
-        "with normalization='percentile' (--normalization percentile)."
+        f"Nearly all voxels{where} are darker than {_NEARLY_DARK:.0%} of the image's range, which a few bright "
+        "objects or hot pixels set. If the faint structure matters, scale with normalization='percentile' "
+        "(--normalization percentile)."
     )
     return [Finding(text, SPARSE_OBJECTS)]
