@@ -1,4 +1,4 @@
-"""What makes an image unlike others before a run: flash frames, empty planes, and few bright objects."""
+"""Unusual images, found before a run: flash frames, empty planes, and a few bright objects."""
 
 from __future__ import annotations
 
@@ -161,8 +161,8 @@ def _sparse_objects(source: Source, group: Group, statistics: Statistics) -> lis
     ):
         return []
     text = (
-        f"Nearly all voxels{where} are darker than {_NEARLY_DARK:.0%} of the image's range, which a few bright "
-        "objects or hot pixels set. If the faint structure matters, scale with normalization='percentile' "
+        f"Nearly all voxels{where} are darker than {_NEARLY_DARK:.0%} of the image's range, which a few "
+        "bright objects or hot pixels set. If the faint structure matters, scale with normalization='percentile' "
         "(--normalization percentile)."
     )
     return [Finding(text, SPARSE_OBJECTS)]
