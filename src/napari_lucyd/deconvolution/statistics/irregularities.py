@@ -162,7 +162,7 @@ def _sparse_objects(source: Source, group: Group, statistics: Statistics) -> lis
         return []
     text = (
         f"Nearly all voxels{where} are darker than {_NEARLY_DARK:.0%} of the image's range, which a few "
-        "bright objects or hot pixels set. If the faint structure matters, scale with normalization='percentile' "
-        "(--normalization percentile)."
+        "bright objects or hot pixels set. If the faint structure matters, scale with "
+        "normalization='percentile' (--normalization percentile)."
     )
     return [Finding(text, SPARSE_OBJECTS)]
