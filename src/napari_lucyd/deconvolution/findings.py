@@ -51,7 +51,7 @@ class Findings(list[str]):
     def add(self, text: str, kind: str = "") -> None:
         """Add a sentence unless the list has it."""
         if text not in self:
-            self.append(Finding(text, kind))
+            self.append(Finding(text, kind or kind_of(text)))
 
     def update(self, text: str, kind: str) -> None:
         """Add a sentence, and remove earlier ones of its kind."""

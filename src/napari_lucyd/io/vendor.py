@@ -97,8 +97,8 @@ def read_vendor(
     *,
     name: str,
     eager_bytes: int | None,
-    axes: str | None,
-    voxel_size: Sequence[float] | None,
+    axes: str | None = None,
+    voxel_size: Sequence[float] | None = None,
 ) -> Image:
     """Read the first image of a file; the parameters are those of `napari_lucyd.io.tiff.read_tiff`."""
     opened = _open(path)
@@ -249,8 +249,9 @@ def _open_nd2(path: Path) -> _Opened:
 
     def read(at: Mapping[str, int]) -> npt.NDArray[Any]:
         number = frames[at.get("T", 0), at.get("Z", 0)]
-        values = np.asarray(file.read_frame(number))
-        return values.reshape(-1, *values.shape[-2:])[at.get("C", 0)]
+        frame = np.asarray(file.read_frame(number))
+        values: npt.NDArray[Any] = frame.reshape(-1, *frame.shape[-2:])[at.get("C", 0)]
+        return values
 
     size = file.voxel_size()
     steps = {"X": float(size.x), "Y": float(size.y), "Z": float(size.z)}
