@@ -220,7 +220,7 @@ def _open_lif(path: Path) -> _Opened:
     if not images:
         file.close()
         raise ImageFileError("the file holds no image with Y and X")
-    image = images[0]
+    image: Any = images[0]
     _refuse_colour("S" in image.sizes, file.close)
 
     def read(at: Mapping[str, int]) -> npt.NDArray[Any]:

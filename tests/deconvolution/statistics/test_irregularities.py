@@ -63,7 +63,7 @@ def test_few_bright_objects_are_named_where_they_set_the_scale_or_lie_above_it()
 
 def test_jobs_tell_it_before_their_first_step(random_model):
     movie = noisy(4, 5, 12, 12)
-    movie[2], movie[:, -1] = 60000, 0
+    movie[1], movie[:, -1] = 60000, 0
     kinds = []
     for method in (random_model, RichardsonLucy(np.ones((3, 3, 3)), num_iter=1)):
         job = plan(movie, method, axes="TZYX", device="cpu")
