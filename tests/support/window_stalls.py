@@ -8,6 +8,7 @@ machine that is busy with other things every window stands still for longer.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import subprocess
 import sys
@@ -120,7 +121,9 @@ def measure(model: str) -> dict[str, float]:
     for name, text in {**optics, "shape": "23, 63, 63"}.items():
         panel.microscope.form.lines[name].value = text
     settle(0.5)
-    assert wait(lambda: panel.estimator.settled and panel.footer.run.enabled, 120), "no PSF"
+    assert wait(lambda: panel.estimator.settled and panel.footer.run.enabled, 120), (
+        f"no PSF: settled is {panel.estimator.settled}; {panel.footer.estimate.text()!r}; {panel.status.text()!r}"
+    )
     spans["psf"] = begin, time.monotonic()
     settle(0.2)  # a tick after the span: what follows is not the PSF's doing
 
@@ -150,6 +153,10 @@ def main(model: str, probe_file: str) -> None:
         probe = subprocess.Popen([sys.executable, "-c", PROBE], stdout=stream)
         try:
             gaps = measure(model)
+        except AssertionError:
+            # What each thread waits for says why a condition was never met.
+            faulthandler.dump_traceback(all_threads=True)
+            raise
         finally:
             probe.kill()
             probe.wait()

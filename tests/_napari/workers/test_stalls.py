@@ -27,7 +27,8 @@ def measured(model, probe):
         timeout=400,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
+    if done.returncode:
+        return done.stderr[-8000:]
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -36,10 +37,12 @@ def test_the_window_never_stands_still(model_files, tmp_path):
     found = []
     for _ in range(ATTEMPTS):
         found.append(measured(model_files[3], tmp_path / "probe.txt"))
+        if isinstance(found[-1], str):  # the program gave up waiting, and says for what
+            continue
         allowed = LIMIT * found[-1]["slowness"]
         if max(found[-1]["gaps"].values()) < allowed:
             return
-    pytest.fail(f"gaps in seconds, and how busy the machine was: {found}")
+    pytest.fail("gaps in seconds, and how busy the machine was: " + "\n".join(map(str, found)))
 
 
 def test_the_meter_sees_a_window_that_stops():
