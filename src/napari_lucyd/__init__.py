@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         richardson_lucy,
         wiener,
     )
+    from napari_lucyd.export import export_model
     from napari_lucyd.models import Model, list_models, load_model, save_model
     from napari_lucyd.out_of_core import deconvolve_to_zarr
     from napari_lucyd.psf.beads import psf_from_beads
@@ -70,6 +71,7 @@ _HOMES = {
     "degrade": "simulation",
     "examine": "referee",
     "explain_change": "deconvolution",
+    "export_model": "export",
     "list_models": "models",
     "load_model": "models",
     "make_phantom": "simulation",
@@ -105,6 +107,7 @@ __all__ = [
     "degrade",
     "examine",
     "explain_change",
+    "export_model",
     "list_models",
     "load_model",
     "make_phantom",

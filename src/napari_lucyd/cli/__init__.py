@@ -17,6 +17,7 @@ from napari_lucyd.cli.adapt import adapt
 from napari_lucyd.cli.deconvolve import deconvolve
 from napari_lucyd.cli.evaluate import evaluate
 from napari_lucyd.cli.examine import examine
+from napari_lucyd.cli.export import export
 from napari_lucyd.cli.info import info
 from napari_lucyd.cli.models import models
 from napari_lucyd.cli.psf import psf
@@ -59,5 +60,5 @@ def lucyd(
         raise typer.Exit
 
 
-for command in (deconvolve, examine, models, simulate, psf, train, adapt, evaluate, info):
+for command in (deconvolve, examine, models, simulate, psf, train, adapt, evaluate, export, info):
     app.command(cls=PlainCommand)(command)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, Wiener
     from napari_lucyd.deconvolution.classical.semi_blind import SemiBlind
     from napari_lucyd.deconvolution.first_stage.blur import check_blur
-    from napari_lucyd.deconvolution.first_stage.estimate import FirstEstimate, first_estimate
+    from napari_lucyd.deconvolution.first_stage.estimate import FirstEstimate, first_estimate, iterations_for
     from napari_lucyd.deconvolution.image.axes import Axes, name_axes
     from napari_lucyd.deconvolution.image.source import Source
     from napari_lucyd.deconvolution.job import Job
@@ -56,6 +56,7 @@ _HOMES = {
     "estimate_noise": "deconvolution.statistics.noise",
     "explain_change": "deconvolution.change",
     "first_estimate": "deconvolution.first_stage.estimate",
+    "iterations_for": "deconvolution.first_stage.estimate",
     "make_method": "deconvolution.classical.by_name",
     "method_from_recipe": "deconvolution.classical.by_name",
     "model_from_recipe": "deconvolution.recipe",
@@ -92,6 +93,7 @@ __all__ = [
     "estimate_noise",
     "explain_change",
     "first_estimate",
+    "iterations_for",
     "make_method",
     "method_from_recipe",
     "model_from_recipe",
