@@ -6,13 +6,16 @@ import hashlib
 import io
 import json
 import sys
+import warnings
 import zipfile
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import napari_lucyd as nl
+from napari_lucyd.cli import app
 from napari_lucyd.export.files import graph_of
 from napari_lucyd.io import ImageFileError
 
@@ -21,8 +24,13 @@ pytest.importorskip("onnxscript")
 
 
 @pytest.fixture(scope="module")
-def package(tmp_path_factory, random_model_2d):
-    return nl.export_model(random_model_2d, tmp_path_factory.mktemp("export") / "random.zip")
+def package(tmp_path_factory, model_files):
+    """A package that the command line wrote, of the model `random_model_2d`."""
+    out = tmp_path_factory.mktemp("export") / "random.zip"
+    done = CliRunner().invoke(app, ["export", str(model_files[2]), "-o", str(out)])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.split() == [str(out)]
+    return out
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +52,8 @@ def test_onnx_gives_the_same_picture_at_any_size(files, random_model_2d):
 
 def test_torchscript_gives_the_same_picture_at_another_size(files, random_model_2d):
     graph = graph_of(random_model_2d)
-    with pytest.warns(DeprecationWarning):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch prefers other formats by now
         script = torch.jit.load(io.BytesIO(files["weights.torchscript"]))
     image = torch.rand((1, 1, 31, 20))
     with torch.inference_mode():
@@ -97,6 +106,9 @@ def test_existing_files_and_other_suffixes_are_refused(package, random_model_2d,
     before = package.read_bytes()
     with pytest.raises(ImageFileError, match="exists"):
         nl.export_model(random_model_2d, package)
+    done = CliRunner().invoke(app, ["export", "nosuch", "-o", str(tmp_path / "model.onnx")])
+    assert done.exit_code == 1
+    assert "nosuch" in done.stderr
     assert package.read_bytes() == before
     with pytest.raises(ValueError, match=r"ends in \.onnx or \.zip"):
         nl.export_model(random_model_2d, tmp_path / "model.h5")

@@ -122,7 +122,8 @@ def measure(model: str) -> dict[str, float]:
         panel.microscope.form.lines[name].value = text
     settle(0.5)
     assert wait(lambda: panel.estimator.settled and panel.footer.run.enabled, 120), (
-        f"no PSF: settled is {panel.estimator.settled}; {panel.footer.estimate.text()!r}; {panel.status.text()!r}"
+        f"no PSF: settled is {panel.estimator.settled}; {panel.footer.estimate.text()!r}; "
+        f"{panel.status.text()!r}"
     )
     spans["psf"] = begin, time.monotonic()
     settle(0.2)  # a tick after the span: what follows is not the PSF's doing

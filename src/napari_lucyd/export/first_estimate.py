@@ -1,7 +1,7 @@
-"""A network on first estimates as one module: the image and the width of its Gaussian blur in, the parts out.
+"""A network on first estimates as one module: image and width of its Gaussian blur in, parts out.
 
-The steps are those of `deconvolution.first_stage`, written with operations that other programs have: separable
-convolutions instead of Fourier transforms, sorting instead of histograms, a fixed number of iterations.
+The steps are those of `deconvolution.first_stage`, with operations that other programs have: separable
+convolutions instead of Fourier transforms, and a fixed number of iterations.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from napari_lucyd.psf.gaussian import gaussian_psf
 
 WIDEST_BLUR = 3.0
 """Largest standard deviation of the blur along an axis, in voxels."""
-# The image for which the number of iterations is right: its noise as a share of the scale, its blur in voxels.
+# The number of iterations is right for this noise (a share of the scale) and this blur (voxels).
 _USUAL_NOISE, _USUAL_BLUR = 0.03, 1.5
 # As in `deconvolution.classical.dark_level`.
 _SIDE, _DARKEST, _DARK, _REACH = 5, 0.001, 0.01, 3.0

@@ -37,7 +37,8 @@ class DirectGraph(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Restore (1, 1, [Z,] Y, X), float32."""
         low, scale = scaling(image, self.normalization)
-        return self.scaled(image, low, scale)
+        parts: tuple[Tensor, ...] = self.scaled(image, low, scale)
+        return parts
 
 
 class ScaledNetwork(nn.Module):

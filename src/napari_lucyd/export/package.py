@@ -107,7 +107,8 @@ def _torchscript(graph: Graph, inputs: tuple[torch.Tensor, ...]) -> bytes:
     with warnings.catch_warnings(), torch.inference_mode():
         # torch prefers other formats to TorchScript by now; the programs that read packages do not have them.
         warnings.simplefilter("ignore")
-        torch.jit.save(torch.jit.trace(graph, inputs, check_trace=False), stream)
+        traced: Any = torch.jit.trace(graph, inputs, check_trace=False)  # type: ignore[no-untyped-call]
+        torch.jit.save(traced, stream)
     return stream.getvalue()
 
 
@@ -147,8 +148,8 @@ def _environment() -> str:
 def _documentation(graph: Graph, model: Model) -> str:
     parts = "\n".join(f"- `{name}`: {_MEANINGS[name]}" for name in graph.outputs)
     blur = (
-        "\nThe second input, `blur_sigma`, has the standard deviations of the microscope's Gaussian blur along "
-        "each axis, in voxels, at most 3.\n"
+        "\nThe second input, `blur_sigma`, has the standard deviations of the microscope's Gaussian blur "
+        "along each axis, in voxels, at most 3.\n"
         if "first_estimate" in graph.outputs
         else ""
     )
