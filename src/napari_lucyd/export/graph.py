@@ -64,7 +64,8 @@ class ScaledNetwork(nn.Module):
             name for name in ("output", "correction_mask", "update_term") if name in network.parts
         ]
         self.network = fold(network)
-        self.field, self.multiple = network.receptive_field, network.multiple
+        self.field = network.receptive_field if network.border is None else network.border
+        self.multiple = network.multiple
 
     def forward(self, image: Tensor, low: Tensor, scale: Tensor) -> tuple[Tensor, ...]:
         """Restore an image whose scaled values are (image - low) / scale."""
@@ -120,7 +121,7 @@ def number(value: int) -> Tensor:
 
 
 def extended(y: Tensor, field: int, multiple: int) -> Tensor:
-    """Continue an image by reflection, by the receptive field and then to a multiple, along every axis."""
+    """Continue an image by ``field`` reflected voxels, and then to a multiple, along every axis."""
     start = _ceil_to(field, multiple)
     for axis in range(2, y.ndim):
         size = y.shape[axis]
