@@ -114,7 +114,7 @@ def test_without_a_truth_there_is_no_number(viewer, opened):
     first, second = add(viewer, NOISY, "sample"), add(viewer, TRUTH, "second")
     panel = opened()
     assert panel.shown_metrics is None and not panel.form.metrics.isVisible()
-    assert panel.form.metrics_note.text() == NO_TRUTH
+    assert panel.form.metrics_note.text().endswith(NO_TRUTH)
     assert len(panel.shown_views) == 2
     choose_layers(panel, [first], second)
     # Neither a line nor another image changes what a person has chosen.
@@ -412,3 +412,30 @@ def test_ticks_are_round_numbers_within_the_range():
     assert ticks(-0.31, 1.02) == [0.0, 0.5, 1.0]
     assert ticks(1e-7, 9e-7) == [2e-7, 4e-7, 6e-7, 8e-7]
     assert ticks(3, 3) == []
+
+
+def test_without_a_truth_layers_are_compared_with_their_image_and_peaks_have_widths(viewer, opened):
+    from scipy.ndimage import gaussian_filter
+
+    sharp = np.zeros((40, 48), np.float32)
+    sharp[20, 24] = sharp[8, 12] = 1000
+    blurred = gaussian_filter(sharp, 2.0) + 10
+    image = np.random.default_rng(0).poisson(blurred).astype(np.float32)
+    add(viewer, image, "sample")
+    add(viewer, gaussian_filter(sharp, 1.0), "output", quantity="output")
+    add(viewer, np.roll(blurred, 9, axis=1), "elsewhere")
+    panel = opened()
+    for layer in viewer.layers:
+        panel._on_person_ticked(layer, True)
+    opened.rest(panel)
+    head, output, elsewhere, *_ = panel.form.metrics_note.text().splitlines()
+    assert "“sample”" in head
+    assert float(output.split("RSP ")[1].split(",")[0]) > 0.7
+    assert float(elsewhere.split("RSP ")[1].split(",")[0]) < 0.3
+
+    draw(panel, (20, 10), (20, 38))
+    opened.rest(panel)
+    widths = {curve.name: curve.width for curve in panel.shown_profile.curves}
+    # 2.355 standard deviations; linear interpolation adds a little.
+    assert widths["output"] == pytest.approx(2.355, rel=0.1)
+    assert "“output” 2." in panel.form.profile_note.text()

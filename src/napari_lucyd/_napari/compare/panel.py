@@ -18,6 +18,12 @@ from napari_lucyd._napari.compare import worker
 from napari_lucyd._napari.compare.export import Comparison, write_comparison
 from napari_lucyd._napari.compare.form import CompareForm
 from napari_lucyd._napari.compare.snapshot import LayerSnapshot, known_axes, line_through, pick
+from napari_lucyd._napari.compare.without_truth import (
+    EXPLANATION,
+    AgreementRequest,
+    agreement,
+    source_image,
+)
 from napari_lucyd._napari.compare.worker import (
     LayerProjections,
     Metrics,
@@ -30,7 +36,7 @@ from napari_lucyd._napari.compare.worker import (
 from napari_lucyd._napari.layers.drawing import LINE_LAYER, drawn_line, start_drawing
 from napari_lucyd._napari.layers.side_by_side import SideBySide, put_back
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_preview, is_psf, is_result
-from napari_lucyd._napari.widgets.layout import set_note
+from napari_lucyd._napari.widgets.layout import plain_tooltip, set_note
 from napari_lucyd._napari.widgets.panel import Panel
 from napari_lucyd._napari.workers.events import explain
 from napari_lucyd._napari.workers.latest import LatestOnly
@@ -77,6 +83,8 @@ class CompareWidget(Panel):
         self._filling = False
         self._touched = False
         self.metrics = LatestOnly(self._metrics_request, worker.measure, SLOW_MS, self)
+        self.agreed = ""
+        self.agreement = LatestOnly(self._agreement_request, agreement, SLOW_MS, self)
         self.profile = LatestOnly(self._profile_request, worker.trace, QUICK_MS, self)
         self.projections = LatestOnly(self._projections_request, Projector().project, SLOW_MS, self)
         self._connect()
@@ -93,6 +101,8 @@ class CompareWidget(Panel):
         form.side_by_side.native.toggled.connect(self._on_side_by_side)
         self.metrics.began.connect(lambda: set_note(form.metrics_note, MEASURING))
         self.metrics.ready.connect(self._on_metrics)
+        self.agreement.ready.connect(self._on_agreement)
+        self.agreement.failed.connect(self._on_agreement)
         self.profile.ready.connect(self._on_profile)
         self.projections.ready.connect(self._on_projections)
         self.metrics.failed.connect(partial(self._on_failed, self._on_metrics, form.metrics_note))
@@ -219,7 +229,7 @@ class CompareWidget(Panel):
 
     def refresh(self, *_: Any) -> None:
         """Compute everything again that may have changed."""
-        for part in (self.metrics, self.profile, self.projections):
+        for part in (self.metrics, self.agreement, self.profile, self.projections):
             part.refresh()
         if self.grid.is_on and self._in_grid != self._together():
             self._on_side_by_side(True)
@@ -257,6 +267,16 @@ class CompareWidget(Panel):
             return None
         return MetricsRequest(truth, tuple(taken.values()))
 
+    def _agreement_request(self) -> AgreementRequest | None:
+        ticked = self.ticked()
+        image = source_image(ticked, self._images()) if self.truth is None else None
+        if image is None:
+            return None
+        taken = self._take([image, *(layer for layer in ticked if layer is not image)])
+        of = taken.pop(image, None)
+        others = tuple(one for one in taken.values() if one.is_image)
+        return None if of is None or not others else AgreementRequest(of, others)
+
     def _profile_request(self) -> ProfileRequest | None:
         ends = drawn_line(self.viewer)
         taken = self._take(self._together())
@@ -289,13 +309,22 @@ class CompareWidget(Panel):
         if metrics is None:
             # A ground truth that cannot be used is reported above.
             text = "" if self.ticked() else NO_LAYERS
-            set_note(self.form.metrics_note, NO_TRUTH if self.truth is None else text)
+            set_note(self.form.metrics_note, self._without_truth() if self.truth is None else text)
             return
         lines = [f"Against “{metrics.truth}”{', at ' + metrics.position if metrics.position else ''}."]
         lines += [
             f"“{row.name}”: {'; '.join(row.scores.remarks)}." for row in metrics.rows if row.scores.remarks
         ]
         set_note(self.form.metrics_note, "\n".join(lines))
+
+    def _without_truth(self) -> str:
+        return f"{self.agreed}\n{NO_TRUTH}" if self.agreed else NO_TRUTH
+
+    def _on_agreement(self, text: str | None) -> None:
+        self.agreed = text or ""
+        if self.truth is None:
+            set_note(self.form.metrics_note, self._without_truth())
+            self.form.metrics_note.setToolTip(plain_tooltip(EXPLANATION if self.agreed else ""))
 
     def _on_profile(self, profile: Profile | None) -> None:
         self.shown_profile = profile
@@ -308,6 +337,13 @@ class CompareWidget(Panel):
             beside = [f"“{curve.name}”" for curve in profile.curves if not np.isfinite(curve.values).any()]
             if beside:
                 text += f" The line does not cross {', '.join(beside)}."
+            widths = [
+                f"“{curve.name}” {curve.width:.3g}"
+                for curve in profile.curves
+                if curve.width is not None and not curve.is_factor
+            ]
+            if widths:
+                text += f"\nWidth of the highest peak (FWHM) in {profile.unit}: {', '.join(widths)}."
         set_note(self.form.profile_note, text)
 
     def _on_projections(self, views: list[LayerProjections] | None) -> None:
@@ -326,7 +362,7 @@ class CompareWidget(Panel):
     @property
     def settled(self) -> bool:
         """True when everything shown belongs to the present choices."""
-        return all(part.settled for part in (self.metrics, self.profile, self.projections))
+        return all(part.settled for part in (self.metrics, self.agreement, self.profile, self.projections))
 
     def draw(self, *_: Any) -> None:
         """Activate the line tool."""

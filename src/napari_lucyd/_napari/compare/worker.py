@@ -71,12 +71,13 @@ class ProfileRequest:
 
 @dataclass(frozen=True)
 class Curve:
-    """Values of one layer along a line; NaN outside the layer."""
+    """Values of one layer along a line, NaN outside the layer; `width` is that of the highest peak (FWHM)."""
 
     name: str
     values: np.ndarray
     is_truth: bool
     is_factor: bool
+    width: float | None = None
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def measure(request: MetricsRequest, should_stop: Callable[[], bool]) -> Metrics
                 break
             remark = _why_not(image, request.truth)
             if not remark and truth is None:
-                truth = _read(request.truth)
+                truth = read_volume(request.truth)
             rows.append(_row(image, request.truth, truth, remark, should_stop))
         return Metrics(request.truth.name, request.truth.position, tuple(rows))
 
@@ -149,7 +150,7 @@ def _row(
     if remark or truth is None:
         return Row(image.name, Scores(remarks=(remark,)))
     try:
-        scores = score(_read(image), truth, should_stop)
+        scores = score(read_volume(image), truth, should_stop)
     except Exception as error:  # reported in the table, whatever it is; the others continue
         return Row(image.name, Scores(remarks=(explain(error),)))
     if image.place != of.place:
@@ -179,7 +180,8 @@ def _volume_shape(image: LayerSnapshot) -> list[tuple[str, int]]:
     return [(name, n) for name, n in zip(image.axes, image.source.shape, strict=True) if name in "ZYX"]
 
 
-def _read(image: LayerSnapshot) -> np.ndarray:
+def read_volume(image: LayerSnapshot) -> np.ndarray:
+    """Read the shown volume of a layer."""
     at = iter(image.lead)
     index = tuple(slice(None) if name in "ZYX" else next(at) for name in image.axes)
     return np.asarray(image.source.data[index])
@@ -190,7 +192,7 @@ def trace(request: ProfileRequest, should_stop: Callable[[], bool]) -> Profile:
     with garbage_collection.held():
         # A neighbour of `sample_line` imports torch; the first import must not stop the window.
         torch_loading.load()
-        from napari_lucyd.evaluation.line_profile import points_along, sample_line
+        from napari_lucyd.evaluation.line_profile import find_peaks, points_along, sample_line
 
         line = request.line
         count = points_along([np.linalg.norm(ends[1] - ends[0]) for ends in line.ends])
@@ -199,7 +201,9 @@ def trace(request: ProfileRequest, should_stop: Callable[[], bool]) -> Profile:
             if should_stop():
                 break
             values = sample_line(image.source.data, ends[0], ends[1], count)
-            curves.append(Curve(image.name, values, request.truth and number == 0, image.is_factor))
+            peaks = find_peaks(values, line.length / (count - 1))
+            width = max(peaks, key=lambda peak: peak.height).fwhm if peaks else None
+            curves.append(Curve(image.name, values, request.truth and number == 0, image.is_factor, width))
         return Profile(
             line.unit,
             line.axes,

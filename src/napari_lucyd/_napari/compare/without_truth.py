@@ -1,0 +1,68 @@
+"""How well layers agree with the image that they were made of, where there is no ground truth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from napari.layers import Image
+
+from napari_lucyd._napari.compare.snapshot import LayerSnapshot
+from napari_lucyd._napari.compare.worker import read_volume
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_result
+from napari_lucyd._napari.workers import garbage_collection, torch_loading
+from napari_lucyd._napari.workers.events import explain
+
+EXPLANATION = (
+    "RSP: correlation of the image with the layer, blurred again; 1 is best. RSE: the difference, in units "
+    "of the image. Residual: correlation of its neighbouring voxels (0 is best). The layers have seen all "
+    "photons, so a layer that follows the noise is not found out; the Inspect panel scores results with a "
+    "recipe by photons that they have not seen."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class AgreementRequest:
+    """An image, and the layers that were made of it."""
+
+    image: LayerSnapshot
+    others: tuple[LayerSnapshot, ...]
+
+    @property
+    def key(self) -> Any:
+        """Value that identifies the numbers."""
+        return [one.values_key for one in (self.image, *self.others)]
+
+
+def source_image(ticked: Sequence[Image], images: Sequence[Image]) -> Image | None:
+    """Return the image that the ticked layers were made of: by their metadata, else the lowest of them."""
+    sources = [layer.metadata[METADATA_KEY]["source"] for layer in ticked if is_result(layer)]
+    named = (layer for layer in images if layer.name in sources and not is_result(layer))
+    return next(named, next((layer for layer in ticked if not is_result(layer)), None))
+
+
+def agreement(request: AgreementRequest, should_stop: Callable[[], bool]) -> str:
+    """Compare each layer, blurred again, with the image; one line for each."""
+    with garbage_collection.held():
+        torch_loading.load()
+        from napari_lucyd.referee import measure_residual, reblur_error
+
+        image = read_volume(request.image)
+        lines = [f"Against the image “{request.image.name}”, without a ground truth:"]
+        for other in request.others:
+            if should_stop():
+                break
+            try:
+                values = read_volume(other)
+                error = reblur_error(image, values)
+                residual = measure_residual(image, values)
+            except (TypeError, ValueError) as problem:
+                lines.append(f"“{other.name}”: {explain(problem)}")
+                continue
+            line = f"“{other.name}”: RSP {error.rsp:.3f}, RSE {error.rse:.3g}"
+            if math.isfinite(residual.correlation):
+                line += f", residual {residual.correlation:.2f}"
+            lines.append(line)
+        return "\n".join(lines)
