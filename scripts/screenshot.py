@@ -244,7 +244,6 @@ def inspection(folder: Path) -> None:
     from napari_lucyd._napari.inspection.panel import InspectWidget
 
     viewer, panel = opened("tubules", "tubules 2D")
-    panel.destination.outputs["first_estimate"].value = True
     settle(1)
     if not demo.run(panel):
         raise RuntimeError(f"The run failed: {panel.footer.estimate.text()} {panel.status.text()}")

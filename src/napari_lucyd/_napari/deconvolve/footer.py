@@ -70,8 +70,13 @@ class Footer(QFrame):
         )
         self.use_settings.native.hide()
         self.side_by_side = PushButton(
-            text="Show side by side",
+            text="Side by side",
             tooltip="Show image and results in a grid with their names. Press again to go back.",
+        )
+        self.inspect = PushButton(
+            text="Inspect",
+            tooltip="Open the Inspect panel: the result beside its image, where each change comes from, and "
+            "whether to believe it.",
         )
         self.save = PushButton(
             text="Save…",
@@ -93,8 +98,11 @@ class Footer(QFrame):
         bar.setFormat("")
         self.partial = row(self.keep.native, self.discard.native, stretch=(1, 1))
         self.partial.hide()
-        self.results = row(self.side_by_side.native, self.save.native, self.save_as.native, stretch=(2, 1, 0))
-        for button in (self.side_by_side, self.save, self.save_as):
+        self.results = row(
+            *(self.side_by_side.native, self.inspect.native, self.save.native, self.save_as.native),
+            stretch=(2, 1, 1, 0),
+        )
+        for button in (self.side_by_side, self.inspect, self.save, self.save_as):
             button.enabled = False
         fill_footer(
             self,

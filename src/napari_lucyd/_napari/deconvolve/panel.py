@@ -147,6 +147,7 @@ class DeconvolveWidget(Panel):
         footer.cancel.changed.connect(session.cancel)
         footer.stop_and_keep.changed.connect(self._on_stop_and_keep)
         footer.keep.changed.connect(self._on_keep)
+        footer.inspect.changed.connect(self._inspect)
         footer.discard.changed.connect(self._on_discard)
         footer.replace.changed.connect(self._on_replace)
         footer.use_settings.changed.connect(self.entered.use_result)
@@ -407,6 +408,9 @@ class DeconvolveWidget(Panel):
             self.footer.preview_note.setText(PREVIEW_OFF)
         self.estimator.refresh()
 
+    def _inspect(self, *_: Any) -> None:
+        self.viewer.window.add_plugin_dock_widget("napari-lucyd", "Inspect")
+
     def _on_stop_and_keep(self, *_: Any) -> None:
         self._keeping = True
         self.session.keep_estimate()
@@ -443,6 +447,7 @@ class DeconvolveWidget(Panel):
         if not (self.session.is_running or self.session.earlier()):
             self.footer.replace.native.hide()
         self.footer.side_by_side.enabled = self.grid.is_on or results
+        self.footer.inspect.enabled = results
         self.footer.save.enabled = self.footer.save_as.enabled = results or bool(self.saver.selected())
 
     def _fill_save_menu(self) -> None:

@@ -30,7 +30,8 @@ class DestinationSection(Section):
         self.outputs = {
             name: CheckBox(
                 text=PART_NAMES[name].capitalize(),
-                value=name in Parameters.outputs,
+                # The first estimate shows where a change comes from; models without one leave it out.
+                value=name in (*Parameters.outputs, "first_estimate"),
                 tooltip=tooltip(Parameters, "outputs"),
             )
             for name in PART_NAMES
