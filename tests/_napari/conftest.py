@@ -22,6 +22,15 @@ def own_settings(tmp_path_factory, monkeypatch):
     return folder
 
 
+@pytest.fixture(autouse=True, scope="session")
+def threads_end():
+    """Wait for the last thread: one that outlives Qt would take Python down at its end."""
+    yield
+    from qtpy.QtCore import QThreadPool
+
+    QThreadPool.globalInstance().waitForDone(120_000)
+
+
 @pytest.fixture
 def panel(make_napari_viewer, qtbot, model_files, kept_programs):
     """The Deconvolve panel in a real window, ready, with the random 2D model chosen."""
@@ -30,6 +39,8 @@ def panel(make_napari_viewer, qtbot, model_files, kept_programs):
     viewer = make_napari_viewer(show=True)
     widget = DeconvolveWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Deconvolve")
+    # A score takes seconds, and only its own test looks at it.
+    widget.footer.score.setChecked(False)
     widget.model.load(model_files[2])
     qtbot.waitUntil(lambda: widget.model.name == str(model_files[2]), timeout=60_000)
     qtbot.waitUntil(lambda: widget.estimator.settled, timeout=60_000)
@@ -38,7 +49,12 @@ def panel(make_napari_viewer, qtbot, model_files, kept_programs):
     with suppress(RuntimeError):  # where the test closed the window, and the panel with it
         widget.objectName()
         widget.session.cancel()
-        qtbot.waitUntil(lambda: not widget.session.is_running and widget.estimator.settled, timeout=60_000)
+        qtbot.waitUntil(lambda: not widget.session.is_running and settled(widget), timeout=60_000)
+
+
+def settled(panel) -> bool:
+    """True when no thread of the panel works: one that is left would outlive the window."""
+    return all(work.settled for work in (panel.estimator, panel.examination.work, panel.score.work))
 
 
 @pytest.fixture
