@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from napari_lucyd.cli._chosen_method import Chosen
@@ -52,6 +52,8 @@ class Batch:
         Print the plan only: compute and write nothing.
     workers
         Executor of the work on OME-Zarr results, which is done in parts.
+    left_alone
+        Number of images that no method improves, with ``"auto"``; they are written as they are.
     """
 
     console: Console
@@ -63,6 +65,7 @@ class Batch:
     dtype: str
     dry_run: bool
     workers: Executor
+    left_alone: int = field(default=0, init=False)
 
     def run(self, items: list[BatchItem]) -> int:
         """Deconvolve one input after the other; return the number of inputs that failed."""
@@ -115,6 +118,7 @@ class Batch:
             **self.options,
             **self.chosen.blur(image),
         )
+        self._say_choice(job)
         self.console.say(f"  {job.description}; {job.device}; {bytes_text(job.memory_bytes)}")
         for warning in job.warnings:
             self.console.warn(warning)
@@ -140,6 +144,7 @@ class Batch:
             **self.chosen.blur(image),
         )
         job = stored.job
+        self._say_choice(job)
         self.console.say(f"  {job.description}; {job.device}; {bytes_text(stored.memory_bytes)}")
         for warning in job.warnings:
             self.console.warn(warning)
@@ -159,6 +164,16 @@ class Batch:
                 self.console.warn(warning)
         for path in task.destinations.values():
             print_path(path)
+
+    def _say_choice(self, job: Job) -> None:
+        """Print how the method was chosen, if it was."""
+        if job.choice is None:
+            return
+        if job.choice.left_alone:
+            self.left_alone += 1
+            self.console.say("  left alone")
+        else:
+            self.console.say(f"  {job.choice.reason}")
 
     def _tell(self, job: Job, task: BatchItem) -> None:
         self.console.say(f"  {job.work}, about {duration_text(job.estimate_seconds())}")

@@ -34,6 +34,7 @@ _NETWORK = (
     "intermediates",
 )
 _OWN = {
+    Method.auto: tuple(name for name in _NETWORK if name not in ("model", "psf", "intermediates")),
     **dict.fromkeys((Method.lucyd, Method.rln, Method.care), _NETWORK),
     Method.richardson_lucy: (*_BLUR, "num_iter", "total_variation", "background", "local_stopping"),
     Method.wiener: (*_BLUR, "balance"),
@@ -49,7 +50,7 @@ class Chosen:
     Attributes
     ----------
     method
-        A model or a classical method.
+        A model, a classical method, or ``"auto"``.
     psf
         The PSF as read; the first one if there are several.
     psf_paths
@@ -62,7 +63,7 @@ class Chosen:
         Function that makes the method with a PSF for an image; None if the method is the same for all images.
     """
 
-    method: Model | ClassicalMethod | None
+    method: Model | ClassicalMethod | str | None
     psf: Image | None = None
     psf_paths: tuple[Path, ...] = ()
     follows_image: bool = False
@@ -75,7 +76,7 @@ class Chosen:
             return {}
         return {"psf": self.told, "psf_voxel_size": steps_beside(self.psf, image)}
 
-    def for_image(self, image: Image) -> Model | ClassicalMethod:
+    def for_image(self, image: Image) -> Model | ClassicalMethod | str:
         """Return the method with the voxel size of its PSF in the image's unit, where both are known.
 
         A run then resamples a PSF whose voxels differ from the image's.
@@ -86,7 +87,8 @@ class Chosen:
         if self.follows_image:
             from napari_lucyd.deconvolution.named_model import model_for
 
-            return model_for(self.method.name, image.data, image.axes)  # type: ignore[no-any-return]
+            name = cast("Model", self.method).name
+            return model_for(name, image.data, image.axes)  # type: ignore[no-any-return]
         steps = None if self.psf is None or self.told is not None else steps_beside(self.psf, image)
         if steps is None:
             return self.method
@@ -146,7 +148,7 @@ def refuse_options(context: typer.Context, method: Method | None, parts: Sequenc
     own = _OWN[method or Method.lucyd]
     others = [name for names in _OWN.values() for name in names if name not in own]
     refuse_given(context, others, f"--method {method or Method.lucyd} does not use it")
-    if method in CLASSICAL and tuple(parts) != (Part.output,):
+    if (method in CLASSICAL or method == Method.auto) and tuple(parts) != (Part.output,):
         raise typer.BadParameter(
             f"--method {method} has only an output; leave the other parts out", param_hint="--outputs"
         )

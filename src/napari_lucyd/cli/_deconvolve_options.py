@@ -84,7 +84,8 @@ class MethodOptions:
     method: Annotated[
         Method | None,
         typer.Option(
-            help="A network, or a classical method with a PSF. Default: the network of the model.",
+            help="A network, a classical method with a PSF, or auto: the method that explains held-out "
+            "photons of a sample best, or the image left alone. Default: the network of the model.",
             show_default=False,
         ),
     ] = None

@@ -28,6 +28,7 @@ from napari_lucyd.text import shape_text
 class Method(StrEnum):
     """A method of deconvolution."""
 
+    auto = "auto"
     lucyd = "lucyd"
     rln = "rln"
     care = "care"

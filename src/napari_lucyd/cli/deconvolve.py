@@ -26,7 +26,7 @@ from napari_lucyd.cli._deconvolve_options import (
     StepOptions,
     network_arguments,
 )
-from napari_lucyd.cli._options import with_sections
+from napari_lucyd.cli._options import Method, with_sections
 from napari_lucyd.cli._paths import BatchItem, Found, find_images, plan_destinations
 from napari_lucyd.deconvolution.result import Part
 
@@ -109,7 +109,10 @@ def deconvolve(
         from napari_lucyd.models import DEFAULT_MODEL
         from napari_lucyd.out_of_core import StoreError, workers_for
 
-        if method is None or method not in CLASSICAL:
+        if method == Method.auto:
+            chosen = Chosen(str(method))
+            options |= told
+        elif method is None or method not in CLASSICAL:
             model = load_network(method, network.model)
             chosen = told_model(model, classical.psf, told, planes=model.name == DEFAULT_MODEL)
             options |= told

@@ -32,8 +32,9 @@ from napari_lucyd.deconvolution.image.axes import Axes
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.job import Job
 from napari_lucyd.deconvolution.learned.job import NetworkJob
+from napari_lucyd.deconvolution.method_choice import AUTOMATIC, MethodChoice
 from napari_lucyd.deconvolution.named_model import model_for
-from napari_lucyd.deconvolution.options import ArrayOptions, complete, list_options
+from napari_lucyd.deconvolution.options import ArrayOptions, RunOptions, complete, list_options
 from napari_lucyd.deconvolution.preprocessing.preparation import check_preparation
 from napari_lucyd.deconvolution.result import Progress, Request, Result
 from napari_lucyd.deconvolution.statistics.scaling import resolve_normalization, separate_axes
@@ -67,11 +68,12 @@ def deconvolve(
         units; in another order with ``axes``. It is read tile by tile. Volumes along leading axes (T, C) are
         processed one after another. Of a list of resolutions, the highest first, that one is processed.
     model
-        ``"lucyd"``, which is the default model of volumes or of planes, as the image is; the name of another
-        shipped model; a model from `load_model`; or a classical method: `RichardsonLucy` or `Wiener` with a
-        PSF, or with one for each channel, or `SemiBlind`. A classical method works in the units and voxels of
-        the image, so ``halo`` and ``normalization`` do not apply. A PSF with another voxel size is resampled
-        if both are known.
+        ``"auto"``, which has the methods compete on a sample of the image, and leaves the image alone if none
+        helps (see `choose_method`); ``"lucyd"``, which is the default model of volumes or of planes, as the
+        image is; the name of another shipped model; a model from `load_model`; or a classical method:
+        `RichardsonLucy` or `Wiener` with a PSF, or with one for each channel, or `SemiBlind`. A classical
+        method works in the units and voxels of the image, so ``halo`` and ``normalization`` do not apply. A
+        PSF with another voxel size is resampled if both are known.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
     tile_shape
@@ -169,7 +171,8 @@ def deconvolve(
 def plan(volume: Any, model: Any, *, processes: int = 1, **options: Unpack[ArrayOptions]) -> Job:
     """Check and plan a run, without reading a voxel or running the network.
 
-    Parameters and errors are those of `deconvolve`.
+    Parameters and errors are those of `deconvolve`. With ``"auto"``, a sample of the image is read, and
+    methods are tried on it; ``Job.choice`` tells how it was decided.
 
     Parameters
     ----------
@@ -182,6 +185,10 @@ def plan(volume: Any, model: Any, *, processes: int = 1, **options: Unpack[Array
         The planned run: axes, device, tiles, memory and warnings. ``steps()`` runs it.
     """
     wish = complete(options)
+    choice = chosen_for(volume, model, options)
+    if choice is not None:
+        wish = complete(choice.options(options))
+        model = choice.method
     model = model_for(model, volume, wish["axes"])
     processes = checks.integer("processes", processes, least=1)
     source = Source(volume, model.dimension, wish["axes"])
@@ -256,8 +263,37 @@ def plan(volume: Any, model: Any, *, processes: int = 1, **options: Unpack[Array
     else:
         job = NetworkJob(source, model, device, arguments, tile, statistics, warnings, processes)
     given = {name: value for name, value in options.items() if name not in ("statistics", "allocate")}
-    job.request = Request(model, given)
+    job.request = Request(model, given if choice is None else choice.options(given))
+    if choice is not None:
+        job.choice = choice
+        if choice.warning:
+            job.warnings.add(choice.warning)
     return job
+
+
+def chosen_for(volume: Any, model: Any, options: RunOptions) -> MethodChoice | None:
+    """Return the choice of a method for an image, if one is asked for.
+
+    Parameters
+    ----------
+    volume
+        The image.
+    model
+        A model as for `deconvolve`: for ``"auto"`` the choice is made, a `MethodChoice` is returned as it is,
+        and for all others the result is None.
+    options
+        Options of the run as given.
+    """
+    if isinstance(model, MethodChoice):
+        return model
+    if not isinstance(model, str) or model != AUTOMATIC:
+        return None
+    # The referee runs methods itself, so it stands above this room and is only reached when it is needed.
+    from napari_lucyd.referee.contest import choose_method
+
+    names = ("axes", "voxel_size", "microscope", "psf", "psf_voxel_size", "blur_sigma", "device")
+    wish: dict[str, Any] = {name: value for name, value in options.items() if name in names}
+    return choose_method(volume, **wish)
 
 
 def _told_blur(wish: ArrayOptions, model: Any, axes: Axes, steps: tuple[float, ...] | None) -> Blur | None:

@@ -14,6 +14,7 @@ from napari_lucyd.compute.threads import copy_into
 from napari_lucyd.deconvolution.arguments import RunArguments, check_statistics
 from napari_lucyd.deconvolution.findings import Findings
 from napari_lucyd.deconvolution.image.source import Source
+from napari_lucyd.deconvolution.method_choice import MethodChoice
 from napari_lucyd.deconvolution.result import OUTPUTS, Progress, Request, Result
 from napari_lucyd.deconvolution.statistics.irregularities import find_irregularities
 from napari_lucyd.deconvolution.statistics.measurement import CountPrepared, measure_prepared
@@ -54,6 +55,8 @@ class Job(ABC):
         Messages for the user, a list of text; the run may add to it.
     request : Request or None
         The method and options that the run was planned with.
+    choice : MethodChoice or None
+        The choice of the method, if the run was planned with ``"auto"``.
     """
 
     def __init__(self, source: Source, device: Device, choices: RunArguments, warnings: Findings) -> None:
@@ -63,6 +66,7 @@ class Job(ABC):
         self.device = device
         self.warnings = warnings
         self.request: Request | None = None
+        self.choice: MethodChoice | None = None
 
     @property
     def axes(self) -> str:
@@ -251,7 +255,10 @@ class Job(ABC):
                     copy_into(array[self._choices.where(lead, tile)], np.float32(np.nan))
         arrays = {name: running.arrays.get(name) for name in OUTPUTS}
         request = self.request and replace(self.request, statistics=self._statistics)
-        return Result(**arrays, recipe=self._recipe(), warnings=tuple(self.warnings), request=request)
+        recipe = self._recipe()
+        if self.choice is not None:
+            recipe["automatic"] = dict(self.choice.record)
+        return Result(**arrays, recipe=recipe, warnings=tuple(self.warnings), request=request)
 
     @abstractmethod
     def _running(self) -> Run:

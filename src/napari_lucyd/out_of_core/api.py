@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_lucyd import checks
 from napari_lucyd.deconvolution import Progress, name_axes, plan
+from napari_lucyd.deconvolution.api import chosen_for
 from napari_lucyd.deconvolution.arguments import check_outputs
 from napari_lucyd.deconvolution.image.source import as_array
 from napari_lucyd.deconvolution.named_model import model_for
@@ -61,6 +62,9 @@ def plan_to_zarr(
             voxel_size, unit = image.voxel_size, image.unit
     else:
         array = volume if hasattr(volume, "shape") and hasattr(volume, "dtype") else as_array(volume)[1]
+    choice = chosen_for(array, model, {**options, "axes": axes, "voxel_size": voxel_size})
+    if choice is not None:
+        model, options = choice.method, choice.options(options)  # type: ignore[assignment]
     model = model_for(model, array, axes)
     outputs = options.get("outputs")
     destinations = _destinations(out, _DEFAULT_OUTPUTS if outputs is None else outputs)
@@ -73,7 +77,13 @@ def plan_to_zarr(
         "voxel_size": voxel_size,
         "axes": named,
     }
-    job = plan(array, model, processes=processes, allocate=_allocate_nothing, **shared)
+    job = plan(
+        array,
+        model if choice is None else choice,
+        processes=processes,
+        allocate=_allocate_nothing,
+        **shared,
+    )
     shared["voxel_size"] = _steps_along(named, voxel_size)
     # Each task has its own region, and cuts it into tiles by its own memory.
     shared.pop("region", None)

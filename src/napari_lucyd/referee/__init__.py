@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_lucyd.referee.contest import choose_method
     from napari_lucyd.referee.examination import Examination, Recommendation
     from napari_lucyd.referee.examiner import examine
     from napari_lucyd.referee.maps.trust_map import TrustMap, relative_to_brightness, trust_map
@@ -27,6 +28,7 @@ _HOMES = {
     "Residual": "scores.residual",
     "ResultScore": "scores.score",
     "TrustMap": "maps.trust_map",
+    "choose_method": "contest",
     "examine": "examiner",
     "measure_residual": "scores.residual",
     "methods_paragraph": "reports.paragraph",
@@ -49,6 +51,7 @@ __all__ = [
     "Residual",
     "ResultScore",
     "TrustMap",
+    "choose_method",
     "examine",
     "measure_residual",
     "methods_paragraph",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, Wiener
+from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, Unchanged, Wiener
 from napari_lucyd.deconvolution.classical.semi_blind import SemiBlind
 
 # Values for recipes that were written before these fields existed.
@@ -71,6 +71,8 @@ def method_from_recipe(recipe: Mapping[str, Any], psf: Any = None) -> ClassicalM
     Wiener(balance=0.5)
     """
     entry = recipe.get("method")
+    if isinstance(entry, Mapping) and entry.get("name") == Unchanged.name:
+        return Unchanged()
     if not isinstance(entry, Mapping) or entry.get("name") not in CLASSICAL_METHODS:
         *others, last = CLASSICAL_METHODS
         raise ValueError(

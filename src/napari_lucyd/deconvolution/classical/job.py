@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_lucyd.compute.device import Device, free_memory, working_device
 from napari_lucyd.deconvolution.arguments import RunArguments, check_outputs
-from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy
+from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, Unchanged
 from napari_lucyd.deconvolution.classical.run import ClassicalRun, steps_at_most
 from napari_lucyd.deconvolution.classical.semi_blind import SemiBlind
 from napari_lucyd.deconvolution.classical.solvers import grid_shape, start
@@ -92,6 +92,8 @@ class ClassicalJob(Job):
         """The axes with their sizes, and the method, in one line."""
         size, count = shape_text(self._method.psf_shape), len(self._method.psfs)
         given = f"a PSF of {size}" if count == 1 else f"{count} PSFs of up to {size}"
+        if isinstance(self._method, Unchanged):
+            return f"{self._choices.axes.describe()}, left as it is"
         known = given if self._method.psf_record else "a PSF found in the image"
         return f"{self._choices.axes.describe()}, {self._method.title} with {known}"
 
@@ -308,7 +310,7 @@ def _middle_light(psf: np.ndarray, sizes: Sequence[int]) -> float:
 
 def _works_in_tiles(method: ClassicalMethod) -> bool:
     """Return True if a voxel depends, to a good approximation, only on the voxels around it."""
-    return isinstance(method, RichardsonLucy | SemiBlind)
+    return isinstance(method, RichardsonLucy | SemiBlind | Unchanged)
 
 
 def check_classical_outputs(outputs: Sequence[str] | None, method: ClassicalMethod) -> tuple[str, ...]:

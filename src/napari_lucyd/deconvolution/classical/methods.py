@@ -335,6 +335,47 @@ class Wiener(ClassicalMethod):
         object.__setattr__(self, "balance", balance)
 
 
+@dataclass(frozen=True, eq=False)
+class Unchanged(ClassicalMethod):
+    """The method of an image that is left alone: its result is the image, as float32.
+
+    Examples
+    --------
+    >>> import numpy as np, napari_lucyd as nl
+    >>> nl.deconvolve(np.eye(4), Unchanged(), device="cpu").output[0]
+    array([1., 0., 0., 0.], dtype=float32)
+    """
+
+    psf: Any = field(default=None, init=False, repr=False)
+    center_psf: bool = field(default=False, init=False, repr=False)
+    psf_voxel_size: Sequence[float] | None = field(default=None, init=False, repr=False)
+
+    name: ClassVar[str] = "nothing"
+    title: ClassVar[str] = "Image left as it is"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "psf", np.ones((1, 1, 1), np.float32))
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """No parameters."""
+        return {}
+
+    @property
+    def psf_record(self) -> None:
+        """None: there is no PSF."""
+
+    def with_psf(self, psf: Any) -> Unchanged:
+        """Return the same method, which uses no PSF."""
+        return self
+
+    def prepared(
+        self, image_steps: Sequence[float] | None = None, image_shape: Sequence[int] | None = None
+    ) -> tuple[Unchanged, tuple[str, ...]]:
+        """Return the same method; see `ClassicalMethod.prepared`."""
+        return self, ()
+
+
 def _listed(psf: Any) -> Sequence[Any]:
     """Return the PSFs of a list of arrays, one for each channel; a single one otherwise."""
     several = isinstance(psf, (list, tuple)) and len(psf) > 0

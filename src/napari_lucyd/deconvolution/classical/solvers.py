@@ -13,7 +13,7 @@ from torch import Tensor
 
 from napari_lucyd.compute.device import Device, release_memory, torch_errors, without_autocast
 from napari_lucyd.deconvolution.classical.convolution import FourierConvolution, fast_shape, make_convolution
-from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, Wiener
+from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, Unchanged, Wiener
 from napari_lucyd.errors import BlockTooLarge, DeconvolutionError, OutOfMemory
 
 # Share of the image's maximum: about ten times the rounding error of a float32 FFT. Division by a smaller
@@ -105,6 +105,8 @@ def start(
         return start_richardson_lucy(method, observed, device, ask, scale, halves)
     if isinstance(method, Wiener):
         return _Wiener(method, observed, device, ask)
+    if isinstance(method, Unchanged):
+        return _Unchanged(observed)
     raise TypeError(f"method is {method!r}; give a RichardsonLucy or a Wiener.")
 
 
@@ -126,6 +128,21 @@ def grid_shape(method: ClassicalMethod, shape: Sequence[int]) -> tuple[int, ...]
         # The inverse of a PSF reaches farther than the PSF, so the margin is its whole size on either side.
         return fast_shape(shape, [2 * size for size in method.psf_shape])
     return fast_shape(shape, [size - 1 for size in method.psf_shape])
+
+
+class _Unchanged:
+    """See `Unchanged`."""
+
+    def __init__(self, observed: npt.NDArray[np.float32]) -> None:
+        self._observed = observed
+
+    def advance(self) -> bool:
+        """See `Restoration`."""
+        return True
+
+    def restored(self) -> npt.NDArray[np.float32]:
+        """See `Restoration`."""
+        return self._observed.copy()
 
 
 class _RichardsonLucy:

@@ -1,0 +1,386 @@
+"""Choice of the method for an image: a contest on a sample of it, judged by held-out photons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from napari_lucyd import checks
+from napari_lucyd.compute.device import Device, choose_device
+from napari_lucyd.deconvolution.api import deconvolve
+from napari_lucyd.deconvolution.arguments import check_voxel_size
+from napari_lucyd.deconvolution.classical.automatic import decide
+from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, Unchanged
+from napari_lucyd.deconvolution.classical.semi_blind import USUAL_BLUR, SemiBlind
+from napari_lucyd.deconvolution.first_stage.blur import Blur, check_blur
+from napari_lucyd.deconvolution.image.axes import Axes
+from napari_lucyd.deconvolution.image.source import Source
+from napari_lucyd.deconvolution.method_choice import MethodChoice
+from napari_lucyd.errors import Cancelled
+from napari_lucyd.models import load_model
+from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES, is_told, list_models, network_type
+from napari_lucyd.photons import NoiseModel, estimate_noise
+from napari_lucyd.photons.likelihood import Score as BlockScore
+from napari_lucyd.psf.spectral_blur import find_blur
+from napari_lucyd.referee.decorrelation import decorrelation_resolution
+from napari_lucyd.referee.sample import draw_volume_sample
+from napari_lucyd.referee.scores.reblur import Reblur
+from napari_lucyd.referee.scores.samples import Values, contrast_part, halves_of
+from napari_lucyd.referee.scores.score import explained
+
+# Voxels of the sample of all channels together, and of the part in which noise and blur are measured.
+_VOXELS, _MEASURED_VOXELS = 2**17, 2**22
+# Voxels of the part of the sample in which semi-blind Richardson-Lucy looks for its numbers.
+_SEARCH_VOXELS = 2**16
+# Channels that take part, evenly chosen: one method must do for all of them.
+_MOST_CHANNELS = 3
+# A blur that is found is taken narrower: too wide a one invents structure.
+_SAFE = 0.9
+# Without photon noise, the level of the noise is known to a factor only.
+_UNKNOWN_NOISE = 1.0
+# A difference counts from this number of its standard errors on.
+_SIGNIFICANT = 2.0
+_TOLD = ("microscope", "psf", "psf_voxel_size", "blur_sigma")
+ANYWAY = "To deconvolve it anyway, name a method, such as 'lucyd' (--method lucyd, or Run anyway)."
+"""Sentence that names how an image that was left alone is deconvolved."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One method in the contest.
+
+    Attributes
+    ----------
+    name
+        Name of the model or method; ``"nothing"`` for the image itself.
+    score
+        Share of the specimen's visible structure that its result explains, by blocks of the sample.
+    """
+
+    name: str
+    score: BlockScore
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """A candidate's method, the options that tell it the blur, and how it restores a part of a channel."""
+
+    name: str
+    method: Any
+    told: Mapping[str, Any]
+    restore: Callable[[_Part, Values], Values]
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A sample of one channel: its halves, the blur, and the channel's number among the channels."""
+
+    values: Values
+    halves: tuple[Values, Values]
+    kernel: Values
+    sigmas: tuple[float, ...]
+    channel: int
+    searched: list[RichardsonLucy]
+
+
+def choose_method(
+    volume: Any,
+    *,
+    axes: str | None = None,
+    voxel_size: Sequence[float] | None = None,
+    microscope: Any = None,
+    psf: Any = None,
+    psf_voxel_size: Sequence[float] | None = None,
+    blur_sigma: Any = None,
+    device: Any = "auto",
+    seed: int = 0,
+    progress: Callable[[int, int, str], object] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> MethodChoice:
+    """Choose the method for an image by held-out photons.
+
+    The photons of a sample of the image are divided at random into two halves. ``"lucyd"``, the other
+    LUCYD models of this dimension, semi-blind Richardson-Lucy (with a PSF that was told: Richardson-Lucy) and
+    *nothing* restore each half, and each result is judged by the other half, as in `score`. The best one is
+    chosen; ``"lucyd"`` is, unless another one is better by twice the standard error. If none is better than
+    the image by twice the standard error, the image is left alone. If the noise is not photon noise, there
+    is no contest, and ``"lucyd"`` is chosen.
+
+    Parameters
+    ----------
+    volume, axes, voxel_size, microscope, psf, psf_voxel_size, blur_sigma, device
+        See `napari_lucyd.deconvolve`. The choice does not depend on a region that is deconvolved.
+    seed
+        Seed of the division of the photons, 0 or more. The same seed gives the same choice.
+    progress
+        Function that receives the number of candidates done, their total, and the name of the next one.
+    should_stop
+        Called between the candidates; True stops.
+
+    Returns
+    -------
+    MethodChoice
+        The method; `deconvolve` and `plan` take it in place of a model.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is invalid; the message says what to do.
+    Cancelled
+        When ``should_stop`` returns True.
+
+    Examples
+    --------
+    >>> import numpy as np, napari_lucyd as nl
+    >>> image = np.random.default_rng(0).poisson(50, (16, 64, 64))
+    >>> nl.choose_method(image, device="cpu").left_alone
+    True
+    """
+    told = {
+        "microscope": microscope,
+        "psf": psf,
+        "psf_voxel_size": psf_voxel_size,
+        "blur_sigma": blur_sigma,
+    }
+    source = Source(volume, 3, axes)
+    if source.axes.size("Z") == 1:
+        source = Source(volume, 2, axes)
+    steps = check_voxel_size(voxel_size, source.axes)
+    blur = check_blur(**told, axes=source.axes, steps=steps)
+    model = load_model(DEFAULT_PLANES if source.axes.dimension == 2 else DEFAULT_MODEL)
+    seed = checks.integer("seed", seed, least=0)
+    parts, reason = [], ""
+    for lead in _channels(source.axes):
+        found = _part(source, lead, steps, blur, seed)
+        if isinstance(found, _Part):
+            parts.append(found)
+        else:
+            reason = found
+    if not parts and reason in (_CONSTANT, _EMPTY):
+        return MethodChoice(Unchanged(), {}, _record([], "nothing", reason), reason, f"{reason} {ANYWAY}")
+    if not parts:
+        text = f"{model.name} was chosen without a comparison: {reason}"
+        return MethodChoice(model, told, _record([], model.name, text), text)
+    if not blur.told:
+        told["blur_sigma"] = _shared_blur(parts)
+    chosen = choose_device(device) if isinstance(device, str) else device
+    entries = list(_entries(model, told, blur, parts[0].values.ndim, steps, chosen, seed))
+    candidates = []
+    for number, entry in enumerate(entries):
+        if should_stop is not None and should_stop():
+            raise Cancelled("Stopped while the method was chosen.")
+        if progress is not None:
+            progress(number, len(entries), entry.name)
+        candidates.append(Candidate(entry.name, _score(entry, parts)))
+    if progress is not None:
+        progress(len(entries), len(entries), "")
+    decided = _decide(entries, candidates)
+    judged_by = {} if blur.told else {"blur_sigma": list(told["blur_sigma"])}
+    return replace(decided, record={**decided.record, **judged_by})
+
+
+_CONSTANT = "The image was left as it is: it is constant."
+_EMPTY = "The image was left as it is: nothing stands out of its noise."
+
+
+def _channels(axes: Axes) -> Iterator[tuple[int, ...]]:
+    """Yield the volumes that take part: the middle one along each leading axis, and several channels."""
+    channels = axes.size("C") if "C" in axes.leading else 1
+    for number in sorted({round(at) for at in np.linspace(0, channels - 1, min(_MOST_CHANNELS, channels))}):
+        yield tuple(number if name == "C" else axes.size(name) // 2 for name in axes.leading)
+
+
+def _part(
+    source: Source,
+    lead: tuple[int, ...],
+    steps: tuple[float, ...] | None,
+    blur: Blur,
+    seed: int,
+) -> _Part | str:
+    """Return the sample of a channel, or the reason why there is none."""
+    measured = _finite(draw_volume_sample(source, lead, _MEASURED_VOXELS).values)
+    if measured.min() == measured.max():
+        return _CONSTANT
+    try:
+        noise = estimate_noise(measured)
+    except ValueError:
+        return "The image is too small to measure its noise."
+    if not noise.poisson:
+        return noise.reason if _shows_anything(measured, noise) else _EMPTY
+    values = np.ascontiguousarray(measured[contrast_part(measured, _VOXELS)], np.float32)
+    if values.min() == values.max():
+        return _CONSTANT
+    channel = source.axes.lead_index(lead).get("C", 0)
+    sigmas: tuple[float, ...] = ()
+    if not blur.told:
+        sigmas = _found_sigmas(measured, noise, steps)
+    kernel = blur.kernel(channel, sigmas)
+    return _Part(values, halves_of(values, noise, seed), kernel, sigmas, channel, [])
+
+
+def _finite(values: Any) -> Any:
+    if values.dtype.kind != "f":
+        return values
+    known = np.isfinite(values)
+    return values if known.all() else np.where(known, values, np.median(values[known]) if known.any() else 0)
+
+
+def _shows_anything(values: Any, noise: NoiseModel) -> bool:
+    """Return True if any part of the spectrum rises above the noise."""
+    if min(values.shape[-2:]) < 16 or not noise.read_noise + noise.gain:
+        return True
+    middle = values if values.ndim == 2 else values[len(values) // 2]
+    found = find_blur(values, noise.variance(values), noise_error=_UNKNOWN_NOISE)
+    return found is not None or decorrelation_resolution(middle) is not None
+
+
+def _found_sigmas(values: Any, noise: NoiseModel, steps: tuple[float, ...] | None) -> tuple[float, ...]:
+    ratio = 1.0 if steps is None or values.ndim == 2 else steps[-1] / steps[0]
+    found = find_blur(values, noise.variance(values), ratio)
+    widths = (USUAL_BLUR,) * values.ndim if found is None else found.sigma
+    return tuple(float(f"{_SAFE * width:.3g}") for width in widths)
+
+
+def _shared_blur(parts: Sequence[_Part]) -> tuple[float, ...]:
+    """Return one blur for all channels: the narrowest, since too wide a one invents structure."""
+    return tuple(min(widths) for widths in zip(*(part.sigmas for part in parts), strict=True))
+
+
+def _entries(
+    model: Any,
+    told: Mapping[str, Any],
+    blur: Blur,
+    dimension: int,
+    steps: tuple[float, ...] | None,
+    device: Device,
+    seed: int,
+) -> Iterator[_Entry]:
+    options = {"device": device.torch, "outputs": ("output",)}
+
+    def of(network: Any, **more: Any) -> Callable[[_Part, Values], Values]:
+        def restore(part: _Part, half: Values) -> Values:
+            output = deconvolve(half, network, axes="ZYX"[-half.ndim :], **options, **more).output
+            assert output is not None
+            return output
+
+        return restore
+
+    def with_blur(part: _Part, half: Values) -> Values:
+        output = deconvolve(half, model, psf=part.kernel, axes="ZYX"[-half.ndim :], **options).output
+        assert output is not None
+        return output
+
+    yield _Entry(model.name, model, told, with_blur)
+    for card in list_models():
+        direct = not is_told(card) and network_type(card) == "lucyd"
+        if direct and card["network"].get("dimension") == dimension:
+            other = load_model(card["name"])
+            yield _Entry(other.name, other, {}, of(other, voxel_size=steps))
+    yield _richardson_lucy(told, blur, steps, device, seed)
+    yield _Entry("nothing", Unchanged(), {}, lambda part, half: half)
+
+
+def _richardson_lucy(
+    told: Mapping[str, Any], blur: Blur, steps: tuple[float, ...] | None, device: Device, seed: int
+) -> _Entry:
+    """Return Richardson-Lucy: semi-blind, or with the PSF where it was told as an array or a width."""
+    microscope = told["microscope"]
+    single = None if isinstance(microscope, (list, tuple)) else microscope
+    known = blur.told and (single is None or told["psf"] is not None)
+    method: ClassicalMethod = (
+        RichardsonLucy(list(blur.kernels), center_psf=False)
+        if known
+        else SemiBlind(seed=seed, microscope=single)
+    )
+
+    def restore(part: _Part, half: Values) -> Values:
+        if not part.searched:
+            part.searched.append(_searched(method, part, steps, device))
+        output = deconvolve(half, part.searched[0], device=device.torch, axes="ZYX"[-half.ndim :]).output
+        assert output is not None
+        return output
+
+    return _Entry(method.name, method, {}, restore)
+
+
+def _searched(
+    method: ClassicalMethod, part: _Part, steps: tuple[float, ...] | None, device: Device
+) -> RichardsonLucy:
+    """Return Richardson-Lucy with the numbers that the method finds in the sample."""
+    values = part.values
+    if isinstance(method, SemiBlind):
+        values = values[contrast_part(values, _SEARCH_VOXELS)]
+        values = values if values.ndim == 3 else values[None]
+        method, _ = method.prepared(steps, values.shape)
+    else:
+        method = RichardsonLucy(part.kernel, center_psf=False)
+    search = decide(method, values, device, lambda: None)
+    while True:
+        try:
+            next(search)
+        except StopIteration as end:
+            found = end.value.method
+            break
+    kernel = found.kernel
+    if kernel.ndim > part.values.ndim:
+        kernel = kernel[len(kernel) // 2]
+    return RichardsonLucy(kernel, num_iter=found.iterations, center_psf=False)
+
+
+def _score(entry: _Entry, parts: Sequence[_Part]) -> BlockScore:
+    scores = []
+    for part in parts:
+        reblur = Reblur(part.kernel, part.values.shape)
+        results = [entry.restore(part, half) for half in part.halves]
+        scores.append(explained(reblur, part.halves, (results[0], results[1])))
+    # Each channel counts equally, whatever its brightness.
+    totals = [float(score.voxels.sum()) for score in scores]
+    return BlockScore(
+        np.concatenate([score.sums / total for score, total in zip(scores, totals, strict=True)]),
+        np.concatenate([score.voxels / total for score, total in zip(scores, totals, strict=True)]),
+    )
+
+
+def _decide(entries: Sequence[_Entry], candidates: Sequence[Candidate]) -> MethodChoice:
+    preferred, nothing = candidates[0], candidates[-1]
+    best = max(candidates[:-1], key=lambda one: one.score.mean)
+    if best is not preferred and not _better(best, preferred):
+        best = preferred
+    gain = best.score.minus(nothing.score)
+    numbers = f"{best.score.mean:.3f} against {nothing.score.mean:.3f} of the image"
+    if not _better(best, nothing):
+        reason = (
+            "The image was left as it is: no method explains its held-out photons better than the image "
+            f"itself ({best.name}: {numbers})."
+        )
+        record = _record(candidates, nothing.name, reason)
+        return MethodChoice(Unchanged(), {}, record, reason, f"{reason} {ANYWAY}")
+    entry = entries[candidates.index(best)]
+    reason = (
+        f"{best.name} was chosen by held-out photons: it explains {numbers} "
+        f"(difference {gain.mean:.3f} ± {gain.standard_error:.3f})."
+    )
+    warning = ""
+    if not isinstance(entry.method, ClassicalMethod) and entry.method.card.get("flux_kept") is False:
+        warning = f"{best.name} changes intensities: do not quantify the result."
+    return MethodChoice(entry.method, entry.told, _record(candidates, best.name, reason), reason, warning)
+
+
+def _better(one: Candidate, other: Candidate) -> bool:
+    """Return True if a candidate is better than another by twice the standard error."""
+    difference = one.score.minus(other.score)
+    error = difference.standard_error
+    return math.isfinite(error) and difference.mean > _SIGNIFICANT * error
+
+
+def _record(candidates: Sequence[Candidate], chosen: str, reason: str) -> dict[str, Any]:
+    """Return the entry of the recipe."""
+    rows = [
+        {"name": one.name, "held_out": one.score.mean, "standard_error": one.score.standard_error}
+        for one in candidates
+    ]
+    return {"chosen": chosen, "reason": reason, "candidates": rows}

@@ -1,0 +1,110 @@
+"""The automatic choice of the method: what wins, what is left alone, and what the recipe keeps of it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+import napari_lucyd as nl
+from napari_lucyd.deconvolution import method_from_recipe, options_from_recipe, plan
+from napari_lucyd.deconvolution.classical.methods import Unchanged
+from napari_lucyd.io import read_image
+from napari_lucyd.referee import contest
+
+
+@pytest.fixture
+def small_contest(monkeypatch):
+    """Few voxels, and no search of semi-blind Richardson-Lucy, which takes most of the time."""
+    monkeypatch.setattr(contest, "_VOXELS", 2**14)
+    entries = contest._entries
+
+    def quick(*arguments):
+        return (entry for entry in entries(*arguments) if entry.name in ("lucyd", "general", "nothing"))
+
+    monkeypatch.setattr(contest, "_entries", quick)
+
+
+def blurred(seed: int = 0) -> np.ndarray:
+    """A camera image of blurred points."""
+    random = np.random.default_rng(seed)
+    light = ndimage.gaussian_filter(2e5 * (random.random((20, 48, 48)) > 0.998), 1.5)
+    return random.poisson(light + 20).astype(np.float32)
+
+
+def test_a_blurred_image_is_deconvolved_and_the_recipe_keeps_the_table(small_contest):
+    image = blurred()
+    result = nl.deconvolve(image, "auto", device="cpu")
+    table = result.recipe["automatic"]
+    assert table["chosen"] == result.recipe["model"] == "lucyd"
+    assert [row["name"] for row in table["candidates"]] == ["lucyd", "general", "nothing"]
+    assert table["candidates"][0]["held_out"] > table["candidates"][-1]["held_out"]
+    repeated = nl.deconvolve(
+        image,
+        nl.load_model(result.recipe["model"]),
+        **options_from_recipe(json.loads(json.dumps(result.recipe))),
+    )
+    np.testing.assert_array_equal(repeated.output, result.output)
+
+
+def test_noise_alone_comes_back_unchanged_with_a_warning_that_names_the_way_out(small_contest):
+    image = np.random.default_rng(0).poisson(50, (16, 48, 48)).astype(np.uint16)
+    result = nl.deconvolve(image, "auto", device="cpu", prefilter=1.0, outputs=("output", "update_term"))
+    np.testing.assert_array_equal(result.output, image)
+    assert result.recipe["automatic"]["chosen"] == "nothing"
+    assert any("name a method, such as 'lucyd'" in text for text in result.warnings)
+    assert isinstance(method_from_recipe(result.recipe), Unchanged)
+
+
+def test_a_region_gets_the_method_of_the_whole_image(small_contest):
+    image = blurred()
+    whole = nl.deconvolve(image, "auto", device="cpu")
+    region = nl.deconvolve(image, "auto", device="cpu", region=(slice(4, 12), slice(8, 24), slice(8, 24)))
+    assert region.recipe["automatic"] == whole.recipe["automatic"]
+
+
+def test_one_method_is_chosen_for_all_channels(small_contest):
+    image = np.stack([blurred(0), 3 * blurred(1)])
+    job = plan(image, "auto", axes="CZYX", device="cpu")
+    assert job.choice.method.name == "lucyd"
+    assert len(job.choice.told["blur_sigma"]) == 3
+
+
+def test_an_image_that_is_left_alone_is_copied_out_of_core(small_contest, tmp_path):
+    image = np.random.default_rng(0).poisson(50, (16, 48, 48)).astype(np.uint16)
+    paths = nl.deconvolve_to_zarr(image, "auto", tmp_path / "same.ome.zarr", device="cpu")
+    written = read_image(paths["output"])
+    np.testing.assert_array_equal(written.data, image)
+    assert written.metadata["recipe"]["automatic"]["chosen"] == "nothing"
+
+
+def test_noise_that_is_not_of_photons_allows_no_contest():
+    image = np.round(blurred() / 500)
+    choice = nl.choose_method(image, device="cpu")
+    assert choice.method.name == "lucyd"
+    assert "without a comparison" in choice.reason
+    assert choice.record["candidates"] == []
+
+
+def test_lucyd_wins_ties(monkeypatch):
+    voxels = np.ones(100)
+
+    def scored(name, values):
+        return contest.Candidate(name, contest.BlockScore(values, voxels))
+
+    spread = np.random.default_rng(0).normal(0, 0.1, 100)
+    lucyd, image = scored("lucyd", 0.5 + spread), scored("nothing", 0.2 + spread)
+    entries = [contest._Entry(name, Unchanged(), {}, None) for name in ("lucyd", "other", "nothing")]
+    noisy = np.random.default_rng(1).normal(0.01, 0.1, 100)
+    assert (
+        contest._decide(entries, [lucyd, scored("other", 0.5 + spread + noisy), image]).record["chosen"]
+        == "lucyd"
+    )
+    hardly = scored("lucyd", 0.2 + spread + noisy)
+    alone = contest._decide(entries, [hardly, hardly, image])
+    assert alone.left_alone
+    assert "name a method" in alone.warning
+    better = scored("other", 0.6 + spread)
+    assert contest._decide(entries, [lucyd, better, image]).record["chosen"] == "other"
