@@ -257,8 +257,8 @@ def find_blur(
     Returns
     -------
     FoundBlur or None
-        None if too little of the spectrum rises above the noise, or the image is smaller than 16 voxels
-        along Y or X.
+        None if too little of the spectrum rises above the noise, the image is smaller than 16 voxels along Y
+        or X, or there is no noise.
 
     Examples
     --------
@@ -270,7 +270,7 @@ def find_blur(
     >>> all(abs(sigma - 2) < 0.2 for sigma in find_blur(image, 1.0).sigma)
     True
     """
-    if min(image.shape[-2:]) < 16:
+    if min(image.shape[-2:]) < 16 or not np.any(np.asarray(variance) > 0):
         return None
     flat = image.ndim == 2
     several = image.ndim == 3 and len(image) >= _FEWEST_PLANES

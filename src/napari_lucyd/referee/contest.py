@@ -17,6 +17,7 @@ from napari_lucyd.deconvolution.classical.automatic import decide
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, Unchanged
 from napari_lucyd.deconvolution.classical.semi_blind import USUAL_BLUR, SemiBlind
 from napari_lucyd.deconvolution.first_stage.blur import Blur, check_blur
+from napari_lucyd.deconvolution.first_stage.estimate import noise_of
 from napari_lucyd.deconvolution.image.axes import Axes
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.method_choice import MethodChoice
@@ -26,7 +27,6 @@ from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES, is_told
 from napari_lucyd.photons import NoiseModel, estimate_noise
 from napari_lucyd.photons.likelihood import Score as BlockScore
 from napari_lucyd.psf.spectral_blur import find_blur
-from napari_lucyd.referee.decorrelation import decorrelation_resolution
 from napari_lucyd.referee.sample import draw_volume_sample
 from napari_lucyd.referee.scores.reblur import Reblur
 from napari_lucyd.referee.scores.samples import Values, contrast_part, halves_of
@@ -210,7 +210,7 @@ def _part(
     except ValueError:
         return "The image is too small to measure its noise."
     if not noise.poisson:
-        return noise.reason if _shows_anything(measured, noise) else _EMPTY
+        return noise.reason if _shows_anything(measured) else _EMPTY
     values = np.ascontiguousarray(measured[contrast_part(measured, _VOXELS)], np.float32)
     if values.min() == values.max():
         return _CONSTANT
@@ -229,13 +229,12 @@ def _finite(values: Any) -> Any:
     return values if known.all() else np.where(known, values, np.median(values[known]) if known.any() else 0)
 
 
-def _shows_anything(values: Any, noise: NoiseModel) -> bool:
+def _shows_anything(values: Any) -> bool:
     """Return True if any part of the spectrum rises above the noise."""
-    if min(values.shape[-2:]) < 16 or not noise.read_noise + noise.gain:
+    variance = noise_of(np.asarray(values, np.float32)) ** 2
+    if min(values.shape[-2:]) < 16 or not variance:
         return True
-    middle = values if values.ndim == 2 else values[len(values) // 2]
-    found = find_blur(values, noise.variance(values), noise_error=_UNKNOWN_NOISE)
-    return found is not None or decorrelation_resolution(middle) is not None
+    return find_blur(values, variance, noise_error=_UNKNOWN_NOISE) is not None
 
 
 def _found_sigmas(values: Any, noise: NoiseModel, steps: tuple[float, ...] | None) -> tuple[float, ...]:

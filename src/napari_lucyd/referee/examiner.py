@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from napari_lucyd import checks
 from napari_lucyd.deconvolution.arguments import check_voxel_size
+from napari_lucyd.deconvolution.first_stage.estimate import noise_of
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES, list_models
 from napari_lucyd.photons import NoiseModel, estimate_noise
@@ -135,9 +136,9 @@ def _of_channel(
     if not constant and noise.read_noise + noise.gain > 0:
         ratio = 1.0 if flat or steps is None else steps[-1] / steps[0]
         error = NOISE_ERROR if noise.poisson else _UNKNOWN_NOISE
-        variance = noise.variance(part)
+        variance = noise.variance(part) if noise.poisson else noise_of(part.astype(np.float32)) ** 2
         blur = find_blur(part, variance, ratio, error)
-        haze = not flat and _has_haze(part, variance)
+        haze = not flat and blur is not None and _has_haze(part, variance)
     empty = () if flat else _empty_planes(values, noise)
     shown = [z for z in range(len(part)) if z not in empty] if not flat else []
     resolution = _resolution(part, shown, noise)
@@ -220,7 +221,7 @@ def _resolution(values: npt.NDArray[Any], shown: Sequence[int], noise: NoiseMode
     return decorrelation_resolution(values[sorted(planes)]) if planes else None
 
 
-def _has_haze(part: npt.NDArray[Any], variance: npt.NDArray[np.float64]) -> bool:
+def _has_haze(part: npt.NDArray[Any], variance: npt.NDArray[np.float64] | float) -> bool:
     """Return True if the spectrum has the gap along Z that a widefield microscope leaves."""
     if len(part) < _FEWEST_HAZE_PLANES:
         return False
