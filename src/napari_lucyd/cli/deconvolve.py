@@ -9,6 +9,7 @@ import typer
 
 from napari_lucyd.cli._chosen_method import (
     CLASSICAL,
+    Chosen,
     classical_method,
     load_network,
     refuse_options,
