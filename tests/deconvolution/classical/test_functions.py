@@ -305,7 +305,7 @@ def test_errors_of_torch_become_ours(method, error, expected, monkeypatch):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(torch.fft, "irfftn", fail)
+    monkeypatch.setattr(torch.fft, "rfftn", fail)
     with pytest.raises(expected):
         method(textured((16, 16)), haloed_psf(2, 5), device="cpu")
 
