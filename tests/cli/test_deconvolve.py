@@ -18,8 +18,8 @@ import tifffile
 from typer.testing import CliRunner
 
 import napari_lucyd as nl
+from napari_lucyd.batch.inputs import distinct_names
 from napari_lucyd.cli import app
-from napari_lucyd.cli._paths import distinct_names
 from napari_lucyd.io import read_image, write_image
 from napari_lucyd.simulation import repeat_simulation
 from ome_files import write_ome_set

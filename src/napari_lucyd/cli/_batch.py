@@ -7,19 +7,15 @@ import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from napari_lucyd.batch.inputs import BatchItem
+from napari_lucyd.batch.results import FORESEEN, check_destinations, prepare, write_results
 from napari_lucyd.cli._chosen_method import Chosen
 from napari_lucyd.cli._console import Console, print_path
-from napari_lucyd.cli._paths import BatchItem
-from napari_lucyd.deconvolution import DeconvolutionError, OutOfMemory, plan
+from napari_lucyd.deconvolution import plan
 from napari_lucyd.deconvolution.scratch import arrays_beside
 from napari_lucyd.io import (
     Image,
-    ImageFileError,
-    check_name,
-    check_writable,
-    contains,
     read_image,
-    write_image,
 )
 from napari_lucyd.models import Model, list_models
 from napari_lucyd.out_of_core import Executor, LocalExecutor, plan_to_zarr
@@ -27,9 +23,6 @@ from napari_lucyd.text import bytes_text, duration_text, printable
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Job, Result
-
-# Errors that a file or an option can cause; any other is a bug of ours.
-_FORESEEN = (ImageFileError, ValueError, TypeError, OSError, OutOfMemory, DeconvolutionError, MemoryError)
 
 
 @dataclass
@@ -75,7 +68,7 @@ class Batch:
             self.console.say(f"{task.source}" + (f" ({number} of {len(items)})" if len(items) > 1 else ""))
             try:
                 self._one(task)
-            except _FORESEEN as error:
+            except FORESEEN as error:
                 failed += 1
                 where = "" if printable(task.source) in printable(error) else f"{task.source}: "
                 self.console.error(f"{where}{error or type(error).__name__}{skipped}")
@@ -198,41 +191,28 @@ class Batch:
         return result
 
     def _write(self, result: Result, image: Image, task: BatchItem) -> None:
-        for part, path in task.destinations.items():
-            write_image(
-                path,
-                getattr(result, part),
-                axes=image.axes,
-                voxel_size=image.voxel_size,
-                unit=image.unit,
-                metadata={"shows": str(part), "recipe": result.recipe},
-                overwrite=self.overwrite,
-                dtype=self.dtype,
-            )
+        for path in write_results(
+            result,
+            {str(part): path for part, path in task.destinations.items()},
+            axes=image.axes,
+            voxel_size=image.voxel_size,
+            unit=image.unit,
+            overwrite=self.overwrite,
+            dtype=self.dtype,
+        ):
             print_path(path)
 
     def _check_destinations(self, task: BatchItem) -> None:
         """Refuse before the work starts if a result must not be written."""
-        for path in task.destinations.values():
-            check_name(path)
-            for read in (task.source, *self.chosen.psf_paths):
-                if contains(path, read):
-                    raise ValueError(f"{read}: the result {path} would replace it; choose another OUT")
-            if path.exists() and not self.overwrite:
-                raise ValueError(
-                    f"{task.source}: {path} exists already; choose another OUT or add --overwrite"
-                )
+        check_destinations(
+            task.destinations.values(),
+            [task.source, *self.chosen.psf_paths],
+            overwrite=self.overwrite,
+            otherwise="choose another OUT",
+        )
 
     def _prepare(self, task: BatchItem) -> None:
-        """Make the folders of the results, and refuse before hours of work if a result cannot be written."""
-        for path in task.destinations.values():
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise ValueError(
-                    f"{path}: its folder cannot be created ({error.strerror}); choose another OUT"
-                ) from error
-            check_writable(path, overwrite=self.overwrite)
+        prepare(task.destinations.values(), overwrite=self.overwrite, otherwise="choose another OUT")
 
 
 def _for_planes() -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from napari_lucyd.batch.inputs import BatchItem, Found, find_images
 from napari_lucyd.cli._chosen_method import (
     CLASSICAL,
     Chosen,
@@ -28,7 +29,7 @@ from napari_lucyd.cli._deconvolve_options import (
     network_arguments,
 )
 from napari_lucyd.cli._options import Method, with_sections
-from napari_lucyd.cli._paths import BatchItem, Found, find_images, plan_destinations
+from napari_lucyd.cli._paths import plan_destinations
 from napari_lucyd.deconvolution.result import Part
 
 

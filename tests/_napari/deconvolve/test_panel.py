@@ -65,7 +65,7 @@ def test_axes_are_shown_and_can_be_corrected(panel, add_image, ready, run):
     recipe = run()["output"].metadata[METADATA_KEY]
     assert recipe["axes"] == "CYX"
     assert len(recipe["normalization"]["lo"]) == 6
-    panel.image.axes.native.setText("QYX")
+    panel.image.axes.native.setText("SYX")
     panel.image.axes.native.editingFinished.emit()
     assert "unknown" in panel.image.understood.text()
     ready()
@@ -292,7 +292,7 @@ def test_an_entry_moves_no_control_whether_it_is_valid_or_not(panel, add_image, 
         lines[name].value = text
         ready()
         assert [control.mapTo(panel, QPoint()) for control in shown] == before
-    for line, text in ((panel.image.axes, "QYX"), (panel.image.voxel_size.lines["Z"], "much")):
+    for line, text in ((panel.image.axes, "SYX"), (panel.image.voxel_size.lines["Z"], "much")):
         line.native.setText(text)
         line.native.editingFinished.emit()
         ready()

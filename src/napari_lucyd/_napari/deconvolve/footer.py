@@ -36,6 +36,9 @@ class Footer(QFrame):
             enabled=False,
             tooltip=f"Stop the run. You can keep the finished part. ({CANCEL_KEYS})",
         )
+        self.batch = PushButton(
+            text="Batch…", tooltip="Deconvolve all images of a folder, or several layers, into files."
+        )
         self.stop_and_keep = PushButton(
             text="Stop and keep",
             tooltip="End the iterations of the current image and keep the estimate so far. While the number "
@@ -108,7 +111,13 @@ class Footer(QFrame):
             self,
             self.estimate,
             row(self.preview, self.preview_note, stretch=(0, 1)),
-            row(self.run.native, self.stop_and_keep.native, self.cancel.native, stretch=(2, 1, 1)),
+            row(
+                self.run.native,
+                self.stop_and_keep.native,
+                self.cancel.native,
+                self.batch.native,
+                stretch=(3, 1, 1, 1),
+            ),
             self.progress.native,
             self.curve,
             self.status,

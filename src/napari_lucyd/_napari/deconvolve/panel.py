@@ -14,6 +14,7 @@ from napari.utils.notifications import show_info, show_warning
 from qtpy.QtWidgets import QApplication
 
 from napari_lucyd._napari.deconvolve.adaptation.window import AdaptationWindow
+from napari_lucyd._napari.deconvolve.batch.window import BatchWindow
 from napari_lucyd._napari.deconvolve.choices.advanced import AdvancedSection
 from napari_lucyd._napari.deconvolve.choices.destination import DestinationSection
 from napari_lucyd._napari.deconvolve.choices.entered import Entered
@@ -93,6 +94,9 @@ class DeconvolveWidget(Panel):
         self.saver = Saver(
             self.viewer, self.results, self.image.source_of, lambda: str(self.footer.save_as.value), self
         )
+        self.batch = BatchWindow(
+            self.viewer, self.parameters, self.tasks, lambda: str(self.footer.save_as.value), self
+        )
         self.entered = Entered(
             self.viewer, (self.method, self.destination, self.advanced, self.footer), self.microscope, self
         )
@@ -118,7 +122,7 @@ class DeconvolveWidget(Panel):
 
     def running_text(self) -> str:
         """See `Panel.running_text`."""
-        return RUNNING if self.session.is_running else ""
+        return RUNNING if self.session.is_running or self.batch.session.is_running else ""
 
     def _connect(self) -> None:
         self.add_shortcut(RUN_KEYS, self.footer.run)
@@ -144,6 +148,7 @@ class DeconvolveWidget(Panel):
         self.estimator.ready.connect(self._on_estimates)
         self.estimator.failed.connect(self._on_refused)
         footer.run.changed.connect(self.run)
+        footer.batch.changed.connect(lambda *_: self.batch.show())
         footer.cancel.changed.connect(session.cancel)
         footer.stop_and_keep.changed.connect(self._on_stop_and_keep)
         footer.keep.changed.connect(self._on_keep)

@@ -1,0 +1,211 @@
+"""A batch as a generator of events for a worker thread; an image that fails does not end it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from napari_lucyd._napari.deconvolve.parameters import WHOLE, Parameters
+from napari_lucyd._napari.deconvolve.planning import choose_method, make_job
+from napari_lucyd._napari.deconvolve.task import ImageTask
+from napari_lucyd._napari.layers.saving import file_name
+from napari_lucyd._napari.layers.source_layer import SourceLayer
+from napari_lucyd._napari.workers import torch_loading
+from napari_lucyd._napari.workers.events import Advanced, RunError, explain
+from napari_lucyd.batch.inputs import destinations, distinct_names, find_images
+from napari_lucyd.batch.results import FORESEEN, check_destinations, prepare, write_results
+from napari_lucyd.deconvolution.result import Part
+from napari_lucyd.io import Image, default_suffix, micrometers, read_image, unit_label
+from napari_lucyd.text import duration_text
+
+_OTHERWISE = "choose another folder for the results"
+_SUFFIX = ".ome.tif"
+WAITING, RUNNING, DONE, FAILED, LEFT_OUT = "waiting", "running", "done", "failed", "not done"
+
+
+@dataclass(frozen=True)
+class BatchRequest:
+    """Images of a batch and its settings.
+
+    Parameters
+    ----------
+    folder
+        Folder with images; None for layers.
+    tasks
+        The layers; empty for a folder.
+    parameters
+        Settings for the files of a folder.
+    out
+        Folder of the results; nothing in it is replaced.
+    dtype
+        ``"float32"`` or ``"uint16"``.
+    """
+
+    folder: Path | None
+    tasks: tuple[ImageTask, ...]
+    parameters: Parameters
+    out: Path
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """Event: the state of one image of the batch.
+
+    Parameters
+    ----------
+    number
+        Its place in the table.
+    name
+        Name of the file or layer.
+    state
+        One of the states above.
+    text
+        The time and the files of a result, or the reason of a failure.
+    """
+
+    number: int
+    name: str
+    state: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class _Input:
+    """One image: a task for a layer, or a file that is read when its turn comes."""
+
+    name: str
+    stem: str
+    suffix: str
+    path: Path | None = None
+    task: ImageTask | None = None
+
+
+def run(request: BatchRequest, should_stop: Callable[[], bool]) -> Iterator[Any]:
+    """Deconvolve the images of a folder, or layers, into files.
+
+    Parameters
+    ----------
+    request
+        What to do.
+    should_stop
+        See `napari_lucyd._napari.deconvolve.worker.run`.
+
+    Yields
+    ------
+    Row or Advanced
+        A row whenever the state of an image changes, first one for each image.
+
+    Raises
+    ------
+    RunError
+        Instead of any RuntimeError that does not belong to one image.
+    """
+    try:
+        torch_loading.load()
+        yield from _run(request, should_stop)
+    except RuntimeError as error:
+        raise RunError(explain(error)) from error
+
+
+def _run(request: BatchRequest, should_stop: Callable[[], bool]) -> Iterator[Any]:
+    from napari_lucyd.deconvolution import Cancelled
+
+    inputs, left_out = _inputs(request)
+    yield from (Row(number, each.name, WAITING) for number, each in enumerate(inputs))
+    yield from left_out
+    for number, each in enumerate(inputs):
+        began = time.monotonic()
+        yield Row(number, each.name, RUNNING)
+        written: list[Path] = []
+        try:
+            for step in _one(each, request, should_stop, written):
+                share = number + (step.done / step.total if step.total else 0.0)
+                yield Advanced(round(1000 * share), 1000 * len(inputs), None, each.name)
+        except Cancelled:
+            yield from (Row(later, inputs[later].name, LEFT_OUT) for later in range(number, len(inputs)))
+            return
+        except FORESEEN as error:
+            yield Row(number, each.name, FAILED, explain(error))
+        # One image must not end a batch of a whole night.
+        except Exception as error:
+            yield Row(number, each.name, FAILED, f"{error!r}. Please report this.")
+        else:
+            names = ", ".join(path.name for path in written)
+            yield Row(number, each.name, DONE, f"{duration_text(time.monotonic() - began)}: {names}")
+        yield Advanced(1000 * (number + 1), 1000 * len(inputs), None, each.name)
+
+
+def _inputs(request: BatchRequest) -> tuple[list[_Input], list[Row]]:
+    """List the images, and rows for what is left out."""
+    if request.folder is None:
+        names = [task.source.name for task in request.tasks]
+        stems = distinct_names([Path(file_name(name) + _SUFFIX) for name in names])
+        pairs = zip(request.tasks, stems, strict=True)
+        return [_Input(task.source.name, stem, _SUFFIX, task=task) for task, stem in pairs], []
+    found = find_images([request.folder])
+    inputs = [
+        _Input(path.name, name, default_suffix(path), path=path)
+        for path, name in zip(found.images, distinct_names(found.images), strict=True)
+    ]
+    rows = [(path, FAILED, reason) for path, reason in found.refused]
+    rows += [(path, LEFT_OUT, "It is a result.") for path in found.results]
+    return inputs, [Row(len(inputs) + n, path.name, *rest) for n, (path, *rest) in enumerate(rows)]
+
+
+def _one(
+    each: _Input, request: BatchRequest, should_stop: Callable[[], bool], written: list[Path]
+) -> Iterator[Any]:
+    """Deconvolve one image; yield its steps, and add the paths of its results."""
+    task = each.task
+    if each.path is not None:
+        # The region, the axes and the folder belong to the image in the window.
+        own = replace(request.parameters, region=WHOLE, z_range=None, folder=None, axes=None)
+        task = ImageTask(source_of(read_image(each.path), each.path), own)
+    assert task is not None
+    method, _ = choose_method(task, should_stop)
+    known = ("output",) if task.parameters.classical else method.parts
+    parts = [Part(part) for part in task.parameters.parts if part in known]
+    named = destinations(request.out, each.stem, each.suffix, parts)
+    paths = {str(part): path for part, path in named.items()}
+    read = [] if each.path is None else [each.path]
+    check_destinations(paths.values(), read, overwrite=False, otherwise=_OTHERWISE)
+    prepare(paths.values(), overwrite=False, otherwise=_OTHERWISE)
+    job, _ = make_job(task, method, should_stop)
+    yield from job.steps(should_stop)
+    written += write_results(
+        job.result(),
+        paths,
+        axes=job.axes,
+        voxel_size=task.source.voxel_size(job.axes),
+        unit=task.source.unit if task.source.unit_um is not None else None,
+        dtype=request.dtype,
+    )
+
+
+def source_of(image: Image, path: Path) -> SourceLayer:
+    """Return an image of a file in the form of a layer.
+
+    Parameters
+    ----------
+    image
+        Image from `napari_lucyd.io.read_image`.
+    path
+        Its file.
+    """
+    letters = [name for name in image.axes if name in "ZYX"]
+    sizes = dict(zip(letters, image.voxel_size or (1.0,) * len(letters), strict=True))
+    return SourceLayer(
+        name=path.name,
+        data=image.data,
+        spatial={},
+        display={},
+        axes=image.axes,
+        steps=tuple(float(sizes.get(name, math.nan)) for name in image.axes),
+        unit=unit_label(image.unit) if image.unit else "pixel",
+        unit_um=micrometers(image.unit) if image.unit else None,
+    )

@@ -1,0 +1,1 @@
+"""Batches of images with the same settings: inputs, destinations, and the writing of results."""

@@ -1,0 +1,50 @@
+"""Batches from the window: files or layers in, files out, and a table that says what happened."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+from napari_lucyd.io import read_image, write_image
+
+pytestmark = pytest.mark.napari
+
+
+def test_a_folder_and_then_the_selected_layers(panel, add_image, ready, qtbot, tmp_path, random_model_2d):
+    from napari_lucyd.deconvolution import deconvolve
+
+    image = (1000 * np.random.default_rng(1).random((30, 34))).astype(np.uint16)
+    write_image(tmp_path / "a.ome.tif", image, axes="YX", voxel_size=(0.2, 0.1), unit="micrometer")
+    (tmp_path / "broken.tif").write_bytes(b"no image")
+    (tmp_path / "notes.txt").write_text("no image either")
+    for name, box in panel.destination.outputs.items():
+        box.value = name == "output"
+    layer = add_image()
+    ready()
+    window = panel.batch
+    window.start.native.click()
+    assert window.status.text() == "Choose the folder with the images."
+    window.folder.value = str(tmp_path)
+
+    def run():
+        window.start.native.click()
+        qtbot.waitUntil(lambda: not window.session.is_running, timeout=60_000)
+        return window.rows()
+
+    good, bad = run()
+    assert good[:2] == ("a.ome.tif", "done") and good[2].endswith("a.ome.tif")
+    assert bad[:2] == ("broken.tif", "failed") and "damaged" in bad[2]
+    assert window.status.text() == "1 of 2 done, 1 failed." and window.status.property("problem")
+    result = read_image(tmp_path / "deconvolved" / "a.ome.tif")
+    expected = deconvolve(image, random_model_2d, device="cpu", voxel_size=(0.2, 0.1)).output
+    np.testing.assert_allclose(result.data, expected, rtol=0, atol=1e-5 * np.ptp(expected))
+    assert result.voxel_size == (0.2, 0.1) and result.metadata["recipe"]["model"] == "random-2d"
+    # Nothing is replaced.
+    before = (tmp_path / "deconvolved" / "a.ome.tif").stat().st_mtime_ns
+    assert "exists already" in run()[0][2]
+    assert (tmp_path / "deconvolved" / "a.ome.tif").stat().st_mtime_ns == before
+
+    window.source.value, window.out.value = "layers", str(tmp_path / "layers")
+    ((name, state, _),) = run()
+    assert (name, state) == (layer.name, "done")
+    assert read_image(tmp_path / "layers" / "image_0.ome.tif").data.shape == layer.data.shape
