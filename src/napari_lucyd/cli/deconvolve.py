@@ -140,6 +140,8 @@ def deconvolve(
                     workers,
                 )
                 failed = len(found.refused) + batch.run(items)
+                if batch.left_alone and len(items) > 1:
+                    console.say(f"{batch.left_alone} of {len(items)} images were left alone")
         except StoreError as error:
             fail(error)
     total = len(items) + len(found.refused)
