@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from napari_lucyd.psf.beads import psf_from_beads
     from napari_lucyd.referee import (
         Examination,
+        Interval,
         PlantedBeads,
         Report,
         ResultScore,
         TrustMap,
         choose_method,
         examine,
+        interval,
         plant_beads,
         report,
         score,
@@ -55,6 +57,7 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 _HOMES = {
     "Examination": "referee",
+    "Interval": "referee",
     "Microscope": "simulation",
     "Model": "models",
     "PlantedBeads": "referee",
@@ -74,6 +77,7 @@ _HOMES = {
     "examine": "referee",
     "explain_change": "deconvolution",
     "export_model": "export",
+    "interval": "referee",
     "list_models": "models",
     "load_model": "models",
     "make_phantom": "simulation",
@@ -92,6 +96,7 @@ _HOMES = {
 
 __all__ = [
     "Examination",
+    "Interval",
     "Microscope",
     "Model",
     "PlantedBeads",
@@ -111,6 +116,7 @@ __all__ = [
     "examine",
     "explain_change",
     "export_model",
+    "interval",
     "list_models",
     "load_model",
     "make_phantom",

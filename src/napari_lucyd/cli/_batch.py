@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 import traceback
 from dataclasses import dataclass, field
+<<<<<<< HEAD
+=======
+from pathlib import Path
+>>>>>>> ae75bda (Interval of each voxel, reports and planted beads on the command line, and the scripts that measure them)
 from typing import TYPE_CHECKING, Any
 
 from napari_lucyd.batch.inputs import BatchItem
@@ -45,8 +49,13 @@ class Batch:
         Print the plan only: compute and write nothing.
     workers
         Executor of the work on OME-Zarr results, which is done in parts.
+<<<<<<< HEAD
     left_alone
         Number of images that no method improves, with ``"auto"``; they are written as they are.
+=======
+    reports
+        File of the report of each input; empty for none.
+>>>>>>> ae75bda (Interval of each voxel, reports and planted beads on the command line, and the scripts that measure them)
     """
 
     console: Console
@@ -58,7 +67,11 @@ class Batch:
     dtype: str
     dry_run: bool
     workers: Executor
+<<<<<<< HEAD
     left_alone: int = field(default=0, init=False)
+=======
+    reports: dict[Path, Path] = field(default_factory=dict)
+>>>>>>> ae75bda (Interval of each voxel, reports and planted beads on the command line, and the scripts that measure them)
 
     def run(self, items: list[BatchItem]) -> int:
         """Deconvolve one input after the other; return the number of inputs that failed."""
@@ -119,7 +132,9 @@ class Batch:
             self._tell(job, task)
         else:
             self._prepare(task)
-            self._write(self._result(job), image, task)
+            result = self._result(job)
+            self._write(result, image, task)
+            self._report(result, image, task)
 
     def _to_zarr(self, image: Image, task: BatchItem, method: Any) -> None:
         options = {key: value for key, value in self.options.items() if key != "outputs"}
@@ -202,14 +217,45 @@ class Batch:
         ):
             print_path(path)
 
+    def _report(self, result: Result, image: Image, task: BatchItem) -> None:
+        """Score a result and write its report, if one was asked for."""
+        file = self.reports.get(task.source)
+        if file is None:
+            return
+        from napari_lucyd.referee import report
+
+        file.parent.mkdir(parents=True, exist_ok=True)
+        made = report(image.data, result, title=task.source.name)
+        self.console.say(f"  {made.score.summary}")
+        for path in made.save(file, overwrite=self.overwrite):
+            print_path(path)
+
     def _check_destinations(self, task: BatchItem) -> None:
         """Refuse before the work starts if a result must not be written."""
+<<<<<<< HEAD
         check_destinations(
             task.destinations.values(),
             [task.source, *self.chosen.psf_paths],
             overwrite=self.overwrite,
             otherwise="choose another OUT",
         )
+=======
+        report = self.reports.get(task.source)
+        for path in (report, report.with_suffix(".json")) if report is not None else ():
+            if path.exists() and not self.overwrite:
+                raise ValueError(
+                    f"{task.source}: {path} exists already; choose another --report or add --overwrite"
+                )
+        for path in task.destinations.values():
+            check_name(path)
+            for read in (task.source, *self.chosen.psf_paths):
+                if contains(path, read):
+                    raise ValueError(f"{read}: the result {path} would replace it; choose another OUT")
+            if path.exists() and not self.overwrite:
+                raise ValueError(
+                    f"{task.source}: {path} exists already; choose another OUT or add --overwrite"
+                )
+>>>>>>> ae75bda (Interval of each voxel, reports and planted beads on the command line, and the scripts that measure them)
 
     def _prepare(self, task: BatchItem) -> None:
         prepare(task.destinations.values(), overwrite=self.overwrite, otherwise="choose another OUT")

@@ -61,6 +61,15 @@ class FileOptions:
             show_default=False,
         ),
     ] = None
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also score the result without a truth, and write FILE.html and its data as FILE.json. "
+            "For several inputs a folder. Not for results in OME-Zarr.",
+            show_default=False,
+        ),
+    ] = None
     dtype: Annotated[
         StoredDtype,
         typer.Option(help="uint16 halves the file size; the scaling is written into the file."),

@@ -101,6 +101,7 @@ def deconvolve(
     if not items:
         fail("no image to deconvolve")
     _check_workers(computer, items, str(files.dtype))
+    reports = _report_files(files, items)
     options = {"device": computer.device, **steps.arguments()}
     if method not in CLASSICAL:
         options |= network_arguments(network, computer)
@@ -138,6 +139,7 @@ def deconvolve(
                     str(files.dtype),
                     dry_run,
                     workers,
+                    reports,
                 )
                 failed = len(found.refused) + batch.run(items)
                 if batch.left_alone and len(items) > 1:
@@ -168,6 +170,27 @@ def _report(found: Found, console: Console) -> None:
             f"{len(found.parts)} files hold parts of the image of another file and are read with it: "
             f"{_some(wholes)}"
         )
+
+
+def _report_files(files: FileOptions, items: list[BatchItem]) -> dict[Path, Path]:
+    """Return the file of the report of each input: the given one, or one for each in the given folder."""
+    if files.report is None:
+        return {}
+    if any(item.in_parts(str(files.dtype)) for item in items):
+        raise typer.BadParameter(
+            "a report needs the result in memory; write OME-TIFF, and make OME-Zarr without a report",
+            param_hint="--report",
+        )
+    if len(items) == 1 and not files.report.is_dir():
+        page = files.report
+        if page.suffix.lower() not in (".html", ".htm"):
+            raise typer.BadParameter(
+                f"it is written as HTML; give a name that ends in .html, not {page.name!r}",
+                param_hint="--report",
+            )
+        return {items[0].source: page}
+    names = {item.source: next(iter(item.destinations.values())).name for item in items}
+    return {source: files.report / f"{name.split('.')[0]}.html" for source, name in names.items()}
 
 
 def _check_workers(computer: ComputerOptions, items: list[BatchItem], dtype: str) -> None:

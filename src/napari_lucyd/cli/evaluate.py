@@ -6,7 +6,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -27,6 +27,7 @@ class TableName(StrEnum):
     structures2d = "structures2d"
     real = "real"
     trust = "trust"
+    plant = "plant"
 
 
 # The methods of each table by default.
@@ -44,18 +45,19 @@ DEFAULTS = {
     TableName.real: "semi-blind,richardson-lucy,estimate,lucyd,untold:lucyd",
     TableName.trust: "wiener,richardson-lucy,semi-blind,mixture-rln,mixture-care,mixture,general,planes",
 }
+DEFAULTS[TableName.plant] = "lucyd"
 DEFAULTS[TableName.table3_beyond] = DEFAULTS[TableName.table3]
 SEEDS = "100,101,102,103,104"
 
 
 def evaluate(
     table: Annotated[TableName, typer.Argument(help="The table to measure; see above.")],
-    folder: Annotated[
+    path: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FOLDER]",
+            metavar="[PATH]",
             help="real: folder of the images. Pairs end in _wf and _sim, or _image and _truth, or _low and "
-            "_high; sharp stacks, which are blurred here, in _sharp.",
+            "_high; sharp stacks, which are blurred here, in _sharp. plant: the image to plant beads in.",
             show_default=False,
         ),
     ] = None,
@@ -114,6 +116,9 @@ def evaluate(
     real    gain on your own images: pairs, and sharp stacks that are blurred
     trust   empty fields, flat fields, a bead, pairs of points, linearity,
             total light, and the division, on images of its own
+    plant   beads and pairs planted in the emptiest part of FILE, with its blur
+            and noise: how wide, how bright and from which distance resolved
+            each method restores them; FILE itself is not changed
 
     Prints Markdown: global SSIM (the authors', without a window) and PSNR in dB
     for each column, then the windowed SSIM. All methods get the same images;
@@ -124,20 +129,26 @@ def evaluate(
       lucyd evaluate table2 --methods mixture,authors/lucyd-mixture.pth
       lucyd evaluate open -o results/
       lucyd evaluate real pairs/ --methods lucyd,untold:lucyd --blur-sigma 1.4
+      lucyd evaluate plant stack.tif --methods lucyd,semi-blind --blur-sigma 1.5
     """
     console = Console()
     try:
         numbers = _numbers(seeds)
-        if (folder is None) is (table is TableName.real):
-            raise ValueError("the table real needs FOLDER, a folder of images; no other table takes one.")
-        if blur_sigma is not None and table is not TableName.real:
-            raise ValueError("--blur-sigma is for the table real; leave it out.")
-        if folder is not None:
+        if (path is None) is (table in (TableName.real, TableName.plant)):
+            raise ValueError(
+                "the table real needs a folder of images, and plant an image; no other table takes a PATH."
+            )
+        if blur_sigma is not None and table not in (TableName.real, TableName.plant):
+            raise ValueError("--blur-sigma is for the tables real and plant; leave it out.")
+        if path is not None:
             if record or seeds != SEEDS:
                 raise ValueError(
-                    "real has its own images and is not written into cards; leave out --seeds and --record."
+                    f"{table} has its own images and is not written into cards; leave out --seeds and --record."
                 )
-            _print_real(folder, (methods or DEFAULTS[table]).split(","), blur_sigma, out, console)
+            names, show = (methods or DEFAULTS[table]).split(","), _print_real
+            if table is TableName.plant:
+                show = _print_planted
+            show(path, names, blur_sigma, out, console)
         elif table is TableName.table1:
             if methods or record:
                 raise ValueError(
@@ -157,6 +168,46 @@ def evaluate(
             _print_table(table, names, numbers, patches, out, record, console)
     except (OSError, ValueError) as error:
         fail(error)
+
+
+def _print_planted(
+    file: Path, names: list[str], blur_sigma: float | None, out: Path | None, console: Console
+) -> None:
+    import json
+
+    from napari_lucyd.deconvolution import CLASSICAL_METHODS, make_method
+    from napari_lucyd.io import read_image
+    from napari_lucyd.models import load_model
+    from napari_lucyd.models.catalogue import DEFAULT_MODEL
+    from napari_lucyd.psf.gaussian import gaussian_psf
+    from napari_lucyd.referee import plant_beads
+
+    image = read_image(file)
+    dimension = 3 if "Z" in image.axes and image.data.shape[image.axes.index("Z")] > 1 else 2
+    entries = {}
+    for name in names:
+        method: Any = DEFAULT_MODEL if name == DEFAULT_MODEL else None
+        if method is None and name in CLASSICAL_METHODS:
+            if name != "semi-blind" and blur_sigma is None:
+                raise ValueError(f"{name} needs the blur; add --blur-sigma, in voxels.")
+            psf = None if blur_sigma is None else gaussian_psf((blur_sigma,) * dimension)
+            method = make_method(name, psf, {})
+        found = plant_beads(
+            image.data,
+            load_model(name) if method is None else method,
+            axes=image.axes,
+            voxel_size=image.voxel_size,
+            blur_sigma=blur_sigma,
+        )
+        entries[name] = found.as_dict()
+        typer.echo(f"{name}\n{found.text()}\n")
+    if out is not None:
+        path = out / "plant.json"
+        if path.exists():
+            raise ValueError(f"{path} exists already; choose another folder")
+        out.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(entries, indent=1) + "\n", "utf-8")
+        console.say(f"Wrote {path}")
 
 
 def _print_cost(out: Path | None, console: Console) -> None:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from napari_lucyd.referee.contest import choose_method
     from napari_lucyd.referee.examination import Examination, Recommendation
     from napari_lucyd.referee.examiner import examine
+    from napari_lucyd.referee.maps.interval import Interval, interval
     from napari_lucyd.referee.maps.trust_map import TrustMap, relative_to_brightness, trust_map
     from napari_lucyd.referee.plant import PlantedBeads, plant_beads
     from napari_lucyd.referee.reports.paragraph import methods_paragraph
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Correlation": "scores.correlation",
     "Examination": "examination",
+    "Interval": "maps.interval",
     "PlantedBeads": "plant",
     "ReblurError": "scores.residual",
     "Recommendation": "examination",
@@ -30,6 +32,7 @@ _HOMES = {
     "TrustMap": "maps.trust_map",
     "choose_method": "contest",
     "examine": "examiner",
+    "interval": "maps.interval",
     "measure_residual": "scores.residual",
     "methods_paragraph": "reports.paragraph",
     "plant_beads": "plant",
@@ -44,6 +47,7 @@ _HOMES = {
 __all__ = [
     "Correlation",
     "Examination",
+    "Interval",
     "PlantedBeads",
     "ReblurError",
     "Recommendation",
@@ -53,6 +57,7 @@ __all__ = [
     "TrustMap",
     "choose_method",
     "examine",
+    "interval",
     "measure_residual",
     "methods_paragraph",
     "plant_beads",

@@ -111,7 +111,7 @@ def measure_residual(
 
 def residual_of(reblur: Reblur, image: Values, output: Values, noise: NoiseModel) -> Residual:
     """Measure the residual of a part; see `measure_residual`."""
-    standardised = standardised_residual(reblur, image, output, noise)[reblur.inner]
+    standardised = standardised_residual(reblur, image, output, noise)[reblur.inner].astype(np.float64)
     centred = standardised - standardised.mean()
     power = float(np.mean(np.square(centred, dtype=np.float64)))
     correlations = [
@@ -130,7 +130,8 @@ def residual_of(reblur: Reblur, image: Values, output: Values, noise: NoiseModel
 def standardised_residual(reblur: Reblur, image: Values, output: Values, noise: NoiseModel) -> Values:
     """Return image minus prediction, in standard deviations of the noise that the prediction has."""
     predicted, _ = reblur.predicted(output, image)
-    smallest = 1e-6 * max(noise.bright - noise.offset, 1e-30) ** 2
+    # Where the noise model has no noise, a thousandth of the image's contrast counts as noise.
+    smallest = max(1e-6 * float(np.var(image, dtype=np.float64)), 1e-30)
     variance = np.maximum(noise.variance(predicted), smallest)
     residual: Values = ((image - predicted) / np.sqrt(variance)).astype(np.float32)
     return residual
