@@ -142,9 +142,7 @@ def evaluate(
             raise ValueError("--blur-sigma is for the tables real and plant; leave it out.")
         if path is not None:
             if record or seeds != SEEDS:
-                raise ValueError(
-                    f"{table} has its own images and is not written into cards; leave out --seeds and --record."
-                )
+                raise ValueError(f"{table} has its own images and no cards; leave out --seeds and --record.")
             names, show = (methods or DEFAULTS[table]).split(","), _print_real
             if table is TableName.plant:
                 show = _print_planted
