@@ -172,7 +172,8 @@ def plant_beads(
     height = share * max(noise.bright - noise.offset, 1e-30)
     sharp, blurred = (np.float32(height / peak) * light for light in (sharp, blurred))
     random = np.random.default_rng(checks.integer("seed", seed, least=0))
-    light = random.poisson(blurred / noise.gain) * noise.gain if noise.gain else blurred
+    # Without a trusted noise model, the beads have the noise of the empty part alone.
+    light = random.poisson(blurred / noise.gain) * noise.gain if noise.poisson else blurred
     planted = (empty + light).astype(np.float32)
     output = judged.run.restore(planted)
     level, restored_level = float(np.median(empty)), float(np.median(output))
