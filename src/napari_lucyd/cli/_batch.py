@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 import traceback
 from dataclasses import dataclass, field
-<<<<<<< HEAD
-=======
 from pathlib import Path
->>>>>>> ae75bda (Interval of each voxel, reports and planted beads on the command line, and the scripts that measure them)
 from typing import TYPE_CHECKING, Any
 
 from napari_lucyd.batch.inputs import BatchItem
@@ -49,13 +46,10 @@ class Batch:
         Print the plan only: compute and write nothing.
     workers
         Executor of the work on OME-Zarr results, which is done in parts.
-<<<<<<< HEAD
     left_alone
         Number of images that no method improves, with ``"auto"``; they are written as they are.
-=======
     reports
         File of the report of each input; empty for none.
->>>>>>> ae75bda (Interval of each voxel, reports and planted beads on the command line, and the scripts that measure them)
     """
 
     console: Console
@@ -67,11 +61,8 @@ class Batch:
     dtype: str
     dry_run: bool
     workers: Executor
-<<<<<<< HEAD
     left_alone: int = field(default=0, init=False)
-=======
     reports: dict[Path, Path] = field(default_factory=dict)
->>>>>>> ae75bda (Interval of each voxel, reports and planted beads on the command line, and the scripts that measure them)
 
     def run(self, items: list[BatchItem]) -> int:
         """Deconvolve one input after the other; return the number of inputs that failed."""
@@ -232,30 +223,18 @@ class Batch:
 
     def _check_destinations(self, task: BatchItem) -> None:
         """Refuse before the work starts if a result must not be written."""
-<<<<<<< HEAD
-        check_destinations(
-            task.destinations.values(),
-            [task.source, *self.chosen.psf_paths],
-            overwrite=self.overwrite,
-            otherwise="choose another OUT",
-        )
-=======
         report = self.reports.get(task.source)
         for path in (report, report.with_suffix(".json")) if report is not None else ():
             if path.exists() and not self.overwrite:
                 raise ValueError(
                     f"{task.source}: {path} exists already; choose another --report or add --overwrite"
                 )
-        for path in task.destinations.values():
-            check_name(path)
-            for read in (task.source, *self.chosen.psf_paths):
-                if contains(path, read):
-                    raise ValueError(f"{read}: the result {path} would replace it; choose another OUT")
-            if path.exists() and not self.overwrite:
-                raise ValueError(
-                    f"{task.source}: {path} exists already; choose another OUT or add --overwrite"
-                )
->>>>>>> ae75bda (Interval of each voxel, reports and planted beads on the command line, and the scripts that measure them)
+        check_destinations(
+            task.destinations.values(),
+            [task.source, *self.chosen.psf_paths],
+            overwrite=self.overwrite,
+            otherwise="choose another OUT",
+        )
 
     def _prepare(self, task: BatchItem) -> None:
         prepare(task.destinations.values(), overwrite=self.overwrite, otherwise="choose another OUT")
