@@ -630,3 +630,18 @@ def test_what_was_entered_is_remembered_and_optics_of_a_file_take_its_place(
     assert (lines["refractive_index"].value, lines["emission_um"].value) == ("1.515", "0.61")
     later.fill(None)
     assert lines["emission_um"].value == "0.61"
+
+
+def test_automatic_leaves_an_image_of_noise_alone_and_runs_it_anyway(panel, ready, qtbot):
+    data = np.random.default_rng(0).poisson(50, (64, 64)).astype(np.uint16)
+    panel.viewer.add_image(data, name="noise", axis_labels=("y", "x"))
+    panel.method.combo.value = "auto"
+    assert not panel.method.model.isVisible()
+    ready()
+    panel.footer.run.native.click()
+    qtbot.waitUntil(lambda: not panel.session.is_running, timeout=120_000)
+    assert not panel.session.results and "left as it is" in panel.status.text()
+    assert not panel.footer.anyway.native.isHidden()
+    panel.footer.anyway.native.click()
+    qtbot.waitUntil(lambda: not panel.session.is_running, timeout=120_000)
+    assert panel.session.results and panel.footer.anyway.native.isHidden()

@@ -60,6 +60,12 @@ class Footer(QFrame):
             text="Keep finished part",
             tooltip="Add the finished part as layers; the rest of each layer is empty.",
         )
+        self.anyway = PushButton(
+            text="Run anyway",
+            tooltip="Deconvolve the image with LUCYD, although no method explains its photons better than "
+            "the image itself.",
+        )
+        self.anyway.native.hide()
         self.discard = PushButton(text="Discard", tooltip="Drop the finished part.")
         self.replace = PushButton(
             text="Replace earlier results",
@@ -122,6 +128,7 @@ class Footer(QFrame):
             self.curve,
             self.status,
             row(self.score, self.score_note, stretch=(0, 1)),
+            self.anyway.native,
             self.partial,
             row(self.use_settings.native, self.replace.native, stretch=(1, 1)),
             self.results,
@@ -144,6 +151,7 @@ class Footer(QFrame):
         """Show that a run is in progress."""
         self.run.enabled, self.cancel.enabled = False, True
         self.partial.hide()
+        self.anyway.native.hide()
         self.replace.native.hide()
         self.curve.show_points(())
         # A bar that moves by itself makes a software renderer compose the whole window at each step.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import weakref
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from napari_lucyd._napari.deconvolve.choices.method import MethodSection
 from napari_lucyd._napari.deconvolve.choices.microscope import MicroscopeSection
 from napari_lucyd._napari.deconvolve.choices.region import RegionSection
 from napari_lucyd._napari.deconvolve.footer import CANCEL_KEYS, PREVIEW_KEYS, RUN_KEYS, Footer
-from napari_lucyd._napari.deconvolve.parameters import Parameters
+from napari_lucyd._napari.deconvolve.parameters import LUCYD, Parameters
 from napari_lucyd._napari.deconvolve.planning import estimate, estimate_lines
 from napari_lucyd._napari.deconvolve.referee_lines import ExaminationLine, ScoreLine
 from napari_lucyd._napari.deconvolve.saver import Saver
@@ -152,6 +153,7 @@ class DeconvolveWidget(Panel):
         footer.cancel.changed.connect(session.cancel)
         footer.stop_and_keep.changed.connect(self._on_stop_and_keep)
         footer.keep.changed.connect(self._on_keep)
+        footer.anyway.changed.connect(self._run_anyway)
         footer.inspect.changed.connect(self._inspect)
         footer.discard.changed.connect(self._on_discard)
         footer.replace.changed.connect(self._on_replace)
@@ -407,6 +409,7 @@ class DeconvolveWidget(Panel):
         self._tell_all()
         footer.replace.native.setVisible(bool(self.session.earlier()))
         self._notify()
+        self.footer.anyway.native.setVisible(bool(self.session.left_alone))
         self.preview.resume()
         if self.session.results and self.preview.enabled:
             self.footer.preview.setChecked(False)
@@ -415,6 +418,12 @@ class DeconvolveWidget(Panel):
 
     def _inspect(self, *_: Any) -> None:
         self.viewer.window.add_plugin_dock_widget("napari-lucyd", "Inspect")
+
+    def _run_anyway(self, *_: Any) -> None:
+        tasks = self.session.left_alone
+        self.session.start(
+            [replace(task, parameters=replace(task.parameters, method=LUCYD)) for task in tasks]
+        )
 
     def _on_stop_and_keep(self, *_: Any) -> None:
         self._keeping = True

@@ -26,8 +26,10 @@ NUMBERS = (
 STEPS = ("subtract_background", "prefilter")
 """Steps before any method."""
 LUCYD = "lucyd"
+AUTOMATIC = "auto"
 _SHIPPED = {network_type(card) for card in list_models()}
 METHODS = [
+    ("Automatic", AUTOMATIC),
     *((title, name) for name, title in NETWORK_TITLES.items() if name in _SHIPPED),
     *((kind.title, name) for name, kind in CLASSICAL_METHODS.items()),
 ]
@@ -47,9 +49,10 @@ class Parameters:
     method: str = choice(
         LUCYD,
         "Method",
-        "LUCYD, RLN and CARE are trained networks and need no PSF. Only LUCYD shows what it added and what "
-        "it multiplied. Richardson-Lucy and Wiener are classical methods and need the PSF. Semi-blind "
-        "Richardson-Lucy finds the blur in the image.",
+        "Automatic compares methods on a sample of the image, by photons that they have not seen, and leaves "
+        "the image alone if none helps. LUCYD, RLN and CARE are trained networks and need no PSF. Only LUCYD "
+        "shows what it added and what it multiplied. Richardson-Lucy and Wiener are classical methods and "
+        "need the PSF. Semi-blind Richardson-Lucy finds the blur in the image.",
     )
     model: str = choice(
         DEFAULT_MODEL,
@@ -189,6 +192,11 @@ class Parameters:
     def classical(self) -> bool:
         """True for a classical method."""
         return self.method in CLASSICAL_METHODS
+
+    @property
+    def automatic(self) -> bool:
+        """True if the method is chosen when the run starts."""
+        return self.method == AUTOMATIC
 
     @property
     def parts(self) -> tuple[str, ...]:

@@ -80,6 +80,36 @@ def _known_blur(task: ImageTask, model: Any, axes: str) -> dict[str, Any]:
     return known
 
 
+def choose_automatically(task: ImageTask, model: Any, should_stop: Callable[[], bool] | None) -> Any:
+    """Compare methods on a sample of the image by photons that they have not seen.
+
+    Parameters
+    ----------
+    task
+        The image.
+    model
+        The default model for it.
+    should_stop
+        Called between the methods.
+
+    Returns
+    -------
+    MethodChoice
+        The method that explains the image best, or the image itself.
+
+    Raises
+    ------
+    Cancelled
+        If ``should_stop`` returns True.
+    """
+    from napari_lucyd.referee import choose_method as compare
+
+    options = make_options(task, model)
+    names = ("axes", "voxel_size", "microscope", "psf", "psf_voxel_size", "blur_sigma", "device")
+    known = {name: options[name] for name in names if name in options}
+    return compare(task.source.data, **known, should_stop=should_stop)
+
+
 def make_options(task: ImageTask, method: Any) -> dict[str, Any]:
     """Make the keyword arguments of `napari_lucyd.deconvolution.plan` for one image.
 
@@ -108,9 +138,11 @@ def make_options(task: ImageTask, method: Any) -> dict[str, Any]:
 
 
 def make_job(
-    task: ImageTask, method: Any, should_stop: Callable[[], bool] | None = None
+    task: ImageTask, method: Any, should_stop: Callable[[], bool] | None = None, choice: Any = None
 ) -> tuple[Job, dict[str, Any]]:
     """Plan one image; results that would fill the memory go to temporary files.
+
+    ``choice`` takes the place of the default model, ``method``, where the method was chosen automatically.
 
     Returns
     -------
@@ -126,20 +158,20 @@ def make_job(
 
     options = make_options(task, method)
     try:
-        job = plan(task.source.data, method, **options)
+        job = plan(task.source.data, choice or method, **options)
     except ValueError as error:
         raise ValueError(in_labels(str(error), STEPS, Parameters)) from error
     size = scratch.result_bytes(job, len(options["outputs"]))
     results = f"The results ({bytes_text(size)})"
     if scratch.belongs_on_disk(size):
-        job = plan(task.source.data, method, **options, allocate=scratch.on_disk(should_stop))
+        job = plan(task.source.data, choice or method, **options, allocate=scratch.on_disk(should_stop))
         job.warnings.append(f"{results} are kept in temporary files. {scratch.ADVICE}")
     elif scratch.fills_memory(size):
         job.warnings.append(f"{results} would fill the memory. {scratch.ADVICE}")
     return job, options
 
 
-def make_store(task: ImageTask, method: Any) -> tuple[StoreJob, dict[str, Any]]:
+def make_store(task: ImageTask, method: Any, choice: Any = None) -> tuple[StoreJob, dict[str, Any]]:
     """Plan one image whose results go to files; see `make_job`.
 
     Raises
@@ -148,6 +180,8 @@ def make_store(task: ImageTask, method: Any) -> tuple[StoreJob, dict[str, Any]]:
         Also where the files cannot be written.
     """
     options = make_options(task, method)
+    if choice is not None:
+        options, method = choice.options(options), choice
     try:
         return plan_store(task, method, options), options
     except AlreadyThere:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
-from napari_lucyd._napari.deconvolve.task import Failed, Finished, ImageTask, Skipped, Stopped
+from napari_lucyd._napari.deconvolve.task import Failed, Finished, ImageTask, LeftAlone, Skipped, Stopped
 from napari_lucyd._napari.deconvolve.to_zarr.layers import StoreLayers
 from napari_lucyd._napari.deconvolve.to_zarr.worker import Begun, Grown, Halted, Stored
 from napari_lucyd._napari.deconvolve.worker import run
@@ -39,6 +39,8 @@ class DeconvolveSession(Session):
         super().__init__(viewer, parent, activity="Deconvolve")
         self.partial: Finished | None = None
         self.results: list[Image] = []
+        self.left_alone: list[ImageTask] = []
+        """Images of the last run that no method helps."""
         self.halted = False
         self.stores = StoreLayers(self.viewer, self._add, self._note_result, self)
         self.stores.idled.connect(self._end_if_done)
@@ -56,6 +58,7 @@ class DeconvolveSession(Session):
         if not tasks:
             raise ValueError("There is no image to deconvolve. Open an image first.")
         self.partial, self.results, self.halted = None, [], False
+        self.left_alone = []
         self._begin(run, tuple(tasks))
 
     def earlier(self) -> list[Image]:
@@ -111,6 +114,9 @@ class DeconvolveSession(Session):
                 self.stores.halted(event)
             case Skipped():
                 self.concluded.emit((event.text,))
+            case LeftAlone():
+                self.left_alone.append(event.task)
+                self.concluded.emit((f"“{event.task.source.name}”: {event.text}",))
             case Stopped():
                 self.halted = True
                 self.concluded.emit((event.text,))

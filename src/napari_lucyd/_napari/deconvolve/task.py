@@ -101,13 +101,21 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class LeftAlone:
+    """Event: no method helps the image, so it was not deconvolved; the text says why."""
+
+    task: ImageTask
+    text: str
+
+
+@dataclass(frozen=True)
 class Stopped:
     """Event: the run was cancelled."""
 
     text: str
 
 
-Event = Note | Advanced | Finished | Failed | Skipped | Stopped
+Event = Note | Advanced | Finished | Failed | Skipped | LeftAlone | Stopped
 
 
 def stopped_text(left: Sequence[ImageTask], *, anything: bool, kept: str = "") -> str:

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from napari_lucyd._napari.deconvolve.planning import choose_method, make_job
+from napari_lucyd._napari.deconvolve.planning import choose_automatically, choose_method, make_job
 from napari_lucyd._napari.deconvolve.task import (
     Event,
     Failed,
     Finished,
     ImageTask,
+    LeftAlone,
     Stopped,
     stopped_text,
 )
@@ -81,7 +82,17 @@ def _run_in_memory(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) 
     for task in tasks:
         try:
             method, psf = choose_method(task, should_stop)
-            job, options = make_job(task, method, should_stop)
+            choice = None
+            if task.parameters.automatic:
+                yield Note(f"Comparing methods on a sample of “{task.source.name}”…")
+                choice = choose_automatically(task, method, should_stop)
+                if choice.left_alone:
+                    yield LeftAlone(task, choice.reason)
+                    continue
+            job, options = make_job(task, method, should_stop, choice)
+            if choice is not None:
+                method = choice.method
+                yield Note(choice.reason)
             planned.append((task, psf, method, job, options["region"]))
         except Cancelled:
             yield Stopped(stopped_text([], anything=False))

@@ -10,6 +10,7 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 
 from napari_lucyd._napari.deconvolve.choices.network_model import ModelChoice
 from napari_lucyd._napari.deconvolve.parameters import (
+    AUTOMATIC,
     LUCYD,
     METHODS,
     NEEDS_PSF,
@@ -17,6 +18,7 @@ from napari_lucyd._napari.deconvolve.parameters import (
     Parameters,
     numbers_of,
 )
+from napari_lucyd._napari.layers.results import PART_NAMES
 from napari_lucyd._napari.widgets.fields import choose, label, number_text, parse_number, tooltip
 from napari_lucyd._napari.widgets.layout import Section, narrow
 from napari_lucyd._napari.workers import torch_loading
@@ -33,7 +35,7 @@ class MethodSection(Section):
 
     def __init__(self) -> None:
         super().__init__("Method")
-        self.combo = ComboBox(choices=METHODS, tooltip=tooltip(Parameters, "method"))
+        self.combo = ComboBox(choices=METHODS, value=LUCYD, tooltip=tooltip(Parameters, "method"))
         self.model = ModelChoice(self.combo)
         self.num_iter = LineEdit(
             value=number_text(Parameters.num_iter), tooltip=tooltip(Parameters, "num_iter")
@@ -67,6 +69,11 @@ class MethodSection(Section):
         return str(self.combo.native.currentText())
 
     @property
+    def automatic(self) -> bool:
+        """True if the method is chosen when the run starts."""
+        return self.name == AUTOMATIC
+
+    @property
     def classical(self) -> bool:
         """True for a classical method."""
         return self.name in CLASSICAL_METHODS
@@ -74,6 +81,8 @@ class MethodSection(Section):
     @property
     def parts(self) -> tuple[str, ...]:
         """Outputs of the method."""
+        if self.automatic:
+            return tuple(PART_NAMES)
         return ("output",) if self.classical else self.model.parts
 
     @property
@@ -84,6 +93,8 @@ class MethodSection(Section):
     @property
     def uses_microscope(self) -> bool:
         """True for a method that uses what is known about the blur."""
+        if self.automatic:
+            return True
         return self.name in USES_MICROSCOPE or (not self.classical and self.model.uses_microscope)
 
     @property
@@ -104,6 +115,8 @@ class MethodSection(Section):
             "device": self.device.value,
             **self.model.parameters(),
         }
+        if self.automatic:
+            found |= {"model": self.model.default, "normalization": "model", "isotropic": None}
         own = numbers_of(self.name)
         if "num_iter" in own:
             found["num_iter"] = read_count("num_iter", self.num_iter.value)
@@ -145,7 +158,7 @@ class MethodSection(Section):
 
     def _show(self) -> None:
         own = numbers_of(self.name)
-        self.show_row(self.model, not self.classical)
+        self.show_row(self.model, not (self.classical or self.automatic))
         self.show_row(self.num_iter.native, "num_iter" in own)
         self.show_row(self.balance.native, "balance" in own)
 

@@ -214,6 +214,11 @@ class ModelChoice(QWidget):
             self._filling = False
             self.describe()
 
+    @property
+    def default(self) -> str:
+        """Name of the model that fits the image, whatever the user has chosen."""
+        return default_model(self._ndim)
+
     def _on_method(self, method: str) -> None:
         if method in NETWORK_TITLES and method != self._network:
             self._network = method

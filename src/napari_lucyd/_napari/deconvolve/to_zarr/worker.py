@@ -9,8 +9,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_lucyd._napari.deconvolve.planning import choose_method, make_store
-from napari_lucyd._napari.deconvolve.task import Event, Failed, ImageTask, Skipped, Stopped, stopped_text
+from napari_lucyd._napari.deconvolve.planning import choose_automatically, choose_method, make_store
+from napari_lucyd._napari.deconvolve.task import (
+    Event,
+    Failed,
+    ImageTask,
+    LeftAlone,
+    Skipped,
+    Stopped,
+    stopped_text,
+)
 from napari_lucyd._napari.deconvolve.to_zarr.growing_array import GrowingArray, GrowingLevel
 from napari_lucyd._napari.deconvolve.zarr_plan import AlreadyThere, files_text
 from napari_lucyd._napari.layers.results import (
@@ -119,7 +127,15 @@ def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator
         yield Note(f"Preparing {where}…")
         try:
             method, psf = choose_method(task, should_stop)
-            store, options = make_store(task, method)
+            choice = None
+            if task.parameters.automatic:
+                yield Note(f"Comparing methods on a sample of “{task.source.name}”…")
+                choice = choose_automatically(task, method, should_stop)
+                if choice.left_alone:
+                    yield LeftAlone(task, choice.reason)
+                    continue
+            store, options = make_store(task, method, choice)
+            method = method if choice is None else choice.method
             region = options["region"]
             image = _Image(task, store, method.name, psf, region, number > 0)
         except Cancelled:
