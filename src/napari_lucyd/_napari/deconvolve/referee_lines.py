@@ -80,7 +80,9 @@ class ExaminationLine(QObject):
         parent: QObject,
     ) -> None:
         super().__init__(parent)
-        self.line: QLabel = note("lucyd-examination", lines=2)
+        self.line: QLabel = note("lucyd-examination", lines=4)
+        # What is found must not move the controls below; the tooltip has all of it.
+        self.line.setMaximumHeight(self.line.minimumHeight())
         self.found: Examination | None = None
         self._image, self._microscope, self._is_busy = image, microscope, is_busy
         self._last: ExaminationRequest | None = None
