@@ -166,6 +166,8 @@ def test_score_map_beads_report_and_methods_are_those_of_python(
     drawn = viewer.layers[-1]
     np.testing.assert_array_equal(np.isfinite(drawn.data[0]), expected.significant)
     np.testing.assert_allclose(drawn.translate, (1, 0, 0))
+    # The model has no calibration, which is said.
+    assert answer("interval") == nl.interval(bare).reason
     assert answer("planted beads") == nl.plant_beads(data, bare, **shown).text()
     assert answer("methods").startswith("Copied: ")
     page = tmp_path / "cells.html"

@@ -134,6 +134,11 @@ class TrustSection(Section):
             tooltip="Mark, as a layer, the blocks in which the result, blurred again, differs from the image "
             "by more than noise. At most 5 % of the marked blocks are marked by chance.",
         )
+        self.interval = PushButton(
+            text="Interval",
+            tooltip="Add limits as layers, between which the truth lies in 90 % of the voxels, where they "
+            "are calibrated for the model, the blur and the noise.",
+        )
         self.beads = PushButton(
             text="Planted beads",
             tooltip="Add simulated beads and pairs, with the blur and the noise of the image, to an empty "
@@ -149,14 +154,14 @@ class TrustSection(Section):
             text="Copy methods", tooltip="Copy a paragraph for the methods section of a paper."
         )
         self.line = note("lucyd-inspect-score")
-        self.rows.addRow(row(self.score.native, self.map.native, self.beads.native, stretch=(1, 1, 1)))
-        self.rows.addRow(row(self.report.native, self.methods.native, stretch=(1, 1)))
+        self.rows.addRow(row(self.score.native, self.map.native, self.interval.native, stretch=(1, 1, 1)))
+        self.rows.addRow(row(self.beads.native, self.report.native, self.methods.native, stretch=(1, 1, 1)))
         self.rows.addRow(self.line)
 
     @property
     def buttons(self) -> tuple[PushButton, ...]:
         """All buttons of the section."""
-        return self.score, self.map, self.beads, self.report, self.methods
+        return self.score, self.map, self.interval, self.beads, self.report, self.methods
 
 
 class InspectForm(QFrame):

@@ -17,7 +17,8 @@ from napari_lucyd.spans import SPATIAL
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
-SCORE, MAP, BEADS, REPORT, METHODS = "score", "trust map", "planted beads", "report", "methods"
+SCORE, MAP, INTERVAL, BEADS = "score", "trust map", "interval", "planted beads"
+REPORT, METHODS = "report", "methods"
 # Mean square of the residual that is drawn in the brightest colour; 1 is that of the noise.
 _BRIGHTEST = 4.0
 
@@ -29,7 +30,7 @@ class JudgeRequest:
     Parameters
     ----------
     kind
-        One of `SCORE`, `MAP`, `BEADS`, `REPORT`, `METHODS`.
+        One of `SCORE`, `MAP`, `INTERVAL`, `BEADS`, `REPORT`, `METHODS`.
     run
         The layers of the run.
     volume
@@ -57,11 +58,11 @@ class JudgeRequest:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The answer: a text, and data and keywords of a layer for a trust map."""
+    """The answer: a text, and data and keywords of layers for a trust map and an interval."""
 
     kind: str
     text: str
-    layer: tuple[Any, dict[str, Any]] | None = None
+    layers: tuple[tuple[Any, dict[str, Any]], ...] = ()
 
 
 def shown_volume(viewer: Viewer, run: RunLayers) -> dict[str, int]:
@@ -103,6 +104,8 @@ def judge(request: JudgeRequest, should_stop: Callable[[], bool]) -> Judgement:
         return Judgement(kind, f"Saved {' and '.join(file.name for file in files)}. {made.score.summary}")
     if kind == SCORE:
         return Judgement(kind, referee.score(image, result, volume=request.volume).summary)
+    if kind == INTERVAL:
+        return _interval(request, referee.interval(result))
     if kind == BEADS:
         return Judgement(kind, referee.plant_beads(image, result, volume=request.volume).text())
     return _trust_map(request, referee.trust_map(image, result, volume=request.volume))
@@ -132,4 +135,28 @@ def _trust_map(request: JudgeRequest, found: Any) -> Judgement:
         "blending": "translucent_no_depth",
         "metadata": run.metadata("trust_map", false_discovery_rate=found.false_discovery_rate),
     }
-    return Judgement(MAP, text, (marked.reshape(sizes), keywords))
+    return Judgement(MAP, text, ((marked.reshape(sizes), keywords),))
+
+
+def _interval(request: JudgeRequest, found: Any) -> Judgement:
+    if found.lower is None:
+        return Judgement(INTERVAL, found.reason)
+    run, output = request.run, request.run.output
+    layers = tuple(
+        (
+            data,
+            {
+                **run.place,
+                "name": f"{name} limit · {run.title}",
+                "contrast_limits": output.contrast_limits,
+                "colormap": output.colormap,
+                "gamma": output.gamma,
+                "blending": "translucent_no_depth",
+                "visible": False,
+                "metadata": run.metadata(f"{name}_limit", coverage=found.coverage),
+            },
+        )
+        for name, data in (("lower", found.lower), ("upper", found.upper))
+    )
+    text = f"Two hidden layers, lower and upper limit ({found.coverage:.0%} of the voxels). {found.reason}"
+    return Judgement(INTERVAL, text, layers)

@@ -22,6 +22,7 @@ from napari_lucyd._napari.inspection.attribution import (
 from napari_lucyd._napari.inspection.form import HOLD_KEY, InspectForm
 from napari_lucyd._napari.inspection.judging import (
     BEADS,
+    INTERVAL,
     MAP,
     METHODS,
     REPORT,
@@ -99,7 +100,7 @@ class InspectWidget(Panel):
         change.change.changed.connect(lambda: self.add_layers([CHANGE]))
         change.parts.changed.connect(lambda: self.add_layers(list(PARTS)))
         trust = self.form.trust
-        for button, kind in zip(trust.buttons, (SCORE, MAP, BEADS, REPORT, METHODS), strict=True):
+        for button, kind in zip(trust.buttons, (SCORE, MAP, INTERVAL, BEADS, REPORT, METHODS), strict=True):
             button.changed.connect(partial(self.ask, kind))
         self.judging.began.connect(lambda: set_note(trust.line, "Working…"))
         self.judging.ready.connect(self._on_judgement)
@@ -296,8 +297,7 @@ class InspectWidget(Panel):
                 clipboard.setText(text)
             text = f"Copied: {text}"
         set_note(self.form.trust.line, text)
-        if judgement.layer is not None:
-            self._add([judgement.layer])
+        self._add(list(judgement.layers))
 
     # The change
 
