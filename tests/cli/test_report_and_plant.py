@@ -16,9 +16,9 @@ def lucyd(*arguments):
 
 @pytest.fixture
 def stack(tmp_path):
-    random = np.random.default_rng(0)
-    image = random.poisson(50, (6, 88, 88))
-    image[:, 80:, 80:] += 2000
+    light = np.full((12, 96, 96), 50.0)
+    light[:, 85:, 85:] += 300
+    image = np.random.default_rng(0).poisson(light)
     tifffile.imwrite(tmp_path / "stack.tif", image.astype(np.uint16), photometric="minisblack")
     return tmp_path / "stack.tif"
 
