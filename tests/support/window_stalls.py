@@ -155,7 +155,7 @@ def main(model: str, probe_file: str) -> None:
         try:
             gaps = measure(model)
         except AssertionError:
-            # What each thread waits for says why a condition was never met.
+            # The threads' stacks say why a condition was never met.
             faulthandler.dump_traceback(all_threads=True)
             raise
         finally:

@@ -30,7 +30,7 @@ def check_destinations(
     overwrite
         True if existing results may be replaced.
     otherwise
-        What the user can do, for the errors: ``"choose another OUT"``.
+        Advice to the user, for the errors: ``"choose another OUT"``.
 
     Raises
     ------

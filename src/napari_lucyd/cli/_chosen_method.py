@@ -282,7 +282,7 @@ def told_model(model: Model, psf: Sequence[Path] | None, told: Mapping[str, Any]
     psf
         The file of the PSF, or one file for each channel; None or empty for none.
     told
-        What else is told of the blur.
+        Further knowledge of the blur.
     planes
         True if planes take the default model of planes instead.
 

@@ -143,10 +143,11 @@ def evaluate(
         if path is not None:
             if record or seeds != SEEDS:
                 raise ValueError(f"{table} has its own images and no cards; leave out --seeds and --record.")
-            names, show = (methods or DEFAULTS[table]).split(","), _print_real
+            names = (methods or DEFAULTS[table]).split(",")
             if table is TableName.plant:
-                show = _print_planted
-            show(path, names, blur_sigma, out, console)
+                _print_planted(path, names, blur_sigma, out, console)
+            else:
+                _print_real(path, names, blur_sigma, out, console)
         elif table is TableName.table1:
             if methods or record:
                 raise ValueError(

@@ -84,8 +84,8 @@ class Result:
     warnings
         Messages for the user about this run.
     request
-        What was asked for, so that `napari_lucyd.score` can repeat the run on parts of the image. None for
-        results that were not computed in this process.
+        Model and arguments of the run, so that `napari_lucyd.score` can repeat it on parts of the image. None
+        for results that were not computed in this process.
 
     Notes
     -----

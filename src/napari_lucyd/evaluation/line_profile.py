@@ -109,7 +109,7 @@ def find_peaks(values: npt.ArrayLike, step: float = 1.0) -> list[Peak]:
     Returns
     -------
     list of Peak
-        From the first to the last along the profile.
+        The peaks, in their order along the profile.
 
     Examples
     --------

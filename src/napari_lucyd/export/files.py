@@ -71,6 +71,14 @@ def export_model(
     returns the parts of `deconvolve`, each of the image's shape: ``output``, ``correction_mask``,
     ``update_term`` and ``first_estimate``, as far as the model has them. Another PSF than a Gaussian,
     missing (NaN) voxels and resampling are left out; use napari-lucyd for them.
+
+    Examples
+    --------
+    >>> import napari_lucyd as nl
+    >>> nl.export_model("planes", "planes.h5")
+    Traceback (most recent call last):
+    ...
+    ValueError: The export goes to planes.h5; give a name that ends in .onnx or .zip.
     """
     chosen = model if isinstance(model, Model) else load_model(model)
     file = Path(checks.path("path", path))

@@ -21,10 +21,10 @@ URL_REFUSED = (
     "is a URL; images are read and written on this computer or a mounted drive only: copy it here first, or "
     "copy the result there afterwards (rclone, aws s3 sync)"
 )
-"""Why a URL is refused."""
+"""Reason for which a URL is refused."""
 
 PIPE_REFUSED = "is a pipe or a device, not a file; save the image to a file first"
-"""Why a file of a special kind is refused."""
+"""Reason for which a file of a special kind is refused."""
 
 VENDOR_SUFFIXES = (".czi", ".lif", ".nd2")
 """The suffixes of the files of microscope vendors, which the extra ``microscopes`` reads."""

@@ -258,7 +258,7 @@ def _entries(
     device: Device,
     seed: int,
 ) -> Iterator[_Entry]:
-    options = {"device": device.torch, "outputs": ("output",)}
+    options: dict[str, Any] = {"device": device.torch, "outputs": ("output",)}
 
     def of(network: Any, **more: Any) -> Callable[[_Part, Values], Values]:
         def restore(part: _Part, half: Values) -> Values:

@@ -1,4 +1,4 @@
-"""How well layers agree with the image that they were made of, where there is no ground truth."""
+"""Agreement of layers with the image that they were made of, where there is no ground truth."""
 
 from __future__ import annotations
 

@@ -236,7 +236,7 @@ class DeconvolveWidget(Panel):
         if layer is not None:
             self.model.suit(layer.ndim)
             self._show_method()
-        # What the last run said was about another image. A finished part can still be kept.
+        # The last messages were about another image. A finished part can still be kept.
         if not (self.session.is_running or self.session.partial) and self.status.text() != LOADING:
             self.footer.show_ready()
             self.tell(READY)

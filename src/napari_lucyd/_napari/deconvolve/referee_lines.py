@@ -81,7 +81,7 @@ class ExaminationLine(QObject):
     ) -> None:
         super().__init__(parent)
         self.line: QLabel = note("lucyd-examination", lines=4)
-        # What is found must not move the controls below; the tooltip has all of it.
+        # The text must not move the controls below; the tooltip has all of it.
         self.line.setMaximumHeight(self.line.minimumHeight())
         self.found: Examination | None = None
         self._image, self._microscope, self._is_busy = image, microscope, is_busy

@@ -38,7 +38,7 @@ def find_irregularities(source: Source, statistics: Statistics, scaled: bool = T
     Returns
     -------
     tuple of Finding
-        Of the kinds `FLASH_FRAME`, `EMPTY_PLANES` and `SPARSE_OBJECTS`; empty for usual images.
+        Findings of the kinds `FLASH_FRAME`, `EMPTY_PLANES` and `SPARSE_OBJECTS`; none for usual images.
     """
     found = []
     for group in statistics.groups:

@@ -163,7 +163,7 @@ class _Plan(NamedTuple):
     works: dict[str, _Work]
 
 
-# What is kept for the next run, by network. Two runs at a time each have their own.
+# Compiled networks kept for the next run, by network. Two runs at a time each have their own.
 _idle: WeakKeyDictionary[LUCYD, CompiledLucyd] = WeakKeyDictionary()
 
 

@@ -55,7 +55,7 @@ class Rerun:
     kernel
         PSF that the run was made with, on the image's voxels; None if the method knows no blur.
     blur
-        Where the PSF comes from, as a phrase; empty without one.
+        Origin of the PSF, as a phrase; empty without one.
     """
 
     restore: Callable[[Values], Values]
@@ -142,7 +142,7 @@ def rerun(result: Any, request: Request | None, place: Place, *, device: Any = "
     result
         See `as_request`.
     request
-        What `as_request` returned for it.
+        The request, from `as_request`.
     place
         The volume.
     device

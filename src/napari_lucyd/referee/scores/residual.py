@@ -130,7 +130,7 @@ def residual_of(reblur: Reblur, image: Values, output: Values, noise: NoiseModel
 def standardised_residual(reblur: Reblur, image: Values, output: Values, noise: NoiseModel) -> Values:
     """Return image minus prediction, in standard deviations of the noise that the prediction has."""
     predicted, _ = reblur.predicted(output, image)
-    # Where the noise model has no noise, a thousandth of the image's contrast counts as noise.
+    # Without noise in the model, a thousandth of the image's contrast counts as noise.
     smallest = max(1e-6 * float(np.var(image, dtype=np.float64)), 1e-30)
     variance = np.maximum(noise.variance(predicted), smallest)
     residual: Values = ((image - predicted) / np.sqrt(variance)).astype(np.float32)

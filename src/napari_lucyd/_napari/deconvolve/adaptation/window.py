@@ -60,7 +60,7 @@ class AdaptationWindow(QDialog):
     image
         Returns the image of the panel and its axes, or None.
     microscope
-        What is known of the blur.
+        Knowledge of the blur.
     model
         The list of models, with the model to start from; a new model is added there and chosen.
     parent

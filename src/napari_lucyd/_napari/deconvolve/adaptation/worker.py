@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AdaptationTask:
-    """What to train.
+    """A training that the user asked for.
 
     Attributes
     ----------
     source, axes
         Image in which noise is measured, and its axes.
     microscope
-        What is known of the blur.
+        Knowledge of the blur.
     model
         Model to start from; None for the default model of the image's dimension.
     """

@@ -91,7 +91,7 @@ def run(request: BatchRequest, should_stop: Callable[[], bool]) -> Iterator[Any]
     Parameters
     ----------
     request
-        What to do.
+        The batch.
     should_stop
         See `napari_lucyd._napari.deconvolve.worker.run`.
 
