@@ -27,7 +27,7 @@ from napari_lucyd.networks import (
     RlnOutput,
     describe,
 )
-from napari_lucyd.training import TrainingConfig, load_config, loop, train
+from napari_lucyd.training import TrainingConfig, load_config, loop, train, trainer
 from napari_lucyd.training.config import SCALINGS, DataConfig, ScheduleConfig, parse_config
 from napari_lucyd.training.data import Patch, Patches, _OpenSpecimen, _wide_blur
 from napari_lucyd.training.initialization import hold_output, start_from, start_near_identity
@@ -631,7 +631,7 @@ def test_run_in_which_a_layer_dies_says_which_and_stops(tmp_path, monkeypatch):
         hold_output(network)
         torch.nn.init.constant_(network.correction_decode[0][1].bias, -1e3)
 
-    monkeypatch.setattr(loop, "hold_output", kill)
+    monkeypatch.setattr(trainer, "hold_output", kill)
     monkeypatch.setattr(loop, "SETTLED", 1)
     config = replace(LIVING, schedule=replace(LIVING.schedule, measured_norms=False))
     with pytest.raises(DeadLayerError, match=r"At step 6 .*correction_decode\.0\.0.*measured_norms = true"):
