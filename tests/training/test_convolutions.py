@@ -241,7 +241,7 @@ def test_the_loss_goes_the_same_way_as_by_torch(tmp_path, compiled, monkeypatch)
     config = replace(RUN, schedule=replace(RUN.schedule, compile=compiled))
     train(config, tmp_path / "ours", device="cpu")
     with monkeypatch.context() as patch:
-        patch.setattr("napari_lucyd.training.loop.use_few_channels", lambda network: 0)
+        patch.setattr("napari_lucyd.training.trainer.use_few_channels", lambda network: 0)
         train(RUN, tmp_path / "torch", device="cpu")
     ours, plain = losses(tmp_path / "ours"), losses(tmp_path / "torch")
     assert len(ours) == 24 and ours[-1] < ours[0]
