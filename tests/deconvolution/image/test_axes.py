@@ -97,10 +97,10 @@ def test_a_narrow_volume_passes_where_the_axes_are_said():
     [
         ((9,), None, "at least two axes"),
         ((9, 9, 9), "YX", "names 2 axes"),
-        ((9, 9, 9), "YXZ", "end in 'YX'"),
+        ((9, 9, 9), "TCX", "must include Y and X"),
         ((9, 9, 9, 9), "TTYX", "different letter"),
         ((9, 9, 9), "1YX", "different letter"),
-        ((1, 2, 3, 4, 5, 6), None, "axes='PTCZYX'"),
+        ((1, 2, 3, 4, 5, 6), None, "e.g. PTCZYX"),
         ((0, 9, 9), "ZYX", "empty"),
     ],
 )
