@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 LayerData = tuple[Any, dict[str, Any], str]
 
+# Interval between updates of napari's activity dock, in milliseconds.
+_ACTIVITY_MS = 100
+
 
 class ClosingWorker(GeneratorWorker):
     """A worker that closes its generator in its own thread, also when napari stops it between two events.
@@ -74,6 +77,12 @@ class Session(QObject):
         # One during a run, else none. It belongs to the window, which outlives a panel.
         self._bars: list[ActivityBar] = []
         self.destroyed.connect(partial(_close, self._bars))
+        # napari's bars process the window's events, which must not happen amid the handling of one.
+        self._progress: Advanced | None = None
+        self._activity_timer = QTimer(self)
+        self._activity_timer.setSingleShot(True)
+        self._activity_timer.setInterval(_ACTIVITY_MS)
+        self._activity_timer.timeout.connect(self._show_activity)
         self._began = 0.0
         self.seconds = 0.0
         """Duration of the last run."""
@@ -105,6 +114,7 @@ class Session(QObject):
     def _begin(self, work: Callable[..., Any], *arguments: Any, ignore_errors: bool = False) -> None:
         """Start a generator of events in a worker thread; its last argument is the `Stop`."""
         self._done = False
+        self._progress = None
         self._stop = Stop()
         # Unless they are ignored, napari shows errors as notifications with their traceback.
         self._worker = create_worker(
@@ -137,12 +147,18 @@ class Session(QObject):
                     self.computing.emit()
             case Advanced():
                 garbage_collection.sweep()
-                for bar in self._bars:
-                    bar.total = event.total
-                    bar.update(event.done - bar.n)
+                self._progress = event
+                if not self._activity_timer.isActive():
+                    self._activity_timer.start()
                 self.advanced.emit(event)
             case _:
                 self._take(event)
+
+    def _show_activity(self) -> None:
+        for bar in tuple(self._bars):
+            if self._progress is not None:
+                bar.total = self._progress.total
+                bar.update(self._progress.done - bar.n)
 
     def _take(self, event: Any) -> None:
         """Handle an event that only this kind of run has."""
