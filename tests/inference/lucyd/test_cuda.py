@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -37,7 +39,8 @@ def networks(random_model, random_model_2d):
 def agree(found, expected):
     for name, part in expected._asdict().items():
         range_ = float(part.max() - part.min())
-        np.testing.assert_allclose(getattr(found, name), part, rtol=0, atol=1e-5 * range_, err_msg=name)
+        # torch in 32 bits is 1e-5 of the range away from 64 bits, where a quotient magnifies the rounding.
+        np.testing.assert_allclose(getattr(found, name), part, rtol=0, atol=2e-5 * range_, err_msg=name)
 
 
 @pytest.mark.slow
@@ -54,13 +57,13 @@ def agree(found, expected):
 )
 def test_kernels_compute_what_the_network_computes(compiler, networks, name, shape, inside):
     network, generator = networks[name], torch.Generator().manual_seed(0)
-    kernels = CudaLucyd(network, CPU, compile=compiler)
+    kernels, exact = CudaLucyd(network, CPU, compile=compiler), copy.deepcopy(network).double()
 
     with torch.inference_mode():
         # The second block is written over what is left of the first, the third has other buffers.
         for sizes in (shape, shape, tuple(n + 2 for n in shape)):
             y = torch.rand((1, 1, *sizes), generator=generator)
-            expected = network(y)
+            expected = exact(y.double())
             agree(kernels(y), expected)
             part = kernels(y, inside)
             agree(part, type(expected)(*(each[(..., *inside)] for each in expected)))
