@@ -113,8 +113,8 @@ def test_command_writes_the_table_of_real_images(pairs, tmp_path):
 
 
 def test_command_explains_what_does_not_fit(tmp_path):
-    assert "needs FOLDER" in lucyd("real").output
-    assert "no other table takes one" in lucyd("open", tmp_path).output
+    assert "real needs a folder of images" in lucyd("real").output
+    assert "no other table takes a PATH" in lucyd("open", tmp_path).output
     assert "holds no pairs" in lucyd("real", tmp_path).output
-    assert "is for the table real" in lucyd("open", "--blur-sigma", "1").output
+    assert "is for the tables real and plant" in lucyd("open", "--blur-sigma", "1").output
     assert "leave out --seeds" in lucyd("real", tmp_path, "--record").output

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import glob
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,7 +115,11 @@ def _problem(path: Path) -> str:
 
 def is_special(path: Path) -> bool:
     """Return True for a pipe, a socket or a device, from which reading might never end."""
-    return path.exists() and not path.is_file() and not path.is_dir()
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # nothing is there, or no file can have this name
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _is_result(path: Path) -> bool:
