@@ -13,8 +13,14 @@ classical, automatic, beads, semi-blind, phantom, comparison or inspection.
 from __future__ import annotations
 
 import argparse
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
+
+# What another window remembered must not be in the pictures; napari reads this when it is imported.
+os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="lucyd-settings-")
+os.environ["NAPARI_CONFIG"] = os.path.join(os.environ["XDG_CONFIG_HOME"], "settings.yaml")
 
 import numpy as np
 from PIL import Image

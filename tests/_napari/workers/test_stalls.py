@@ -1,8 +1,10 @@
 """Nothing freezes: a 20 ms timer of the window at torch's import, runs, a cancel, a PSF, a comparison."""
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -20,12 +22,16 @@ ATTEMPTS = 3
 
 def measured(model, probe):
     script = Path(window_stalls.__file__)
+    # Choices that another window remembered would be taken by this one.
+    config = Path(tempfile.mkdtemp(dir=probe.parent))
+    settings = {"XDG_CONFIG_HOME": str(config), "NAPARI_CONFIG": str(config / "settings.yaml")}
     done = subprocess.run(
         [sys.executable, str(script), str(model), str(probe)],
         capture_output=True,
         text=True,
         timeout=400,
         check=False,
+        env=os.environ | settings,
     )
     if done.returncode:
         return done.stderr[-8000:]
