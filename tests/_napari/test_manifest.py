@@ -61,6 +61,13 @@ def test_sample_keys_are_those_of_the_docs_and_no_commands_suffix():
     assert not set(keys) & {command["id"].split(".")[-1] for command in CONTRIBUTIONS["commands"]}
 
 
+def test_a_panel_without_remembered_entries_offers_its_own_layers():
+    from napari_lucyd._napari.deconvolve.parameters import Parameters
+
+    layers = CONTRIBUTIONS["configurations"]["deconvolve"]["properties"]["outputs"]["default"]
+    assert layers.split(", ") == [*Parameters.outputs, "first_estimate"]
+
+
 def test_importing_the_panels_loads_neither_torch_nor_the_engine():
     import subprocess
     import sys

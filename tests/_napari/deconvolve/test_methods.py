@@ -619,6 +619,9 @@ def test_what_was_entered_is_remembered_and_optics_of_a_file_take_its_place(
     run()
     assert "emission_um: '0.46'" in (own_settings / "napari-lucyd.yaml").read_text()
     later = MicroscopeSection(panel.viewer, lambda: None)
+    later.setParent(
+        panel
+    )  # as a section always has one; alone it would be destroyed by the garbage collector
     lines = later.form.lines
     assert later.form.microscope.value == "confocal"
     assert (lines["numerical_aperture"].value, lines["emission_um"].value) == ("0.8", "0.46")
