@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-# What another window remembered must not be in the pictures; napari reads this when it is imported.
+# The pictures must not show entries of another window; napari reads this when it is imported.
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="lucyd-settings-")
 os.environ["NAPARI_CONFIG"] = os.path.join(os.environ["XDG_CONFIG_HOME"], "settings.yaml")
 

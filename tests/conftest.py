@@ -19,7 +19,7 @@ settings.load_profile("house")
 # Tests neither see nor change the models of whoever runs them. This is set before any module of the package
 # is imported, because some list the models when they are imported.
 os.environ["NAPARI_LUCYD_MODELS"] = tempfile.mkdtemp(prefix="lucyd-models-")
-# Nor settings of napari and its plugins, also in the programs that tests start.
+# The same holds for the settings of napari and its plugins, also in the programs that tests start.
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="lucyd-settings-")
 os.environ["NAPARI_CONFIG"] = os.path.join(os.environ["XDG_CONFIG_HOME"], "napari", "settings.yaml")
 
