@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(argv)
     import napari
+    from qtpy.QtCore import QThreadPool
 
     viewer = napari.Viewer(title="napari-lucyd", show=True)
     viewer.window.resize(*WINDOW)
@@ -64,6 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         print(f"The run failed. {panel.footer.estimate.text()} {panel.status.text()}", file=sys.stderr)
     viewer.close()
+    # As napari does when it is quit: a thread that outlives Qt would take Python down.
+    pool = QThreadPool.globalInstance()
+    assert pool is not None
+    pool.waitForDone()
     return 0 if ok else 1
 
 
@@ -74,7 +79,7 @@ def dock(viewer: Viewer) -> DeconvolveWidget:
 
 
 def run(panel: DeconvolveWidget, seconds: float = 3600) -> bool:
-    """Press Run when the panel is ready, and wait for the layers.
+    """Press Run when the panel is ready, and wait for the layers and their score.
 
     Returns
     -------
@@ -84,7 +89,7 @@ def run(panel: DeconvolveWidget, seconds: float = 3600) -> bool:
     if not wait(lambda: panel.estimator.settled, 300) or not panel.footer.run.enabled:
         return False
     panel.footer.run.native.click()
-    wait(lambda: not panel.session.is_running, seconds)
+    wait(lambda: not panel.session.is_running and panel.score.work.settled, seconds)
     return bool(panel.session.results)
 
 
