@@ -1,6 +1,6 @@
 """The manifest: every target exists, npe2 accepts it, and napari can use what it offers."""
 
-from importlib import import_module, metadata
+from importlib import import_module, metadata, resources
 from pathlib import Path
 
 import pytest
@@ -36,6 +36,13 @@ def test_the_installed_plugin_is_this_manifest():
         command["id"] for command in CONTRIBUTIONS["commands"]
     }
     assert metadata.metadata("napari-lucyd")["Name"] == CONTENTS["name"]
+
+
+def test_its_icon_is_in_the_package_and_its_categories_are_known():
+    manifest = npe2.PluginManifest.from_file(FILE)
+    package, resource = manifest.icon.split(":")
+    assert (resources.files(package) / resource).read_text("utf-8").startswith("<svg")
+    assert [str(category) for category in manifest.categories] == ["Image Processing", "Simulation", "IO"]
 
 
 def test_nothing_that_older_npe2_refuses():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -61,6 +63,25 @@ def test_the_wheel_declares_the_plugin_and_the_command(wheel):
     text = wheel.read(name).decode()
     assert "[napari.manifest]\nnapari-lucyd = napari_lucyd:napari.yaml" in text
     assert "[console_scripts]\nlucyd = napari_lucyd.cli:app" in text
+
+
+def test_links_of_a_release_lead_into_the_repository(tmp_path):
+    variables = {"GITHUB_REPOSITORY": "owner/name", "GITHUB_REF_TYPE": "tag"}
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, env=os.environ | variables)
+    (path,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(path) as file:
+        (member,) = [name for name in file.getnames() if re.fullmatch(r"[^/]+/PKG-INFO", name)]
+        text = file.extractfile(member).read().decode()
+    version = f"v{PROJECT['version']}"
+    home = "https://github.com/owner/name"
+    assert f"Project-URL: Bug Tracker, {home}/issues\n" in text
+    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    assert {target for target in targets if not re.match("https?://", target)} == {"#from-a-checkout"}
+    assert f"{home}/blob/{version}/docs/guide/index.md" in targets
+    assert f"{home}/tree/{version}/examples" in targets
+    assert f"https://raw.githubusercontent.com/owner/name/{version}/docs/images/panel.png" in targets
+    assert f"{home}/issues/new?template=bug.yml" in targets
 
 
 def test_dependencies_pin_nothing_from_above_and_bring_no_qt_binding():
