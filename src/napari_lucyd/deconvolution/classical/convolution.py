@@ -13,6 +13,7 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 
 from napari_lucyd.compute.device import Device
+from napari_lucyd.deconvolution.classical import line_kernels
 
 # Largest difference, as a share of the peak, between a PSF and a product of lines that replaces it.
 _PRODUCT_ERROR = 1e-6
@@ -57,7 +58,8 @@ def make_convolution(
         Device that computes it.
     """
     if (lines := usable_lines(kernel, device)) is not None:
-        return LineConvolution(lines, image_shape)
+        compiled = line_kernels.usable(image_shape[-1])
+        return (CompiledLineConvolution if compiled else LineConvolution)(lines, image_shape)
     grid = fast_shape(image_shape, [size - 1 for size in kernel.shape])
     return FourierConvolution(kernel, grid, device, image_shape)
 
@@ -162,14 +164,11 @@ class LineConvolution:
     """
 
     def __init__(self, lines: Sequence[npt.NDArray[np.float32]], image_shape: Sequence[int]) -> None:
-        before = [len(line) - 1 - len(line) // 2 for line in lines]
-        self.shape = tuple(n + len(line) - 1 for n, line in zip(image_shape, lines, strict=True))
-        self.inside = tuple(slice(low, low + n) for low, n in zip(before, image_shape, strict=True))
+        self.shape, self.inside = _grid_of_lines(lines, image_shape)
         last = len(lines) - 1
         # A line of one voxel changes nothing; its factor goes into the line of the last axis.
         self._axes = [axis for axis, line in enumerate(lines) if len(line) > 1 or axis == last]
-        factor = math.prod(float(line[0]) for line in lines[:-1] if len(line) == 1)
-        scaled = [*lines[:-1], lines[-1] * np.float32(factor)]
+        scaled = _without_factors(lines)
         rows = [_FIRST_BLOCK, *[_MIDDLE_BLOCK] * (len(lines) - 2), _LAST_BLOCK]
         self._forward = [_band(line[::-1], n) for line, n in zip(scaled, rows, strict=True)]
         self._adjoint = [_band(line, n) for line, n in zip(scaled, rows, strict=True)]
@@ -218,6 +217,75 @@ class LineConvolution:
             else:
                 torch.matmul(block, flat_x[:, part], out=flat_out[:, start : start + count])
         return out
+
+
+class CompiledLineConvolution:
+    """The same as `LineConvolution`, by kernels compiled for this processor.
+
+    Parameters
+    ----------
+    lines
+        One line for each of two or three axes, its origin at ``size // 2``.
+    image_shape
+        Shape of the image, with rows for which the kernels are usable.
+    """
+
+    def __init__(self, lines: Sequence[npt.NDArray[np.float32]], image_shape: Sequence[int]) -> None:
+        self.shape, self.inside = _grid_of_lines(lines, image_shape)
+        # From here on the first axis is Z, of one plane for an image of two axes.
+        one = np.ones(1, np.float32)
+        lines = _without_factors([one, *lines][-3:])
+        self._image_shape = (1, *image_shape)[-3:]
+        self._grid_shape = (1, *self.shape)[-3:]
+        self._forward = [torch.from_numpy(line[::-1].copy()) for line in lines]
+        self._adjoint = [torch.from_numpy(line) for line in lines]
+        self._first = [1 - len(line) for line in lines]
+        self._kept: dict[tuple[int, ...], Tensor] = {}
+
+    def forward(self, estimate: Tensor) -> Tensor:
+        """See `Convolution`."""
+        x = estimate.contiguous().view(self._grid_shape)
+        if len(self._forward[0]) > 1:
+            kept = self._memory((self._image_shape[0], *self._grid_shape[1:]))
+            line_kernels.convolve_along(0, x, self._forward[0], 0, kept)
+            x = kept
+        result = _empty(self._image_shape)
+        line_kernels.convolve_in_planes(x, self._forward[1:], (0, 0), result)
+        return result.view([part.stop - part.start for part in self.inside])
+
+    def adjoint(self, image: Tensor) -> Tensor:
+        """See `Convolution`."""
+        x, result = image.contiguous().view(self._image_shape), _empty(self._grid_shape)
+        several = len(self._adjoint[0]) > 1
+        planes = self._memory((self._image_shape[0], *self._grid_shape[1:])) if several else result
+        line_kernels.convolve_in_planes(x, self._adjoint[1:], self._first[1:], planes)
+        if several:
+            line_kernels.convolve_along(0, planes, self._adjoint[0], self._first[0], result)
+        return result.view(self.shape)
+
+    def _memory(self, shape: tuple[int, ...]) -> Tensor:
+        """Return kept memory for what lies between two axes; see `LineConvolution`."""
+        if shape not in self._kept:
+            self._kept[shape] = _empty(shape)
+        return self._kept[shape]
+
+
+def _grid_of_lines(
+    lines: Sequence[npt.NDArray[np.float32]], image_shape: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[slice, ...]]:
+    """Return the shape of the object's grid, and the part that the image shows; see `Convolution`."""
+    before = [len(line) - 1 - len(line) // 2 for line in lines]
+    shape = tuple(n + len(line) - 1 for n, line in zip(image_shape, lines, strict=True))
+    return shape, tuple(slice(low, low + n) for low, n in zip(before, image_shape, strict=True))
+
+
+def _without_factors(lines: Sequence[npt.NDArray[np.float32]]) -> list[npt.NDArray[np.float32]]:
+    """Move the factors of lines of one voxel, which then change nothing, into the line of the last axis."""
+    factor = math.prod(float(line[0]) for line in lines[:-1] if len(line) == 1)
+    return [
+        *(line if len(line) > 1 else np.ones_like(line) for line in lines[:-1]),
+        lines[-1] * np.float32(factor),
+    ]
 
 
 def products_of_line(size: int) -> int:
