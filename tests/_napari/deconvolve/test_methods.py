@@ -553,7 +553,7 @@ def test_semi_blind_needs_nothing_and_takes_a_microscope(panel, add_image, class
     ready()
     told = panel.microscope.told()["microscope"]
     assert told == nl.Microscope("widefield", **OPTICS)
-    assert panel.estimates[0].model.microscope == told
+    assert panel.estimate.entries[0].model.microscope == told
     form.lines["emission_um"].value = "0.46, 0.7"
     ready()
     assert "microscope is a list of 2, but the image has 1 channel" in panel.footer.estimate.text()

@@ -50,7 +50,7 @@ def test_a_new_name_of_the_image_is_heard_of(panel, add_image, ready, tmp_path):
     assert "“cells”" in panel.image.also.text()
     ready()
     assert "cells_output.ome.zarr" in panel.destination.files.text()
-    assert panel.estimates[0].task.source.name == "cells"
+    assert panel.estimate.entries[0].task.source.name == "cells"
 
 
 def test_axes_are_shown_and_can_be_corrected(panel, add_image, ready, run):
@@ -239,14 +239,14 @@ def test_only_the_outputs_that_a_network_has_are_offered(
     ready()
     shown = [name for name, box in panel.destination.outputs.items() if box.native.isVisible()]
     assert shown == ["output", "intermediate"]
-    assert panel.parameters().outputs == ("output",)
+    assert panel.sections.parameters().outputs == ("output",)
     panel.destination.outputs["output"].value = False
     ready()
     assert panel.footer.estimate.text() == "Choose at least one output."
     panel.method.combo.value = "care"
     ready()
     assert not any(box.native.isVisible() for box in panel.destination.outputs.values())
-    assert panel.parameters().outputs == ("output",) and panel.footer.run.enabled
+    assert panel.sections.parameters().outputs == ("output",) and panel.footer.run.enabled
 
 
 def test_another_image_clears_what_the_last_run_said(panel, add_image, run, ready):

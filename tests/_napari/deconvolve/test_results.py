@@ -133,7 +133,7 @@ def test_the_settings_of_a_result_can_be_used_and_are_remembered(panel, add_imag
     assert panel.footer.use_settings.native.isVisible()
     panel.footer.use_settings.native.click()
     assert (panel.advanced.halo.value, panel.advanced.steps["prefilter"].value) == ("6", "0.7")
-    assert panel.parameters().outputs == ("output", "correction_mask", "update_term")
+    assert panel.sections.parameters().outputs == ("output", "correction_mask", "update_term")
     ready()
     again = DeconvolveWidget(panel.viewer)
     panel.viewer.window.add_dock_widget(again, name="Again")

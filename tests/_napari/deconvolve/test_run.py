@@ -86,7 +86,7 @@ def test_optional_steps_are_those_of_deconvolve(panel, add_image, run, ready):
     assert not panel.destination.outputs["output"].native.isVisible()
     results = run()
     assert list(results) == ["output"]
-    method = panel.estimates[0].model
+    method = panel.estimate.entries[0].model
     options = {"prefilter": 0.8, "subtract_background": 16, "flips": True}
     expected = deconvolve(layer.data, method, **options).output
     # Not to the bit: a worker thread may have convolutions of another order of sums.
@@ -132,8 +132,8 @@ def test_another_image_is_run_with_the_planes_that_are_shown(panel, add_image, r
     shown = panel.region.planes.value
     assert shown == (0, planes - 1) and panel.footer.run.enabled
     assert f"Z 0–{planes - 1}" in panel.region.where.text() or panel.region.where.text() == "The whole image."
-    (task,) = panel.tasks()
-    assert task.parameters.z_range == shown == panel.estimates[0].task.parameters.z_range
+    (task,) = panel.sections.tasks()
+    assert task.parameters.z_range == shown == panel.estimate.entries[0].task.parameters.z_range
 
 
 def test_what_is_on_screen_follows_the_size_of_the_window(panel, add_image, ready, qtbot):
@@ -145,7 +145,7 @@ def test_what_is_on_screen_follows_the_size_of_the_window(panel, add_image, read
     window = panel.viewer.window._qt_window
     window.resize(window.width() - 150, window.height() - 100)
     qtbot.waitUntil(lambda: panel.estimator.settled and panel.region.where.text() != before, timeout=10_000)
-    (entry,), (task,) = panel.estimates, panel.tasks()
+    (entry,), (task,) = panel.estimate.entries, panel.sections.tasks()
     assert entry.task.view == task.view
 
 

@@ -138,7 +138,7 @@ def test_a_file_that_is_there_is_replaced_only_if_the_user_says_so(
 def test_a_file_that_appears_after_the_question_is_left_alone(panel, add_image, qtbot, tmp_path):
     there = tmp_path / "there.ome.tif"
     there.write_text("mine")
-    panel.save({there: add_image()})
+    panel.buttons.saver.save({there: add_image()})
     qtbot.waitUntil(lambda: "Not saved" in panel.status.text(), timeout=20_000)
     assert there.read_text() == "mine" and "exists already" in panel.status.text()
 
@@ -166,7 +166,7 @@ def test_uint16_keeps_true_counts_where_they_fit(panel, add_image, run, qtbot, t
     output = run()["output"]
     output.data = np.linspace(0, 3000 * factor, layer.data.size, dtype=np.float32).reshape(layer.data.shape)
     panel.footer.save_as.value = "uint16"
-    panel.save({tmp_path / "a.ome.tif": output})
+    panel.buttons.saver.save({tmp_path / "a.ome.tif": output})
     qtbot.waitUntil(lambda: "Saved" in panel.status.text(), timeout=20_000)
     image = read_image(tmp_path / "a.ome.tif")
     stated = image.metadata["stored_values"]
@@ -179,6 +179,6 @@ def test_uint16_keeps_true_counts_where_they_fit(panel, add_image, run, qtbot, t
 def test_a_failed_save_is_told_of_with_what_was_saved_before(panel, add_image, run, qtbot, tmp_path):
     add_image()
     output = run()["output"]
-    panel.save({tmp_path / "a.ome.tif": output, tmp_path / "missing/b.ome.tif": output})
+    panel.buttons.saver.save({tmp_path / "a.ome.tif": output, tmp_path / "missing/b.ome.tif": output})
     qtbot.waitUntil(lambda: "Not saved" in panel.status.text(), timeout=20_000)
     assert "Saved before: a.ome.tif" in panel.status.text() and Path(tmp_path / "a.ome.tif").exists()

@@ -74,7 +74,7 @@ def test_a_stack_keeps_its_voxel_size_through_run_and_save(
     recipe = output.metadata[METADATA_KEY]
     assert recipe["voxel_size"] == pytest.approx(SIZES) and recipe["resampling"]
     saved = tmp_path / "saved.ome.tif"
-    panel.save({saved: output})
+    panel.buttons.saver.save({saved: output})
     qtbot.waitUntil(lambda: "Saved" in panel.status.text(), timeout=20_000)
     image = read_image(saved)
     assert image.voxel_size == pytest.approx(SIZES) and image.unit == "micrometer"
@@ -149,7 +149,7 @@ def test_each_layer_keeps_what_was_entered_for_it(stack_panel, ready):
     third = panel.viewer.add_image(STACK, name="third")
     panel.viewer.layers.selection = {first, second, third}
     panel.image.combo.value = first
-    sizes = {task.source.name: task.source.voxel_size_um("ZYX") for task in panel.tasks()}
+    sizes = {task.source.name: task.source.voxel_size_um("ZYX") for task in panel.sections.tasks()}
     assert sizes == {"first": (0.5, 0.2, 0.2), "second": SIZES, "third": (0.5, 0.2, 0.2)}
 
 

@@ -500,11 +500,11 @@ def test_the_panels_switch_shows_what_its_run_gives(qtbot, panel):
     viewer = panel.viewer
     layer = viewer.add_image(speckles((3, 40, 50)), contrast_limits=LIMITS, name="cells")
     viewer.dims.set_point(0, 1)
-    qtbot.waitUntil(lambda: panel.preview_request() is not None, timeout=60_000)
+    qtbot.waitUntil(lambda: panel.estimate.preview_request() is not None, timeout=60_000)
     panel.footer.preview.setChecked(True)
     qtbot.waitUntil(lambda: panel.preview.settled, timeout=60_000)
 
-    request = panel.preview_request()
+    request = panel.estimate.preview_request()
     assert request.layer is layer
     assert panel.image.layer is layer
     run = deconvolve(layer.data, request.model, **{**request.options, "outputs": ("output",)}).output

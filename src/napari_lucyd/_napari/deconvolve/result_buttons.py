@@ -1,0 +1,100 @@
+"""The buttons for results: side by side, Inspect, Save, and the settings of a result."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from napari.layers import Image
+from qtpy.QtCore import QObject
+
+from napari_lucyd._napari.deconvolve.footer import Footer
+from napari_lucyd._napari.deconvolve.saver import Saver
+from napari_lucyd._napari.deconvolve.session import DeconvolveSession
+from napari_lucyd._napari.layers.side_by_side import SideBySide, put_back
+from napari_lucyd._napari.layers.source_layer import SourceLayer
+from napari_lucyd._napari.layers.viewer import is_result
+from napari_lucyd._napari.widgets.panel import Panel
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+
+class ResultButtons(QObject):
+    """Acts on the results of the last run, or on those that are in the viewer.
+
+    Parameters
+    ----------
+    viewer
+        The viewer with the results.
+    session
+        The runs.
+    footer
+        The buttons.
+    source_of
+        See `Saver`.
+    panel
+        The panel.
+    """
+
+    def __init__(
+        self,
+        viewer: Viewer,
+        session: DeconvolveSession,
+        footer: Footer,
+        source_of: Callable[[Image], SourceLayer],
+        panel: Panel,
+    ) -> None:
+        super().__init__(panel)
+        self._viewer, self._session, self._footer = viewer, session, footer
+        self._sources: list[weakref.ref[Image]] = []
+        self._grid = SideBySide(viewer, self._on_view_taken)
+        self.saver = Saver(viewer, self.results, source_of, lambda: str(footer.save_as.value), panel)
+        footer.inspect.changed.connect(self._inspect)
+        footer.side_by_side.native.toggled.connect(self._on_side_by_side)
+        footer.save_menu.aboutToShow.connect(lambda: self.saver.fill(footer.save_menu))
+        layers = viewer.layers
+        events = (layers.events.inserted, layers.events.removed, layers.selection.events.changed)
+        panel.subscriptions.add(self._offer, *events)
+        # The grid goes with the panel.
+        panel.destroyed.connect(partial(put_back, self._grid))
+        self._offer()
+
+    def note_sources(self, layers: Sequence[Image]) -> None:
+        """Note the images of a run, which are shown beside its results."""
+        self._sources = [weakref.ref(layer) for layer in layers]
+
+    def results(self) -> list[Image]:
+        """Return the layers that the buttons act on: those of the last run that are still there, else all."""
+        layers = self._viewer.layers
+        last = [layer for layer in self._session.results if layer in layers]
+        return last or [layer for layer in layers if isinstance(layer, Image) and is_result(layer)]
+
+    def _offer(self, event: Any = None) -> None:
+        """Enable the buttons while there are results, also those of an earlier panel."""
+        footer, session = self._footer, self._session
+        active = self._viewer.layers.selection.active
+        footer.use_settings.native.setVisible(active is not None and is_result(active))
+        results = bool(self.results())
+        if not (session.is_running or session.earlier()):
+            footer.replace.native.hide()
+        # In the side-by-side view the button must stay enabled, to put the view back.
+        footer.side_by_side.enabled = self._grid.is_on or results
+        footer.inspect.enabled = results
+        footer.save.enabled = footer.save_as.enabled = results or bool(self.saver.selected())
+
+    def _inspect(self, *_: Any) -> None:
+        self._viewer.window.add_plugin_dock_widget("napari-lucyd", "Inspect")
+
+    def _on_side_by_side(self, on: bool) -> None:
+        if on:
+            sources = [layer for ref in self._sources if (layer := ref()) in self._viewer.layers]
+            self._grid.show([*sources, *self.results()])
+        else:
+            self._grid.hide()
+            self._offer()
+
+    def _on_view_taken(self) -> None:
+        self._footer.side_by_side.native.setChecked(False)

@@ -1,0 +1,144 @@
+"""A run as the footer shows it: its progress, its messages, and what can be done with its end."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any
+
+from napari.utils.notifications import show_info, show_warning
+from qtpy.QtCore import QObject
+from qtpy.QtWidgets import QApplication, QWidget
+
+from napari_lucyd._napari.deconvolve.footer import Footer
+from napari_lucyd._napari.deconvolve.parameters import LUCYD
+from napari_lucyd._napari.deconvolve.session import DeconvolveSession
+from napari_lucyd._napari.deconvolve.task import Failed, Finished
+from napari_lucyd._napari.widgets.layout import set_note
+from napari_lucyd._napari.workers.events import Advanced
+from napari_lucyd.text import duration_text
+
+_MESSAGES = 4
+# Tiles may finish faster than anyone can read.
+REDRAW_SECONDS = 0.2
+# Nobody waits for such a run in front of the panel.
+LONG_SECONDS = 60
+
+
+class RunView(QObject):
+    """Shows the runs of a session, and connects the buttons that stop, keep and replace.
+
+    Parameters
+    ----------
+    session
+        The runs.
+    footer
+        The progress bar, the buttons and the line of messages.
+    panel
+        The panel; its window asks for attention at the end of a long run.
+    """
+
+    def __init__(self, session: DeconvolveSession, footer: Footer, panel: QWidget) -> None:
+        super().__init__(panel)
+        self._session, self._footer, self._panel = session, footer, panel
+        self._failures: list[str] = []
+        self._messages: list[str] = []
+        self._drawn = 0.0
+        self._keeping = False
+        footer.cancel.changed.connect(session.cancel)
+        footer.stop_and_keep.changed.connect(self._on_stop_and_keep)
+        footer.keep.changed.connect(self._on_keep)
+        footer.discard.changed.connect(self._on_discard)
+        footer.anyway.changed.connect(self._run_anyway)
+        footer.replace.changed.connect(self._on_replace)
+        session.started.connect(self._on_started)
+        session.computing.connect(footer.show_computing)
+        session.advanced.connect(self._on_advanced)
+        session.failed.connect(self._on_failed)
+        session.finished.connect(self._on_finished)
+        session.concluded.connect(self._on_concluded)
+        session.ended.connect(self._on_ended)
+
+    @property
+    def is_over(self) -> bool:
+        """True if no run is in progress, and no finished part of one waits to be kept."""
+        return not self._session.is_running and self._session.partial is None
+
+    def _on_started(self) -> None:
+        self._failures, self._messages, self._keeping = [], [], False
+        self._footer.show_run("Preparing…")
+        self._drawn = 0.0
+
+    def _on_advanced(self, event: Advanced) -> None:
+        self._footer.stop_and_keep.native.setVisible(event.keeps_estimates)
+        if event.curve:
+            self._footer.curve.show_points(event.curve)
+        now = time.monotonic()
+        if now - self._drawn < REDRAW_SECONDS and event.done < event.total:
+            return
+        self._drawn = now
+        bar = self._footer.progress
+        bar.max, bar.value = event.total, event.done
+        left = "" if event.seconds_left is None else f"  ·  {duration_text(event.seconds_left)} left"
+        bar.native.setFormat(f"%p %{left}")
+
+    def _on_failed(self, event: Failed) -> None:
+        self._failures.append(f"“{event.task.source.name}” was not deconvolved: {event.text}")
+        set_note(self._footer.status, self._failures[-1], problem=True)
+
+    def _on_finished(self, event: Finished) -> None:
+        text = f"“{event.task.source.name}” done in {duration_text(event.seconds)} on {event.device}."
+        self._messages += [text, *event.warnings]
+
+    def _on_concluded(self, lines: tuple[str, ...]) -> None:
+        self._messages += lines
+
+    def _on_ended(self) -> None:
+        session, footer = self._session, self._footer
+        part = session.partial
+        complete = bool(session.results) and part is None and not session.halted
+        footer.show_end(complete=complete, partial=part is not None)
+        if part is not None and self._keeping:
+            self._on_keep()
+        self._tell_all()
+        footer.replace.native.setVisible(bool(session.earlier()))
+        self._notify()
+        footer.anyway.native.setVisible(bool(session.left_alone))
+
+    def _run_anyway(self, *_: Any) -> None:
+        tasks = self._session.left_alone
+        self._session.start(
+            [replace(task, parameters=replace(task.parameters, method=LUCYD)) for task in tasks]
+        )
+
+    def _on_stop_and_keep(self, *_: Any) -> None:
+        self._keeping = True
+        self._session.keep_estimate()
+
+    def _on_keep(self, *_: Any) -> None:
+        self._footer.partial.hide()
+        self._messages = ["Kept the finished part; the rest of the image is empty."]
+        self._session.keep_partial()
+
+    def _on_discard(self, *_: Any) -> None:
+        self._footer.partial.hide()
+        self._session.discard_partial()
+        self._messages = ["Discarded."]
+        self._tell_all()
+
+    def _on_replace(self, *_: Any) -> None:
+        self._footer.replace.native.hide()
+        self._session.replace_earlier()
+
+    def _notify(self) -> None:
+        """Tell of the end of a long run: the user may have turned to something else."""
+        if self._session.seconds >= LONG_SECONDS:
+            show = show_warning if self._failures or self._session.halted else show_info
+            show(self._footer.status.text() or "The run has ended.")
+            QApplication.alert(self._panel.window())
+
+    def _tell_all(self) -> None:
+        """Show each image that failed, and the last messages of the run."""
+        lines = [*self._failures, *self._messages[-_MESSAGES:]]
+        if lines:
+            set_note(self._footer.status, "\n".join(lines), problem=bool(self._failures))
