@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from napari_lucyd.compute.slabs import slabs
 from napari_lucyd.deconvolution.statistics.scaling import Group
 from napari_lucyd.deconvolution.tiling.geometry import Geometry
 from napari_lucyd.deconvolution.tiling.tiles import Tile
@@ -77,35 +78,58 @@ def parts_on_device(
     network
         The network, which defines the available parts.
     """
-    needed, inside = geometry.needed(tile), y[0, 0]
+    inside = y[0, 0]
     with torch.inference_mode():
-        available = {name: getattr(raw, name)[0, 0] for name in network.parts if hasattr(raw, name)}
-        output = available["output"]
-        # Not by the maximum, which a single NaN would hide.
-        facts = [*reach, (output.abs() > 0).any().float()]
-        gain = network.output_gain()
-        if gain is not None and "intermediate" in available:
-            g, offset = gain
-            intermediate = available["intermediate"] = g * available["intermediate"]
-            mask = available["correction_mask"] = intermediate - inside
-            formula = torch.relu((inside + mask) * available["update_term"] + offset)
-            facts += [(formula - output).abs().max(), output.max()]
-        available["first_estimate"] = inside
-        parts: dict[str, Tensor] = {}
-        for name in outputs:
-            part = available[name]
-            if geometry.resampling is not None:
-                back = torch.from_numpy(geometry.resampling.back(tile.spans[0], needed[0])).to(part.device)
-                part = torch.tensordot(back, part, dims=1)
+        whole = {name: getattr(raw, name)[0, 0] for name in network.parts if hasattr(raw, name)}
+        gain = network.output_gain() if "intermediate" in whole else None
+        parts = {name: inside.new_empty(inside.shape) for name in outputs}
+        facts = []
+        for slab in slabs(inside.shape, inside.device):
+            available = {name: values[slab] for name, values in whole.items()}
+            facts.append(_facts_of(available, inside[slab], gain))
+            available["first_estimate"] = inside[slab]
+            for name, part in parts.items():
+                part[slab] = available[name]
+                if geometry.resampling is None:
+                    _to_image_units(name, part[slab], group)
+        if geometry.resampling is not None:
+            back = geometry.resampling.back(tile.spans[0], geometry.needed(tile)[0])
+            for name, part in parts.items():
+                parts[name] = torch.tensordot(torch.from_numpy(back).to(part.device), part, dims=1)
                 if name in network.non_negative:  # cubic interpolation can undershoot
-                    part = part.clamp(min=0)
-            if name != "update_term":
-                part = part * group.s
-            if name in ("output", "intermediate", "first_estimate"):
-                part = part + group.lo
-            parts[name] = part
-        finite = [part.isfinite().all().float() for part in parts.values()]
-        return {**parts, _FACTS: torch.stack([*finite, *facts])}
+                    parts[name].clamp_(min=0)
+                _to_image_units(name, parts[name], group)
+        return {**parts, _FACTS: torch.stack([*_finite(parts), *reach, *torch.stack(facts).amax(0)])}
+
+
+def _facts_of(available: dict[str, Tensor], y: Tensor, gain: tuple[float, float] | None) -> Tensor:
+    """Return what is known of a slab; fold the gain into its correction mask."""
+    output = available["output"]
+    # Not by the maximum, which a single NaN would hide.
+    facts = [(output.abs() > 0).any().float()]
+    if gain is not None:
+        g, offset = gain
+        intermediate = available["intermediate"] = g * available["intermediate"]
+        mask = available["correction_mask"] = intermediate - y
+        formula = torch.relu((y + mask) * available["update_term"] + offset)
+        facts += [(formula - output).abs().max(), output.max()]
+    return torch.stack(facts)
+
+
+def _to_image_units(name: str, part: Tensor, group: Group) -> None:
+    """Convert a part from the network's units to those of the image, in place."""
+    if name != "update_term":
+        part *= group.s
+    if name in ("output", "intermediate", "first_estimate"):
+        part += group.lo
+
+
+def _finite(parts: Mapping[str, Tensor]) -> list[Tensor]:
+    """Return 1 for each part whose values are all finite, 0 for the others."""
+    return [
+        torch.stack([part[slab].isfinite().all() for slab in slabs(part.shape, part.device)]).all().float()
+        for part in parts.values()
+    ]
 
 
 class OutputOnly(NamedTuple):

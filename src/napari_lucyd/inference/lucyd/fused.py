@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from napari_lucyd.compute.slabs import slabs
 from napari_lucyd.errors import Cancelled
 from napari_lucyd.inference.lucyd.graph import requested_spans
 from napari_lucyd.networks.lucyd import LUCYD, LucydOutput
@@ -67,8 +68,11 @@ class FusedLucyd(ABC):
         parts = self._compute(y.detach().reshape(sizes), spans, repeated)
         mask, update = (part.reshape(shape) for part in parts)
         part: tuple[Any, ...] = (..., *(span.slice for span in own))
-        intermediate = y[part] + mask
-        output = torch.relu_(self._rescale(intermediate * update))
+        values, intermediate, output = y[part], torch.empty_like(mask), torch.empty_like(mask)
+        for slab in slabs(mask.shape[2:], mask.device):
+            at: Any = (slice(None), slice(None), slab)
+            torch.add(values[at], mask[at], out=intermediate[at])
+            output[at] = torch.relu_(self._rescale(intermediate[at] * update[at]))
         return LucydOutput(output, mask, update, intermediate)
 
     @abstractmethod
