@@ -221,6 +221,7 @@ def comparison(folder: Path, model: str | None) -> None:
     from napari_lucyd._napari.layers.drawing import LINE_LAYER
 
     viewer, panel = opened("phantom", "phantom")
+    panel.method.combo.value = "lucyd"
     if model:
         panel.model.load(model)
         demo.wait(lambda: panel.model.name == model, 60)
@@ -250,6 +251,7 @@ def inspection(folder: Path) -> None:
     from napari_lucyd._napari.inspection.panel import InspectWidget
 
     viewer, panel = opened("tubules", "tubules 2D")
+    panel.method.combo.value = "lucyd"
     settle(1)
     if not demo.run(panel):
         raise RuntimeError(f"The run failed: {panel.footer.estimate.text()} {panel.status.text()}")

@@ -1,8 +1,8 @@
 """Demonstration: a stack is deconvolved in napari through the panel.
 
 ``python -m napari_lucyd._napari.demo [IMAGE] [--save FOLDER]`` opens a window with the phantom sample, or
-with the user's image, docks the Deconvolve panel and presses Run. With ``--save`` it writes a screenshot and
-the layers, prints their paths and ends; otherwise the window stays.
+with the user's image, docks the Deconvolve panel, chooses LUCYD and presses Run. With ``--save`` it writes
+a screenshot and the layers, prints their paths and ends; otherwise the window stays.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         viewer.close()
         return 1
     panel = dock(viewer)
+    panel.method.combo.value = "lucyd"
     if options.model:
         panel.model.load(options.model)
         wait(lambda: panel.model.name == options.model, 120)

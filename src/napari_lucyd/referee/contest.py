@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -119,7 +119,7 @@ def choose_method(
     progress
         Function that receives the number of candidates done, their total, and the name of the next one.
     should_stop
-        Called between the candidates; True stops.
+        Called between the candidates, and between the trial iterations of Richardson-Lucy; True stops.
 
     Returns
     -------
@@ -146,6 +146,43 @@ def choose_method(
         "psf_voxel_size": psf_voxel_size,
         "blur_sigma": blur_sigma,
     }
+    contest = run_contest(volume, told, axes, voxel_size, device, seed, should_stop)
+    while True:
+        try:
+            step = next(contest)
+        except StopIteration as end:
+            return cast("MethodChoice", end.value)
+        if progress is not None:
+            progress(*step)
+
+
+def run_contest(
+    volume: Any,
+    told: Mapping[str, Any],
+    axes: str | None = None,
+    voxel_size: Sequence[float] | None = None,
+    device: Any = "auto",
+    seed: int = 0,
+    should_stop: Callable[[], bool] | None = None,
+) -> Generator[tuple[int, int, str], None, MethodChoice]:
+    """Choose the method step by step; see `choose_method`.
+
+    Parameters
+    ----------
+    told
+        The options that tell the blur, each None if it is not given.
+
+    Yields
+    ------
+    tuple of int, int and str
+        Number of candidates done, their total, and the name of the next one.
+    """
+
+    def ask() -> None:
+        if should_stop is not None and should_stop():
+            raise Cancelled("Stopped while the method was chosen.")
+
+    told = dict(told)
     source = Source(volume, 3, axes)
     if source.axes.size("Z") == 1:
         source = Source(volume, 2, axes)
@@ -168,16 +205,13 @@ def choose_method(
     if not blur.told:
         told["blur_sigma"] = _shared_blur(parts)
     chosen = choose_device(device) if isinstance(device, str) else device
-    entries = list(_entries(model, told, blur, parts[0].values.ndim, steps, chosen, seed))
+    entries = list(_entries(model, told, blur, parts[0].values.ndim, steps, chosen, seed, ask))
     candidates = []
     for number, entry in enumerate(entries):
-        if should_stop is not None and should_stop():
-            raise Cancelled("Stopped while the method was chosen.")
-        if progress is not None:
-            progress(number, len(entries), entry.name)
+        ask()
+        yield number, len(entries), entry.name
         candidates.append(Candidate(entry.name, _score(entry, parts)))
-    if progress is not None:
-        progress(len(entries), len(entries), "")
+    yield len(entries), len(entries), ""
     decided = _decide(entries, candidates)
     judged_by = {} if blur.told else {"blur_sigma": list(told["blur_sigma"])}
     return replace(decided, record={**decided.record, **judged_by})
@@ -257,6 +291,7 @@ def _entries(
     steps: tuple[float, ...] | None,
     device: Device,
     seed: int,
+    ask: Callable[[], None],
 ) -> Iterator[_Entry]:
     options: dict[str, Any] = {"device": device.torch, "outputs": ("output",)}
 
@@ -279,12 +314,17 @@ def _entries(
         if direct and card["network"].get("dimension") == dimension:
             other = load_model(card["name"])
             yield _Entry(other.name, other, {}, of(other, voxel_size=steps))
-    yield _richardson_lucy(told, blur, steps, device, seed)
+    yield _richardson_lucy(told, blur, steps, device, seed, ask)
     yield _Entry("nothing", Unchanged(), {}, lambda part, half: half)
 
 
 def _richardson_lucy(
-    told: Mapping[str, Any], blur: Blur, steps: tuple[float, ...] | None, device: Device, seed: int
+    told: Mapping[str, Any],
+    blur: Blur,
+    steps: tuple[float, ...] | None,
+    device: Device,
+    seed: int,
+    ask: Callable[[], None],
 ) -> _Entry:
     """Return Richardson-Lucy: semi-blind, or with the PSF where it was told as an array or a width."""
     microscope = told["microscope"]
@@ -298,7 +338,7 @@ def _richardson_lucy(
 
     def restore(part: _Part, half: Values) -> Values:
         if not part.searched:
-            part.searched.append(_searched(method, part, steps, device))
+            part.searched.append(_searched(method, part, steps, device, ask))
         output = deconvolve(half, part.searched[0], device=device.torch, axes="ZYX"[-half.ndim :]).output
         assert output is not None
         return output
@@ -307,7 +347,11 @@ def _richardson_lucy(
 
 
 def _searched(
-    method: ClassicalMethod, part: _Part, steps: tuple[float, ...] | None, device: Device
+    method: ClassicalMethod,
+    part: _Part,
+    steps: tuple[float, ...] | None,
+    device: Device,
+    ask: Callable[[], None],
 ) -> RichardsonLucy:
     """Return Richardson-Lucy with the numbers that the method finds in the sample."""
     values = part.values
@@ -317,7 +361,7 @@ def _searched(
         method, _ = method.prepared(steps, values.shape)
     else:
         method = RichardsonLucy(part.kernel, center_psf=False)
-    search = decide(method, values, device, lambda: None)
+    search = decide(method, values, device, ask)
     while True:
         try:
             next(search)

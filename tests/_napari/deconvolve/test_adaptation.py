@@ -28,6 +28,7 @@ def panel(make_napari_viewer, qtbot, folder):
     viewer.add_image(np.random.default_rng(0).random((32, 32), dtype=np.float32), name="actin (2)")
     widget = DeconvolveWidget(viewer)
     viewer.window.add_dock_widget(widget)
+    widget.method.combo.value = "lucyd"
     widget.microscope.form.fill({"kind": "blur", "sigma": "1.4"})
     yield widget
     qtbot.waitUntil(lambda: widget.estimator.settled, timeout=60_000)

@@ -48,3 +48,21 @@ def test_a_folder_and_then_the_selected_layers(panel, add_image, ready, qtbot, t
     ((name, state, _),) = run()
     assert (name, state) == (layer.name, "done")
     assert read_image(tmp_path / "layers" / "image_0.ome.tif").data.shape == layer.data.shape
+
+
+def test_an_image_that_no_method_helps_is_left_alone_in_the_table_and_in_its_file(
+    panel, ready, qtbot, tmp_path
+):
+    noise = np.random.default_rng(0).poisson(50, (64, 64)).astype(np.uint16)
+    write_image(tmp_path / "noise.ome.tif", noise, axes="YX", voxel_size=(0.1, 0.1), unit="micrometer")
+    panel.method.combo.value = "auto"
+    ready()
+    window = panel.batch
+    window.folder.value = str(tmp_path)
+    window.start.native.click()
+    qtbot.waitUntil(lambda: not window.session.is_running, timeout=120_000)
+    ((name, state, text),) = window.rows()
+    assert (name, state) == ("noise.ome.tif", "left alone")
+    assert "name a method" in text
+    assert window.status.text() == "1 of 1 done, 1 left alone."
+    np.testing.assert_array_equal(read_image(tmp_path / "deconvolved" / "noise.ome.tif").data, noise)

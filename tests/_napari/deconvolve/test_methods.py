@@ -648,3 +648,71 @@ def test_automatic_leaves_an_image_of_noise_alone_and_runs_it_anyway(panel, read
     panel.footer.anyway.native.click()
     qtbot.waitUntil(lambda: not panel.session.is_running, timeout=120_000)
     assert panel.session.results and panel.footer.anyway.native.isHidden()
+
+
+def test_a_new_panel_chooses_the_method_itself(make_napari_viewer, qtbot):
+    from napari_lucyd._napari.deconvolve.panel import DeconvolveWidget
+
+    viewer = make_napari_viewer(show=True)
+    panel = DeconvolveWidget(viewer)
+    viewer.window.add_dock_widget(panel, name="Deconvolve")
+    assert panel.method.name == "auto" and panel.sections.parameters().automatic
+    assert not panel.method.model.isVisible()
+    qtbot.waitUntil(lambda: panel.estimator.settled, timeout=60_000)
+
+
+@pytest.mark.parametrize("method", ["auto", "semi-blind"])
+def test_a_model_file_of_another_day_does_not_take_the_methods_place(panel, qtbot, model_files, method):
+    from napari_lucyd._napari.deconvolve.panel import DeconvolveWidget
+    from napari_lucyd._napari.widgets.remembered import remember
+
+    remember("deconvolve", {"method": method, "model": str(model_files[2])})
+    again = DeconvolveWidget(panel.viewer)
+    panel.viewer.window.add_dock_widget(again, name="Again")
+    qtbot.waitUntil(lambda: str(model_files[2]) in again.model.combo.choices, timeout=30_000)
+    assert again.method.name == method
+    qtbot.waitUntil(lambda: again.estimator.settled, timeout=60_000)
+
+
+def beads(size):
+    """Return a camera image of blurred points."""
+    light = np.zeros((size, size))
+    light[8::16, 8::16] = 3e4
+    return np.random.default_rng(0).poisson(ndimage.gaussian_filter(light, 1.8) + 20).astype(np.uint16)
+
+
+def test_automatic_is_told_of_before_the_run_and_compares_once(panel, ready, qtbot):
+    layer = panel.viewer.add_image(beads(64), name="beads", axis_labels=("y", "x"))
+    panel.method.combo.value = "auto"
+    ready()
+    assert "compares methods" in panel.footer.estimate.text()
+    told = []
+    panel.session.told.connect(told.append)
+
+    def run():
+        told.clear()
+        panel.footer.run.native.click()
+        qtbot.waitUntil(lambda: not panel.session.is_running, timeout=120_000)
+        return [text for text in told if "Comparing methods" in text]
+
+    tried = run()
+    assert any("lucyd-planes" in text for text in tried) and any("semi-blind" in text for text in tried)
+    recipe = panel.session.results[0].metadata[METADATA_KEY]
+    assert recipe["automatic"]["candidates"]
+    assert run() == []  # the choice is remembered
+    assert panel.session.results[0].metadata[METADATA_KEY]["automatic"] == recipe["automatic"]
+    layer.data[::8, ::8] += 300
+    assert run()
+
+
+def test_automatic_stops_in_the_middle_of_a_search(panel, ready, qtbot):
+    panel.viewer.add_image(beads(256), name="beads", axis_labels=("y", "x"))
+    panel.method.combo.value = "auto"
+    ready()
+    told = []
+    panel.session.told.connect(told.append)
+    panel.footer.run.native.click()
+    qtbot.waitUntil(lambda: any("semi-blind" in text for text in told), timeout=120_000)
+    panel.footer.cancel.native.click()
+    qtbot.waitUntil(lambda: not panel.session.is_running, timeout=10_000)
+    assert "Cancelled" in panel.status.text() and not panel.session.results

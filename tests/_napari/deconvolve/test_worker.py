@@ -33,7 +33,9 @@ def image(shape=(24, 26), seed=0, **keywords):
 
 def task(layer, file, view=None, **choices):
     return ImageTask(
-        SourceLayer.from_layer(layer), Parameters(model=str(file), device="cpu", **choices), view
+        SourceLayer.from_layer(layer),
+        Parameters(**{"method": "lucyd", "model": str(file), "device": "cpu", **choices}),
+        view,
     )
 
 
@@ -300,4 +302,5 @@ def test_what_fits_into_memory_stays_there():
 )
 def test_an_estimate_in_words(seconds, begin):
     job = SimpleNamespace(work="1 tile", memory_bytes=5e6, device=SimpleNamespace(name="CPU"), warnings=[])
-    assert estimate_lines([Estimate(None, job, seconds=seconds)])[0].startswith(begin)
+    task = SimpleNamespace(parameters=Parameters(method="lucyd"))
+    assert estimate_lines([Estimate(task, job, seconds=seconds)])[0].startswith(begin)

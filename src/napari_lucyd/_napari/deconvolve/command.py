@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from napari.layers import Image
 from napari.utils.notifications import show_error, show_info, show_warning
 
-from napari_lucyd._napari.deconvolve.parameters import Parameters, default_model
+from napari_lucyd._napari.deconvolve.parameters import LUCYD, Parameters, default_model
 from napari_lucyd._napari.deconvolve.session import DeconvolveSession
 from napari_lucyd._napari.deconvolve.task import Failed, Finished, ImageTask
 from napari_lucyd._napari.layers.source_layer import SourceLayer
@@ -26,7 +26,7 @@ _sessions: set[DeconvolveSession] = set()
 
 
 def deconvolve_active(viewer: napari.viewer.Viewer) -> None:
-    """Deconvolve the active image layer with the default model and settings.
+    """Deconvolve the active image layer with LUCYD's default model and settings.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def deconvolve_active(viewer: napari.viewer.Viewer) -> None:
     session.finished.connect(_on_finished)
     session.ended.connect(lambda: _on_ended(session))
     show_info(f"Deconvolving “{source.name}”…")
-    session.start([ImageTask(source, Parameters(model=default_model(layer.ndim)))])
+    session.start([ImageTask(source, Parameters(LUCYD, default_model(layer.ndim)))])
 
 
 def _on_failed(event: Failed) -> None:

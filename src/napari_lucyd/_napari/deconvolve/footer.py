@@ -28,7 +28,8 @@ class Footer(QFrame):
         self.preview_note = note("lucyd-preview")
         self.preview.setToolTip(
             "Shows the result over the image while you browse. It begins at the cursor, and grows and "
-            f"becomes exact while the view does not move. ({PREVIEW_KEYS})"
+            "becomes exact while the view does not move. With Automatic it shows LUCYD; the method is chosen "
+            f"when you press Run. ({PREVIEW_KEYS})"
         )
         self.run = PushButton(text="Run", enabled=False, tooltip=_RUN)
         self.cancel = PushButton(

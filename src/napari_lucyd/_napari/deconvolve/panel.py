@@ -30,6 +30,7 @@ RUNNING = (
     "A run is in progress. If you close the panel, it stops. Images that are done stay in the window, and "
     "blocks that are written into a folder can be resumed."
 )
+PREVIEW_OF_LUCYD = "{} · LUCYD"
 NO_PREVIEW = "Live preview is not available for {}."
 PREVIEW_OFF = "Switched off: it would cover the result."
 _WIDTH = 380
@@ -108,7 +109,7 @@ class DeconvolveWidget(Panel):
         footer.batch.changed.connect(lambda *_: self.batch.show())
         footer.use_settings.changed.connect(self.entered.use_result)
         footer.preview.toggled.connect(self.preview.set_enabled)
-        self.preview.status.connect(footer.preview_note.setText)
+        self.preview.status.connect(self._show_preview)
         self.preview.dismissed.connect(lambda: footer.preview.setChecked(False))
         session.told.connect(self.tell)
         session.started.connect(self.preview.pause)
@@ -138,6 +139,12 @@ class DeconvolveWidget(Panel):
             footer.preview_note.setText(NO_PREVIEW.format(self.method.shown_name))
         elif not footer.preview.isChecked():
             footer.preview_note.setText("")
+
+    def _show_preview(self, text: str) -> None:
+        # A contest for each view would take longer than anyone waits for a preview.
+        self.footer.preview_note.setText(
+            PREVIEW_OF_LUCYD.format(text) if text and self.method.automatic else text
+        )
 
     def _on_accepted(self) -> None:
         self.entered.keep()

@@ -47,7 +47,7 @@ class Parameters:
     """The choices, each with default, label and tooltip."""
 
     method: str = choice(
-        LUCYD,
+        AUTOMATIC,
         "Method",
         "Automatic compares methods on a sample of the image, by photons that they have not seen, and leaves "
         "the image alone if none helps. LUCYD, RLN and CARE are trained networks and need no PSF. Only LUCYD "

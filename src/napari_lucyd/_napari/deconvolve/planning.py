@@ -15,8 +15,10 @@ from napari_lucyd._napari.widgets.fields import in_labels
 from napari_lucyd._napari.workers import garbage_collection, torch_loading
 from napari_lucyd._napari.workers.events import explain
 from napari_lucyd.deconvolution import scratch
-from napari_lucyd.models.catalogue import is_told
+from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES, is_told
 from napari_lucyd.text import bytes_text, duration_text
+
+COMPARES = "Automatic first compares methods on a sample of the image, for 5 to 20 seconds."
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Job
@@ -36,6 +38,8 @@ def choose_method(task: ImageTask, should_stop: Callable[[], bool] | None = None
     from napari_lucyd.deconvolution import SemiBlind, make_method
 
     parameters = task.parameters
+    if parameters.automatic:
+        return torch_loading.get_model(likely_model(task)), None
     if not parameters.classical:
         return torch_loading.get_model(parameters.model), None
     axes = task.source.likely_axes(parameters.axes)
@@ -51,6 +55,14 @@ def choose_method(task: ImageTask, should_stop: Callable[[], bool] | None = None
     except (TypeError, ValueError) as error:
         where = f"PSF “{psf.name}”: " if "psf" in str(error) else ""
         raise ValueError(where + in_labels(str(error), NUMBERS, Parameters)) from error
+
+
+def likely_model(task: ImageTask) -> str:
+    """Return the name of the default model for an image: that of volumes, or that of planes."""
+    from napari_lucyd.deconvolution.named_model import has_volumes
+
+    axes = task.source.likely_axes(task.parameters.axes)
+    return DEFAULT_MODEL if has_volumes(task.source.data, axes) else DEFAULT_PLANES
 
 
 def _semi_blind(task: ImageTask, axes: str) -> Any:
@@ -78,36 +90,6 @@ def _known_blur(task: ImageTask, model: Any, axes: str) -> dict[str, Any]:
         return {}
     known: dict[str, Any] = microscope.told(task.source, axes)
     return known
-
-
-def choose_automatically(task: ImageTask, model: Any, should_stop: Callable[[], bool] | None) -> Any:
-    """Compare methods on a sample of the image by photons that they have not seen.
-
-    Parameters
-    ----------
-    task
-        The image.
-    model
-        The default model for it.
-    should_stop
-        Called between the methods.
-
-    Returns
-    -------
-    MethodChoice
-        The method that explains the image best, or the image itself.
-
-    Raises
-    ------
-    Cancelled
-        If ``should_stop`` returns True.
-    """
-    from napari_lucyd.referee import choose_method as compare
-
-    options = make_options(task, model)
-    names = ("axes", "voxel_size", "microscope", "psf", "psf_voxel_size", "blur_sigma", "device")
-    known = {name: options[name] for name in names if name in options}
-    return compare(task.source.data, **known, should_stop=should_stop)
 
 
 def make_options(task: ImageTask, method: Any) -> dict[str, Any]:
@@ -245,6 +227,8 @@ def estimate_lines(estimates: list[Estimate]) -> list[str]:
         )
         stores = [entry.store for entry in estimates if entry.store is not None]
         lines += [disk_line(stores)] if stores else []
+        if any(entry.task.parameters.automatic for entry in estimates):
+            lines.append(COMPARES)
         lines += dict.fromkeys(str(warning) for job in jobs for warning in job.warnings)
     for entry in estimates:
         if entry.error or entry.done:

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_lucyd._napari.deconvolve.footer import Footer
 from napari_lucyd._napari.deconvolve.parameters import LUCYD
+from napari_lucyd._napari.deconvolve.planning import likely_model
 from napari_lucyd._napari.deconvolve.session import DeconvolveSession
 from napari_lucyd._napari.deconvolve.task import Failed, Finished
 from napari_lucyd._napari.widgets.layout import set_note
@@ -108,7 +109,10 @@ class RunView(QObject):
     def _run_anyway(self, *_: Any) -> None:
         tasks = self._session.left_alone
         self._session.start(
-            [replace(task, parameters=replace(task.parameters, method=LUCYD)) for task in tasks]
+            [
+                replace(task, parameters=replace(task.parameters, method=LUCYD, model=likely_model(task)))
+                for task in tasks
+            ]
         )
 
     def _on_stop_and_keep(self, *_: Any) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from napari_lucyd._napari.deconvolve.planning import choose_automatically, choose_method, make_job
+from napari_lucyd._napari.deconvolve.contest import compare_methods
+from napari_lucyd._napari.deconvolve.planning import choose_method, make_job
 from napari_lucyd._napari.deconvolve.task import (
     Event,
     Failed,
@@ -84,8 +85,7 @@ def _run_in_memory(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) 
             method, psf = choose_method(task, should_stop)
             choice = None
             if task.parameters.automatic:
-                yield Note(f"Comparing methods on a sample of “{task.source.name}”…")
-                choice = choose_automatically(task, method, should_stop)
+                choice = yield from compare_methods(task, method, should_stop)
                 if choice.left_alone:
                     yield LeftAlone(task, choice.reason)
                     continue

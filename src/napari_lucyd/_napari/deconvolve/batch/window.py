@@ -20,7 +20,14 @@ from qtpy.QtWidgets import (
 )
 
 from napari_lucyd._napari.deconvolve.batch import worker
-from napari_lucyd._napari.deconvolve.batch.worker import DONE, FAILED, LEFT_OUT, BatchRequest, Row
+from napari_lucyd._napari.deconvolve.batch.worker import (
+    DONE,
+    FAILED,
+    LEFT_ALONE,
+    LEFT_OUT,
+    BatchRequest,
+    Row,
+)
 from napari_lucyd._napari.deconvolve.parameters import Parameters
 from napari_lucyd._napari.deconvolve.task import ImageTask
 from napari_lucyd._napari.widgets.layout import fixed, form, note, plain_tooltip, row, set_note
@@ -203,9 +210,13 @@ class BatchWindow(QDialog):
         states = [state for _, state, _ in self.rows()]
         if LEFT_OUT not in states:
             self.progress.value = self.progress.max
-        done, failed = states.count(DONE), states.count(FAILED)
+        alone, failed = states.count(LEFT_ALONE), states.count(FAILED)
+        done = states.count(DONE) + alone
         if states:
-            text = f"{done} of {len(states)} done" + (f", {failed} failed." if failed else ".")
+            counts = [f"{done} of {len(states)} done"]
+            counts += [f"{alone} left alone"] if alone else []
+            counts += [f"{failed} failed"] if failed else []
+            text = ", ".join(counts) + "."
             set_note(self.status, text, problem=bool(failed))
         elif not self.status.property("problem"):
             self._complain("There is no image in this folder.")

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from napari_lucyd._napari.deconvolve.contest import compare_methods
 from napari_lucyd._napari.deconvolve.parameters import WHOLE, Parameters
 from napari_lucyd._napari.deconvolve.planning import choose_method, make_job
 from napari_lucyd._napari.deconvolve.task import ImageTask
 from napari_lucyd._napari.layers.saving import file_name
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.workers import torch_loading
-from napari_lucyd._napari.workers.events import Advanced, RunError, explain
+from napari_lucyd._napari.workers.events import Advanced, Note, RunError, explain
 from napari_lucyd.batch.inputs import destinations, distinct_names, find_images
 from napari_lucyd.batch.results import FORESEEN, check_destinations, prepare, write_results
 from napari_lucyd.deconvolution.result import Part
@@ -25,6 +26,7 @@ from napari_lucyd.text import duration_text
 _OTHERWISE = "choose another folder for the results"
 _SUFFIX = ".ome.tif"
 WAITING, RUNNING, DONE, FAILED, LEFT_OUT = "waiting", "running", "done", "failed", "not done"
+LEFT_ALONE = "left alone"
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,14 @@ class _Input:
     task: ImageTask | None = None
 
 
+@dataclass
+class _Outcome:
+    """Outcome of one image: the files that were written, and why it was left as it is, if it was."""
+
+    written: list[Path] = field(default_factory=list)
+    left_alone: str = ""
+
+
 def run(request: BatchRequest, should_stop: Callable[[], bool]) -> Iterator[Any]:
     """Deconvolve the images of a folder, or layers, into files.
 
@@ -121,9 +131,12 @@ def _run(request: BatchRequest, should_stop: Callable[[], bool]) -> Iterator[Any
     for number, each in enumerate(inputs):
         began = time.monotonic()
         yield Row(number, each.name, RUNNING)
-        written: list[Path] = []
+        outcome = _Outcome()
         try:
-            for step in _one(each, request, should_stop, written):
+            for step in _one(each, request, should_stop, outcome):
+                if isinstance(step, Note):
+                    yield Row(number, each.name, RUNNING, step.text)
+                    continue
                 share = number + (step.done / step.total if step.total else 0.0)
                 yield Advanced(round(1000 * share), 1000 * len(inputs), None, each.name)
         except Cancelled:
@@ -135,8 +148,12 @@ def _run(request: BatchRequest, should_stop: Callable[[], bool]) -> Iterator[Any
         except Exception as error:
             yield Row(number, each.name, FAILED, f"{error!r}. Please report this.")
         else:
-            names = ", ".join(path.name for path in written)
-            yield Row(number, each.name, DONE, f"{duration_text(time.monotonic() - began)}: {names}")
+            names = ", ".join(path.name for path in outcome.written)
+            text = f"{duration_text(time.monotonic() - began)}: {names}"
+            if outcome.left_alone:
+                yield Row(number, each.name, LEFT_ALONE, f"{text}. {outcome.left_alone}")
+            else:
+                yield Row(number, each.name, DONE, text)
         yield Advanced(1000 * (number + 1), 1000 * len(inputs), None, each.name)
 
 
@@ -158,9 +175,9 @@ def _inputs(request: BatchRequest) -> tuple[list[_Input], list[Row]]:
 
 
 def _one(
-    each: _Input, request: BatchRequest, should_stop: Callable[[], bool], written: list[Path]
+    each: _Input, request: BatchRequest, should_stop: Callable[[], bool], outcome: _Outcome
 ) -> Iterator[Any]:
-    """Deconvolve one image; yield its steps, and add the paths of its results."""
+    """Deconvolve one image; yield notes and the steps of its run, and write the outcome."""
     task = each.task
     if each.path is not None:
         # The region, the axes and the folder belong to the image in the window.
@@ -168,16 +185,22 @@ def _one(
         task = ImageTask(source_of(read_image(each.path), each.path), own)
     assert task is not None
     method, _ = choose_method(task, should_stop)
-    known = ("output",) if task.parameters.classical else method.parts
-    parts = [Part(part) for part in task.parameters.parts if part in known]
-    named = destinations(request.out, each.stem, each.suffix, parts)
+    choice = None
+    if task.parameters.automatic:
+        choice = yield from compare_methods(task, method, should_stop)
+        outcome.left_alone = choice.warning if choice.left_alone else ""
+        parts = choice.options({"outputs": task.parameters.parts})["outputs"]
+    else:
+        known = ("output",) if task.parameters.classical else method.parts
+        parts = [part for part in task.parameters.parts if part in known]
+    named = destinations(request.out, each.stem, each.suffix, [Part(part) for part in parts])
     paths = {str(part): path for part, path in named.items()}
     read = [] if each.path is None else [each.path]
     check_destinations(paths.values(), read, overwrite=False, otherwise=_OTHERWISE)
     prepare(paths.values(), overwrite=False, otherwise=_OTHERWISE)
-    job, _ = make_job(task, method, should_stop)
+    job, _ = make_job(task, method, should_stop, choice)
     yield from job.steps(should_stop)
-    written += write_results(
+    outcome.written += write_results(
         job.result(),
         paths,
         axes=job.axes,

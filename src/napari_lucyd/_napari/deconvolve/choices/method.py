@@ -11,7 +11,6 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from napari_lucyd._napari.deconvolve.choices.network_model import ModelChoice
 from napari_lucyd._napari.deconvolve.parameters import (
     AUTOMATIC,
-    LUCYD,
     METHODS,
     NEEDS_PSF,
     USES_MICROSCOPE,
@@ -35,7 +34,7 @@ class MethodSection(Section):
 
     def __init__(self) -> None:
         super().__init__("Method")
-        self.combo = ComboBox(choices=METHODS, value=LUCYD, tooltip=tooltip(Parameters, "method"))
+        self.combo = ComboBox(choices=METHODS, value=AUTOMATIC, tooltip=tooltip(Parameters, "method"))
         self.model = ModelChoice(self.combo)
         self.num_iter = LineEdit(
             value=number_text(Parameters.num_iter), tooltip=tooltip(Parameters, "num_iter")
@@ -61,7 +60,7 @@ class MethodSection(Section):
     @property
     def name(self) -> str:
         """Name of the method, as `Parameters` has it."""
-        return str(self.combo.value or LUCYD)
+        return str(self.combo.value or AUTOMATIC)
 
     @property
     def shown_name(self) -> str:

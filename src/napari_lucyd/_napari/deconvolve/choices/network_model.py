@@ -122,7 +122,8 @@ class ModelChoice(QWidget):
             self._chosen[network_type(self._cards[name])] = name
             self._set(name)
         elif name and Path(name).is_file():
-            self.load(name)
+            # A method without models that was entered stays.
+            self.load(name, choose_network=entries.get("method", LUCYD) in NETWORK_TITLES)
         choose(self.normalization, entries.get("normalization"))
         choose(self.isotropic, entries.get("isotropic"))
 
@@ -184,10 +185,18 @@ class ModelChoice(QWidget):
         if path:
             self.load(path)
 
-    def load(self, path: str | Path) -> None:
-        """Load a file in the background, then choose it; report a file that is not a model."""
+    def load(self, path: str | Path, *, choose_network: bool = True) -> None:
+        """Load a file in the background, then choose it; report a file that is not a model.
+
+        Parameters
+        ----------
+        path
+            The file.
+        choose_network
+            True to choose the model's network as the method, too.
+        """
         self.told.emit(f"Loading {Path(path).name}…")
-        worker = create_worker(_load, str(path), _start_thread=False)
+        worker = create_worker(_load, str(path), choose_network, _start_thread=False)
         worker.returned.connect(self._on_loaded)
         worker.start()
 
@@ -237,8 +246,8 @@ class ModelChoice(QWidget):
     def _on_setting(self, *_: Any) -> None:
         self.changed.emit()
 
-    def _on_loaded(self, loaded: tuple[str, str]) -> None:
-        path, error = loaded
+    def _on_loaded(self, loaded: tuple[str, bool, str]) -> None:
+        path, choose_network, error = loaded
         if error:
             self.failed.emit(error)
             return
@@ -248,20 +257,21 @@ class ModelChoice(QWidget):
         self._fill()
         if kind not in self._method.choices:
             self._method.choices = [(NETWORK_TITLES[kind], kind), *METHODS]
-        self._method.value = kind
+        if choose_network:
+            self._method.value = kind
         self._chosen[kind] = path
         self._set(path)
         self.told.emit(f"Loaded {Path(path).name}.")
         self.changed.emit()
 
 
-def _load(path: str) -> tuple[str, str]:
+def _load(path: str, choose_network: bool) -> tuple[str, bool, str]:
     try:
         torch_loading.load()
         torch_loading.get_model(path)
     except Exception as error:  # reported in the panel, whatever it is
-        return path, explain(error)
-    return path, ""
+        return path, choose_network, explain(error)
+    return path, choose_network, ""
 
 
 def model_label(card: dict[str, Any]) -> str:
