@@ -34,7 +34,7 @@ def tried(monkeypatch):
 
 
 @pytest.mark.parametrize("column", [0, 4, 5, 11])
-@pytest.mark.parametrize("name", ["richardson-lucy", "wiener"])
+@pytest.mark.parametrize("name", ["richardson-lucy", "accelerated:richardson-lucy", "wiener"])
 def test_the_best_number_is_never_the_largest_that_was_tried(name, column, tried):
     samples = open_protocol(2).samples(column, 500_000)
     chosen = load_competitor(name).tuned(samples).chosen
@@ -56,6 +56,9 @@ def test_a_grid_that_ends_too_early_is_continued(tried):
 
 def test_tables_count_plain_iterations():
     assert dict(load_competitor("richardson-lucy").fixed) == {"acceleration": False}
+    accelerated = load_competitor("accelerated:richardson-lucy")
+    assert accelerated.name == "accelerated:richardson-lucy"
+    assert dict(accelerated.fixed) == {"acceleration": True}
 
 
 def test_surrogates_come_with_the_whole_psf():
