@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     from napari_lucyd.referee.plant import PlantedBeads, plant_beads
     from napari_lucyd.referee.reports.paragraph import methods_paragraph
     from napari_lucyd.referee.reports.report import Report, report
+    from napari_lucyd.referee.scores.compared import ComparedScores, HeldOut, compare_held_out
     from napari_lucyd.referee.scores.correlation import Correlation, shell_correlation
     from napari_lucyd.referee.scores.residual import ReblurError, Residual, measure_residual, reblur_error
     from napari_lucyd.referee.scores.score import ResultScore, score
 
 # Imported on first use, so that the window starts without torch.
 _HOMES = {
+    "ComparedScores": "scores.compared",
     "Correlation": "scores.correlation",
     "Examination": "examination",
+    "HeldOut": "scores.compared",
     "Interval": "maps.interval",
     "PlantedBeads": "plant",
     "ReblurError": "scores.residual",
@@ -31,6 +34,7 @@ _HOMES = {
     "ResultScore": "scores.score",
     "TrustMap": "maps.trust_map",
     "choose_method": "contest",
+    "compare_held_out": "scores.compared",
     "examine": "examiner",
     "interval": "maps.interval",
     "measure_residual": "scores.residual",
@@ -45,8 +49,10 @@ _HOMES = {
 }
 
 __all__ = [
+    "ComparedScores",
     "Correlation",
     "Examination",
+    "HeldOut",
     "Interval",
     "PlantedBeads",
     "ReblurError",
@@ -56,6 +62,7 @@ __all__ = [
     "ResultScore",
     "TrustMap",
     "choose_method",
+    "compare_held_out",
     "examine",
     "interval",
     "measure_residual",

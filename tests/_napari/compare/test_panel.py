@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("napari")
 
 from PIL import Image as Picture
+from scipy.ndimage import gaussian_filter
 
 from comparison_choice import choose_layers
 from napari_lucyd._napari.compare.panel import NO_TRUTH, CompareWidget
@@ -415,8 +416,6 @@ def test_ticks_are_round_numbers_within_the_range():
 
 
 def test_without_a_truth_layers_are_compared_with_their_image_and_peaks_have_widths(viewer, opened):
-    from scipy.ndimage import gaussian_filter
-
     sharp = np.zeros((40, 48), np.float32)
     sharp[20, 24] = sharp[8, 12] = 1000
     blurred = gaussian_filter(sharp, 2.0) + 10
@@ -439,3 +438,47 @@ def test_without_a_truth_layers_are_compared_with_their_image_and_peaks_have_wid
     # 2.355 standard deviations; linear interpolation adds a little.
     assert widths["output"] == pytest.approx(2.355, rel=0.1)
     assert "“output” 2." in panel.form.profile_note.text()
+
+
+def test_held_out_scores_of_results_with_a_recipe_on_request(viewer, opened, qtbot):
+    import napari_lucyd as nl
+
+    points = np.zeros((64, 64))
+    points[8::16, 8::16] = 2e4
+    image = np.random.default_rng(0).poisson(gaussian_filter(points, 1.5) + 20).astype(np.float32)
+    add(viewer, image, "sample")
+    for name, method, told in (
+        ("lucyd", "lucyd", {"blur_sigma": 1.5}),
+        ("planes", "planes", {}),
+        ("psf", nl.RichardsonLucy(np.ones((3, 3)), num_iter=2), {}),
+    ):
+        made = nl.deconvolve(image, method, device="cpu", **told)
+        entry = {**made.recipe, "quantity": "output", "source": "sample"}
+        viewer.add_image(made.output, name=name, metadata={METADATA_KEY: entry})
+    add(viewer, image, "elsewhere")
+    panel = opened()
+    for layer in viewer.layers:
+        panel._on_person_ticked(layer, True)
+    opened.rest(panel)
+    panel.form.held_out.native.click()
+    qtbot.waitUntil(lambda: panel.form.held_out.text == "Cancel", timeout=30_000)
+    opened.rest(panel)
+    assert panel.form.held_out.text == "Held-out scores"
+    head, itself, *lines = panel.form.held_out_note.text().splitlines()
+    assert "the PSF of the run" in head
+    scores = {line.split("”")[0][1:]: line.split(": ")[1] for line in (itself, *lines)}
+    number = {name: float(scores[name].split(" ")[0]) for name in ("sample", "lucyd", "planes")}
+    assert number["lucyd"] > number["sample"]
+    recipe = nl.deconvolve(image, "lucyd", device="cpu", blur_sigma=1.5).recipe
+    assert number["lucyd"] == pytest.approx(nl.score(image, recipe, device="cpu").held_out, abs=1e-3)
+    assert "SHA-256" in scores["psf"] and "has seen all" in scores["elsewhere"]
+
+    # Scores of other layers than those that are ticked are removed; a request can be cancelled.
+    panel._on_person_ticked(viewer.layers["planes"], False)
+    opened.rest(panel)
+    assert panel.form.held_out_note.text() == ""
+    panel.form.held_out.native.click()
+    qtbot.waitUntil(lambda: panel.form.held_out.text == "Cancel", timeout=30_000)
+    panel.form.held_out.native.click()
+    opened.rest(panel)
+    assert panel.form.held_out_note.text() == "" and panel.form.held_out.text == "Held-out scores"

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_lucyd._napari.compare import held_out
 from napari_lucyd._napari.compare.export import row_values
 from napari_lucyd._napari.compare.layer_list import LayerList, swatch
 from napari_lucyd._napari.compare.painting import PlotStyle
@@ -60,6 +61,8 @@ class CompareForm(QWidget):
         )
         self.metrics = _table()
         self.metrics_note = note("lucyd-metrics-note")
+        self.held_out = PushButton(text=held_out.SCORE, tooltip=held_out.TOOLTIP)
+        self.held_out_note = note("lucyd-held-out")
         self.profile = ProfilePlot()
         self.profile_note = note("lucyd-profile-note")
         self.draw = PushButton(text="Draw line…", tooltip="Add a shapes layer and activate the line tool.")
@@ -75,7 +78,7 @@ class CompareForm(QWidget):
         narrow(self.truth.native)
         sections = (
             self._layers(),
-            _section("Metrics", self.metrics, self.metrics_note),
+            _section("Metrics", self.metrics, self.metrics_note, self.held_out.native, self.held_out_note),
             _section("Line profile", self.profile, row(self.draw.native, self.profile_note)),
             _section("Maximum projections", self.projections, self.projections_note),
         )

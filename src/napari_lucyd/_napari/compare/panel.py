@@ -14,9 +14,10 @@ from napari.utils.theme import get_theme
 from qtpy.QtWidgets import QFileDialog, QLabel, QVBoxLayout
 from superqt.utils import create_worker
 
-from napari_lucyd._napari.compare import worker
+from napari_lucyd._napari.compare import held_out, worker
 from napari_lucyd._napari.compare.export import Comparison, write_comparison
 from napari_lucyd._napari.compare.form import CompareForm
+from napari_lucyd._napari.compare.held_out import HeldOutRequest
 from napari_lucyd._napari.compare.snapshot import LayerSnapshot, known_axes, line_through, pick
 from napari_lucyd._napari.compare.without_truth import (
     EXPLANATION,
@@ -85,6 +86,9 @@ class CompareWidget(Panel):
         self.metrics = LatestOnly(self._metrics_request, worker.measure, SLOW_MS, self)
         self.agreed = ""
         self.agreement = LatestOnly(self._agreement_request, agreement, SLOW_MS, self)
+        self._scored: HeldOutRequest | None = None
+        self._asked = 0
+        self.held_out = LatestOnly(self._wanted_scores, held_out.score_layers, 0, self)
         self.profile = LatestOnly(self._profile_request, worker.trace, QUICK_MS, self)
         self.projections = LatestOnly(self._projections_request, Projector().project, SLOW_MS, self)
         self._connect()
@@ -103,6 +107,10 @@ class CompareWidget(Panel):
         self.metrics.ready.connect(self._on_metrics)
         self.agreement.ready.connect(self._on_agreement)
         self.agreement.failed.connect(self._on_agreement)
+        form.held_out.changed.connect(self._on_held_out)
+        self.held_out.began.connect(self._on_scoring)
+        self.held_out.ready.connect(self._on_scores)
+        self.held_out.failed.connect(self._on_no_scores)
         self.profile.ready.connect(self._on_profile)
         self.projections.ready.connect(self._on_projections)
         self.metrics.failed.connect(partial(self._on_failed, self._on_metrics, form.metrics_note))
@@ -228,11 +236,55 @@ class CompareWidget(Panel):
             self.refresh()
 
     def refresh(self, *_: Any) -> None:
-        """Compute everything again that may have changed."""
+        """Compute everything again that may have changed; held-out scores wait for the button."""
+        if self._scored is not None and not self._scored.same_as(self._held_out_request()):
+            self._cancel_held_out()
         for part in (self.metrics, self.agreement, self.profile, self.projections):
             part.refresh()
         if self.grid.is_on and self._in_grid != self._together():
             self._on_side_by_side(True)
+
+    def _on_held_out(self, *_: Any) -> None:
+        if self._scored is not None and not self.held_out.settled:
+            self._cancel_held_out()
+            return
+        self._asked += 1
+        self._scored = self._held_out_request()
+        if self._scored is None:
+            self._show_held_out(held_out.NOTHING, problem=True)
+        else:
+            self.held_out.refresh()
+
+    def _held_out_request(self) -> HeldOutRequest | None:
+        ticked = self.ticked()
+        image = source_image(ticked, self._images())
+        if image is None:
+            return None
+        taken = self._take([image, *(layer for layer in ticked if layer is not image)])
+        of = taken.pop(image, None)
+        others = tuple(one for one in taken.values() if one.is_image)
+        return None if of is None or not others else HeldOutRequest(of, others, self._asked)
+
+    def _cancel_held_out(self) -> None:
+        """Stop scoring, and remove scores of other layers."""
+        self._scored = None
+        self.held_out.refresh()
+
+    def _wanted_scores(self) -> HeldOutRequest | None:
+        return self._scored
+
+    def _on_scoring(self) -> None:
+        self._show_held_out(held_out.SCORING, running=True)
+
+    def _on_scores(self, text: str | None) -> None:
+        self._show_held_out(text or "")
+
+    def _on_no_scores(self, text: str) -> None:
+        self._show_held_out(text, problem=True)
+
+    def _show_held_out(self, text: str, *, running: bool = False, problem: bool = False) -> None:
+        self.form.held_out.text = held_out.CANCEL if running else held_out.SCORE
+        set_note(self.form.held_out_note, text, problem=problem)
 
     def _together(self) -> list[Image]:
         truth = [] if self.truth is None else [self.truth]
@@ -362,7 +414,8 @@ class CompareWidget(Panel):
     @property
     def settled(self) -> bool:
         """True when everything shown belongs to the present choices."""
-        return all(part.settled for part in (self.metrics, self.agreement, self.profile, self.projections))
+        parts = (self.metrics, self.agreement, self.held_out, self.profile, self.projections)
+        return all(part.settled for part in parts)
 
     def draw(self, *_: Any) -> None:
         """Activate the line tool."""

@@ -44,6 +44,8 @@ class LayerSnapshot:
         (256, 4) uint8: colours from the lower to the upper contrast limit.
     version
         A number that increases when the layer gets other data.
+    recipe
+        Recipe of an output, with the name of its image as ``source``; None for other layers.
     """
 
     source: SourceLayer
@@ -53,6 +55,7 @@ class LayerSnapshot:
     quantity: str
     lut: np.ndarray
     version: int = 0
+    recipe: Mapping[str, Any] | None = None
 
     @property
     def name(self) -> str:
@@ -183,6 +186,7 @@ def pick(
         str(entry.get("quantity", "")),
         np.clip(np.rint(255 * colours), 0, 255).astype(np.uint8),
         version,
+        entry if entry.get("quantity") == "output" else None,
     )
 
 

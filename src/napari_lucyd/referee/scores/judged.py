@@ -72,6 +72,7 @@ def judge(
     device: Any = "auto",
     whole: bool = False,
     with_output: bool = True,
+    by: tuple[Values, str] | None = None,
 ) -> Judged:
     """Prepare the judgement of a result; see `score` for the arguments.
 
@@ -81,6 +82,8 @@ def judge(
         True to take the whole volume instead of a sample.
     with_output
         False to leave the result out, where it is not needed: it may have to be computed.
+    by
+        PSF to judge by, and a phrase that says where it comes from, in place of the run's own.
     """
     recipe = result.recipe if isinstance(result, Result) else result if isinstance(result, Mapping) else {}
     request = as_request(result, image, axes or recipe.get("axes"), told)
@@ -113,7 +116,7 @@ def judge(
         noise = estimate_noise(draw_volume_sample(source, lead).values)
     except ValueError:
         noise = NoiseModel(0.0, 0.0, 0.0, 0.0, False, "The image is too small to measure its noise.")
-    kernel, blur = _kernel(told, run, place, view, noise, device)
+    kernel, blur = _kernel(told, run, place, view, noise, device) if by is None else by
     is_network = request is not None and not isinstance(request.model, ClassicalMethod)
     return Judged(values, output, place, part, run, kernel, blur, noise, is_network)
 
