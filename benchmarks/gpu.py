@@ -2,9 +2,9 @@
 
     python benchmarks/gpu.py [--quick]
 
-Measures a network pass in several precisions, `deconvolve` over size, blocks launched ahead, the preview and
-the training step, and then runs ``pytest -m gpu``. Without a CUDA device it says so and keeps the last
-record.
+Measures a network pass in several precisions, `deconvolve` over size, blocks launched ahead, the preview, the
+training step and Richardson-Lucy, and then runs ``pytest -m gpu``. Without a CUDA device it says so and keeps
+the last record.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any
 
 import preview
 import record
+import rivals
 import training_step
 
 SIZES = ((64, 256, 256), (128, 512, 512), (512, 512, 512))
@@ -230,6 +231,32 @@ def steps(device: str, quick: bool) -> dict[str, dict[str, float]]:
     }
 
 
+def richardson_lucy(device: str, shape: tuple[int, ...], repeats: int) -> dict[str, float]:
+    """Measure Richardson-Lucy on the device and on two threads of the processor, in turns."""
+    import torch
+
+    import napari_lucyd as nl
+
+    scene, before, threads = rivals.make_scene(shape), torch.get_num_threads(), 2
+
+    def run(where: str) -> None:
+        nl.richardson_lucy(scene.image, scene.psf, num_iter=rivals.ITERATIONS[0], device=where)
+
+    torch.set_num_threads(threads)
+    try:
+        calls = {"here": lambda: run(device), "processor": lambda: run("cpu")}
+        seconds = record.interleaved(calls, repeats)
+    finally:
+        torch.set_num_threads(before)
+    return {
+        "iterations": rivals.ITERATIONS[0],
+        "threads": threads,
+        "seconds": statistics.median(seconds["here"]),
+        "cpu_seconds": statistics.median(seconds["processor"]),
+        "times_as_fast": record.ratio(seconds["processor"], seconds["here"]),
+    }
+
+
 def run_tests() -> dict[str, int]:
     """Run the tests marked ``gpu``; return the numbers that passed, failed and were skipped."""
     with tempfile.TemporaryDirectory() as folder:
@@ -272,6 +299,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "launching": launching(model, device.torch, shape if quick else SIZES[1], 1 if quick else 5),
             "views": preview.latencies(model, device.torch, shape, patch, repeats),
             "steps": steps(device.torch, quick),
+            "richardson_lucy": richardson_lucy(device.torch, (20, 24, 24) if quick else shape, repeats),
             "tests": {"passed": 0, "failed": 0, "skipped": 0} if quick else run_tests(),
         },
     )

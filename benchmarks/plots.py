@@ -31,7 +31,9 @@ def draw(records: dict[str, dict[str, Any]], folder: Path) -> None:
 
 def ours(name: str) -> bool:
     """Return True if a candidate belongs to this package."""
-    return name.startswith(("compiled", "deconvolve", "LUCYD", "ours")) or name.endswith("napari-lucyd")
+    return name.startswith(("compiled", "deconvolve", "lucyd", "the network", "ours")) or name.endswith(
+        "napari-lucyd"
+    )
 
 
 def bars(axes: Axes, values: dict[str, float], form: str) -> None:
