@@ -151,6 +151,12 @@ def test_pages_name_no_machine():
 PACKAGE = ROOT / "src" / "napari_lucyd"
 
 
+def test_the_page_on_clusters_says_whom_a_scheduler_trusts():
+    section = (ROOT / "docs" / "large-images.md").read_text().split("\n## A cluster\n")[1].split("\n## ")[0]
+    warning = next(line for line in section.splitlines() if "pickles" in line)
+    assert "run code in your name" in warning and "TLS" in warning
+
+
 def test_architecture_draws_every_module_in_its_folder():
     drawing = blocks(ROOT / "docs" / "architecture.md", "text")[0]
     drawn, folders = set(), []

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from packaging.version import Version
 
 import napari_lucyd as nl
 from napari_lucyd.io import ImageFileError
@@ -474,6 +475,10 @@ def test_bright_surrogates_have_specks_and_more_noise():
     assert whole.peak >= max(whole.image.max(), whole.truth.max()) / 3
 
 
+@pytest.mark.skipif(
+    Version(np.__version__) < Version("2.3"),
+    reason="numpy before 2.3 adds up float32 in another order: photon noise of some patches is another draw",
+)
 def test_first_steps_of_a_shipped_configuration_match_its_log(tmp_path):
     train(CONFIGS / "planes.toml", tmp_path, device="cpu", stop_after=20)
     expected = rows(CONFIGS / "planes.log.csv")[:20]

@@ -1,6 +1,7 @@
 """Training patches, each determined by the seed and its number.
 
 So the patches do not depend on the number of workers, and a resumed run continues with the next patch.
+Another version of numpy may round differently, after which the photon noise of a patch is another draw.
 """
 
 from __future__ import annotations

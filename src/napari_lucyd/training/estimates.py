@@ -193,9 +193,9 @@ def _known_optics(known: KnownMicroscope, data: DataConfig, generator: np.random
 def _stretched(psf: FloatImage, factor: float) -> FloatImage:
     """Make a PSF wider by a factor; its shape stays."""
     centre = np.array([n // 2 for n in psf.shape])
-    wide = ndimage.affine_transform(
-        psf, np.full(psf.ndim, 1 / factor), offset=centre - centre / factor, order=1
-    )
+    # A whole matrix: older versions of SciPy warn of its diagonal alone.
+    matrix = np.diag(np.full(psf.ndim, 1 / factor))
+    wide = ndimage.affine_transform(psf, matrix, offset=centre - centre / factor, order=1)
     return np.asarray(wide / wide.sum(), np.float32)
 
 
