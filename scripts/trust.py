@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import referee_trust_map
 
 import napari_lucyd as nl
 from napari_lucyd.evaluation import load_competitor
@@ -108,7 +109,7 @@ Advice for every method:
 - Test your own question. Simulate an image with the feature that you look for (the Phantom panel, or `nl.degrade(truth, photometric=True)` with your own truth), and one without it (the Phantom panel, *Kind* Optics and camera, with all counts 0). Deconvolve both.
 
 {"".join(section(table, probe) for probe in PROBES).rstrip()}
-"""
+{referee_trust_map.section()}"""
 
 
 def coverage(table: TrustTable) -> str:
