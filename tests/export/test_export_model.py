@@ -102,6 +102,29 @@ def test_a_model_on_first_estimates_takes_the_blur_as_an_input(tmp_path):
         assert np.abs(part - wanted.numpy()).max() <= 1e-5 * np.ptp(wanted.numpy())
 
 
+def test_a_package_for_programs_that_give_one_image_has_its_blur_inside(tmp_path):
+    out = tmp_path / "lucyd.zip"
+    command = ["export", "lucyd-planes", "-o", str(out), "--blur-sigma", "1.3,2.1", "--num-iter", "1"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 0, done.output
+    with zipfile.ZipFile(out) as archive:
+        described = json.loads(archive.read("rdf.yaml"))
+        session = ort.InferenceSession(archive.read("weights.onnx"))
+        image = np.load(io.BytesIO(archive.read("test_image.npy")))
+        output = np.load(io.BytesIO(archive.read("test_output.npy")))
+        assert "made for the standard deviations" in archive.read("README.md").decode()
+        assert "test_blur_sigma.npy" not in archive.namelist()
+    assert [entry["id"] for entry in described["inputs"]] == ["image"]
+    assert [entry.name for entry in session.get_inputs()] == ["image"]
+    built = described["weights"]["pytorch_state_dict"]["architecture"]["kwargs"]
+    assert built["blur_sigma"] == [1.3, 2.1]
+    graph = graph_of(nl.load_model("lucyd-planes"), 1)
+    with torch.inference_mode():
+        expected = graph(torch.from_numpy(image), torch.tensor([1.3, 2.1]))[0].numpy()
+    np.testing.assert_array_equal(output, expected)
+    assert np.abs(session.run(["output"], {"image": image})[0] - expected).max() <= 1e-5 * np.ptp(expected)
+
+
 def test_existing_files_and_other_suffixes_are_refused(package, random_model_2d, tmp_path):
     before = package.read_bytes()
     with pytest.raises(ImageFileError, match="exists"):

@@ -93,8 +93,30 @@ def test_a_description_builds_the_same_graph():
         assert_array_equal(part, run(graph, image, sigmas)[name])
 
 
+def test_a_blur_that_is_part_of_the_module_gives_the_same_picture():
+    model, sigmas = load_model("lucyd-planes"), (1.3, 2.1)
+    image = specks((24, 30))[None, None]
+    expected = run(graph_of(model, 3), image, np.float32(sigmas))
+    graph = graph_of(model, 3, sigmas)
+    again = graph_from_description(**description_of(graph, model))
+    again.load_state_dict(graph.state_dict())
+    for name, part in expected.items():
+        assert_array_equal(run(graph, image)[name], part)
+        assert_array_equal(run(again, image)[name], part)
+
+
 def test_iterations_belong_to_models_on_first_estimates():
     with pytest.raises(ValueError, match="general has no iterations"):
         graph_of(load_model("general"), 5)
     with pytest.raises(ValueError, match="num_iter is 0"):
         graph_of(load_model("lucyd"), 0)
+
+
+def test_a_blur_belongs_to_models_on_first_estimates_and_has_limits():
+    with pytest.raises(ValueError, match=r"blur_sigma is 1\.5, but general works on the image itself"):
+        graph_of(load_model("general"), None, 1.5)
+    with pytest.raises(ValueError, match="one number from 0 to 3, or 3 of them"):
+        graph_of(load_model("lucyd"), None, (4, 1, 1))
+    with pytest.raises(ValueError, match="or 3 of them"):
+        graph_of(load_model("lucyd"), None, (1, 1))
+    assert graph_of(load_model("lucyd"), None, 1.5).blur_sigma == (1.5, 1.5, 1.5)

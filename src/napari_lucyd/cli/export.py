@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_lucyd.cli._console import fail, print_path
+from napari_lucyd.cli._options import numbers
 
 
 def export(
@@ -34,6 +35,15 @@ def export(
             show_default=False,
         ),
     ] = None,
+    blur_sigma: Annotated[
+        str | None,
+        typer.Option(
+            metavar="Z,Y,X",
+            help="Standard deviation of the Gaussian blur in voxels, for a model on first estimates that "
+            "takes the image alone, as Fiji needs it. By default the blur is a second input.",
+            show_default=False,
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
 ) -> None:
     """Write a model for other programs: ONNX, or a bioimage.io package for Fiji and ilastik.
@@ -45,12 +55,14 @@ def export(
     Examples:
       lucyd export lucyd -o lucyd.onnx
       lucyd export general -o general.zip
+      lucyd export lucyd -o for-fiji.zip --blur-sigma 2.5,1.3,1.3
     """
     from napari_lucyd.export import export_model
     from napari_lucyd.io import ImageFileError
 
     try:
-        file = export_model(model, out, num_iter=num_iter, overwrite=overwrite)
+        sigmas = None if blur_sigma is None else numbers(blur_sigma, "--blur-sigma")
+        file = export_model(model, out, num_iter=num_iter, blur_sigma=sigmas, overwrite=overwrite)
     except (ImageFileError, ImportError, OSError, TypeError, ValueError) as error:
         fail(error)
     print_path(file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,12 @@ _NEEDS = (
 
 
 def export_model(
-    model: str | Path | Model, path: str | Path, *, num_iter: int | None = None, overwrite: bool = False
+    model: str | Path | Model,
+    path: str | Path,
+    *,
+    num_iter: int | None = None,
+    blur_sigma: float | Sequence[float] | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write a model for other programs, with its scaling and borders inside.
 
@@ -47,6 +52,10 @@ def export_model(
     num_iter
         Number of Richardson-Lucy iterations of a model on first estimates, which an exported graph cannot
         choose by the noise of each image; by default as many as suit a noise of 3 % and a blur of 1.5 voxels.
+    blur_sigma
+        Standard deviation of the Gaussian blur in voxels, one number or one for each axis, for a model on
+        first estimates that takes the image alone. Programs such as Fiji's deepImageJ give a model one image
+        only. By default the blur is a second input.
     overwrite
         True to replace a file of that name.
 
@@ -58,7 +67,8 @@ def export_model(
     Raises
     ------
     ValueError
-        If the file's suffix is another one, or ``num_iter`` is given for a model without iterations.
+        If the file's suffix is another one, or ``num_iter`` or ``blur_sigma`` is given for a model without a
+        first estimate.
     ImageFileError
         If the file cannot be written, or exists and ``overwrite`` is False.
     ImportError
@@ -67,10 +77,10 @@ def export_model(
     Notes
     -----
     The graph takes ``image``, float32, (1, 1, [Z,] Y, X), in any units. Models on first estimates also take
-    ``blur_sigma``: the standard deviations of the Gaussian blur along each axis, in voxels, at most 3. It
-    returns the parts of `deconvolve`, each of the image's shape: ``output``, ``correction_mask``,
-    ``update_term`` and ``first_estimate``, as far as the model has them. Another PSF than a Gaussian,
-    missing (NaN) voxels and resampling are left out; use napari-lucyd for them.
+    ``blur_sigma``, unless it is given here: the standard deviations of the Gaussian blur along each axis, in
+    voxels, at most 3. It returns the parts of `deconvolve`, each of the image's shape: ``output``,
+    ``correction_mask``, ``update_term`` and ``first_estimate``, as far as the model has them. Another
+    PSF than a Gaussian, missing (NaN) voxels and resampling are left out; use napari-lucyd for them.
 
     Examples
     --------
@@ -85,7 +95,7 @@ def export_model(
     if file.suffix.lower() not in (_ONNX, _PACKAGE):
         raise ValueError(f"The export goes to {file.name}; give a name that ends in .onnx or .zip.")
     check_destination(file, overwrite)
-    graph = graph_of(chosen, num_iter)
+    graph = graph_of(chosen, num_iter, blur_sigma)
     with replacing(file, overwrite) as unfinished:
         if file.suffix.lower() == _ONNX:
             write_onnx(graph, chosen, unfinished)
@@ -96,25 +106,43 @@ def export_model(
     return file
 
 
-def graph_of(model: Model, num_iter: int | None = None) -> Graph:
+def graph_of(
+    model: Model, num_iter: int | None = None, blur_sigma: float | Sequence[float] | None = None
+) -> Graph:
     """Return a model as one module, in evaluation mode.
 
     Raises
     ------
     ValueError
-        If ``num_iter`` is given for a model without iterations, or is not a positive whole number.
+        If ``num_iter`` or ``blur_sigma`` is given for a model without a first estimate, or is out of range.
     """
     if model.normalization.method == FIRST_ESTIMATE:
         if num_iter is not None:
             checks.integer("num_iter", num_iter, 1)
-        return EstimateGraph(model, num_iter).eval()
+        if blur_sigma is not None:
+            blur_sigma = checks.per_axis(
+                "blur_sigma",
+                blur_sigma,
+                model.dimension,
+                f"from 0 to {WIDEST_BLUR:g}",
+                lambda sigma: 0 <= sigma <= WIDEST_BLUR,
+            )
+        return EstimateGraph(model, num_iter, blur_sigma).eval()
+    if blur_sigma is not None:
+        raise ValueError(
+            f"blur_sigma is {checks.shown(blur_sigma)}, but {model.name} works on the image itself; "
+            "leave it out."
+        )
     if num_iter is not None:
         raise ValueError(f"num_iter is {num_iter}, but {model.name} has no iterations; leave it out.")
     return DirectGraph(model).eval()
 
 
 def graph_from_description(
-    network: Mapping[str, Any], normalization: Mapping[str, Any], num_iter: int | None = None
+    network: Mapping[str, Any],
+    normalization: Mapping[str, Any],
+    num_iter: int | None = None,
+    blur_sigma: Sequence[float] | None = None,
 ) -> Graph:
     """Build the module of an exported model without its weights, which ``load_state_dict`` sets.
 
@@ -126,6 +154,8 @@ def graph_from_description(
         Keywords of the scaling, as in a model's card.
     num_iter
         Number of iterations, for a model on first estimates.
+    blur_sigma
+        Standard deviations of the blur, if they are part of the module.
     """
     fields = dict(network)
     config = config_class(fields.pop("type"))(**fields)
@@ -136,7 +166,7 @@ def graph_from_description(
         normalization={"method": scaling.method, "low": scaling.low, "high": scaling.high}
         | {"pedestal": scaling.pedestal},
     )
-    return graph_of(model, num_iter)
+    return graph_of(model, num_iter, blur_sigma)
 
 
 def description_of(graph: Graph, model: Model) -> dict[str, Any]:
@@ -148,12 +178,14 @@ def description_of(graph: Graph, model: Model) -> dict[str, Any]:
     }
     if isinstance(graph, EstimateGraph):
         fields["num_iter"] = graph.num_iter
+        if graph.blur_sigma is not None:
+            fields["blur_sigma"] = list(graph.blur_sigma)
     return fields
 
 
 def inputs_of(graph: Graph, image: Tensor) -> dict[str, Tensor]:
     """Return the inputs of a graph by their names, for an image (1, 1, [Z,] Y, X) blurred by 1.5 voxels."""
-    if isinstance(graph, EstimateGraph):
+    if isinstance(graph, EstimateGraph) and graph.blur_sigma is None:
         return {"image": image, "blur_sigma": torch.full((image.ndim - 2,), WIDEST_BLUR / 2)}
     return {"image": image}
 

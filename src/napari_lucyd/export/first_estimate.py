@@ -7,6 +7,7 @@ convolutions instead of Fourier transforms, and a fixed number of iterations.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,9 @@ class EstimateGraph(nn.Module):
         Model whose scaling is ``"first_estimate"``.
     num_iter
         Number of accelerated iterations; None for as many as suit a noise of 3 % and a blur of 1.5 voxels.
+    blur_sigma
+        Standard deviations of the blur along each axis, in voxels, for a module that takes the image alone;
+        None for a second input.
 
     Attributes
     ----------
@@ -48,20 +52,27 @@ class EstimateGraph(nn.Module):
         Names of the parts in the order in which they are returned.
     num_iter
         Number of iterations.
+    blur_sigma
+        The blur that is part of the module, or None.
     """
 
-    def __init__(self, model: Model, num_iter: int | None = None) -> None:
+    def __init__(
+        self, model: Model, num_iter: int | None = None, blur_sigma: Sequence[float] | None = None
+    ) -> None:
         super().__init__()
         if model.normalization.method != FIRST_ESTIMATE:
             raise ValueError(f"{model.name} works on the image itself; use DirectGraph.")
         usual = gaussian_psf((_USUAL_BLUR,) * model.dimension)
         self.num_iter = iterations_for(_USUAL_NOISE, usual) if num_iter is None else num_iter
         self.pedestal = model.normalization.pedestal
+        self.blur_sigma = None if blur_sigma is None else tuple(blur_sigma)
         self.scaled = ScaledNetwork(model.network)
         self.outputs = [*self.scaled.outputs, "first_estimate"]
 
-    def forward(self, image: Tensor, blur_sigma: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, image: Tensor, blur_sigma: Tensor | None = None) -> tuple[Tensor, ...]:
         """Restore (1, 1, [Z,] Y, X), float32; ``blur_sigma`` has one number in voxels for each axis."""
+        if blur_sigma is None:
+            blur_sigma = torch.tensor(self.blur_sigma, dtype=image.dtype)
         level, dark_noise = dark_level(image)
         noise = noise_of(image)
         scale = _bright_level(image, level, noise)

@@ -23,6 +23,7 @@ import tifffile
 import torch
 
 from napari_lucyd.export.files import SMALLEST, Graph, description_of, inputs_of, write_onnx
+from napari_lucyd.export.first_estimate import EstimateGraph
 from napari_lucyd.models.model import Model
 from napari_lucyd.simulation import degrade, make_phantom
 
@@ -147,12 +148,14 @@ def _environment() -> str:
 
 def _documentation(graph: Graph, model: Model) -> str:
     parts = "\n".join(f"- `{name}`: {_MEANINGS[name]}" for name in graph.outputs)
-    blur = (
-        "\nThe second input, `blur_sigma`, has the standard deviations of the microscope's Gaussian blur "
-        "along each axis, in voxels, at most 3.\n"
-        if "first_estimate" in graph.outputs
-        else ""
-    )
+    blur = ""
+    if isinstance(graph, EstimateGraph):
+        meaning = "the standard deviations of the microscope's Gaussian blur along each axis, in voxels"
+        if graph.blur_sigma is None:
+            blur = f"\nThe second input, `blur_sigma`, has {meaning}, at most 3.\n"
+        else:
+            given = ", ".join(f"{sigma:g}" for sigma in graph.blur_sigma)
+            blur = f"\nThe model was made for {meaning}: {given}.\n"
     return (
         f"# {model.card.get('title', model.name)}\n\n{model.card.get('description', '')}\n\n"
         "The input is a fluorescence image in any units; scaling and borders are part of the model.\n"
