@@ -42,12 +42,13 @@ LOWEST := .venv-lowest
 # which sees the other one after its own packages.
 ZOO := $(VENV)/bioimageio
 
-.PHONY: demo test test-lowest export-test check docs dist results bench bench-gpu install system clean help
+.PHONY: demo test test-lowest export-test browser-test check docs dist results bench bench-gpu install system clean help
 help:
 	@echo "make demo [IMAGE=stack.tif]   deconvolve a sample (or your stack) in napari"
 	@echo "make test                     run the test suite"
 	@echo "make test-lowest              the same with the lowest versions that pyproject.toml allows"
 	@echo "make export-test              export models, and put the packages to the test of bioimage.io"
+	@echo "make browser-test             drive the documentation's browser page in a headless Chromium"
 	@echo "make check                    lint, types, plugin manifest"
 	@echo "make docs                     build the documentation as a site, build/site; warnings are errors"
 	@echo "make dist                     build the source distribution and the wheel, dist"
@@ -99,6 +100,11 @@ export-test: $(ZOO)/installed
 	@set -e; for model in general planes lucyd lucyd-planes; do \
 		$(BIN)/lucyd export $$model -o build/export/$$model.zip --overwrite; \
 		$(ZOO)/bin/bioimageio test build/export/$$model.zip; done
+
+# Debian's Chromium is installed where there is none; in `make test` these tests are skipped then.
+browser-test: install
+	@scripts/system_packages.sh $(PYTHON) browser
+	$(BIN)/python -m pytest -rP tests/site $(PYTEST_ARGS)
 
 check: install
 	$(BIN)/ruff check .

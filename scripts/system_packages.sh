@@ -2,10 +2,11 @@
 # Install the system packages that a Python environment and a napari window need on a bare Linux machine. This
 # needs Debian's apt and root; without them, one message names the missing packages.
 #
-#   scripts/system_packages.sh PYTHON [window] [xvfb] [compiler]
+#   scripts/system_packages.sh PYTHON [window] [xvfb] [compiler] [browser]
 #
 # PYTHON is the interpreter of .venv. `window` adds the libraries of Qt and OpenGL, `xvfb` a virtual screen,
-# `compiler` the C++ compiler with which the tests run CUDA kernels on the CPU.
+# `compiler` the C++ compiler with which the tests run CUDA kernels on the CPU, `browser` the Chromium that drives
+# the documentation's browser page.
 set -euo pipefail
 
 python=$1
@@ -45,6 +46,9 @@ libGLX_mesa.so.0 libglx-mesa0
 compiler="
 /c++ g++
 "
+browser="
+/chromium chromium
+"
 
 libraries=$(PATH="$PATH:/usr/sbin:/sbin" ldconfig -p 2>/dev/null || true)
 missing=()
@@ -66,7 +70,8 @@ for group in "$@"; do
         window) look_for "$window" ;;
         xvfb) look_for "$xvfb" ;;
         compiler) look_for "$compiler" ;;
-        *) echo "system_packages.sh: '$group' is neither 'window', 'xvfb' nor 'compiler'" >&2 && exit 2 ;;
+        browser) look_for "$browser" ;;
+        *) echo "system_packages.sh: '$group' is none of window, xvfb, compiler, browser" >&2 && exit 2 ;;
     esac
 done
 if [ ! -x .venv/bin/python ] && ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
