@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -177,6 +177,8 @@ def release_after_run(device: Device) -> None:
 
 def without_autocast(device: Device) -> AbstractContextManager[Any]:
     """Return a context in which torch keeps float32, even inside somebody's ``torch.autocast``."""
+    if device.kind == "cpu" and not torch.is_autocast_enabled("cpu"):
+        return nullcontext()
     return torch.autocast(device.kind, enabled=False)
 
 

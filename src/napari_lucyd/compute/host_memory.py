@@ -12,6 +12,8 @@ import psutil
 
 # The limits take a dozen files to read, which is long beside the run of a small volume.
 _FRESH_SECONDS = 0.5
+# A plan asks several times.
+_SAME_PLAN_SECONDS = 0.02
 
 
 class _Files(NamedTuple):
@@ -28,9 +30,14 @@ _VERSION_2 = _Files("memory.max", "memory.current", "inactive_file")
 
 def free_host_memory() -> int:
     """Return the number of free bytes."""
-    free = int(psutil.virtual_memory().available)
+    free = _free_now(int(time.monotonic() / _SAME_PLAN_SECONDS))
     # In a container or a batch job, the limits of its control groups count.
     return min([free, *_limits_now(int(time.monotonic() / _FRESH_SECONDS))])
+
+
+@lru_cache(maxsize=1)
+def _free_now(moment: int) -> int:
+    return int(psutil.virtual_memory().available)
 
 
 @lru_cache(maxsize=1)

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from napari_lucyd.deconvolution import plan
 from napari_lucyd.deconvolution.image.source import Source
-from napari_lucyd.deconvolution.statistics.noise import estimate_noise, noise_share
+from napari_lucyd.deconvolution.statistics.noise import estimate_noise, estimate_noises, noise_share
 from napari_lucyd.deconvolution.statistics.scaling import measure
 from napari_lucyd.models import Model, load_model
 from napari_lucyd.models.normalization import Normalization
@@ -73,3 +73,12 @@ def test_a_card_that_does_not_say_is_taken_as_it_is(random_model_2d):
     job = plan(scene(60.0), random_model_2d)
     job.measure()
     assert job.warnings == []
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (17, 31), (7, 40), (300, 301)])
+@pytest.mark.parametrize("odd", [False, True])
+def test_planes_together_have_the_noise_of_each(shape, odd):
+    planes = np.random.default_rng(0).normal(100, 5, (5, *shape)).astype(np.float32)
+    if odd:
+        planes[3, 2, 2:5] = np.nan
+    assert estimate_noises(list(planes)) == [estimate_noise(plane) for plane in planes]

@@ -13,7 +13,7 @@ from napari_lucyd import checks
 from napari_lucyd.compute.device import choose_device
 from napari_lucyd.deconvolution.classical.dark_level import DarkLevel, find_dark_level
 from napari_lucyd.deconvolution.classical.functions import richardson_lucy
-from napari_lucyd.deconvolution.statistics.noise import estimate_noise
+from napari_lucyd.deconvolution.statistics.noise import estimate_noises
 
 # The number of accelerated iterations is the first of these, divided by the square root of the noise (a share
 # of the scale) and by this power of the PSF's concentration (docs/decisions/0014-a-living-network.md).
@@ -153,4 +153,4 @@ def noise_of(values: npt.NDArray[np.float32]) -> float:
     """Estimate the standard deviation of the noise of a volume, in its units, on some planes."""
     planes = values.reshape(-1, *values.shape[-2:])
     chosen = np.unique(np.linspace(0, len(planes) - 1, _PLANES).round().astype(int))
-    return float(np.median([estimate_noise(planes[number]) for number in chosen]))
+    return float(np.median(estimate_noises([planes[number] for number in chosen])))

@@ -67,6 +67,7 @@ class EstimatedSource(Source):
         self._source, self._blur, self._statistics = source, blur, statistics
         self._device, self._part, self._ask = device, kept, ask
         self._kept: _Kept | None = None
+        self._methods: dict[tuple[int, Light], RichardsonLucy] = {}
         self._lock = Lock()
 
     @property
@@ -114,8 +115,12 @@ class EstimatedSource(Source):
 
     def _method(self, lead: Sequence[int], group: Group) -> RichardsonLucy:
         light = self._statistics.light_of(group)
-        kernel = self._blur.kernel(self.axes.lead_index(lead).get("C", 0), light.blur_sigma)
-        return estimating_method(kernel, light)
+        key = self.axes.lead_index(lead).get("C", 0), light
+        method = self._methods.get(key)
+        if method is None:
+            kernel = self._blur.kernel(key[0], light.blur_sigma)
+            method = self._methods[key] = estimating_method(kernel, light)
+        return method
 
     def _estimates(self, lead: tuple[int, ...], spans: tuple[Span, ...]) -> Iterator[Values | None]:
         """Yield after each iteration: None, but the estimate of a part after the last one."""

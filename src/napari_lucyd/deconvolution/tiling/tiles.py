@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise, product
 
 import numpy as np
@@ -156,6 +157,15 @@ def choose_tile_shape(
     >>> choose_tile_shape((64, 256, 256), halo=24, max_block_voxels=2**23)
     (64, 256, 128)
     """
+    # No block is larger than that of the whole region, so more room makes no difference.
+    room = min(max_block_voxels, block_voxels(shape, halo, multiple))
+    return _chosen_tile_shape(tuple(shape), halo, room, multiple, None if extents is None else tuple(extents))
+
+
+@lru_cache(maxsize=64)
+def _chosen_tile_shape(
+    shape: tuple[int, ...], halo: int, max_block_voxels: int, multiple: int, extents: tuple[int, ...] | None
+) -> tuple[int, ...]:
     candidates = [_parts(n, multiple) for n in shape]  # per axis: (tile sizes, number of tiles)
     grids = np.meshgrid(*(sizes for sizes, _ in candidates), indexing="ij")
     counts = np.meshgrid(*(count for _, count in candidates), indexing="ij")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, ref
@@ -181,15 +181,20 @@ def compiled_lucyd(
     return kept
 
 
-_layers: WeakKeyDictionary[LUCYD, list[torch.nn.Module]] = WeakKeyDictionary()
+# The dictionaries of parameters and buffers of a network's layers: a run of a small volume is too short to
+# look for them each time.
+_homes: WeakKeyDictionary[LUCYD, list[Mapping[str, Tensor | None]]] = WeakKeyDictionary()
 
 
 def _state(network: LUCYD) -> tuple[Any, ...] | None:
     """Return what changes when a weight is replaced or written to; None if that is unknown."""
-    layers = _layers.get(network) or _layers.setdefault(network, [*network.modules()][1:])
-    tensors = (each for layer in layers for each in (*layer._parameters.values(), *layer._buffers.values()))
+    homes = _homes.get(network)
+    if homes is None:
+        layers = [*network.modules()][1:]
+        homes = _homes[network] = [home for layer in layers for home in (layer._parameters, layer._buffers)]
+    tensors = [each for home in homes if home for each in home.values() if each is not None]
     try:
-        versions = tuple((each.data_ptr(), each._version) for each in tensors if each is not None)
+        versions = tuple([(each.data_ptr(), each._version) for each in tensors])
     except RuntimeError:  # made in inference mode
         return None
     return (network.division.epsilon, network.config.padding == "replicate", *versions)
