@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from qtpy.QtGui import QFont, QFontMetricsF  # type: ignore[attr-defined]
 
 if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
 
 
-# Width of a character of a name on the canvas for a font of one point, in pixels; measured.
-_CHARACTER = 0.95
+# Pixels of the canvas for each point of a font and each em of a name's width; measured.
+_PIXELS = 1.8
+# Room beside a name in its cell, in pixels.
+_MARGINS = 18
 # Points; smaller names cannot be read.
 _SMALLEST = 6.0
 
@@ -40,6 +43,7 @@ class SideBySide:
         self.viewer = viewer
         self._taken = taken
         self._before: dict[str, Any] | None = None
+        self._shown: list[Layer] = []
 
     @property
     def is_on(self) -> bool:
@@ -54,6 +58,7 @@ class SideBySide:
             if other is not self:
                 other._taken()
         self._showing[self.viewer] = self
+        self._shown = list(layers)
         grid, camera, dims = self.viewer.canvas.grid, self.viewer.scene.camera, self.viewer.dims
         self._before = {
             "grid": (grid.enabled, grid.stride, grid.shape, grid.spacing),
@@ -69,17 +74,20 @@ class SideBySide:
         # The lowest layer comes first: the image, then its results.
         grid.stride, grid.shape, grid.spacing = 1, (-1, -1), 0.02
         grid.enabled = True
-        self._fit_names(layers)
+        self._fit_names()
+        self.viewer.canvas.events.size.connect(self._fit_names)
         self._show_common_part(layers)
 
-    def _fit_names(self, layers: Sequence[Layer]) -> None:
-        """Make names so small that each fits into its cell."""
+    def _fit_names(self, event: Any = None) -> None:
+        """Make names so small that each fits into its cell, also when the window gets another size."""
+        if self._before is None:
+            return
         _, columns = self.viewer.canvas.grid.actual_shape(self.viewer.layers)
-        width = self.viewer.canvas.size[1] / columns
-        for layer in layers:
-            fitting = width / (_CHARACTER * max(1, len(layer.name)))
-            overlay = layer.name_overlay
-            overlay.font_size = min(overlay.font_size, max(_SMALLEST, fitting))
+        width = self.viewer.canvas.size[1] / columns - _MARGINS
+        for layer, _, _, size in self._before["layers"]:
+            if layer in self._shown:
+                fitting = width / (_PIXELS * max(1.0, _ems(layer.name)))
+                layer.name_overlay.font_size = min(size, max(_SMALLEST, fitting))
 
     def _show_common_part(self, layers: Sequence[Layer]) -> None:
         """Show the part that all layers have: the result of a region is smaller than its image."""
@@ -91,8 +99,13 @@ class SideBySide:
         displayed = list(dims.displayed)
         sizes = [math.prod(np.ptp(_of_axes(extent, dims.ndim), axis=0)[displayed]) for extent in extents]
         smallest = int(np.argmin(sizes))
+        shown = dims.point
         self.viewer.reset_view(layers=[layers[smallest]])
         low, high = _of_axes(extents[smallest], dims.ndim)
+        camera, first = self.viewer.scene.camera, displayed[0]
+        if dims.ndisplay == 3 and np.isfinite(low[first]):
+            # Back in 2D, napari shows the plane in which the camera's centre was.
+            camera.center = (float(np.clip(shown[first], low[first], high[first])), *camera.center[1:])
         for axis in dims.not_displayed:
             point = dims.point[axis]
             if np.isfinite(low[axis]) and not low[axis] <= point <= high[axis]:
@@ -104,6 +117,8 @@ class SideBySide:
             return
         before, self._before = self._before, None
         self._showing.pop(self.viewer, None)
+        self._shown = []
+        self.viewer.canvas.events.size.disconnect(self._fit_names)
         grid, camera, dims = self.viewer.canvas.grid, self.viewer.scene.camera, self.viewer.dims
         grid.enabled, grid.stride, grid.shape, grid.spacing = before["grid"]
         for layer, visible, named, size in before["layers"]:
@@ -115,6 +130,13 @@ class SideBySide:
         if len(point) == dims.ndim:
             dims.point = point
         camera.center, camera.zoom, camera.angles = camera_view
+
+
+def _ems(text: str) -> float:
+    """Return the width of a text, in units of the size of its font."""
+    font = QFont()
+    font.setPixelSize(100)
+    return float(QFontMetricsF(font).horizontalAdvance(text)) / 100
 
 
 def _of_axes(extent: Any, ndim: int) -> Any:

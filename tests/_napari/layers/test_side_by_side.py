@@ -1,0 +1,107 @@
+"""The side-by-side view in a real window: its names, its part of the image, and the view that comes back."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("napari")
+
+pytestmark = pytest.mark.napari
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    return make_napari_viewer(show=True)
+
+
+@pytest.fixture
+def grid(viewer):
+    from napari_lucyd._napari.layers.side_by_side import SideBySide
+
+    return SideBySide(viewer)
+
+
+def add(viewer, shape=(9, 40, 44), **keywords):
+    return viewer.add_image(np.random.default_rng(0).random(shape), **keywords)
+
+
+@pytest.mark.parametrize("switches", [(2, 3, 2), (3, 3, 2), (3, 2, 2), (2, 2, 3, 2)])
+def test_the_plane_stays_by_way_of_3d(viewer, grid, qtbot, switches):
+    """The numbers are the displayed axes before the grid, in it, and after it."""
+    layers = [add(viewer), add(viewer, name="output")]
+    dims = viewer.dims
+    before, within, *after = switches
+    dims.set_point(0, 6)
+
+    def show(number):
+        dims.ndisplay = number
+        qtbot.wait(50)  # the canvas draws, and tells the camera
+        assert dims.point[0] == 6
+
+    show(before)
+    grid.show(layers)
+    assert dims.point[0] == 6
+    show(within)
+    grid.hide()
+    assert dims.ndisplay == before and dims.point[0] == 6
+    for number in after:
+        show(number)
+
+
+def test_the_result_of_a_region_stands_beside_the_same_part_of_the_image(viewer, grid, qtbot):
+    image = add(viewer, (9, 200, 220), scale=(2, 1, 1))
+    result = add(viewer, (3, 41, 61), scale=(2, 1, 1), translate=(10, 120, 20))
+    other = add(viewer, (9, 50, 50))
+    dims, camera = viewer.dims, viewer.scene.camera
+    dims.set_point(0, 2)
+    qtbot.wait(50)
+    before = camera.center, camera.zoom
+    grid.show([image, result])
+    qtbot.wait(50)
+    assert image.visible and result.visible and not other.visible
+    # The region fills its cell, and is in the middle of it.
+    np.testing.assert_allclose(camera.center[-2:], (140, 50), atol=1)
+    assert camera.zoom > 1.5 * before[1]
+    # The result has no voxels at the plane that was shown.
+    assert 10 <= dims.point[0] <= 14
+    grid.hide()
+    qtbot.wait(50)
+    assert dims.point[0] == 2 and other.visible
+    assert (camera.center, camera.zoom) == (pytest.approx(before[0]), pytest.approx(before[1]))
+
+
+def test_names_fit_also_when_the_window_gets_another_size(viewer, grid, qtbot):
+    names = [f"{part} · 2026-11-30_medium_well_A03_001.tif" for part in ("image", "output", "update term")]
+    layers = [viewer.add_image(np.zeros((20, 22)), contrast_limits=(0, 1), name=name) for name in names]
+    window = viewer.window._qt_window
+
+    def sizes():
+        return [layer.name_overlay.font_size for layer in layers]
+
+    def resize(width):
+        window.resize(width, 700)
+        qtbot.waitUntil(lambda: window.width() == width, timeout=20_000)
+        qtbot.wait(100)
+
+    def cut():
+        """True if a name reaches the right border of its cell."""
+        pixels = viewer.screenshot(canvas_only=True, flash=False)[..., :3].max(axis=(0, 2))
+        _, columns = viewer.canvas.grid.actual_shape(viewer.layers)
+        borders = [round(len(pixels) * k / columns) for k in range(1, columns + 1)]
+        assert pixels.max() > 150
+        return any(pixels[border - 8 : border].max() > 60 for border in borders)
+
+    resize(1800)
+    usual = sizes()
+    grid.show(layers)
+    wide = sizes()
+    qtbot.wait(100)
+    assert not cut()
+    resize(1100)
+    assert all(small < large for small, large in zip(sizes(), wide, strict=True))
+    assert not cut()
+    resize(1800)
+    assert sizes() == wide
+    grid.hide()
+    assert sizes() == usual
+    resize(1100)
+    assert sizes() == usual
