@@ -20,6 +20,10 @@ _UNCERTAIN = 0.5
 # Stacks of fewer planes are no volumes for a network or a PSF.
 _FEWEST_PLANES = 5
 _MUCH_SATURATED = 0.01
+UNKNOWN_VOXEL_SIZE = (
+    "The voxel size is unknown. Give it in µm: without it no PSF can be computed from a microscope, and "
+    "voxels are assumed to be cubes."
+)
 
 
 @dataclass(frozen=True)
@@ -112,10 +116,7 @@ def warn(found: Measured, card: Mapping[str, Any], microscope: Microscope | None
             f"volume, name the axes (TYX or CYX) and use the model {DEFAULT_PLANES}."
         )
     if not found.voxel_size_known:
-        yield (
-            "The voxel size is unknown. Give it in µm: without it no PSF can be computed from a microscope, "
-            "and voxels are assumed to be cubes."
-        )
+        yield UNKNOWN_VOXEL_SIZE
     if found.saturated > _MUCH_SATURATED:
         yield (
             f"{found.saturated:.1%} of the voxels are saturated. Around them the result is wrong; record "

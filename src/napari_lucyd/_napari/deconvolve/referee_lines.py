@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QEvent, QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QLabel
 from superqt import QToggleSwitch
 
@@ -81,8 +81,9 @@ class ExaminationLine(QObject):
     ) -> None:
         super().__init__(parent)
         self.line: QLabel = note("lucyd-examination", lines=4)
-        # The text must not move the controls below; the tooltip has all of it.
+        # The tooltip has all of it.
         self.line.setMaximumHeight(self.line.minimumHeight())
+        self.line.installEventFilter(self)
         self.found: Examination | None = None
         self._image, self._microscope, self._is_busy = image, microscope, is_busy
         self._last: ExaminationRequest | None = None
@@ -108,16 +109,33 @@ class ExaminationLine(QObject):
 
     def _show(self, found: Examination | None) -> None:
         self.found = found
-        if found is None:
-            set_note(self.line, "")
-        else:
-            left = len(found.warnings) - _WARNINGS
-            lines = [f"Found: {found.summary}.", *found.warnings[:_WARNINGS]]
-            if left > 0:
-                lines.append(f"{left} more: hold the mouse here.")
-            set_note(self.line, "\n".join(lines), problem=bool(found.warnings))
+        self._write()
         self.line.setToolTip(plain_tooltip("" if found is None else str(found)))
         self.examined.emit(found)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Write again when the line gets another width."""
+        if event is not None and event.type() == QEvent.Type.Resize and self.found is not None:
+            self._write()
+        return super().eventFilter(watched, event)
+
+    def _write(self) -> None:
+        """Write as many warnings as fit: the text must not move the controls below it."""
+        if self.found is None:
+            set_note(self.line, "")
+            return
+        from napari_lucyd.referee.advice import UNKNOWN_VOXEL_SIZE
+
+        # The fields above say the same.
+        warnings = [text for text in self.found.warnings if text != UNKNOWN_VOXEL_SIZE]
+        for count in range(min(len(warnings), _WARNINGS), -1, -1):
+            lines, left = [f"Found: {self.found.summary}.", *warnings[:count]], len(warnings) - count
+            if left:
+                named = f"{left} more" if count else f"{left} warning{'s' if left > 1 else ''}"
+                lines.append(f"{named}: hold the mouse here.")
+            set_note(self.line, "\n".join(lines), problem=bool(warnings))
+            if self.line.heightForWidth(self.line.width()) <= self.line.maximumHeight():
+                return
 
 
 @dataclass(frozen=True)

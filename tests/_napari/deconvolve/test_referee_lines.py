@@ -1,0 +1,78 @@
+"""The examination under the image: as much of it as its room allows."""
+
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("napari")
+
+pytestmark = pytest.mark.napari
+
+LONG = "The noise is not that of photons, so gain and read noise are not given; the image was changed. " * 2
+
+
+@pytest.fixture
+def room(qtbot):
+    """A narrow panel."""
+    from qtpy.QtWidgets import QVBoxLayout, QWidget
+
+    from napari_lucyd._napari.widgets.layout import style_sheet
+
+    room = QWidget()
+    qtbot.addWidget(room)
+    QVBoxLayout(room)
+    room.setStyleSheet(style_sheet("#3b4dc9", "#ffffff", "#414851", "#262930"))
+    room.resize(300, 200)
+    return room
+
+
+@pytest.fixture
+def examination(room, qtbot):
+    from napari_lucyd._napari.deconvolve.referee_lines import ExaminationLine
+
+    examination = ExaminationLine(lambda: None, None, lambda: False, room)
+    room.layout().addWidget(examination.line)
+    room.show()
+    qtbot.waitUntil(lambda: examination.work.settled, timeout=20_000)
+    return examination
+
+
+def found(*warnings):
+    return SimpleNamespace(summary="noise 2 % of the range, blur 1.1 voxels, use lucyd", warnings=warnings)
+
+
+@pytest.mark.parametrize(
+    ("warnings", "end"),
+    [
+        ((), "use lucyd."),
+        (("Short.",), "Short."),
+        (("Short.", "Also."), "Also."),
+        (("Short.", LONG), "Short.\n1 more: hold the mouse here."),
+        ((LONG,), "use lucyd.\n1 warning: hold the mouse here."),
+        ((LONG, LONG, LONG), "use lucyd.\n3 warnings: hold the mouse here."),
+    ],
+)
+def test_the_text_is_never_cut(examination, warnings, end):
+    line = examination.line
+    examination._show(found(*warnings))
+    assert line.text().endswith(end)
+    assert line.heightForWidth(line.width()) <= line.height()
+    assert line.property("problem") is bool(warnings)
+    assert all(text.strip() in line.toolTip() for text in warnings)
+
+
+def test_it_follows_the_width(examination, qtbot):
+    examination._show(found("Short.", LONG))
+    line, narrow = examination.line, examination.line.text()
+    line.window().resize(1500, 200)
+    qtbot.waitUntil(lambda: line.text().endswith(LONG), timeout=20_000)
+    line.window().resize(300, 200)
+    qtbot.waitUntil(lambda: line.text() == narrow, timeout=20_000)
+
+
+def test_the_voxel_size_is_left_to_its_fields(examination):
+    from napari_lucyd.referee.advice import UNKNOWN_VOXEL_SIZE
+
+    examination._show(found(UNKNOWN_VOXEL_SIZE))
+    assert examination.line.text().endswith("use lucyd.")
+    assert UNKNOWN_VOXEL_SIZE in examination.line.toolTip()
