@@ -34,7 +34,9 @@ def test_the_blur_is_found_and_said(model):
     sigmas = np.array(job.measure().light[0].blur_sigma)
     assert sigmas.shape == (3,)
     assert np.all((sigmas > 1.0) & (sigmas < 2.0))  # on the safe side
-    assert any(text.startswith("No blur was given: a Gaussian blur") for text in job.warnings)
+    # One width for each axis, as the image's examination says it.
+    (said,) = (text for text in job.warnings if text.startswith("No blur was given: a Gaussian blur"))
+    assert f"{sigmas[0]:.2g} × {sigmas[1]:.2g} × {sigmas[2]:.2g} voxels" in said
 
 
 def test_noise_that_is_not_of_photons_gives_a_usual_blur(model):

@@ -119,6 +119,11 @@ def _find_blur(
     flat = values.ndim == 2 or values.shape[0] == 1
     stack = values if values.ndim == 3 else values[None]
     noise = photons_of(stack[0] if flat else stack)
+
+    def along_axes(sigmas: Sequence[float]) -> tuple[float, ...]:
+        complete = (0.0, sigmas[0], sigmas[0]) if flat else (sigmas[0], sigmas[1], sigmas[1])
+        return complete[3 - values.ndim :]
+
     if isinstance(noise, str):
         sigmas = [USUAL_BLUR] * (1 if flat else 2)
         found = (
@@ -138,13 +143,12 @@ def _find_blur(
                     for sigma in end.value.record.get("sigma_found", [USUAL_BLUR] * (1 if flat else 2))
                 ]
                 break
-        text = steps_text(sigmas, 2)
+        text = steps_text(along_axes(sigmas), 2)
         found = (
             f"No blur was given: a Gaussian blur with a standard deviation of {text} voxels was found in the "
             "image."
         )
-    complete = (0.0, sigmas[0], sigmas[0]) if flat else (sigmas[0], sigmas[1], sigmas[1])
-    return complete[3 - values.ndim :], f"{found} If you know the microscope or the PSF, give it."
+    return along_axes(sigmas), f"{found} If you know the microscope or the PSF, give it."
 
 
 def _members(source: Source, group: Group) -> list[tuple[int, ...]]:

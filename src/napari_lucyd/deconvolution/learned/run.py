@@ -80,8 +80,11 @@ class _Clock:
         self._voxels += voxels
         self._tiles_seconds += self._passed()
 
-    def seconds_left(self, voxels: int) -> float:
-        """Estimate the time for the steps and for the blocks that are left."""
+    def seconds_left(self, voxels: int) -> float | None:
+        """Estimate the time for the steps and for the blocks that are left; None before the first tile."""
+        if voxels and not self._voxels:
+            # The tiles may take much longer than the steps before them.
+            return None
         steps = self._steps_seconds / self.done * self.left if self.done else 0.0
         return steps + (self._tiles_seconds / self._voxels * voxels if self._voxels else 0.0)
 
