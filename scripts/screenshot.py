@@ -1,6 +1,8 @@
-"""Take the pictures of the window for the README and the guide, with the real panel in a real window.
+r"""Take the pictures of the window for the README and the guide, with the real panel in a real window.
 
     xvfb-run -a -s "-screen 0 1920x1080x24" python scripts/screenshot.py [--only NAME …]
+    xvfb-run -a -s "-screen 0 3840x2160x24" python scripts/screenshot.py --scale 2 --window 1280 800 \
+        --theme light --folder build/pictures
 
 Writes panel.png (a run on the phantom sample), layers.png (image and results side by side), preview.png (the
 live preview), methods.png (Richardson-Lucy with a PSF from the optics), automatic.png (a run of it that
@@ -8,6 +10,8 @@ chooses the number of iterations, with the Advanced section), beads.png (a PSF m
 semi-blind.png (a run that chooses blur and iterations), phantom.png (the Phantom panel), compare.png (the
 Compare panel after a run) and inspect.png (the Inspect panel after a run) into docs/images. NAME is network,
 classical, automatic, beads, semi-blind, phantom, comparison or inspection.
+
+The second command shows the same on a screen with twice the pixels, in a window of another size and theme.
 """
 
 from __future__ import annotations
@@ -29,13 +33,17 @@ from scipy.signal import fftconvolve
 
 import napari_lucyd as nl
 from napari_lucyd._napari import demo
+from napari_lucyd._napari.deconvolve import run_view
 from napari_lucyd._napari.layers.side_by_side import SideBySide
 from napari_lucyd._napari.layers.viewer import METADATA_KEY
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
-WINDOW = (1500, 920)
+# Size of the window in points, and napari's theme.
+LOOK: dict[str, Any] = {"window": (1500, 920), "theme": "dark"}
 # Enough for a dark window with grey pictures, at a third of the file size of full colour.
 COLOURS = 256
+# On a slow machine, the notification at the end of a long run would cover a part of the picture.
+run_view.LONG_SECONDS = 10**9
 
 
 def write(pixels: np.ndarray, name: str, folder: Path) -> None:
@@ -192,10 +200,7 @@ def semi_blind(folder: Path) -> None:
 
 def phantom(folder: Path) -> None:
     """Take the picture of the Phantom panel, with the image, truth and PSF that it made."""
-    import napari
-
-    viewer = napari.Viewer(title="napari-lucyd", show=True)
-    viewer.window.resize(*WINDOW)
+    viewer = window()
     _, panel = viewer.window.add_plugin_dock_widget("napari-lucyd", "Phantom")
     form = panel.form
     form.degradation.value = "optics"
@@ -230,7 +235,8 @@ def comparison(folder: Path, model: str | None) -> None:
         raise RuntimeError(f"The run failed: {panel.footer.estimate.text()} {panel.status.text()}")
     viewer.window.remove_dock_widget(panel)
     # Show the whole panel.
-    viewer.window.resize(WINDOW[0], WINDOW[1] + 90)
+    width, height = LOOK["window"]
+    viewer.window.resize(width, height + 90)
     compare = CompareWidget(viewer)
     viewer.window.add_dock_widget(compare, name="Compare")
     compare.draw()
@@ -272,12 +278,19 @@ def inspection(folder: Path) -> None:
     viewer.close()
 
 
-def opened(sample: str, layer: str) -> tuple[Any, Any]:
-    """Open a window with a sample, at its middle plane, and the panel."""
+def window() -> Any:
+    """Open a window of the chosen look."""
     import napari
 
     viewer = napari.Viewer(title="napari-lucyd", show=True)
-    viewer.window.resize(*WINDOW)
+    viewer.theme = LOOK["theme"]
+    viewer.window.resize(*LOOK["window"])
+    return viewer
+
+
+def opened(sample: str, layer: str) -> tuple[Any, Any]:
+    """Open a window with a sample, at its middle plane, and the panel."""
+    viewer = window()
     viewer.open_sample("napari-lucyd", sample)
     viewer.layers.selection.active = viewer.layers[layer]
     panel = demo.dock(viewer)
@@ -299,6 +312,14 @@ if __name__ == "__main__":
         "--only", action="append", default=[], metavar="NAME", help="take these pictures alone"
     )
     parser.add_argument("--model", help="a model file in place of the default model")
+    parser.add_argument(
+        "--window", type=int, nargs=2, metavar=("WIDTH", "HEIGHT"), default=LOOK["window"], help="its size"
+    )
+    parser.add_argument("--theme", choices=("dark", "light"), default="dark", help="theme of napari")
+    parser.add_argument("--scale", type=float, default=1, help="pixels for each point of the screen")
     arguments = parser.parse_args()
+    LOOK.update(window=arguments.window, theme=arguments.theme)
+    # Qt reads it when the first window is opened.
+    os.environ["QT_SCALE_FACTOR"] = str(arguments.scale)
     arguments.folder.mkdir(parents=True, exist_ok=True)
     main(arguments.folder, arguments.model, arguments.only)

@@ -101,8 +101,8 @@ def tubules() -> list[LayerData]:
 def cells3d() -> list[LayerData]:
     """Open a real stack: membranes and nuclei of cells under a fluorescence microscope.
 
-    It comes from the Allen Institute for Cell Science (CC0) by way of scikit-image, which downloads it
-    (10 MB) the first time and keeps it.
+    It comes from the Allen Institute for Cell Science by way of scikit-image, whose developers state its
+    licence as CC0. scikit-image downloads it (less than 20 MB) the first time and keeps it.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def cells3d() -> list[LayerData]:
         image = data.cells3d()
     except Exception as error:  # pooch and requests raise many kinds
         raise ConnectionError(
-            "This sample is downloaded the first time that it is opened (10 MB), and the download failed. "
+            "This sample is downloaded the first time that it is opened, and the download failed. "
             f"Check the internet connection and try again, or open another sample. ({error})"
         ) from error
     shared = {"scale": CELLS3D_VOXEL_UM, "units": ("µm",) * 3, "axis_labels": tuple("zyx")}
