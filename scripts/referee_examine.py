@@ -1,11 +1,10 @@
-"""Measure `examine` and the automatic choice of the method on images whose truth is known.
+"""Measure `examine` on images whose truth is known.
 
-Usage: python scripts/referee_examine.py [--data FOLDER] [--auto] [--out FILE]
+Usage: python scripts/referee_examine.py [--data FOLDER] [--out FILE]
 
 Simulated structures, and the truths in FOLDER (TIFF files of sharp volumes or planes), are blurred by
 Gaussians and given the photons of a camera. The script writes a table of the errors of noise, blur and
-resolution; with ``--auto`` also one of the gain of each candidate and of the choice, in dB of PSNR after the
-best line.
+resolution. The automatic choice of the method is measured by scripts/referee_auto.py.
 """
 
 from __future__ import annotations
@@ -21,13 +20,11 @@ import tifffile
 from scipy import fft, ndimage
 
 import napari_lucyd as nl
-from napari_lucyd.deconvolution.classical.methods import Unchanged
 from napari_lucyd.referee.decorrelation import decorrelation_resolution
 
-HEAD = """# Examine and the automatic choice, measured
+HEAD = """# Examine, measured
 
-`python scripts/referee_examine.py --data FOLDER --out docs/results/examine.md` makes this page; with `--auto`
-it measures the automatic choice as well.
+`python scripts/referee_examine.py --data FOLDER --out docs/results/examine.md` makes this page.
 
 Each specimen is blurred by Gaussians of 1, 1.7 and 2.5 voxels (1.4 times as wide along Z, at most 2.5) and
 has noise of 2 and 10 % of the range. The numbers are absolute errors, as shares of the true values, averaged
@@ -36,7 +33,6 @@ The resolution is that of a plane without any frequency above a cut-off.
 """
 KINDS = ("puncta", "filaments", "sheets", "bodies", "tubules", "mixture")
 BLURS, NOISES = (1.0, 1.7, 2.5), (0.02, 0.1)
-AUTO_CASES = ((1.5, 0.02), (1.5, 0.08))
 CUT_OFFS = (0.15, 0.25, 0.35)
 AXIAL = 1.4  # width along Z over that across it
 GAIN, OFFSET, READ_NOISE = 2.0, 100.0, 2.0
@@ -75,13 +71,6 @@ def true_noise(truth: np.ndarray, sigma: tuple[float, ...], noise: float) -> flo
 def widths(truth: np.ndarray, blur: float) -> tuple[float, ...]:
     """Return the standard deviations of a blur along (Z,) Y, X."""
     return (blur, blur) if truth.ndim == 2 else (min(2.5, AXIAL * blur), blur, blur)
-
-
-def psnr(truth: np.ndarray, output: np.ndarray) -> float:
-    """Return the PSNR in dB after the best line of the output's intensities."""
-    slope, constant = np.polyfit(output.ravel().astype(float), truth.ravel().astype(float), 1)
-    error = np.square(slope * output + constant - truth).mean(dtype=float)
-    return float(-10 * np.log10(error / np.ptp(truth) ** 2))
 
 
 def examined(folder: Path | None) -> list[str]:
@@ -135,58 +124,13 @@ def share(value: float) -> str:
     return "–" if np.isnan(value) else f"{100 * value:.0f} %"
 
 
-def chosen(folder: Path | None) -> list[str]:
-    """Return the table of the gains of the candidates and of the choice."""
-    lines, behind, gains = [], [], []
-    for name, truth in truths(folder):
-        for blur, noise in AUTO_CASES:
-            part = truth[:24, :64, :64] if truth.ndim == 3 else truth[:256, :256]
-            image = photographed(part, widths(part, blur), noise)
-            choice = nl.choose_method(image, device="cpu")
-            before = psnr(part, image)
-            reached = {}
-            for row in choice.record["candidates"]:
-                method, told = named(row["name"], choice)
-                output = nl.deconvolve(image, method, device="cpu", outputs=("output",), **told).output
-                reached[row["name"]] = psnr(part, output) - before
-            taken = reached[choice.record["chosen"]]
-            behind.append(max(reached.values()) - taken)
-            gains.append(taken)
-            cells = " | ".join(f"{gain:+.1f}" for gain in reached.values())
-            if not lines:
-                lines = [
-                    "| specimen | blur | noise | " + " | ".join(reached) + " | chosen |",
-                    "|---" * (len(reached) + 4) + "|",
-                ]
-            lines.append(f"| {name} | {blur} | {noise:.0%} | {cells} | {choice.record['chosen']} |")
-            print(lines[-1], flush=True)
-    lines.append(
-        f"\nThe choice is {np.mean(behind):.2f} dB behind the best candidate on average (at most "
-        f"{np.max(behind):.2f} dB), and gains at least {np.min(gains):+.2f} dB over the image."
-    )
-    return lines
-
-
-def named(name: str, choice: object) -> tuple[object, dict[str, object]]:
-    """Return a candidate's method and the blur that it is told."""
-    if name == "nothing":
-        return Unchanged(), {}
-    if name == "semi-blind":
-        return nl.SemiBlind(), {}
-    told = {"blur_sigma": choice.record["blur_sigma"]} if name.startswith("lucyd") else {}
-    return nl.load_model(name), told
-
-
 def main() -> None:
     """Measure and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of TIFF files with sharp images")
-    parser.add_argument("--auto", action="store_true", help="measure the automatic choice as well")
     parser.add_argument("--out", type=Path, help="file for the tables in Markdown")
     options = parser.parse_args()
     lines = examined(options.data)
-    if options.auto:
-        lines += ["", *chosen(options.data)]
     text = "\n".join(lines) + "\n"
     print(text)
     if options.out:

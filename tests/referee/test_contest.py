@@ -108,3 +108,62 @@ def test_lucyd_wins_ties(monkeypatch):
     assert "name a method" in alone.warning
     better = scored("other", 0.6 + spread)
     assert contest._decide(entries, [lucyd, better, image]).record["chosen"] == "other"
+    # 0.31 is less than a tenth more than the 0.3 that "lucyd" gains.
+    little = scored("other", 0.51 + spread)
+    assert contest._decide(entries, [lucyd, little, image]).record["chosen"] == "lucyd"
+
+
+def test_a_second_look_at_coarse_structure_decides_where_noise_hides_the_gain():
+    voxels, random = np.ones(100), np.random.default_rng(2)
+
+    def scored(name, fine, coarse):
+        noise = random.normal(0, 0.5, 100)
+        return contest.Candidate(
+            name,
+            contest.BlockScore(fine + noise - noise.mean(), voxels),
+            contest.BlockScore(np.full(100, coarse) + random.normal(0, 0.01, 100), voxels),
+        )
+
+    entries = [contest._Entry(name, Unchanged(), {}, None) for name in ("lucyd", "nothing")]
+    image = scored("nothing", 0.2, 0.2)
+    assert contest._decide(entries, [scored("lucyd", 0.25, 0.25), image]).record["chosen"] != "nothing"
+    assert contest._decide(entries, [scored("lucyd", 0.25, 0.2), image]).left_alone
+    assert contest._decide(entries, [scored("lucyd", 0.9, 0.1), image]).left_alone
+
+
+def test_richardson_lucy_with_the_blur_that_was_found_is_repeated_from_the_recipe(monkeypatch):
+    monkeypatch.setattr(contest, "_VOXELS", 2**14)
+    entries = contest._entries
+
+    def two(*arguments):
+        return (entry for entry in entries(*arguments) if entry.name in ("richardson-lucy", "nothing"))
+
+    monkeypatch.setattr(contest, "_entries", two)
+    image = blurred()
+    result = nl.deconvolve(image, "auto", device="cpu")
+    recipe = json.loads(json.dumps(result.recipe))
+    assert recipe["automatic"]["chosen"] == "richardson-lucy" and len(recipe["automatic"]["blur_sigma"]) == 3
+    repeated = nl.deconvolve(image, method_from_recipe(recipe), **options_from_recipe(recipe))
+    np.testing.assert_allclose(repeated.output, result.output, rtol=1e-5)
+    assert nl.score(image, recipe, device="cpu").held_out is not None
+
+
+def test_a_small_object_with_all_the_structure_does_not_hide_that_all_blocks_gain():
+    random = np.random.default_rng(0)
+    structure = random.normal(0, 0.005, 100)
+    structure[7] += 1
+    gain = 0.001 + random.normal(0, 0.0005, 100)
+    gain[7] += 0.05
+
+    def scored(name, sums):
+        return contest.Candidate(name, contest.BlockScore(sums, structure))
+
+    entries = [contest._Entry(name, Unchanged(), {}, None) for name in ("lucyd", "nothing")]
+    image = scored("nothing", 0.9 * structure)
+    better = scored("lucyd", 0.9 * structure + gain)
+    assert better.score.minus(image.score).mean < 2 * better.score.minus(image.score).standard_error
+    assert contest._decide(entries, [better, image]).record["chosen"] == "lucyd"
+    # Without structure, less noise is no reason to deconvolve.
+    structure = random.normal(0, 0.005, 100)
+    image = scored("nothing", 0.9 * structure)
+    assert contest._decide(entries, [scored("lucyd", 0.9 * structure + gain), image]).left_alone

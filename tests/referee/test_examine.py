@@ -150,3 +150,16 @@ def test_an_argument_that_does_not_fit_is_refused(bodies):
         nl.examine(bodies, microscope="confocal")
     with pytest.raises(ValueError, match="no finite voxels"):
         nl.examine(np.full((10, 20, 20), np.nan))
+
+
+def test_a_large_stack_is_examined_in_two_seconds_of_processor_time():
+    import time
+
+    random = np.random.default_rng(0)
+    light = ndimage.gaussian_filter(2e4 * (random.random((64, 128, 128)) > 0.999), 1.5) + 20
+    image = np.tile(random.poisson(light).astype(np.uint16), (1, 8, 8))
+    nl.examine(image[:, :64, :64])  # what is loaded at the first call does not count
+    began = time.process_time()
+    found = nl.examine(image, voxel_size=(0.3, 0.1, 0.1))
+    assert time.process_time() - began < 2
+    assert found.poisson and found.blur_sigma is not None

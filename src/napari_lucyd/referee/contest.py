@@ -26,6 +26,7 @@ from napari_lucyd.models import load_model
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES, is_told, list_models, network_type
 from napari_lucyd.photons import NoiseModel, estimate_noise
 from napari_lucyd.photons.likelihood import Score as BlockScore
+from napari_lucyd.psf.gaussian import gaussian_psf
 from napari_lucyd.psf.spectral_blur import find_blur
 from napari_lucyd.referee.sample import draw_volume_sample
 from napari_lucyd.referee.scores.reblur import Reblur
@@ -44,6 +45,12 @@ _SAFE = 0.9
 _UNKNOWN_NOISE = 1.0
 # A difference counts from this number of its standard errors on.
 _SIGNIFICANT = 2.0
+# Another method than "lucyd" must explain more by this share of what "lucyd" gains: less is a tie, because
+# scores with a blur that is known to a tenth differ by more than that.
+_NOTABLE = 0.1
+# Squared transfer from which on a second look at the image counts an error: it sees less detail, and has less
+# noise than the score itself.
+_COARSE = 0.1
 _TOLD = ("microscope", "psf", "psf_voxel_size", "blur_sigma")
 ANYWAY = "To deconvolve it anyway, name a method, such as 'lucyd' (--method lucyd, or Run anyway)."
 """Sentence that names how an image that was left alone is deconvolved."""
@@ -59,10 +66,13 @@ class Candidate:
         Name of the model or method; ``"nothing"`` for the image itself.
     score
         Share of the specimen's visible structure that its result explains, by blocks of the sample.
+    coarse
+        The same for coarser structure alone, which has less noise; None for no second look.
     """
 
     name: str
     score: BlockScore
+    coarse: BlockScore | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +94,7 @@ class _Part:
     kernel: Values
     sigmas: tuple[float, ...]
     channel: int
-    searched: list[RichardsonLucy]
+    searched: dict[str, RichardsonLucy]
 
 
 def choose_method(
@@ -104,11 +114,13 @@ def choose_method(
     """Choose the method for an image by held-out photons.
 
     The photons of a sample of the image are divided at random into two halves. ``"lucyd"``, the other
-    LUCYD models of this dimension, semi-blind Richardson-Lucy (with a PSF that was told: Richardson-Lucy) and
-    *nothing* restore each half, and each result is judged by the other half, as in `score`. The best one is
-    chosen; ``"lucyd"`` is, unless another one is better by twice the standard error. If none is better than
-    the image by twice the standard error, the image is left alone. If the noise is not photon noise, there
-    is no contest, and ``"lucyd"`` is chosen.
+    LUCYD models of this dimension, Richardson-Lucy and *nothing* restore each half, and each result is judged
+    by the other half, as in `score`. Richardson-Lucy has the PSF that was told. If a microscope was told, it
+    is semi-blind with the microscope; if nothing was told, it competes twice: semi-blind, and with the blur
+    that was found in the image's spectrum. The best method is chosen; ``"lucyd"`` is, unless another one is
+    better by twice the standard error and by a tenth of what ``"lucyd"`` gains over the image. If none is
+    better than the image by twice the standard error, the image is left alone. If the noise is not photon
+    noise, there is no contest, and ``"lucyd"`` is chosen.
 
     Parameters
     ----------
@@ -210,7 +222,7 @@ def run_contest(
     for number, entry in enumerate(entries):
         ask()
         yield number, len(entries), entry.name
-        candidates.append(Candidate(entry.name, _score(entry, parts)))
+        candidates.append(_score(entry, parts))
     yield len(entries), len(entries), ""
     decided = _decide(entries, candidates)
     judged_by = {} if blur.told else {"blur_sigma": list(told["blur_sigma"])}
@@ -253,7 +265,7 @@ def _part(
     if not blur.told:
         sigmas = _found_sigmas(measured, noise, steps)
     kernel = blur.kernel(channel, sigmas)
-    return _Part(values, halves_of(values, noise, seed), kernel, sigmas, channel, [])
+    return _Part(values, halves_of(values, noise, seed), kernel, sigmas, channel, {})
 
 
 def _finite(values: Any) -> Any:
@@ -315,6 +327,9 @@ def _entries(
             other = load_model(card["name"])
             yield _Entry(other.name, other, {}, of(other, voxel_size=steps))
     yield _richardson_lucy(told, blur, steps, device, seed, ask)
+    if not blur.told:
+        found = RichardsonLucy(gaussian_psf(told["blur_sigma"]), center_psf=False)
+        yield _deconvolving(found, steps, device, ask)
     yield _Entry("nothing", Unchanged(), {}, lambda part, half: half)
 
 
@@ -336,10 +351,19 @@ def _richardson_lucy(
         else SemiBlind(seed=seed, microscope=single)
     )
 
+    return _deconvolving(method, steps, device, ask)
+
+
+def _deconvolving(
+    method: ClassicalMethod, steps: tuple[float, ...] | None, device: Device, ask: Callable[[], None]
+) -> _Entry:
+    """Return the entry of a kind of Richardson-Lucy, which looks for its numbers once in each channel."""
+
     def restore(part: _Part, half: Values) -> Values:
-        if not part.searched:
-            part.searched.append(_searched(method, part, steps, device, ask))
-        output = deconvolve(half, part.searched[0], device=device.torch, axes="ZYX"[-half.ndim :]).output
+        if method.name not in part.searched:
+            part.searched[method.name] = _searched(method, part, steps, device, ask)
+        ready = part.searched[method.name]
+        output = deconvolve(half, ready, device=device.torch, axes="ZYX"[-half.ndim :]).output
         assert output is not None
         return output
 
@@ -374,13 +398,18 @@ def _searched(
     return RichardsonLucy(kernel, num_iter=found.iterations, center_psf=False)
 
 
-def _score(entry: _Entry, parts: Sequence[_Part]) -> BlockScore:
-    scores = []
+def _score(entry: _Entry, parts: Sequence[_Part]) -> Candidate:
+    fine, coarse = [], []
     for part in parts:
-        reblur = Reblur(part.kernel, part.values.shape)
-        results = [entry.restore(part, half) for half in part.halves]
-        scores.append(explained(reblur, part.halves, (results[0], results[1])))
-    # Each channel counts equally, whatever its brightness.
+        first, second = (entry.restore(part, half) for half in part.halves)
+        shape = part.values.shape
+        fine.append(explained(Reblur(part.kernel, shape), part.halves, (first, second)))
+        coarse.append(explained(Reblur(part.kernel, shape, _COARSE), part.halves, (first, second)))
+    return Candidate(entry.name, _joined(fine), _joined(coarse))
+
+
+def _joined(scores: Sequence[BlockScore]) -> BlockScore:
+    """Join the scores of channels; each counts equally, whatever its brightness."""
     totals = [float(score.voxels.sum()) for score in scores]
     return BlockScore(
         np.concatenate([score.sums / total for score, total in zip(scores, totals, strict=True)]),
@@ -391,11 +420,12 @@ def _score(entry: _Entry, parts: Sequence[_Part]) -> BlockScore:
 def _decide(entries: Sequence[_Entry], candidates: Sequence[Candidate]) -> MethodChoice:
     preferred, nothing = candidates[0], candidates[-1]
     best = max(candidates[:-1], key=lambda one: one.score.mean)
-    if best is not preferred and not _better(best, preferred):
+    ahead = preferred.score.minus(nothing.score).mean
+    if best is not preferred and not _better(best, preferred, _NOTABLE * max(0.0, ahead)):
         best = preferred
     gain = best.score.minus(nothing.score)
     numbers = f"{best.score.mean:.3f} against {nothing.score.mean:.3f} of the image"
-    if not _better(best, nothing):
+    if not _helps(best, nothing):
         reason = (
             "The image was left as it is: no method explains its held-out photons better than the image "
             f"itself ({best.name}: {numbers})."
@@ -413,11 +443,43 @@ def _decide(entries: Sequence[_Entry], candidates: Sequence[Candidate]) -> Metho
     return MethodChoice(entry.method, entry.told, _record(candidates, best.name, reason), reason, warning)
 
 
-def _better(one: Candidate, other: Candidate) -> bool:
-    """Return True if a candidate is better than another by twice the standard error."""
+def _better(one: Candidate, other: Candidate, least: float = 0.0) -> bool:
+    """Return True if a candidate is better by twice the standard error, and by a least amount."""
     difference = one.score.minus(other.score)
     error = difference.standard_error
-    return math.isfinite(error) and difference.mean > _SIGNIFICANT * error
+    return math.isfinite(error) and difference.mean > max(least, _SIGNIFICANT * error)
+
+
+def _helps(one: Candidate, nothing: Candidate) -> bool:
+    """Return True if a candidate is better than the image in one of two looks, and worse in none."""
+    if not _has_structure(nothing.score):
+        return False
+    looks = [_errors_from_zero(one.score.minus(nothing.score))]
+    if one.coarse is not None and nothing.coarse is not None:
+        looks.append(_errors_from_zero(one.coarse.minus(nothing.coarse)))
+    return max(looks) > _SIGNIFICANT and min(looks) > -_SIGNIFICANT
+
+
+def _errors_from_zero(difference: BlockScore) -> float:
+    """Return the mean of a difference in standard errors; 0 if they are unknown.
+
+    The standard error of the score takes the gain of a block to be proportional to its structure. Where a few
+    blocks hold all the structure and all blocks gain, by less noise, that is far too much. So the gain may
+    also be even, and the smaller standard error counts.
+    """
+    count = len(difference.sums)
+    if count < 2:
+        return 0.0
+    even = math.sqrt(count * float(difference.sums.var(ddof=1))) / abs(float(difference.voxels.sum()))
+    error = min(even, difference.standard_error)
+    return difference.mean / error if error > 0 else 0.0
+
+
+def _has_structure(score: BlockScore) -> bool:
+    """Return True if the structure of the sample rises above its noise, which most blocks share."""
+    blocks = score.voxels
+    spread = float(np.median(np.abs(blocks - np.median(blocks)))) * 1.4826
+    return float(blocks.sum()) > _SIGNIFICANT * spread * math.sqrt(len(blocks))
 
 
 def _record(candidates: Sequence[Candidate], chosen: str, reason: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, Unchanged, Wiener
 from napari_lucyd.deconvolution.classical.semi_blind import SemiBlind
+from napari_lucyd.psf.gaussian import gaussian_psf
 
 # Values for recipes that were written before these fields existed.
 _BEFORE_THEY_WERE_OPTIONS = {"acceleration": False, "center_psf": False}
@@ -55,7 +56,8 @@ def method_from_recipe(recipe: Mapping[str, Any], psf: Any = None) -> ClassicalM
     recipe
         ``Result.recipe`` of a run with a classical method; it may have been saved as JSON.
     psf
-        PSF of that run, because a recipe holds only its SHA-256. None for `SemiBlind`.
+        PSF of that run, because a recipe holds only its SHA-256. None for `SemiBlind`, and for a Gaussian
+        that was found when the method was chosen automatically: see `recorded_psf`.
 
     Raises
     ------
@@ -78,8 +80,11 @@ def method_from_recipe(recipe: Mapping[str, Any], psf: Any = None) -> ClassicalM
         raise ValueError(
             f"The recipe's method is {entry!r}; give the recipe of a run with {', '.join(others)} or {last}."
         )
-    method = make_method(entry["name"], psf, {**_BEFORE_THEY_WERE_OPTIONS, **entry})
-    if recipe["psf"] is None:
+    found = recorded_psf(recipe) if psf is None else None
+    method = make_method(
+        entry["name"], psf if found is None else found, {**_BEFORE_THEY_WERE_OPTIONS, **entry}
+    )
+    if recipe["psf"] is None or found is not None:
         return method
     recorded = recipe["psf"] if isinstance(recipe["psf"], list) else [recipe["psf"]]
     if len(recorded) != len(method.psfs):
@@ -95,3 +100,17 @@ def method_from_recipe(recipe: Mapping[str, Any], psf: Any = None) -> ClassicalM
                 f"{record['sha256']!s:.12}…. Give the psf that was used."
             )
     return method
+
+
+def recorded_psf(recipe: Mapping[str, Any]) -> Any:
+    """Return the Gaussian PSF of Richardson-Lucy that was chosen automatically; None for other recipes.
+
+    Parameters
+    ----------
+    recipe
+        Recipe of a run with a classical method.
+    """
+    widths = (recipe.get("automatic") or {}).get("blur_sigma")
+    if recipe.get("psf") is None or not widths:
+        return None
+    return gaussian_psf(tuple(float(width) for width in widths))

@@ -31,9 +31,11 @@ class Reblur:
         PSF on the image's voxels with as many axes as the part, its origin at ``size // 2``, sum 1.
     shape
         Shape of the part, (Z, Y, X) or (Y, X).
+    visible
+        Squared transfer of the PSF at which half of an error of the object counts as visible.
     """
 
-    def __init__(self, kernel: Values, shape: Sequence[int]) -> None:
+    def __init__(self, kernel: Values, shape: Sequence[int], visible: float = _VISIBLE) -> None:
         self._shape = tuple(shape)
         self._pads = [min(n - 1, _PADDING) for n in self._shape]
         self._grid = tuple(
@@ -45,8 +47,8 @@ class Reblur:
         placed = np.roll(placed, [-(n // 2) for n in kernel.shape], range(kernel.ndim))
         self._transfer = self._forward(placed)
         squared = np.square(np.abs(self._transfer))
-        self._sharpening = 1 / np.sqrt(squared + _VISIBLE)
-        self._hidden = np.sqrt(_VISIBLE / (squared + _VISIBLE))
+        self._sharpening = 1 / np.sqrt(squared + visible)
+        self._hidden = np.sqrt(visible / (squared + visible))
 
     @property
     def inner(self) -> tuple[slice, ...]:

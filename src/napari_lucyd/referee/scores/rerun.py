@@ -21,6 +21,7 @@ from napari_lucyd.deconvolution import (
     model_from_recipe,
     options_from_recipe,
 )
+from napari_lucyd.deconvolution.classical.by_name import recorded_psf
 from napari_lucyd.deconvolution.first_stage.blur import check_blur
 from napari_lucyd.deconvolution.named_model import model_for
 from napari_lucyd.deconvolution.result import Request
@@ -118,7 +119,8 @@ def as_request(result: Any, image: Any, axes: str | None, told: Mapping[str, Any
         result = result.recipe
     if isinstance(result, Mapping):
         if "method" in result:
-            if result.get("psf") is not None and told["psf"] is None:
+            missing = result.get("psf") is not None and recorded_psf(result) is None
+            if missing and told["psf"] is None:
                 raise ValueError("A recipe holds only the SHA-256 of the PSF; give the psf that was used.")
             return Request(method_from_recipe(result, told["psf"]), options_from_recipe(result))
         return Request(model_from_recipe(result), options_from_recipe(result, told["psf"]))
