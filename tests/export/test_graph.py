@@ -12,8 +12,8 @@ import napari_lucyd as nl
 from napari_lucyd.deconvolution import first_estimate
 from napari_lucyd.export.files import description_of, graph_from_description, graph_of
 from napari_lucyd.export.first_estimate import dark_level, noise_of
-from napari_lucyd.export.graph import quantile, reflection
-from napari_lucyd.models import load_model
+from napari_lucyd.export.graph import quantile, reflection, scaling
+from napari_lucyd.models import Normalization, load_model
 from napari_lucyd.psf.gaussian import gaussian_psf
 
 # Rounding differs: convolutions here, Fourier transforms and compiled kernels there.
@@ -120,3 +120,9 @@ def test_a_blur_belongs_to_models_on_first_estimates_and_has_limits():
     with pytest.raises(ValueError, match="or 3 of them"):
         graph_of(load_model("lucyd"), None, (1, 1))
     assert graph_of(load_model("lucyd"), None, 1.5).blur_sigma == (1.5, 1.5, 1.5)
+
+
+def test_scaling_by_mean_and_deviation():
+    image = specks((20, 24))
+    low, scale = scaling(torch.from_numpy(image)[None, None], Normalization("standard"))
+    assert (low.item(), scale.item()) == pytest.approx((image.mean(), image.std()), rel=1e-5)

@@ -361,7 +361,7 @@ def test_a_recipe_brings_back_its_model_and_no_other(random_model_2d, tmp_path):
 
 
 def test_normalization_refuses_what_it_cannot_do():
-    with pytest.raises(ValueError, match="'minmax', 'percentile', 'none' or 'first_estimate'"):
+    with pytest.raises(ValueError, match="'minmax', 'percentile', 'none', 'standard' or 'first_estimate'"):
         Normalization("robust")
     with pytest.raises(ValueError, match="increase within"):
         Normalization("percentile", 99, 1)

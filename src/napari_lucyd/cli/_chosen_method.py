@@ -121,7 +121,7 @@ def refuse_told(told: Mapping[str, Any], model: Model) -> None:
     from napari_lucyd.models.catalogue import is_told
 
     for name in told:
-        if not is_told(model.card):
+        if not is_told(model.card) and name not in model.card.get("told", ()):
             raise typer.BadParameter(
                 f"the model {model.name} cannot be told the blur; leave it out, or choose --model lucyd",
                 param_hint=f"--{name.replace('_', '-')}",
@@ -182,7 +182,7 @@ def load_network(method: Method | None, name: str | None) -> Model:
         name = DEFAULT_MODEL if DEFAULT_MODEL in shipped else shipped[0]
     try:
         model = load_model(name)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, ImportError) as error:
         fail(error)
     kind = network_type(model.card)
     if method not in (None, kind):

@@ -317,8 +317,9 @@ class NetworkOptions:
         typer.Option(
             "-m",
             "--model",
-            help="A shipped model (see: lucyd models) or a file of weights (.safetensors, .pth). Default: "
-            "lucyd (planes: lucyd-planes), or the first model of --method.",
+            help="A shipped model (see: lucyd models), a file of weights (.safetensors, .pth) or a "
+            "bioimage.io package (.zip). Default: lucyd (planes: lucyd-planes), or the first model of "
+            "--method.",
             show_default=False,
         ),
     ] = None

@@ -43,6 +43,7 @@ class Normalization(StrEnum):
     model = "model"
     minmax = "minmax"
     percentile = "percentile"
+    standard = "standard"
     none = "none"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Unpack
 
 from napari_lucyd import checks
-from napari_lucyd.compute.device import choose_device
+from napari_lucyd.compute.device import choose_device, cpu
 from napari_lucyd.deconvolution.arguments import (
     RunArguments,
     check_flips,
@@ -33,7 +33,7 @@ from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.job import Job
 from napari_lucyd.deconvolution.learned.job import NetworkJob
 from napari_lucyd.deconvolution.method_choice import AUTOMATIC, MethodChoice
-from napari_lucyd.deconvolution.named_model import model_for
+from napari_lucyd.deconvolution.named_model import model_for, takes_sigma, told_package
 from napari_lucyd.deconvolution.options import ArrayOptions, RunOptions, complete, list_options
 from napari_lucyd.deconvolution.preprocessing.preparation import check_preparation
 from napari_lucyd.deconvolution.result import Progress, Request, Result
@@ -83,8 +83,8 @@ def deconvolve(
         Margin around a tile, in voxels; by default the network's whole receptive field. A smaller margin may
         leave seams.
     normalization
-        ``"model"`` (as in training), ``"minmax"``, ``"percentile"``, ``"none"``, or a mapping or object with
-        ``method``, ``low`` and ``high``.
+        ``"model"`` (as in training), ``"minmax"``, ``"percentile"``, ``"standard"``, ``"none"``, or a mapping
+        or object with ``method``, ``low`` and ``high``.
     voxel_size
         Voxel size along (Z, Y, X), in any one unit.
     microscope
@@ -189,7 +189,7 @@ def plan(volume: Any, model: Any, *, processes: int = 1, **options: Unpack[Array
     if choice is not None:
         wish = complete(choice.options(options))
         model = choice.method
-    model = model_for(model, volume, wish["axes"])
+    model = told_package(model_for(model, volume, wish["axes"]), wish["blur_sigma"])
     processes = checks.integer("processes", processes, least=1)
     source = Source(volume, model.dimension, wish["axes"])
     axes = source.axes
@@ -203,6 +203,8 @@ def plan(volume: Any, model: Any, *, processes: int = 1, **options: Unpack[Array
         wish["prefilter"], wish["subtract_background"], steps, {} if classical else model.card
     )
     device = choose_device(wish["device"])
+    if not classical and model.network.cpu_only and device.kind != "cpu":
+        device = cpu("" if wish["device"] == "auto" else f"{model.network.title} models run on the CPU only")
     warnings = Findings()
     blur = _told_blur(wish, model, axes, steps)
     if classical:
@@ -302,7 +304,7 @@ def _told_blur(wish: ArrayOptions, model: Any, axes: Axes, steps: tuple[float, .
         "microscope": wish["microscope"],
         "psf": wish["psf"],
         "psf_voxel_size": wish["psf_voxel_size"],
-        "blur_sigma": wish["blur_sigma"],
+        "blur_sigma": None if takes_sigma(model) else wish["blur_sigma"],
     }
     if not isinstance(model, ClassicalMethod) and model.normalization.method == FIRST_ESTIMATE:
         return check_blur(**told, axes=axes, steps=steps)

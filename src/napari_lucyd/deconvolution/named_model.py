@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from napari_lucyd import checks
 from napari_lucyd.deconvolution.image.axes import name_axes
@@ -42,6 +45,39 @@ def model_for(model: Any, volume: Any, axes: str | None = None) -> Any:
     if model == DEFAULT_MODEL and not has_volumes(volume, axes):
         return load_model(DEFAULT_PLANES)
     return load_model(model)
+
+
+def told_package(model: Any, blur_sigma: Any) -> Any:
+    """Return a model from a bioimage.io package with the blur that it takes as an input; others as they are.
+
+    Parameters
+    ----------
+    model
+        A model or a method.
+    blur_sigma
+        Standard deviations of the blur in voxels: one number, or one along each axis.
+
+    Raises
+    ------
+    ValueError
+        If the package needs them and they are missing or wrong.
+    """
+    if not takes_sigma(model):
+        return model
+    dimension = model.dimension
+    expected = f"one positive number of voxels, or {dimension}, one along each of {'ZYX'[-dimension:]}"
+    if blur_sigma is None:
+        raise ValueError(f"The model {model.name} needs blur_sigma, the blur's width; give {expected}.")
+    given = [blur_sigma] * dimension if np.ndim(blur_sigma) == 0 else list(blur_sigma)
+    if len(given) != dimension:
+        raise ValueError(f"blur_sigma is {checks.shown(blur_sigma)}; give {expected}.")
+    sigmas = [checks.number("blur_sigma", one, expected, lambda sigma: sigma >= 0) for one in given]
+    return replace(model, network=model.network.told(sigmas))
+
+
+def takes_sigma(model: Any) -> bool:
+    """Return True for a model from a package that takes the width of the blur as an input."""
+    return "blur_sigma" in getattr(model, "card", {}).get("told", ())
 
 
 def has_volumes(volume: Any, axes: str | None = None) -> bool:

@@ -69,6 +69,9 @@ def write_recipe(
             "s": [group.s for group in groups],
         },
         **({} if gain is None else {"g": gain[0], "o": gain[1], "identity_deviation": deviation or 0.0}),
+        **(
+            {} if (sigma := getattr(model.network, "sigma", None)) is None else {"blur_sigma": sigma.tolist()}
+        ),
         "resampling": None if resampling is None else {"axis": "Z", "factor": resampling.factor},
         "voxel_size": None if choices.voxel_size is None else list(choices.voxel_size),
         "tile_shape": list(tile_shape),

@@ -114,8 +114,10 @@ def graph_of(
     Raises
     ------
     ValueError
-        If ``num_iter`` or ``blur_sigma`` is given for a model without a first estimate, or is out of range.
+        If ``num_iter`` or ``blur_sigma`` is given for a model without a first estimate, or is out of range;
+        or the network is of another maker.
     """
+    describe(model.network.config)  # refuses networks that cannot be built from their configuration
     if model.normalization.method == FIRST_ESTIMATE:
         if num_iter is not None:
             checks.integer("num_iter", num_iter, 1)

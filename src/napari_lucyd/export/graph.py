@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from napari_lucyd.inference.fusion import fold
 from napari_lucyd.models.model import Model
-from napari_lucyd.models.normalization import FIRST_ESTIMATE, Normalization
+from napari_lucyd.models.normalization import FIRST_ESTIMATE, STANDARD, Normalization
 from napari_lucyd.networks.network import Network
 
 
@@ -90,6 +90,11 @@ def scaling(image: Tensor, normalization: Normalization) -> tuple[Tensor, Tensor
     if normalization.method == "none":
         return image.new_zeros(()), image.new_ones(())
     values = image.flatten()
+    if normalization.method == STANDARD:
+        wide = values.double()
+        mean, deviation = wide.mean(), wide.std(correction=0)
+        scale = torch.where(deviation > 0, deviation, torch.ones_like(deviation))
+        return mean.to(image.dtype), scale.to(image.dtype)
     minimum, maximum = values.amin(0), values.amax(0)
     low, high = minimum, maximum
     if normalization.method == "percentile":

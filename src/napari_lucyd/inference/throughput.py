@@ -12,6 +12,7 @@ from napari_lucyd.compute.device import Device, release_memory
 from napari_lucyd.errors import BlockTooLarge
 from napari_lucyd.inference.forward import prepare, run_network
 from napari_lucyd.networks.network import Network
+from napari_lucyd.networks.onnx.network import OnnxNetwork
 
 # Shape of the timed block: half a second on two cores. Smaller blocks take longer for each voxel.
 _SHAPES = {
@@ -31,9 +32,10 @@ def seconds_per_voxel(network: Network, device: Device) -> float:
     """Measure the seconds for one voxel of a block on a device; later calls return the first result.
 
     The time does not depend on the weights, so one measurement holds for all networks of a name and
-    dimension.
+    dimension; graphs of other makers are measured one by one.
     """
-    key = (device, network.name, network.config.dimension, torch.get_num_threads())
+    name = f"onnx {hash(network.graph)}" if isinstance(network, OnnxNetwork) else network.name
+    key = (device, name, network.config.dimension, torch.get_num_threads())
     if key not in _known:
         _known[key] = _measure(network, device)
     return _known[key]
@@ -43,6 +45,8 @@ def _measure(network: Network, device: Device) -> float:
     dimension = network.config.dimension
     ready = prepare(network, device)
     target = torch.device(device.torch)
+    if isinstance(network, OnnxNetwork):
+        return _timed(ready, network.timed_shape, network.timed_shape, target)
     shape = _SHAPES[network.name, dimension]
     if device.kind == "cpu":
         return _timed(ready, [16] * dimension, shape, target)

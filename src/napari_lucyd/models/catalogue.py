@@ -14,7 +14,9 @@ DEFAULT_MODEL, DEFAULT_PLANES = "lucyd", "lucyd-planes"
 """The default models: of volumes and of planes."""
 # Kinds of training, the most general first, so that lists of models begin with those that fit most images.
 _TRACKS = ("estimates", "open", "strict", "surrogate")
-NETWORK_TITLES = {"lucyd": "LUCYD", "rln": "RLN", "care": "CARE"}
+PACKAGE = "onnx"
+"""Name of the network of a bioimage.io package."""
+NETWORK_TITLES = {"lucyd": "LUCYD", "rln": "RLN", "care": "CARE", PACKAGE: "bioimage.io…"}
 """Names of the networks for display, by their names in files and cards."""
 
 

@@ -24,6 +24,7 @@ from napari_lucyd.models.authors_checkpoint import convert
 from napari_lucyd.models.card import check_card, check_network, parse_json
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, is_told, shipped_models
 from napari_lucyd.models.normalization import Normalization
+from napari_lucyd.models.packages.contents import is_package
 from napari_lucyd.models.user_models import user_model_files
 from napari_lucyd.networks import Network, NetworkConfig, config_class, describe, network_class
 from napari_lucyd.text import bytes_text
@@ -115,8 +116,9 @@ def load_model(model: str | Path = DEFAULT_MODEL) -> Model:
     Parameters
     ----------
     model
-        A name from `list_models`, or the path of a ``.safetensors`` file that `save_model` wrote, or of a
-        ``.pth`` file of LUCYD's authors (2D or 3D). Code in a file is never run.
+        A name from `list_models`, or the path of a ``.safetensors`` file that `save_model` wrote, of a
+        ``.pth`` file of LUCYD's authors (2D or 3D), or of a bioimage.io package with ONNX weights: its
+        ``.zip`` file, its folder or its ``rdf.yaml``. Code in a file is never run.
 
     Returns
     -------
@@ -128,7 +130,9 @@ def load_model(model: str | Path = DEFAULT_MODEL) -> Model:
     FileNotFoundError
         If there is no model and no file of that name.
     ValueError
-        If the file is not a model; the message says why.
+        If the file is not a model, or a package needs something that is not known here; the message says why.
+    ImportError
+        If it is a package, and onnx and onnxruntime are not installed.
 
     Examples
     --------
@@ -143,6 +147,10 @@ def load_model(model: str | Path = DEFAULT_MODEL) -> Model:
         return _from_safetensors(file.read_bytes(), str(model), shipped[str(model)])
     own = user_model_files()
     path = own.get(str(model), file_or_name)
+    if is_package(path):
+        from napari_lucyd.models.packages.loading import load_package
+
+        return load_package(path)
     if not path.is_file():
         mine = f", nor one of yours ({', '.join(own)})" if own else ""
         raise FileNotFoundError(
@@ -153,7 +161,8 @@ def load_model(model: str | Path = DEFAULT_MODEL) -> Model:
         return _from_checkpoint(path)
     if path.suffix != ".safetensors":
         raise ValueError(
-            f"{path.name} is not a model file. Choose a .safetensors file, or a .pth file of LUCYD's authors."
+            f"{path.name} is not a model file. Choose a .safetensors file, a .pth file of LUCYD's authors, "
+            "or a bioimage.io package (.zip)."
         )
     side = path.with_suffix(".json")
     return _from_safetensors(_read_file(path), path.stem, _read_card(side) if side.is_file() else None)

@@ -8,7 +8,9 @@ from napari_lucyd import checks
 
 FIRST_ESTIMATE = "first_estimate"
 """Scaling of models that work on first estimates."""
-METHODS = ("minmax", "percentile", "none", FIRST_ESTIMATE)
+STANDARD = "standard"
+"""Scaling to a mean of 0 and a standard deviation of 1, which some networks of other makers need."""
+METHODS = ("minmax", "percentile", "none", STANDARD, FIRST_ESTIMATE)
 
 
 @dataclass(frozen=True)
@@ -19,15 +21,17 @@ class Normalization:
     ----------
     method
         ``"minmax"``: lo and lo + s are the smallest and largest voxel. ``"percentile"``: they are two
-        percentiles. ``"none"``: the image stays as it is (lo = 0, s = 1). ``"first_estimate"``: lo
-        is the dark level and s the brightness of the light that `first_estimate` finds.
+        percentiles. ``"standard"``: lo is the mean and s the standard deviation. ``"none"``: the image
+        stays as it is (lo = 0, s = 1). ``"first_estimate"``: lo is the dark level and s the brightness of
+        the light that `first_estimate` finds.
     low
         Lower percentile, 0 to 100, for ``"percentile"``.
     high
         Upper percentile, 0 to 100, for ``"percentile"``.
     pedestal
         Value of the lower end instead of 0, as a share of the range: lo is lowered by pedestal * s. The
-        network's output cannot be negative, so a background near 0 would be clipped. Ignored for ``"none"``.
+        network's output cannot be negative, so a background near 0 would be clipped. Ignored for ``"none"``
+        and ``"standard"``.
     """
 
     method: str = "percentile"

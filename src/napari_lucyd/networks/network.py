@@ -30,6 +30,8 @@ class Network(nn.Module):
         Reach in evaluation mode, in voxels to each side.
     multiple
         Number of which all spatial sizes, and the origins of blocks, must be multiples.
+    cpu_only
+        True if it runs on the CPU only.
     config
         Settings that it was built from.
     """
@@ -38,14 +40,20 @@ class Network(nn.Module):
     title: ClassVar[str]
     parts: ClassVar[tuple[str, ...]]
     non_negative: ClassVar[tuple[str, ...]] = ()
-    receptive_field: ClassVar[int]
-    multiple: ClassVar[int]
+    receptive_field: int
+    multiple: int
+    cpu_only: ClassVar[bool] = False
     config: NetworkConfig
 
     @property
     def border(self) -> int | None:
         """Voxels by which a volume must be extended at its borders; None for the receptive field."""
         return None
+
+    @property
+    def whole(self) -> bool:
+        """True if the network needs the whole image at once, so that tiles save nothing."""
+        return False
 
     def output_gain(self) -> tuple[float, float] | None:
         """Return g and o if output = max(0, g * intermediate * update_term + o), otherwise None."""

@@ -33,5 +33,16 @@ def network_class(config: NetworkConfig) -> type[Network]:
 
 
 def describe(config: NetworkConfig) -> dict[str, Any]:
-    """Describe a configuration as plain JSON data; ``type`` holds the network's name."""
+    """Describe a configuration as plain JSON data; ``type`` holds the network's name.
+
+    Raises
+    ------
+    ValueError
+        If it is the configuration of a network of another maker, which cannot be built from it.
+    """
+    if type(config) not in _NETWORKS:
+        raise ValueError(
+            "The model comes from a bioimage.io package, which can only be run: it cannot be saved, trained "
+            "or exported here."
+        )
     return {"type": network_class(config).name, **asdict(config)}

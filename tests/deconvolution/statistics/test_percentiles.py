@@ -126,3 +126,22 @@ def test_few_values_are_sorted_to_the_same_numbers(dtype):
     for name in ("finite", "nans", "infinities", "minimum", "maximum", "at_maximum", "merged"):
         assert getattr(kept, name) == getattr(counted, name), name
     assert [kept.percentile(p) for p in percentages] == [counted.percentile(p) for p in percentages]
+
+
+@pytest.mark.parametrize("kind", [StreamingPercentiles, SortedPercentiles])
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float32", "float64"])
+def test_mean_and_deviation_are_those_of_numpy(kind, dtype):
+    values = (np.random.default_rng(0).gamma(2, 20, 5000) + 3).astype(dtype)
+    whole = kind(values.dtype, moments=True)
+    for part in np.array_split(values, 3):
+        other = whole.fresh()
+        other.add(part)
+        whole.merge(other)
+    assert whole.mean_and_deviation() == pytest.approx((values.mean(dtype=float), values.std(dtype=float)))
+
+
+def test_mean_and_deviation_leave_out_nan():
+    values = np.array([1, np.nan, 3, 5], np.float32)
+    found = StreamingPercentiles(values.dtype, moments=True)
+    found.add(values)
+    assert found.mean_and_deviation() == pytest.approx((3, np.sqrt(8 / 3)))

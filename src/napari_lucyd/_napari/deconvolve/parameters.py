@@ -10,7 +10,7 @@ from typing import Any
 from napari_lucyd._napari.psf import form as psf_form
 from napari_lucyd._napari.widgets.fields import choice
 from napari_lucyd.deconvolution import CLASSICAL_METHODS, RichardsonLucy, SemiBlind, Wiener
-from napari_lucyd.models.catalogue import DEFAULT_MODEL, NETWORK_TITLES, list_models, network_type
+from napari_lucyd.models.catalogue import DEFAULT_MODEL, NETWORK_TITLES, PACKAGE, list_models, network_type
 
 IN_MEMORY, IN_FOLDER = "memory", "folder"
 WHOLE, SCREEN, RECTANGLE = "whole", "screen", "rectangle"
@@ -30,7 +30,7 @@ AUTOMATIC = "auto"
 _SHIPPED = {network_type(card) for card in list_models()}
 METHODS = [
     ("Automatic", AUTOMATIC),
-    *((title, name) for name, title in NETWORK_TITLES.items() if name in _SHIPPED),
+    *((title, name) for name, title in NETWORK_TITLES.items() if name in {*_SHIPPED, PACKAGE}),
     *((kind.title, name) for name, kind in CLASSICAL_METHODS.items()),
 ]
 """Methods as (label, name); a network without a shipped model is added with its model file."""
@@ -51,14 +51,15 @@ class Parameters:
         "Method",
         "Automatic compares methods on a sample of the image, by photons that they have not seen, and leaves "
         "the image alone if none helps. LUCYD, RLN and CARE are trained networks and need no PSF. Only LUCYD "
-        "shows what it added and what it multiplied. Richardson-Lucy and Wiener are classical methods and "
-        "need the PSF. Semi-blind Richardson-Lucy finds the blur in the image.",
+        "shows what it added and what it multiplied. bioimage.io… runs a network of others, from a package "
+        "with ONNX weights. Richardson-Lucy and Wiener are classical methods and need the PSF. Semi-blind "
+        "Richardson-Lucy finds the blur in the image.",
     )
     model: str = choice(
         DEFAULT_MODEL,
         "Model",
-        "The trained network: a shipped model, or a file. The file is a .safetensors file of this software "
-        "or a .pth file of LUCYD's authors.",
+        "The trained network: a shipped model, or a file. The file is a .safetensors file of this "
+        "software, a .pth file of LUCYD's authors or a .zip file from bioimage.io.",
     )
     axes: str | None = choice(
         None,

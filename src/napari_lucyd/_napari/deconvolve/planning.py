@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_lucyd._napari.deconvolve.parameters import NUMBERS, STEPS, Parameters
 from napari_lucyd._napari.deconvolve.task import Estimate, ImageTask
 from napari_lucyd._napari.deconvolve.zarr_plan import AlreadyThere, check_room, disk_line, plan_store
+from napari_lucyd._napari.psf.form import BLUR, KINDS
 from napari_lucyd._napari.psf.optics import OpticsPsf
 from napari_lucyd._napari.psf.origins import Psf, check_steps
 from napari_lucyd._napari.widgets.fields import in_labels
@@ -86,9 +87,14 @@ def _semi_blind(task: ImageTask, axes: str) -> Any:
 def _known_blur(task: ImageTask, model: Any, axes: str) -> dict[str, Any]:
     """Return what the user told about the blur, for a model that uses it."""
     microscope = task.parameters.microscope
-    if microscope is None or not is_told(model.card):
+    package = "blur_sigma" in model.card.get("told", ())
+    if not package and (microscope is None or not is_told(model.card)):
         return {}
-    known: dict[str, Any] = microscope.told(task.source, axes)
+    known: dict[str, Any] = {} if microscope is None else microscope.told(task.source, axes)
+    if package and "blur_sigma" not in known:
+        raise ValueError(
+            f"{model.name} needs the width of the blur. Choose Microscope ▸ From ▸ {KINDS[BLUR]}."
+        )
     return known
 
 

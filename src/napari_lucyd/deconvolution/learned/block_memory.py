@@ -49,6 +49,8 @@ _MEMORY_COSTS = {
     "lucyd, compiled, planes": _MemoryCost(310, 2**23),
     "lucyd, compiled, CUDA": _MemoryCost(150, 0, 2**25),
     "rln": _MemoryCost(370, 3 * 2**21, 2**26),
+    # The width is unknown; this is a little more than a U-Net with 64 channels needs.
+    "onnx": _MemoryCost(1000, 3 * 2**20),
     "care": _MemoryCost(830, 3 * 2**20, 2**24),
 }
 

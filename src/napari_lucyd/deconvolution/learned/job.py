@@ -143,6 +143,8 @@ class NetworkJob(Job):
 
     def _automatic_tile_shape(self) -> tuple[int, ...]:
         choices = self._choices
+        if self._model.network.whole:
+            return tuple(span.size for span in choices.spans)
         free = free_memory(self.device)
         if self._results_fit() and self.device.kind != "cuda":  # the results lie in the same memory
             free -= choices.result_bytes

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from napari_lucyd.deconvolution.findings import EMPTY_PLANES, FLASH_FRAME, SPARSE_OBJECTS, Finding
 from napari_lucyd.deconvolution.image.source import Source, to_float32
 from napari_lucyd.deconvolution.statistics.scaling import Group, Statistics
-from napari_lucyd.models.normalization import FIRST_ESTIMATE
+from napari_lucyd.models.normalization import FIRST_ESTIMATE, STANDARD
 from napari_lucyd.spans import Span
 
 # Side of the patch in the middle of a plane that stands for its brightness.
@@ -141,7 +141,7 @@ def _sparse_objects(source: Source, group: Group, statistics: Statistics) -> lis
     """Find an image whose few brightest voxels lie far from all others."""
     method = statistics.normalization.method
     where = f" in {group.label}" if group.index else ""
-    if method in (FIRST_ESTIMATE, "none"):
+    if method in (FIRST_ESTIMATE, STANDARD, "none"):
         return []
     if method == "percentile" and not group.fell_back:
         ratio = (group.maximum - group.lo) / group.s

@@ -44,6 +44,8 @@ class StreamingPercentiles:
         Data type of the parts.
     percentages
         Requested percentiles, 0 to 100; none for the extremes only.
+    moments
+        True to find the mean and the standard deviation as well.
 
     Examples
     --------
@@ -58,8 +60,11 @@ class StreamingPercentiles:
     2.5
     """
 
-    def __init__(self, dtype: np.dtype[Any], percentages: tuple[float, ...] = ()) -> None:
-        self.dtype, self.percentages = dtype, percentages
+    def __init__(
+        self, dtype: np.dtype[Any], percentages: tuple[float, ...] = (), moments: bool = False
+    ) -> None:
+        self.dtype, self.percentages, self.moments = dtype, percentages, moments
+        self._mean, self._squares = 0.0, 0.0  # of the finite values: mean, and sum of squares around it
         self._small = dtype.kind in "biu" and dtype.itemsize <= 2
         self._offset = -_SIGN if self._small and dtype.kind == "i" else 0
         self._upper = np.zeros(NUMBERS, dtype=np.int64)
@@ -124,11 +129,32 @@ class StreamingPercentiles:
             if not values.size:
                 return
             low, high = values.min(), values.max()
+        if self.moments:
+            mean = float(values.mean(dtype=np.float64))
+            squares = float(np.square(values.astype(np.float64) - mean).sum())
+            self._add_moments(int(values.size), mean, squares)
         self.finite += int(values.size)
         at_high = int(np.count_nonzero(values == high)) if high >= self.maximum else 0
         self._reaches(float(low), float(high), at_high)
         if self.percentages:
             self._keep(values)
+
+    def _add_moments(self, count: int, mean: float, squares: float) -> None:
+        """Combine the moments so far, of `finite` values, with those of ``count`` others."""
+        total = self.finite + count
+        if not total:
+            return
+        apart = mean - self._mean
+        self._mean += apart * count / total
+        self._squares += squares + apart**2 * self.finite * count / total
+
+    def mean_and_deviation(self) -> tuple[float, float]:
+        """Return the mean and the standard deviation of the finite values, if ``moments`` is True."""
+        if not self._small:
+            return self._mean, math.sqrt(self._squares / self.finite)
+        numbers = np.arange(NUMBERS, dtype=np.float64) + self._offset
+        mean = float(numbers @ self._upper) / self.finite
+        return mean, math.sqrt(float(np.square(numbers - mean) @ self._upper) / self.finite)
 
     def _keep(self, values: npt.NDArray[np.float32]) -> None:
         """Keep finite values, in the first pass."""
@@ -166,6 +192,7 @@ class StreamingPercentiles:
             other._lower = {number: np.zeros_like(counts) for number, counts in self._lower.items()}
         other.finite = other.nans = other.infinities = other.at_maximum = 0
         other.minimum, other.maximum = np.inf, -np.inf
+        other._mean = other._squares = 0.0
         other._lowest, other._highest = np.inf, -np.inf
         return other
 
@@ -178,6 +205,7 @@ class StreamingPercentiles:
         self._add_facts(other)
 
     def _add_facts(self, other: StreamingPercentiles) -> None:
+        self._add_moments(other.finite, other._mean, other._squares)
         self.finite += other.finite
         self.nans += other.nans
         self.infinities += other.infinities
@@ -222,12 +250,14 @@ class SortedPercentiles(StreamingPercentiles):
 
     Parameters
     ----------
-    dtype, percentages
+    dtype, percentages, moments
         See `StreamingPercentiles`.
     """
 
-    def __init__(self, dtype: np.dtype[Any], percentages: tuple[float, ...] = ()) -> None:
-        super().__init__(dtype, percentages)
+    def __init__(
+        self, dtype: np.dtype[Any], percentages: tuple[float, ...] = (), moments: bool = False
+    ) -> None:
+        super().__init__(dtype, percentages, moments)
         self._small = False
         self._kept: list[npt.NDArray[np.float32]] = []
 
@@ -238,7 +268,7 @@ class SortedPercentiles(StreamingPercentiles):
 
     def fresh(self) -> SortedPercentiles:
         """Return an empty copy, which can be merged later."""
-        return SortedPercentiles(self.dtype, self.percentages)
+        return SortedPercentiles(self.dtype, self.percentages, self.moments)
 
     def merge(self, other: StreamingPercentiles) -> None:
         """Add the values of another accumulator, made by `fresh`."""

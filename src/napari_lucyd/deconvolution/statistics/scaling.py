@@ -21,7 +21,7 @@ from napari_lucyd.deconvolution.preprocessing.preparation import UNPREPARED, Pre
 from napari_lucyd.deconvolution.statistics.light import Light
 from napari_lucyd.deconvolution.statistics.percentiles import SortedPercentiles, StreamingPercentiles
 from napari_lucyd.deconvolution.statistics.volume_numbers import VolumeNumbers
-from napari_lucyd.models.normalization import FIRST_ESTIMATE, METHODS, Normalization
+from napari_lucyd.models.normalization import FIRST_ESTIMATE, METHODS, STANDARD, Normalization
 
 # Largest step between neighbouring values of float32, as a share of the contrast, without a warning.
 _COARSEST_STEP = 1e-3
@@ -251,7 +251,8 @@ def measure(
     for key in members:
         few = count is None and voxels * len(members[key]) <= _FEW_VOXELS
         kind = SortedPercentiles if few else StreamingPercentiles
-        selection = groups[key] = kind(source.dtype, _percentages(normalization))
+        moments = normalization.method == STANDARD
+        selection = groups[key] = kind(source.dtype, _percentages(normalization), moments)
         go_through(key, selection)
         index = tuple(zip((name for name in leading if name in separate), key, strict=True))
         _refuse_unusable(selection, index)
@@ -299,6 +300,8 @@ def _group(
         )
     # Rounded to float32, so that the recipe holds exactly the numbers used.
     lo, s = float(np.float32(lo - normalization.pedestal * (hi - lo))), float(np.float32(hi - lo))
+    if normalization.method == STANDARD:
+        lo, s = (float(np.float32(number)) for number in selection.mean_and_deviation())
     if normalization.method == "none":
         lo, s = 0.0, 1.0
     if not s > 0:  # a constant image: any scale is valid

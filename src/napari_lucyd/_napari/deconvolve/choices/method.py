@@ -22,6 +22,7 @@ from napari_lucyd._napari.widgets.fields import choose, label, number_text, pars
 from napari_lucyd._napari.widgets.layout import Section, narrow
 from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd.deconvolution import CLASSICAL_METHODS
+from napari_lucyd.models.catalogue import PACKAGE
 
 
 class MethodSection(Section):
@@ -135,7 +136,8 @@ class MethodSection(Section):
 
     def enter(self, entries: Mapping[str, Any]) -> None:
         """Enter values by name; what cannot be chosen here stays as it is."""
-        choose(self.combo, entries.get("method"))
+        if entries.get("method") != PACKAGE:  # its package is loaded first, and then chooses it
+            choose(self.combo, entries.get("method"))
         self.model.enter(entries)
         choose(self.device, entries.get("device"))
         for name, line in (("num_iter", self.num_iter), ("balance", self.balance)):

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from magicgui.widgets import ComboBox, PushButton
-from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog, QWidget
 from superqt.utils import create_worker
 
-from napari_lucyd._napari.deconvolve.parameters import LUCYD, METHODS, Parameters, default_model
+from napari_lucyd._napari.deconvolve.parameters import AUTOMATIC, LUCYD, METHODS, Parameters, default_model
 from napari_lucyd._napari.layers.results import PART_NAMES
 from napari_lucyd._napari.widgets.fields import choose, label, tooltip
 from napari_lucyd._napari.widgets.layout import (
@@ -27,7 +27,14 @@ from napari_lucyd._napari.widgets.layout import (
 )
 from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd._napari.workers.events import explain
-from napari_lucyd.models.catalogue import DEFAULT_MODEL, NETWORK_TITLES, is_told, list_models, network_type
+from napari_lucyd.models.catalogue import (
+    DEFAULT_MODEL,
+    NETWORK_TITLES,
+    PACKAGE,
+    is_told,
+    list_models,
+    network_type,
+)
 
 _SCALINGS = [
     ("As the model was trained", "model"),
@@ -66,7 +73,8 @@ class ModelChoice(QWidget):
         self._method = method
         self.combo = ComboBox(choices=[], tooltip=tooltip(Parameters, "model"))
         self.browse = PushButton(
-            text="File…", tooltip="Load a model file: .safetensors, or .pth of LUCYD's authors."
+            text="File…",
+            tooltip="Load a model file: .safetensors, .pth of LUCYD's authors, or a .zip from bioimage.io.",
         )
         self.train = PushButton(
             text="Train for this microscope…",
@@ -89,6 +97,7 @@ class ModelChoice(QWidget):
         self._cards = {str(card["name"]): card for card in list_models()}
         self._files: dict[str, str] = {}
         self._network, self._ndim = LUCYD, 3
+        self._left = AUTOMATIC  # the method before the one that is chosen
         self._chosen: dict[str, str] = {}  # by the user, for each network
         self._filling = False
         method.changed.connect(self._on_method)
@@ -135,7 +144,7 @@ class ModelChoice(QWidget):
     @property
     def uses_microscope(self) -> bool:
         """True if the model is told the blur."""
-        return is_told(self._card)
+        return is_told(self._card) or bool(self._card.get("told"))
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -180,7 +189,16 @@ class ModelChoice(QWidget):
     def ask(self, *_: Any) -> None:
         """Ask for a model file and load it."""
         path, _kind = QFileDialog.getOpenFileName(
-            self, "Load a model file", "", "Models (*.safetensors *.pth *.pt);;All files (*)"
+            self, "Load a model file", "", "Models (*.safetensors *.pth *.pt *.zip *.yaml);;All files (*)"
+        )
+        if path:
+            self.load(path)
+
+    def _ask_for_package(self) -> None:
+        """Ask for a package; the method before stays until it is loaded."""
+        self._method.value = self._left
+        path, _kind = QFileDialog.getOpenFileName(
+            self, "Load a bioimage.io package", "", "Packages (*.zip rdf.yaml bioimageio.yaml);;All files (*)"
         )
         if path:
             self.load(path)
@@ -229,6 +247,11 @@ class ModelChoice(QWidget):
         return default_model(self._ndim)
 
     def _on_method(self, method: str) -> None:
+        if method == PACKAGE and PACKAGE not in self._files.values():
+            # After this event, because it shows a dialog and chooses another method.
+            QTimer.singleShot(0, self._ask_for_package)
+            return
+        self._left = method
         if method in NETWORK_TITLES and method != self._network:
             self._network = method
             self._fill()
