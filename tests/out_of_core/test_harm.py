@@ -295,6 +295,41 @@ def connections_of(process: psutil.Process) -> list:
     return process.net_connections("inet")
 
 
+def test_workers_that_do_not_end_in_time_do_not_spoil_what_they_did(monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    from napari_lucyd.out_of_core import workers_for
+
+    closed = []
+
+    class Slow(distributed.LocalCluster):
+        def close(self, timeout=None):
+            super().close(timeout)
+            closed.append(True)
+            if len(closed) == 1:
+                raise TimeoutError
+
+    monkeypatch.setattr(distributed, "LocalCluster", Slow)
+    with workers_for(2, None):
+        assert not closed
+    assert closed
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(TimeoutError(), "TimeoutError"), (RuntimeError("no room"), "no room")]
+)
+def test_workers_that_do_not_start_are_told_of_in_words(monkeypatch, error, words):
+    distributed = pytest.importorskip("distributed")
+    from napari_lucyd.out_of_core import workers_for
+
+    def cluster(**_):
+        raise error
+
+    monkeypatch.setattr(distributed, "LocalCluster", cluster)
+    expected = rf"2 processes could not be started on this computer \({words}\); give a smaller --jobs"
+    with pytest.raises(StoreError, match=expected), workers_for(2, None):
+        pass
+
+
 def test_no_lock_is_left_behind(tmp_path, random_model, series):
     deconvolve_to_zarr(series, random_model, tmp_path / "a.ome.zarr", device="cpu")
     assert os.listdir(tmp_path) == ["a.ome.zarr"]

@@ -192,7 +192,8 @@ def torch_defaults() -> Iterator[None]:
     with ExitStack() as stack:
         stack.callback(torch.set_default_dtype, dtype)
         torch.set_default_dtype(torch.float32)
-        if torch.get_default_device().type != "cpu":
+        # Asked of a tensor: get_default_device of torch 2.6 fails once somebody has reset the default.
+        if torch.empty(0).device.type != "cpu":
             stack.enter_context(torch.device("cpu"))
         for kind in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
             stack.enter_context(torch.autocast(kind, enabled=False))

@@ -7,7 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -86,34 +86,20 @@ def workers_for(jobs: int | None, scheduler: str | None) -> Iterator[Executor]:
     Raises
     ------
     StoreError
-        If dask.distributed is not installed, or the scheduler does not answer.
+        If dask.distributed is not installed, the processes do not start, or the scheduler does not answer.
     """
     if scheduler is None and (jobs is None or jobs == 1):
         yield LocalExecutor()
         return
     try:
-        import dask
-        from distributed import Client, LocalCluster
+        from distributed import Client
     except ImportError:
         raise StoreError(
             "Several processes need dask.distributed; install it with: pip install 'napari-lucyd[cluster]'"
         ) from None
     with ExitStack() as stack:
         if scheduler is None:
-            threads = max(1, (os.cpu_count() or 1) // (jobs or 1))
-            variable = "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS"
-            stack.enter_context(dask.config.set({variable: threads}))
-            # Tiles are sized by the free memory, so workers need no limit. By default dask's web
-            # server would listen on all network interfaces.
-            scheduler = stack.enter_context(
-                LocalCluster(  # type: ignore[no-untyped-call]
-                    n_workers=jobs,
-                    threads_per_worker=1,
-                    memory_limit=None,
-                    dashboard_address="127.0.0.1:0",
-                    silence_logs=logging.ERROR,
-                )
-            ).scheduler_address
+            scheduler = stack.enter_context(_local_cluster(jobs or 1))
         try:
             client = stack.enter_context(Client(scheduler, timeout=10))  # type: ignore[no-untyped-call]
         except (OSError, ValueError) as error:
@@ -121,6 +107,38 @@ def workers_for(jobs: int | None, scheduler: str | None) -> Iterator[Executor]:
                 f"The scheduler at {scheduler} does not answer ({error}); check the address."
             ) from error
         yield DaskExecutor(client)
+
+
+@contextmanager
+def _local_cluster(jobs: int) -> Iterator[str]:
+    """Start a scheduler and so many processes on this machine; yield the scheduler's address."""
+    import dask
+    from distributed import LocalCluster
+
+    variable = "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS"
+    with dask.config.set({variable: max(1, (os.cpu_count() or 1) // jobs)}):
+        try:
+            # Tiles are sized by the free memory, so workers need no limit. By default dask's web
+            # server would listen on all network interfaces.
+            cluster = LocalCluster(  # type: ignore[no-untyped-call]
+                n_workers=jobs,
+                threads_per_worker=1,
+                memory_limit=None,
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.ERROR,
+            )
+        except (OSError, RuntimeError) as error:
+            reason = str(error) or type(error).__name__
+            raise StoreError(
+                f"{jobs} processes could not be started on this computer ({reason}); give a smaller --jobs, "
+                "or try again when the computer is less busy."
+            ) from error
+        try:
+            yield cluster.scheduler_address
+        finally:
+            # On a busy machine processes may not end in time, and are killed; their work is on the disk.
+            with suppress(TimeoutError):
+                cluster.close()
 
 
 class DaskExecutor:
