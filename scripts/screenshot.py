@@ -86,7 +86,7 @@ def network(folder: Path, model: str | None) -> None:
 
     panel.footer.preview.setChecked(True)
     # The first exact patch, before it grows over the whole screen.
-    if not demo.wait(lambda: panel.footer.preview_note.text().startswith("Preview: exact in"), 120):
+    if not demo.wait(lambda: panel.footer.preview_note.text().startswith("Preview: exact in"), 600):
         raise RuntimeError(f"There is no preview: {panel.footer.preview_note.text()}")
     screenshot(viewer, "preview.png", folder)
     panel.footer.preview.setChecked(False)
