@@ -249,3 +249,15 @@ def test_the_loss_goes_the_same_way_as_by_torch(tmp_path, compiled, monkeypatch)
     # without the first tap along X are off by 5e-4 in the second loss, 5e-3 in the fourth, 0.1 in the last.
     assert ours[:4] == pytest.approx(plain[:4], rel=2e-4)
     assert ours == pytest.approx(plain, rel=1e-2)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_repeated_borders_can_be_compiled():
+    torch.compiler.reset()
+    network = LUCYD(LucydConfig(padding="replicate")).eval()
+    assert use_few_channels(network) > 0
+    x = torch.linspace(0, 9, 8 * 12 * 12).sin().reshape(1, 1, 8, 12, 12)
+    with torch.inference_mode():
+        plain = network(x).output
+    compiled = torch.compile(network)(x).output
+    torch.testing.assert_close(compiled, plain, rtol=1e-4, atol=1e-4)

@@ -59,6 +59,12 @@ class DataConfig:
     misled
         Estimates: share of the specimens whose estimate is made with a wrong PSF: its numerical aperture, or
         the width of the Gaussian, is wrong by up to about 15 %.
+    beads, flat
+        Estimates: share of the specimens that are beads alone in the dark, and share of those that are flat
+        fields side by side or empty.
+    effort
+        Estimates: limits of a factor, drawn log-uniformly, by which the number of iterations of the estimate
+        is multiplied.
     patch_shape, phantom_shape
         Spatial sizes in voxels. A 2D patch of a 3D phantom is a slice of it, with out-of-focus light.
     alive, patches_per_phantom
@@ -95,6 +101,9 @@ class DataConfig:
         "light_sheet",
     )
     misled: float = 0.0
+    beads: float = 0.0
+    flat: float = 0.0
+    effort: tuple[float, float] = (0.99, 1.84)
     patch_shape: tuple[int, ...] = (32, 64, 64)
     phantom_shape: tuple[int, ...] = (128, 128, 128)
     alive: int = 12
@@ -114,7 +123,7 @@ class DataConfig:
                 f"{', '.join(get_args(SpecimenKind))} for the track surrogate, and none for other tracks."
             )
         _check_from(1, self, "data", "alive", "patches_per_phantom", "patch_shape", "phantom_shape")
-        shares = ("haze", "bright", "misled", "subsampled")
+        shares = ("haze", "bright", "misled", "beads", "flat", "subsampled")
         _check_from(0, self, "data", "blur_sigma", "noise_sigma", "seed", *shares)
         _check_shares(self, "data", *shares)
         ranged = self.track in ("open", "estimates")
@@ -128,11 +137,11 @@ class DataConfig:
             raise ValueError(
                 f"data.modalities is {self.modalities}; give one or more of {', '.join(get_args(PsfKind))}."
             )
-        ranges = ["axial_ratio", "gain", "offset", "photons"]
+        ranges = ["axial_ratio", "gain", "offset", "photons", "effort"]
         ranges += ["blur_sigma", "noise_sigma"] if ranged else []
         for name in ranges:
             low, high = getattr(self, name)
-            positive = name in ("axial_ratio", "gain", "photons") or (name, self.track) == (
+            positive = name in ("axial_ratio", "gain", "photons", "effort") or (name, self.track) == (
                 "blur_sigma",
                 "estimates",
             )
@@ -180,6 +189,9 @@ class ScheduleConfig:
         bright and faint patches.
     flux_weight
         Weight of the squared error of local means, which is added to the loss. It keeps flux and background.
+    light_weight
+        Weight of the absolute error of local means, which is added too. Beside a bright bead, it counts a
+        faint dark ring, which the squared errors of the bead hide.
     free_norms
         Share of the steps, from the first one on, in which batch norms use the statistics of the batch. After
         that they keep their running statistics, as in use. Only then can the network learn the level and the
@@ -221,6 +233,7 @@ class ScheduleConfig:
     cycles: int = 1
     loss: str = "own"
     flux_weight: float = 0.0
+    light_weight: float = 0.0
     free_norms: float = 1.0
     measured_norms: bool = False
     identity_output: bool = False
@@ -238,7 +251,7 @@ class ScheduleConfig:
     def __post_init__(self) -> None:
         counts = ("patches", "batch_size", "cycles", "validate_every", "validation_patches")
         _check_from(1, self, "schedule", *counts)
-        weights = ("flux_weight", "intermediate_weight")
+        weights = ("flux_weight", "light_weight", "intermediate_weight")
         shares = ("free_norms", "mask_first", "average_decay")
         _check_from(0, self, "schedule", *weights, *shares)
         _check_shares(self, "schedule", *shares)

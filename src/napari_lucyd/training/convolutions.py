@@ -56,6 +56,8 @@ class FewChannels(nn.Module):
         return result[tuple(inner)].contiguous(memory_format=_LAYOUTS[x.ndim])
 
 
+# The compiler cannot look into the kernels' compiler; to it the result is a constant.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 @functools.cache
 def _computable_width(width: int, inputs: int, outputs: int) -> int:
     """Return the least width, from ``width`` on, for which there are kernels; if none is near, ``width``."""

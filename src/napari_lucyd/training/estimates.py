@@ -20,6 +20,7 @@ from napari_lucyd.simulation.phantoms import FloatImage
 from napari_lucyd.simulation.psf import FWHM_PER_SIGMA
 from napari_lucyd.simulation.structures import CONTRAST, StructureKind
 from napari_lucyd.training.config import DataConfig
+from napari_lucyd.training.plain_specimens import make_beads, make_flat_fields
 
 # Objectives: numerical aperture and refractive index of the immersion.
 _OBJECTIVES = ((0.5, 1.0), (0.8, 1.0), (0.8, 1.33), (1.1, 1.33), (1.2, 1.33), (1.3, 1.405), (1.4, 1.515))
@@ -38,15 +39,14 @@ _ABERRATED, _SPHERICAL = 0.25, 0.1
 _NA_ERROR, _SIGMA_ERROR = (-0.15, 0.1), 0.1
 # Standard deviation in voxels of the Gaussian that the truth is smoothed with.
 TRUTH_SIGMA = 0.5
-# Limits of a factor of the number of iterations, drawn log-uniformly: the network learns to remove noise, and
-# works best where there is the least of it.
-_ITERATIONS_JITTER = (0.99, 1.84)
-# The same for a known microscope: the numbers that are used with it.
+# Limits of a factor of the number of iterations with a known microscope: the numbers that are used with it.
 _KNOWN_JITTER = (0.9, 1.3)
 # Standard deviation of the relative error of a known PSF's width.
 _WIDTH_ERROR = 0.05
 # Number of planes of a volume for which 2D estimates are made.
 _PLANES = 4
+# The brightest voxel of a specimen counts as this at most in the loss; that of a point may be 200.
+_BRIGHTEST = 16.0
 # Root mean square error of a typical estimate. Estimates with smaller errors count more in the loss.
 _TYPICAL_ERROR = 0.1
 
@@ -109,21 +109,15 @@ class EstimateSpecimen:
     ) -> None:
         generator = np.random.default_rng([data.seed, seed])
         self._seed, self._normalization, self._planar = seed, normalization, _is_planar(data)
-        self._effort = _ITERATIONS_JITTER if known is None else _KNOWN_JITTER
+        self._effort = data.effort if known is None else _KNOWN_JITTER
         optics = _draw_optics(data, generator) if known is None else _known_optics(known, data, generator)
         self._psf = optics.assumed[len(optics.assumed) // 2] if self._planar else optics.assumed
         field = data.phantom_shape
         # The specimen exceeds the field by the PSF's size, because light from there reaches the field.
         around = tuple(n + k - 1 for n, k in zip(field, optics.true.shape, strict=True))
-        specimen = make_structures(
-            "mixture" if known is None else known.structures,
-            around,
-            rng=seed,
-            blur_sigma=optics.sigmas,
-            background=_background(known, generator),
-            anisotropy=optics.anisotropy,
-        )
-        sharp = ndimage.gaussian_filter(specimen.image, TRUTH_SIGMA, mode="nearest")
+        kind = "mixture" if known is None else known.structures
+        specimen = _specimen(kind, around, data, optics, _background(known, generator), seed, generator)
+        sharp = ndimage.gaussian_filter(specimen, TRUTH_SIGMA, mode="nearest")
         low, high = np.log(data.photons)
         photons = math.exp(generator.uniform(low, high))
         low, high = np.log([max(value, 1e-2) for value in data.noise_sigma])
@@ -167,9 +161,39 @@ class EstimateSpecimen:
             ((values - found.level) / found.scale + pedestal).astype(np.float32)
             for values in (found.estimate, truth)
         )
-        peak = max(1.0, float(np.percentile(truth, 99.9)) - self._normalization.pedestal)
+        bright = float(np.percentile(truth, 99.9)) - self._normalization.pedestal
+        peak = max(1.0, bright, float(truth.max()) / _BRIGHTEST)
         error = float(np.sqrt(np.mean((estimate - truth) ** 2))) / peak
         return estimate, truth, peak * float(np.clip(error / _TYPICAL_ERROR, 0.25, 1.0))
+
+
+def _specimen(
+    kind: StructureKind,
+    shape: tuple[int, ...],
+    data: DataConfig,
+    optics: _Optics,
+    background: float,
+    seed: int,
+    generator: np.random.Generator,
+) -> FloatImage:
+    """Draw structures, or for a share of the mixtures beads alone or flat fields."""
+    drawn = generator.random() if data.beads or data.flat else 1.0
+    if kind == "mixture" and drawn < data.beads + data.flat:
+        planar = _is_planar(data)
+        if drawn < data.beads:
+            planes = [n * data.phantom_shape[0] // _PLANES for n in range(_PLANES)] if planar else []
+            light = make_beads(shape, data.phantom_shape, optics.sigmas, optics.anisotropy, generator, planes)
+        else:
+            light = make_flat_fields(shape, optics.anisotropy, generator, planar)
+        return light + np.float32(background)
+    return make_structures(
+        kind,
+        shape,
+        rng=seed,
+        blur_sigma=optics.sigmas,
+        background=background,
+        anisotropy=optics.anisotropy,
+    ).image
 
 
 def _background(known: KnownMicroscope | None, generator: np.random.Generator) -> float:

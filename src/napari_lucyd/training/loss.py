@@ -18,6 +18,8 @@ from napari_lucyd.training.data import Patch
 
 # Large enough to hold most of the light of a blurred point, small enough to follow uneven backgrounds.
 FLUX_CUBE = 8
+# Absolute errors of local means below this count as squares.
+LIGHT_ROUNDING = 0.01
 # RLN: weight of its half-resolution estimate T, and share of the truth in the target of T.
 ESTIMATE_WEIGHT = 0.1
 ESTIMATE_TRUTH = 0.8
@@ -102,6 +104,26 @@ def local_flux_error(output: Tensor, truth: Tensor) -> Tensor:
     """
     pool = torch.nn.functional.avg_pool3d if output.ndim == 5 else torch.nn.functional.avg_pool2d
     return pool(output - truth, FLUX_CUBE).square().mean()
+
+
+def local_light_error(output: Tensor, truth: Tensor) -> Tensor:
+    """Compute the mean absolute difference of local means over cubes (squares) of side 8, rounded at 0.
+
+    Squared errors of a bright bead hide those of its dark surroundings, whose light is as much in sum,
+    because they are many voxels.
+
+    Parameters
+    ----------
+    output, truth
+        Tensors (N, 1, [Z,] Y, X) of one shape with at least eight voxels along each spatial axis.
+
+    Returns
+    -------
+    Tensor
+        A scalar.
+    """
+    pool = torch.nn.functional.avg_pool3d if output.ndim == 5 else torch.nn.functional.avg_pool2d
+    return (pool(output - truth, FLUX_CUBE).square() + LIGHT_ROUNDING**2).sqrt().mean() - LIGHT_ROUNDING
 
 
 def _lucyd_each(result: LucydOutput | RlnOutput | CareOutput, batch: Patch) -> Tensor:

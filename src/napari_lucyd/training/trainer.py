@@ -28,6 +28,7 @@ from napari_lucyd.training.initialization import (
 from napari_lucyd.training.loss import (
     each_loss,
     local_flux_error,
+    local_light_error,
     loss_of,
     lucyd_loss,
     squared_loss,
@@ -157,11 +158,14 @@ class Trainer:
         return torch.stack(terms).sum()
 
     def flux_loss(self, image: Tensor, batch: Patch) -> Tensor:
-        """Return the weighted error of local means."""
-        if not self.config.schedule.flux_weight:
-            return image.new_zeros(())
-        flux = local_flux_error(image * batch.weight, batch.truth * batch.weight)
-        return self.config.schedule.flux_weight * flux
+        """Return the weighted errors of local means."""
+        schedule, total = self.config.schedule, image.new_zeros(())
+        weighted, truth = image * batch.weight, batch.truth * batch.weight
+        if schedule.flux_weight:
+            total = total + schedule.flux_weight * local_flux_error(weighted, truth)
+        if schedule.light_weight:
+            total = total + schedule.light_weight * local_light_error(weighted, truth)
+        return total
 
     def validate(self) -> Validation:
         """Evaluate the averaged weights on fixed patches of other phantoms, and return means."""
