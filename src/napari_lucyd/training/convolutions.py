@@ -48,7 +48,7 @@ class FewChannels(nn.Module):
             return plain
         axes, width = x.ndim - 2, x.shape[-1]
         outputs, inputs = self.weight.shape[:2]
-        room = _computable_width(width + 2, inputs, outputs) - width - 1
+        room = _room(width, inputs, outputs)
         repeated = functional.pad(x, (1, room, *[1] * (2 * axes - 2)), mode="replicate")
         result: Tensor = few_channels(repeated, self.weight)
         inner = [slice(None)] * 2 + [slice(1, 1 + n) for n in x.shape[2:]]
@@ -58,6 +58,11 @@ class FewChannels(nn.Module):
 
 # The compiler cannot look into the kernels' compiler; to it the result is a constant.
 @torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+def _room(width: int, inputs: int, outputs: int) -> int:
+    """Return the number of voxels to repeat at the end of a line, so that there are kernels for its width."""
+    return _computable_width(width + 2, inputs, outputs) - width - 1
+
+
 @functools.cache
 def _computable_width(width: int, inputs: int, outputs: int) -> int:
     """Return the least width, from ``width`` on, for which there are kernels; if none is near, ``width``."""
