@@ -14,7 +14,7 @@ from napari_lucyd.evaluation import load_competitor
 from napari_lucyd.evaluation.trust.images import BACKGROUND, SIGNAL
 from napari_lucyd.evaluation.trust.limits import PROBES, Probe
 from napari_lucyd.evaluation.trust.probes import BEAD_WIDTH, FIELD_START, RAYLEIGH_DIP
-from napari_lucyd.evaluation.trust.suite import TrustTable, is_reference, measure_trust, show
+from napari_lucyd.evaluation.trust.suite import Reading, TrustTable, is_reference, measure_trust, show
 
 ROOT = Path(__file__).parents[1]
 FILES = ROOT / "docs" / "results"
@@ -29,7 +29,10 @@ METHODS = (
     "semi-blind",
     *(
         name
-        for name in ("mixture-rln", "mixture-care", "mixture", "general", "nuclei", "membranes", "planes")
+        for name in (
+            *("lucyd", "mixture-rln", "mixture-care", "mixture", "general", "nuclei", "membranes"),
+            *("lucyd-planes", "planes"),
+        )
         if name in _SHIPPED
     ),
 )
@@ -47,12 +50,13 @@ def measure(only: Sequence[str] = ()) -> None:
             mine, theirs = ([r.value for r in table.readings if r.method == method] for table in (new, old))
             if not np.allclose(np.array(mine, float), np.array(theirs, float), 1e-3, 1e-6, equal_nan=True):
                 raise SystemExit(f"{RECORD.name}: {method} has other numbers now; measure all methods.")
-        readings = [r for r in old.readings if r.method not in only]
+        readings = [r for r in old.readings if _name(r) not in only]
         for method in only:
-            before = METHODS[: METHODS.index(method)]
-            places = [k for k, r in enumerate(readings) if r.method in before or r.method == "input"]
-            at = places[-1] + 1
-            readings[at:at] = [r for r in new.readings if r.method == method]
+            rows = [r for r in new.readings if _name(r) == method]
+            suffix = rows[0].method.removeprefix(method)  # of 2D methods
+            before = {name + suffix for name in ("input", *METHODS[: METHODS.index(method)])}
+            at = [k for k, r in enumerate(readings) if r.method in before][-1] + 1
+            readings[at:at] = rows
         replace(old, readings=readings, failures=old.failures + new.failures).save(FILES)
         return
     # Imported first, so that a missing matplotlib is noticed before measuring.
@@ -65,6 +69,11 @@ def measure(only: Sequence[str] = ()) -> None:
 
     measure_trust([load_competitor(method) for method in METHODS], keep=keep).save(FILES)
     draw(kept, IMAGES)
+
+
+def _name(reading: Reading) -> str:
+    """Return the name of a reading's method, without "2D"."""
+    return reading.method.partition(",")[0]
 
 
 def write() -> None:
@@ -89,7 +98,7 @@ A mean PSNR tells how close a method comes to the truth overall. It does not tel
 `python scripts/results.py trust` makes this page. It ran with {environment}. The numbers are in [`results/trust.csv`](results/trust.csv) and [`results/trust.json`](results/trust.json), with the SHA-256 of each model. `lucyd evaluate trust --methods NAME,…` runs the same tests on any model.
 
 - **Images.** All images have {size} voxels, or {plane} pixels for 2D models, on a background of {BACKGROUND:g}. They are blurred by a Gaussian with σ {table.blur:g} voxels. The brightest voxel is {SIGNAL:g} above the background, and the normal noise has σ {100 * table.noise:g} % of that.
-- **Methods.** Each method runs as a user would run it: `deconvolve` with its defaults. Richardson-Lucy and Wiener receive the true PSF, but not the background. Their settings are the best ones on an ordinary phantom with this blur and noise: {settings}. Semi-blind Richardson-Lucy receives neither.
+- **Methods.** Each method runs as a user would run it: `deconvolve` with its defaults. Richardson-Lucy, Wiener, `lucyd` and `lucyd-planes` receive the true PSF, but not the background. The settings of the first two are the best ones on an ordinary phantom with this blur and noise: {settings}. Semi-blind Richardson-Lucy receives neither.
 - **Models.** {coverage(table)}
 
 In each table, the first row gives the limits. *truth* is the result of a perfect method, *input* the unchanged image. **Bold** marks a number outside its limits. The limits are our choice, and wide: inside them, a measurement would hardly change; outside, it would. A method outside a limit is not useless. The limit tells you what not to use it for without a check of your own.
