@@ -22,6 +22,8 @@ def cells(path: Path) -> list[dict]:
 def test_it_runs_and_restores(path, tmp_path, monkeypatch):
     pyplot = pytest.importorskip("matplotlib.pyplot")
     pyplot.switch_backend("Agg")
+    # With this backend, showing a figure is a warning once Qt has run in the same process.
+    monkeypatch.setattr(pyplot, "show", lambda: None)
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "__notebook__"}
     for number, cell in enumerate(cells(path)):
