@@ -102,8 +102,7 @@ def local_flux_error(output: Tensor, truth: Tensor) -> Tensor:
     Tensor
         A scalar.
     """
-    pool = torch.nn.functional.avg_pool3d if output.ndim == 5 else torch.nn.functional.avg_pool2d
-    return pool(output - truth, FLUX_CUBE).square().mean()
+    return _local_differences(output, truth).square().mean()
 
 
 def local_light_error(output: Tensor, truth: Tensor) -> Tensor:
@@ -122,8 +121,13 @@ def local_light_error(output: Tensor, truth: Tensor) -> Tensor:
     Tensor
         A scalar.
     """
+    return (_local_differences(output, truth).square() + LIGHT_ROUNDING**2).sqrt().mean() - LIGHT_ROUNDING
+
+
+def _local_differences(output: Tensor, truth: Tensor) -> Tensor:
+    """Return the difference of local means over cubes (squares) of side 8."""
     pool = torch.nn.functional.avg_pool3d if output.ndim == 5 else torch.nn.functional.avg_pool2d
-    return (pool(output - truth, FLUX_CUBE).square() + LIGHT_ROUNDING**2).sqrt().mean() - LIGHT_ROUNDING
+    return pool(output - truth, FLUX_CUBE)
 
 
 def _lucyd_each(result: LucydOutput | RlnOutput | CareOutput, batch: Patch) -> Tensor:
