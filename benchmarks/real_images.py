@@ -14,6 +14,7 @@ import argparse
 import math
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,10 +86,16 @@ def textures(data: Path) -> Iterator[Case]:
         yield Case(name, image, truth, gaussian_psf(sigma), {"blur_sigma": sigma})
 
 
-def widefield(data: Path) -> Iterator[Case]:
-    """Yield the sharp stack under whole widefield PSFs, with light from beyond its borders."""
+def widefield(data: Path, wrong: float = 1.0) -> Iterator[Case]:
+    """Yield the sharp stack under whole widefield PSFs, with light from beyond its borders.
+
+    `wrong` multiplies the numerical aperture that the methods are told. A case whose aperture would not be
+    below the refractive index is left out.
+    """
     truth = sharp(data, np.s_[6:54, 48:208, 48:208]) + np.float32(0.03)
     for aperture, index in OBJECTIVES:
+        if aperture * wrong >= index:
+            continue
         lateral = 0.25 * EMISSION_UM / aperture
         axial = 0.17 * EMISSION_UM / (index - math.sqrt(index**2 - aperture**2))
         microscope = nl.Microscope(
@@ -100,10 +107,18 @@ def widefield(data: Path) -> Iterator[Case]:
         light = fftconvolve(around, psf / psf.sum(), "valid")
         light = (light - light.min()) / (np.percentile(light, 99.9) - light.min())
         inner = np.s_[8:-8, 24:-24, 24:-24]
-        told = {"microscope": microscope, "voxel_size": voxel_size}
-        yield Case(
-            f"nuclei, widefield, NA {aperture:g}", noisy(light, 600, 0.01, 12)[inner], truth[inner], psf, told
-        )
+        believed = replace(microscope, numerical_aperture=aperture * wrong)
+        told = {"microscope": believed, "voxel_size": voxel_size}
+        name = f"nuclei, widefield, NA {aperture:g}"
+        if wrong != 1:
+            name += f" told as {aperture * wrong:.2g}"
+        yield Case(name, noisy(light, 600, 0.01, 12)[inner], truth[inner], psf, told)
+
+
+def misled(data: Path) -> Iterator[Case]:
+    """Yield the widefield images with an aperture that is told wrongly by a third."""
+    for wrong in (2 / 3, 4 / 3):
+        yield from widefield(data, wrong)
 
 
 def pairs(data: Path) -> Iterator[Case]:
@@ -119,6 +134,7 @@ def pairs(data: Path) -> Iterator[Case]:
 PARTS: dict[str, Callable[[Path], Iterator[Case]]] = {
     "textures": textures,
     "widefield": widefield,
+    "misled": misled,
     "pairs": pairs,
 }
 
