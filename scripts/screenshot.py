@@ -244,7 +244,7 @@ def comparison(folder: Path, model: str | None) -> None:
     viewer.layers[LINE_LAYER].add_lines(np.array([[63.0, 2.0], [66.0, 125.0]]))
     viewer.layers[LINE_LAYER].mode = "pan_zoom"
     settle()
-    if not demo.wait(lambda: compare.settled and compare.shown_profile is not None, 120):
+    if not demo.wait(lambda: compare.settled and compare.pictures.profile is not None, 120):
         raise RuntimeError(f"There is no comparison: {compare.form.metrics_note.text()}")
     compare.tell("")
     settle()

@@ -409,7 +409,7 @@ def test_written_ome_zarr_is_version_0_5(tmp_path):
 
 
 def test_tiffs_too_large_for_imagej_hold_ome_xml_and_are_bigtiff(tmp_path, monkeypatch):
-    from napari_lucyd.io import tiff_writer as tiff
+    from napari_lucyd.io.tiff import writer as tiff
 
     monkeypatch.setattr(tiff, "_IMAGEJ_BYTES", 100)
     array = sample("TZYX")

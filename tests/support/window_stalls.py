@@ -139,7 +139,7 @@ def measure(model: str) -> dict[str, float]:
     begin = time.monotonic()
     choose_layers(compare, [image], truth)
     viewer.layers[-1].add_lines(np.array([[20.0, 20.0], [200.0, 220.0]]))
-    assert wait(lambda: compare.settled and compare.shown_metrics and compare.shown_profile, 120), (
+    assert wait(lambda: compare.settled and compare.metrics.shown and compare.pictures.profile, 120), (
         "no metrics"
     )
     settle(0.2)

@@ -105,7 +105,7 @@ def read_image(
         elif suffix in VENDOR_SUFFIXES:
             from .vendor import read_vendor as read
         else:
-            from .tiff import read_tiff as read
+            from .tiff.reader import read_tiff as read
         image = read(
             path,
             name=printable(stem(path)),
@@ -142,7 +142,7 @@ def files_of_image(path: str | os.PathLike[str]) -> set[Path]:
     path = Path(path)
     if not (known_suffix(path) or "").startswith(".ome.") or holds_zarr(known_suffix(path) or ""):
         return {path}
-    from .tiff import files_of
+    from .tiff.series import files_of
 
     return {path.with_name(name) for name in files_of(path)}
 
@@ -279,7 +279,7 @@ def write_image(
 
             write_zarr(temporary, array, notes=json.loads(text), **about)
         else:
-            from .tiff_writer import write_tiff
+            from .tiff.writer import write_tiff
 
             check_space(place, math.prod(array.shape) * np.dtype(array.dtype).itemsize)
             write_tiff(temporary, array, notes=text if notes else "", ome=suffix.startswith(".ome"), **about)

@@ -100,7 +100,7 @@ def read_vendor(
     axes: str | None = None,
     voxel_size: Sequence[float] | None = None,
 ) -> Image:
-    """Read the first image of a file; the parameters are those of `napari_lucyd.io.tiff.read_tiff`."""
+    """Read the first image of a file; the parameters are those of `napari_lucyd.io.tiff.reader.read_tiff`."""
     opened = _open(path)
     order, letters, _ = order_axes(opened.axes, opened.shape, axes)
     told, unit, steps = list(opened.told), "micrometer", None

@@ -12,7 +12,8 @@ from PIL import Image as Picture
 from scipy.ndimage import gaussian_filter
 
 from comparison_choice import choose_layers
-from napari_lucyd._napari.compare.panel import NO_TRUTH, CompareWidget
+from napari_lucyd._napari.compare.metrics_view import NO_TRUTH
+from napari_lucyd._napari.compare.panel import CompareWidget
 from napari_lucyd._napari.compare.profile_plot import ticks
 from napari_lucyd._napari.layers.drawing import LINE_LAYER, drawn_line, rectangle_layer
 from napari_lucyd._napari.layers.viewer import METADATA_KEY
@@ -83,9 +84,9 @@ def test_the_last_run_its_image_and_its_truth_are_chosen(viewer, opened):
     output = add(viewer, TRUTH, "sample – output", "output")
     add(viewer, TRUTH, "sample – update term", "update_term", visible=False)
     panel = opened()
-    assert panel.truth is truth and panel.ticked() == [image, output]
+    assert panel.chosen.truth is truth and panel.chosen.ticked() == [image, output]
     later = add(viewer, TRUTH, "sample – output 2", "output")
-    assert panel.ticked() == [image, output, later]
+    assert panel.chosen.ticked() == [image, output, later]
 
 
 def test_layers_opened_later_are_chosen_until_a_person_chooses(viewer, opened):
@@ -93,11 +94,11 @@ def test_layers_opened_later_are_chosen_until_a_person_chooses(viewer, opened):
     assert panel.form.projections_note.text().startswith("Tick")
     truth = add(viewer, TRUTH, "sample truth", visible=False)
     image = add(viewer, NOISY, "sample")
-    assert panel.ticked() == [image] and panel.truth is truth
+    assert panel.chosen.ticked() == [image] and panel.chosen.truth is truth
     panel.form.layers.item(0).setCheckState(panel.form.layers.item(0).checkState().Unchecked)
-    assert panel.ticked() == []
+    assert panel.chosen.ticked() == []
     add(viewer, NOISY, "another")
-    assert panel.ticked() == []
+    assert panel.chosen.ticked() == []
 
 
 def test_metrics_are_those_of_the_truth_under_their_names(viewer, opened):
@@ -114,16 +115,16 @@ def test_metrics_are_those_of_the_truth_under_their_names(viewer, opened):
 def test_without_a_truth_there_is_no_number(viewer, opened):
     first, second = add(viewer, NOISY, "sample"), add(viewer, TRUTH, "second")
     panel = opened()
-    assert panel.shown_metrics is None and not panel.form.metrics.isVisible()
+    assert panel.metrics.shown is None and not panel.form.metrics.isVisible()
     assert panel.form.metrics_note.text().endswith(NO_TRUTH)
-    assert len(panel.shown_views) == 2
+    assert len(panel.pictures.views) == 2
     choose_layers(panel, [first], second)
     # Neither a line nor another image changes what a person has chosen.
     panel.draw()
     add(viewer, TRUTH, "third")
     opened.rest(panel)
-    assert panel.ticked() == [first] and panel.truth is second
-    assert panel.shown_metrics is not None and panel.form.metrics.isVisible()
+    assert panel.chosen.ticked() == [first] and panel.chosen.truth is second
+    assert panel.metrics.shown is not None and panel.form.metrics.isVisible()
 
 
 def test_what_cannot_be_measured_is_told_of(viewer, opened):
@@ -148,7 +149,7 @@ def test_colours_are_refused_in_words(viewer, opened):
     choose_layers(panel, [photo])
     opened.rest(panel)
     assert "Split RGB" in panel.form.picked_note.text()
-    assert panel.shown_views == []
+    assert panel.pictures.views == []
 
 
 def test_the_profile_is_that_of_the_current_slice_along_the_line(viewer, opened):
@@ -159,19 +160,19 @@ def test_the_profile_is_that_of_the_current_slice_along_the_line(viewer, opened)
     line = draw(panel, (4, 2), (4, 20))
     assert line.name == LINE_LAYER and line.mode == "add_line"
     opened.rest(panel)
-    truth, image = panel.shown_profile.curves
+    truth, image = panel.pictures.profile.curves
     assert truth.is_truth and not image.is_truth
     np.testing.assert_allclose(truth.values, TRUTH[3, 4, 2:21])
     np.testing.assert_allclose(image.values, NOISY[3, 4, 2:21])
-    assert panel.shown_profile.unit == "µm"
-    np.testing.assert_allclose(panel.shown_profile.distance, np.arange(19) * 0.1)
+    assert panel.pictures.profile.unit == "µm"
+    np.testing.assert_allclose(panel.pictures.profile.distance, np.arange(19) * 0.1)
     viewer.dims.set_current_step(0, 5)
     opened.rest(panel)
-    np.testing.assert_allclose(panel.shown_profile.curves[1].values, NOISY[5, 4, 2:21])
+    np.testing.assert_allclose(panel.pictures.profile.curves[1].values, NOISY[5, 4, 2:21])
     # Another line, by moving the first.
     line.data = [np.array([[0, 1], [10, 1]], float)]
     opened.rest(panel)
-    np.testing.assert_allclose(panel.shown_profile.curves[1].values, NOISY[5, 0:11, 1])
+    np.testing.assert_allclose(panel.pictures.profile.curves[1].values, NOISY[5, 0:11, 1])
 
 
 def test_the_profile_goes_through_the_world(viewer, opened):
@@ -184,7 +185,7 @@ def test_the_profile_goes_through_the_world(viewer, opened):
     panel = opened()
     viewer.add_shapes([[[3, 5], [12, 9]]], shape_type="line")
     opened.rest(panel)
-    curves = {curve.name: curve.values for curve in panel.shown_profile.curves}
+    curves = {curve.name: curve.values for curve in panel.pictures.profile.curves}
     np.testing.assert_allclose(curves["plain"], np.linspace(3, 12, len(curves["plain"])))
     np.testing.assert_allclose(curves["fine"], curves["plain"])
     np.testing.assert_allclose(curves["turned"], curves["plain"])
@@ -205,12 +206,12 @@ def test_layers_in_other_units_of_length_lie_where_they_are_shown(viewer, opened
         line = viewer.layers.selection.active
         line.add_lines(np.array([[4, 2], [4, 20]], float))
         opened.rest(panel)
-        for curve in panel.shown_profile.curves:
+        for curve in panel.pictures.profile.curves:
             data = viewer.layers[curve.name].data[3, 4]
             at = np.linspace(2, 20, len(curve.values))
             np.testing.assert_allclose(curve.values, np.interp(at, np.arange(24), data))
-        length = {"µm": 1.8, "nm": 1800}[panel.shown_profile.unit]
-        assert panel.shown_profile.distance[-1] == pytest.approx(length)
+        length = {"µm": 1.8, "nm": 1800}[panel.pictures.profile.unit]
+        assert panel.pictures.profile.distance[-1] == pytest.approx(length)
         viewer.layers.remove(line)
     choose_layers(panel, [viewer.layers["in µm"]], truth)
     opened.rest(panel)
@@ -226,10 +227,10 @@ def test_a_line_in_another_orientation(viewer, opened):
     shapes = viewer.layers.selection.active
     shapes.add_lines(np.array([[1, 6, 2], [1, 6, 20]], float))
     opened.rest(panel)
-    np.testing.assert_allclose(panel.shown_profile.curves[0].values, NOISY[1, 6, 2:21])
+    np.testing.assert_allclose(panel.pictures.profile.curves[0].values, NOISY[1, 6, 2:21])
     viewer.dims.set_current_step(1, 9)
     opened.rest(panel)
-    np.testing.assert_allclose(panel.shown_profile.curves[0].values, NOISY[1, 9, 2:21])
+    np.testing.assert_allclose(panel.pictures.profile.curves[0].values, NOISY[1, 9, 2:21])
 
 
 def test_the_current_time_point_and_channel_are_compared(viewer, opened):
@@ -243,14 +244,14 @@ def test_the_current_time_point_and_channel_are_compared(viewer, opened):
     opened.rest(panel)
     assert cells(panel)[0][1] == f"{psnr(image[2, 1], truth[2, 1]):.2f}"
     assert "T 2, C 1" in panel.form.metrics_note.text()
-    assert panel.shown_metrics.position == "T 2, C 1"
-    assert [view.axial for view in panel.shown_views] == [None, None]
-    before = panel.shown_metrics
+    assert panel.metrics.shown.position == "T 2, C 1"
+    assert [view.axial for view in panel.pictures.views] == [None, None]
+    before = panel.metrics.shown
     add(viewer, truth[:2], "short", **labels)
     choose_layers(panel, [viewer.layers["short"], viewer.layers["sample"]], viewer.layers["sample truth"])
     opened.rest(panel)
     assert "does not reach the current position: its last T is 1" in panel.form.picked_note.text()
-    assert panel.shown_metrics == before
+    assert panel.metrics.shown == before
 
 
 def test_projections_have_the_layers_colours_and_the_sizes_of_the_world(viewer, opened):
@@ -258,21 +259,21 @@ def test_projections_have_the_layers_colours_and_the_sizes_of_the_world(viewer, 
     volume[2, 5, 7] = 1
     layer = add(viewer, volume, "sample", **PLACE, colormap="green", contrast_limits=(0, 1))
     panel = opened()
-    (view,) = panel.shown_views
+    (view,) = panel.pictures.views
     assert view.lateral.pixels[5, 7].tolist() == view.axial.pixels[2, 7].tolist() == [0, 255, 0, 255]
     assert (view.lateral.pixels[..., 1] > 0).sum() == 1
     assert (view.lateral.height, view.lateral.width) == pytest.approx((2.0, 2.4))
     assert (view.axial.height, view.axial.width) == pytest.approx((2.4, 2.4))
     layer.contrast_limits = (0, 2)
     opened.rest(panel)
-    assert panel.shown_views[0].lateral.pixels[5, 7, 1] == pytest.approx(128, abs=1)
+    assert panel.pictures.views[0].lateral.pixels[5, 7, 1] == pytest.approx(128, abs=1)
 
 
 def test_large_projections_keep_single_bright_voxels(viewer, opened):
     plane = np.zeros((1500, 20))
     plane[1001, 13] = 1
     add(viewer, plane, "sample", contrast_limits=(0, 1))
-    pixels = opened().shown_views[0].lateral.pixels
+    pixels = opened().pictures.views[0].lateral.pixels
     assert pixels.shape[0] <= 640 and pixels[1001 // 3, 13].tolist() == [255] * 4
 
 
@@ -293,11 +294,11 @@ def test_layers_may_go_change_and_be_renamed(viewer, opened):
     viewer.layers.remove(image)
     viewer.layers.remove(truth)
     opened.rest(panel)
-    assert panel.ticked() == [other] and panel.truth is None
-    assert panel.shown_metrics is None and panel.shown_profile is None
+    assert panel.chosen.ticked() == [other] and panel.chosen.truth is None
+    assert panel.metrics.shown is None and panel.pictures.profile is None
     viewer.layers.clear()
     opened.rest(panel)
-    assert panel.shown_views == [] and panel.form.layers.count() == 0
+    assert panel.pictures.views == [] and panel.form.layers.count() == 0
 
 
 def test_side_by_side_shows_the_ticked_layers_and_puts_the_view_back(viewer, opened, qtbot):
@@ -380,7 +381,7 @@ def test_errors_in_reading_are_told_of_and_the_others_go_on(viewer, opened):
     opened.rest(panel)
     assert "the disk is gone" in panel.form.metrics_note.text()
     assert [row[1] == "–" for row in cells(panel)] == [False, True]
-    assert [bool(view.problem) for view in panel.shown_views] == [False, False, True]
+    assert [bool(view.problem) for view in panel.pictures.views] == [False, False, True]
 
 
 def test_a_line_is_no_region_and_a_rectangle_is_no_line(viewer, opened):
@@ -425,7 +426,7 @@ def test_without_a_truth_layers_are_compared_with_their_image_and_peaks_have_wid
     add(viewer, np.roll(blurred, 9, axis=1), "elsewhere")
     panel = opened()
     for layer in viewer.layers:
-        panel._on_person_ticked(layer, True)
+        panel.chosen.tick(layer, True)
     opened.rest(panel)
     head, output, elsewhere, *_ = panel.form.metrics_note.text().splitlines()
     assert "“sample”" in head
@@ -434,7 +435,7 @@ def test_without_a_truth_layers_are_compared_with_their_image_and_peaks_have_wid
 
     draw(panel, (20, 10), (20, 38))
     opened.rest(panel)
-    widths = {curve.name: curve.width for curve in panel.shown_profile.curves}
+    widths = {curve.name: curve.width for curve in panel.pictures.profile.curves}
     # 2.355 standard deviations; linear interpolation adds a little.
     assert widths["output"] == pytest.approx(2.355, rel=0.1)
     assert "“output” 2." in panel.form.profile_note.text()
@@ -458,7 +459,7 @@ def test_held_out_scores_of_results_with_a_recipe_on_request(viewer, opened, qtb
     add(viewer, image, "elsewhere")
     panel = opened()
     for layer in viewer.layers:
-        panel._on_person_ticked(layer, True)
+        panel.chosen.tick(layer, True)
     opened.rest(panel)
     panel.form.held_out.native.click()
     qtbot.waitUntil(lambda: panel.form.held_out.text == "Cancel", timeout=30_000)
@@ -474,7 +475,7 @@ def test_held_out_scores_of_results_with_a_recipe_on_request(viewer, opened, qtb
     assert "SHA-256" in scores["psf"] and "has seen all" in scores["elsewhere"]
 
     # Scores of other layers than those that are ticked are removed; a request can be cancelled.
-    panel._on_person_ticked(viewer.layers["planes"], False)
+    panel.chosen.tick(viewer.layers["planes"], False)
     opened.rest(panel)
     assert panel.form.held_out_note.text() == ""
     panel.form.held_out.native.click()

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from napari_lucyd.io.image import Channel, ImageFileError, spatial, to_json
+from napari_lucyd.io.ome_xml import color_number
+from napari_lucyd.io.units import unit_symbol
 from napari_lucyd.text import printable
 
-from .image import Channel, ImageFileError, spatial, to_json
-from .ome_xml import color_number
-from .tiff import CHANNELS, NAMESPACE
-from .units import unit_symbol
+from .annotations import CHANNELS, NAMESPACE
 
 _IMAGEJ_DTYPES = ("uint8", "uint16", "float32")
 _IMAGEJ_BYTES = 2**32 - 2**25  # beyond it, only readers that know ImageJ's own convention see every page

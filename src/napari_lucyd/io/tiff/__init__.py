@@ -1,0 +1,1 @@
+"""TIFF files: OME-TIFF, ImageJ hyperstacks, LSM, STK, plain pages."""
