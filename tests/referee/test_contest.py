@@ -131,6 +131,68 @@ def test_a_second_look_at_coarse_structure_decides_where_noise_hides_the_gain():
     assert contest._decide(entries, [scored("lucyd", 0.9, 0.1), image]).left_alone
 
 
+def test_what_the_first_look_cannot_see_is_judged_by_the_second_alone():
+    random = np.random.default_rng(3)
+    hidden = random.normal(0, 1, 100)
+    hidden *= 1 / hidden.sum()  # the noise of blocks whose structure nobody sees
+
+    def scored(name, coarse):
+        fine = contest.BlockScore(3 * coarse * hidden, hidden)
+        noise = random.normal(0, 0.01, 100)
+        return contest.Candidate(name, fine, contest.BlockScore(np.full(100, coarse) + noise, np.ones(100)))
+
+    entries = [contest._Entry(name, Unchanged(), {}, None) for name in ("lucyd", "nothing")]
+    image = scored("nothing", 0.3)
+    choice = contest._decide(entries, [scored("lucyd", 0.6), image])
+    assert choice.record["chosen"] == "lucyd"
+    assert choice.record["candidates"][0]["held_out"] == pytest.approx(0.6, abs=0.01)
+    assert contest._decide(entries, [scored("lucyd", 0.3), image]).left_alone
+    # Without structure in either look nothing is chosen, however good the scores are.
+    empty = [contest.Candidate(one.name, one.score, one.score) for one in (scored("lucyd", 0.9), image)]
+    assert contest._decide(entries, empty).left_alone
+
+
+def test_a_plane_of_faint_tubules_is_not_left_alone():
+    random = np.random.default_rng(1)
+    light = nl.make_structures("tubules", (192, 192), rng=1).image
+    low, high = np.percentile(light, (1, 99.9))
+    light = ndimage.gaussian_filter(np.clip((light - low) / (high - low), 0, None), 2)
+    image = random.poisson((light + 0.05) * 100) / 100 + random.normal(0, 0.02, light.shape)
+    choice = nl.choose_method(image.astype(np.float32), device="cpu", blur_sigma=2)
+    assert not choice.left_alone
+
+
+@pytest.mark.parametrize("told", [{}, {"blur_sigma": 1.5}])
+@pytest.mark.parametrize(
+    ("shape", "networks"),
+    [
+        ((16, 48, 48), ["lucyd", "general", "mixture", "membranes", "nuclei"]),
+        ((64, 64), ["lucyd-planes", "planes"]),
+    ],
+)
+def test_who_competes(shape, networks, told, monkeypatch):
+    names = []
+
+    def scored(entry, parts):
+        names.append(entry.name)
+        values = contest.BlockScore(np.linspace(0.4, 0.6, 100), np.ones(100))
+        return contest.Candidate(entry.name, values, values)
+
+    monkeypatch.setattr(contest, "_score", scored)
+    light = ndimage.gaussian_filter(2e4 * (np.random.default_rng(0).random(shape) > 0.99), 1.5)
+    nl.choose_method(np.random.default_rng(1).poisson(light + 20), device="cpu", **told)
+    classical = ["richardson-lucy"] if told else ["semi-blind", "richardson-lucy"]
+    assert names == [*networks, *classical, "nothing"]
+
+
+def test_the_reason_names_the_blur_that_was_taken(small_contest):
+    image = blurred()
+    choice = nl.choose_method(image, device="cpu")
+    assert "No blur was given: it was taken as" in choice.reason
+    assert f"{choice.record['blur_sigma'][1]:.2g}" in choice.reason and "a tenth narrower" in choice.reason
+    assert "No blur" not in nl.choose_method(image, device="cpu", blur_sigma=1.5).reason
+
+
 def test_richardson_lucy_with_the_blur_that_was_found_is_repeated_from_the_recipe(monkeypatch):
     monkeypatch.setattr(contest, "_VOXELS", 2**14)
     entries = contest._entries

@@ -32,6 +32,7 @@ from napari_lucyd.referee.sample import draw_volume_sample
 from napari_lucyd.referee.scores.reblur import Reblur
 from napari_lucyd.referee.scores.samples import Values, contrast_part, halves_of
 from napari_lucyd.referee.scores.score import explained
+from napari_lucyd.text import steps_text
 
 # Voxels of the sample of all channels together, and of the part in which noise and blur are measured.
 _VOXELS, _MEASURED_VOXELS = 2**17, 2**22
@@ -119,8 +120,9 @@ def choose_method(
     is semi-blind with the microscope; if nothing was told, it competes twice: semi-blind, and with the blur
     that was found in the image's spectrum. The best method is chosen; ``"lucyd"`` is, unless another one is
     better by twice the standard error and by a tenth of what ``"lucyd"`` gains over the image. If none is
-    better than the image by twice the standard error, the image is left alone. If the noise is not photon
-    noise, there is no contest, and ``"lucyd"`` is chosen.
+    better than the image by twice the standard error, the image is left alone. If the noise hides the
+    structure at the finest detail, a coarser look decides. If the noise is not photon noise, there is no
+    contest, and ``"lucyd"`` is chosen.
 
     Parameters
     ----------
@@ -225,8 +227,13 @@ def run_contest(
         candidates.append(_score(entry, parts))
     yield len(entries), len(entries), ""
     decided = _decide(entries, candidates)
-    judged_by = {} if blur.told else {"blur_sigma": list(told["blur_sigma"])}
-    return replace(decided, record={**decided.record, **judged_by})
+    if blur.told:
+        return decided
+    sigmas = tuple(told["blur_sigma"])
+    reason = f"{decided.reason} {_blur_text(sigmas)}"
+    return replace(
+        decided, reason=reason, record={**decided.record, "reason": reason, "blur_sigma": list(sigmas)}
+    )
 
 
 _CONSTANT = "The image was left as it is: it is constant."
@@ -288,6 +295,17 @@ def _found_sigmas(values: Any, noise: NoiseModel, steps: tuple[float, ...] | Non
     found = find_blur(values, noise.variance(values), ratio)
     widths = (USUAL_BLUR,) * values.ndim if found is None else found.sigma
     return tuple(float(f"{_SAFE * width:.3g}") for width in widths)
+
+
+def _blur_text(sigmas: tuple[float, ...]) -> str:
+    """Say which blur was taken, and why it is not the one that an examination names."""
+    usual = all(width == float(f"{_SAFE * USUAL_BLUR:.3g}") for width in sigmas)
+    why = (
+        "a usual one, since none was found in the image"
+        if usual
+        else "a tenth narrower than the one that was found in the image, to be safe"
+    )
+    return f"No blur was given: it was taken as {steps_text(sigmas, 2)} voxels (standard deviation), {why}."
 
 
 def _shared_blur(parts: Sequence[_Part]) -> tuple[float, ...]:
@@ -418,6 +436,7 @@ def _joined(scores: Sequence[BlockScore]) -> BlockScore:
 
 
 def _decide(entries: Sequence[_Entry], candidates: Sequence[Candidate]) -> MethodChoice:
+    candidates = _judgeable(candidates)
     preferred, nothing = candidates[0], candidates[-1]
     best = max(candidates[:-1], key=lambda one: one.score.mean)
     ahead = preferred.score.minus(nothing.score).mean
@@ -441,6 +460,17 @@ def _decide(entries: Sequence[_Entry], candidates: Sequence[Candidate]) -> Metho
     if not isinstance(entry.method, ClassicalMethod) and entry.method.card.get("flux_kept") is False:
         warning = f"{best.name} changes intensities: do not quantify the result."
     return MethodChoice(entry.method, entry.told, _record(candidates, best.name, reason), reason, warning)
+
+
+def _judgeable(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+    """Return the candidates with the second look alone, if the noise hides the structure from the first.
+
+    A share of a structure that nobody sees is no score. The second look has less noise, and may see some.
+    """
+    nothing = candidates[-1]
+    if nothing.coarse is None or _has_structure(nothing.score) or not _has_structure(nothing.coarse):
+        return candidates
+    return [Candidate(one.name, one.coarse) for one in candidates if one.coarse is not None]
 
 
 def _better(one: Candidate, other: Candidate, least: float = 0.0) -> bool:

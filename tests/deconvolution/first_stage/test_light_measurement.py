@@ -35,8 +35,9 @@ def test_the_blur_is_found_and_said(model):
     assert sigmas.shape == (3,)
     assert np.all((sigmas > 1.0) & (sigmas < 2.0))  # on the safe side
     # One width for each axis, as the image's examination says it.
-    (said,) = (text for text in job.warnings if text.startswith("No blur was given: a Gaussian blur"))
+    (said,) = (text for text in job.warnings if text.startswith("No blur was given: the run used"))
     assert f"{sigmas[0]:.2g} × {sigmas[1]:.2g} × {sigmas[2]:.2g} voxels" in said
+    assert "a tenth narrower" in said and "examination" in said
 
 
 def test_noise_that_is_not_of_photons_gives_a_usual_blur(model):
