@@ -278,9 +278,11 @@ def reasons(records: Records) -> list[str]:
     if rate is None or most is None or speed is None:
         return []
     return [
-        f"The compiled pass does {rate / most:.0%} of the operations that this processor can do "
-        f"([below](#share-of-the-machines-peak-rates)). With all of them it would be {speed * most / rate:.1f} times as fast "
-        "as PyTorch's. More takes fewer multiplications (Winograd) or half precision; neither has been tried.",
+        f"Counted as plain convolutions, the compiled pass does {rate / most:.0%} of the operations that this processor can "
+        f"do in a matrix product ([below](#share-of-the-machines-peak-rates)), and is {speed:.1f} times as fast as "
+        "PyTorch's. Most layers need half the multiplications (Winograd's method), so memory now limits them. bfloat16 "
+        "would double the rate of multiplications, but changes the results more than is allowed "
+        "([decision 0011](decisions/0011-cpu-kernels.md)).",
         "",
     ]
 
@@ -323,7 +325,8 @@ def roofline(records: Records, options: argparse.Namespace) -> list[str]:
     text = (
         "The peaks are measured: the best float32 matrix product and the best copy. *Layer traffic* is the memory traffic "
         "if every layer reads from memory and writes to it. Kernels that keep planes in cache move less, so their share "
-        "can exceed 100 %."
+        "can exceed 100 %. Operations are those of plain convolutions. Winograd's method needs fewer, so that share can "
+        "exceed 100 %, too."
     )
     lines = section(records, "roofline", "Share of the machine's peak rates", text)
     if "roofline" not in records:

@@ -25,7 +25,7 @@ class Host:
 def lanes() -> int:
     """Return the number of floats in a vector register.
 
-    X ranges begin at multiples of it, or of twice that number in transposed convolutions.
+    X ranges of the kernels begin at multiples of twice that number.
     """
     return host().lanes
 
@@ -219,6 +219,15 @@ class Writer:
         """Store a vector."""
         self.do(f"store <{lanes or self.lanes} x float> {a}, ptr {self.at(pointer, index)}, align 4")
 
+    def store_pointer(self, value: str, table: str, index: str) -> None:
+        """Store an entry of a table of pointers."""
+        self.do(f"store ptr {value}, ptr {self.at(table, index, 'ptr')}, align 8")
+
+    def fetch(self, pointer: str, index: str | int, to_write: bool = False) -> None:
+        """Ask for the cache line of a float, which need not exist, in the second cache."""
+        place = self.at(pointer, index)
+        self.do(f"call void @llvm.prefetch.p0(ptr {place}, i32 {int(to_write)}, i32 2, i32 1)")
+
     def copy_float(self, pointer: str, source: str | int, target: str | int) -> None:
         """Copy one float of an array to another place in it."""
         one = self.value(f"load float, ptr {self.at(pointer, source)}, align 4")
@@ -229,6 +238,7 @@ class Writer:
         body = "\n".join(self.lines)
         return (
             f"declare {self.vector} @llvm.fma.v{self.lanes}f32({', '.join([self.vector] * 3)})\n"
+            "declare void @llvm.prefetch.p0(ptr, i32, i32, i32)\n"
             "declare i64 @llvm.smax.i64(i64, i64)\ndeclare i64 @llvm.smin.i64(i64, i64)\n"
             f"define void @kernel({arguments}) {{\nentry:\n{body}\n  ret void\n}}\n"
         )

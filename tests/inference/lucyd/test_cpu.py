@@ -11,12 +11,14 @@ from napari_lucyd import load_model
 from napari_lucyd.compute import llvm
 from napari_lucyd.errors import Cancelled
 from napari_lucyd.inference.lucyd import cpu as compiled_module
-from napari_lucyd.inference.lucyd import cpu_kernels, graph
+from napari_lucyd.inference.lucyd import cpu_kernels, cpu_winograd, graph
 from napari_lucyd.inference.lucyd.cpu import CompiledLucyd, compiled_lucyd, unsupported_reason
 from random_networks import repeating
 
 # The acceptance tolerance, as a share of the range.
 TOLERANCE = 1e-5
+# Random weights amplify rounding: torch's own float32 is up to 0.7e-5 off float64 in these tests.
+AMPLIFIED = 2e-5
 
 
 def calm(model):
@@ -41,7 +43,7 @@ def block(*shape, seed=0):
 
 
 @torch.inference_mode()
-def check(network, run, y, inside=None):
+def check(network, run, y, inside=None, tolerance=AMPLIFIED):
     """All four parts of what is wanted."""
     crop = (..., *inside) if inside else ...
     for name, expected, found in zip(network.parts, network(y), run(y, inside), strict=True):
@@ -49,7 +51,7 @@ def check(network, run, y, inside=None):
         assert found.shape == wanted.shape
         # A part of a few voxels may have hardly any range of its own; then the input's range counts.
         span = max(float(expected.max() - expected.min()), 0.1 * float(y.max() - y.min()))
-        assert float((found - wanted).abs().max()) <= TOLERANCE * span, name
+        assert float((found - wanted).abs().max()) <= tolerance * span, name
 
 
 def test_it_can_be_used_here():
@@ -74,10 +76,38 @@ def test_planes_give_what_the_network_gives(network_2d, shape, change):
     check(change(network_2d), CompiledLucyd(change(network_2d), 2), block(*shape))
 
 
-@pytest.mark.parametrize("name", ["general", "mixture", "planes"])
-def test_the_shipped_weights_give_what_the_network_gives(name):
+@pytest.mark.parametrize("winograd", [True, False])
+@pytest.mark.parametrize("name", ["general", "lucyd", "mixture", "planes", "lucyd-planes"])
+def test_the_shipped_weights_give_what_the_network_gives(name, winograd):
     model = load_model(name)
-    check(model.network, CompiledLucyd(model.network, 2), block(*(20, 30, 40)[-model.dimension :]))
+    run = CompiledLucyd(model.network, 2, winograd=winograd)
+    check(model.network, run, block(*(20, 30, 40)[-model.dimension :]), tolerance=TOLERANCE)
+
+
+@pytest.mark.parametrize("change", [as_is, repeating])
+@pytest.mark.parametrize("y0", range(4))
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_groups_of_rows_that_are_wanted_in_part_give_what_plain_convolutions_give(network, change, y0, rows):
+    changed, inside = change(network), (slice(1, 4), slice(y0, y0 + rows), slice(17, 300))
+    plain = CompiledLucyd(changed, 2, winograd=False)
+    # Wider than a strip, and with the borders of strips and tiles among what is wanted.
+    y = block(6, 16, 330)
+    with torch.inference_mode():
+        whole, found = plain(y), CompiledLucyd(changed, 2)(y, inside)
+        for all_of_it, a, b in zip(whole, plain(y, inside), found, strict=True):
+            assert float((a - b).abs().max()) <= AMPLIFIED * float(all_of_it.max() - all_of_it.min())
+
+
+def test_rows_that_are_not_wanted_do_not_count(network):
+    run, inside = CompiledLucyd(network, 1), (slice(0, 8), slice(30, 33), slice(0, 20))
+    y, other = block(8, 64, 20), block(8, 64, 20)
+    # What is left in the buffers from a block of infinities must not spoil rows of the next one.
+    other[:, :, :, :2] = torch.inf
+    with torch.inference_mode():
+        before = run(y, inside)
+        run(other)
+        for a, b in zip(before, run(y, inside), strict=True):
+            assert torch.equal(a, b)
 
 
 @pytest.mark.parametrize("change", [as_is, repeating])
@@ -129,9 +159,11 @@ def test_a_block_that_is_repeated_gives_what_many_of_it_give(network, network_2d
     run = CompiledLucyd(chosen, 2)
     with torch.inference_mode():
         expected = CompiledLucyd(chosen, 2)(tiled, inside)
-        for _ in range(2):
-            for a, b in zip(expected, run(y, part, periodic), strict=True):
-                assert torch.equal(a, b)
+        before = run(y, part, periodic)
+        # Rows are computed in groups, which begin elsewhere in the repeated block: equal but for rounding.
+        for a, b, again in zip(expected, before, run(y, part, periodic), strict=True):
+            assert torch.equal(b, again)
+            assert float((a - b).abs().max()) <= TOLERANCE * max(float(a.max() - a.min()), 0.1)
     # Without repetition there are zeros around it again.
     check(chosen, run, y)
 
@@ -152,19 +184,24 @@ def test_what_a_run_released_is_used_by_the_next_one_until_a_weight_changes(netw
     check(changed, other, y)
 
 
+def forget_kernels():
+    cpu_kernels.compiled.cache_clear()
+    cpu_winograd.compiled.cache_clear()
+
+
 @pytest.mark.parametrize(("lanes", "registers"), [(8, 16), (4, 32)])
 def test_processors_with_narrower_registers_give_the_same(network, network_2d, monkeypatch, lanes, registers):
     """Code for AVX2, and with the tiles of NEON, run here."""
     own = llvm.host()
     host = llvm.Host(own.name, own.features, lanes, registers)
     monkeypatch.setattr(llvm, "host", lambda: host)
-    cpu_kernels.compiled.cache_clear()
+    forget_kernels()
     try:
         check(network, CompiledLucyd(network, 2), block(8, 12, 70), (slice(1, 6), slice(2, 9), slice(21, 60)))
         check(network_2d, CompiledLucyd(network_2d, 2), block(12, 70))
         check(repeating(network), CompiledLucyd(repeating(network), 2), block(8, 12, 70))
     finally:
-        cpu_kernels.compiled.cache_clear()
+        forget_kernels()
 
 
 def test_the_network_is_left_alone_and_stays_usable(network):
@@ -207,7 +244,7 @@ def test_where_there_is_no_compiler_the_reason_is_told(forgotten, monkeypatch):
 
 
 def test_a_processor_that_nothing_can_be_compiled_for_is_told(forgotten, monkeypatch):
-    def fail(kernel, repeats):
+    def fail(kernel):
         raise RuntimeError("LLVM ERROR: no such instruction\nmore")
 
     monkeypatch.setattr(compiled_module, "compiled", fail)

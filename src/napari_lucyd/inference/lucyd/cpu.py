@@ -10,6 +10,7 @@ import functools
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from threading import local
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, ref
 
@@ -20,9 +21,11 @@ from torch import Tensor
 
 from napari_lucyd.compute.llvm import lanes
 from napari_lucyd.compute.threads import ThreadTeam
-from napari_lucyd.inference.lucyd.cpu_kernels import PAD, compiled
+from napari_lucyd.inference.lucyd import cpu_winograd
+from napari_lucyd.inference.lucyd.cpu_kernels import PAD, REST, compiled
 from napari_lucyd.inference.lucyd.fused import FusedLucyd
 from napari_lucyd.inference.lucyd.graph import (
+    CHANNELS,
     LAYERS,
     RESULTS,
     Layer,
@@ -125,15 +128,21 @@ class _Part:
 class _Work(NamedTuple):
     """A layer's kernel and its arguments, for one block.
 
-    ``tables`` and ``rest`` are the arguments before and after the ranges of planes and rows. ``keep`` owns
-    the memory that they point into, which must live as long as a thread uses it.
+    ``tables`` and ``rest`` are the arguments before and after the ranges of planes and rows. ``depth`` is the
+    number of taps along Z if the kernel needs a scratch, otherwise 0. ``keep`` owns the memory that they
+    point into, which must live as long as a thread uses it.
     """
 
     function: Any
     tables: tuple[int, ...]
     rows: Span
     rest: tuple[int, ...]
+    depth: int
     keep: tuple[Any, ...]
+
+
+def _suits_winograd(layer: Layer) -> bool:
+    return cpu_winograd.suits(layer.kernel, sum(CHANNELS[name] for name in layer.inputs))
 
 
 @functools.cache
@@ -211,22 +220,34 @@ class CompiledLucyd(FusedLucyd):
         Number of threads.
     should_stop
         Called before every step; True stops the run.
+    winograd
+        False to convolve without Winograd's method, for comparison.
     """
 
-    def __init__(self, network: LUCYD, threads: int, should_stop: Callable[[], bool] | None = None) -> None:
+    def __init__(
+        self,
+        network: LUCYD,
+        threads: int,
+        should_stop: Callable[[], bool] | None = None,
+        winograd: bool = True,
+    ) -> None:
         super().__init__(network, torch.device("cpu"), should_stop)
         self._threads = max(1, threads)
+        self._by_winograd = {layer.name: winograd and _suits_winograd(layer) for layer in LAYERS}
         self._parameters = {layer.name: parameters(network, layer) for layer in LAYERS}
+        for name, found in self._parameters.items():
+            if self._by_winograd[name]:
+                self._parameters[name] = found._replace(weights=cpu_winograd.transformed(found.weights))
+        self._scratches = local()
         self._repeats = network.config.padding == "replicate"
-        # Results have no room for voxels beyond the border, and no layer reads them.
         self._functions = {
-            layer.name: compiled(layer.kernel, self._repeats and layer.name not in RESULTS)
+            layer.name: (cpu_winograd.compiled if self._by_winograd[layer.name] else compiled)(layer.kernel)
             for layer in LAYERS
         }
         self._team: ThreadTeam | None = None
         self._buffers: tuple[Any, dict[str, _Tensor]] | None = None
         self._plan: tuple[Any, _Plan] | None = None
-        state = _state(network)
+        state = _state(network) if winograd else None
         self.made_for = None if state is None else (state, self._threads)
         self._network = ref(network)
 
@@ -351,29 +372,39 @@ class CompiledLucyd(FusedLucyd):
         doubled = kernel.residual == "doubled" and not flat
         residuals = np.ascontiguousarray(residual.addresses(planes // 2 if doubled else planes))
         arrays = (inputs, residuals, outputs, *parameters)
-        step = lanes() * (2 if kernel.transposed else 1)
         height, width = (n // 2 if layer.half else n for n in sizes[1:])
         return _Work(
             function=self._functions[layer.name],
             tables=(*(array.ctypes.data for array in arrays), inputs.shape[1], parameters.weights.shape[0]),
             rows=rows,
             rest=(
-                floor_to(columns.start, step),
+                floor_to(columns.start, REST * lanes()),
                 columns.stop,
                 height,
                 width,
                 homes[layer.inputs[0]].row,
                 residual.row,
                 output.row,
+                # Results have no room for voxels beyond the border, and no layer reads them.
+                int(self._repeats and layer.name not in RESULTS),
             ),
+            depth=reached.shape[1] if self._by_winograd[layer.name] else 0,
             keep=(arrays, *(homes[name] for name in layer.inputs), residual, output, homes[""]),
         )
+
+    def _scratch(self) -> int:
+        """Return the address of this thread's scratch."""
+        if not hasattr(self._scratches, "address"):
+            memory = np.empty(cpu_winograd.SCRATCH + PAD, dtype=np.float32)
+            self._scratches.memory, self._scratches.address = memory, ceil_to(memory.ctypes.data, 4 * PAD)
+        return int(self._scratches.address)
 
     def _do(self, work: _Work, planes: Span) -> None:
         """Compute some planes of a layer; the threads share its rows."""
 
         def part(start: int, stop: int) -> None:
-            work.function(*work.tables, *planes, start, stop, *work.rest)
+            scratch = (self._scratch(), work.depth) if work.depth else ()
+            work.function(*work.tables, *planes, start, stop, *work.rest, *scratch)
 
         if self._threads == 1 or planes.size * work.rows.size * work.rest[3] < _FEW_VOXELS:
             part(*work.rows)
@@ -381,5 +412,8 @@ class CompiledLucyd(FusedLucyd):
         if self._team is None:
             self._team = ThreadTeam(self._threads)
         shares = _SHARES * self._threads
-        borders = [work.rows.start + work.rows.size * k // shares for k in range(shares + 1)]
-        self._team.run(part, pairwise(borders))
+        first, last = work.rows
+        inner = [first + work.rows.size * k // shares for k in range(1, shares)]
+        # Rows that are computed together are not divided.
+        inner = [max(first, floor_to(y, cpu_winograd.ROWS)) for y in inner]
+        self._team.run(part, [part for part in pairwise([first, *inner, last]) if part[0] < part[1]])

@@ -13,6 +13,9 @@ least `PAD` to the right.
 For a network that repeats the outermost voxels instead of zeros, a kernel that writes a row also writes its
 neighbours beyond the border: a voxel to the left and to the right, and a copy of the first and of the last
 row.
+
+A kernel writes whole tiles first, and the rest of a row two vectors at a time. Voxels beyond the width
+become zeros.
 """
 
 from __future__ import annotations
@@ -26,19 +29,21 @@ from napari_lucyd.compute import llvm
 from napari_lucyd.compute.llvm import Host, Writer
 from napari_lucyd.inference.lucyd.graph import BLOCK, Kernel
 
+# Vectors of the tiles at the end of a row.
+REST = 2
 # In floats: rows begin at multiples of a cache line.
 PAD = 16
 
-_ARGUMENTS = (
+ARGUMENTS = (
     "ptr %inputs, ptr %residuals, ptr %outputs, ptr %weights, ptr %bias, i64 %entries, i64 %blocks, "
     "i64 %z0, i64 %z1, i64 %y0, i64 %y1, i64 %x0, i64 %x1, i64 %height, i64 %width, "
-    "i64 %input_row, i64 %residual_row, i64 %output_row"
+    "i64 %input_row, i64 %residual_row, i64 %output_row, i64 %repeats"
 )
-_PROTOTYPE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 13)
+_PROTOTYPE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 14)
 
 
 @functools.cache
-def compiled(kernel: Kernel, repeats: bool = False) -> Any:
+def compiled(kernel: Kernel) -> Any:
     """Compile a kernel; the function takes the arguments listed above and runs without Python's global lock.
 
     Parameters
@@ -47,19 +52,22 @@ def compiled(kernel: Kernel, repeats: bool = False) -> Any:
         The kind of convolution. ``inputs`` is a table with ``entries`` planes in each row; ``outputs`` and
         ``residuals`` have ``blocks * kernel.outputs`` (one if channels are reduced). ``weights`` is (blocks,
         entries, taps, taps, outputs). For a transposed convolution it is (2, 2, 2, entries, 2, 2, 4),
-        beginning with the output's index modulo two along Z, Y, X. Row strides are in floats.
-    repeats
-        True to repeat the outermost voxels beyond the border of the output.
+        beginning with the output's index modulo two along Z, Y, X. Row strides are in floats. ``repeats`` is
+        1 to repeat the outermost voxels beyond the border of the output, otherwise 0.
     """
     host = llvm.host()
-    text = _transposed(host, repeats) if kernel.transposed else _convolution(kernel, host, repeats)
+    text = _transposed(host) if kernel.transposed else _convolution(kernel, host)
     return llvm.function(text, _PROTOTYPE)
 
 
-def _convolution(kernel: Kernel, host: Host, repeats: bool) -> str:
+def tile_vectors(host: Host) -> int:
+    """Return the vectors of a tile: accumulators, input vectors and a weight must fit into the registers."""
+    return 4 if host.registers >= 32 else 2
+
+
+def _convolution(kernel: Kernel, host: Host) -> str:
     code = Writer(host.lanes)
-    # Accumulators, input vectors and a weight must fit into the registers.
-    wide = 4 if host.registers >= 32 else 2
+    wide = tile_vectors(host)
     kept = 1 if kernel.reduce else kernel.outputs
     size = kernel.taps**2 * kernel.outputs
     below = code.value("icmp slt i64 %x1, %width")
@@ -71,73 +79,89 @@ def _convolution(kernel: Kernel, host: Host, repeats: bool) -> str:
         inputs = code.at("%inputs", code.integer("mul", z, "%entries"), "ptr")
         first = code.integer("mul", z, all_outputs)
         with code.loop("%y0", "%y1", 1) as (y, _), code.loop("0", "%blocks", 1) as (block, _):
-            row = _Row(
+            row = Row(
                 code,
                 kernel,
-                inputs,
-                weights=code.at("%weights", code.integer("mul", block, block_weights)),
                 bias=code.at("%bias", code.integer("mul", block, kernel.outputs)),
                 y=y,
                 channel=code.integer("add", first, code.integer("mul", block, kept)),
             )
-            # Whole tiles, then single vectors, which write zeros after the last voxel.
+            weights = code.at("%weights", code.integer("mul", block, block_weights))
             with code.loop("%x0", tiled, host.lanes * wide) as (x, _):
-                row.tile(x, wide, masked=False)
+                _tile(row, inputs, weights, x, wide, masked=False)
             # `x` is still defined here: the first voxel that the tiles did not reach.
-            with code.loop(x, "%x1", host.lanes) as (rest, _):
-                row.tile(rest, 1, masked=True)
-            if repeats:
-                _repeat_outermost(code, y, row.channel, kept)
-    return code.finished(_ARGUMENTS)
+            with code.loop(x, "%x1", host.lanes * REST) as (rest, _):
+                _tile(row, inputs, weights, rest, REST, masked=True)
+            with code.loop("0", "%repeats", 1):
+                repeat_outermost(code, y, row.channel, kept)
+    return code.finished(ARGUMENTS)
+
+
+def _tile(row: Row, inputs: str, weights: str, x: str, vectors: int, masked: bool) -> None:
+    """Compute ``vectors`` vectors of voxels of a row from x on."""
+    code, kernel, lanes = row.code, row.kernel, row.code.lanes
+    count = kernel.outputs
+    starts = [code.integer("add", x, k * lanes) for k in range(vectors)]
+    sums = [row.begin(c, start) for c in range(count) for start in starts]
+    shift = kernel.taps // 2
+    top = code.integer("sub", code.integer("mul", row.y, kernel.stride), shift)
+    corner = code.integer("mul", top, "%input_row")
+    left = code.integer("sub", code.integer("mul", x, kernel.stride), shift)
+    offset = code.integer("add", corner, left)
+    with code.loop("0", "%entries", 1, sums) as (entry, _):
+        plane = code.at(code.pointer(inputs, entry), offset)
+        own = code.at(weights, code.integer("mul", entry, kernel.taps**2 * count))
+        for dy in range(kernel.taps):
+            line = code.at(plane, code.integer("mul", "%input_row", dy))
+            for dx in range(kernel.taps):
+                values = [_values(code, kernel.stride, line, dx, k) for k in range(vectors)]
+                for c in range(count):
+                    weight = code.splat(own, (dy * kernel.taps + dx) * count + c)
+                    for k, value in enumerate(values):
+                        sums[c * vectors + k] = code.fma(weight, value, sums[c * vectors + k])
+    for k, start in enumerate(starts):
+        row.finish(sums[k::vectors], start, masked)
+
+
+def _values(code: Writer, stride: int, line: str, dx: int, k: int) -> str:
+    """Load the k-th vector of voxels of a line of the input, ``dx`` further to the right."""
+    lanes = code.lanes
+    if stride == 1:
+        return code.load(line, dx + k * lanes)
+    both = code.load(line, dx + 2 * k * lanes, 2 * lanes)
+    return code.shuffle(both, list(range(0, 2 * lanes, 2)), 2 * lanes)
 
 
 @dataclass(frozen=True)
-class _Row:
-    """One row of the output, for one block of channels."""
+class Row:
+    """One row of the output, for one block of channels.
+
+    Attributes
+    ----------
+    code
+        Writer of the kernel that computes it.
+    kernel
+        Kind of convolution.
+    bias
+        Address of the biases of the block.
+    y
+        Index of the row.
+    channel
+        Place of the block's first channel in the table of outputs.
+    """
 
     code: Writer
     kernel: Kernel
-    inputs: str
-    weights: str
     bias: str
     y: str
     channel: str
 
-    def tile(self, x: str, vectors: int, masked: bool) -> None:
-        """Compute ``vectors`` vectors of voxels from x on."""
-        code, kernel, lanes = self.code, self.kernel, self.code.lanes
-        count = kernel.outputs
-        starts = [code.integer("add", x, k * lanes) for k in range(vectors)]
-        before = kernel.residual in ("before", "doubled")
-        sums = []
-        for c in range(count):
-            bias = code.splat(self.bias, c)
-            for start in starts:
-                sums.append(code.op("fadd", bias, self._residual(c, start)) if before else bias)
-        shift = kernel.taps // 2
-        top = code.integer("sub", code.integer("mul", self.y, kernel.stride), shift)
-        corner = code.integer("mul", top, "%input_row")
-        left = code.integer("sub", code.integer("mul", x, kernel.stride), shift)
-        offset = code.integer("add", corner, left)
-        with code.loop("0", "%entries", 1, sums) as (entry, _):
-            plane = code.at(code.pointer(self.inputs, entry), offset)
-            weights = code.at(self.weights, code.integer("mul", entry, kernel.taps**2 * count))
-            for dy in range(kernel.taps):
-                row = code.at(plane, code.integer("mul", "%input_row", dy))
-                for dx in range(kernel.taps):
-                    values = [self._values(row, dx, k) for k in range(vectors)]
-                    for c in range(count):
-                        weight = code.splat(weights, (dy * kernel.taps + dx) * count + c)
-                        for k, value in enumerate(values):
-                            sums[c * vectors + k] = code.fma(weight, value, sums[c * vectors + k])
-        self._finish(sums, starts, masked)
-
-    def _values(self, row: str, dx: int, k: int) -> str:
-        code, lanes = self.code, self.code.lanes
-        if self.kernel.stride == 1:
-            return code.load(row, dx + k * lanes)
-        both = code.load(row, dx + 2 * k * lanes, 2 * lanes)
-        return code.shuffle(both, list(range(0, 2 * lanes, 2)), 2 * lanes)
+    def begin(self, c: int, x: str) -> str:
+        """Return what the products of channel ``c`` are added to, for the vector at x."""
+        bias = self.code.splat(self.bias, c)
+        if self.kernel.residual not in ("before", "doubled"):
+            return bias
+        return self.code.op("fadd", bias, self._residual(c, x))
 
     def _residual(self, c: int, x: str) -> str:
         code, lanes = self.code, self.code.lanes
@@ -148,37 +172,34 @@ class _Row:
         half = code.load(plane, code.integer("add", row, code.integer("lshr", x, 1)), lanes // 2)
         return code.shuffle(half, [k // 2 for k in range(lanes)], lanes // 2)
 
-    def _finish(self, sums: list[str], starts: list[str], masked: bool) -> None:
+    def finish(self, sums: list[str], x: str, masked: bool) -> None:
+        """Store the vector at x of all channels; ``masked`` if it may reach beyond the width."""
         code, kernel = self.code, self.kernel
-        if kernel.relu:
-            sums = [code.relu(value) for value in sums]
-        columns = len(starts)
-        for k, x in enumerate(starts):
-            results = sums[k::columns]
-            if kernel.residual == "after" and not kernel.reduce:
-                results = [code.op("fadd", value, self._residual(c, x)) for c, value in enumerate(results)]
-            if kernel.reduce:
-                total = functools.reduce(lambda a, b: code.op("fadd", a, b), results)
-                results = [code.op("fmul", total, code.constant(1 / kernel.outputs))]
-            if kernel.reduce == "quotient":
-                floor = code.op("fadd", results[0], code.splat("%bias", kernel.outputs))
-                results = [code.op("fdiv", self._residual(0, x), floor)]
-            if masked:
-                mask = code.inside(x, "%width")
-                results = [code.masked(mask, value) for value in results]
-            place = code.integer("add", code.integer("mul", self.y, "%output_row"), x)
-            for c, value in enumerate(results):
-                plane = code.pointer("%outputs", code.integer("add", self.channel, c))
-                code.store(value, plane, place)
+        results = [code.relu(value) for value in sums] if kernel.relu else sums
+        if kernel.residual == "after" and not kernel.reduce:
+            results = [code.op("fadd", value, self._residual(c, x)) for c, value in enumerate(results)]
+        if kernel.reduce:
+            total = functools.reduce(lambda a, b: code.op("fadd", a, b), results)
+            results = [code.op("fmul", total, code.constant(1 / kernel.outputs))]
+        if kernel.reduce == "quotient":
+            floor = code.op("fadd", results[0], code.splat("%bias", kernel.outputs))
+            results = [code.op("fdiv", self._residual(0, x), floor)]
+        if masked:
+            mask = code.inside(x, "%width")
+            results = [code.masked(mask, value) for value in results]
+        place = code.integer("add", code.integer("mul", self.y, "%output_row"), x)
+        for c, value in enumerate(results):
+            plane = code.pointer("%outputs", code.integer("add", self.channel, c))
+            code.store(value, plane, place)
 
 
-def _repeat_outermost(code: Writer, y: str, channel: str, count: int) -> None:
+def repeat_outermost(code: Writer, y: str, channel: str, count: int) -> None:
     """Repeat the outermost voxels of a finished row beyond the border, for ``count`` channels."""
     place, last = code.integer("mul", y, "%output_row"), code.integer("sub", "%width", 1)
     # Loops of one turn or none: for the row before the first one, and for the row after the last one.
     before = "0", code.integer("sub", 1, code.smaller(y, 1)), -1
     after = "%height", code.integer("add", y, 2), 1
-    for c in range(count):
+    with code.loop("0", str(count), 1) as (c, _):
         row = code.at(code.pointer("%outputs", code.integer("add", channel, c)), place)
         code.copy_float(row, 0, -1)
         code.copy_float(row, last, "%width")
@@ -191,7 +212,7 @@ def _repeat_outermost(code: Writer, y: str, channel: str, count: int) -> None:
                 code.copy_float(other, last, "%width")
 
 
-def _transposed(host: Host, repeats: bool) -> str:
+def _transposed(host: Host) -> str:
     """Write the transposed convolution; see `compiled` for the weights.
 
     Output 2i takes inputs i - 1 and i; output 2i + 1 takes i and i + 1.
@@ -236,6 +257,6 @@ def _transposed(host: Host, repeats: bool) -> str:
                     order = [k // 2 + lanes * (k % 2) for k in range(2 * lanes)]
                     woven = code.shuffle(even, order, lanes, odd)
                     code.store(woven, code.pointer(outputs, str(c)), place, 2 * lanes)
-            if repeats:
-                _repeat_outermost(code, y, code.integer("mul", z, BLOCK), BLOCK)
-    return code.finished(_ARGUMENTS)
+            with code.loop("0", "%repeats", 1):
+                repeat_outermost(code, y, code.integer("mul", z, BLOCK), BLOCK)
+    return code.finished(ARGUMENTS)
