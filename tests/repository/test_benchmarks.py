@@ -59,6 +59,14 @@ def test_each_benchmark_runs_and_says_on_what(script, records, name, options):
     assert torch.get_num_threads() == threads
 
 
+def test_the_routes_on_the_cpu_are_compared(script, capsys):
+    script("kernels").main(["--quick"])
+
+    text = capsys.readouterr().out
+    rows = {line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")}
+    assert {"float32 multiply-add", "8 → 4, 3³", "the pass", "general"} <= rows
+
+
 def test_the_page_holds_what_was_measured_and_warns_of_a_smoke_run(script, records):
     present = {path.stem for path in records.glob("*.json")}
     if not present:
