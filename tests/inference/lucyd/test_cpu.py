@@ -101,7 +101,7 @@ def test_groups_of_rows_that_are_wanted_in_part_give_what_plain_convolutions_giv
 def test_rows_that_are_not_wanted_do_not_count(network):
     run, inside = CompiledLucyd(network, 1), (slice(0, 8), slice(30, 33), slice(0, 20))
     y, other = block(8, 64, 20), block(8, 64, 20)
-    # What is left in the buffers from a block of infinities must not spoil rows of the next one.
+    # Infinities that an earlier block left in the buffers must not spoil the next one.
     other[:, :, :, :2] = torch.inf
     with torch.inference_mode():
         before = run(y, inside)

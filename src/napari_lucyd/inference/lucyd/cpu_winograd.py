@@ -251,7 +251,7 @@ class _Convolution:
         y = code.integer("add", rows[0].y, line)
         sources = code.value(f"select i1 {few}, i64 {self._channels}, i64 0")
         with code.loop("0", sources, 1) as (c, _):
-            # Of the planes, the last one; the others have been fetched for the planes before.
+            # Only the last plane: the others were fetched for the planes before.
             entry = code.integer("add", code.integer("mul", c, "%depth"), self._last_tap)
             start = code.integer("mul", code.integer("add", y, ROWS + 1), "%input_row")
             place = code.at(code.pointer(planes, entry), code.integer("add", start, x))
