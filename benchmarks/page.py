@@ -280,9 +280,8 @@ def reasons(records: Records) -> list[str]:
     return [
         f"Counted as plain convolutions, the compiled pass does {rate / most:.0%} of the operations that this processor can "
         f"do in a matrix product ([below](#share-of-the-machines-peak-rates)), and is {speed:.1f} times as fast as "
-        "PyTorch's. Most layers need half the multiplications (Winograd's method), so memory now limits them. bfloat16 "
-        "would double the rate of multiplications, but changes the results more than is allowed "
-        "([decision 0011](decisions/0011-cpu-kernels.md)).",
+        "PyTorch's. [Decision 0011](decisions/0011-cpu-kernels.md) has the routes beyond plain convolutions, with their "
+        "evidence: Winograd's method, which is used, and bfloat16, which would change the results more than is allowed.",
         "",
     ]
 
