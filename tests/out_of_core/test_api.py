@@ -166,6 +166,20 @@ def test_what_was_stopped_goes_on_and_ends_as_if_it_had_not_been(series, to_zarr
     assert not [name for name in os.listdir(out) if name.startswith("lucyd")]
 
 
+def test_a_run_tells_on_request_how_much_of_a_task_is_done(series, tmp_path):
+    method = nl.RichardsonLucy(np.ones((1, 3, 3)), num_iter=5)
+
+    def plan(name):
+        return plan_to_zarr(series[0], method, tmp_path / name, axes="ZYX", device="cpu")
+
+    assert [(step.done, step.share) for step in plan("a.zarr").steps()] == [(1, None), (1, None)]
+    *told, done, lower = plan("b.zarr").steps(within=True)
+    assert [step.share for step in told] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert {(step.done, step.total) for step in told} == {(0, 1)}
+    assert all(step.seconds_left is not None for step in told)
+    assert (done.done, done.share, lower.share) == (1, None, None)
+
+
 @pytest.mark.parametrize("region", [None, (slice(1, 4), slice(2, 12), slice(0, 9))])
 def test_several_parts_are_finished_together(series, random_model, region, tmp_path):
     outputs = ("output", "correction_mask")
@@ -390,7 +404,7 @@ def test_two_runs_do_not_write_to_one_store(series, random_model, tmp_path):
 
 def test_a_disk_too_small_is_told_of_before_the_work(series, random_model, monkeypatch, tmp_path):
     monkeypatch.setattr(store_job.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
-    monkeypatch.setattr(store_workers, "compute", None)
+    monkeypatch.setattr(store_workers, "compute_steps", None)
     job = plan_to_zarr(series, random_model, tmp_path / "a.zarr", axes="TZYX", device="cpu")
     with pytest.raises(StoreError, match="disk are free"):
         next(job.steps())
@@ -630,7 +644,7 @@ def test_the_command_goes_on_with_what_was_stopped(series, random_model, tmp_pat
     write_image(tmp_path / "a.ome.zarr", series, axes="TZYX", voxel_size=(0.1, 0.1, 0.1), unit="µm")
     command = ("deconvolve", tmp_path / "a.ome.zarr", "--model", weights, "--device", "cpu")
     done = Counter()
-    compute = store_workers.compute
+    compute = store_workers.compute_steps
 
     def interrupted(*arguments):
         done["tasks"] += 1
@@ -638,7 +652,7 @@ def test_the_command_goes_on_with_what_was_stopped(series, random_model, tmp_pat
             raise KeyboardInterrupt
         return compute(*arguments)
 
-    monkeypatch.setattr(store_workers, "compute", interrupted)
+    monkeypatch.setattr(store_workers, "compute_steps", interrupted)
     result = lucyd(*command, "-o", tmp_path / "b.ome.zarr")
     assert result.exit_code == 130 and ".partial" in result.output
     result = lucyd(*command, "-o", tmp_path / "b.ome.zarr")

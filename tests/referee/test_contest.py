@@ -188,7 +188,7 @@ def test_who_competes(shape, networks, told, monkeypatch):
 def test_the_reason_names_the_blur_that_was_taken(small_contest):
     image = blurred()
     choice = nl.choose_method(image, device="cpu")
-    assert "No blur was given: it was taken as" in choice.reason
+    assert "No blur was given: " in choice.reason
     assert f"{choice.record['blur_sigma'][1]:.2g}" in choice.reason and "a tenth narrower" in choice.reason
     assert "No blur" not in nl.choose_method(image, device="cpu", blur_sigma=1.5).reason
 

@@ -154,10 +154,10 @@ class Batch:
         told = set(job.warnings)
         with self.console.progress() as progress:
             bar = progress.add_task("  Deconvolving", total=None)
-            for number, step in enumerate(stored.steps(workers=self.workers)):
+            for number, step in enumerate(stored.steps(workers=self.workers, within=True)):
                 if number == 0 and stored.resumed:
                     self.console.say(f"  resumed: {stored.resumed} of {step.total} parts were finished")
-                progress.update(bar, completed=step.done, total=step.total)
+                progress.update(bar, completed=step.done + (step.share or 0), total=step.total)
         for warning in job.warnings:
             if warning not in told:
                 self.console.warn(warning)

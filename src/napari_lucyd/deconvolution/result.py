@@ -33,7 +33,8 @@ class Progress(NamedTuple):
     shrinks if a method stops before its last iteration. ``seconds_left`` is None while unknown. ``message``
     is for a status line. ``region`` holds a slice for each axis of the result arrays: the part finished with
     this step, which is empty until a volume's last iteration. Where the number of iterations is chosen,
-    ``curve`` has pairs of such a number and its held-out log likelihood, as far as they are known.
+    ``curve`` has pairs of such a number and its held-out log likelihood, as far as they are known. ``share``
+    is the part of the next step that is done already; None where nobody counts it.
     """
 
     done: int
@@ -42,6 +43,7 @@ class Progress(NamedTuple):
     message: str
     region: tuple[slice, ...]
     curve: tuple[tuple[int, float], ...] = ()
+    share: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

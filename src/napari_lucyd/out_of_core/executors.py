@@ -18,7 +18,7 @@ from napari_lucyd.deconvolution.preprocessing.preparation import Prepared
 from napari_lucyd.deconvolution.statistics.measurement import CountPrepared
 from napari_lucyd.errors import StoreError
 
-from .region_task import TaskContext, TaskResult, compute, count
+from .region_task import TaskContext, TaskResult, compute, compute_steps, count
 from .regions import Region
 
 GPU = "GPU"
@@ -44,8 +44,11 @@ class Executor(Protocol):
         statistics: Statistics,
         tasks: Sequence[tuple[int, Region]],
         should_stop: Callable[[], bool] | None,
-    ) -> Iterator[TaskResult]:
-        """Do tasks in any order; yield each when its voxels are written."""
+    ) -> Iterator[TaskResult | float]:
+        """Do tasks in any order; yield each when its voxels are written.
+
+        An executor that does one task at a time also yields the share of it that is done.
+        """
 
 
 class LocalExecutor:
@@ -63,13 +66,13 @@ class LocalExecutor:
         statistics: Statistics,
         tasks: Sequence[tuple[int, Region]],
         should_stop: Callable[[], bool] | None,
-    ) -> Iterator[TaskResult]:
+    ) -> Iterator[TaskResult | float]:
         """See `Executor`."""
         with keeping_memory():
             for number, region in tasks:
                 if should_stop is not None and should_stop():
                     raise Cancelled("Stopped; finished work is kept.")
-                yield compute(setting, statistics, number, region, should_stop)
+                yield (yield from compute_steps(setting, statistics, number, region, should_stop))
 
 
 @contextmanager

@@ -185,7 +185,11 @@ class StoreJob:
             self._begun = None
 
     def steps(
-        self, should_stop: Callable[[], bool] | None = None, workers: Executor | None = None
+        self,
+        should_stop: Callable[[], bool] | None = None,
+        workers: Executor | None = None,
+        *,
+        within: bool = False,
     ) -> Iterator[Progress]:
         """Run and yield after each task. Finished tasks are kept, whatever happens.
 
@@ -195,6 +199,9 @@ class StoreJob:
             Asked repeatedly; see `Job.steps`.
         workers
             Executor of the tasks; by default this process.
+        within
+            Yield also while a task is computed, with the `Progress.share` of it that is done, where the
+            executor tells it.
 
         Raises
         ------
@@ -210,7 +217,9 @@ class StoreJob:
             return
         journal, entry = self._ready()
         try:
-            yield from self._steps(journal, entry, should_stop, workers or LocalExecutor())
+            for step in self._steps(journal, entry, should_stop, workers or LocalExecutor()):
+                if within or step.share is None:
+                    yield step
         except OSError as error:
             raise StoreError(self._disk_trouble(error)) from error
         finally:
@@ -344,9 +353,18 @@ class StoreJob:
     ) -> Iterator[Progress]:
         every = regions(self.job.output_shape, entry["task"])
         todo = [(number, region) for number, region in enumerate(every) if number not in journal.finished]
-        left, done = sum(voxels(region) for _, region in todo), 0
+        left, done = sum(voxels(region) for _, region in todo), 0.0
         started = time.perf_counter()
+        nowhere = tuple(slice(0, 0) for _ in self.job.output_shape)
         for outcome in workers.run(self._setting(entry), statistics, todo, should_stop):
+            if isinstance(outcome, float):
+                # Shares come from executors that do the tasks in order, one at a time.
+                region = every[next(number for number, _ in todo if number not in journal.finished)]
+                now = done + outcome * voxels(region)
+                seconds = (time.perf_counter() - started) / now * (left - now) if now else None
+                count = len(journal.finished)
+                yield Progress(count, len(every), seconds, self._label(region), nowhere, share=outcome)
+                continue
             journal.add(outcome.task, outcome.as_json())
             region = every[outcome.task]
             done += voxels(region)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -126,7 +126,23 @@ def compute(
     region: Region,
     should_stop: Callable[[], bool] | None = None,
 ) -> TaskResult:
-    """Deconvolve a region and write it to the store.
+    """Deconvolve a region and write it to the store; see `compute_steps`."""
+    work = compute_steps(setting, statistics, task, region, should_stop)
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return cast("TaskResult", end.value)
+
+
+def compute_steps(
+    setting: TaskContext,
+    statistics: Statistics,
+    task: int,
+    region: Region,
+    should_stop: Callable[[], bool] | None = None,
+) -> Generator[float, None, TaskResult]:
+    """Deconvolve a region step by step and write it to the store.
 
     Parameters
     ----------
@@ -138,6 +154,11 @@ def compute(
         Region of the results along all axes; whole chunks or shards.
     should_stop
         See `napari_lucyd.deconvolution.Job.steps`.
+
+    Yields
+    ------
+    float
+        Share of the region that is done.
 
     Raises
     ------
@@ -154,9 +175,15 @@ def compute(
             statistics=statistics,
             **setting.options,
         )
-        for _ in job.steps(should_stop):
-            pass
-        result = job.result()
+        steps = job.steps(should_stop)
+    while True:
+        # Not around a yield: whoever asks for the next step has threads of its own.
+        with own_threads():
+            step = next(steps, None)
+        if step is None:
+            break
+        yield step.done / step.total
+    result = job.result()
     for part, folder in setting.folders.items():
         open_zarr(folder)[region] = getattr(result, part)
         flush(folder, region)

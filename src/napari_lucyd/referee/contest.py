@@ -301,11 +301,11 @@ def _blur_text(sigmas: tuple[float, ...]) -> str:
     """Say which blur was taken, and why it is not the one that an examination names."""
     usual = all(width == float(f"{_SAFE * USUAL_BLUR:.3g}") for width in sigmas)
     why = (
-        "a usual one, since none was found in the image"
+        "a usual width, since none was found in the image"
         if usual
-        else "a tenth narrower than the one that was found in the image, to be safe"
+        else "a tenth narrower than found in the image"
     )
-    return f"No blur was given: it was taken as {steps_text(sigmas, 2)} voxels (standard deviation), {why}."
+    return f"No blur was given: {steps_text(sigmas, 2)} voxels were taken (standard deviation), {why}."
 
 
 def _shared_blur(parts: Sequence[_Part]) -> tuple[float, ...]:

@@ -53,15 +53,12 @@ def compare_methods(
     """
     from napari_lucyd.referee.contest import run_contest
 
-    options = make_options(task, model)
-    told = {name: options.get(name) for name in _KNOWN}
-    axes, voxel_size, device = options.get("axes"), options.get("voxel_size"), options["device"]
+    told, axes, voxel_size, device = _asked(task, model)
     data = task.source.data
-    # PSFs as arrays may change in place.
-    key = "" if told["psf"] is not None else repr((axes, voxel_size, device, told, _digest(data)))
-    for ref, known, choice in _remembered:
-        if key and known == key and ref() is data:
-            return choice
+    key = _key(task, model)
+    known = _known(data, key)
+    if known is not None:
+        return known
     contest = run_contest(data, told, axes, voxel_size, device, should_stop=should_stop)
     while True:
         try:
@@ -76,6 +73,31 @@ def compare_methods(
     if key:
         _remember(data, key, chosen)
     return chosen
+
+
+def known_choice(task: ImageTask, model: Any) -> MethodChoice | None:
+    """Return the choice that an earlier contest made for the same image and blur, or None."""
+    return _known(task.source.data, _key(task, model))
+
+
+def _asked(task: ImageTask, model: Any) -> tuple[dict[str, Any], Any, Any, Any]:
+    """Return what a contest is told: the blur, axes, voxel size and device."""
+    options = make_options(task, model)
+    told = {name: options.get(name) for name in _KNOWN}
+    return told, options.get("axes"), options.get("voxel_size"), options["device"]
+
+
+def _key(task: ImageTask, model: Any) -> str:
+    """Return what identifies a contest; empty if it cannot be told apart from others."""
+    told, *asked = _asked(task, model)
+    # PSFs as arrays may change in place.
+    return "" if told["psf"] is not None else repr((*asked, told, _digest(task.source.data)))
+
+
+def _known(data: Any, key: str) -> MethodChoice | None:
+    return next(
+        (choice for ref, known, choice in tuple(_remembered) if key and known == key and ref() is data), None
+    )
 
 
 def _remember(data: Any, key: str, choice: MethodChoice) -> None:

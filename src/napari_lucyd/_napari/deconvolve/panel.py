@@ -17,6 +17,7 @@ from napari_lucyd._napari.deconvolve.referee_lines import ExaminationLine, Score
 from napari_lucyd._napari.deconvolve.result_buttons import ResultButtons
 from napari_lucyd._napari.deconvolve.run_view import RunView
 from napari_lucyd._napari.deconvolve.session import DeconvolveSession
+from napari_lucyd._napari.layers.viewer import unfinished_folder
 from napari_lucyd._napari.preview.live import LivePreview
 from napari_lucyd._napari.widgets.layout import stack
 from napari_lucyd._napari.widgets.panel import Panel
@@ -33,7 +34,7 @@ RUNNING = (
 PREVIEW_OF_LUCYD = "{} · LUCYD"
 NO_PREVIEW = "Live preview is not available for {}."
 PREVIEW_OFF = "Switched off: it would cover the result."
-_WIDTH = 380
+_WIDTH = 400
 
 
 class DeconvolveWidget(Panel):
@@ -71,6 +72,10 @@ class DeconvolveWidget(Panel):
         self.entered = Entered(
             self.viewer, (self.method, self.destination, self.advanced, self.footer), self.microscope, self
         )
+        # What a panel that was closed in its run has left: Run resumes it.
+        folder = unfinished_folder(self.viewer.layers)
+        if folder is not None:
+            self.destination.take(folder)
         stack(self, sections.shown, self.footer, _WIDTH)
         self.run_view = RunView(self.session, self.footer, self)
         self.buttons = ResultButtons(self.viewer, self.session, self.footer, self.image.source_of, self)

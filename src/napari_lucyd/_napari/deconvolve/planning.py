@@ -162,16 +162,19 @@ def make_job(
 def make_store(task: ImageTask, method: Any, choice: Any = None) -> tuple[StoreJob, dict[str, Any]]:
     """Plan one image whose results go to files; see `make_job`.
 
+    Before the contest of an automatic choice, an unfinished run may be that of any of its methods.
+
     Raises
     ------
     TypeError, ValueError
         Also where the files cannot be written.
     """
     options = make_options(task, method)
+    decided = choice is not None or not task.parameters.automatic
     if choice is not None:
         options, method = choice.options(options), choice
     try:
-        return plan_store(task, method, options), options
+        return plan_store(task, method, options, decided=decided), options
     except AlreadyThere:
         raise
     except ValueError as error:
@@ -199,7 +202,7 @@ def _estimate_one(task: ImageTask, should_stop: Callable[[], bool] | None) -> Es
         method, psf = choose_method(task, should_stop)
         text = psf.describe() if psf else ""
         if task.stem is not None:
-            store, options = make_store(task, method)
+            store, options = make_store(task, method, _known_choice(task, method))
             job = store.job
         else:
             store, (job, options) = None, make_job(task, method)
@@ -211,6 +214,14 @@ def _estimate_one(task: ImageTask, should_stop: Callable[[], bool] | None) -> Es
         return Estimate(task, None, done=str(there), psf_text=text)
     except Exception as error:  # told of in the panel, whatever it is
         return Estimate(task, None, error=explain(error), psf_text=text)
+
+
+def _known_choice(task: ImageTask, method: Any) -> Any:
+    """Return what an automatic choice has chosen for this image already, so that its run can be resumed."""
+    from napari_lucyd._napari.deconvolve.contest import known_choice
+
+    choice = known_choice(task, method) if task.parameters.automatic else None
+    return None if choice is None or choice.left_alone else choice
 
 
 def estimate_lines(estimates: list[Estimate]) -> list[str]:

@@ -93,14 +93,15 @@ def _run_in_memory(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) 
             if choice is not None:
                 method = choice.method
                 yield Note(choice.reason)
-            planned.append((task, psf, method, job, options["region"]))
+            reasons = () if choice is None else (choice.reason,)
+            planned.append((task, psf, method, job, options["region"], reasons))
         except Cancelled:
             yield Stopped(stopped_text([], anything=False))
             return
         except Exception as error:
             yield Failed(task, explain(error))
     before, complete = 0, 0
-    for number, (task, psf, method, job, region) in enumerate(planned):
+    for number, (task, psf, method, job, region, reasons) in enumerate(planned):
         where = f"“{task.source.name}”" + (f" ({number + 1} of {len(planned)})" if len(planned) > 1 else "")
         yield Note(f"Deconvolving {where} on {job.device.name}…", computing=True)
         began = time.monotonic()
@@ -110,7 +111,7 @@ def _run_in_memory(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) 
                 finished += math.prod(part.stop - part.start for part in step.region)
                 # Both change during a run: tiles are halved when memory runs out, and iterations may stop
                 # early.
-                total = before + sum(later.step_count for _, _, _, later, _ in planned[number:])
+                total = before + sum(later.step_count for _, _, _, later, *_ in planned[number:])
                 seconds = _remaining(step, job, total, before)
                 yield Advanced(before + step.done, total, seconds, where, step.curve, job.keeps_estimates)
                 wished = isinstance(should_stop, Stop) and should_stop.take_wish()
@@ -130,7 +131,9 @@ def _run_in_memory(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) 
         share = finished / math.prod(job.output_shape)
         kept = f"Stopped after {share:.0%} of “{task.source.name}”."
         try:
-            yield _finish(task, method.name, psf, job, region, began, not stopped, share, number)
+            finish = _finish(task, method.name, psf, job, region, began, not stopped, share, number)
+            # Why this method was chosen stays in sight after the run.
+            yield replace(finish, warnings=(*reasons, *finish.warnings))
             complete += 1
         except Exception as error:
             yield Failed(task, explain(error))

@@ -42,7 +42,7 @@ def stems(folder: Path, names: Sequence[str]) -> list[Path]:
     return [folder / name for name in found]
 
 
-def plan_store(task: ImageTask, method: Any, options: dict[str, Any]) -> StoreJob:
+def plan_store(task: ImageTask, method: Any, options: dict[str, Any], *, decided: bool = True) -> StoreJob:
     """Plan the run of one image into files in one folder.
 
     Parameters
@@ -53,6 +53,8 @@ def plan_store(task: ImageTask, method: Any, options: dict[str, Any]) -> StoreJo
         Model or classical method.
     options
         Keyword arguments of `napari_lucyd.deconvolution.plan`.
+    decided
+        False while it is open which method the run will take; an unfinished run is not compared then.
 
     Raises
     ------
@@ -79,7 +81,7 @@ def plan_store(task: ImageTask, method: Any, options: dict[str, Any]) -> StoreJo
         )
     job.check()
     changed = job.unfinished()
-    if changed:
+    if changed and decided:
         raise ValueError(
             f"This folder holds an unfinished run with other settings: {'; '.join(changed)}. Choose another "
             "folder, or delete the .partial folders."

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 
 METADATA_KEY = "napari-lucyd"
+# Entry of a result that lies on a layer whose scale is not the voxel size: that of the run, in µm by axis.
+VOXEL_SIZE_KEY = "voxel_size_um"
 # Entry of a result that is still being computed: the path that its files get in the end.
 UNFINISHED = "unfinished"
 
@@ -40,6 +43,16 @@ def is_result(layer: Any) -> bool:
     """Return True for a result of a run."""
     entry = layer.metadata.get(METADATA_KEY)
     return isinstance(entry, dict) and "quantity" in entry
+
+
+def unfinished_folder(layers: Iterable[Any]) -> Path | None:
+    """Return the folder of an unfinished result among the layers; None if there is none."""
+    for layer in layers:
+        entry = layer.metadata.get(METADATA_KEY)
+        path = entry.get(UNFINISHED) if isinstance(entry, dict) else None
+        if path and Path(path).parent.is_dir():
+            return Path(path).parent
+    return None
 
 
 # Entries of a recipe that may differ between runs that give the same result.

@@ -46,13 +46,13 @@ class Gate:
 def gate(monkeypatch):
     from napari_lucyd.out_of_core import executors
 
-    gate, compute = Gate(), executors.compute
+    gate, compute = Gate(), executors.compute_steps
 
     def gated(setting, statistics, task, region, should_stop=None):
         gate.wait(should_stop or bool)
         return compute(setting, statistics, task, region, should_stop)
 
-    monkeypatch.setattr(executors, "compute", gated)
+    monkeypatch.setattr(executors, "compute_steps", gated)
     yield gate
     gate.let_all()
 
@@ -84,10 +84,10 @@ def begin(panel, ready, qtbot):
 def finished(panel, qtbot):
     """Wait until so many parts are done."""
     done = []
-    panel.session.advanced.connect(lambda event: done.append(event.done))
+    panel.session.advanced.connect(lambda event: done.append(event.done / event.total))
 
     def wait(parts):
-        qtbot.waitUntil(lambda: parts in done, timeout=10_000)
+        qtbot.waitUntil(lambda: any(share >= parts / SHAPE[0] for share in done), timeout=10_000)
 
     return wait
 
@@ -245,6 +245,48 @@ def test_cancel_keeps_what_is_finished_and_run_goes_on_in_the_same_layers(
     np.testing.assert_allclose(shown(layers["output"]), values[0], rtol=0, atol=1e-2)
 
 
+def test_a_run_with_the_automatic_choice_is_resumed_in_this_session_and_in_the_next(
+    panel, add_image, end, ready, gate, finished, tmp_path, monkeypatch
+):
+    from napari_lucyd._napari.deconvolve import contest
+    from napari_lucyd.deconvolution.method_choice import MethodChoice
+    from napari_lucyd.models import load_model
+
+    held = []
+
+    def chosen(*arguments, **keywords):
+        held.append(1)
+        yield 0, 1, "lucyd-planes"
+        return MethodChoice(load_model("lucyd-planes"), {"blur_sigma": (1.3, 1.3)}, {}, "It was chosen.")
+
+    monkeypatch.setattr("napari_lucyd.referee.contest.run_contest", chosen)
+    monkeypatch.setattr(contest, "_remembered", [])
+    add_image(SHAPE, axis_labels=("t", "y", "x"))
+    panel.method.combo.value = "auto"
+    panel.destination.take(tmp_path)
+    for turn in (1, 2):
+        ready()
+        assert panel.footer.run.text == ("Run" if turn == 1 else "Resume")
+        panel.footer.run.native.click()
+        gate.let(2)
+        finished(2 * turn)
+        panel.footer.cancel.native.click()
+        end()
+        assert f"Stopped after {2 * turn} of 6 blocks" in panel.status.text()
+    # The next session has forgotten what was chosen, and chooses the same again.
+    contest._remembered.clear()
+    panel.advanced.halo.value = "8"
+    ready()
+    panel.advanced.halo.value = ""
+    ready()
+    assert panel.footer.run.text == "Resume" and panel.footer.run.enabled
+    panel.footer.run.native.click()
+    gate.let_all()
+    end()
+    assert "4 of 6 blocks earlier" in panel.status.text() and "It was chosen." in panel.status.text()
+    assert len(held) == 2
+
+
 def test_a_new_panel_resumes_in_the_layers_of_the_one_that_was_closed(
     panel, series, begin, finished, gate, qtbot, random_model_2d, tmp_path, model_files
 ):
@@ -258,7 +300,7 @@ def test_a_new_panel_resumes_in_the_layers_of_the_one_that_was_closed(
     viewer.window.add_dock_widget(again, name="Deconvolve")
     again.model.load(model)
     qtbot.waitUntil(lambda: again.model.name == model, timeout=60_000)
-    again.destination.take(tmp_path)
+    assert again.destination.folder == tmp_path
     qtbot.waitUntil(lambda: again.estimator.settled and again.footer.run.text == "Resume", timeout=30_000)
     gate.let_all()
     again.footer.run.native.click()
@@ -337,6 +379,26 @@ def test_progress_is_that_of_all_images():
     assert of_all(first, 0, 2) == Advanced(1, 8, 70.0, "first")
     assert of_all(last, 1, 2) == Advanced(7, 8, 10.0, "last")
     assert of_all(Advanced(4, 4, 0.0, "first"), 0, 2) == Advanced(4, 8, None, "first")
+
+
+def test_the_bar_moves_within_a_block_since_a_small_image_is_a_single_one(
+    panel, add_image, end, ready, tmp_path
+):
+    add_image((6, 30, 34))
+    panel.destination.take(tmp_path)
+    panel.method.combo.value = "richardson-lucy"
+    panel.microscope.form.kind.value, panel.microscope.form.sigma.value = "blur", "1.5"
+    panel.method.num_iter.value = "8"
+    told = []
+    panel.session.advanced.connect(told.append)
+    ready()
+    panel.footer.run.native.click()
+    end()
+    assert panel.session.results, panel.status.text()
+    shares = [event.done / event.total for event in told]
+    assert shares == sorted(shares) and shares[-1] == 1
+    assert len({share for share in shares if 0 < share < 1}) >= 6
+    assert any(event.seconds_left for event in told)
 
 
 def test_two_layers_have_files_of_their_own(panel, series, add_image, begin, end, ready, gate, tmp_path):

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from napari_lucyd.out_of_core import StoreJob
 
 _PATIENCE_SECONDS = 2
+# Steps of the progress bar for each block.
+_PARTS = 1000
 # Number of blocks of an earlier run that are read to find the range of values.
 _LOOKED_AT = 8
 _CENTRES = {"correction_mask": 0.0, "update_term": 1.0}
@@ -137,7 +139,8 @@ def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator
             store, options = make_store(task, method, choice)
             method = method if choice is None else choice.method
             region = options["region"]
-            image = _Image(task, store, method.name, psf, region, number > 0)
+            reasons = () if choice is None else (choice.reason,)
+            image = _Image(task, store, method.name, psf, region, number > 0, reasons)
         except Cancelled:
             yield Stopped(stopped_text(tasks[number:], anything=complete > 0))
             return
@@ -197,10 +200,11 @@ class _Image:
         psf: Psf | None,
         region: tuple[slice, ...] | None,
         follows: bool,
+        reasons: tuple[str, ...],
     ) -> None:
         self._task, self._store = task, store
         self._method, self._psf, self._region = method, psf, region
-        self._follows = follows
+        self._follows, self._reasons = follows, reasons
         self._growing: dict[str, GrowingArray] = {}
         self._ranges: dict[str, Range] = {}
         self._done = self._total = 0
@@ -224,7 +228,7 @@ class _Image:
             pass
         resumed = f", resumed after {len(finished)} finished blocks" if finished else ""
         yield Note(f"Deconvolving {where} on {device}{resumed}…", computing=True)
-        for step in store.steps(should_stop):
+        for step in store.steps(should_stop, within=True):
             self._done, self._total = step.done, step.total
             yield from self._advance(step, where)
         yield self._stored(began, len(finished))
@@ -246,9 +250,11 @@ class _Image:
             paths = self._store.destinations
             seen = tuple(paths[part] for part, store in self._growing.items() if store.add(step.region))
             yield Grown({paths[part]: known for part, known in self._ranges.items()}, seen)
-        else:
+        elif step.share is None:
             yield Note(f"Finishing {where}: {step.message}…")
-        yield Advanced(step.done, step.total, step.seconds_left, where)
+        # A small image is a single block, which may take minutes. It is not done before it is written.
+        done = _PARTS * step.done + min(_PARTS - 1, round(_PARTS * (step.share or 0)))
+        yield Advanced(done, _PARTS * step.total, step.seconds_left, where)
 
     def _look(self, region: tuple[slice, ...]) -> None:
         """Update the ranges with the values of a region."""
@@ -310,7 +316,7 @@ class _Image:
             f"“{name}” done in {duration_text(time.monotonic() - began)} on {store.job.device.name}{before}: "
             f"{files_text([path.name for path in paths])} in {paths[0].parent}."
         )
-        return Stored(layers, (text, *recipe["warnings"]))
+        return Stored(layers, (text, *self._reasons, *recipe["warnings"]))
 
     def _unfinished(self, part: str, recipe: dict[str, Any]) -> dict[str, Any]:
         metadata = self._metadata(part, recipe)
