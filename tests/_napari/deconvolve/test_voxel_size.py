@@ -69,8 +69,9 @@ def test_a_stack_keeps_its_voxel_size_through_run_and_save(
     before = (tuple(layer.scale), layer.units)
     output = run()["output"]
     assert (tuple(layer.scale), layer.units) == before  # the user's layer stays as it was
-    np.testing.assert_allclose(output.scale, SIZES)
-    assert [str(unit) for unit in output.units] == ["micrometer"] * 3
+    # On the image: in napari's own reader's pixels, a result in micrometres would lie in a corner of it.
+    np.testing.assert_allclose(output.extent.world, layer.extent.world)
+    assert output.units == layer.units
     recipe = output.metadata[METADATA_KEY]
     assert recipe["voxel_size"] == pytest.approx(SIZES) and recipe["resampling"]
     saved = tmp_path / "saved.ome.tif"
@@ -95,7 +96,7 @@ def test_an_unknown_voxel_size_is_a_warning_until_it_is_entered(stack_panel, rea
     assert not said.property("problem")
     output = run()["output"]
     assert output.metadata[METADATA_KEY]["voxel_size"] == [0.5, 0.1, 0.1]
-    np.testing.assert_allclose(output.scale, (0.5, 0.1, 0.1))
+    np.testing.assert_allclose(output.scale, (1, 1, 1))
     np.testing.assert_allclose(layer.scale, (1, 1, 1))
     enter(panel, Z="", Y="", X="")
     ready()
@@ -162,13 +163,37 @@ def test_the_button_gives_the_voxel_size_to_the_layer(stack_panel, ready, run):
     enter(panel, Z="0.5", Y="0.2", X="0.2")
     ready()
     assert not button.native.isHidden()
+    earlier = run()["output"]
+    np.testing.assert_allclose(earlier.extent.world, layer.extent.world)
     button.native.click()
     ready()
+    # Results that lie on the layer stay on it.
+    np.testing.assert_allclose(earlier.extent.world, layer.extent.world)
+    assert earlier.units == layer.units
     np.testing.assert_allclose(layer.scale, (0.5, 0.2, 0.2))
     np.testing.assert_allclose(layer.translate, (1, 0.6, 0.8))
     assert [str(unit) for unit in layer.units] == ["micrometer"] * 3 and button.native.isHidden()
     output = run()["output"]
     np.testing.assert_allclose(output.extent.world, layer.extent.world)
+
+
+def test_a_result_on_a_layer_without_a_scale_is_saved_and_taken_with_its_voxel_size(
+    stack_panel, ready, run, tmp_path
+):
+    panel = stack_panel
+    panel.viewer.add_image(STACK, name="bare", translate=(2, 3, 4))
+    ready()
+    enter(panel, Z="0.5", Y="0.2", X="0.2")
+    ready()
+    output = run()["output"]
+    (path,) = output.save(str(tmp_path / "written.ome.tif"), plugin="napari-lucyd")
+    assert read_image(path).voxel_size == pytest.approx((0.5, 0.2, 0.2))
+    (again,) = panel.viewer.open(path, plugin="napari-lucyd")
+    np.testing.assert_allclose(again.scale, (0.5, 0.2, 0.2))
+    np.testing.assert_allclose(again.translate, (1, 0.6, 0.8))
+    panel.image.combo.value = output
+    ready()
+    assert fields(panel) == {"Z": "0.5", "Y": "0.2", "X": "0.2"}
 
 
 def test_a_cropped_layer_does_not_take_the_voxel_size_of_its_file(opened, stack_panel, ready):

@@ -5,7 +5,7 @@ A layer's `data_to_world` and `world_to_data` use its own units; the sliders and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,7 +50,7 @@ def to_data(layer: Layer, points: Any, viewer: Viewer) -> np.ndarray:
     return np.asarray([layer.world_to_data(point) for point in own], float)
 
 
-def voxel_steps(state: dict[str, Any]) -> tuple[float, ...]:
+def voxel_steps(state: Mapping[str, Any]) -> tuple[float, ...]:
     """Return the length of one voxel along each axis, in the unit of the last axis.
 
     The whole transform counts, also a scale inside `affine`. An axis with another kind of unit, such as time,
@@ -73,7 +73,7 @@ def voxel_steps(state: dict[str, Any]) -> tuple[float, ...]:
     return tuple(float(length) for length in np.where(np.isnan(factors), np.nan, lengths))
 
 
-def linear_matrix(state: dict[str, Any]) -> np.ndarray:
+def linear_matrix(state: Mapping[str, Any]) -> np.ndarray:
     """Return the linear part of a layer's own transform (scale, rotate, shear), without its `affine`."""
     ndim = len(state["scale"])
     transform = Affine(

@@ -11,7 +11,7 @@ from napari.utils import Colormap
 
 from napari_lucyd._napari.layers.coordinates import linear_matrix
 from napari_lucyd._napari.layers.source_layer import SourceLayer
-from napari_lucyd._napari.layers.viewer import METADATA_KEY, RANGE_KEY
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, RANGE_KEY, VOXEL_SIZE_KEY
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Result
@@ -141,15 +141,17 @@ def layer_keywords(
     return {
         # The word that matters comes first: long names are cut in the layer list and in the grid.
         "name": f"{_LAYER_NAMES.get(quantity) or PART_NAMES[quantity]} · {source.name} ({method})",
-        **place_region(source.place(axes), starts(axes, region)),
+        # On the image, also where its scale is not the voxel size: elsewhere nobody would find the result.
+        **place_region(source.spatial, starts(axes, region)),
         "blending": "additive" if additive and quantity == "output" else "translucent_no_depth",
         "visible": quantity == "output",
     }
 
 
 def layer_metadata(recipe: dict[str, Any], quantity: str, source: SourceLayer) -> dict[str, Any]:
-    """Make the metadata of a result layer."""
-    return {METADATA_KEY: {**recipe, "quantity": quantity, "source": source.name}}
+    """Make the metadata of a result layer, with the voxel size if it is not the layer's scale."""
+    sizes = {VOXEL_SIZE_KEY: dict(source.sizes_um)} if source.sizes_um else {}
+    return {METADATA_KEY: {**recipe, "quantity": quantity, "source": source.name, **sizes}}
 
 
 def with_psf_origin(recipe: dict[str, Any], origin: dict[str, Any] | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pint
 
 from napari_lucyd._napari.layers.coordinates import factor, voxel_steps
 from napari_lucyd._napari.layers.source_file import SourceFile, look_into
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, VOXEL_SIZE_KEY
 from napari_lucyd.deconvolution.image.axes import likely_letters
 from napari_lucyd.io import unit_label
 
@@ -120,9 +121,22 @@ class SourceLayer:
             path=None if layer.source.path is None else str(layer.source.path),
         )
 
+    @classmethod
+    def place_by_note(cls, state: Mapping[str, Any], axes: str) -> dict[str, Any]:
+        """Return the keywords that place a result with the voxel size that its run noted; else its own."""
+        spatial = {key: state[key] for key in SPATIAL}
+        found = cls("", None, spatial, {}, steps=voxel_steps(state))
+        sizes = noted_sizes(state)
+        return found.with_voxel_size(sizes).place(axes) if sizes else spatial
+
     def with_file(self, facts: SourceFile | None) -> SourceLayer:
-        """Return the layer with the axes and the voxel size of its file, where it has none itself."""
+        """Return the layer with the axes and the voxel size of its file, where it has none itself.
+
+        That of a result is the one that its run has noted.
+        """
         known = replace(self, path=None)
+        if noted := noted_sizes({"metadata": self.metadata, "units": self.spatial["units"]}):
+            return known.with_voxel_size(noted)
         if facts is None:
             return known
         if self.axes is None:
@@ -173,6 +187,15 @@ class SourceLayer:
                 translate[axis] *= change
                 units[axis] = pint.get_application_registry().Unit("micrometer")  # type: ignore[no-untyped-call]
         return {**self.spatial, "scale": scale, "translate": translate, "units": tuple(units)}
+
+
+def noted_sizes(state: Mapping[str, Any]) -> dict[str, float]:
+    """Return the voxel size that a run noted in a result whose layer states none, in µm by axis; else {}."""
+    own = (state.get("metadata") or {}).get(METADATA_KEY)
+    sizes = own.get(VOXEL_SIZE_KEY) if isinstance(own, Mapping) else None
+    if not isinstance(sizes, Mapping) or _micrometres(state["units"][-1]) is not None:
+        return {}
+    return {str(name): float(size) for name, size in sizes.items()}
 
 
 def axes_from_labels(labels: Sequence[str], units: Sequence[Any] = ()) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from napari_lucyd._napari.layers.coordinates import voxel_steps
-from napari_lucyd._napari.layers.source_layer import axes_from_labels
+from napari_lucyd._napari.layers.source_layer import SourceLayer, axes_from_labels, noted_sizes
 from napari_lucyd._napari.layers.viewer import METADATA_KEY
 from napari_lucyd.io import Channel, ImageFileError, micrometers
 
@@ -44,7 +44,9 @@ def arguments_of(layers: Sequence[LayerData]) -> dict[str, Any]:
         A layer is no image of one intensity a voxel, or the layers do not fit together.
     """
     arrays = [_voxels(layer) for layer in layers]
-    states = [state for _, state, _ in layers]
+    states = [
+        _with_noted_size(array.ndim, state) for array, (_, state, _) in zip(arrays, layers, strict=True)
+    ]
     first, axes = states[0], _axes(arrays[0].ndim, states[0])
     steps = dict(zip(axes, voxel_steps(first), strict=True))
     voxel_size, unit = tuple(steps[letter] for letter in axes if letter in "ZYX"), str(first["units"][-1])
@@ -73,6 +75,11 @@ def own_metadata(state: Mapping[str, Any]) -> dict[str, Any]:
     """Return what this plugin keeps in a layer's metadata, such as the recipe."""
     own = (state.get("metadata") or {}).get(METADATA_KEY)
     return dict(own) if isinstance(own, Mapping) else {}
+
+
+def _with_noted_size(ndim: int, state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a result's keywords with the voxel size that its run knew, if the layer states none."""
+    return {**state, **SourceLayer.place_by_note(state, _axes(ndim, state))} if noted_sizes(state) else state
 
 
 def _voxels(layer: LayerData) -> Any:

@@ -12,7 +12,7 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 
 from napari_lucyd._napari.deconvolve.choices.voxel_size import TITLE, UNKNOWN, VoxelSizeFields
 from napari_lucyd._napari.deconvolve.parameters import Parameters
-from napari_lucyd._napari.layers.source_layer import SourceLayer
+from napari_lucyd._napari.layers.source_layer import SourceLayer, noted_sizes
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_preview, is_psf, is_result
 from napari_lucyd._napari.widgets.fields import label, parse_axes, tooltip
 from napari_lucyd._napari.widgets.layout import Section, narrow, note, set_note
@@ -211,7 +211,7 @@ class ImageSection(Section):
             facts = None if self.layer is None else self.files.facts(self.layer)
             own = self.layer in self._sizes or facts is None
             where = "As entered." if own or facts is None else f"From the file {facts.name}."
-            fields.describe(f"{where} Results will not lie on the layer until its scale is set.", offer=True)
+            fields.describe(f"{where} The layer keeps its scale until you set it.", offer=True)
         else:
             fields.describe("")
 
@@ -313,11 +313,26 @@ class ImageSection(Section):
         layer, axes = self.layer, self._understood
         if layer is None or not axes or self.voxel_size.problem:
             return
-        place = self.source_of(layer).place(axes)
+        places = [(layer, self.source_of(layer).place(axes))]
+        # A result of a region has an origin of its own.
+        places += [
+            (each, SourceLayer.place_by_note(each.as_layer_data_tuple()[1], axes))
+            for each in self._results_on(layer)
+        ]
         self._sizes.pop(layer, None)
-        layer.units = place["units"]
-        layer.scale = place["scale"]
-        layer.translate = place["translate"]
+        for each, place in places:
+            each.units, each.scale, each.translate = place["units"], place["scale"], place["translate"]
+
+    def _results_on(self, layer: Image) -> list[Image]:
+        """Return the results that lie on a layer although its scale is not their voxel size."""
+        return [
+            each
+            for each in self.viewer.layers
+            if isinstance(each, Image)
+            and is_result(each)
+            and each.metadata[METADATA_KEY]["source"] == layer.name
+            and noted_sizes({"metadata": each.metadata, "units": each.units})
+        ]
 
     def _note(self, text: str, *, problem: bool = False) -> None:
         set_note(self.understood, text, problem=problem)

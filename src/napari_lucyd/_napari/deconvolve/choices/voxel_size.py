@@ -35,8 +35,8 @@ class VoxelSizeFields(QWidget):
         self.note = note("lucyd-voxel-size", lines=2)
         self.set_on_layer = PushButton(
             text="Set on layer",
-            tooltip="Give this voxel size to the image layer as well, as its scale and units. The layer and "
-            "its results then lie on each other.",
+            tooltip="Give this voxel size to the image layer and its results as well, as scale and units. "
+            "napari's scale bar then shows it.",
         )
         fixed(self.set_on_layer.native)
         self.problem = ""
