@@ -205,6 +205,8 @@ def phantom(folder: Path) -> None:
     form = panel.form
     form.degradation.value = "optics"
     form.outputs["psf"].value = True
+    # The plane that the image shows is then the one in focus.
+    form.psf.lines["shape"].value = "63"
     settle(1)
     form.make.native.click()
     if not demo.wait(lambda: not panel.session.is_running, 60) or not panel.session.layers:

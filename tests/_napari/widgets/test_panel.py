@@ -8,9 +8,11 @@ import pytest
 pytest.importorskip("napari")
 
 from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QScrollArea
 
 from napari_lucyd._napari.compare.panel import CompareWidget
 from napari_lucyd._napari.deconvolve.panel import DeconvolveWidget
+from napari_lucyd._napari.inspection.panel import InspectWidget
 from napari_lucyd._napari.layers.viewer import METADATA_KEY
 from napari_lucyd._napari.phantom.panel import PhantomWidget
 from napari_lucyd._napari.preview.live import is_preview
@@ -44,6 +46,20 @@ def test_a_panel_goes_with_the_cross_of_its_dock(viewer, qtbot, kind):
     viewer.add_image(np.zeros((8, 8)))
     viewer.layers.clear()
     qtbot.wait(500)
+
+
+@pytest.mark.parametrize("kind", [DeconvolveWidget, CompareWidget, PhantomWidget, InspectWidget])
+def test_the_narrowest_panel_holds_its_controls(viewer, qtbot, kind):
+    viewer.add_image(np.random.default_rng(0).random((6, 20, 24)), name="A")
+    panel = kind(viewer)
+    dock = viewer.window.add_dock_widget(panel, name="A panel")
+    viewer.window._qt_window.resizeDocks([dock], [1], Qt.Orientation.Horizontal)
+    qtbot.wait(500)
+    area = panel.findChild(QScrollArea)
+    area.horizontalScrollBar().setValue(1000)
+    # What does not fit would be cut on the right, and move to the left under the tab key.
+    assert area.horizontalScrollBar().value() == 0
+    assert area.widget().width() <= area.viewport().width()
 
 
 def test_a_dock_that_is_hidden_or_moved_keeps_its_panel(viewer, qtbot):

@@ -68,6 +68,8 @@ class RunView(QObject):
     def _on_started(self) -> None:
         self._failures, self._messages, self._keeping = [], [], False
         self._footer.show_run("Preparing…")
+        # The messages of the last run, or "Ready.", are over.
+        set_note(self._footer.status, "")
         self._drawn = 0.0
 
     def _on_advanced(self, event: Advanced) -> None:

@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtGui import QColor, QFontMetrics
 from qtpy.QtWidgets import (
     QFormLayout,
@@ -191,7 +191,7 @@ def stack(panel: QWidget, sections: Sequence[QWidget], footer: QWidget, width: i
     for section in sections:
         rows.addWidget(section)
     rows.addStretch(1)
-    scroll = QScrollArea()
+    scroll = _Scroll()
     scroll.setWidgetResizable(True)
     scroll.setFrameShape(QFrame.Shape.NoFrame)
     scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -202,6 +202,18 @@ def stack(panel: QWidget, sections: Sequence[QWidget], footer: QWidget, width: i
     column.addWidget(scroll, 1)
     column.addWidget(footer)
     panel.setMinimumWidth(width)
+
+
+class _Scroll(QScrollArea):
+    """An area that is as wide as the controls in it need, since it scrolls up and down only."""
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Follow the width of the controls; Qt watches the widget by this filter, too."""
+        body, bar = self.widget(), self.verticalScrollBar()
+        if event is not None and watched is body and event.type() == QEvent.Type.LayoutRequest:
+            assert body is not None and bar is not None
+            self.setMinimumWidth(body.minimumSizeHint().width() + bar.sizeHint().width())
+        return super().eventFilter(watched, event)
 
 
 def fill_footer(footer: QFrame, *widgets: QWidget) -> None:

@@ -1,0 +1,123 @@
+r"""Standstill of the window in a run, with all processors and with all but one.
+
+    xvfb-run -a -s "-screen 0 1920x1080x24" python benchmarks/window.py [--turns 5] [--quick]
+
+Each turn opens a window of its own, runs the default model on a stack, and moves through its planes
+meanwhile. A timer of the window asks to be called every 20 ms. The numbers are the longest time between two
+calls, the 99th percentile, the share of time in gaps above 50 ms, and the run's duration. Turns of both kinds
+alternate, so that both meet the same other load; the last lines have the medians of the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+TICK_MS = 20
+# Planes are moved through as by a person who drags the slider.
+SLIDE_MS = 150
+SHAPE, QUICK = (32, 384, 384), (16, 128, 128)
+KINDS = ("all but one", "all")
+
+
+def measure(kind: str, shape: tuple[int, ...]) -> dict[str, float]:
+    """Run once in a window, and return its gaps and its duration."""
+    os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="lucyd-settings-")
+    os.environ["NAPARI_CONFIG"] = str(Path(os.environ["XDG_CONFIG_HOME"]) / "settings.yaml")
+    import napari
+    from qtpy.QtCore import QTimer
+
+    from napari_lucyd._napari import demo
+    from napari_lucyd._napari.workers import torch_loading
+
+    count = torch_loading._processors()
+    spared = {"all but one": 1, "all": 0}[kind]
+    torch_loading.SPARED = spared
+    viewer = napari.Viewer(show=True)
+    viewer.window.resize(1500, 920)
+    image = np.random.default_rng(0).poisson(50, shape).astype(np.float32)
+    viewer.add_image(image, name="stack")
+    panel = demo.dock(viewer)
+    panel.method.combo.value = "lucyd"
+    panel.footer.score.setChecked(False)
+    # One run before it: kernels are compiled, and the panel's examination is over.
+    for _ in range(2):
+        ready = demo.wait(lambda: panel.estimator.settled and panel.examination.work.settled, 300)
+        assert ready and panel.footer.run.enabled, panel.footer.estimate.text()
+        ticks: list[float] = []
+        timer, slider = QTimer(), QTimer()
+        timer.setInterval(TICK_MS)
+        timer.timeout.connect(lambda ticks=ticks: ticks.append(time.monotonic()))
+        slider.setInterval(SLIDE_MS)
+        slider.timeout.connect(
+            lambda: viewer.dims.set_current_step(0, (viewer.dims.current_step[0] + 1) % shape[0])
+        )
+        timer.start()
+        slider.start()
+        began = time.monotonic()
+        panel.footer.run.native.click()
+        assert demo.wait(lambda: not panel.session.is_running, 600), "the run does not end"
+        ended = time.monotonic()
+        timer.stop()
+        slider.stop()
+        assert panel.session.results, panel.status.text()
+        for layer in panel.session.results:
+            viewer.layers.remove(layer)
+    viewer.close()
+    gaps = np.array([b - a for a, b in pairwise([began, *ticks, ended])])
+    return {
+        "threads": count - spared,
+        "longest": float(gaps.max()),
+        "99 %": float(np.percentile(gaps, 99)),
+        "above 50 ms": float(gaps[gaps > 0.05].sum() / gaps.sum()),
+        "seconds": ended - began,
+    }
+
+
+def main() -> None:
+    """Let the kinds alternate, and compare them."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="a small stack and one turn")
+    parser.add_argument("--kind", choices=KINDS, help=argparse.SUPPRESS)
+    parser.add_argument("--shape", type=int, nargs=3, default=None, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    shape = tuple(options.shape or (QUICK if options.quick else SHAPE))
+    if options.kind:
+        print(json.dumps(measure(options.kind, shape)))
+        return
+    found: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+    for turn in range(1 if options.quick else options.turns):
+        for kind in KINDS if turn % 2 == 0 else KINDS[::-1]:
+            command = [sys.executable, __file__, "--kind", kind, "--shape", *map(str, shape)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=1800, check=False)
+            if done.returncode:
+                raise SystemExit(done.stderr[-3000:])
+            found[kind].append(json.loads(done.stdout.splitlines()[-1]))
+            shown = ", ".join(f"{name} {value:.3g}" for name, value in found[kind][-1].items())
+            print(f"{kind}: {shown}", flush=True)
+    for name in ("longest", "99 %", "above 50 ms", "seconds"):
+        one, every = ([row[name] for row in found[kind]] for kind in KINDS)
+        ratios = [b / a for a, b in zip(one, every, strict=True) if a]
+        middle = f"{statistics.median(ratios):.2f}" if ratios else "–"
+        print(
+            f"{name}: all but one {statistics.median(one):.3g}, all {statistics.median(every):.3g}, "
+            f"all against all but one {middle}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""What a run does outside of its panel: activity dock, notifications, keys; and its messages."""
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+from qtpy.QtGui import QShortcut
+from qtpy.QtTest import QTest
+
+pytest.importorskip("napari")
+
+from napari.utils.notifications import notification_manager
+
+from napari_lucyd._napari.deconvolve import run_view
+from napari_lucyd._napari.deconvolve.footer import CANCEL_KEYS, PREVIEW_KEYS, RUN_KEYS
+
+pytestmark = pytest.mark.napari
+
+
+def test_a_run_is_in_the_activity_dock_and_can_be_cancelled_there(panel, add_image, ready, qtbot, slow_tiles):
+    add_image((96, 20))
+    panel.advanced.tile.value = "12, 20"
+    ready()
+    panel.footer.run.native.click()
+    qtbot.waitUntil(lambda: panel.footer.progress.value >= 2, timeout=30_000)
+    (bar,) = panel.session._bars
+    qtbot.waitUntil(lambda: (bar.total, bar.n >= 2) == (8, True), timeout=10_000)
+    bar.cancel()
+    qtbot.waitUntil(lambda: not panel.session.is_running, timeout=2_000)
+    assert "Stopped after" in panel.status.text()
+    assert not panel.session._bars
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(0, True), (10**6, False)])
+def test_the_end_of_a_long_run_is_a_notification(panel, add_image, run, monkeypatch, seconds, told):
+    monkeypatch.setattr(run_view, "LONG_SECONDS", seconds)
+    notification_manager.records.clear()
+    add_image()
+    run()
+    messages = [note.message for note in notification_manager.records]
+    assert any("“image 0” done in" in text for text in messages) is told
+
+
+def test_keys_press_the_buttons(panel, add_image, ready, qtbot):
+    shortcuts = {one.key().toString(): one for one in panel.findChildren(QShortcut)}
+    assert set(shortcuts) >= {RUN_KEYS, CANCEL_KEYS, PREVIEW_KEYS}
+    add_image()
+    ready()
+    window = panel.window()
+    window.activateWindow()
+    panel.footer.run.native.setFocus()
+    qtbot.waitUntil(window.isActiveWindow, timeout=10_000)
+    QTest.keyClick(panel.footer.run.native, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+    qtbot.waitUntil(lambda: bool(panel.session.results), timeout=30_000)
+    qtbot.waitUntil(lambda: not panel.session.is_running, timeout=30_000)
+
+
+def test_the_messages_of_the_last_run_go_when_the_next_one_begins(panel, add_image, ready, qtbot, slow_tiles):
+    add_image((96, 20))
+    panel.advanced.tile.value = "12, 20"
+    ready()
+    assert panel.status.text() == "Ready."
+    texts = []
+    panel.session.started.connect(lambda: texts.append(panel.status.text()))
+    panel.footer.run.native.click()
+    assert texts == [""]
+    panel.session.cancel()
+    qtbot.waitUntil(lambda: not panel.session.is_running, timeout=10_000)
+
+
+def test_a_thick_slice_is_not_previewed_and_says_why(panel, qtbot):
+    layer = panel.viewer.add_image(np.random.default_rng(0).random((8, 30, 34)), projection_mode="mean")
+    panel.viewer.layers.selection.active = layer
+    panel.viewer.dims.thickness = (3, 0, 0)
+    panel.footer.preview.setChecked(True)
+    qtbot.waitUntil(lambda: "thick slices" in panel.footer.preview_note.text(), timeout=30_000)
+    panel.viewer.dims.thickness = (0, 0, 0)
+    qtbot.waitUntil(lambda: "thick" not in panel.footer.preview_note.text(), timeout=30_000)
+    panel.footer.preview.setChecked(False)
