@@ -5,7 +5,9 @@
 
 Each trial starts work in a process of its own, kills it (SIGKILL), often a second time, and then lets it end.
 A trial passes if the result equals that of an unbroken run, or if the run is refused in words and nothing is
-lost; if other files in the folder are untouched; and if nothing is left behind. Needs a system with `fork`.
+lost; if other files in the folder are untouched; and if nothing is left behind. A run that ends before its
+kill is not counted; it tells how long a run takes now, because the load of a machine changes. Needs a system
+with `fork`.
 """
 
 from __future__ import annotations
@@ -15,13 +17,13 @@ import os
 import random
 import shutil
 import signal
+import statistics
 import sys
 import tempfile
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,9 @@ REFUSED, FAILED = 3, 4
 MOST_KILLS = 3
 # Share of the kills that fall into the last part of a run, in which results get their names.
 LATE, LAST_PART = 0.4, 0.25
+# Whole runs whose median tells how long the next one will take, and seconds between two looks at a run.
+LATEST, LOOK = 3, 0.002
+EARLY = ", ended before the kill"
 
 
 class Store:
@@ -190,7 +195,7 @@ def in_child(work: Callable[[], object], log: Path, kill_after: float | None = N
     Returns
     -------
     int or None
-        0, `REFUSED` or `FAILED`; None if it was killed.
+        0, `REFUSED` or `FAILED`, or the negative number of the signal that ended it; None if it was killed.
     """
     child = os.fork()
     if child == 0:
@@ -206,11 +211,16 @@ def in_child(work: Callable[[], object], log: Path, kill_after: float | None = N
         finally:
             os._exit(status)
     if kill_after is not None:
-        time.sleep(kill_after)
-        with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
+        deadline = time.monotonic() + kill_after
+        while time.monotonic() < deadline:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                return os.waitstatus_to_exitcode(status)
+            time.sleep(LOOK)
+        os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
-    return None if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status)
+    code = os.waitstatus_to_exitcode(status)
+    return None if code == -signal.SIGKILL else code
 
 
 def equal(found: dict[str, Any], expected: dict[str, Any]) -> bool:
@@ -220,8 +230,13 @@ def equal(found: dict[str, Any], expected: dict[str, Any]) -> bool:
     )
 
 
-def trial(kind: Any, expected: dict[str, Any], seconds: float, pick: random.Random, where: Path) -> str:
-    """Kill one run, let it end, and return the verdict."""
+def trial(
+    kind: Any, expected: dict[str, Any], durations: list[float], pick: random.Random, where: Path
+) -> str:
+    """Kill one run, let it end, and return the verdict.
+
+    A run that ends before it is killed adds its seconds to ``durations``, by which the moments are chosen.
+    """
     folder, log = where / "folder", where / "error.txt"
     folder.mkdir()
     (folder / BYSTANDER).write_text(WORDS)
@@ -230,11 +245,17 @@ def trial(kind: Any, expected: dict[str, Any], seconds: float, pick: random.Rand
         kind.prepare(folder)
     before = kind.result(folder)
     killed = 0
+    seconds = statistics.median(durations[-LATEST:])
     for _ in range(pick.randint(1, MOST_KILLS)):
         late = pick.random() < LATE
         moment = seconds * (pick.uniform(1 - LAST_PART, 1) if late else pick.uniform(0, 1))
+        began = time.monotonic()
         status = in_child(lambda: kind.work(folder, overwrite), log, moment)
         if status is not None:
+            if status not in (0, REFUSED):
+                return f"WRONG: ended by itself with {status}: {log.read_text() if log.exists() else ''}"
+            if not killed and status == 0:
+                durations.append(time.monotonic() - began)
             break
         killed += 1
         if (folder / BYSTANDER).read_text() != WORDS:
@@ -251,7 +272,7 @@ def trial(kind: Any, expected: dict[str, Any], seconds: float, pick: random.Rand
         else:
             return f"WRONG: refused, and a result is lost: {log.read_text()}"
     elif status != 0:
-        return f"WRONG: {log.read_text()}"
+        return f"WRONG: ended with {status}: {log.read_text() if log.exists() else ''}"
     else:
         verdict = "identical" if equal(found, expected) else "WRONG: another result"
     if (folder / BYSTANDER).read_text() != WORDS:
@@ -260,7 +281,7 @@ def trial(kind: Any, expected: dict[str, Any], seconds: float, pick: random.Rand
     left -= {path.name for path in kind.files(folder).values()}
     if left:
         return f"WRONG: left behind: {sorted(left)}"
-    return verdict if killed else f"{verdict}, ended before the kill"
+    return verdict if killed else f"{verdict}{EARLY}"
 
 
 def campaign(kind: Any, kills: int, seed: int) -> Counter[str]:
@@ -276,14 +297,14 @@ def campaign(kind: Any, kills: int, seed: int) -> Counter[str]:
         began = time.monotonic()
         if in_child(lambda: kind.work(whole, False), Path(top, "error.txt")) != 0:
             raise SystemExit(f"{kind.name}: {Path(top, 'error.txt').read_text()}")
-        seconds = time.monotonic() - began
+        durations = [time.monotonic() - began]
         if not equal(kind.result(whole), expected):
             raise SystemExit(f"{kind.name}: two unbroken runs differ")
         number = 0
-        while sum(counts.values()) - counts["identical, ended before the kill"] < kills:
+        while sum(count for verdict, count in counts.items() if not verdict.endswith(EARLY)) < kills:
             where = Path(top, str(number))
             where.mkdir()
-            verdict = trial(kind, expected, seconds, random.Random(f"{seed} {number}"), where)
+            verdict = trial(kind, expected, durations, random.Random(f"{seed} {number}"), where)
             counts[verdict] += 1
             if verdict.startswith("WRONG"):
                 print(f"  trial {number}: {verdict}", flush=True)
