@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from qtpy.QtGui import QTextDocument
 from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from napari_lucyd.io import read_image, write_image
@@ -133,6 +134,21 @@ def test_a_file_that_is_there_is_replaced_only_if_the_user_says_so(
     dialogs.replace = True
     choose("Save “")
     np.testing.assert_array_equal(read_image(there).data, layer.data)
+
+
+def test_a_name_with_tags_is_shown_as_it_is_before_it_is_replaced(panel, add_image, dialogs, tmp_path):
+    layer = add_image()
+    path = tmp_path / "<b>cells<b>.ome.tif"
+    path.write_bytes(b"mine")
+    dialogs.name = str(path)
+    panel.viewer.layers.selection = {layer}
+    panel.footer.save_menu.aboutToShow.emit()
+    panel.footer.save_menu.actions()[0].trigger()
+    (asked,) = dialogs.asked
+    document = QTextDocument()
+    document.setHtml(asked)
+    assert "<b>cells<b>.ome.tif" in document.toPlainText()
+    assert path.read_bytes() == b"mine"
 
 
 def test_a_file_that_appears_after_the_question_is_left_alone(panel, add_image, qtbot, tmp_path):

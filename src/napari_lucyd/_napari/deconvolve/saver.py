@@ -16,6 +16,7 @@ from superqt.utils import create_worker
 from napari_lucyd._napari.layers import saving
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.viewer import is_preview
+from napari_lucyd._napari.widgets.layout import plain_tooltip
 from napari_lucyd._napari.workers.events import explain
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ class Saver(QObject):
         answer = QMessageBox.question(
             self._panel,
             "Replace?",
-            f"In {taken[0].parent} there is already:\n{names}{more}\n\nReplace?",
+            plain_tooltip(f"In {taken[0].parent} there is already:\n{names}{more}\n\nReplace?"),
         )
         return bool(answer == QMessageBox.StandardButton.Yes)
 

@@ -98,7 +98,7 @@ def set_note(line: QLabel, text: str, *, problem: bool = False) -> None:
 
 
 def plain_tooltip(text: str) -> str:
-    """Turn text from a file or a layer into a tooltip that shows it as it is.
+    """Turn text from a file or a layer into a tooltip, or a question, that shows it as it is.
 
     Qt would interpret a text with tags as rich text.
 

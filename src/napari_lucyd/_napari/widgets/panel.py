@@ -12,7 +12,7 @@ from qtpy.QtGui import QKeySequence, QShortcut  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QDockWidget, QLabel, QMainWindow, QMessageBox, QSizePolicy, QWidget
 
 from napari_lucyd._napari.layers.viewer import unwrapped
-from napari_lucyd._napari.widgets.layout import set_note, style_sheet
+from napari_lucyd._napari.widgets.layout import plain_tooltip, set_note, style_sheet
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -78,7 +78,7 @@ class Panel(QWidget):
 
     def may_close(self, text: str) -> bool:
         """Ask if the panel may be closed although something is running."""
-        box = QMessageBox(QMessageBox.Icon.Question, "Close the panel?", text, parent=self)
+        box = QMessageBox(QMessageBox.Icon.Question, "Close the panel?", plain_tooltip(text), parent=self)
         stop = box.addButton("Stop and close", QMessageBox.ButtonRole.DestructiveRole)
         box.setDefaultButton(box.addButton("Keep open", QMessageBox.ButtonRole.RejectRole))
         box.exec()
