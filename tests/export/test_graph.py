@@ -75,9 +75,11 @@ def test_dark_level_and_noise_are_those_of_the_first_stage(planes):
 
 def test_quantiles_and_reflection_are_numpys():
     values = np.sort(np.random.default_rng(0).normal(size=1000).astype(np.float32))
+    # NumPy 2.0 rounds the place of a quantile to the type of the values.
+    exact = values.astype(np.float64)
     for share in (0.0, 0.001, 0.0517, 0.5, 0.999, 1.0):
         assert quantile(torch.from_numpy(values), share).item() == pytest.approx(
-            np.quantile(values, share), rel=1e-6
+            np.quantile(exact, share), rel=1e-6
         )
     assert reflection(3, -2, 7).tolist() == [2, 1, 0, 1, 2, 1, 0]
     assert reflection(1, -2, 5).tolist() == [0] * 5
