@@ -15,12 +15,13 @@ import torch
 from typer.testing import CliRunner
 
 import napari_lucyd as nl
+from exporter import needs_exporter
 from napari_lucyd.cli import app
 from napari_lucyd.export.files import graph_of
 from napari_lucyd.io import ImageFileError
 
 ort = pytest.importorskip("onnxruntime")
-pytest.importorskip("onnxscript")
+pytestmark = needs_exporter
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +139,13 @@ def test_existing_files_and_other_suffixes_are_refused(package, random_model_2d,
     assert package.read_bytes() == before
     with pytest.raises(ValueError, match=r"ends in \.onnx or \.zip"):
         nl.export_model(random_model_2d, tmp_path / "model.h5")
+
+
+def test_torch_that_is_too_old_is_named_and_nothing_is_left(tmp_path, monkeypatch, random_model_2d):
+    monkeypatch.setattr(torch, "__version__", "2.7.1+cpu")
+    with pytest.raises(ImportError, match=r"needs torch 2.8 or newer, and torch 2.7.1\+cpu is installed"):
+        nl.export_model(random_model_2d, tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_missing_onnx_is_named_and_nothing_is_left(tmp_path, monkeypatch, random_model_2d):

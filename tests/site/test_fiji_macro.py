@@ -13,11 +13,12 @@ import pytest
 import tifffile
 
 import napari_lucyd as nl
+from exporter import needs_exporter
 from napari_lucyd.deconvolution import first_estimate
 from napari_lucyd.io import read_image, write_image
 from napari_lucyd.psf.gaussian import gaussian_psf
 
-pytest.importorskip("onnxscript")
+pytestmark = needs_exporter
 pytest.importorskip("onnxruntime")
 
 ROOT = Path(__file__).parents[2]

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import napari_lucyd as nl
+from exporter import needs_exporter
 from napari_lucyd.deconvolution import first_estimate
 from napari_lucyd.io import read_image, write_image
 from napari_lucyd.psf.gaussian import gaussian_psf
 
-pytest.importorskip("onnxscript")
+pytestmark = needs_exporter
 
 ROOT = Path(__file__).parents[2]
 SIGMAS = (2.0, 1.4, 1.3)

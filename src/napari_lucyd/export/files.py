@@ -27,6 +27,7 @@ SMALLEST = 8
 _ONNX, _PACKAGE = ".onnx", ".zip"
 # Sizes of the image that the graph is traced with; every size works afterwards.
 _TRACED = (10, 18, 22)
+_OLDEST_TORCH = (2, 8)
 _NEEDS = (
     "An export needs the packages onnx and onnxscript. Install them with: pip install 'napari-lucyd[export]'"
 )
@@ -72,7 +73,7 @@ def export_model(
     ImageFileError
         If the file cannot be written, or exists and ``overwrite`` is False.
     ImportError
-        If the packages for the export are not installed.
+        If the packages for the export are not installed, or torch is older than 2.8.
 
     Notes
     -----
@@ -104,6 +105,21 @@ def export_model(
 
             write_package(graph, chosen, unfinished)
     return file
+
+
+def unsupported_reason() -> str | None:
+    """Return why models cannot be exported here, or None if they can."""
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError:
+        return _NEEDS
+    if tuple(int(number) for number in torch.__version__.split(".")[:2]) < _OLDEST_TORCH:
+        return (
+            f"An export needs torch {'.'.join(map(str, _OLDEST_TORCH))} or newer, and torch "
+            f"{torch.__version__} is installed. Update it with: pip install 'napari-lucyd[export]'"
+        )
+    return None
 
 
 def graph_of(
@@ -207,13 +223,10 @@ def write_onnx(graph: Graph, model: Model, path: Path) -> None:
     Raises
     ------
     ImportError
-        If onnx and onnxscript are not installed.
+        If onnx and onnxscript are not installed, or torch is older than 2.8.
     """
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ImportError(_NEEDS) from error
+    if reason := unsupported_reason():
+        raise ImportError(reason)
     image = torch.rand((1, 1, *_TRACED[-model.dimension :])) * 100
     inputs = inputs_of(graph, image)
     sizes = {"image": dict.fromkeys(range(2, image.ndim), torch.export.Dim.DYNAMIC)}

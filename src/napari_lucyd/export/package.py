@@ -54,7 +54,7 @@ def write_package(graph: Graph, model: Model, path: Path) -> None:
     Raises
     ------
     ImportError
-        If onnx and onnxscript are not installed.
+        If onnx and onnxscript are not installed, or torch is older than 2.8.
     """
     inputs = inputs_of(graph, torch.from_numpy(_sample(model.dimension))[None, None])
     with torch.inference_mode():

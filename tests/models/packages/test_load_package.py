@@ -14,6 +14,7 @@ from napari_lucyd.io import read_image, write_image
 
 pytest.importorskip("onnxruntime")
 
+from exporter import needs_exporter
 from small_packages import Told, Unet, description, onnx_of, write_package
 
 STANDARD = {"id": "zero_mean_unit_variance", "kwargs": {"axes": ["z", "y", "x"]}}
@@ -36,6 +37,7 @@ def run(network: torch.nn.Module, values: np.ndarray) -> np.ndarray:
         return network.eval()(torch.from_numpy(values.astype(np.float32))[None, None])[0, 0].numpy()
 
 
+@needs_exporter
 def test_a_package_of_ours_gives_the_picture_of_the_model(tmp_path, image):
     nl.export_model("planes", tmp_path / "planes.zip")
     imported = nl.load_model(tmp_path / "planes.zip")

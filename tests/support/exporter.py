@@ -1,0 +1,11 @@
+"""A mark for tests that export a model."""
+
+from __future__ import annotations
+
+import pytest
+
+from napari_lucyd.export.files import unsupported_reason
+
+_REASON = unsupported_reason()
+
+needs_exporter = pytest.mark.skipif(_REASON is not None, reason=str(_REASON))
