@@ -6,6 +6,7 @@ python scripts/curves.py
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
+CARDS = ROOT / "src" / "napari_lucyd" / "models"
 PICTURE = ROOT / "docs" / "images" / "training.png"
 # Training data of the models in Tables 2 and 3. Network and number of patches follow in a model's name.
 DATA = ("mixture", "nuclei", "membranes")
@@ -41,6 +43,15 @@ def network(name: str) -> str:
     """Return the network that a run trained."""
     parts = name.split("-")
     return next((title for title in ("RLN", "CARE") if title.lower() in parts), "LUCYD")
+
+
+def seen_before(name: str) -> int:
+    """Return the number of patches that a model had seen in its first stage; 0 for one that has none."""
+    path = CARDS / f"{name}.json"
+    if not path.exists():
+        return 0
+    started = json.loads(path.read_text("utf-8"))["training"].get("started_from")
+    return int(started["training"]["patches"]) if started else 0
 
 
 def gain_at_the_end(name: str) -> float | None:
@@ -72,12 +83,13 @@ def draw() -> None:
         for name in runs(data):
             kind = network(name)
             patches, psnr = curve(name)
+            patches = patches + seen_before(name)
             ax.plot(patches, psnr, "o-", markersize=2.5, linewidth=1.2, color=COLOURS[kind], label=kind)
             ax.annotate(
                 f"{patches[-1]:,.0f}",
                 (patches[-1], psnr[-1]),
                 fontsize=7,
-                xytext=(3, 3),
+                xytext=(3, -9 if seen_before(name) else 3),
                 textcoords="offset points",
             )
         handles = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))

@@ -75,7 +75,20 @@ def budgets(cards: dict[str, dict[str, Any]]) -> str:
     """Return the number of patches that the strict models have seen."""
     seen = {name: cards[name]["training"]["patches"] for name in STRICT}
     entries = ", ".join(f"{count:,} by `{name}`" for name, count in seen.items())
-    return f"Patches seen in training: {entries}. `{EQUAL}` is LUCYD with as many patches as the other two."
+    return (
+        f"Patches seen in training: {entries}. `{EQUAL}` is the first stage of `mixture`, with as many patches as "
+        "the other two, in batches of as many."
+    )
+
+
+def lead(table: Table, method: str, other: str) -> str:
+    """Return in how many columns a method is ahead of another, and by how much."""
+    pairs = zip(table.row(method), table.row(other), strict=True)
+    ahead = [mine.psnr - theirs.psnr for mine, theirs in pairs]
+    return (
+        f"{min(ahead):+.2f} to {max(ahead):+.2f} dB, {sum(ahead) / len(ahead):+.2f} in the mean; ahead in "
+        f"{sum(gain > 0 for gain in ahead)} of {len(ahead)} columns"
+    )
 
 
 def domains(table: Table) -> str:
