@@ -232,7 +232,7 @@ What the table shows:
 
 {ranking(volumes)}
 
-{unseen(volumes)} `mixture` is a strong opponent: most of its patches have the strongest noise of its training, and even at three times that noise it does better than the paper's recipe. The more blur lies under the noise, the less any model can restore.
+{unseen(volumes)} `mixture` is a strong opponent: its norms are held (see [decision 14](decisions/0014-a-living-network.md)), most of its patches have the strongest noise of its training, and its gains reach far. Where there is blur and little noise it is better than `general`, which has no living correction mask. The more blur lies under the noise, the less any model can restore.
 
 {flux(volumes)}
 
