@@ -228,7 +228,7 @@ def _area(widget: QWidget) -> QScrollArea | None:
 
 
 def _spot(widget: QWidget) -> QPoint:
-    """Where a person clicks: on the box of a check box, else in the middle."""
+    """Return the point that a person clicks: the box of a check box, or the middle of anything else."""
     if widget.metaObject().className() in ("QCheckBox", "QToggleSwitch"):
         return QPoint(8, widget.height() // 2)
     return widget.rect().center()
