@@ -63,7 +63,7 @@ class Trial:
         self.found: list[str] = []
         self.settle(1)
 
-    # What a person does
+    # Actions of a person
 
     def settle(self, seconds: float = 0.4) -> None:
         """Look at the window for a while."""
@@ -167,7 +167,7 @@ class Trial:
         yield
         self.settle(0.5)
 
-    # What a person sees
+    # Texts and values in the window
 
     def note(self, text: str) -> None:
         """Note something that should not be so."""

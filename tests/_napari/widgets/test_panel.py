@@ -57,7 +57,7 @@ def test_the_narrowest_panel_holds_its_controls(viewer, qtbot, kind):
     qtbot.wait(500)
     area = panel.findChild(QScrollArea)
     area.horizontalScrollBar().setValue(1000)
-    # What does not fit would be cut on the right, and move to the left under the tab key.
+    # Controls that do not fit would be cut on the right, and move to the left under the tab key.
     assert area.horizontalScrollBar().value() == 0
     assert area.widget().width() <= area.viewport().width()
 

@@ -72,7 +72,7 @@ class DeconvolveWidget(Panel):
         self.entered = Entered(
             self.viewer, (self.method, self.destination, self.advanced, self.footer), self.microscope, self
         )
-        # What a panel that was closed in its run has left: Run resumes it.
+        # A run that ended when its panel was closed is resumed by Run.
         folder = unfinished_folder(self.viewer.layers)
         if folder is not None:
             self.destination.take(folder)

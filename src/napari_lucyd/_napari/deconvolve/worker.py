@@ -132,7 +132,7 @@ def _run_in_memory(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) 
         kept = f"Stopped after {share:.0%} of “{task.source.name}”."
         try:
             finish = _finish(task, method.name, psf, job, region, began, not stopped, share, number)
-            # Why this method was chosen stays in sight after the run.
+            # The reason for the chosen method stays in sight after the run.
             yield replace(finish, warnings=(*reasons, *finish.warnings))
             complete += 1
         except Exception as error:
