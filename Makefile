@@ -123,8 +123,7 @@ dist: install
 results: install
 	$(BIN)/python scripts/curves.py
 	$(BIN)/python scripts/figures.py $(if $(DATA),--data "$(DATA)")
-	$(BIN)/python scripts/results.py $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)")
-	$(if $(DATA),$(BIN)/lucyd evaluate real "$(DATA)" -o docs/results)
+	$(BIN)/python scripts/results.py $(if $(CHECKPOINT),--checkpoint "$(CHECKPOINT)") $(if $(DATA),--data "$(DATA)")
 
 $(BENCH)/installed: $(VENV)/installed
 	$(BIN)/python -m venv --without-pip $(BENCH)

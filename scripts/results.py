@@ -1,9 +1,9 @@
 """Measure the tables of docs/results.md and docs/trust.md, and write the pages, their files and the models' cards.
 
-    python scripts/results.py [--checkpoint lucyd-mixture.pth] [--only METHOD …] [TABLE …]
+    python scripts/results.py [--checkpoint lucyd-mixture.pth] [--data FOLDER] [--only METHOD …] [TABLE …]
 
-TABLE is table1, table2, table3, open, open2d, options, options-networks, trust or page. Without any, all tables
-are measured, one on each core. *page* measures nothing: it writes both pages from the tables in docs/results/.
+TABLE is table1, table2, table3, open, open2d, structures, structures2d, options, options-networks, real, trust or
+page. Without any, all tables are measured, one on each core. *page* measures nothing: it writes both pages from the tables in docs/results/.
 Tables that are not measured are read from there. *trust* alone measures the trust suite, draws its pictures
 (this needs matplotlib) and writes docs/trust.md; it takes some minutes and needs no other table.
 
@@ -11,6 +11,8 @@ With --only, the rows of these methods are measured and all others taken from do
 still the same.
 
 CHECKPOINT is a 3D file published by LUCYD's authors. It gets a row in Table 2, on the same patches.
+FOLDER holds real images, as for `lucyd evaluate real`, or has a folder `real` that does. Without it, the table of
+real images stays as it is.
 scripts/figures.py draws the figures.
 """
 
@@ -49,16 +51,20 @@ from results_text import (
     unseen,
     worth,
 )
+from results_told import gains_by_column, real_follow, structures_follow
 
 import napari_lucyd as nl
 from napari_lucyd.evaluation import (
     BEYOND,
     Protocol,
+    RealTable,
     evaluate,
     load_competitor,
+    measure_real,
     open_protocol,
     options_protocol,
     strict_protocol,
+    structures_protocol,
     surrogate_protocol,
     with_options,
 )
@@ -96,7 +102,18 @@ TABLES = {
     ),
     "open": Entry(open_protocol, ("mixture", "general"), ("general",)),
     "open2d": Entry(partial(open_protocol, 2), ("planes",), ("planes",)),
+    "structures": Entry(structures_protocol, ("lucyd", "untold:lucyd"), (), CLASSICAL_WIDEFIELD),
+    "structures2d": Entry(
+        partial(structures_protocol, 2),
+        ("lucyd-planes", "untold:lucyd-planes"),
+        (),
+        CLASSICAL_WIDEFIELD,
+    ),
 }
+# Their sections are left out where they were not measured.
+STRUCTURES = ("structures", "structures2d")
+REAL = "real"
+REAL_METHODS = ("semi-blind", "richardson-lucy", "estimate", "lucyd", "untold:lucyd")
 
 
 # The options take 18 times as long as a plain run. Few patches suffice, since all rows share them.
@@ -107,7 +124,7 @@ OPTIONS_NETWORKS = "options-networks"
 OPTIONS_COLUMNS = ("0.5, 20", "0.5, 100", "2, 20", "2, 100")
 ALL = ("table1", *TABLES, "options", OPTIONS_NETWORKS, "trust")
 # The slowest tables start first, so that no core is still busy with one at the end.
-LONGEST = (OPTIONS_NETWORKS, "options", "table2", "table3")
+LONGEST = (OPTIONS_NETWORKS, "options", "table2", "table3", "structures")
 
 
 def find(method: str) -> str:
@@ -116,8 +133,12 @@ def find(method: str) -> str:
     return str(path) if path.exists() else method
 
 
-def measure(name: str, checkpoint: str | None, only: tuple[str, ...] = ()) -> None:
+def measure(name: str, checkpoint: str | None, only: tuple[str, ...] = (), data: Path | None = None) -> None:
     """Measure one table, or some rows of it, and write its files and the cards."""
+    if name == REAL:
+        assert data is not None
+        measure_real(data / "real" if (data / "real").is_dir() else data, REAL_METHODS).save(FILES)
+        return
     if name == "table1":
         measure_cost().save(FILES)
         return
@@ -167,9 +188,55 @@ def bead() -> str:
     return path.read_text("utf-8").strip()
 
 
+def structures_section() -> str:
+    """Return the section on structures, or nothing if they were not measured."""
+    paths = [FILES / f"{name}.json" for name in STRUCTURES]
+    if not all(path.exists() for path in paths):
+        return ""
+    volumes, planes = map(Table.load, paths)
+    return f"""## Structures: told the blur, and not told
+
+{len(volumes.seeds)} specimens of 32×64×64 voxels: puncta, filaments, membranes, bodies and tubules, one of each, imaged by four kinds of microscope. The objective and the wavelength are ones that no model was trained with. *Fine* and *coarse* voxels are 0.18 and 0.36 optical units large; *good light* and *low light* are 2,000 and 100 photons in bright parts. Light from beyond the volume comes in. All methods but semi-blind and `untold:lucyd` receive the true PSF. Wiener and Richardson-Lucy also receive the setting that is best for each column on another specimen. The table has the PSNR of the image in dB and the gain of each method over it; [`results/structures.md`](results/structures.md) has both kinds of SSIM.
+
+{gains_by_column(volumes)}
+
+What the table shows:
+
+{structures_follow(volumes, "lucyd")}
+
+Single planes from the middle of the same volumes, with their out-of-focus light. The PSF that is told is the plane in focus ([`results/structures2d.md`](results/structures2d.md)):
+
+{gains_by_column(planes)}
+
+What the table shows:
+
+{structures_follow(planes, "lucyd-planes")}
+
+"""
+
+
+def real_section() -> str:
+    """Return the section on real images, or nothing if they were not measured."""
+    path = FILES / f"{REAL}.json"
+    if not path.exists():
+        return ""
+    table = RealTable.load(path)
+    return f"""## Real images
+
+Gain over the image in dB, after the best affine map of intensities. The pairs are widefield images and SIM images of the same cells from BioSR (Qiao et al., Nature Methods 2021); a Gaussian blur of σ 1.35 pixels is told. The sharp stack is the nuclei of scikit-image's `cells3d`, blurred and made noisy here. `lucyd` is `lucyd-planes` on planes. *estimate* is its first estimate, without the network. Richardson-Lucy has the number of accelerated iterations that is best for each image, which nobody knows in use. `lucyd evaluate real FOLDER` measures the same on other images, and `make results DATA=FOLDER` renews this section.
+
+{table.markdown()}
+
+What the tables show:
+
+{real_follow(table)}
+
+"""
+
+
 def page() -> str:
     """Return docs/results.md from the tables in docs/results/."""
-    tables = {name: Table.load(FILES / f"{name}.json") for name in TABLES}
+    tables = {name: Table.load(FILES / f"{name}.json") for name in TABLES if name not in STRUCTURES}
     table2, table3, volumes, planes = tables.values()
     options, networks = (Table.load(FILES / f"{name}.json") for name in ("options", OPTIONS_NETWORKS))
     cards = {card["name"]: card for card in nl.list_models()}
@@ -272,7 +339,7 @@ One test phantom as nuclei, with the same contrast limits in all pictures:
 
 ![Projections and profiles of a surrogate](images/figure4-surrogate.png)
 
-## Options that may help against noise
+{structures_section()}{real_section()}## Options that may help against noise
 
 The images of Table 2, {options.cells[0].images} patches in each column, restored by `deconvolve` with its defaults. It extends the patches by reflection. Each method runs alone, with the mean over flips (`flips`), with a prefilter chosen from the estimated noise (`prefilter="auto"`), and with both. Flips do not change the result of the classical methods.
 
@@ -336,9 +403,9 @@ All other settings are on the cards (`lucyd models --json`) and in `configs/`. [
 """
 
 
-def main(names: list[str], checkpoint: str | None, only: tuple[str, ...]) -> None:
+def main(names: list[str], checkpoint: str | None, only: tuple[str, ...], data: Path | None) -> None:
     """Measure the tables and write the pages."""
-    wanted = [name for name in names or ALL if name != "page"]
+    wanted = [name for name in names or (*ALL, *([REAL] if data else [])) if name != "page"]
     if "table1" in wanted:  # alone, because it measures time
         wanted.remove("table1")
         measure("table1", checkpoint)
@@ -349,14 +416,16 @@ def main(names: list[str], checkpoint: str | None, only: tuple[str, ...]) -> Non
     # Spawned, because torch's thread settings do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(cores, context, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
-        made = {pool.submit(measure, name, checkpoint, only): name for name in wanted}
+        made = {pool.submit(measure, name, checkpoint, only, data): name for name in wanted}
         for future in as_completed(made):
             future.result()
             print(made[future], flush=True)
     if not names or {"trust", "page"} & set(names):
         trust.write()
     # The results page needs tables that take most of an hour, but not the trust suite.
-    missing = [name for name in ALL if name != "trust" and not (FILES / f"{name}.json").exists()]
+    missing = [
+        name for name in ALL if name not in ("trust", *STRUCTURES) and not (FILES / f"{name}.json").exists()
+    ]
     if missing:
         print(f"{PAGE.name} was not written: measure {', '.join(missing)} first.")
     elif names != ["trust"]:
@@ -368,12 +437,15 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("tables", nargs="*", choices=[*ALL, "page", []], metavar="TABLE")
+    parser.add_argument("tables", nargs="*", choices=[*ALL, REAL, "page", []], metavar="TABLE")
     parser.add_argument("--checkpoint", help="a published 3D checkpoint to compare with")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="a folder of real images")
     parser.add_argument(
         "--only", action="append", default=[], metavar="METHOD", help="measure these rows alone"
     )
     options = parser.parse_args()
-    if options.only and (not options.tables or "table1" in options.tables):
-        parser.error("--only needs the names of tables other than table1")
-    main(options.tables, options.checkpoint, tuple(options.only))
+    if options.only and (not options.tables or {"table1", REAL} & {*options.tables}):
+        parser.error("--only needs the names of tables other than table1 and real")
+    if REAL in options.tables and not options.data:
+        parser.error("the table real needs --data FOLDER")
+    main(options.tables, options.checkpoint, tuple(options.only), options.data)

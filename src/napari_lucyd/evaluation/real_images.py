@@ -5,6 +5,7 @@ Sharp stacks are blurred and made noisy here, by Gaussians and by whole widefiel
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -76,6 +77,8 @@ class Gain:
         PSNR of the method's output minus that; None if the method does not take such images.
     setting
         Number that was chosen for a classical method.
+    sha256
+        SHA-256 of a model's weights.
     """
 
     image: str
@@ -84,6 +87,7 @@ class Gain:
     psnr: float
     gain: float | None
     setting: str = ""
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,12 @@ class RealTable:
         means = (_decibels(self.mean(group, method)) for method in methods)
         lines.append(["**mean**", "", *(f"**{mean}**" for mean in means)])
         return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+    @classmethod
+    def load(cls, path: str | Path) -> RealTable:
+        """Read a ``.json`` file that `save` has written."""
+        entries = json.loads(Path(path).read_text("utf-8"))
+        return cls(**entries | {"gains": [Gain(**gain) for gain in entries["gains"]]})
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write ``real.md``, ``.csv`` and ``.json``; return the paths."""
@@ -166,30 +176,30 @@ def measure_real(
         case = make()
         before = psnr_affine(case.sample.image, case.sample.truth)
         for method in methods:
-            output, setting = _restored(method, case.sample)
+            output, setting, sha256 = _restored(method, case.sample)
             gain = None if output is None else psnr_affine(output, case.sample.truth) - before
-            table.gains.append(Gain(case.name, case.group, method, before, gain, setting))
+            table.gains.append(Gain(case.name, case.group, method, before, gain, setting, sha256))
         if progress:
             progress(done, len(found))
     return table
 
 
-def _restored(method: str, sample: Sample) -> tuple[FloatImage | None, str]:
-    """Return the output of a method and its setting; None if it does not take images of this dimension."""
+def _restored(method: str, sample: Sample) -> tuple[FloatImage | None, str, str]:
+    """Return output, setting and SHA-256 of a method; no output if it does not take such images."""
     dimension = sample.image.ndim
     default = DEFAULT_MODEL if dimension == 3 else DEFAULT_PLANES
     if method == RICHARDSON_LUCY:
-        return _richardson_lucy(sample)
+        return *_richardson_lucy(sample), ""
     if method == ESTIMATE:
         options: dict[str, Any] = {"outputs": ("first_estimate",), "psf": sample.psf, "device": "cpu"}
-        return deconvolve(sample.image, default, **options).first_estimate, ""
+        return deconvolve(sample.image, default, **options).first_estimate, "", ""
     name = method.removeprefix(UNTOLD)
     entry: Competitor = load_competitor(method.replace(name, default) if name == DEFAULT_MODEL else method)
     if isinstance(entry, Trained) and entry.model.dimension != dimension:
-        return None, ""
+        return None, "", ""
     if not isinstance(entry, Trained | Untold):
         entry = entry.tuned([replace(sample, truth=_same_scale(sample))])  # type: ignore[union-attr]
-    return entry.restore(sample, bare=False), entry.setting
+    return entry.restore(sample, bare=False), entry.setting, entry.sha256
 
 
 def _richardson_lucy(sample: Sample) -> tuple[FloatImage, str]:
