@@ -6,6 +6,7 @@ See docs/decisions/0014-a-living-network.md.
 
 python benchmarks/real_images.py DATA
 python benchmarks/real_images.py DATA --methods lucyd,untold:lucyd,estimate --only textures
+python benchmarks/real_images.py DATA --methods estimate,lucyd --only planes
 """
 
 from __future__ import annotations
@@ -40,6 +41,10 @@ TEXTURES = (
 OBJECTIVES = ((0.5, 1.0), (1.1, 1.33), (1.4, 1.515))
 EMISSION_UM = 0.525
 PAIR_SIGMA = 1.35
+# The same for planes without any light from out of focus: SIM images of filaments, and planes of the nuclei.
+FILAMENT_LIGHT, FILAMENT_SIGMAS = ((1000, 0.01), (200, 0.015)), (1.2, 1.5, 2.0)
+NUCLEI_PLANES = ((1.2, 1000, 0.01), (1.5, 1000, 0.015), (1.5, 100, 0.02), (2.0, 400, 0.01))
+PLANE_SIZE, PLANE_NUMBERS = 256, (20, 30)
 # Iterations of which the best one of each image stands for Richardson-Lucy: not to be known in use.
 ITERATIONS = (3, 5, 8, 12, 18, 27, 40, 60)
 METHODS = ("semi-blind", "richardson-lucy", "estimate", "lucyd", "untold:lucyd")
@@ -72,9 +77,7 @@ def noisy(light: Image, photons: float, read_noise: float, seed: int) -> Image:
 
 def sharp(data: Path, field: tuple[slice, ...]) -> Image:
     """Read a field of the sharp stack: background 0, the 99.9th percentile 1."""
-    stack = tifffile.imread(data / "nuclei_cells3d.tif").astype(np.float32)[field]
-    low, high = np.percentile(stack, (1, 99.9))
-    return np.clip((stack - low) / (high - low), 0, None).astype(np.float32)
+    return unit(tifffile.imread(data / "nuclei_cells3d.tif").astype(np.float32)[field])
 
 
 def textures(data: Path) -> Iterator[Case]:
@@ -131,11 +134,47 @@ def pairs(data: Path) -> Iterator[Case]:
         yield Case(f"{name}, widefield to SIM", image, truth, gaussian_psf(sigma), {"blur_sigma": sigma})
 
 
+def unit(image: Image) -> Image:
+    """Scale an image to a background of 0, and to 1 at the 99.9th percentile."""
+    low, high = np.percentile(image, (1, 99.9))
+    return np.asarray(np.clip((image - low) / (high - low), 0, None), np.float32)
+
+
+def _plane(name: str, truth: Image, sigma: float, photons: float, read_noise: float) -> Case:
+    sigmas = (sigma, sigma)
+    image = noisy(gaussian_filter(truth, sigma), photons, read_noise, 11)
+    name = f"{name}, blur {sigma:g}, {photons:g} photons"
+    return Case(name, image, truth, gaussian_psf(sigmas), {"blur_sigma": sigmas})
+
+
+def filaments(data: Path) -> Iterator[Case]:
+    """Yield the middles of SIM images, blurred in the plane."""
+    for path in sorted(data.glob("biosr_*_sim.tif")):
+        truth = unit(tifffile.imread(path).astype(np.float32))
+        y, x = ((n - PLANE_SIZE) // 2 for n in truth.shape)
+        truth = truth[y : y + PLANE_SIZE, x : x + PLANE_SIZE]
+        name = path.name.removeprefix("biosr_").removesuffix("_sim.tif").replace("_", " ")
+        for sigma in FILAMENT_SIGMAS:
+            for photons, read_noise in FILAMENT_LIGHT:
+                yield _plane(name, truth, sigma, photons, read_noise)
+
+
+def planes(data: Path) -> Iterator[Case]:
+    """Yield planes of the sharp stack, blurred in the plane."""
+    stack = unit(tifffile.imread(data / "nuclei_cells3d.tif").astype(np.float32))
+    for number in PLANE_NUMBERS:
+        truth = stack[number][:PLANE_SIZE, :PLANE_SIZE]
+        for sigma, photons, read_noise in NUCLEI_PLANES:
+            yield _plane(f"nuclei, plane {number}", truth, sigma, photons, read_noise)
+
+
 PARTS: dict[str, Callable[[Path], Iterator[Case]]] = {
     "textures": textures,
     "widefield": widefield,
     "misled": misled,
     "pairs": pairs,
+    "filaments": filaments,
+    "planes": planes,
 }
 
 

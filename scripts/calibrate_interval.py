@@ -5,7 +5,8 @@
     python scripts/calibrate_interval.py table FILE.npz ...
 
 ``samples`` deconvolves structures with the blur told and keeps some voxels of each. ``table`` makes the
-calibration table of the package from two thirds of them, and measures the coverage on every third one.
+calibration table of the package from two thirds of them, and measures the coverage on every third one. The
+table of a dimension without samples stays as it is.
 """
 
 from __future__ import annotations
@@ -163,17 +164,25 @@ def coverage(data: dict[str, np.ndarray], table: dict[str, object]) -> dict[str,
 
 def write_tables(files: list[Path]) -> None:
     """Write the package's table, and the coverage for the documentation."""
-    tables, found = [], []
+    path = ROOT / "src" / "napari_lucyd" / "referee" / "maps" / "interval.json"
+    record = ROOT / "docs" / "results" / "interval.json"
+    measured = {int(np.load(file)["dimension"]) for file in files}
+    tables: list[dict[str, object]] = []
+    found: list[dict[str, object]] = []
     for dimension in (3, 2):
+        if dimension not in measured:
+            for kept, file in ((tables, path), (found, record)):
+                before = json.loads(file.read_text("utf-8"))
+                kept += [entry for entry in before if entry["model"] == MODELS[dimension]]
+            continue
         data = joined(files, dimension)
         held_out = data["seed"] % HELD_OUT == 2
         parts = [{name: values[mask] for name, values in data.items()} for mask in (~held_out, held_out)]
         tables.append(calibrate(parts[0], dimension))
         found.append(coverage(parts[1], tables[-1]))
         print(json.dumps(found[-1]))
-    path = ROOT / "src" / "napari_lucyd" / "referee" / "maps" / "interval.json"
     path.write_text(json.dumps(tables, indent=1) + "\n", "utf-8")
-    (ROOT / "docs" / "results" / "interval.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    record.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Mix the weights of a LUCYD with those of the model that its training started from, and measure it again.
 
-    python scripts/mix_models.py START TRAINED SHARE -o FOLDER
+    python scripts/mix_models.py START TRAINED SHARE [--keep-update] -o FOLDER
 
 A short training on special images improves them, and loses a little elsewhere. Between start and result lie
 networks that keep most of both: SHARE of the trained weights and the rest of the start
-(docs/decisions/0014-a-living-network.md). The network repeats its borders (docs/borders.md).
+(docs/decisions/0014-a-living-network.md). With --keep-update, the branch of the update term stays that of the
+start, so that the Richardson-Lucy division keeps its part in the result. The network repeats its borders
+(docs/borders.md).
 """
 
 from __future__ import annotations
@@ -23,6 +25,12 @@ from napari_lucyd.training.config import parse_config
 from napari_lucyd.training.loop import _Run
 from napari_lucyd.training.model_card import finish
 
+# Layers of the update term alone; the bottleneck, which the mask shares, is not among them.
+UPDATE = ("update_encode.", "update_halve.", "division.", "backward_mix.", "backward_project.")
+KEPT = (
+    " The branch of the update term is that of the model that the training started from "
+    "(scripts/mix_models.py)."
+)
 NOTE = (
     " {share:.0%} of these weights and {rest:.0%} of those that the training started from were then averaged "
     "(scripts/mix_models.py)."
@@ -37,6 +45,9 @@ def main() -> None:
     parser.add_argument("start", help="model that the training started from: a name or a path")
     parser.add_argument("trained", help="the trained model")
     parser.add_argument("share", type=float, help="share of the trained weights, from 0 to 1")
+    parser.add_argument(
+        "--keep-update", action="store_true", help="take the branch of the update term from START"
+    )
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder")
     options = parser.parse_args()
     start, trained = nl.load_model(options.start), nl.load_model(options.trained)
@@ -49,7 +60,9 @@ def main() -> None:
     before, after = start.network.state_dict(), trained.network.state_dict()
     mixed.load_state_dict(
         {
-            name: torch.lerp(old, after[name], options.share) if old.is_floating_point() else old
+            name: old
+            if not old.is_floating_point() or (options.keep_update and name.startswith(UPDATE))
+            else torch.lerp(old, after[name], options.share)
             for name, old in before.items()
         }
     )
@@ -66,7 +79,10 @@ def main() -> None:
     }
     metrics |= finish(mixed, patches, centre=False)
     training = dict(trained.card["training"])
-    training["history"] += NOTE.format(share=options.share, rest=1 - options.share)
+    if options.share < 1:
+        training["history"] += NOTE.format(share=options.share, rest=1 - options.share)
+    if options.keep_update:
+        training["history"] += KEPT
     card = {**trained.card, "metrics": metrics, "training": training}
     path = options.out / f"{trained.name}.safetensors"
     save_model(path, mixed, normalization=card["normalization"], card=card, overwrite=True)

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from napari_lucyd.deconvolution import first_estimate
 from napari_lucyd.deconvolution.first_stage.estimate import iterations_for
 from napari_lucyd.models.normalization import Normalization
 from napari_lucyd.networks import LucydConfig
 from napari_lucyd.simulation import acquire, make_structures
-from napari_lucyd.training import TrainingConfig
+from napari_lucyd.training import TrainingConfig, estimates
 from napari_lucyd.training.config import DataConfig, ScheduleConfig
 from napari_lucyd.training.data import Patches
 from napari_lucyd.training.estimates import EstimateSpecimen, gaussian_psf
@@ -85,6 +86,39 @@ def test_wider_psf_takes_more_iterations_whatever_its_sum():
     assert iterations_for(0.05, 7 * gaussian_psf([1.5] * 3)) == counts[1]
 
 
+def test_plane_takes_a_fifth_more_iterations_than_a_volume_with_the_same_concentration():
+    psf = gaussian_psf([2.0, 2.0])
+    assert iterations_for(0.003, psf) == pytest.approx(1.2 * iterations_for(0.003, psf[None]), abs=1)
+
+
+@pytest.mark.parametrize(("thin", "is_blurred_truth"), [(1.0, True), (0.0, False)])
+def test_thin_specimen_has_no_light_from_out_of_focus(thin, is_blurred_truth):
+    data = replace(
+        PLANES, phantom_shape=(8, 48, 48), modalities=("gaussian",), blur_sigma=(1.0, 1.0),
+        noise_sigma=(0.0, 0.0), axial_ratio=(2.0, 2.0), photons=(1e6, 1e6), misled=0.0, thin=thin,
+    )  # fmt: skip
+    specimen = EstimateSpecimen(data, SCALE, 3)
+    expected = ndimage.convolve(specimen._truth[4], specimen._psf / specimen._psf.sum(), mode="nearest")
+    inner = np.s_[6:-6, 6:-6]
+    error = np.abs(expected - specimen._image[4])[inner].mean() / np.ptp(specimen._image[4])
+    assert bool(error < 0.002) is is_blurred_truth
+
+
+def test_structures_are_drawn_as_often_as_they_are_named(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        estimates,
+        "make_structures",
+        lambda kind, *args, **options: drawn.append(kind) or make_structures("puncta", *args, **options),
+    )
+    data = replace(
+        PLANES, structures=("mixture", "filaments", "filaments"), modalities=("gaussian",), thin=1.0
+    )
+    for seed in range(30):
+        EstimateSpecimen(data, SCALE, seed)
+    assert set(drawn) == {"mixture", "filaments"} and 13 <= drawn.count("filaments") <= 27
+
+
 @pytest.mark.parametrize("data", [VOLUMES, PLANES])
 def test_patches_of_estimates_follow_from_the_seed_alone(data):
     config = TrainingConfig(
@@ -129,6 +163,9 @@ def test_plane_of_a_volume_is_the_same_whichever_was_asked_for_before():
         ({"blur_sigma": (0.0, 1.0)}, "data.blur_sigma"),
         ({"blur_sigma": (1.0, 1.2, 1.5)}, "lower and an upper limit"),
         ({"misled": 2.0}, "from 0 to 1"),
+        ({"structures": ("filament",)}, "data.structures"),
+        ({"structures": ()}, "data.structures"),
+        ({"thin": 0.5}, "only 2D patches of 3D phantoms"),
     ],
 )
 def test_data_of_estimates_that_cannot_be_is_refused(change, message):

@@ -426,11 +426,15 @@ def test_shipped_configurations_load_and_are_those_of_the_cards(path):
         return
     # Some only compare networks on equal budgets, and are not shipped.
     unshipped = CONFIGS / "equal" / f"{config.name}.safetensors"
-    # general-first is the first stage of general, lucyd-start the one of lucyd, which then had lucyd's name.
-    shipped = config.name.removesuffix("-first").removesuffix("-start")
+    # general-first is the first stage of general, and lucyd-start that of lucyd, which then had its name, as
+    # had all stages of lucyd-planes: -start, then -plain.
+    shipped = config.name.removesuffix("-first").removesuffix("-start").removesuffix("-plain")
     training = nl.load_model(unshipped if unshipped.exists() else shipped).card["training"]
-    if config.name.endswith("-start"):
+    if config.name.endswith("-plain"):
         training = training["started_from"]["training"]
+    elif config.name.endswith("-start"):
+        while "started_from" in training:
+            training = training["started_from"]["training"]
     else:
         while training["config"]["name"] != config.name:
             training = training["started_from"]["training"]

@@ -12,6 +12,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from napari_lucyd.models.normalization import Normalization
 from napari_lucyd.networks import LUCYD, LucydConfig, NetworkConfig, config_class, describe, network_class
 from napari_lucyd.simulation.psf import PsfKind
+from napari_lucyd.simulation.structures import StructureKind
 from napari_lucyd.simulation.surrogates import SpecimenKind
 
 # The default scaling of the patches of each track.
@@ -62,6 +63,11 @@ class DataConfig:
     beads, flat
         Estimates: share of the specimens that are beads alone in the dark, and share of those that are flat
         fields side by side or empty.
+    structures
+        Estimates: kinds of the specimens that are neither beads nor flat fields, each drawn as often as it is
+        named; see `make_structures`.
+    thin
+        Estimates in 2D: share of the specimens that are slabs so thin that all of their light is in focus.
     effort
         Estimates: limits of a factor, drawn log-uniformly, by which the number of iterations of the estimate
         is multiplied.
@@ -103,6 +109,8 @@ class DataConfig:
     misled: float = 0.0
     beads: float = 0.0
     flat: float = 0.0
+    structures: tuple[str, ...] = ("mixture",)
+    thin: float = 0.0
     effort: tuple[float, float] = (0.99, 1.84)
     patch_shape: tuple[int, ...] = (32, 64, 64)
     phantom_shape: tuple[int, ...] = (128, 128, 128)
@@ -123,7 +131,7 @@ class DataConfig:
                 f"{', '.join(get_args(SpecimenKind))} for the track surrogate, and none for other tracks."
             )
         _check_from(1, self, "data", "alive", "patches_per_phantom", "patch_shape", "phantom_shape")
-        shares = ("haze", "bright", "misled", "beads", "flat", "subsampled")
+        shares = ("haze", "bright", "misled", "beads", "flat", "thin", "subsampled")
         _check_from(0, self, "data", "blur_sigma", "noise_sigma", "seed", *shares)
         _check_shares(self, "data", *shares)
         ranged = self.track in ("open", "estimates")
@@ -136,6 +144,12 @@ class DataConfig:
         if unknown or not self.modalities:
             raise ValueError(
                 f"data.modalities is {self.modalities}; give one or more of {', '.join(get_args(PsfKind))}."
+            )
+        unknown = set(self.structures) - set(get_args(StructureKind))
+        if unknown or not self.structures:
+            raise ValueError(
+                f"data.structures is {self.structures}; give one or more of "
+                f"{', '.join(get_args(StructureKind))}."
             )
         ranges = ["axial_ratio", "gain", "offset", "photons", "effort"]
         ranges += ["blur_sigma", "noise_sigma"] if ranged else []
@@ -154,6 +168,11 @@ class DataConfig:
             raise ValueError(
                 f"data.patch_shape is {self.patch_shape} and data.phantom_shape is {self.phantom_shape}; "
                 "give the patch even sizes and no more axes than the phantom."
+            )
+        if self.thin and not (self.track == "estimates" and len(self.patch_shape) < len(self.phantom_shape)):
+            raise ValueError(
+                f"data.thin is {self.thin:g}; give 0, because only 2D patches of 3D phantoms on the track "
+                "estimates have out-of-focus light that a thin specimen lacks."
             )
         reach = 2 if self.subsampled else 1
         room = self.phantom_shape[len(self.phantom_shape) - len(self.patch_shape) :]

@@ -6,6 +6,7 @@ A network trained on these learns to correct the remaining errors of such estima
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -45,6 +46,9 @@ _KNOWN_JITTER = (0.9, 1.3)
 _WIDTH_ERROR = 0.05
 # Number of planes of a volume for which 2D estimates are made.
 _PLANES = 4
+# Standard deviation along Z in pixels of the slab that a thin specimen fills, drawn uniformly. The light of a
+# slab is seen in one plane, so fibres in it stay long.
+_SLAB = (0.5, 3.0)
 # The brightest voxel of a specimen counts as this at most in the loss; that of a point may be 200.
 _BRIGHTEST = 16.0
 # Root mean square error of a typical estimate. Estimates with smaller errors count more in the loss.
@@ -110,14 +114,25 @@ class EstimateSpecimen:
         generator = np.random.default_rng([data.seed, seed])
         self._seed, self._normalization, self._planar = seed, normalization, _is_planar(data)
         self._effort = data.effort if known is None else _KNOWN_JITTER
-        optics = _draw_optics(data, generator) if known is None else _known_optics(known, data, generator)
+        # Drawn only where it is asked for, so that other runs get the specimens that they had before.
+        slab = generator.uniform(*_SLAB) if data.thin and generator.random() < data.thin else 0.0
+        optics = (
+            _draw_optics(data, generator, thin=slab > 0)
+            if known is None
+            else _known_optics(known, data, generator)
+        )
+        if slab:
+            optics = _in_focus(optics, slab)
         self._psf = optics.assumed[len(optics.assumed) // 2] if self._planar else optics.assumed
         field = data.phantom_shape
         # The specimen exceeds the field by the PSF's size, because light from there reaches the field.
         around = tuple(n + k - 1 for n, k in zip(field, optics.true.shape, strict=True))
-        kind = "mixture" if known is None else known.structures
-        specimen = _specimen(kind, around, data, optics, _background(known, generator), seed, generator)
-        sharp = ndimage.gaussian_filter(specimen, TRUTH_SIGMA, mode="nearest")
+        kinds = data.structures if known is None else (known.structures,)
+        background = _background(known, generator)
+        specimen = _specimen(kinds, around, data, optics, background, seed, generator)
+        along = max(TRUTH_SIGMA, slab / optics.anisotropy)
+        smoothing = (along, TRUTH_SIGMA, TRUTH_SIGMA)[-specimen.ndim :]
+        sharp = ndimage.gaussian_filter(specimen, smoothing, mode="nearest")
         low, high = np.log(data.photons)
         photons = math.exp(generator.uniform(low, high))
         low, high = np.log([max(value, 1e-2) for value in data.noise_sigma])
@@ -167,8 +182,17 @@ class EstimateSpecimen:
         return estimate, truth, peak * float(np.clip(error / _TYPICAL_ERROR, 0.25, 1.0))
 
 
+def _in_focus(optics: _Optics, slab: float) -> _Optics:
+    """Keep the plane in focus of each PSF: a slab so thin that none of its light is out of focus."""
+    true, assumed = (
+        np.asarray(plane / plane.sum(), np.float32)
+        for plane in (psf[len(psf) // 2][None] for psf in (optics.true, optics.assumed))
+    )
+    return _Optics(true, assumed, [slab / optics.anisotropy, *optics.sigmas[1:]], optics.anisotropy)
+
+
 def _specimen(
-    kind: StructureKind,
+    kinds: Sequence[str],
     shape: tuple[int, ...],
     data: DataConfig,
     optics: _Optics,
@@ -176,9 +200,9 @@ def _specimen(
     seed: int,
     generator: np.random.Generator,
 ) -> FloatImage:
-    """Draw structures, or for a share of the mixtures beads alone or flat fields."""
+    """Draw structures, or where mixtures are among them for a share beads alone or flat fields."""
     drawn = generator.random() if data.beads or data.flat else 1.0
-    if kind == "mixture" and drawn < data.beads + data.flat:
+    if "mixture" in kinds and drawn < data.beads + data.flat:
         planar = _is_planar(data)
         if drawn < data.beads:
             planes = [n * data.phantom_shape[0] // _PLANES for n in range(_PLANES)] if planar else []
@@ -186,8 +210,9 @@ def _specimen(
         else:
             light = make_flat_fields(shape, optics.anisotropy, generator, planar)
         return light + np.float32(background)
+    kind = str(generator.choice(kinds)) if len(kinds) > 1 else kinds[0]
     return make_structures(
-        kind,
+        kind,  # type: ignore[arg-type]
         shape,
         rng=seed,
         blur_sigma=optics.sigmas,
@@ -227,8 +252,8 @@ def _is_planar(data: DataConfig) -> bool:
     return len(data.patch_shape) < len(data.phantom_shape)
 
 
-def _draw_optics(data: DataConfig, generator: np.random.Generator) -> _Optics:
-    """Draw a microscope, and the PSF for the estimate."""
+def _draw_optics(data: DataConfig, generator: np.random.Generator, thin: bool = False) -> _Optics:
+    """Draw a microscope, and the PSF for the estimate; for a thin specimen only their planes in focus."""
     kind = str(generator.choice(data.modalities))
     misled = generator.random() < data.misled
     ndim = len(data.phantom_shape)
@@ -250,6 +275,8 @@ def _draw_optics(data: DataConfig, generator: np.random.Generator) -> _Optics:
         optics["sheet_fwhm_um"] = float(generator.uniform(*_SHEET_PLANES)) * axial_um
     voxel = (axial_um, lateral_um, lateral_um)[-ndim:]
     shape = [round(_REACH * n) // 2 * 2 + 1 for n in data.phantom_shape]
+    if thin:
+        shape[0] = 1
     spherical = float(generator.uniform(-_SPHERICAL, _SPHERICAL)) if generator.random() < _ABERRATED else 0.0
     assumed_aperture = min(aperture * (1 + (generator.uniform(*_NA_ERROR) if misled else 0)), 0.98 * index)
     true = make_psf(
