@@ -343,7 +343,7 @@ def test_export_writes_tables_and_a_figure_and_overwrites_nothing(viewer, opened
         panel.export(tmp_path)
         qtbot.waitUntil(lambda: "Saved" in panel.form.status.text(), timeout=20_000)
     names = {path.name for path in tmp_path.iterdir()}
-    ends = ("_metrics.csv", "_profile.csv", ".png")
+    ends = ("_metrics.csv", "_profile.csv", ".png", "_notes.txt")
     assert names == {stem + end for stem in ("comparison", "comparison_2") for end in ends}
     (row,) = table(tmp_path / "comparison_metrics.csv")
     assert (row["layer"], row["truth"]) == ("sample", "sample truth")
@@ -416,7 +416,9 @@ def test_ticks_are_round_numbers_within_the_range():
     assert ticks(3, 3) == []
 
 
-def test_without_a_truth_layers_are_compared_with_their_image_and_peaks_have_widths(viewer, opened):
+def test_without_a_truth_layers_are_compared_with_their_image_and_peaks_have_widths(
+    viewer, opened, qtbot, tmp_path
+):
     sharp = np.zeros((40, 48), np.float32)
     sharp[20, 24] = sharp[8, 12] = 1000
     blurred = gaussian_filter(sharp, 2.0) + 10
@@ -439,6 +441,13 @@ def test_without_a_truth_layers_are_compared_with_their_image_and_peaks_have_wid
     # 2.355 standard deviations; linear interpolation adds a little.
     assert widths["output"] == pytest.approx(2.355, rel=0.1)
     assert "“output” 2." in panel.form.profile_note.text()
+
+    # There is no table without a truth, so the export has the sentences.
+    panel.export(tmp_path)
+    qtbot.waitUntil(lambda: "Saved" in panel.form.status.text(), timeout=20_000)
+    notes = (tmp_path / "comparison_notes.txt").read_text("utf-8")
+    assert output in notes and "“output” 2." in notes
+    assert NO_TRUTH not in notes
 
 
 def test_held_out_scores_of_results_with_a_recipe_on_request(viewer, opened, qtbot):

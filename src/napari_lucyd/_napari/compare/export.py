@@ -1,4 +1,4 @@
-"""Export of a comparison: tables as CSV and a figure as PNG."""
+"""Export of a comparison: tables as CSV, a figure as PNG, and the sentences of the panel as text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from napari_lucyd._napari.compare.painting import FIGURE, painting, to_image, wr
 from napari_lucyd._napari.compare.worker import LayerProjections, Metrics, Profile
 
 _STEM = "comparison"
-_METRICS, _PROFILE, _FIGURE = "_metrics.csv", "_profile.csv", ".png"
+_METRICS, _PROFILE, _FIGURE, _NOTES = "_metrics.csv", "_profile.csv", ".png", "_notes.txt"
 # Sizes in pixels, for a page at print resolution.
 _WIDTH = 1600
 _MARGIN = 30
@@ -37,6 +37,9 @@ class Comparison:
         Numbers of the layers, for their colours.
     canvas
         The side-by-side view, (height, width, 4) uint8, or None.
+    notes
+        What the panel says below its tables and pictures: remarks, agreement with the image, held-out scores
+        and widths.
     """
 
     metrics: Metrics | None = None
@@ -44,6 +47,7 @@ class Comparison:
     views: Sequence[LayerProjections] = ()
     numbers: Mapping[str, int] = field(default_factory=dict)
     canvas: np.ndarray | None = None
+    notes: Sequence[str] = ()
 
 
 def write_comparison(folder: Path, comparison: Comparison) -> list[Path]:
@@ -70,6 +74,7 @@ def write_comparison(folder: Path, comparison: Comparison) -> list[Path]:
             (_METRICS, comparison.metrics),
             (_PROFILE, comparison.profile),
             (_FIGURE, figure),
+            (_NOTES, comparison.notes or None),
         )
         if part is not None
     ]
@@ -85,6 +90,10 @@ def write_comparison(folder: Path, comparison: Comparison) -> list[Path]:
             raise OSError(
                 f"{paths[-1]} cannot be written. Check the free disk space and the permissions of the folder."
             )
+    if comparison.notes:
+        paths.append(folder / (stem + _NOTES))
+        with paths[-1].open("x", encoding="utf-8") as stream:
+            stream.write("\n\n".join(comparison.notes) + "\n")
     return paths
 
 

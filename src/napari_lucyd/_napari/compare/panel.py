@@ -15,8 +15,8 @@ from napari_lucyd._napari.compare.chosen_layers import ChosenLayers
 from napari_lucyd._napari.compare.export import Comparison, write_comparison
 from napari_lucyd._napari.compare.form import CompareForm
 from napari_lucyd._napari.compare.held_out_view import HeldOutView
-from napari_lucyd._napari.compare.metrics_view import MetricsView
-from napari_lucyd._napari.compare.pictures import Pictures
+from napari_lucyd._napari.compare.metrics_view import NO_TRUTH, MetricsView
+from napari_lucyd._napari.compare.pictures import NO_LINE, Pictures
 from napari_lucyd._napari.compare.requests import NO_LAYERS, Requests
 from napari_lucyd._napari.layers.drawing import LINE_LAYER, start_drawing
 from napari_lucyd._napari.layers.side_by_side import SideBySide, put_back
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 # The profile follows a slider; the others may take longer.
 QUICK_MS, SLOW_MS = 60, 250
+
+# Lines of the panel that tell what to do next, and nothing of the layers.
+HINTS = {NO_TRUTH, NO_LINE, NO_LAYERS}
 
 
 class CompareWidget(Panel):
@@ -112,7 +115,21 @@ class CompareWidget(Panel):
         if self.grid.is_on:
             canvas = self.viewer.screenshot(canvas_only=True, flash=False)
         pictures = self.pictures
-        return Comparison(self.metrics.shown, pictures.profile, pictures.views, self.chosen.numbers(), canvas)
+        return Comparison(
+            self.metrics.shown,
+            pictures.profile,
+            pictures.views,
+            self.chosen.numbers(),
+            canvas,
+            self._notes(),
+        )
+
+    def _notes(self) -> list[str]:
+        """Return what the panel says of the layers, without its hints on what to do next."""
+        form = self.form
+        texts = (form.metrics_note.text(), form.held_out_note.text(), form.profile_note.text())
+        lines = [[line for line in text.splitlines() if line not in HINTS] for text in texts]
+        return ["\n".join(kept) for kept in lines if kept]
 
     def ask_and_export(self, *_: Any) -> None:
         """Ask for a folder, and export the comparison into it."""
@@ -124,7 +141,7 @@ class CompareWidget(Panel):
             self.export(Path(folder))
 
     def export(self, folder: Path) -> None:
-        """Write metrics and profile as CSV and a figure as PNG into a folder, in the background."""
+        """Write tables, a figure and the notes into a folder, in the background."""
         worker = create_worker(
             write_comparison, folder, self.comparison(), _start_thread=False, _ignore_errors=True
         )
