@@ -116,7 +116,7 @@ def test_one_volume_is_the_channel_in_the_middle_of_the_series():
 
 def test_a_better_model_is_saved_and_used_by_its_name(folder, image):
     seen = []
-    found = adapt(image, progress=seen.append)
+    found = adapt(image, progress=seen.append, patches=96, structures="filaments")
     assert found.offered and found.gain > 0 and found.path == folder / "mine.safetensors"
     assert [card["name"] for card in nl.list_models()][-1] == "mine"
     card = nl.load_model("mine").card

@@ -131,6 +131,8 @@ def find_conditions(
         axial_ratio=(round(ratio, 3), round(ratio, 3)),
         modalities=_modalities(record) or data.modalities,
         misled=_MISLED,
+        # Planes under a PSF of one plane have no light out of focus, so all of them are thin.
+        thin=data.thin if len(field_shape) > len(data.patch_shape) else 0.0,
     )
     background = (10.0, 400.0)
     if image is not None and light is not None:
