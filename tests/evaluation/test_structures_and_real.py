@@ -18,6 +18,9 @@ from napari_lucyd.evaluation import (
     real_images,
     structures_protocol,
 )
+from napari_lucyd.evaluation.protocols import TUNING_SEED
+from napari_lucyd.evaluation.structures_protocol import CLASSES
+from napari_lucyd.simulation.structures import CONTRAST
 from told_models import blobs, told_model
 
 
@@ -59,6 +62,12 @@ def test_structures_have_light_from_outside_and_the_psf_that_made_them(dimension
         expected = ndimage.convolve(sample.truth, sample.psf[16:-16, 32:-32, 32:-32], mode="nearest")
         error = np.abs(expected - sample.image)[inner].mean() / np.ptp(sample.image)
         assert error < 0.02
+
+
+def test_numbers_of_classical_methods_are_chosen_on_planes_of_every_class_with_structure():
+    samples = structures_protocol(2).samples(0, TUNING_SEED)
+    assert len(samples) == len(CLASSES)
+    assert all(np.ptp(sample.truth) >= CONTRAST for sample in samples)
 
 
 def test_a_model_is_told_the_true_psf_unless_its_name_says_untold(monkeypatch):

@@ -341,6 +341,8 @@ def test_what_cannot_be_deconvolved_is_refused_in_words(method, image, psf, erro
     ("options", "words"),
     [
         ({"num_iter": 0}, "at least 1"),
+        ({"num_iter": "auto"}, r"num_iter is 'auto'.*deconvolve\(image"),
+        ({"background": "auto"}, r"background is 'auto'.*deconvolve\(image"),
         ({"background": -1}, "background is -1"),
         ({"background": float("nan")}, "background is nan"),
         ({"total_variation": 0.3}, "0.002"),

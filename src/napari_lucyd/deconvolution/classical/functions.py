@@ -11,7 +11,7 @@ import numpy.typing as npt
 from napari_lucyd import checks
 from napari_lucyd.compute.device import choose_device
 from napari_lucyd.deconvolution.classical.automatic import halves_of, photons_of
-from napari_lucyd.deconvolution.classical.methods import RichardsonLucy, Wiener
+from napari_lucyd.deconvolution.classical.methods import AUTO, RichardsonLucy, Wiener
 from napari_lucyd.deconvolution.classical.solvers import start
 from napari_lucyd.errors import Cancelled
 
@@ -126,6 +126,12 @@ def richardson_lucy(
     method = RichardsonLucy(
         psf, num_iter, background, total_variation, tolerance, acceleration, local_stopping
     )
+    for name, number in (("num_iter", method.num_iter), ("background", method.background)):
+        if number == AUTO:
+            raise ValueError(
+                f"{name} is 'auto', but this function needs a number. To have it found in the image, use "
+                f"deconvolve(image, RichardsonLucy(psf, {name}='auto'))."
+            )
     for name, given in (("progress", progress), ("should_stop", should_stop)):
         checks.function(name, given)
     if checks.flag("center_psf", center_psf):
