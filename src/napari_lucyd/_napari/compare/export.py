@@ -38,8 +38,8 @@ class Comparison:
     canvas
         The side-by-side view, (height, width, 4) uint8, or None.
     notes
-        What the panel says below its tables and pictures: remarks, agreement with the image, held-out scores
-        and widths.
+        Sentences below the tables and pictures of the panel: remarks, agreement with the image, held-out
+        scores and widths.
     """
 
     metrics: Metrics | None = None
