@@ -104,7 +104,7 @@ def voxel_steps(image: Element, letters: str) -> tuple[list[float | None], list[
     pixels = first(image, "Pixels")
     stated: Mapping[str, str] = {} if pixels is None else pixels.attrib
     return (
-        [_number(stated.get(f"PhysicalSize{letter}")) for letter in letters],
+        [finite_number(stated.get(f"PhysicalSize{letter}")) for letter in letters],
         [stated.get(f"PhysicalSize{letter}Unit", "µm") for letter in letters],
     )
 
@@ -185,7 +185,8 @@ def color_number(color: str) -> int:
     return value - 2**32 if value >= 2**31 else value
 
 
-def _number(text: Any) -> float | None:
+def finite_number(text: Any) -> float | None:
+    """Read a number; None if it is none, or not finite."""
     try:
         number = float(text)
     except (TypeError, ValueError):
@@ -194,5 +195,5 @@ def _number(text: Any) -> float | None:
 
 
 def _positive(text: Any) -> float | None:
-    number = _number(text)
+    number = finite_number(text)
     return number if number is not None and number > 0 else None

@@ -416,4 +416,4 @@ class CompiledLucyd(FusedLucyd):
         inner = [first + work.rows.size * k // shares for k in range(1, shares)]
         # Rows that are computed together are not divided.
         inner = [max(first, floor_to(y, cpu_winograd.ROWS)) for y in inner]
-        self._team.run(part, [part for part in pairwise([first, *inner, last]) if part[0] < part[1]])
+        self._team.run(part, [span for span in pairwise([first, *inner, last]) if span[0] < span[1]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -12,6 +11,7 @@ import tifffile
 
 from napari_lucyd.io import ome_xml
 from napari_lucyd.io.image import spatial
+from napari_lucyd.io.ome_xml import finite_number
 from napari_lucyd.io.units import common_unit
 from napari_lucyd.text import steps_text
 
@@ -41,7 +41,7 @@ def stated_voxel_size(
     elif tif.is_imagej:
         return _imagej_voxel_size(tif, axes, declared)
     elif tif.is_lsm:
-        sizes = [_number((tif.lsm_metadata or {}).get(f"VoxelSize{letter}")) for letter in letters]
+        sizes = [finite_number((tif.lsm_metadata or {}).get(f"VoxelSize{letter}")) for letter in letters]
         # In metres; 0.3, not 0.30000000000000004.
         sizes = [None if size is None else float(f"{size * 1e6:.9g}") for size in sizes]
         units = ["micrometer"] * len(letters)
@@ -59,8 +59,8 @@ def _metamorph_steps(stated: dict[str, Any], letters: str) -> tuple[list[float |
     distances = np.abs(np.atleast_1d(np.asarray(stated.get("ZDistance", ()), float)))
     steps = {
         "Z": float(np.median(distances)) if distances.size else None,
-        "Y": _number(stated.get("YCalibration")),
-        "X": _number(stated.get("XCalibration")),
+        "Y": finite_number(stated.get("YCalibration")),
+        "X": finite_number(stated.get("XCalibration")),
     }
     return [steps[letter] for letter in letters], [unit] * len(letters)
 
@@ -76,7 +76,7 @@ def _imagej_voxel_size(tif: tifffile.TiffFile, axes: str, declared: str | None) 
     if "Z" in axes:
         spacing = stated.get("spacing")
         # A movie that is a stack after all states no step along Z, and any other would be a guess.
-        sizes.insert(0, _number(spacing) if spacing is not None else None if declared else 1.0)
+        sizes.insert(0, finite_number(spacing) if spacing is not None else None if declared else 1.0)
         units.insert(0, str(stated.get("zunit", unit)))
         if spacing is None and unit != "pixel" and not declared:
             notes = (f"the file states no Z step; like ImageJ, it is taken as 1 {unit}",)
@@ -111,11 +111,3 @@ def _step(tags: tifffile.TiffTags, name: str) -> float | None:
         return None
     count, length = tag.value
     return float(length) / float(count) if count else None
-
-
-def _number(text: Any) -> float | None:
-    try:
-        number = float(text)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
