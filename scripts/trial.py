@@ -203,6 +203,10 @@ class Trial:
         for widget in panel.findChildren(QWidget):
             if not widget.isVisible():
                 continue
+            if isinstance(widget, QLabel) and widget.wordWrap() and widget.text():
+                needed = widget.heightForWidth(widget.width())
+                if needed > widget.height() + 2:
+                    self.note(f"text {widget.text()!r} is cut: {needed} > {widget.height()}")
             if isinstance(widget, QPushButton):
                 needed = widget.fontMetrics().horizontalAdvance(widget.text().replace("&", ""))
                 if needed > widget.width():
@@ -376,8 +380,9 @@ def into_files(trial: Trial, work: Path) -> None:
     ready(trial, panel)
     folder = work / "zarr"
     folder.mkdir()
+    trial.choose(panel.destination.combo, "OME-Zarr")
     with trial.dialog(lambda box: pick(box, folder)):
-        trial.choose(panel.destination.combo, "OME-Zarr")
+        trial.click(panel.destination.folder_button)
     ready(trial, panel)
     trial.look("into-files", panel)
     for turn in ("cancelled", "resumed-and-cancelled"):
@@ -445,6 +450,17 @@ def batch(trial: Trial, work: Path) -> None:
     trial.picture("batch-done", window.window())
     trial.check(window)
     print("   files:", sorted(path.name for path in out.iterdir()))
+    trial.choose(window.source, "The selected")
+    trial.viewer.layers.selection = set(list(trial.viewer.layers)[:1])
+    trial.type(window.out, "")
+    trial.click(window.start)
+    trial.picture("batch-without-a-folder", window.window())
+    trial.type(window.out, str(out))
+    trial.picture("batch-of-layers", window.window())
+    trial.click(window.start)
+    trial.until(lambda: window.session.is_running, "the batch of layers to begin", 20)
+    trial.until(lambda: not window.session.is_running, "the end of the batch of layers", 400)
+    trial.picture("batch-of-layers-done", window.window())
     window.window().close()
 
 
@@ -456,6 +472,162 @@ def phantom(trial: Trial, work: Path) -> None:
     trial.look("phantom", panel)
     trial.choose(panel.form.degradation, "Optics")
     trial.look("phantom-optics", panel)
+    trial.click(panel.form.make)
+    trial.until(lambda: not panel.session.is_running and panel.session.layers, "the phantom", 120)
+    trial.look("phantom-made", panel)
+
+
+def classical(trial: Trial, work: Path) -> None:
+    """Enter the optics, run Wiener, and enter the settings of that result again."""
+    panel = begun(trial, work)
+    trial.choose(panel.method.combo, "Wiener")
+    form = panel.microscope.form
+    ready(trial, panel)
+    trial.look("wiener-without-psf", panel)
+    for letter, text in zip("ZYX", ("0.3", "0.1", "0.1"), strict=True):
+        trial.type(panel.image.voxel_size.lines[letter], text)
+    for name, text in (("numerical_aperture", "1.2"), ("refractive_index", "1.33"), ("emission_um", "0.525")):
+        trial.type(form.lines[name], text)
+    ready(trial, panel)
+    trial.look("wiener-with-optics", panel)
+    trial.click(panel.footer.run)
+    trial.until(lambda: panel.session.is_running, "the run of Wiener to begin", 20)
+    trial.until(lambda: not panel.session.is_running and panel.score.work.settled, "the end of Wiener")
+    trial.look("wiener-done", panel)
+    trial.choose(panel.method.combo, "CARE")
+    ready(trial, panel)
+    trial.look("care", panel)
+    result = next(layer for layer in trial.viewer.layers if "wiener" in layer.name)
+    trial.viewer.layers.selection.active = result
+    trial.settle(1)
+    trial.click(panel.footer.use_settings)
+    ready(trial, panel)
+    trial.look("settings-of-a-result", panel)
+    print("   method:", panel.method.shown_name, "NA:", form.lines["numerical_aperture"].value)
+    trial.choose(panel.method.combo, "Automatic")
+    ready(trial, panel)
+
+
+def inspection(trial: Trial, work: Path) -> None:
+    """Look at a result with the key, the curtain, the strength, the limits, and all of Trust."""
+    panel = begun(trial, work)
+    trial.choose(panel.method.combo, "LUCYD")
+    ready(trial, panel)
+    trial.click(panel.footer.run)
+    trial.until(lambda: panel.session.is_running, "the run to inspect to begin", 20)
+    trial.until(lambda: not panel.session.is_running and panel.score.work.settled, "its end")
+    trial.click(panel.footer.inspect)
+    inspect = _panel(trial, "InspectWidget")
+    trial.settle(1)
+    look = inspect.form.look
+    trial.look("inspect-begin", inspect)
+    canvas = trial.viewer.window._qt_viewer.canvas.native
+    canvas.setFocus()
+    QTest.mouseMove(canvas, canvas.rect().center())
+    trial.settle(1)
+    QTest.keyPress(canvas, Qt.Key.Key_B)
+    trial.look("key-held", inspect)
+    QTest.keyRelease(canvas, Qt.Key.Key_B)
+    trial.look("key-released", inspect)
+    for name, slider, key, times in (
+        ("curtain", look.curtain, Qt.Key.Key_PageUp, 4),
+        ("strength", look.strength, Qt.Key.Key_PageDown, 5),
+    ):
+        slider.setFocus()
+        for _ in range(times):
+            QTest.keyClick(slider, key)
+        trial.look(name, inspect)
+    trial.click(look.keep)
+    trial.look("kept", inspect)
+    look.curtain.setFocus()
+    QTest.keyClick(look.curtain, Qt.Key.Key_Home)
+    trial.click(look.limits)
+    trial.look("same-limits", inspect)
+    trial.click(look.limits)
+    trial.click(inspect.form.change.parts)
+    trial.look("parts", inspect)
+    trust, path = inspect.form.trust, work / "report.html"
+    for button in trust.buttons:
+        line = trust.line.text()
+        if button is trust.report:
+            with trial.dialog(lambda box: pick(box, path)):
+                trial.click(button)
+        else:
+            trial.click(button)
+        trial.until(
+            lambda line=line: inspect.judging.settled and trust.line.text() not in ("", "Working…", line),
+            button.text,
+        )
+        trial.look(button.text.replace(" ", "-").replace("…", "").lower(), inspect)
+    print("   report:", path.exists() and path.stat().st_size)
+    _raise(trial, panel)
+
+
+def preview(trial: Trial, work: Path) -> None:
+    """Browse with the live preview, and delete its layer."""
+    panel = begun(trial, work)
+    trial.choose(panel.method.combo, "LUCYD")
+    ready(trial, panel)
+    trial.click(panel.footer.preview)
+    trial.until(lambda: "exact" in panel.footer.preview_note.text(), "an exact preview")
+    trial.look("preview", panel)
+    layer = next(layer for layer in trial.viewer.layers if "preview" in layer.name.lower())
+    trial.viewer.layers.remove(layer)
+    trial.settle(2)
+    trial.look("preview-deleted", panel)
+    if any("preview" in layer.name.lower() for layer in trial.viewer.layers):
+        trial.note("a preview that was deleted comes back")
+
+
+def keyboard(trial: Trial, work: Path) -> None:
+    """Go through the Deconvolve panel with the tab key."""
+    panel = begun(trial, work)
+    trial.window.activateWindow()
+    panel.image.axes.native.setFocus()
+    area, last, seen = panel.findChild(QScrollArea), -1, []
+    for _ in range(80):
+        QTest.keyClick(QApplication.focusWidget(), Qt.Key.Key_Tab)
+        widget = QApplication.focusWidget()
+        if widget is None or not panel.isAncestorOf(widget):
+            break
+        if not widget.isVisible():
+            trial.note(f"the tab key goes to {_name(widget)}, which is not to be seen")
+        name, inside = _name(widget), area.widget().isAncestorOf(widget)
+        place = widget.mapTo(area.widget() if inside else panel, QPoint(0, 0)).y() + (0 if inside else 10_000)
+        if place < last - 12:
+            trial.note(f"the tab key goes up from {seen[-1]} to {name}")
+        last = place
+        seen.append(name)
+    print("   tab order:", *seen, sep="\n    ")
+
+
+def training(trial: Trial, work: Path) -> None:
+    """Open the window that trains a model, start it, stop it, and try to close the panel meanwhile."""
+    panel = begun(trial, work)
+    trial.choose(panel.method.combo, "LUCYD")
+    ready(trial, panel)
+    trial.look("lucyd", panel)
+    trial.click(panel.model.train)
+    window = panel.adaptation
+    trial.settle(1)
+    trial.picture("training", window)
+    trial.check(window)
+    trial.type(window.minutes, "no")
+    trial.click(window.train)
+    trial.picture("training-nonsense", window)
+    trial.type(window.minutes, "1")
+    trial.picture("training-mended", window)
+    trial.click(window.train)
+    trial.until(lambda: window.cancel.enabled and len(window.curve.values) > 1, "two validations", 400)
+    trial.picture("training-runs", window)
+    dock = panel.parent()
+    with trial.dialog(lambda box: press(box, "Keep open")):
+        QTimer.singleShot(0, dock.destroyOnClose)
+        trial.settle(3)
+    trial.click(window.cancel)
+    trial.until(lambda: not window.is_running, "the end of the training", 400)
+    trial.picture("training-done", window)
+    window.close()
 
 
 STAGES = {
@@ -465,6 +637,11 @@ STAGES = {
     "files": into_files,
     "batch": batch,
     "phantom": phantom,
+    "classical": classical,
+    "inspection": inspection,
+    "preview": preview,
+    "keyboard": keyboard,
+    "training": training,
 }
 
 

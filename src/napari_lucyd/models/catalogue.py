@@ -16,7 +16,7 @@ DEFAULT_MODEL, DEFAULT_PLANES = "lucyd", "lucyd-planes"
 _TRACKS = ("estimates", "open", "strict", "surrogate")
 PACKAGE = "onnx"
 """Name of the network of a bioimage.io package."""
-NETWORK_TITLES = {"lucyd": "LUCYD", "rln": "RLN", "care": "CARE", PACKAGE: "bioimage.io…"}
+NETWORK_TITLES = {"lucyd": "LUCYD", "rln": "RLN", "care": "CARE", PACKAGE: "bioimage.io"}
 """Names of the networks for display, by their names in files and cards."""
 
 

@@ -7,8 +7,9 @@ import pytest
 
 pytest.importorskip("napari")
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QScrollArea
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtGui import QWheelEvent
+from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QComboBox, QScrollArea, QSlider, QWidget
 
 from napari_lucyd._napari.compare.panel import CompareWidget
 from napari_lucyd._napari.deconvolve.panel import DeconvolveWidget
@@ -60,6 +61,45 @@ def test_the_narrowest_panel_holds_its_controls(viewer, qtbot, kind):
     # Controls that do not fit would be cut on the right, and move to the left under the tab key.
     assert area.horizontalScrollBar().value() == 0
     assert area.widget().width() <= area.viewport().width()
+
+
+@pytest.mark.parametrize("kind", [DeconvolveWidget, PhantomWidget, InspectWidget])
+def test_the_wheel_scrolls_a_panel_and_changes_no_setting(viewer, qtbot, kind):
+    viewer.add_image(np.random.default_rng(0).random((6, 20, 24)), name="A")
+    panel = kind(viewer)
+    viewer.window.add_dock_widget(panel, name="A panel")
+    qtbot.wait(500)
+    area = panel.findChild(QScrollArea)
+
+    def values():
+        boxes = [box.currentIndex() for box in area.findChildren(QComboBox)]
+        numbers = [box.text() for box in area.findChildren(QAbstractSpinBox)]
+        return boxes, numbers, [slider.value() for slider in area.findChildren(QSlider)]
+
+    before, position = values(), area.verticalScrollBar().value()
+    for control in area.findChildren(QWidget):
+        if control.isVisible() and isinstance(control, QComboBox | QAbstractSpinBox | QSlider):
+            control.setFocus()
+            turn_wheel(control)
+    assert values() == before
+    if area.verticalScrollBar().maximum():
+        assert area.verticalScrollBar().value() > position
+
+
+def turn_wheel(control):
+    """Turn the mouse wheel down over a control, as the window system reports it."""
+    middle = control.rect().center()
+    event = QWheelEvent(
+        QPointF(middle),
+        QPointF(control.mapToGlobal(middle)),
+        QPoint(),
+        QPoint(0, -120),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(control, event)
 
 
 def test_a_dock_that_is_hidden_or_moved_keeps_its_panel(viewer, qtbot):

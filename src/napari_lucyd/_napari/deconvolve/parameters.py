@@ -51,7 +51,7 @@ class Parameters:
         "Method",
         "Automatic compares methods on a sample of the image, by photons that they have not seen, and leaves "
         "the image alone if none helps. LUCYD, RLN and CARE are trained networks and need no PSF. Only LUCYD "
-        "shows what it added and what it multiplied. bioimage.io… runs a network of others, from a package "
+        "shows what it added and what it multiplied. bioimage.io runs a network of others, from a package "
         "with ONNX weights. Richardson-Lucy and Wiener are classical methods and need the PSF. Semi-blind "
         "Richardson-Lucy finds the blur in the image.",
     )

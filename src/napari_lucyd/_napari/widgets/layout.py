@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtGui import QColor, QFontMetrics
+from qtpy.QtGui import QColor, QFontMetrics, QWheelEvent
 from qtpy.QtWidgets import (
+    QAbstractSlider,
+    QAbstractSpinBox,
+    QComboBox,
     QFormLayout,
     QFrame,
     QGroupBox,
@@ -196,6 +199,7 @@ def stack(panel: QWidget, sections: Sequence[QWidget], footer: QWidget, width: i
     scroll.setFrameShape(QFrame.Shape.NoFrame)
     scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
     scroll.setWidget(body)
+    scroll.keep_wheel(body)
     column = QVBoxLayout(panel)
     column.setContentsMargins(*_NONE)
     column.setSpacing(0)
@@ -213,7 +217,16 @@ class _Scroll(QScrollArea):
         if event is not None and watched is body and event.type() == QEvent.Type.LayoutRequest:
             assert body is not None and bar is not None
             self.setMinimumWidth(body.minimumSizeHint().width() + bar.sizeHint().width())
+        if isinstance(event, QWheelEvent) and watched is not body:
+            self.wheelEvent(event)
+            return True
         return super().eventFilter(watched, event)
+
+    def keep_wheel(self, body: QWidget) -> None:
+        """Scroll with the wheel over all controls: none may change because it passes under the cursor."""
+        for kind in (QComboBox, QAbstractSpinBox, QAbstractSlider):
+            for control in body.findChildren(kind):
+                control.installEventFilter(self)
 
 
 def fill_footer(footer: QFrame, *widgets: QWidget) -> None:

@@ -511,20 +511,30 @@ def test_closing_napari_during_a_run_ends_cleanly_and_keeps_what_is_finished(
     Journal([partial_path(out)]).close()
 
 
-def test_a_folder_is_asked_for_and_may_be_declined(panel, series, ready, monkeypatch, tmp_path):
+def test_the_folder_of_the_results_is_asked_for_by_its_button_alone(
+    panel, series, ready, monkeypatch, tmp_path
+):
     from qtpy.QtWidgets import QFileDialog
 
-    assert panel.destination.folder_button.native.isVisible()
-    panel.destination.take(None)
-    assert not panel.destination.folder_button.native.isVisible() and not panel.destination.files.isVisible()
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "")
-    panel.destination.combo.value = "folder"
-    assert panel.destination.combo.value == "memory" and panel.destination.folder is None
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
-    panel.destination.combo.value = "folder"
-    assert panel.destination.folder == tmp_path
+    asked = []
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: asked.append(1) or "")
+    destination = panel.destination
+    assert destination.folder_button.native.isVisible()
+    destination.take(None)
+    assert not destination.folder_button.native.isVisible() and not destination.files.isVisible()
+    # An entry that is passed with the arrow keys or the wheel opens no dialog.
+    destination.combo.value = "folder"
     ready()
-    assert panel.destination.files.text() == f"In “{tmp_path.name}”: image_0_output.ome.zarr (and 2 more)"
+    assert not asked
+    assert "press Folder…" in panel.footer.estimate.text() and not panel.footer.run.enabled
+    destination.folder_button.native.click()
+    assert asked and destination.folder is None
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(tmp_path))
+    destination.folder_button.native.click()
+    assert destination.folder == tmp_path
+    ready()
+    assert panel.footer.run.enabled
+    assert destination.files.text() == f"In “{tmp_path.name}”: image_0_output.ome.zarr (and 2 more)"
 
 
 @pytest.fixture

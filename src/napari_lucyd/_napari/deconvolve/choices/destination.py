@@ -17,6 +17,7 @@ from napari_lucyd._napari.layers.results import PART_NAMES
 from napari_lucyd._napari.widgets.fields import label, tooltip
 from napari_lucyd._napari.widgets.layout import Section, fixed, narrow, note, plain_tooltip, row, set_note
 
+NO_FOLDER = "Choose a folder for the results: press Folder…"
 _STORES = [("Memory", IN_MEMORY), ("OME-Zarr files", IN_FOLDER)]
 
 
@@ -63,7 +64,15 @@ class DestinationSection(Section):
         return self._folder if self.combo.value == IN_FOLDER else None
 
     def parameters(self) -> dict[str, Any]:
-        """Return the settings of this section, by field of `Parameters`."""
+        """Return the settings of this section, by field of `Parameters`.
+
+        Raises
+        ------
+        ValueError
+            If the results are kept in files, and no folder is chosen.
+        """
+        if self.combo.value == IN_FOLDER and self._folder is None:
+            raise ValueError(NO_FOLDER)
         outputs = tuple(name for name in self._parts if self.outputs[name].value or len(self._parts) == 1)
         return {"outputs": outputs, "folder": self.folder}
 
@@ -106,8 +115,6 @@ class DestinationSection(Section):
         picked = QFileDialog.getExistingDirectory(self, "Folder for the results", start)
         if picked:
             self.take(Path(picked))
-        elif self._folder is None:
-            self.take(None)
 
     def show_estimate(self, estimates: Sequence[Estimate]) -> None:
         """Show the names of the files."""
@@ -123,10 +130,7 @@ class DestinationSection(Section):
 
     def _on_kind(self, *_: Any) -> None:
         self._show()
-        if self.combo.value == IN_FOLDER and self._folder is None:
-            self.ask()
-        else:
-            self.changed.emit()
+        self.changed.emit()
 
     def _on_output(self, *_: Any) -> None:
         self.changed.emit()

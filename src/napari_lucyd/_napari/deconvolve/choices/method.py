@@ -108,7 +108,7 @@ class MethodSection(Section):
         Raises
         ------
         ValueError
-            If a number cannot be read.
+            If a number cannot be read, or a package is chosen and not loaded.
         """
         found: dict[str, Any] = {
             "method": self.name,

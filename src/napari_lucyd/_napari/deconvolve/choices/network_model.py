@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from magicgui.widgets import ComboBox, PushButton
-from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog, QWidget
 from superqt.utils import create_worker
 
-from napari_lucyd._napari.deconvolve.parameters import AUTOMATIC, LUCYD, METHODS, Parameters, default_model
+from napari_lucyd._napari.deconvolve.parameters import LUCYD, METHODS, Parameters, default_model
 from napari_lucyd._napari.layers.results import PART_NAMES
 from napari_lucyd._napari.widgets.fields import choose, label, tooltip
 from napari_lucyd._napari.widgets.layout import (
@@ -48,6 +48,9 @@ _ISOTROPIC = [
     ("Never", "off"),
 ]
 _IS_ISOTROPIC = {"auto": None, "on": True, "off": False}
+_MODEL_FILES = "Models (*.safetensors *.pth *.pt *.zip *.yaml);;All files (*)"
+_PACKAGE_FILES = "Packages (*.zip rdf.yaml bioimageio.yaml);;All files (*)"
+NO_PACKAGE = "Press File… to load a bioimage.io package."
 
 
 class ModelChoice(QWidget):
@@ -97,7 +100,6 @@ class ModelChoice(QWidget):
         self._cards = {str(card["name"]): card for card in list_models()}
         self._files: dict[str, str] = {}
         self._network, self._ndim = LUCYD, 3
-        self._left = AUTOMATIC  # the method before the one that is chosen
         self._chosen: dict[str, str] = {}  # by the user, for each network
         self._filling = False
         method.changed.connect(self._on_method)
@@ -109,7 +111,15 @@ class ModelChoice(QWidget):
         self._fill()
 
     def parameters(self) -> dict[str, Any]:
-        """Return the settings of the network, by field of `Parameters`."""
+        """Return the settings of the network, by field of `Parameters`.
+
+        Raises
+        ------
+        ValueError
+            If the network is that of a package, and no package is loaded.
+        """
+        if not self.name:
+            raise ValueError(NO_PACKAGE)
         return {
             "model": self.name,
             "normalization": self.normalization.value,
@@ -138,8 +148,8 @@ class ModelChoice(QWidget):
 
     @property
     def name(self) -> str:
-        """Name of a shipped model, or path of a file."""
-        return str(self.combo.value or DEFAULT_MODEL)
+        """Name of a shipped model, or path of a file; empty for a package that is not loaded yet."""
+        return str(self.combo.value or ("" if self._method.value == PACKAGE else DEFAULT_MODEL))
 
     @property
     def uses_microscope(self) -> bool:
@@ -152,6 +162,8 @@ class ModelChoice(QWidget):
         model = torch_loading.loaded_model(self.name)
         if model is not None:
             return tuple(model.parts)
+        if not self.name:
+            return ("output",)
         return tuple(name for name in PART_NAMES if name != "first_estimate" or self.uses_microscope)
 
     @property
@@ -173,7 +185,7 @@ class ModelChoice(QWidget):
     def describe(self) -> None:
         """Show the purpose of the model; for a file, once it is loaded."""
         card = self._card
-        text = model_text(card)
+        text = model_text(card) if self.name else NO_PACKAGE
         set_note(self.about, text)
         self.about.setToolTip(plain_tooltip(str(card.get("description", ""))))
         show_row(self._rows, self.about, bool(text))
@@ -188,18 +200,8 @@ class ModelChoice(QWidget):
 
     def ask(self, *_: Any) -> None:
         """Ask for a model file and load it."""
-        path, _kind = QFileDialog.getOpenFileName(
-            self, "Load a model file", "", "Models (*.safetensors *.pth *.pt *.zip *.yaml);;All files (*)"
-        )
-        if path:
-            self.load(path)
-
-    def _ask_for_package(self) -> None:
-        """Ask for a package; the method before stays until it is loaded."""
-        self._method.value = self._left
-        path, _kind = QFileDialog.getOpenFileName(
-            self, "Load a bioimage.io package", "", "Packages (*.zip rdf.yaml bioimageio.yaml);;All files (*)"
-        )
+        kinds = _PACKAGE_FILES if self._network == PACKAGE else _MODEL_FILES
+        path, _kind = QFileDialog.getOpenFileName(self, "Load a model file", "", kinds)
         if path:
             self.load(path)
 
@@ -247,11 +249,6 @@ class ModelChoice(QWidget):
         return default_model(self._ndim)
 
     def _on_method(self, method: str) -> None:
-        if method == PACKAGE and PACKAGE not in self._files.values():
-            # After this event, because it shows a dialog and chooses another method.
-            QTimer.singleShot(0, self._ask_for_package)
-            return
-        self._left = method
         if method in NETWORK_TITLES and method != self._network:
             self._network = method
             self._fill()
