@@ -33,9 +33,9 @@ from scipy.signal import fftconvolve
 
 import napari_lucyd as nl
 from napari_lucyd._napari import demo
-from napari_lucyd._napari.deconvolve import run_view
 from napari_lucyd._napari.layers.side_by_side import SideBySide
 from napari_lucyd._napari.layers.viewer import METADATA_KEY
+from napari_lucyd._napari.workers import notification
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 # Size of the window in points, and napari's theme.
@@ -43,7 +43,7 @@ LOOK: dict[str, Any] = {"window": (1500, 920), "theme": "dark"}
 # Enough for a dark window with grey pictures, at a third of the file size of full colour.
 COLOURS = 256
 # On a slow machine, the notification at the end of a long run would cover a part of the picture.
-run_view.LONG_SECONDS = 10**9
+notification.LONG_SECONDS = 10**9
 
 
 def write(pixels: np.ndarray, name: str, folder: Path) -> None:

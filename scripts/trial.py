@@ -359,6 +359,7 @@ def methods(trial: Trial, work: Path) -> None:
     trial.look("rln", panel)
     trial.choose(panel.method.combo, "LUCYD")
     trial.choose(panel.region.combo, "Visible")
+    trial.viewer.scene.camera.zoom *= 2.5  # as the wheel does
     ready(trial, panel)
     trial.look("region", panel)
     trial.click(panel.footer.run)
@@ -368,6 +369,7 @@ def methods(trial: Trial, work: Path) -> None:
     trial.look("region-side-by-side", panel)
     trial.click(panel.footer.side_by_side)
     trial.choose(panel.region.combo, "Whole")
+    trial.viewer.reset_view()
 
 
 def into_files(trial: Trial, work: Path) -> None:
@@ -582,12 +584,14 @@ def preview(trial: Trial, work: Path) -> None:
 def keyboard(trial: Trial, work: Path) -> None:
     """Go through the Deconvolve panel with the tab key."""
     panel = begun(trial, work)
+    _raise(trial, panel)
     trial.window.activateWindow()
+    trial.until(trial.window.isActiveWindow, "the keyboard", 10)
     panel.image.axes.native.setFocus()
     area, last, seen = panel.findChild(QScrollArea), -1, []
     for _ in range(80):
-        QTest.keyClick(QApplication.focusWidget(), Qt.Key.Key_Tab)
-        widget = QApplication.focusWidget()
+        QTest.keyClick(trial.window.focusWidget(), Qt.Key.Key_Tab)
+        widget = trial.window.focusWidget()
         if widget is None or not panel.isAncestorOf(widget):
             break
         if not widget.isVisible():

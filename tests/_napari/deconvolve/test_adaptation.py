@@ -11,6 +11,12 @@ import pytest
 import napari_lucyd as nl
 from napari_lucyd.models.user_models import FOLDER_VARIABLE
 
+pytest.importorskip("napari")
+
+from napari.utils.notifications import notification_manager
+
+from napari_lucyd._napari.workers import notification
+
 pytestmark = pytest.mark.napari
 
 
@@ -92,9 +98,15 @@ def test_stop_reaches_the_worker_and_errors_are_shown(panel, qtbot, monkeypatch)
     training.start()
     assert "Time limit" in training.status.text() and not training.is_running
     training.minutes.value = "2"
+    assert training.status.text() == ""
+    assert panel.running_text() == ""
     training.start()
     assert training.is_running and not training.train.enabled
+    assert "A model is being trained" in panel.running_text()
+    monkeypatch.setattr(notification, "LONG_SECONDS", 0)
+    notification_manager.records.clear()
     training.stop()
     qtbot.waitUntil(lambda: not training.is_running, timeout=60_000)
     assert "give another" in training.status.text()
+    assert any("give another" in note.message for note in notification_manager.records)
     assert training.train.enabled and not training.cancel.enabled

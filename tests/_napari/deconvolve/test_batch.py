@@ -5,12 +5,17 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari.utils.notifications import notification_manager
+
+from napari_lucyd._napari.workers import notification
 from napari_lucyd.io import read_image, write_image
 
 pytestmark = pytest.mark.napari
 
 
-def test_a_folder_and_then_the_selected_layers(panel, add_image, ready, qtbot, tmp_path, random_model_2d):
+def test_a_folder_and_then_the_selected_layers(
+    panel, add_image, ready, qtbot, monkeypatch, tmp_path, random_model_2d
+):
     from napari_lucyd.deconvolution import deconvolve
 
     image = (1000 * np.random.default_rng(1).random((30, 34))).astype(np.uint16)
@@ -25,6 +30,9 @@ def test_a_folder_and_then_the_selected_layers(panel, add_image, ready, qtbot, t
     window.start.native.click()
     assert window.status.text() == "Choose the folder with the images."
     window.folder.value = str(tmp_path)
+    assert window.status.text() == ""  # the complaint was about the entry before
+    monkeypatch.setattr(notification, "LONG_SECONDS", 0)
+    notification_manager.records.clear()
 
     def run():
         window.start.native.click()
@@ -35,6 +43,7 @@ def test_a_folder_and_then_the_selected_layers(panel, add_image, ready, qtbot, t
     assert good[:2] == ("a.ome.tif", "done") and good[2].endswith("a.ome.tif")
     assert bad[:2] == ("broken.tif", "failed") and "damaged" in bad[2]
     assert window.status.text() == "1 of 2 done, 1 failed." and window.status.property("problem")
+    assert [note.message for note in notification_manager.records] == ["Batch: 1 of 2 done, 1 failed."]
     result = read_image(tmp_path / "deconvolved" / "a.ome.tif")
     expected = deconvolve(image, random_model_2d, device="cpu", voxel_size=(0.2, 0.1)).output
     np.testing.assert_allclose(result.data, expected, rtol=0, atol=1e-5 * np.ptp(expected))

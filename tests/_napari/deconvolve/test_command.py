@@ -50,7 +50,7 @@ def test_the_menus_entry_makes_the_default_run(viewer, qtbot, random_model_2d):
     assert output.metadata[METADATA_KEY]["source"] == "cells"
     assert viewer.layers.selection.active is layer
     assert not viewer.window.dock_widgets
-    qtbot.waitUntil(lambda: "done in" in messages(), timeout=10_000)
+    qtbot.waitUntil(lambda: "Done in" in messages(), timeout=10_000)
 
 
 def test_the_voxel_size_of_the_file_is_taken_and_an_unknown_one_warned_of(
@@ -64,7 +64,7 @@ def test_the_voxel_size_of_the_file_is_taken_and_an_unknown_one_warned_of(
     notification_manager.records.clear()
     (layer,) = viewer.open(str(path), plugin="napari")
     command.deconvolve_active(viewer)
-    qtbot.waitUntil(lambda: "done in" in messages() and not command._sessions, timeout=60_000)
+    qtbot.waitUntil(lambda: "Done in" in messages() and not command._sessions, timeout=60_000)
     (output,) = [layer for layer in viewer.layers if "output" in layer.name]
     np.testing.assert_allclose(output.extent.world, layer.extent.world)
     assert output.metadata[METADATA_KEY]["voxel_size"] == [0.3, 0.1, 0.1]
@@ -94,7 +94,7 @@ def test_an_image_that_fails_is_told_of(viewer, qtbot):
     notification_manager.records.clear()
     viewer.add_image(np.full((20, 20), np.nan, np.float32), name="empty", contrast_limits=(0, 1))
     command.deconvolve_active(viewer)
-    qtbot.waitUntil(lambda: "“empty” was not deconvolved" in messages(), timeout=60_000)
+    qtbot.waitUntil(lambda: "Not deconvolved: “empty”" in messages(), timeout=60_000)
     assert len(viewer.layers) == 1
 
 

@@ -53,7 +53,7 @@ def test_an_image_that_fails_is_told_of_and_the_other_runs(panel, add_image, run
     bad = panel.viewer.add_image(np.full((20, 20), np.nan, np.float32), name="empty", contrast_limits=(0, 1))
     panel.viewer.layers.selection = {good, bad}
     run()
-    assert "“empty” was not deconvolved" in panel.status.text()
+    assert "Not deconvolved: “empty”" in panel.status.text()
     assert panel.status.property("problem")
     assert len(panel.session.results) == 3
     assert panel.footer.run.enabled
@@ -65,7 +65,7 @@ def test_no_failure_is_dropped_from_a_long_report(panel, add_image, run):
     panel.viewer.layers.selection = {bad, *(add_image(seed=n) for n in range(5))}
     run()
     said = panel.status.text()
-    assert said.startswith("“empty” was not deconvolved") and panel.status.property("problem")
+    assert said.startswith("Not deconvolved: “empty”") and panel.status.property("problem")
     assert "“image 4” done" in said and "“image 0” done" not in said
 
 

@@ -9,7 +9,17 @@ pytest.importorskip("napari")
 
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QAbstractSpinBox, QApplication, QComboBox, QScrollArea, QSlider, QWidget
+from qtpy.QtWidgets import (
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QFileDialog,
+    QLineEdit,
+    QPushButton,
+    QScrollArea,
+    QSlider,
+    QWidget,
+)
 
 from napari_lucyd._napari.compare.panel import CompareWidget
 from napari_lucyd._napari.deconvolve.panel import DeconvolveWidget
@@ -84,6 +94,23 @@ def test_the_wheel_scrolls_a_panel_and_changes_no_setting(viewer, qtbot, kind):
     assert values() == before
     if area.verticalScrollBar().maximum():
         assert area.verticalScrollBar().value() > position
+
+
+@pytest.mark.parametrize("name", ["batch", "adaptation"])
+def test_return_in_a_field_of_a_dialog_presses_no_button(viewer, qtbot, monkeypatch, name):
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: "")
+    panel = DeconvolveWidget(viewer)
+    viewer.window.add_dock_widget(panel, name="Deconvolve")
+    dialog = getattr(panel, name)
+    dialog.show()
+    pressed = []
+    for button in dialog.findChildren(QPushButton):
+        button.clicked.connect(lambda *_, button=button: pressed.append(button.text()))
+    for line in dialog.findChildren(QLineEdit):
+        if line.isVisible():
+            qtbot.keyClick(line, Qt.Key.Key_Return)
+    dialog.close()
+    assert not pressed
 
 
 def turn_wheel(control):

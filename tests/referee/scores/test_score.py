@@ -1,5 +1,6 @@
 """The held-out score, against images whose truth is known."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -89,6 +90,8 @@ def test_without_photon_noise_there_is_no_held_out_score_but_a_reason():
     assert found.residual.variance is None
     assert not found.photons
     assert found.reason in found.summary
+    tiny = dataclasses.replace(found, residual=dataclasses.replace(found.residual, correlation=-0.001))
+    assert "esidual correlation 0.00" in tiny.summary
 
 
 def test_anything_else_than_a_method_is_refused():

@@ -63,6 +63,6 @@ def agreement(request: AgreementRequest, should_stop: Callable[[], bool]) -> str
                 continue
             line = f"“{other.name}”: RSP {error.rsp:.3f}, RSE {error.rse:.3g}"
             if math.isfinite(residual.correlation):
-                line += f", residual {residual.correlation:.2f}"
+                line += f", residual {residual.correlation:z.2f}"
             lines.append(line)
         return "\n".join(lines)

@@ -12,7 +12,6 @@ from napari_lucyd._napari.deconvolve.session import DeconvolveSession
 from napari_lucyd._napari.deconvolve.task import Failed, Finished, ImageTask
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.viewer import unwrapped
-from napari_lucyd.text import duration_text
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -58,21 +57,14 @@ def deconvolve_active(viewer: napari.viewer.Viewer) -> None:
 
 
 def _on_failed(event: Failed) -> None:
-    show_error(f"“{event.task.source.name}” was not deconvolved: {event.text}")
+    show_error(event.text)
 
 
 def _on_finished(event: Finished) -> None:
     axes = event.task.source.likely_axes(event.result.recipe["axes"])
     if "Z" in axes and event.task.source.voxel_size_um(axes) is None:
         show_warning(f"“{event.task.source.name}”: {UNKNOWN_SIZE}")
-    show_info(
-        "\n".join(
-            [
-                f"“{event.task.source.name}” done in {duration_text(event.seconds)} on {event.device}.",
-                *event.warnings,
-            ]
-        )
-    )
+    show_info("\n".join([event.text, *event.warnings]))
 
 
 def _on_ended(session: DeconvolveSession) -> None:

@@ -31,6 +31,10 @@ RUNNING = (
     "A run is in progress. If you close the panel, it stops. Images that are done stay in the window, and "
     "blocks that are written into a folder can be resumed."
 )
+TRAINING = (
+    "A model is being trained. If you close the panel, the training ends early. Its best state so far is "
+    "saved if it is better than the model that it began with."
+)
 PREVIEW_OF_LUCYD = "{} · LUCYD"
 NO_PREVIEW = "Live preview is not available for {}."
 PREVIEW_OFF = "Switched off: it would cover the result."
@@ -88,7 +92,9 @@ class DeconvolveWidget(Panel):
 
     def running_text(self) -> str:
         """See `Panel.running_text`."""
-        return RUNNING if self.session.is_running or self.batch.session.is_running else ""
+        if self.session.is_running or self.batch.session.is_running:
+            return RUNNING
+        return TRAINING if self.adaptation.is_running else ""
 
     def run(self, *_: Any) -> None:
         """Deconvolve the chosen layers with the choices as they stand."""

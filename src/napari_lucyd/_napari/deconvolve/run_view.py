@@ -6,9 +6,8 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from napari.utils.notifications import show_info, show_warning
 from qtpy.QtCore import QObject
-from qtpy.QtWidgets import QApplication, QWidget
+from qtpy.QtWidgets import QWidget
 
 from napari_lucyd._napari.deconvolve.footer import Footer
 from napari_lucyd._napari.deconvolve.parameters import LUCYD
@@ -17,13 +16,12 @@ from napari_lucyd._napari.deconvolve.session import DeconvolveSession
 from napari_lucyd._napari.deconvolve.task import Failed, Finished
 from napari_lucyd._napari.widgets.layout import set_note
 from napari_lucyd._napari.workers.events import Advanced
+from napari_lucyd._napari.workers.notification import notify_end
 from napari_lucyd.text import duration_text
 
 _MESSAGES = 4
 # Tiles may finish faster than anyone can read.
 REDRAW_SECONDS = 0.2
-# Nobody waits for such a run in front of the panel.
-LONG_SECONDS = 60
 
 
 class RunView(QObject):
@@ -86,12 +84,11 @@ class RunView(QObject):
         bar.native.setFormat(f"%p %{left}")
 
     def _on_failed(self, event: Failed) -> None:
-        self._failures.append(f"“{event.task.source.name}” was not deconvolved: {event.text}")
+        self._failures.append(event.text)
         set_note(self._footer.status, self._failures[-1], problem=True)
 
     def _on_finished(self, event: Finished) -> None:
-        text = f"“{event.task.source.name}” done in {duration_text(event.seconds)} on {event.device}."
-        self._messages += [text, *event.warnings]
+        self._messages += [event.text, *event.warnings]
 
     def _on_concluded(self, lines: tuple[str, ...]) -> None:
         self._messages += lines
@@ -105,7 +102,8 @@ class RunView(QObject):
             self._on_keep()
         self._tell_all()
         footer.replace.native.setVisible(bool(session.earlier()))
-        self._notify()
+        failed = bool(self._failures) or session.halted
+        notify_end(self._panel, session.seconds, footer.status.text(), problem=failed)
         footer.anyway.native.setVisible(bool(session.left_alone))
 
     def _run_anyway(self, *_: Any) -> None:
@@ -135,13 +133,6 @@ class RunView(QObject):
     def _on_replace(self, *_: Any) -> None:
         self._footer.replace.native.hide()
         self._session.replace_earlier()
-
-    def _notify(self) -> None:
-        """Tell of the end of a long run: the user may have turned to something else."""
-        if self._session.seconds >= LONG_SECONDS:
-            show = show_warning if self._failures or self._session.halted else show_info
-            show(self._footer.status.text() or "The run has ended.")
-            QApplication.alert(self._panel.window())
 
     def _tell_all(self) -> None:
         """Show each image that failed, and the last messages of the run."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_lucyd._napari.deconvolve.parameters import Parameters
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.workers.events import Advanced, Note
+from napari_lucyd.text import duration_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,13 +85,23 @@ class Finished:
     device: str = ""
     warnings: tuple[str, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """Sentence about it; the name comes last, because a long one would hide the rest."""
+        return done_text(self.task, self.seconds, self.device)
+
 
 @dataclass(frozen=True)
 class Failed:
     """Event: an image could not be deconvolved; the run continues with the others."""
 
     task: ImageTask
-    text: str
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """Sentence about it."""
+        return f"Not deconvolved: “{self.task.source.name}”. {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -116,6 +127,11 @@ class Stopped:
 
 
 Event = Note | Advanced | Finished | Failed | Skipped | LeftAlone | Stopped
+
+
+def done_text(task: ImageTask, seconds: float, device: str) -> str:
+    """Say that an image is done."""
+    return f"Done in {duration_text(seconds)} on {device}: “{task.source.name}”."
 
 
 def stopped_text(left: Sequence[ImageTask], *, anything: bool, kept: str = "") -> str:

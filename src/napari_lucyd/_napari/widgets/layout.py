@@ -12,11 +12,13 @@ from qtpy.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
     QComboBox,
+    QDialog,
     QFormLayout,
     QFrame,
     QGroupBox,
     QHBoxLayout,
     QLabel,
+    QPushButton,
     QScrollArea,
     QSizePolicy,
     QVBoxLayout,
@@ -237,6 +239,12 @@ def fill_footer(footer: QFrame, *widgets: QWidget) -> None:
     column.setSpacing(6)
     for widget in widgets:
         column.addWidget(widget)
+
+
+def leave_return_to_fields(dialog: QDialog) -> None:
+    """Keep Return in a field of a dialog from pressing a button; Qt would choose one."""
+    for button in dialog.findChildren(QPushButton):
+        button.setAutoDefault(False)
 
 
 def contrast(color: str, background: str) -> float:

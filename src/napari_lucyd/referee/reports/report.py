@@ -201,7 +201,7 @@ def _table(score: ResultScore) -> list[tuple[str, str]]:
         rows.append((f"Reproduced detail, {found.direction}", f"{after} (image {before})"))
     residual = score.residual
     variance = "" if residual.variance is None else f", variance {residual.variance:.2f} (1 is expected)"
-    rows.append(("Residual", f"correlation of neighbours {residual.correlation:.3f} (0 is white){variance}"))
+    rows.append(("Residual", f"correlation of neighbours {residual.correlation:z.3f} (0 is white){variance}"))
     ratio = "" if score.flux_ratio is None else f" ({100 * score.flux_ratio:.1f} %)"
     rows += [
         ("Light in and out", f"{score.flux_in:.6g}, {score.flux_out:.6g}{ratio}"),

@@ -100,7 +100,7 @@ class ResultScore:
     def summary(self) -> str:
         """The score in one line, for a status bar."""
         flux = "" if self.flux_ratio is None else f" · light {100 * self.flux_ratio:.0f} %"
-        residual = f"residual correlation {self.residual.correlation:.2f}"
+        residual = f"residual correlation {self.residual.correlation:z.2f}"
         if self.held_out is None:
             return f"No held-out score: {self.reason} {residual.capitalize()}{flux}"
         lateral = next((found for found in self.correlations if found.direction == "lateral"), None)

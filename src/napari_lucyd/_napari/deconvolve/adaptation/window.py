@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,18 @@ from napari_lucyd._napari.deconvolve.choices.microscope import MicroscopeSection
 from napari_lucyd._napari.deconvolve.choices.network_model import ModelChoice
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.widgets.fields import parse_number
-from napari_lucyd._napari.widgets.layout import add, inner_form, note, row, set_note, with_unit
+from napari_lucyd._napari.widgets.layout import (
+    add,
+    inner_form,
+    leave_return_to_fields,
+    note,
+    row,
+    set_note,
+    with_unit,
+)
 from napari_lucyd._napari.workers import garbage_collection
 from napari_lucyd._napari.workers.events import explain
+from napari_lucyd._napari.workers.notification import notify_end
 from napari_lucyd.models.catalogue import list_models
 from napari_lucyd.text import duration_text
 
@@ -79,6 +89,7 @@ class AdaptationWindow(QDialog):
         self._image, self._microscope, self._model = image, microscope, model
         self._stop = threading.Event()
         self._worker: Any = None
+        self._began = 0.0
         self._messenger = _Messenger()
         self._messenger.advanced.connect(self._on_advanced)
         self.name = LineEdit(tooltip="Name of the new model in the list of models.")
@@ -110,6 +121,9 @@ class AdaptationWindow(QDialog):
             self.status,
         ):
             lines.addWidget(widget)
+        leave_return_to_fields(self)
+        for entry in (self.name, self.structures, self.minutes):
+            entry.changed.connect(self._on_entry)
         self.train.changed.connect(self.start)
         self.cancel.changed.connect(self.stop)
         model.training_wanted.connect(self.ask)
@@ -186,6 +200,7 @@ class AdaptationWindow(QDialog):
         self.train.enabled, self.cancel.enabled = False, True
         set_note(self.status, f"{_STAGES['measuring']}…")
         self.bar.setRange(0, 0)
+        self._began = time.monotonic()
         worker.start()
 
     def stop(self, *_: Any) -> None:
@@ -195,6 +210,11 @@ class AdaptationWindow(QDialog):
         self._stop.set()
         self.cancel.enabled = False
         set_note(self.status, "Ending the training…")
+
+    def _on_entry(self, *_: Any) -> None:
+        # A complaint about the entries before.
+        if self.status.property("problem") and not self.is_running:
+            set_note(self.status, "")
 
     def _on_advanced(self, progress: AdaptationProgress) -> None:
         garbage_collection.sweep()
@@ -210,8 +230,8 @@ class AdaptationWindow(QDialog):
             return
         left = progress.seconds_left
         known = left == left  # not NaN
-        time = f"; {duration_text(left)} left" if known else ""
-        set_note(self.status, f"{_STAGES[progress.stage]}{time}…")
+        until = f"; {duration_text(left)} left" if known else ""
+        set_note(self.status, f"{_STAGES[progress.stage]}{until}…")
 
     def _on_returned(self, found: Adaptation) -> None:
         text = f"{found.summary} It took {duration_text(found.seconds)}."
@@ -228,3 +248,5 @@ class AdaptationWindow(QDialog):
         self.train.enabled, self.cancel.enabled = True, False
         self.bar.setRange(0, 1)
         self.bar.setValue(1)
+        problem = bool(self.status.property("problem"))
+        notify_end(self, time.monotonic() - self._began, self.status.text(), problem=problem)

@@ -30,8 +30,17 @@ from napari_lucyd._napari.deconvolve.batch.worker import (
 )
 from napari_lucyd._napari.deconvolve.parameters import Parameters
 from napari_lucyd._napari.deconvolve.task import ImageTask
-from napari_lucyd._napari.widgets.layout import fixed, form, note, plain_tooltip, row, set_note
+from napari_lucyd._napari.widgets.layout import (
+    fixed,
+    form,
+    leave_return_to_fields,
+    note,
+    plain_tooltip,
+    row,
+    set_note,
+)
 from napari_lucyd._napari.workers.events import Advanced
+from napari_lucyd._napari.workers.notification import notify_end
 from napari_lucyd._napari.workers.session import Session
 
 if TYPE_CHECKING:
@@ -106,6 +115,7 @@ class BatchWindow(QDialog):
         self.start = PushButton(text="Start")
         self.cancel = PushButton(text="Cancel", enabled=False)
         self.progress = ProgressBar(min=0, max=1, value=0)
+        self.progress.native.setFormat("%p %")
         self.status = note("lucyd-batch-status", lines=1)
         self.table = QTableWidget(0, len(_COLUMNS))
         self.table.setHorizontalHeaderLabels(list(_COLUMNS))
@@ -116,6 +126,7 @@ class BatchWindow(QDialog):
         self._lay_out()
         self.source.changed.connect(self._show)
         self.folder.changed.connect(self._show)
+        self.out.changed.connect(self._show)
         self.browse.changed.connect(lambda *_: self._ask(self.folder))
         self.browse_out.changed.connect(lambda *_: self._ask(self.out))
         self.start.changed.connect(self.run)
@@ -179,12 +190,16 @@ class BatchWindow(QDialog):
         column.addWidget(self.progress.native)
         column.addWidget(self.status)
         column.addWidget(row(self.start.native, self.cancel.native, stretch=(2, 1)))
+        leave_return_to_fields(self)
 
     def _show(self, *_: Any) -> None:
         of_folder = self.source.value == _FOLDER
         self._rows.setRowVisible(self._folder_row, of_folder)
         beside = str(Path(self.folder.value.strip() or "…") / _BESIDE)
         self.out.native.setPlaceholderText(beside if of_folder else "")
+        # A complaint about the entries before.
+        if self.status.property("problem") and not self.session.is_running:
+            set_note(self.status, "")
 
     def _ask(self, line: LineEdit) -> None:
         picked = QFileDialog.getExistingDirectory(self, "Choose a folder", line.value)
@@ -218,5 +233,7 @@ class BatchWindow(QDialog):
             counts += [f"{failed} failed"] if failed else []
             text = ", ".join(counts) + "."
             set_note(self.status, text, problem=bool(failed))
+            problem = bool(failed) or LEFT_OUT in states
+            notify_end(self, self.session.seconds, f"Batch: {text}", problem=problem)
         elif not self.status.property("problem"):
             self._complain("There is no image in this folder.")

@@ -18,6 +18,8 @@ from napari_lucyd._napari.widgets.fields import label, tooltip
 from napari_lucyd._napari.widgets.layout import Section, fixed, narrow, note, plain_tooltip, row, set_note
 
 NO_FOLDER = "Choose a folder for the results: press Folder…"
+# Of check boxes.
+_COLUMNS = 2
 _STORES = [("Memory", IN_MEMORY), ("OME-Zarr files", IN_FOLDER)]
 
 
@@ -43,15 +45,16 @@ class DestinationSection(Section):
         fixed(self.folder_button.native)
         narrow(self.combo.native)
         self._boxes = QWidget()
-        grid = QGridLayout(self._boxes)
-        grid.setContentsMargins(0, 0, 0, 0)
-        for number, box in enumerate(self.outputs.values()):
-            grid.addWidget(box.native, number // 2, number % 2)
+        self._grid = QGridLayout(self._boxes)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        for column in range(_COLUMNS):
+            self._grid.setColumnStretch(column, 1)
         self.rows.addRow(self._boxes)
         self.add(label(Parameters, "folder"), row(self.combo.native, self.folder_button.native))
         self.add("", self.files)
         self._folder: Path | None = None
         self._parts = tuple(self.outputs)
+        self._place_boxes()
         self.combo.changed.connect(self._on_kind)
         self.folder_button.changed.connect(self.ask)
         for box in self.outputs.values():
@@ -98,9 +101,16 @@ class DestinationSection(Section):
             return
         self._parts = shown
         self.show_row(self._boxes, len(shown) > 1)
-        for name, box in self.outputs.items():
-            box.native.setVisible(name in shown)
+        self._place_boxes()
         self.changed.emit()
+
+    def _place_boxes(self) -> None:
+        """Place the boxes that are shown one after the other, without gaps."""
+        for name, box in self.outputs.items():
+            box.native.setVisible(name in self._parts)
+        for number, name in enumerate(self._parts):
+            # A widget that is in the grid already moves.
+            self._grid.addWidget(self.outputs[name].native, *divmod(number, _COLUMNS))
 
     def take(self, folder: Path | None) -> None:
         """Set the folder of the results; None for memory."""

@@ -309,7 +309,7 @@ def model_text(card: dict[str, Any]) -> str:
     width = " to ".join(dict.fromkeys(f"{end:g}" for end in blur))
     parts = [
         f"{card['title']}." if card.get("title") else "",
-        f"For a blur of σ {width} voxels and noise up to {noise[1]:.0%} of the range.",
+        f"For a blur of σ {width} voxels and noise up to {100 * noise[1]:.0f} % of the range.",
         "Changes total intensity: do not quantify." if card.get("flux_kept") is False else "",
     ]
     return " ".join(part for part in parts if part)

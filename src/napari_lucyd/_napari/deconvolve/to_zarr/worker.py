@@ -18,6 +18,7 @@ from napari_lucyd._napari.deconvolve.task import (
     LeftAlone,
     Skipped,
     Stopped,
+    done_text,
     stopped_text,
 )
 from napari_lucyd._napari.deconvolve.to_zarr.growing_array import GrowingArray, GrowingLevel
@@ -35,7 +36,6 @@ from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, UNFINISHED
 from napari_lucyd._napari.psf.origins import Psf
 from napari_lucyd._napari.workers.events import Advanced, Note, explain
-from napari_lucyd.text import duration_text
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Progress
@@ -304,7 +304,7 @@ class _Image:
     def _stored(self, began: float, resumed: int) -> Stored:
         from napari_lucyd.io.zarr import open_levels
 
-        store, name = self._store, self._task.source.name
+        store = self._store
         recipe = store.recipe()
         layers = {
             path: (open_levels(path), self._metadata(part, recipe))
@@ -312,8 +312,9 @@ class _Image:
         }
         paths = list(store.destinations.values())
         before = f", {resumed} of {self._total} blocks earlier" if resumed else ""
+        device = f"{store.job.device.name}{before}"
         text = (
-            f"“{name}” done in {duration_text(time.monotonic() - began)} on {store.job.device.name}{before}: "
+            f"{done_text(self._task, time.monotonic() - began, device)} "
             f"{files_text([path.name for path in paths])} in {paths[0].parent}."
         )
         return Stored(layers, (text, *self._reasons, *recipe["warnings"]))
