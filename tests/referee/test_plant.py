@@ -38,6 +38,15 @@ def test_richardson_lucy_narrows_beads_and_resolves_closer_pairs(image):
     np.testing.assert_array_equal(image, before)
 
 
+def test_structures_of_the_image_are_no_light_of_the_beads(image):
+    grid = np.indices(image.shape)
+    everywhere = 400 * (1 + np.sin(grid[1] / 4) * np.sin(grid[2] / 4))
+    crowded = np.random.default_rng(1).poisson(50 + everywhere).astype(np.float32)
+    method = nl.RichardsonLucy(gaussian_psf((SIGMA,) * 3), num_iter=10)
+    assert nl.plant_beads(crowded, method, device="cpu").light == pytest.approx(1, abs=0.25)
+    assert nl.plant_beads(crowded, None, blur_sigma=SIGMA).light == pytest.approx(1, abs=0.25)
+
+
 def test_a_small_image_is_refused(image):
     with pytest.raises(ValueError, match="at least 80 voxels"):
         nl.plant_beads(image[:, :70], None, blur_sigma=SIGMA)

@@ -176,13 +176,15 @@ def plant_beads(
     light = random.poisson(blurred / noise.gain) * noise.gain if noise.poisson else blurred
     planted = (empty + light).astype(np.float32)
     output = judged.run.restore(planted)
+    # The part may hold structures of its own: beads are what they add to the result.
+    added = output - judged.run.restore(np.ascontiguousarray(empty, np.float32))
     level, restored_level = float(np.median(empty)), float(np.median(output))
     before, after = planted - np.float32(level), output - np.float32(restored_level)
     return PlantedBeads(
         fwhm_planted=_widths(sharp, beads, 0.0),
         fwhm_image=_widths(before, beads, 0.0),
         fwhm_result=_widths(after, beads, 0.0),
-        light=_light(output, sharp, beads),
+        light=_light(added, sharp, beads),
         brightness=height,
         distances=DISTANCES,
         dips_image=_dips(before, pairs),
@@ -262,14 +264,14 @@ def _widths(
     )
 
 
-def _light(output: Values, sharp: Values, beads: Sequence[Sequence[int]]) -> float:
-    """Return the light of the beads in the result, above its surroundings, as a share of their own."""
+def _light(added: Values, sharp: Values, beads: Sequence[Sequence[int]]) -> float:
+    """Return what the beads add to the light of the result, as a share of their own light."""
     shares = []
     for place in beads:
         cell = tuple(slice(max(0, at - _CELL // 2), at + _CELL // 2) for at in place)
-        near = np.zeros(output[cell].shape, bool)
+        near = np.zeros(added[cell].shape, bool)
         near[tuple(slice(max(0, min(at, _CELL // 2) - 6), min(at, _CELL // 2) + 7) for at in place)] = True
-        values = output[cell].astype(np.float64)
+        values = added[cell].astype(np.float64)
         level = float(np.median(values[~near])) if (~near).any() else float(np.median(values))
         shares.append(float((values[near] - level).sum() / sharp[cell].sum(dtype=np.float64)))
     return float(np.mean(shares))

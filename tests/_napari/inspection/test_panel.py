@@ -114,6 +114,7 @@ def test_the_voxel_under_the_cursor_and_the_layers_show_the_parts_of_the_change(
     panel.form.change.change.native.click()
     panel.form.change.parts.native.click()
     whole, *added = panel.viewer.layers[-5:]
+    assert [each.visible for each in added] == [True, False, False, False]  # they would hide each other
     np.testing.assert_allclose(np.asarray(whole.data), change.total, rtol=0, atol=1e-3)
     np.testing.assert_allclose(sum(np.asarray(each.data) for each in added), change.total, rtol=0, atol=1e-2)
     assert len({tuple(each.contrast_limits) for each in (whole, *added)}) == 1

@@ -113,6 +113,25 @@ def test_return_in_a_field_of_a_dialog_presses_no_button(viewer, qtbot, monkeypa
     assert not pressed
 
 
+@pytest.mark.parametrize("kind", [DeconvolveWidget, CompareWidget, PhantomWidget, InspectWidget])
+def test_the_tab_key_goes_through_a_panel_from_the_top(viewer, qtbot, kind):
+    viewer.add_image(np.random.default_rng(0).random((6, 20, 24)), name="A")
+    panel = kind(viewer)
+    viewer.window.add_dock_widget(panel, name="A panel")
+    if kind is DeconvolveWidget:
+        panel.method.combo.value = "lucyd"  # it has the most controls
+    qtbot.wait(500)
+    body = panel.findChild(QScrollArea).widget()
+    places, control = [], body
+    while (control := control.nextInFocusChain()) is not body:
+        tabbed = control.isVisible() and control.focusPolicy() & Qt.FocusPolicy.TabFocus
+        if tabbed and body.isAncestorOf(control):
+            middle = control.mapTo(body, control.rect().center())
+            places.append((middle.y() // 12, middle.x()))
+    assert len(places) > 3
+    assert [y for y, _ in places] == sorted(y for y, _ in places)
+
+
 def turn_wheel(control):
     """Turn the mouse wheel down over a control, as the window system reports it."""
     middle = control.rect().center()

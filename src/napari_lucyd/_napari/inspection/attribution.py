@@ -120,6 +120,8 @@ def change_layers(run: RunLayers, names: Sequence[str]) -> list[tuple[Any, dict[
             "name": f"{title} · {run.title}",
             "contrast_limits": [-reach, reach],
             **MAP_LOOK,
+            # Each would hide those below it, and the remainder is zero nearly everywhere.
+            "visible": name == names[0],
             "metadata": run.metadata(title.replace(" ", "_")),
         }
         layers.append((data, keywords))

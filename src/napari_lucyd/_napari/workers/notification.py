@@ -17,7 +17,7 @@ def notify_end(widget: QWidget, seconds: float, text: str, *, problem: bool = Fa
     widget
         The panel or the dialog; napari's window asks for attention.
     seconds
-        How long it took.
+        Duration of it.
     text
         The message.
     problem

@@ -18,7 +18,7 @@ from napari_lucyd._napari.widgets.fields import label, tooltip
 from napari_lucyd._napari.widgets.layout import Section, fixed, narrow, note, plain_tooltip, row, set_note
 
 NO_FOLDER = "Choose a folder for the results: press Folder…"
-# Of check boxes.
+# Columns of check boxes.
 _COLUMNS = 2
 _STORES = [("Memory", IN_MEMORY), ("OME-Zarr files", IN_FOLDER)]
 
@@ -49,12 +49,13 @@ class DestinationSection(Section):
         self._grid.setContentsMargins(0, 0, 0, 0)
         for column in range(_COLUMNS):
             self._grid.setColumnStretch(column, 1)
+        # Here, because the tab key goes by the order in which controls get their place.
+        self._parts = tuple(self.outputs)
+        self._place_boxes()
         self.rows.addRow(self._boxes)
         self.add(label(Parameters, "folder"), row(self.combo.native, self.folder_button.native))
         self.add("", self.files)
         self._folder: Path | None = None
-        self._parts = tuple(self.outputs)
-        self._place_boxes()
         self.combo.changed.connect(self._on_kind)
         self.folder_button.changed.connect(self.ask)
         for box in self.outputs.values():
