@@ -5,9 +5,9 @@ r"""Standstill of the window in a run, with all processors and with all but one.
 
 Each turn opens a window of its own, runs the default model on a small stack, then on a larger one, and moves
 through its planes meanwhile. A timer of the window asks to be called every 20 ms. The numbers are the longest
-time between two calls, the 99th percentile, the share of time in gaps above 50 ms, the run's duration, and the
-load of the machine at its end. Turns of both kinds alternate, so that both meet the same other load; the last
-lines have the medians of the ratios.
+time between two calls, the 99th percentile, the share of time in gaps above 50 ms, the run's duration, and
+the load of the machine at its end. Turns of both kinds alternate, so that both meet the same other load; the
+last lines have the medians of the ratios.
 """
 
 from __future__ import annotations
