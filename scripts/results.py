@@ -196,7 +196,7 @@ def structures_section() -> str:
     volumes, planes = map(Table.load, paths)
     return f"""## Structures: told the blur, and not told
 
-{len(volumes.seeds)} specimens of 32×64×64 voxels: puncta, filaments, membranes, bodies and tubules, one of each, imaged by four kinds of microscope. The objective and the wavelength are ones that no model was trained with. *Fine* and *coarse* voxels are 0.18 and 0.36 optical units large; *good light* and *low light* are 2,000 and 100 photons in bright parts. Light from beyond the volume comes in. All methods but semi-blind and `untold:lucyd` receive the true PSF. Wiener and Richardson-Lucy also receive the setting that is best for each column on five other specimens, one of each class. The table has the PSNR of the image in dB and the gain of each method over it; [`results/structures.md`](results/structures.md) has both kinds of SSIM.
+{len(volumes.seeds)} specimens of 32×64×64 voxels: puncta, filaments, membranes, bodies and tubules, one of each, in fields that hold some of it, imaged by four kinds of microscope. The objective and the wavelength are ones that no model was trained with. *Fine* and *coarse* voxels are 0.18 and 0.36 optical units large; *good light* and *low light* are 2,000 and 100 photons in bright parts. Light from beyond the volume comes in. All methods but semi-blind and `untold:lucyd` receive the true PSF. Wiener and Richardson-Lucy also receive the setting that is best for each column on five other specimens, one of each class. The table has the PSNR of the image in dB and the gain of each method over it; [`results/structures.md`](results/structures.md) has both kinds of SSIM.
 
 {gains_by_column(volumes)}
 
@@ -204,7 +204,7 @@ What the table shows:
 
 {structures_follow(volumes, "lucyd")}
 
-The plane with most structure of each volume, with its out-of-focus light. The PSF that is told is the plane in focus ([`results/structures2d.md`](results/structures2d.md)):
+The plane with most structure of each volume, with its out-of-focus light. The PSF that is told is the plane in focus. How much of the light is out of focus, a plane does not tell, so PSNR is measured after the best scale and offset ([`results/structures2d.md`](results/structures2d.md)):
 
 {gains_by_column(planes)}
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from napari_lucyd.cli import app
 from napari_lucyd.evaluation import (
     Trained,
+    evaluate,
     load_competitor,
     measure_real,
     psnr,
@@ -62,6 +63,26 @@ def test_structures_have_light_from_outside_and_the_psf_that_made_them(dimension
         expected = ndimage.convolve(sample.truth, sample.psf[16:-16, 32:-32, 32:-32], mode="nearest")
         error = np.abs(expected - sample.image)[inner].mean() / np.ptp(sample.image)
         assert error < 0.02
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_every_field_of_structures_holds_structure_of_its_class(dimension):
+    protocol = structures_protocol(dimension)
+    # The field of this seed lies beside all its tubules.
+    (sample,) = protocol.samples(0, 104)
+    assert np.ptp(sample.truth) >= CONTRAST
+    (same_class,) = protocol.samples(0, 104 + len(CLASSES))
+    assert np.array_equal(sample.truth, same_class.truth)
+
+
+def test_planes_are_measured_up_to_scale_and_offset_since_their_haze_is_unknown():
+    table = structures_protocol(2).restricted("one", ["widefield, fine, good light"])
+    (sample,) = table.samples(0, 101)
+    shifted = 2 * sample.truth + 100
+    assert table.psnr(shifted, sample.truth) > 100
+    assert structures_protocol(3).psnr(shifted, sample.truth) < 40
+    measured = evaluate(table, [], seeds=[101]).row("input")[0].psnr
+    assert measured == pytest.approx(psnr_affine(sample.image, sample.truth), abs=1e-3)
 
 
 def test_numbers_of_classical_methods_are_chosen_on_planes_of_every_class_with_structure():

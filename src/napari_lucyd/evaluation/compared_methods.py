@@ -17,6 +17,8 @@ from napari_lucyd.models import Model, load_model
 from napari_lucyd.models.catalogue import is_told
 from napari_lucyd.simulation.phantoms import FloatImage
 
+Metric = Callable[[FloatImage, FloatImage], float]
+"""A measure of an image against its truth; higher is better."""
 INPUT = "input"
 UNTOLD = "untold:"
 """Prefix of the name of a model that is told the blur, if it has to find it in the image."""
@@ -119,9 +121,9 @@ class Classical:
         """Number in use."""
         return f"{self.number}={self.chosen}"
 
-    def tuned(self, samples: Sequence[Sample]) -> Classical:
+    def tuned(self, samples: Sequence[Sample], psnr: Metric = psnr) -> Classical:
         """Choose the candidate with the highest mean PSNR over samples; return a copy that uses it."""
-        return _tuned(self, lambda candidate: replace(self, chosen=candidate), samples)
+        return _tuned(self, lambda candidate: replace(self, chosen=candidate), samples, psnr)
 
     def restore(self, sample: Sample, bare: bool, **options: Any) -> FloatImage:
         """Return the object (float32), restored by `deconvolve` with these options."""
@@ -172,12 +174,12 @@ class WithOptions:
         """Setting of the method."""
         return self.entry.setting
 
-    def tuned(self, samples: Sequence[Sample]) -> WithOptions:
+    def tuned(self, samples: Sequence[Sample], psnr: Metric = psnr) -> WithOptions:
         """Choose the best candidate of a classical method with these options; return a copy that uses it."""
         entry = self.entry
         if not isinstance(entry, Classical):
             return self
-        return _tuned(entry, lambda number: replace(self, entry=replace(entry, chosen=number)), samples)
+        return _tuned(entry, lambda number: replace(self, entry=replace(entry, chosen=number)), samples, psnr)
 
     def restore(self, sample: Sample, bare: bool) -> FloatImage:
         """Return the output, float32."""
@@ -281,12 +283,14 @@ def check_dimensions(competitors: Sequence[Competitor], protocol: Protocol) -> N
             )
 
 
-def _tuned(entry: Classical, make: Callable[[Any], _Tunable], samples: Sequence[Sample]) -> _Tunable:
+def _tuned(
+    entry: Classical, make: Callable[[Any], _Tunable], samples: Sequence[Sample], psnr: Metric
+) -> _Tunable:
     """Return the trial with the highest mean PSNR, never at an end of the tried range.
 
     One iteration may be the best, since there are no fewer.
     """
-    scores = {number: _mean_psnr(make(number), samples) for number in entry.candidates}
+    scores = {number: _mean_psnr(make(number), samples, psnr) for number in entry.candidates}
     while True:
         low, high = min(scores), max(scores)
         inner = max(score for number, score in scores.items() if number not in (low, high))
@@ -297,10 +301,10 @@ def _tuned(entry: Classical, make: Callable[[Any], _Tunable], samples: Sequence[
         else:
             ends = {high} if entry.number == "num_iter" else {low, high}
             return make(max((number for number in scores if number not in ends), key=scores.__getitem__))
-        scores[further] = _mean_psnr(make(further), samples)
+        scores[further] = _mean_psnr(make(further), samples, psnr)
 
 
-def _mean_psnr(trial: _Tunable, samples: Sequence[Sample]) -> float:
+def _mean_psnr(trial: _Tunable, samples: Sequence[Sample], psnr: Metric) -> float:
     return float(np.mean([psnr(trial.restore(sample, bare=False), sample.truth) for sample in samples]))
 
 

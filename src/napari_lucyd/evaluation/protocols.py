@@ -9,6 +9,7 @@ from itertools import product
 
 import numpy as np
 
+from napari_lucyd.evaluation.metrics import psnr, psnr_affine
 from napari_lucyd.simulation import make_psf, make_surrogate
 from napari_lucyd.simulation.degradation import KERNEL_SIZE, REACH, degrade
 from napari_lucyd.simulation.phantoms import FloatImage, Phantom, gaussian_kernel, make_phantom
@@ -57,6 +58,8 @@ class Protocol:
         True if image and truth have the same units, so that their sums can be compared.
     samples
         Function of the number of a column and the seed of a phantom that returns images.
+    affine
+        True if PSNR is measured after the best scale and offset of each image.
     """
 
     name: str
@@ -66,6 +69,12 @@ class Protocol:
     bare: bool
     photometric: bool
     samples: Callable[[int, int], list[Sample]]
+    affine: bool = False
+
+    @property
+    def psnr(self) -> Callable[[FloatImage, FloatImage], float]:
+        """PSNR of this test: `metrics.psnr`, or `metrics.psnr_affine`."""
+        return psnr_affine if self.affine else psnr
 
     def restricted(self, name: str, columns: Sequence[str]) -> Protocol:
         """Return the same test with some of its columns (by heading) under another name."""

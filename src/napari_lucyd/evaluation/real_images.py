@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -198,7 +198,7 @@ def _restored(method: str, sample: Sample) -> tuple[FloatImage | None, str, str]
     if isinstance(entry, Trained) and entry.model.dimension != dimension:
         return None, "", ""
     if not isinstance(entry, Trained | Untold):
-        entry = entry.tuned([replace(sample, truth=_same_scale(sample))])  # type: ignore[union-attr]
+        entry = entry.tuned([sample], psnr_affine)  # type: ignore[union-attr]
     return entry.restore(sample, bare=False), entry.setting, entry.sha256
 
 
@@ -213,13 +213,6 @@ def _richardson_lucy(sample: Sample) -> tuple[FloatImage, str]:
         if worse == 2:
             break
     return best[1], f"num_iter={best[2]}"
-
-
-def _same_scale(sample: Sample) -> FloatImage:
-    """Return the truth in units of the image, for methods that are chosen by their plain error."""
-    truth, image = sample.truth.ravel(), sample.image.ravel()
-    slope, level = np.polyfit(truth, image, 1)
-    return np.asarray(slope * sample.truth + level, np.float32)
 
 
 def _find(folder: Path, blur_sigma: float) -> Iterator[Callable[[], RealCase]]:

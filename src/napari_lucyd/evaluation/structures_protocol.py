@@ -54,6 +54,8 @@ def structures_protocol(dimension: int = 3) -> Protocol:
         dimension=dimension,
         bare=False,
         photometric=True,
+        # A plane does not tell how much of its light is from other planes.
+        affine=dimension == 2,
         samples=partial(_samples, dimension),
     )
 
@@ -75,17 +77,19 @@ def _psf(modality: PsfKind, step: float) -> FloatImage:
 
 
 def _samples(dimension: int, column: int, seed: int) -> list[Sample]:
-    if seed != TUNING_SEED:
-        return [_sample(dimension, column, seed)]
-    # The best number of iterations for puncta is not that for tubules, so all classes take part. In a field
-    # without structure, restoring nothing is best; it would decide for all.
-    found: dict[int, Sample] = {}
-    while len(found) < len(CLASSES):
-        sample = _sample(dimension, column, seed)
-        if np.ptp(sample.truth) >= CONTRAST:
-            found.setdefault(seed % len(CLASSES), sample)
-        seed += 1
-    return [found[number] for number in sorted(found)]
+    # The best number of iterations for puncta is not that for tubules, so it is chosen on all classes.
+    classes = len(CLASSES) if seed == TUNING_SEED else 1
+    return [_with_structure(dimension, column, seed + number) for number in range(classes)]
+
+
+def _with_structure(dimension: int, column: int, seed: int) -> Sample:
+    """Return the first field of a class, from a seed on, that holds structure.
+
+    In a field without structure, restoring nothing is best, and its error would outweigh those of all others.
+    """
+    while np.ptp((sample := _sample(dimension, column, seed)).truth) < CONTRAST:
+        seed += len(CLASSES)
+    return sample
 
 
 def _sample(dimension: int, column: int, seed: int) -> Sample:

@@ -19,11 +19,10 @@ from napari_lucyd.evaluation.compared_methods import (
     check_dimensions,
     is_tunable,
 )
-from napari_lucyd.evaluation.metrics import psnr, ssim_global, ssim_windowed
+from napari_lucyd.evaluation.metrics import ssim_global, ssim_windowed
 from napari_lucyd.evaluation.protocols import TEST_SEEDS, TUNING_SEED, Protocol, Sample
 from napari_lucyd.evaluation.records import describe_environment, write_files
 
-_METRICS = {"psnr": psnr, "ssim_global": ssim_global, "ssim_windowed": ssim_windowed}
 _HEADINGS = {"psnr": "PSNR", "ssim_windowed": "windowed SSIM"}
 
 
@@ -173,7 +172,9 @@ def evaluate(
             samples = protocol.samples(column, seed)
             if seed in tuning:
                 tuned[column] = [
-                    entry.tuned(samples) if isinstance(entry, Classical | WithOptions) else entry
+                    entry.tuned(samples, protocol.psnr)
+                    if isinstance(entry, Classical | WithOptions)
+                    else entry
                     for entry in rows
                 ]
             else:
@@ -211,7 +212,7 @@ def _measure(entry: Competitor, sample: Sample, protocol: Protocol) -> list[floa
     # The constants of the global SSIM suit a truth between 0 and 1; surrogates have a larger range.
     span = np.float32(sample.truth.max()) if protocol.photometric else np.float32(1)
     image, truth = output / span, sample.truth / span
-    return [*(metric(image, truth) for metric in _METRICS.values()), flux]
+    return [metric(image, truth) for metric in (protocol.psnr, ssim_global, ssim_windowed)] + [flux]
 
 
 def _by_column(settings: Sequence[str]) -> str:
