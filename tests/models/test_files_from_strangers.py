@@ -85,6 +85,8 @@ def described(network, path, **entries):
     ("entries", "word"),
     [
         ({"epsilon": 1e308}, "epsilon is 1e+308; give a number from 1e-30 to 1e6"),
+        ({"ceiling": "high"}, "ceiling is 'high'; give a number above 0"),
+        ({"ceiling": -1.0}, "ceiling is -1.0; give a number above 0"),
         ({"epsilon": 1e-300}, "epsilon is 1e-300"),
         ({"epsilon": "x"}, "epsilon is 'x'"),
         ({"dimension": 2.0}, "dimension is 2.0; give an integer"),

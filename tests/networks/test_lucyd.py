@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from napari_lucyd.networks import LUCYD, LucydConfig, centre_update_term
-from random_networks import repeating
+from random_networks import limited, repeating
 
 
 @pytest.mark.parametrize(("dimension", "count"), [(3, 24_964), (2, 8_452)])
@@ -69,6 +69,28 @@ def test_config_refuses_what_cannot_be_built():
         LucydConfig(epsilon=0)
     with pytest.raises(ValueError, match="padding is 'mirror'; give 'zeros' or 'replicate'"):
         LucydConfig(padding="mirror")
+    with pytest.raises(ValueError, match="ceiling is 0; give a number above 0, or None"):
+        LucydConfig(ceiling=0)
+
+
+def test_a_ceiling_changes_nothing_below_it_and_keeps_the_share_of_brighter_voxels(random_model):
+    network = random_model.network
+    y = torch.rand((1, 1, 8, 12, 12), generator=torch.Generator().manual_seed(0))
+    bright = y.clone()
+    bright[0, 0, 4, 6, 6] = 30 * 0.6
+    with torch.inference_mode():
+        for plain, same in zip(network(0.5 * y), limited(network)(0.5 * y), strict=True):
+            torch.testing.assert_close(same, plain)
+        shown, parts = network(bright.clamp(max=0.6)), limited(network)(bright)
+    at = (0, 0, 4, 6, 6)
+    assert parts.intermediate[at] == pytest.approx(30 * float(shown.intermediate[at]), rel=1e-5)
+    # What is added to the true value, and what it is multiplied by, give the output here as well.
+    torch.testing.assert_close(parts.intermediate, bright + parts.correction_mask)
+    torch.testing.assert_close(parts.update_term, shown.update_term)
+    gain, offset = network.output_gain()
+    torch.testing.assert_close(
+        parts.output, torch.relu(gain * parts.intermediate * parts.update_term + offset)
+    )
 
 
 @pytest.mark.parametrize("fixture", ["random_model", "random_model_2d"])

@@ -22,10 +22,20 @@ def randomised(dimension: int, seed: int = 0):
 
 def repeating(network):
     """A copy that repeats the outermost voxels beyond the borders, instead of zeros."""
+    return _changed(network, padding="replicate")
+
+
+def limited(network):
+    """A copy that shows its layers nothing above 0.6, so that random blocks from 0 to 1 exceed it."""
+    return _changed(network, ceiling=0.6)
+
+
+def _changed(network, **settings):
     from dataclasses import replace
 
     from napari_lucyd.networks import LUCYD
 
-    copied = LUCYD(replace(network.config, padding="replicate")).eval()
+    copied = LUCYD(replace(network.config, **settings)).eval()
     copied.load_state_dict(network.state_dict())
+    copied.division.epsilon = network.division.epsilon
     return copied

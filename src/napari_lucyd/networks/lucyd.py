@@ -38,10 +38,15 @@ class LucydConfig(NetworkConfig):
         Continuation of each convolution's input beyond the borders of the block: ``"zeros"`` as in the
         paper, or ``"replicate"`` to repeat the outermost voxels. With zeros, volumes are extended by 24
         reflected voxels before the network runs, so that no zeros reach the result. With replication, by 2.
+    ceiling
+        Highest value that the layers see, in units of the normalised image, or None. A brighter voxel is
+        shown to them as if it had this value, and y + M there grows with its true value. So an object far
+        brighter than all in training keeps its light.
     """
 
     epsilon: float = 1e-12
     padding: Padding = "zeros"
+    ceiling: float | None = None
 
     def __post_init__(self) -> None:
         if self.dimension not in (2, 3):
@@ -52,6 +57,8 @@ class LucydConfig(NetworkConfig):
             raise ValueError(
                 f"padding is {self.padding!r}; give {' or '.join(map(repr, get_args(Padding)))}."
             )
+        if self.ceiling is not None and not self.ceiling > 0:
+            raise ValueError(f"ceiling is {self.ceiling}; give a number above 0, or None.")
 
 
 class LucydOutput(NamedTuple):
@@ -223,9 +230,11 @@ class LUCYD(Network):
                 f"The network received a tensor of shape {tuple(y.shape)}; give (N, 1, "
                 f"{'Z, ' if self.config.dimension == 3 else ''}Y, X) with even sizes."
             )
+        ceiling = self.config.ceiling
+        seen = y if ceiling is None else y.clamp(max=ceiling)
         # Full size has 4 channels, half size 8.
-        a = self.correction_encode(y)
-        b = self.update_encode(y)
+        a = self.correction_encode(seen)
+        b = self.update_encode(seen)
         half = torch.cat((self.correction_halve(a), self.update_halve(b)), dim=1)  # (N, 16, …/2)
         z = self.bottleneck_encode(half)
 
@@ -234,9 +243,12 @@ class LUCYD(Network):
         shared = self.bottleneck_decode(coarse)  # (N, 4, full size)
 
         correction_mask = self.correction_decode(torch.cat((fine, shared), dim=1))
-        intermediate = y + correction_mask  # Eq. 3
+        intermediate = seen + correction_mask  # Eq. 3
+        if ceiling is not None:
+            intermediate = intermediate * excess(y, ceiling)
+            correction_mask = intermediate - y
 
-        divided = self.division(y, b)
+        divided = self.division(seen, b)
         mixed = self.backward_mix(torch.cat((divided, shared), dim=1)) + divided
         update_term = self.backward_project(mixed).mean(dim=1, keepdim=True)  # Eq. 4 (c)
 
@@ -256,6 +268,11 @@ class LUCYD(Network):
         gain = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
         offset = norm.bias.double() - norm.running_mean.double() * gain
         return gain.item(), offset.item()
+
+
+def excess(y: Tensor, ceiling: float) -> Tensor:
+    """Return by how many times each voxel is above a ceiling, at least 1."""
+    return (y / ceiling).clamp(min=1)
 
 
 def _double(x: Tensor) -> Tensor:

@@ -110,13 +110,13 @@ def start_from(network: Network, model: str | Path | Model) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the model has another network or another configuration of it, apart from LUCYD's padding, or the
-        run's checkpoint is damaged.
+        If the model has another network or another configuration of it, apart from LUCYD's padding and
+        ceiling, or the run's checkpoint is damaged.
     """
     if not isinstance(model, Model) and (Path(model) / "checkpoint.pt").is_file():
         return _start_from_run(network, Path(model))
     origin = model if isinstance(model, Model) else load_model(model)
-    if _without_padding(origin.network.config) != _without_padding(network.config):
+    if _with_weights(origin.network.config) != _with_weights(network.config):
         raise ValueError(
             f"{origin.name} is a network of {origin.network.config}, but the run trains {network.config}; "
             "start from another model, or change [network] in the configuration."
@@ -141,7 +141,7 @@ def _start_from_run(network: Network, folder: Path) -> dict[str, Any]:
             for name, value in state["averaged"].items()
             if name.startswith(prefix)
         }
-        same = _without_padding(config.network) == _without_padding(network.config)
+        same = _with_weights(config.network) == _with_weights(network.config)
         if same:
             network.load_state_dict(weights)
     # torch may raise any error for a damaged file; they all mean the same.
@@ -169,9 +169,9 @@ def _start_from_run(network: Network, folder: Path) -> dict[str, Any]:
     }
 
 
-def _without_padding(config: NetworkConfig) -> NetworkConfig:
-    """Return the settings that decide which weights fit: LUCYD's padding has no parameters."""
-    return replace(config, padding="zeros") if isinstance(config, LucydConfig) else config
+def _with_weights(config: NetworkConfig) -> NetworkConfig:
+    """Return the settings that decide which weights fit: LUCYD's padding and ceiling have no parameters."""
+    return replace(config, padding="zeros", ceiling=None) if isinstance(config, LucydConfig) else config
 
 
 def _is_held(norm: nn.Module) -> bool:

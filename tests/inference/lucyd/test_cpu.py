@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from napari_lucyd.errors import Cancelled
 from napari_lucyd.inference.lucyd import cpu as compiled_module
 from napari_lucyd.inference.lucyd import cpu_kernels, cpu_winograd, graph
 from napari_lucyd.inference.lucyd.cpu import CompiledLucyd, compiled_lucyd, unsupported_reason
-from random_networks import repeating
+from random_networks import limited, repeating
 
 # The acceptance tolerance, as a share of the range.
 TOLERANCE = 1e-5
@@ -62,7 +63,7 @@ def as_is(network):
     return network
 
 
-@pytest.mark.parametrize("change", [as_is, repeating])
+@pytest.mark.parametrize("change", [as_is, repeating, limited])
 @pytest.mark.parametrize(
     "shape", [(2, 2, 2), (2, 4, 70), (6, 34, 16), (4, 18, 130), (30, 10, 18), (50, 52, 54)], ids=str
 )
@@ -70,7 +71,7 @@ def test_blocks_of_any_even_shape_give_what_the_network_gives(network, shape, ch
     check(change(network), CompiledLucyd(change(network), 2), block(*shape))
 
 
-@pytest.mark.parametrize("change", [as_is, repeating])
+@pytest.mark.parametrize("change", [as_is, repeating, limited])
 @pytest.mark.parametrize("shape", [(2, 2), (2, 66), (34, 16), (100, 130)], ids=str)
 def test_planes_give_what_the_network_gives(network_2d, shape, change):
     check(change(network_2d), CompiledLucyd(change(network_2d), 2), block(*shape))
@@ -84,7 +85,7 @@ def test_the_shipped_weights_give_what_the_network_gives(name, winograd):
     check(model.network, run, block(*(20, 30, 40)[-model.dimension :]), tolerance=TOLERANCE)
 
 
-@pytest.mark.parametrize("change", [as_is, repeating])
+@pytest.mark.parametrize("change", [as_is, repeating, limited])
 @pytest.mark.parametrize("y0", range(4))
 @pytest.mark.parametrize("rows", [1, 2, 5])
 def test_groups_of_rows_that_are_wanted_in_part_give_what_plain_convolutions_give(network, change, y0, rows):
@@ -110,7 +111,7 @@ def test_rows_that_are_not_wanted_do_not_count(network):
             assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("change", [as_is, repeating])
+@pytest.mark.parametrize("change", [as_is, repeating, limited])
 def test_only_what_is_wanted_is_computed_and_that_is_exact(network, network_2d, change):
     network, network_2d = change(network), change(network_2d)
     run, run_2d = CompiledLucyd(network, 2), CompiledLucyd(network_2d, 2)
@@ -182,6 +183,9 @@ def test_what_a_run_released_is_used_by_the_next_one_until_a_weight_changes(netw
     other = compiled_lucyd(changed, 1)
     assert other is not first
     check(changed, other, y)
+    other.release()
+    changed.config = replace(changed.config, ceiling=0.5)
+    check(changed, compiled_lucyd(changed, 1), y)
 
 
 def forget_kernels():

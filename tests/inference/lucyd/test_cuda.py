@@ -16,7 +16,7 @@ from napari_lucyd.inference.forward import compile_where_possible
 from napari_lucyd.inference.lucyd.cuda import CudaLucyd, buffer_numbers, unsupported_reason
 from napari_lucyd.inference.lucyd.graph import LAYERS, RESULTS
 from napari_lucyd.models import load_model
-from random_networks import repeating
+from random_networks import limited, repeating
 
 CPU = torch.device("cpu")
 
@@ -33,7 +33,8 @@ def networks(random_model, random_model_2d):
     shipped = {name: load_model(name) for name in ("general", "planes")}
     models = {"random": random_model, "random planes": random_model_2d, **shipped}
     found = {name: model.network for name, model in models.items()}
-    return found | {f"{name}, repeating": repeating(found[name]) for name in ("random", "random planes")}
+    found |= {f"{name}, repeating": repeating(found[name]) for name in ("random", "random planes")}
+    return found | {"random, limited": limited(found["random"])}
 
 
 def agree(found, expected):
@@ -52,6 +53,7 @@ def agree(found, expected):
         ("random planes", (22, 38), (slice(3, 10), slice(11, 28))),
         ("planes", (16, 70), (slice(0, 16), slice(60, 70))),
         ("random, repeating", (10, 14, 38), (slice(2, 6), slice(0, 9), slice(11, 38))),
+        ("random, limited", (10, 14, 38), (slice(2, 6), slice(0, 9), slice(11, 38))),
         ("random planes, repeating", (22, 38), (slice(3, 22), slice(0, 28))),
     ],
 )

@@ -26,8 +26,9 @@ class _MemoryCost(NamedTuple):
         Peak memory for each voxel, in bytes. Measured by benchmarks/block_memory.py with torch 2.13 on two
         CPU threads, as the slope from the smallest to the largest block: LUCYD 222 (3D) and 232 (2D), RLN
         340, CARE 769. Compiled kernels keep only some planes of each layer: 36 in 3D, plus 16 for reading
-        the block; 292 in 2D. On CUDA they keep all planes, in buffers of 90 with zeros around each; the rest
-        is for the block, for its results, and for the zeros of small buffers.
+        the block and 4 for a copy that a ceiling cuts; 292 and 4 in 2D. On CUDA they keep all planes, in
+        buffers of 90 with zeros around each; the rest is for the block, for its results, and for the zeros of
+        small buffers.
     cpu_voxels
         Voxels of the largest block on the CPU. Larger blocks save little halo and cost memory (LUCYD with
         torch 1.5 GB, with compiled kernels up to 1.8 GB, CARE 2.6 GB). They also delay a cancel, which takes
@@ -45,9 +46,9 @@ class _MemoryCost(NamedTuple):
 
 _MEMORY_COSTS = {
     "lucyd": _MemoryCost(240, 3 * 2**21, 2**27),
-    "lucyd, compiled": _MemoryCost(52, 2**25),
-    "lucyd, compiled, planes": _MemoryCost(310, 2**23),
-    "lucyd, compiled, CUDA": _MemoryCost(150, 0, 2**25),
+    "lucyd, compiled": _MemoryCost(56, 2**25),
+    "lucyd, compiled, planes": _MemoryCost(314, 2**23),
+    "lucyd, compiled, CUDA": _MemoryCost(154, 0, 2**25),
     "rln": _MemoryCost(370, 3 * 2**21, 2**26),
     # The width is unknown; this is a little more than a U-Net with 64 channels needs.
     "onnx": _MemoryCost(1000, 3 * 2**20),

@@ -206,7 +206,7 @@ def _state(network: LUCYD) -> tuple[Any, ...] | None:
         versions = tuple([(each.data_ptr(), each._version) for each in tensors])
     except RuntimeError:  # made in inference mode
         return None
-    return (network.division.epsilon, network.config.padding == "replicate", *versions)
+    return (network.division.epsilon, network.config, *versions)
 
 
 class CompiledLucyd(FusedLucyd):

@@ -13,7 +13,7 @@ from torch import Tensor
 from napari_lucyd.compute.slabs import slabs
 from napari_lucyd.errors import Cancelled
 from napari_lucyd.inference.lucyd.graph import requested_spans
-from napari_lucyd.networks.lucyd import LUCYD, LucydOutput
+from napari_lucyd.networks.lucyd import LUCYD, LucydOutput, excess
 from napari_lucyd.spans import Span
 
 
@@ -65,12 +65,16 @@ class FusedLucyd(ABC):
         own = spans[3 - self.config.dimension :]
         shape = (1, 1, *(span.size for span in own))
         repeated = (*[False] * (3 - len(periodic)), *periodic)
-        parts = self._compute(y.detach().reshape(sizes), spans, repeated)
+        ceiling = self.config.ceiling
+        seen = y if ceiling is None else y.clamp(max=ceiling)
+        parts = self._compute(seen.detach().reshape(sizes), spans, repeated)
         mask, update = (part.reshape(shape) for part in parts)
         part: tuple[Any, ...] = (..., *(span.slice for span in own))
         values, intermediate, output = y[part], torch.empty_like(mask), torch.empty_like(mask)
         for slab in slabs(mask.shape[2:], mask.device):
             at: Any = (slice(None), slice(None), slab)
+            if ceiling is not None:
+                mask[at] = (seen[part][at] + mask[at]) * excess(values[at], ceiling) - values[at]
             torch.add(values[at], mask[at], out=intermediate[at])
             output[at] = torch.relu_(self._rescale(intermediate[at] * update[at]))
         return LucydOutput(output, mask, update, intermediate)
