@@ -17,10 +17,10 @@ from napari_lucyd.deconvolution.classical.automatic import decide
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, Unchanged
 from napari_lucyd.deconvolution.classical.semi_blind import USUAL_BLUR, SemiBlind
 from napari_lucyd.deconvolution.first_stage.blur import Blur, check_blur
-from napari_lucyd.deconvolution.first_stage.estimate import noise_of
 from napari_lucyd.deconvolution.image.axes import Axes
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.method_choice import MethodChoice
+from napari_lucyd.deconvolution.statistics.noise import noise_of
 from napari_lucyd.errors import Cancelled
 from napari_lucyd.models import load_model
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES, is_told, list_models, network_type

@@ -12,8 +12,8 @@ from scipy import ndimage
 
 from napari_lucyd import checks
 from napari_lucyd.deconvolution.arguments import check_voxel_size
-from napari_lucyd.deconvolution.first_stage.estimate import noise_of
 from napari_lucyd.deconvolution.image.source import Source
+from napari_lucyd.deconvolution.statistics.noise import noise_of
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES, list_models
 from napari_lucyd.photons import NoiseModel, estimate_noise
 from napari_lucyd.psf.spectral_blur import NOISE_ERROR, find_blur, power_spectrum

@@ -91,7 +91,8 @@ def test_where_the_noise_is_no_photon_noise_it_says_what_is_done_instead():
     image, _ = photographed(2)
     result = nl.deconvolve(ndimage.gaussian_filter(image, 1), nl.SemiBlind(), device="cpu")
     (warning,) = result.warnings
-    assert "The blur could not be found in the image" in warning and "10 iterations are used" in warning
+    assert "Photons do not tell the blur" in warning and "There were 10 iterations" in warning
+    assert "than the spectrum of the image suggests" in warning
     assert "sigma_found" not in result.recipe["method"]
 
 
@@ -199,7 +200,10 @@ def test_a_microscope_needs_the_voxel_size_and_a_plane_gets_the_plane_in_focus()
 def test_without_photon_noise_the_computed_psf_is_used():
     image = ndimage.gaussian_filter(through_a_microscope(1.0), 2)
     run = nl.deconvolve(image, nl.SemiBlind(microscope=MICROSCOPE), voxel_size=STEPS, device="cpu")
-    assert any("The PSF as computed from the optics and 10 iterations" in text for text in run.warnings)
+    assert any(
+        "The PSF was computed from the optics as they are. There were 10 iterations" in text
+        for text in run.warnings
+    )
     assert run.recipe["method"]["iterations"] == [10]
 
 

@@ -40,11 +40,17 @@ def test_the_blur_is_found_and_said(model):
     assert "a tenth narrower" in said and "examination" in said
 
 
-def test_noise_that_is_not_of_photons_gives_a_usual_blur(model):
+def test_without_photon_noise_the_blur_is_that_of_the_spectrum(model):
     smooth = ndimage.gaussian_filter(blobs(16, 32, 32), 1.0)
     job = plan(smooth, model, device="cpu")
-    assert job.measure().light[0].blur_sigma == (1.3, 1.3, 1.3)
-    assert any("could not be found" in text for text in job.warnings)
+    sigmas = job.measure().light[0].blur_sigma
+    assert len(sigmas) == 3 and all(0.6 < sigma < 1.5 for sigma in sigmas)
+    assert any("Photons do not tell the blur" in text for text in job.warnings)
+
+
+def test_an_image_of_noise_has_a_usual_blur(model):
+    noise = np.random.default_rng(0).normal(100, 10, (12, 32, 32)).astype(np.float32)
+    assert plan(noise, model, device="cpu").measure().light[0].blur_sigma == (1.3, 1.3, 1.3)
 
 
 def test_planes_have_two_widths(plane_model):

@@ -24,6 +24,7 @@ from napari_lucyd.deconvolution.classical.methods import (
 )
 from napari_lucyd.deconvolution.classical.semi_blind import USUAL_BLUR, SemiBlind
 from napari_lucyd.deconvolution.classical.solvers import Halves, Scale, start_richardson_lucy
+from napari_lucyd.deconvolution.statistics.spectrum import assumed_blur
 from napari_lucyd.deconvolution.statistics.volume_numbers import VolumeNumbers
 from napari_lucyd.photons import (
     Candidate,
@@ -319,14 +320,14 @@ def _with_blur(method: SemiBlind, values: Values, device: Device, ask: Callable[
         return replace(decided, method=replace(restoring, num_iter=1))
     noise = photons_of(values[0] if values.shape[0] == 1 else values)
     if isinstance(noise, str):
-        taken = (
-            f"A Gaussian of {USUAL_BLUR} voxels"
-            if method.microscope is None
-            else "The PSF as computed from the optics"
-        )
+        taken = "The PSF was computed from the optics as they are."
+        if method.microscope is None:
+            sigmas, taken = assumed_blur(values[sample_of(values)], USUAL_BLUR)
+            decided = _with_background(method.with_psf(family.psf(sigmas)), values)
+            restoring = cast("RichardsonLucy", decided.method)
         warning = (
-            f"The blur could not be found in the image: {noise} {taken} and "
-            f"{USUAL_ITERATIONS} iterations are used. If you know the PSF, use Richardson-Lucy with it."
+            f"Photons do not tell the blur: {noise} {taken} There were {USUAL_ITERATIONS} iterations. If you "
+            "know the PSF, use Richardson-Lucy with it."
         )
         return replace(decided, method=replace(restoring, num_iter=USUAL_ITERATIONS), warning=warning)
     part = values[sample_of(values, _SEARCH_VOXELS)]

@@ -13,20 +13,18 @@ from napari_lucyd import checks
 from napari_lucyd.compute.device import choose_device
 from napari_lucyd.deconvolution.classical.dark_level import DarkLevel, find_dark_level
 from napari_lucyd.deconvolution.classical.functions import richardson_lucy
-from napari_lucyd.deconvolution.statistics.noise import estimate_noises
+from napari_lucyd.deconvolution.statistics.noise import noise_of
 
 # The number of accelerated iterations is the first of these, divided by the square root of the noise (a share
 # of the scale) and by this power of the PSF's concentration (docs/decisions/0014-a-living-network.md).
 _ITERATIONS, _CONCENTRATION_POWER = 0.38, 0.75
 # For planes it is larger by this factor (the same decision).
 _PLANES_FACTOR = 1.2
-_FEWEST, MOST_ITERATIONS = 5, 60
+_FEWEST, MOST_ITERATIONS = 3, 60
 # A voxel counts as light if it exceeds the dark level by this number of standard deviations of the noise.
 SIGNIFICANT = 4.0
 # An image without light is scaled by this number of standard deviations of its noise, so noise stays small.
 _NOISE_SCALE = 10.0
-# Number of planes on which noise is estimated.
-_PLANES = 9
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,10 +150,3 @@ def scale_of(light: npt.NDArray[np.float64], noise: float) -> float:
     total = float(light.sum())
     bright = 1.5 * float(light @ light) / total if total > 0 else 0.0
     return max(bright, _NOISE_SCALE * noise) or 1.0
-
-
-def noise_of(values: npt.NDArray[np.float32]) -> float:
-    """Estimate the standard deviation of the noise of a volume, in its units, on some planes."""
-    planes = values.reshape(-1, *values.shape[-2:])
-    chosen = np.unique(np.linspace(0, len(planes) - 1, _PLANES).round().astype(int))
-    return float(np.median(estimate_noises([planes[number] for number in chosen])))

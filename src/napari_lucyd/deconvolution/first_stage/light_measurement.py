@@ -14,10 +14,12 @@ from napari_lucyd.deconvolution.blocks import middle_of, read_filled
 from napari_lucyd.deconvolution.classical.automatic import decide, photons_of, sample_of
 from napari_lucyd.deconvolution.classical.dark_level import DarkLevel, find_dark_level
 from napari_lucyd.deconvolution.classical.semi_blind import USUAL_BLUR, SemiBlind
-from napari_lucyd.deconvolution.first_stage.estimate import SIGNIFICANT, noise_of, scale_of
+from napari_lucyd.deconvolution.first_stage.estimate import SIGNIFICANT, scale_of
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.statistics.light import Light
+from napari_lucyd.deconvolution.statistics.noise import noise_of
 from napari_lucyd.deconvolution.statistics.scaling import Group, Statistics
+from napari_lucyd.deconvolution.statistics.spectrum import assumed_blur
 from napari_lucyd.errors import Cancelled
 from napari_lucyd.text import steps_text
 
@@ -125,11 +127,8 @@ def _find_blur(
         return complete[3 - values.ndim :]
 
     if isinstance(noise, str):
-        sigmas = [USUAL_BLUR] * (1 if flat else 2)
-        found = (
-            f"The blur could not be found in the image: {noise} A Gaussian blur of {USUAL_BLUR} voxels was "
-            "assumed."
-        )
+        assumed, sentence = assumed_blur(stack[sample_of(stack)], USUAL_BLUR)
+        sigmas, found = list(assumed), f"Photons do not tell the blur: {noise} {sentence}"
     else:
         part = stack[sample_of(stack, _SEARCH_VOXELS)]
         method, _ = SemiBlind().prepared(None, part.shape)

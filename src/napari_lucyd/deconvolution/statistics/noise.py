@@ -67,6 +67,13 @@ def estimate_noises(planes: Sequence[npt.NDArray[Any]]) -> list[float]:
     return [float(median / (6 * 0.6745)) for median in medians]
 
 
+def noise_of(values: npt.NDArray[np.float32]) -> float:
+    """Estimate the standard deviation of the noise of a volume, in its units, on some planes."""
+    planes = values.reshape(-1, *values.shape[-2:])
+    chosen = np.unique(np.linspace(0, len(planes) - 1, _PLANES).round().astype(int))
+    return float(np.median(estimate_noises([planes[number] for number in chosen])))
+
+
 def noise_warnings(source: Source, statistics: Statistics, card: Mapping[str, Any]) -> list[str]:
     """Warn in one sentence where an image has more noise than the model's training data.
 
