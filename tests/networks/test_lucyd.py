@@ -84,7 +84,7 @@ def test_a_ceiling_changes_nothing_below_it_and_keeps_the_share_of_brighter_voxe
         shown, parts = network(bright.clamp(max=0.6)), limited(network)(bright)
     at = (0, 0, 4, 6, 6)
     assert parts.intermediate[at] == pytest.approx(30 * float(shown.intermediate[at]), rel=1e-5)
-    # What is added to the true value, and what it is multiplied by, give the output here as well.
+    # The formula of the output holds here as well.
     torch.testing.assert_close(parts.intermediate, bright + parts.correction_mask)
     torch.testing.assert_close(parts.update_term, shown.update_term)
     gain, offset = network.output_gain()
