@@ -221,3 +221,76 @@ def test_an_image_that_was_written_here_is_read_as_a_pyramid(tmp_path):
     image = read_image(path, lazy=True)
     assert [part.shape for part in image.lower] == [(2, 4, 300, 150), (2, 2, 150, 75)]
     assert image.data.shape == values.shape
+
+
+# -------------------------------------------------------------------------------- damaged or foreign accounts
+
+
+@pytest.mark.parametrize(
+    "transformations",
+    [
+        [{"type": "affine", "affine": [[0.3, 0, 0, 0], [0, 0.2, 0, 0], [0, 0, 0.1, 0]]}],
+        [{"type": "sequence", "transformations": [{"type": "scale", "scale": [0.3, 0.2, 0.1]}]}],
+        [{"type": "scale", "path": "scales"}],
+        [{"type": "scale", "scale": [0.2, 0.1]}],
+        [{"type": "scale", "scale": [None, 0.2, 0.1]}],
+        [{"type": "scale", "scale": {"z": 0.3}}],
+        [5],
+        "none",
+    ],
+)
+def test_a_scale_that_is_not_understood_is_no_micrometre_a_voxel(tmp_path, transformations):
+    path = write_group(
+        tmp_path / "a.zarr", {"0": STACK}, [{"path": "0", "coordinateTransformations": transformations}]
+    )
+    image = read_image(path)
+    np.testing.assert_array_equal(image.data, STACK)
+    assert (image.voxel_size, image.unit) == (None, None)
+    assert image.warnings == ("the voxel size in the file is incomplete and was left out",)
+
+
+@pytest.mark.parametrize("transformations", [[], None, [{"type": "translation", "translation": [1, 2, 3]}]])
+def test_without_a_scale_there_is_no_voxel_size(tmp_path, transformations):
+    path = write_group(
+        tmp_path / "a.zarr", {"0": STACK}, [{"path": "0", "coordinateTransformations": transformations}]
+    )
+    assert read_image(path).voxel_size is None
+
+
+def test_a_version_that_is_not_known_is_warned_of(tmp_path):
+    systems = [{"name": "physical", "axes": [{"name": "c", "type": "channel"}, *AXES[1:]]}]
+    told = [{"version": "0.6", "coordinateSystems": systems, "datasets": [level("0", 1, 0.2, 0.1)]}]
+    path = write_group(tmp_path / "a.zarr", {"0": STACK}, [])
+    zarr.open_group(path, mode="a").attrs["ome"] = {"multiscales": told}
+    (warning,) = read_image(path).warnings
+    assert "OME-Zarr is version 0.6; 0.1 to 0.5 are known: check the axes" in warning
+
+
+@pytest.mark.parametrize("unit", ["furlong", "\x1b[31mred", 5])
+def test_a_unit_that_is_not_known_is_told(tmp_path, unit):
+    path = plain(tmp_path / "a.zarr")
+    group = zarr.open_group(path, mode="a")
+    ome = dict(group.attrs["ome"])
+    ome["multiscales"][0]["axes"] = [{**axis, "unit": unit} for axis in AXES]
+    group.attrs["ome"] = ome
+    image = read_image(path)
+    assert (image.voxel_size, image.unit) == ((0.3, 0.2, 0.1), None)
+    (warning,) = image.warnings
+    assert "of the file's voxel size is not known" in warning and "\x1b" not in warning
+
+
+@pytest.mark.parametrize(
+    "channels", [5, "abc", {"0": 1}, [{"color": "-00fff"}], [{"color": 5}], [{"window": {"start": "a"}}]]
+)
+def test_an_account_of_channels_that_cannot_be_used_costs_no_image(tmp_path, channels):
+    image = read_image(plain(tmp_path / "a.zarr", omero={"channels": channels}))
+    np.testing.assert_array_equal(image.data, STACK)
+    assert image.channels == ()
+
+
+def test_limits_that_are_not_finite_are_left_out(tmp_path):
+    window = {"start": float("nan"), "end": float("inf")}
+    (channel,) = read_image(
+        plain(tmp_path / "a.zarr", omero={"channels": [{"label": 488, "window": window}]})
+    ).channels
+    assert (channel.name, channel.limits) == ("488", None)

@@ -305,3 +305,64 @@ def test_a_file_that_is_damaged_in_many_places_is_given_up_soon(tmp_path):
     with pytest.raises(ImageFileError, match=r"a\.tif: the file is damaged in many places, the first: "):
         read_image(tmp_path / "a.tif")
     assert time.perf_counter() - start < 5
+
+
+def ome_xml(sizes: str, more: str = "") -> bytes:
+    return (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0"><Pixels '
+        f'ID="Pixels:0" DimensionOrder="XYZCT" Type="uint8" SizeX="7" SizeY="6" SizeC="1" {sizes}><TiffData/>'
+        f"</Pixels></Image>{more}</OME>"
+    ).encode()
+
+
+def test_a_description_of_more_planes_than_any_recording_has_is_refused_at_once(tmp_path):
+    # tifffile would make a list of as many entries.
+    description = ome_xml('SizeZ="5" SizeT="2000000000"')
+    tifffile.imwrite(
+        tmp_path / "a.ome.tif", STACK, description=description, metadata=None, photometric="minisblack"
+    )
+    with pytest.raises(ImageFileError, match=r"a\.ome\.tif: its OME-XML states 1e\+10 planes"):
+        read_image(tmp_path / "a.ome.tif")
+
+
+@pytest.mark.parametrize("namespace", ["napari-lucyd", "napari-lucyd/channels"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000 + "]" * 100_000,
+        '{"a": ' + "1" * 6000 + "}",
+        '"x"',
+        "[5]",
+        '{"a": 1}',
+        '[{"limits": [1]}]',
+        '[{"limits": [NaN, 1], "color": "zz", "name": ["x"]}]',
+        "not JSON",
+    ],
+)
+def test_a_damaged_note_of_ours_costs_no_image(tmp_path, namespace, text):
+    note = f'<CommentAnnotation ID="A:0" Namespace="{namespace}"><Value>{text}</Value></CommentAnnotation>'
+    description = ome_xml('SizeZ="5" SizeT="1"', f"<StructuredAnnotations>{note}</StructuredAnnotations>")
+    tifffile.imwrite(
+        tmp_path / "a.ome.tif", STACK, description=description, metadata=None, photometric="minisblack"
+    )
+    image = read_image(tmp_path / "a.ome.tif")
+    np.testing.assert_array_equal(image.data, STACK)
+    assert all((each.name, each.color, each.limits) == (None, None, None) for each in image.channels)
+
+
+@pytest.mark.parametrize("imagej", [False, True])
+def test_a_file_that_shows_low_values_bright_is_warned_of(tmp_path, imagej):
+    tifffile.imwrite(tmp_path / "a.tif", STACK, photometric="miniswhite", imagej=imagej)
+    image = read_image(tmp_path / "a.tif", axes="ZYX")
+    np.testing.assert_array_equal(image.data, STACK)
+    assert image.warnings == ("the file shows low values bright; the values were read as they are stored",)
+
+
+@pytest.mark.parametrize(("unit", "known"), [("furlong", False), ("pixel", True), ("", True)])
+def test_a_unit_that_is_not_known_is_told(tmp_path, unit, known):
+    metadata = {"axes": "ZYX", "unit": unit, "spacing": 0.3}
+    tifffile.imwrite(tmp_path / "a.tif", STACK, imagej=True, metadata=metadata, resolution=(10, 10))
+    image = read_image(tmp_path / "a.tif")
+    assert (image.voxel_size, image.unit) == ((0.3, 0.1, 0.1), None)
+    assert len(image.warnings) == (0 if known else 1)
+    assert known or image.warnings[0].startswith("the unit 'furlong' of the file's voxel size is not known")

@@ -48,6 +48,12 @@ def test_what_is_no_length_is_none(unit):
         "\u03bcm".encode().decode("latin-1"),
         "\u03bcm".encode().decode("cp1252"),
         "µm".encode("latin-1").decode("utf-8", "replace"),
+        "µm".encode().decode("mac_roman"),
+        "µm".encode().decode("cp437"),
+        "µm".encode().decode("gb18030"),
+        "µm".encode().decode("latin-1").encode().decode("latin-1"),
+        "µm".encode().decode("cp1252").encode().decode("cp1252"),
+        "\ufffdm".encode().decode("cp1252"),
         " µm\x00\x00",
     ],
 )

@@ -20,6 +20,7 @@ AXES = "TCZYX"
 """The axes that an image may have, in the order in which they are read and written."""
 
 
+_COLOR = re.compile("#[0-9A-Fa-f]{6}")
 _UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 
 
@@ -55,14 +56,36 @@ class Channel:
     limits: tuple[float, float] | None = None
 
 
-def channel_from_json(value: Any) -> Channel:
-    """Read a channel that `dataclasses.asdict` wrote; raise TypeError or ValueError for anything else."""
-    limits = value.get("limits")
-    return Channel(
-        None if value.get("name") is None else str(value["name"]),
-        None if value.get("color") is None else str(value["color"]),
-        None if limits is None else (float(limits[0]), float(limits[1])),
-    )
+def channel_of(name: Any, color: Any, limits: Any) -> Channel:
+    """Make a channel of what a file states; what cannot be used is left out.
+
+    Parameters
+    ----------
+    name
+        Text, or a number.
+    color
+        ``"#rrggbb"``.
+    limits
+        Two finite numbers.
+
+    Examples
+    --------
+    >>> channel_of("DAPI", "#00f", (0, float("inf")))
+    Channel(name='DAPI', color=None, limits=None)
+    """
+    words = None if isinstance(name, bool) or not isinstance(name, (str, int, float)) else str(name)
+    known = color if isinstance(color, str) and _COLOR.fullmatch(color) else None
+    try:
+        low, high = (float(limit) for limit in limits)
+    except (TypeError, ValueError, OverflowError):
+        return Channel(words, known)
+    return Channel(words, known, (low, high) if math.isfinite(low) and math.isfinite(high) else None)
+
+
+def channels_from_json(value: Any) -> tuple[Channel, ...]:
+    """Read channels that `dataclasses.asdict` wrote; none of anything else."""
+    entries = [as_json_dict(entry) for entry in value] if isinstance(value, list) else []
+    return tuple(channel_of(each.get("name"), each.get("color"), each.get("limits")) for each in entries)
 
 
 @dataclass(frozen=True)

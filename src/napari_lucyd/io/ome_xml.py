@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element
 from .image import Channel, ImageFileError, Optics
 from .units import micrometers
 
+_MOST_PLANES = 10**7
 # Refractive indices of the schema's immersion media: oil as in ISO 8036, the others at room temperature.
 _INDEX_OF = {"Air": 1.0, "Water": 1.333, "WaterDipping": 1.333, "Glycerol": 1.47, "Oil": 1.518}
 
@@ -80,6 +81,22 @@ def tell_files_apart_by_name(root: Element, path: Path) -> None:
             place.set("FileName", own)
             place.text = own
     root.set("UUID", own)
+
+
+def refuse_planes(root: Element) -> None:
+    """Refuse a description of more planes than any recording has, for which tifffile would take all memory.
+
+    Raises
+    ------
+    ImageFileError
+        It describes as many.
+    """
+    for pixels in elements(root, "Pixels"):
+        counts = [finite_number(pixels.get(f"Size{letter}")) or 1.0 for letter in "TCZ"]
+        if math.prod(counts) > _MOST_PLANES:
+            raise ImageFileError(
+                f"its OME-XML states {math.prod(counts):.3g} planes, more than any recording has"
+            )
 
 
 def number_images(root: Element) -> None:

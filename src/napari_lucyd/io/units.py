@@ -52,6 +52,7 @@ _RARE = {"decameter", "thou", "line", "point", "astronomical_unit", "light_year"
 # Spellings met in ImageJ, OME and MetaMorph files, in small letters. ImageJ escapes µ and Å.
 _SPELLINGS = {
     "um": "micrometer",
+    "µ": "micrometer",
     "micron": "micrometer",
     "microns": "micrometer",
     "a": "angstrom",
@@ -63,6 +64,20 @@ _SPELLINGS = {
     "mil": "thou",
     "au": "astronomical_unit",
 }
+# Encodings in which UTF-8 is read by mistake.
+_WRONG_ENCODINGS = ("latin-1", "cp1252", "mac_roman", "cp437", "gb18030", "shift_jis")
+_NO_UNITS = (
+    "",
+    "pixel",
+    "pixels",
+    "px",
+    "voxel",
+    "voxels",
+    "reference frame",
+    "none",
+    "unknown",
+    "arbitrary",
+)
 # Both code points of µ and of Å, ImageJ's escapes, and what is left when a text is read in a wrong encoding.
 # The letter that is lost in "\ufffdm" can only have been µ: Å stands alone.
 _GARBLED = {
@@ -99,7 +114,8 @@ def canonical_unit(text: str | None) -> str | None:
     """
     if text is None:
         return None
-    word = str(text)
+    # A text may go through two programs that read it wrongly.
+    word = _repaired(_repaired(str(text)))
     for garbled, clean in _GARBLED.items():
         word = re.sub(re.escape(garbled), clean, word, flags=re.IGNORECASE)
     word = word.strip().strip("\x00").strip()
@@ -111,6 +127,35 @@ def canonical_unit(text: str | None) -> str | None:
         word = word[:-1]
     # "MM" and "NM" are meant as mm and nm.
     return word if word in _METRES else _BY_SYMBOL.get(word)
+
+
+def _repaired(text: str) -> str:
+    """Undo a reading of UTF-8 in another encoding."""
+    for encoding in () if text.isascii() else _WRONG_ENCODINGS:
+        try:
+            return text.encode(encoding).decode("utf-8")
+        except UnicodeError:
+            continue
+    return text
+
+
+def not_understood(units: Sequence[str | None]) -> str | None:
+    """Return the first text that should be a unit of length, but is not known as one; None if there is none.
+
+    Examples
+    --------
+    >>> not_understood(["pixel", None, "nm"]), not_understood(["nm", "furlong"])
+    (None, 'furlong')
+    """
+    words = [str(unit) for unit in units if unit is not None]
+    return next((w for w in words if canonical_unit(w) is None and w.strip().lower() not in _NO_UNITS), None)
+
+
+def unit_note(word: str) -> str:
+    """Return a sentence for the user on a unit that is not understood."""
+    return (
+        f"the unit {word[:40]!r} of the file's voxel size is not known: only the ratio of its steps is used"
+    )
 
 
 def unit_symbol(unit: str | None) -> str | None:

@@ -179,7 +179,8 @@ def finish_zarr(path: Path, notes: dict[str, Any], should_stop: Callable[[], boo
     multiscale = ome["multiscales"][0]
     axes = "".join(axis["name"].upper() for axis in multiscale["axes"])
     level = open_zarr(path)
-    scale = scale_of(multiscale["datasets"][0], len(axes))
+    stated = scale_of(multiscale["datasets"][0], len(axes))
+    scale = np.ones(len(axes)) if stated is None else stated
     datasets = multiscale["datasets"][:1]
     for before, total in itertools.pairwise(_levels(level.shape, axes, scale)):
         factors = [new // old for new, old in zip(total, before, strict=True)]

@@ -21,11 +21,12 @@ from .image import (
     Optics,
     Stored,
     as_json_dict,
+    channel_of,
     check_voxel_size,
     order_axes,
 )
 from .suffixes import ZARR_MARKERS
-from .units import common_unit
+from .units import common_unit, not_understood, unit_note
 
 NAMESPACE = "napari-lucyd"
 """Key of our metadata among the group's attributes."""
@@ -33,6 +34,7 @@ NAMESPACE = "napari-lucyd"
 AXIS_TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
 """The type of each axis, as OME-Zarr names it."""
 
+_VERSIONS = ("0.1", "0.2", "0.3", "0.4", "0.5")
 # A petavoxel: more than any microscope has taken, and far less than what a damaged file may state.
 _MOST_VOXELS = 10**15
 
@@ -125,12 +127,26 @@ def ome_attributes(node: _Node) -> dict[str, Any]:
     return as_json_dict(attributes.get("ome", attributes))
 
 
-def scale_of(level: dict[str, Any], ndim: int) -> np.ndarray:
-    """Return the scale of a level or an image along each axis; ones by default."""
-    for transformation in level.get("coordinateTransformations", ()):
-        if transformation.get("type") == "scale" and len(transformation.get("scale", ())) == ndim:
-            return np.asarray(transformation["scale"], dtype=float)
-    return np.ones(ndim)
+def scale_of(level: dict[str, Any], ndim: int) -> np.ndarray | None:
+    """Return the scale of a level or an image along each axis.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        None if it states none; NaN if it states one that is not understood.
+    """
+    stated = level.get("coordinateTransformations") or ()
+    kinds = [as_json_dict(each) for each in stated] if isinstance(stated, (list, tuple)) else [{}]
+    for transformation in kinds:
+        if transformation.get("type") == "scale":
+            try:
+                scale = np.asarray(transformation.get("scale"), dtype=float)
+            except (TypeError, ValueError):
+                break
+            if scale.shape == (ndim,):
+                return scale
+    others = any(each.get("type") not in ("identity", "translation") for each in kinds)
+    return np.full(ndim, np.nan) if others else None
 
 
 def _open(path: Path) -> _Node:
@@ -224,14 +240,22 @@ def _multiscale(
     group: zarr.Group,
 ) -> tuple[list[zarr.Array[Any]], str, list[dict[str, Any]], np.ndarray | None, tuple[str, ...]]:
     """Return the resolutions, the highest first, the axes and their entries, the scale, and warnings."""
-    multiscale = ome_attributes(group)["multiscales"][0]
-    nodes = {str(level["path"]): group.get(level["path"]) for level in multiscale["datasets"]}
+    ome = ome_attributes(group)
+    multiscale = ome["multiscales"][0]
+    nodes = {str(level["path"]): group.get(str(level["path"])) for level in multiscale["datasets"]}
     absent = [path for path, node in nodes.items() if not isinstance(node, zarr.Array)]
     found = {path: node for path, node in nodes.items() if isinstance(node, zarr.Array)}
     if not found:
         raise ImageFileError(f"{absent[0]!r} is named as an image but is none")
-    missing = ", ".join(map(repr, absent))
-    notes = (f"resolutions named {missing} cannot be found; the highest that can was read",)
+    notes: tuple[str, ...] = ()
+    if absent:
+        missing = ", ".join(map(repr, absent))
+        notes += (f"resolutions named {missing} cannot be found; the highest that can was read",)
+    version = str(multiscale.get("version", ome.get("version", _VERSIONS[0])))
+    if version not in _VERSIONS:
+        notes += (
+            f"its OME-Zarr is version {version}; 0.1 to 0.5 are known: check the axes and the voxel size",
+        )
     # The standard puts the highest resolution first, and not all writers do.
     paths = sorted(found, key=lambda path: -math.prod(found[path].shape))
     array = found[paths[0]]
@@ -240,10 +264,10 @@ def _multiscale(
     entries: list[dict[str, Any]] = [{"name": entry} if isinstance(entry, str) else entry for entry in named]
     if len(entries) != array.ndim:
         raise ImageFileError(f"{len(entries)} axes are named for an array of shape {array.shape}")
-    stated = "coordinateTransformations" in level or "coordinateTransformations" in multiscale
-    scale = np.multiply(scale_of(level, array.ndim), scale_of(multiscale, array.ndim)) if stated else None
+    scales = [scale for each in (level, multiscale) if (scale := scale_of(each, array.ndim)) is not None]
+    scale = np.prod(scales, axis=0) if scales else None
     levels = [found[path] for path in paths if found[path].ndim == array.ndim]
-    return levels, "".join(map(_letter, entries)), entries, scale, notes if absent else ()
+    return levels, "".join(map(_letter, entries)), entries, scale, notes
 
 
 def _letter(entry: dict[str, Any]) -> str:
@@ -265,30 +289,26 @@ def _voxel_size(
     indices = [index for index, letter in zip(order, named, strict=True) if letter in "ZYX"]
     # The step of an axis that is time to the file is none along Z.
     steps = [None if letters[index] in "TC" else float(scale[index]) for index in indices]
-    voxel_size, unit = common_unit(steps, [entries[index].get("unit") for index in indices])
+    units = [entries[index].get("unit") for index in indices]
+    voxel_size, unit = common_unit(steps, units)
     if unit is None and voxel_size is not None and all(size == 1.0 for size in voxel_size):
         return None, None, ()  # what writers put that know nothing about the size
+    if unit is None and voxel_size is not None and (word := not_understood(units)) is not None:
+        return voxel_size, unit, (unit_note(word),)
     lost = voxel_size is None and not np.allclose(scale[indices], 1.0)
     return voxel_size, unit, ("the voxel size in the file is incomplete and was left out",) if lost else ()
 
 
 def _channels(ome: dict[str, Any]) -> tuple[Channel, ...]:
     stated = as_json_dict(ome.get("omero")).get("channels")
-    found = tuple(_channel(as_json_dict(each)) for each in stated or ())
+    found = tuple(_channel(as_json_dict(each)) for each in stated) if isinstance(stated, list) else ()
     return found if any(each != Channel() for each in found) else ()
 
 
 def _channel(stated: dict[str, Any]) -> Channel:
-    color, window = str(stated.get("color", "")), as_json_dict(stated.get("window"))
-    try:
-        color = f"#{int(color, 16):06x}" if len(color) == 6 else ""
-    except ValueError:
-        color = ""
-    try:
-        limits = float(window["start"]), float(window["end"])
-    except (KeyError, TypeError, ValueError):
-        limits = None
-    return Channel(str(stated.get("label") or "") or None, color or None, limits)
+    window = as_json_dict(stated.get("window"))
+    limits = (window.get("start"), window.get("end"))
+    return channel_of(stated.get("label") or None, f"#{stated.get('color', '')}".lower(), limits)
 
 
 def _optics(path: Path, root: _Node, node: _Node) -> Optics | None:

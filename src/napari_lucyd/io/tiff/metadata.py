@@ -10,7 +10,7 @@ import numpy as np
 import tifffile
 
 from napari_lucyd.io import ome_xml
-from napari_lucyd.io.image import Channel, Optics, as_json_dict, channel_from_json
+from napari_lucyd.io.image import Channel, Optics, as_json_dict, channel_of, channels_from_json
 
 from .annotations import CHANNELS, NAMESPACE
 
@@ -27,10 +27,7 @@ def stated_channels(
 ) -> tuple[Channel, ...]:
     """Return the channels from our own annotation, or else from the format's fields."""
     noted = _imagej_note(tif, CHANNELS) if root is None else ome_xml.comment(root, CHANNELS)
-    try:
-        channels = tuple(channel_from_json(each) for each in _parsed(noted) or ())
-    except (TypeError, ValueError):
-        channels = ()
+    channels = channels_from_json(_parsed(noted))
     if channels:
         return channels
     return ome_xml.channels(described) if described is not None else _imagej_channels(tif)
@@ -45,7 +42,7 @@ def _imagej_channels(tif: tifffile.TiffFile) -> tuple[Channel, ...]:
     colors = ["#" + "".join(f"{int(part):02x}" for part in top) for top in tops]
     count = max(len(pairs), len(colors))
     return tuple(
-        Channel(
+        channel_of(
             None,
             colors[index] if index < len(colors) else None,
             pairs[index] if index < len(pairs) else None,
@@ -69,5 +66,6 @@ def _imagej_note(tif: tifffile.TiffFile, namespace: str) -> str | None:
 def _parsed(text: str | None) -> Any:
     try:
         return json.loads(text) if text else None
-    except json.JSONDecodeError:
-        return None  # edited by another program; the image is still good
+    # Edited by another program, or damaged; the image is still good.
+    except (ValueError, RecursionError):
+        return None

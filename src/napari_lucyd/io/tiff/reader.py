@@ -60,7 +60,7 @@ def read_tiff(
                 steps, unit, sized = check_voxel_size(voxel_size, letters), "micrometer", ()
             if axes is None:
                 told += _doubtful_channels(tif, dict(zip(letters, (shape[i] for i in order), strict=True)))
-            told += (*guesses, *sized, *_palette(series))
+            told += (*guesses, *sized, *_palette(series), *_inverted(series))
             metadata, channels = stated_metadata(tif, root), stated_channels(tif, root, described)
             keep_open = eager_bytes is not None and series.nbytes > eager_bytes
             # The last thing that is asked of the file, which may be closed by it.
@@ -99,6 +99,13 @@ def _refuse_colour(series: tifffile.TiffPageSeries, axes: str | None) -> None:
         raise ImageFileError(f"values of type {series.dtype}; expected real numbers")
     if 0 in series.shape:
         raise ImageFileError(f"an image of shape {series.shape}, without voxels")
+
+
+def _inverted(series: tifffile.TiffPageSeries) -> tuple[str, ...]:
+    """Warn of a file that shows low values bright; its values may be those of a negative."""
+    if series.keyframe.photometric != tifffile.PHOTOMETRIC.MINISWHITE:
+        return ()
+    return ("the file shows low values bright; the values were read as they are stored",)
 
 
 def _palette(series: tifffile.TiffPageSeries) -> tuple[str, ...]:

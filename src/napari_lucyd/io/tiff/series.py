@@ -21,11 +21,13 @@ def open_tiff(path: Path) -> tuple[tifffile.TiffFile, Element | None, tuple[str,
         root = ome_xml.parse(tif.ome_metadata) if tif.is_ome else None
         if root is None:
             return tif, None, ()
+        ome_xml.refuse_planes(root)
         companion = ome_xml.companion_name(root)
         if companion is not None:
             root = _companion(path.parent, companion)
             if root is None:
                 return tif, None, (_undescribed(companion),)
+            ome_xml.refuse_planes(root)
         alone = sum(1 for _ in ome_xml.elements(root, "Image")) == 1
         if alone and companion is None and next(ome_xml.elements(root, "UUID"), None) is None:
             return tif, root, ()

@@ -12,7 +12,7 @@ import tifffile
 from napari_lucyd.io import ome_xml
 from napari_lucyd.io.image import spatial
 from napari_lucyd.io.ome_xml import finite_number
-from napari_lucyd.io.units import common_unit
+from napari_lucyd.io.units import common_unit, not_understood, unit_note
 from napari_lucyd.text import steps_text
 
 # The voxel size, its unit, and what to tell the user.
@@ -94,6 +94,8 @@ def _told(
     units: Sequence[str | None],
     letters: str,
 ) -> _Stated:
+    if voxel_size is not None and unit is None and (word := not_understood(units)) is not None:
+        return voxel_size, unit, (unit_note(word),)
     if voxel_size is not None or all(size is None for size in sizes):
         return voxel_size, unit, ()
     plane, plane_unit = common_unit(sizes[-2:], units[-2:])
