@@ -294,3 +294,10 @@ def test_limits_that_are_not_finite_are_left_out(tmp_path):
         plain(tmp_path / "a.zarr", omero={"channels": [{"label": 488, "window": window}]})
     ).channels
     assert (channel.name, channel.limits) == ("488", None)
+
+
+@pytest.mark.parametrize("name", ["zarr.json", ".zattrs"])
+def test_a_folder_with_deeply_nested_attributes_is_no_image(tmp_path, name):
+    (tmp_path / ".zgroup").write_text("{}")
+    (tmp_path / name).write_text("[" * 100_000 + "]" * 100_000)
+    assert not is_zarr_folder(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from contextlib import suppress
 from functools import partial
@@ -237,6 +238,48 @@ def test_findings_that_cannot_be_read_are_found_again(tmp_path, random_model, se
     again = plan_to_zarr(series, random_model, out, device="cpu")
     list(again.steps())
     assert again.resumed == 0 and not np.isnan(stored(out)).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("lucyd-plan.json", '"task": [\n  1,', '"task": [\n  -1,'),
+        ("lucyd-plan.json", '"tile": [', '"tile": [[],'),
+        ("lucyd-plan.json", '"lo": ', '"lo": 7'),
+        ("lucyd-plan.json", '"separate": ', '"separate": 5, "was": '),
+        ("lucyd-finished.jsonl", '"deviation": ', '"deviation": [], "was": '),
+        ("lucyd-finished.jsonl", '{"task": 1', "[" * 100_000 + '\n{"task": 1'),
+    ],
+)
+def test_a_plan_or_journal_with_other_entries_than_were_written_is_not_believed(
+    tmp_path, random_model, series, name, old, new
+):
+    whole, out = tmp_path / "whole.ome.zarr", tmp_path / "a.ome.zarr"
+    deconvolve_to_zarr(series, random_model, whole, device="cpu")
+    steps = plan_to_zarr(series, random_model, out, device="cpu").steps()
+    for _ in range(3):
+        next(steps)
+    steps.close()
+    file = partial_path(out) / name
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    deconvolve_to_zarr(series, random_model, out, device="cpu")
+    np.testing.assert_array_equal(stored(out), stored(whole))
+
+
+def test_a_journal_of_an_earlier_version_is_believed(tmp_path, random_model, series):
+    out = tmp_path / "a.ome.zarr"
+    steps = plan_to_zarr(series, random_model, out, device="cpu").steps()
+    for _ in range(2):
+        next(steps)
+    steps.close()
+    for file in (partial_path(out) / "lucyd-plan.json", partial_path(out) / "lucyd-finished.jsonl"):
+        text, count = re.subn(r',\s*"checksum": "[0-9a-f]{16}"', "", file.read_text())
+        assert count > 0
+        file.write_text(text)
+    again = plan_to_zarr(series, random_model, out, device="cpu")
+    list(again.steps())
+    assert again.resumed > 0
 
 
 def test_voxels_are_on_the_disk_before_the_journal_says_so(tmp_path, random_model, series, monkeypatch):

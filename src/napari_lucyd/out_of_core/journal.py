@@ -6,6 +6,7 @@ of its task have reached the disk, so the journal can be believed even after a p
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -23,6 +24,8 @@ PARTIAL = ".partial"
 _PLAN, _FINISHED, _COMPLETE = "lucyd-plan.json", "lucyd-finished.jsonl", "lucyd-complete.json"
 # Earlier versions kept the lock inside the folder.
 _OLD_LOCK = "lucyd-lock"
+# Entry of each file and line: a checksum of its other entries. Earlier versions wrote none.
+_CHECKSUM = "checksum"
 _OWN = (_PLAN, _PLAN + ".draft", _FINISHED, _COMPLETE, _COMPLETE + ".draft", _OLD_LOCK)
 
 
@@ -119,7 +122,7 @@ class Journal:
         """Record that a task is finished; its voxels must be on the disk."""
         self.finished[task] = dict(found)
         with (self._home / _FINISHED).open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"task": task, **found}) + "\n")
+            file.write(json.dumps(_with_checksum({"task": task, **found})) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
@@ -141,12 +144,9 @@ class Journal:
             return
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
         for line in lines:
-            try:
-                entry = json.loads(line) if line.endswith("\n") else None
-            except ValueError:
-                entry = None
             # The last line of a process that was killed may be half a line: its task is done again.
-            if isinstance(entry, dict) and isinstance(entry.get("task"), int):
+            entry = _checked(line) if line.endswith("\n") else None
+            if entry is not None and isinstance(entry.get("task"), int):
                 self.finished[entry.pop("task")] = entry
         if lines and not lines[-1].endswith("\n"):
             with path.open("a", encoding="utf-8") as file:
@@ -194,7 +194,7 @@ def flush_folder(folder: Path) -> None:
 def _write(path: Path, values: Mapping[str, Any]) -> None:
     draft = path.with_name(path.name + ".draft")
     with draft.open("w", encoding="utf-8") as file:
-        json.dump(values, file, indent=1)
+        json.dump(_with_checksum(values), file, indent=1)
         file.flush()
         os.fsync(file.fileno())
     os.replace(draft, path)
@@ -203,7 +203,26 @@ def _write(path: Path, values: Mapping[str, Any]) -> None:
 
 def _json(path: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return _checked(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+
+
+def _with_checksum(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {**values, _CHECKSUM: _checksum(json.loads(json.dumps(values)))}
+
+
+def _checked(text: str) -> dict[str, Any] | None:
+    """Return the entries of a JSON text without their checksum; None if the text is damaged."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    stated = found.pop(_CHECKSUM, None)
+    return found if stated is None or stated == _checksum(found) else None
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

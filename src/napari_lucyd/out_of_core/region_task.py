@@ -115,7 +115,8 @@ class TaskResult:
             isinstance(part, (list, tuple)) for part in (iterations, texts, records)
         ):
             return False
-        numbers = (known.get("deviation") or 0.0, known.get("negative_voxels", 0), *iterations)
+        deviation = known.get("deviation")
+        numbers = (0.0 if deviation is None else deviation, known.get("negative_voxels", 0), *iterations)
         return all(isinstance(number, (int, float)) for number in numbers)
 
 
