@@ -16,6 +16,7 @@ from napari_lucyd import checks
 from napari_lucyd.compute.device import Device
 from napari_lucyd.deconvolution.arguments import RunArguments
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod
+from napari_lucyd.deconvolution.recipe_entries import refuse_wrong_entry
 from napari_lucyd.deconvolution.statistics.scaling import Statistics
 from napari_lucyd.psf.cleaning import psf_sha256
 
@@ -246,6 +247,7 @@ def _refuse_missing(recipe: Mapping[str, Any], names: Sequence[str]) -> None:
     missing = [name for name in names if name not in recipe]
     if missing:
         raise ValueError(f"This is not the recipe of a deconvolution: it has no {', '.join(missing)}.")
+    refuse_wrong_entry(recipe)
 
 
 def _blur_options(recipe: Mapping[str, Any], psf: Any) -> dict[str, Any]:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lucyd._napari.layers.to_file import LAYERS_KEY, LayerData
-from napari_lucyd._napari.layers.viewer import METADATA_KEY
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, UNFINISHED
 from napari_lucyd.io import Channel
 from napari_lucyd.text import printable
 
 if TYPE_CHECKING:
     from napari_lucyd.io import Image
 
+# Entries of layers of this window alone: a preview, and a run that goes on.
+_NOT_OF_FILES = (LAYERS_KEY, "preview", UNFINISHED)
 # More channels than that stay on a slider.
 _MOST_LAYERS = 16
 # For channels whose file names no colours.
@@ -46,9 +48,9 @@ def layers_of(image: Image) -> list[LayerData]:
 def _layer(image: Image, index: int | None, count: int, saved: Mapping[str, Any]) -> LayerData:
     """Return the layer of one channel, or of the whole image where `index` is None."""
     axes = image.axes if index is None else image.axes.replace("C", "")
-    own = {key: value for key, value in image.metadata.items() if key != LAYERS_KEY}
-    if isinstance(saved.get("metadata"), Mapping):
-        own = {**own, **saved["metadata"]}
+    noted = saved.get("metadata")
+    known = {**image.metadata, **(noted if isinstance(noted, Mapping) else {})}
+    own = {key: value for key, value in known.items() if key not in _NOT_OF_FILES}
     keywords = {
         "name": image.name,
         "axis_labels": tuple(axes.lower()),

@@ -193,9 +193,17 @@ def noted_sizes(state: Mapping[str, Any]) -> dict[str, float]:
     """Return the voxel size that a run noted in a result whose layer states none, in µm by axis; else {}."""
     own = (state.get("metadata") or {}).get(METADATA_KEY)
     sizes = own.get(VOXEL_SIZE_KEY) if isinstance(own, Mapping) else None
-    if not isinstance(sizes, Mapping) or _micrometres(state["units"][-1]) is not None:
+    if (
+        not isinstance(sizes, Mapping)
+        or not all(map(_is_length, sizes.values()))
+        or _micrometres(state["units"][-1]) is not None
+    ):
         return {}
     return {str(name): float(size) for name, size in sizes.items()}
+
+
+def _is_length(value: Any) -> bool:
+    return isinstance(value, (int, float)) and 0 < value < float("inf")
 
 
 def axes_from_labels(labels: Sequence[str], units: Sequence[Any] = ()) -> str | None:

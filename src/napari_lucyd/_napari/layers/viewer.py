@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image
 
+from napari_lucyd.deconvolution.recipe_entries import wrong_entry
+
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
@@ -40,9 +42,12 @@ def unique_names(names: Sequence[str], taken: Collection[str]) -> list[str]:
 
 
 def is_result(layer: Any) -> bool:
-    """Return True for a result of a run."""
+    """Return True for a result of a run; what a file claims to be one must have a usable recipe."""
     entry = layer.metadata.get(METADATA_KEY)
-    return isinstance(entry, dict) and "quantity" in entry
+    if not isinstance(entry, dict):
+        return False
+    named = isinstance(entry.get("quantity"), str) and isinstance(entry.get("source"), str)
+    return named and wrong_entry(entry) is None
 
 
 def unfinished_folder(layers: Iterable[Any]) -> Path | None:
@@ -50,7 +55,7 @@ def unfinished_folder(layers: Iterable[Any]) -> Path | None:
     for layer in layers:
         entry = layer.metadata.get(METADATA_KEY)
         path = entry.get(UNFINISHED) if isinstance(entry, dict) else None
-        if path and Path(path).parent.is_dir():
+        if isinstance(path, str) and path and Path(path).parent.is_dir():
             return Path(path).parent
     return None
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, Unchanged, Wiener
 from napari_lucyd.deconvolution.classical.semi_blind import SemiBlind
+from napari_lucyd.deconvolution.recipe_entries import refuse_wrong_entry
 from napari_lucyd.psf.gaussian import gaussian_psf
 
 # Values for recipes that were written before these fields existed.
@@ -80,6 +81,7 @@ def method_from_recipe(recipe: Mapping[str, Any], psf: Any = None) -> ClassicalM
         raise ValueError(
             f"The recipe's method is {entry!r}; give the recipe of a run with {', '.join(others)} or {last}."
         )
+    refuse_wrong_entry(recipe)
     found = recorded_psf(recipe) if psf is None else None
     method = make_method(
         entry["name"], psf if found is None else found, {**_BEFORE_THEY_WERE_OPTIONS, **entry}

@@ -69,8 +69,13 @@ class Entered(QObject):
             self.failed.emit("Select a result in the layer list first.")
             return
         recipe = layer.metadata[METADATA_KEY]
-        self._enter(entries_of(recipe))
-        blur = blur_of(recipe)
+        try:
+            entries, blur = entries_of(recipe), blur_of(recipe)
+        # What a method noted may be anything in a file from elsewhere.
+        except (AttributeError, KeyError, TypeError, ValueError):
+            self.failed.emit(f"The settings of “{layer.name}” cannot be read: its recipe is damaged.")
+            return
+        self._enter(entries)
         self._microscope.form.fill(blur)
         text = f"These are the settings of “{layer.name}”."
         if blur or not ("psf" in recipe or "first_stage" in recipe):
