@@ -89,3 +89,27 @@ def test_evaluation_refuses_seeds_and_options_that_cannot_be():
     done = lucyd("evaluate", "table1", "--methods", "mixture")
     assert done.exit_code == 1
     assert "leave out --methods" in done.output
+
+
+@pytest.mark.parametrize("table", ["open2d", "table1", "trust"])
+def test_a_table_that_is_there_is_found_before_the_work_and_left_alone(tmp_path, table):
+    (tmp_path / f"{table}.csv").write_text("mine")
+    done = lucyd("evaluate", table, "-o", tmp_path)
+    assert done.exit_code == 1
+    assert f"{table}.csv exists already; choose another folder" in done.output
+    assert (tmp_path / f"{table}.csv").read_text() == "mine"
+    done = lucyd("evaluate", table, "-o", tmp_path / f"{table}.csv")
+    assert done.exit_code == 1 and "is a file; give a folder" in done.output
+
+
+def test_a_link_at_the_name_of_a_table_is_left_alone(tmp_path):
+    (tmp_path / "open2d.md").symlink_to(tmp_path / "elsewhere.md")
+    done = lucyd("evaluate", "open2d", "-o", tmp_path)
+    assert done.exit_code == 1 and "open2d.md exists already" in done.output
+
+
+def test_a_missing_card_is_found_before_the_work(random_model_2d, tmp_path):
+    path = nl.save_model(tmp_path / "mine.safetensors", random_model_2d.network)
+    path.with_suffix(".json").unlink()
+    done = lucyd("evaluate", "open2d", "--methods", path, "--record")
+    assert done.exit_code == 1 and "has no card mine.json to write into" in done.output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
@@ -140,6 +141,8 @@ def evaluate(
             )
         if blur_sigma is not None and table not in (TableName.real, TableName.plant):
             raise ValueError("--blur-sigma is for the tables real and plant; leave it out.")
+        if out is not None:
+            _refuse_existing(out, table)
         if path is not None:
             if record or seeds != SEEDS:
                 raise ValueError(f"{table} has its own images and no cards; leave out --seeds and --record.")
@@ -167,6 +170,16 @@ def evaluate(
             _print_table(table, names, numbers, patches, out, record, console)
     except (OSError, ValueError) as error:
         fail(error)
+
+
+def _refuse_existing(folder: Path, table: TableName) -> None:
+    """Refuse, before the work, a folder that holds such a table or is none."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; give a folder")
+    for suffix in ("md", "csv", "json"):
+        path = folder / f"{table}.{suffix}"
+        if os.path.lexists(path):
+            raise ValueError(f"{path} exists already; choose another folder")
 
 
 def _print_planted(
@@ -202,8 +215,6 @@ def _print_planted(
         typer.echo(f"{name}\n{found.text()}\n")
     if out is not None:
         path = out / "plant.json"
-        if path.exists():
-            raise ValueError(f"{path} exists already; choose another folder")
         out.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(entries, indent=1) + "\n", "utf-8")
         console.say(f"Wrote {path}")
@@ -287,6 +298,10 @@ def _print_table(
         TableName.structures2d: partial(structures_protocol, 2),
     }
     competitors = [load_competitor(name) for name in names]
+    for name in names if record else []:
+        card = Path(name).with_suffix(".json")
+        if Path(name).suffix == ".safetensors" and not card.is_file():
+            raise ValueError(f"{name} has no card {card.name} to write into; leave out --record.")
     if table is TableName.options:
         competitors = [variant for entry in competitors for variant in with_options(entry)]
     with console.progress() as bar:

@@ -22,6 +22,7 @@ from napari_lucyd.evaluation.compared_methods import (
 from napari_lucyd.evaluation.metrics import ssim_global, ssim_windowed
 from napari_lucyd.evaluation.protocols import TEST_SEEDS, TUNING_SEED, Protocol, Sample
 from napari_lucyd.evaluation.records import describe_environment, write_files
+from napari_lucyd.io.atomic import replacing
 
 _HEADINGS = {"psnr": "PSNR", "ssim_windowed": "windowed SSIM"}
 
@@ -87,7 +88,8 @@ class Table:
         seeds = ",".join(str(seed) for seed in self.seeds)
         command = f"lucyd evaluate {self.name} --methods {method} --seeds {seeds}"
         entries.setdefault("metrics", {})[self.name] = self.summary(method) | {"command": command}
-        card.write_text(json.dumps(entries, indent=2) + "\n", "utf-8")
+        with replacing(card, overwrite=True) as unfinished:
+            unfinished.write_text(json.dumps(entries, indent=2) + "\n", "utf-8")
 
     def markdown(self) -> str:
         """Return two tables: global SSIM and PSNR, then windowed SSIM with the deviation of the PSNR."""
