@@ -138,7 +138,7 @@ $(BENCH)/installed: $(VENV)/installed
 # person's own screen, where there is one. Torch's threads wait as they do for users.
 bench: install $(BENCH)/installed
 	$(if $(SCREEN),,$(ON_XVFB)) $(BIN)/python benchmarks/startup.py $(QUICK_FLAG)
-	@set -e; for part in roofline throughput small_volumes estimates halo out_of_core host preview training_step; do \
+	@set -e; for part in roofline other_networks throughput small_volumes estimates halo out_of_core host preview training_step; do \
 		echo "$$part"; env -u OMP_WAIT_POLICY $(BIN)/python benchmarks/$$part.py $(QUICK_FLAG); done
 	@set -e; for part in forward rivals; do \
 		echo "$$part"; env -u OMP_WAIT_POLICY $(BENCH)/bin/python benchmarks/$$part.py $(QUICK_FLAG); done

@@ -25,12 +25,9 @@ LIMIT = 2 * 2**30
 
 def work_ratio(job: Any) -> float:
     """Return the network's work for the planned blocks, divided by that for the volume without halos."""
-    from napari_lucyd.inference.lucyd.schedule import equivalent_voxels
+    from napari_lucyd.inference.forward import equivalent_voxels
 
-    if job.device.compiled:
-        voxels = equivalent_voxels(job._blocks())
-    else:
-        voxels = math.prod(sum(sizes) for sizes in job._block_sizes())
+    voxels = equivalent_voxels(job._model.network, job.device, job._blocks())
     return float(voxels / math.prod(job.output_shape))
 
 

@@ -22,7 +22,6 @@ import ctypes
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
 from record import describe_machine
@@ -32,9 +31,12 @@ from napari_lucyd import load_model
 from napari_lucyd.compute import llvm
 from napari_lucyd.inference.fusion import fold
 from napari_lucyd.inference.half_precision import HARMLESS
+from napari_lucyd.inference.lucyd import cpu_winograd
 from napari_lucyd.inference.lucyd.cpu import CompiledLucyd
+from napari_lucyd.inference.lucyd.cpu_work import Work, Workers
 from napari_lucyd.inference.lucyd.graph import BLOCK, CHANNELS, LAYERS, Layer
 from napari_lucyd.networks.lucyd import LUCYD
+from napari_lucyd.spans import Span
 
 WAYS = {"plain": False, "Winograd": True}
 SHAPES = ((64, 256, 256), (32, 128, 128))
@@ -104,19 +106,30 @@ def least(calls: Mapping[str, Callable[[], object]], turns: int) -> dict[str, fl
     return found
 
 
+class Clock(Workers):
+    """One thread that adds up the processor time of each layer."""
+
+    def __init__(self, names: Mapping[int, str]) -> None:
+        super().__init__(1, cpu_winograd.NARROW.floats, 0)
+        self._names = names
+        self.seconds: dict[str, float] = {}
+
+    def do(self, work: Work, planes: Span) -> None:
+        """Compute some planes of a layer, and add the time."""
+        began = time.thread_time()
+        super().do(work, planes)
+        name = self._names[work.tables[3]]
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.thread_time() - began
+
+
 class Timed(CompiledLucyd):
     """A compiled pass on one thread that adds up the processor time of each layer."""
 
     def __init__(self, network: LUCYD, winograd: bool) -> None:
         super().__init__(network, 1, winograd=winograd)
-        self._names = {found.weights.ctypes.data: name for name, found in self._parameters.items()}
-        self.seconds: dict[str, float] = {}
-
-    def _do(self, work: Any, planes: Any) -> None:
-        began = time.thread_time()
-        super()._do(work, planes)
-        name = self._names[work.tables[3]]
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.thread_time() - began
+        names = {found.weights.ctypes.data: name for name, found in self._parameters.items()}
+        self._workers = Clock(names)
+        self.seconds = self._workers.seconds
 
 
 def kind(layer: Layer) -> str:

@@ -22,6 +22,7 @@ NAMES = (
     "startup",
     "roofline",
     "forward",
+    "other_networks",
     "throughput",
     "small_volumes",
     "estimates",
@@ -340,6 +341,27 @@ def forward(records: Records, options: argparse.Namespace) -> list[str]:
     if absent:
         lines += [f"Not installed, so not measured: {', '.join(absent)}.", ""]
     return lines
+
+
+def other_networks(records: Records, options: argparse.Namespace) -> list[str]:
+    """Make the section on RLN and CARE."""
+    text = (
+        "*Plain* is PyTorch's pass, with batch norms. *As it is run* is CARE by the kernels that LLVM compiles, and RLN by "
+        "PyTorch with its batch norms folded. *The middle of a block* is what a tile needs: the compiled kernels leave out "
+        "what only its halo would need."
+    )
+    lines = section(records, "other_networks", "CARE and RLN on the CPU", text)
+    if "other_networks" not in records:
+        return lines
+    found = records["other_networks"]
+    rows = [
+        (f"{title}, {way}", duration(row["seconds"]), f"{row['times_as_fast']:.1f}")
+        for title, measured in found["networks"].items()
+        for way, row in measured["ways"].items()
+    ]
+    lines += table((f"{size(found['shape'])}, {found['threads']} threads", "time", "speed"), rows)
+    deviations = [f"{title} {one['deviation']:.0e}" for title, one in found["networks"].items()]
+    return [*lines, f"Deviation of the output: {', '.join(deviations)}.", ""]
 
 
 def roofline(records: Records, options: argparse.Namespace) -> list[str]:
@@ -738,6 +760,7 @@ def gpu(records: Records, options: argparse.Namespace) -> list[str]:
 
 SECTIONS = (
     forward,
+    other_networks,
     roofline,
     rivals,
     throughput,

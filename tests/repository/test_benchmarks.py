@@ -18,6 +18,7 @@ RECORDS = (
     ("startup", ()),
     ("roofline", ()),
     ("forward", ()),
+    ("other_networks", ()),
     ("throughput", ()),
     ("small_volumes", ()),
     ("estimates", ()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -12,24 +13,35 @@ from torch import Tensor
 
 from napari_lucyd.compute.device import Device, is_out_of_memory
 from napari_lucyd.errors import BlockTooLarge, Cancelled, DeconvolutionError
+from napari_lucyd.inference import care
+from napari_lucyd.inference.care import CompiledCare
 from napari_lucyd.inference.fusion import fold
 from napari_lucyd.inference.half_precision import in_half_precision
 from napari_lucyd.inference.lucyd import cuda
 from napari_lucyd.inference.lucyd.cpu import CompiledLucyd, compiled_lucyd, unsupported_reason
 from napari_lucyd.inference.lucyd.fused import FusedLucyd
+from napari_lucyd.inference.lucyd.schedule import equivalent_voxels as equivalent_voxels_of_lucyd
+from napari_lucyd.networks.care import CARE
 from napari_lucyd.networks.lucyd import LUCYD
 from napari_lucyd.networks.network import Network
+from napari_lucyd.spans import Span
 
 
 def compile_where_possible(network: Network, device: Device) -> Device:
     """Return the device with ``compiled`` set if compiled kernels can run the network on it."""
-    if device.compiled or not isinstance(network, LUCYD):
-        return device
-    if device.kind not in ("cpu", "cuda") or (
-        unsupported_reason() if device.kind == "cpu" else cuda.unsupported_reason(device.torch)
-    ):
+    if device.compiled or not _can_compile(network, device):
         return device
     return replace(device, name=f"{device.name} (compiled kernels)", compiled=True)
+
+
+def _can_compile(network: Network, device: Device) -> bool:
+    if isinstance(network, LUCYD) and device.kind == "cuda":
+        return not cuda.unsupported_reason(device.torch)
+    if device.kind != "cpu":
+        return False
+    if isinstance(network, CARE):
+        return not care.unsupported_reason()
+    return isinstance(network, LUCYD) and not unsupported_reason()
 
 
 def prepare(network: Network, device: Device, should_stop: Callable[[], bool] | None = None) -> Any:
@@ -47,6 +59,8 @@ def prepare(network: Network, device: Device, should_stop: Callable[[], bool] | 
     Cancelled
         During the run, when ``should_stop`` returns True.
     """
+    if device.compiled and isinstance(network, CARE):
+        return CompiledCare(network, torch.get_num_threads(), should_stop)
     if device.compiled:
         assert isinstance(network, LUCYD)
         if device.kind == "cuda":
@@ -69,9 +83,28 @@ def prepare(network: Network, device: Device, should_stop: Callable[[], bool] | 
     return ready
 
 
-def repeats_volumes(device: Device) -> bool:
+def repeats_volumes(network: Network, device: Device) -> bool:
     """Return True if `run_network` can continue a block as if it were repeated along an axis."""
-    return device.compiled and device.kind == "cpu"
+    return device.compiled and device.kind == "cpu" and isinstance(network, LUCYD)
+
+
+def equivalent_voxels(network: Network, device: Device, axes: Sequence[Sequence[tuple[int, Span]]]) -> float:
+    """Return the number of voxels of fully requested blocks that would take as much time as these blocks.
+
+    Parameters
+    ----------
+    network
+        The network.
+    device
+        Device; only compiled kernels leave out what the requested part does not need.
+    axes
+        Sizes and requested spans of the blocks along each axis of their grid.
+    """
+    if not device.compiled:
+        return math.prod(sum(size for size, _ in blocks) for blocks in axes)
+    if isinstance(network, CARE):
+        return care.equivalent_voxels(network, axes)
+    return equivalent_voxels_of_lucyd(axes)
 
 
 def release(network: Any) -> None:
@@ -113,6 +146,8 @@ def run_network(
         with torch.inference_mode(), torch.autocast(y.device.type, enabled=False), _full_precision(y):
             if isinstance(network, FusedLucyd):
                 return network(y, inside, periodic)
+            if isinstance(network, CompiledCare):
+                return network(y, inside)
             parts = network(y)
             crop = (0, 0) if inside is None else (0, 0, *inside)
             return type(parts)(*(part[crop][None, None] for part in parts))

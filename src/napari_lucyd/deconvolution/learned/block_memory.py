@@ -25,14 +25,14 @@ class _MemoryCost(NamedTuple):
     voxel_bytes
         Peak memory for each voxel, in bytes. Measured by benchmarks/block_memory.py with torch 2.13 on two
         CPU threads, as the slope from the smallest to the largest block: LUCYD 222 (3D) and 232 (2D), RLN
-        340, CARE 769. Compiled kernels keep only some planes of each layer: 36 in 3D, plus 16 for reading
-        the block and 4 for a copy that a ceiling cuts; 292 and 4 in 2D. On CUDA they keep all planes, in
-        buffers of 90 with zeros around each; the rest is for the block, for its results, and for the zeros of
-        small buffers.
+        340, CARE 769. LUCYD's compiled kernels keep only some planes of each layer: 36 in 3D, plus 16 for
+        reading the block and 4 for a copy that a ceiling cuts; 292 and 4 in 2D. Those of CARE keep all, 598,
+        and up to 698 in small blocks. On CUDA they keep all planes, in buffers of 90 with zeros around each;
+        the rest is for the block, for its results, and for the zeros of small buffers.
     cpu_voxels
         Voxels of the largest block on the CPU. Larger blocks save little halo and cost memory (LUCYD with
-        torch 1.5 GB, with compiled kernels up to 1.8 GB, CARE 2.6 GB). They also delay a cancel, which takes
-        effect between layers: a tile takes some seconds (for CARE six times as long for each voxel).
+        torch 1.5 GB, with compiled kernels up to 1.8 GB, CARE 2.6 and 4.7 GB). With torch they also delay a
+        cancel, which takes effect between layers: a tile takes some seconds.
     gpu_voxels
         Voxels of the largest block on a GPU: its widest layer at full size (12, 16 and 64 channels) must be
         indexed with 31 bits. With compiled kernels halos cost little, and one block is read while another is
@@ -53,6 +53,7 @@ _MEMORY_COSTS = {
     # The width is unknown; this is a little more than a U-Net with 64 channels needs.
     "onnx": _MemoryCost(1000, 3 * 2**20),
     "care": _MemoryCost(830, 3 * 2**20, 2**24),
+    "care, compiled": _MemoryCost(750, 3 * 2**21),
 }
 
 

@@ -18,8 +18,7 @@ from napari_lucyd.deconvolution.statistics.noise import noise_warnings
 from napari_lucyd.deconvolution.statistics.scaling import Statistics
 from napari_lucyd.deconvolution.tiling.tiles import cut_axis
 from napari_lucyd.inference import half_precision
-from napari_lucyd.inference.forward import compile_where_possible, repeats_volumes
-from napari_lucyd.inference.lucyd.schedule import equivalent_voxels
+from napari_lucyd.inference.forward import compile_where_possible, equivalent_voxels, repeats_volumes
 from napari_lucyd.inference.throughput import seconds_per_voxel
 from napari_lucyd.spans import Span
 from napari_lucyd.text import shape_text
@@ -89,10 +88,7 @@ class NetworkJob(Job):
     def estimate_seconds(self) -> float:
         """See `Job.estimate_seconds`."""
         pace = seconds_per_voxel(self._model.network, self.device)
-        # The blocks form a grid, so their total is a product over the axes.
-        voxels: float = math.prod(sum(sizes) for sizes in self._block_sizes())
-        if self.device.compiled:
-            voxels = equivalent_voxels(self._blocks())
+        voxels = equivalent_voxels(self._model.network, self.device, self._blocks())
         passes = 2 ** len(self._choices.spans) if self._choices.flips else 1
         return pace * voxels * passes * self._choices.volumes
 
@@ -136,7 +132,7 @@ class NetworkJob(Job):
                 return replace(device, name=f"{device.name} (half precision)", half=True)
             self.warnings.add(f"float32 is used instead of half precision: {reason}.")
         settled = compile_where_possible(self._model.network, device)
-        most = _SMALL_BLOCK if repeats_volumes(settled) else 0
+        most = _SMALL_BLOCK if repeats_volumes(self._model.network, settled) else 0
         geometry = self._choices.geometry.small_volume(most)
         self._choices = replace(self._choices, geometry=geometry)
         return settled

@@ -9,8 +9,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
-from threading import local
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, ref
 
@@ -20,9 +18,10 @@ import torch
 from torch import Tensor
 
 from napari_lucyd.compute.llvm import lanes
-from napari_lucyd.compute.threads import ThreadTeam
 from napari_lucyd.inference.lucyd import cpu_winograd
 from napari_lucyd.inference.lucyd.cpu_kernels import PAD, REST, compiled
+from napari_lucyd.inference.lucyd.cpu_planes import Planes, row_floats
+from napari_lucyd.inference.lucyd.cpu_work import Work, Workers
 from napari_lucyd.inference.lucyd.fused import FusedLucyd
 from napari_lucyd.inference.lucyd.graph import (
     CHANNELS,
@@ -43,8 +42,6 @@ _STEP_VOXELS = 2**19
 _FEW_VOXELS = 2**15
 # Buffers and tables up to this size are kept for the next run: making them takes longer than a small volume.
 _KEPT_BYTES = 2**25
-# Parts of a step for each thread. If other programs delay a thread, the others take over its parts.
-_SHARES = 2
 
 
 def planes_at_once(shape: Sequence[int]) -> int:
@@ -52,68 +49,12 @@ def planes_at_once(shape: Sequence[int]) -> int:
     return max(2, ceil_to(_STEP_VOXELS // (shape[1] * shape[2]), 2))
 
 
-def _row(width: int) -> int:
-    """Return the number of floats from one row to the next."""
-    # A kernel writes up to two registers together, but nothing to the left of the next row.
-    return ceil_to(width, 2 * PAD) + PAD
-
-
-class _Tensor:
-    """A ring of planes for some channels, each surrounded by zeros at first.
-
-    Parameters
-    ----------
-    channels
-        Number of channels.
-    ring
-        Number of planes kept.
-    shape
-        (Y, X) of a plane.
-    """
-
-    def __init__(self, channels: int, ring: int, shape: tuple[int, int]) -> None:
-        self.channels, self._ring, self.row = channels, ring, _row(shape[1])
-        rows = shape[0] + 2
-        self._plane = rows * self.row
-        # A kernel may read one register beyond the last row.
-        self._memory = np.zeros(channels * ring * self._plane + 2 * PAD, dtype=np.float32)
-        whole = self._memory[: channels * ring * self._plane].reshape(channels, ring, rows, self.row)
-        self.values = whole[:, :, 1:-1, PAD : PAD + shape[1]]
-        # With a voxel around each plane; the last one of a row may be the first float of the next row.
-        around, start = (channels, ring, rows, shape[1] + 2), PAD - 1
-        self._around = np.lib.stride_tricks.as_strided(self._memory[start:], around, whole.strides)
-
-    def repeat_outermost(self) -> None:
-        """Repeat the outermost voxels of each plane around it."""
-        values = self._around
-        values[..., 0], values[..., -1] = values[..., 1], values[..., -2]
-        values[:, :, 0], values[:, :, -1] = values[:, :, 1], values[:, :, -2]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory."""
-        return self._memory.nbytes
-
-    def repeat(self, along_y: bool, along_x: bool) -> None:
-        """Replace the zeros around all planes by the voxels of the opposite side."""
-        values = self._around
-        if along_x:
-            values[..., 0], values[..., -1] = values[..., -2], values[..., 1]
-        if along_y:
-            values[:, :, 0], values[:, :, -1] = values[:, :, -2], values[:, :, 1]
-
-    def addresses(self, planes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the address of voxel (0, 0) of each channel of each plane: (planes, channels)."""
-        places = np.arange(self.channels) * self._ring + (planes % self._ring)[:, None]
-        return int(self._memory.ctypes.data) + 4 * (places * self._plane + self.row + PAD)
-
-
 class _Part:
     """The requested part of a result, without zeros around it, with rows as long as a kernel writes."""
 
     def __init__(self, width: int, inside: Sequence[Span]) -> None:
         z, y, x = inside
-        self.channels, self.row = 1, _row(width)
+        self.channels, self.row = 1, row_floats(width)
         self._start, self._rows = z.start, y
         self._memory = np.empty(z.size * y.size * self.row + 2 * PAD, dtype=np.float32)
         whole = self._memory[: z.size * y.size * self.row].reshape(z.size, y.size, self.row)
@@ -123,22 +64,6 @@ class _Part:
         """Return the address that voxel (0, 0) of each plane would have: (planes, 1)."""
         rows = (planes - self._start) * self._rows.size - self._rows.start
         return int(self._memory.ctypes.data) + 4 * self.row * rows[:, None]
-
-
-class _Work(NamedTuple):
-    """A layer's kernel and its arguments, for one block.
-
-    ``tables`` and ``rest`` are the arguments before and after the ranges of planes and rows. ``depth`` is the
-    number of taps along Z if the kernel needs a scratch, otherwise 0. ``keep`` owns the memory that they
-    point into, which must live as long as a thread uses it.
-    """
-
-    function: Any
-    tables: tuple[int, ...]
-    rows: Span
-    rest: tuple[int, ...]
-    depth: int
-    keep: tuple[Any, ...]
 
 
 def _suits_winograd(layer: Layer) -> bool:
@@ -153,23 +78,28 @@ def unsupported_reason() -> str:
     """
     if importlib.util.find_spec("llvmlite") is None:
         return "llvmlite is not installed (pip install napari-lucyd[cpu])"
+    return reason_unless(lambda: agrees_with_torch(lambda network, y: CompiledLucyd(network, 1)(y)))
+
+
+def reason_unless(agrees: Callable[[], bool]) -> str:
+    """Say why compiled kernels cannot run here, unless ``agrees`` finds that they agree with torch."""
     try:
-        agrees = agrees_with_torch(lambda network, y: CompiledLucyd(network, 1)(y))
+        found = agrees()
     # An unknown version of llvmlite or an unknown processor may raise any error; torch is the fallback.
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         return f"llvmlite could not compile for this processor: {first}"
-    return "" if agrees else "the kernels that llvmlite compiled for this processor do not agree with torch"
+    return "" if found else "the kernels that llvmlite compiled for this processor do not agree with torch"
 
 
 class _Plan(NamedTuple):
     """The steps of a block, the buffers, and the work of all layers but the last ones."""
 
     steps: list[Step]
-    tensors: dict[str, _Tensor]
+    tensors: dict[str, Planes]
     rows: dict[str, Span]
     columns: dict[str, Span]
-    works: dict[str, _Work]
+    works: dict[str, Work]
 
 
 # Compiled networks kept for the next run, by network. Two runs at a time each have their own.
@@ -232,23 +162,21 @@ class CompiledLucyd(FusedLucyd):
         winograd: bool = True,
     ) -> None:
         super().__init__(network, torch.device("cpu"), should_stop)
-        self._threads = max(1, threads)
+        self._workers = Workers(threads, cpu_winograd.NARROW.floats, _FEW_VOXELS)
         self._by_winograd = {layer.name: winograd and _suits_winograd(layer) for layer in LAYERS}
         self._parameters = {layer.name: parameters(network, layer) for layer in LAYERS}
         for name, found in self._parameters.items():
             if self._by_winograd[name]:
                 self._parameters[name] = found._replace(weights=cpu_winograd.transformed(found.weights))
-        self._scratches = local()
         self._repeats = network.config.padding == "replicate"
         self._functions = {
             layer.name: (cpu_winograd.compiled if self._by_winograd[layer.name] else compiled)(layer.kernel)
             for layer in LAYERS
         }
-        self._team: ThreadTeam | None = None
-        self._buffers: tuple[Any, dict[str, _Tensor]] | None = None
+        self._buffers: tuple[Any, dict[str, Planes]] | None = None
         self._plan: tuple[Any, _Plan] | None = None
         state = _state(network) if winograd else None
-        self.made_for = None if state is None else (state, self._threads)
+        self.made_for = None if state is None else (state, self._workers.threads)
         self._network = ref(network)
 
     def ask_with(self, should_stop: Callable[[], bool] | None) -> None:
@@ -259,7 +187,7 @@ class CompiledLucyd(FusedLucyd):
         """Keep buffers and tables for the next run, if they are small; the object must not be used again."""
         network, self._should_stop = self._network(), None
         buffers = {id(each): each.nbytes for each in (self._buffers[1] if self._buffers else {}).values()}
-        small = sum(buffers.values()) <= _KEPT_BYTES and self._team is None
+        small = sum(buffers.values()) <= _KEPT_BYTES and not self._workers.started
         if network is not None and self.made_for is not None and small:
             _idle[network] = self
 
@@ -286,7 +214,7 @@ class CompiledLucyd(FusedLucyd):
             tensors["y"].repeat_outermost()
         for layer, planes in steps:
             self._ask()
-            self._do(last.get(layer.name) or works[layer.name], planes)
+            self._workers.do(last.get(layer.name) or works[layer.name], planes)
             if layer.name not in RESULTS:
                 tensors[layer.name].repeat(along_y, along_x)
         return [torch.from_numpy(kept[name].values) for name in RESULTS]
@@ -318,20 +246,20 @@ class CompiledLucyd(FusedLucyd):
 
     def _tensors(
         self, sizes: tuple[int, ...], steps: list[Step], flat: bool, repeated: Sequence[bool]
-    ) -> dict[str, _Tensor]:
+    ) -> dict[str, Planes]:
         """Return the buffers by tensor name; blocks of equal shape share them."""
         found = ring_sizes(steps, flat)
         key = (sizes, tuple(sorted(found.items())), tuple(repeated))
         if self._buffers is None or self._buffers[0] != key:
             self._buffers = None  # release the old ones first
             full, half = (sizes[1], sizes[2]), (sizes[1] // 2, sizes[2] // 2)
-            tensors = {"y": _Tensor(1, sizes[0], full), "": _Tensor(1, 1, full)}
+            tensors = {"y": Planes(1, sizes[0], full), "": Planes(1, 1, full)}
             for layer in LAYERS:
                 if layer.name in RESULTS:
                     continue
                 home = layer.kept_in
                 if home not in tensors:
-                    tensors[home] = _Tensor(layer.channels, found[home], half if layer.half else full)
+                    tensors[home] = Planes(layer.channels, found[home], half if layer.half else full)
                 tensors[layer.name] = tensors[home]
             self._buffers = (key, tensors)
         return self._buffers[1]
@@ -345,7 +273,7 @@ class CompiledLucyd(FusedLucyd):
         columns: Span,
         flat: bool,
         repeated: Sequence[bool],
-    ) -> _Work:
+    ) -> Work:
         kernel, halves = layer.kernel, {other.name for other in LAYERS if other.half}
         count = sizes[0] // 2 if layer.half and not flat else sizes[0]
         planes = np.arange(count)
@@ -373,7 +301,7 @@ class CompiledLucyd(FusedLucyd):
         residuals = np.ascontiguousarray(residual.addresses(planes // 2 if doubled else planes))
         arrays = (inputs, residuals, outputs, *parameters)
         height, width = (n // 2 if layer.half else n for n in sizes[1:])
-        return _Work(
+        return Work(
             function=self._functions[layer.name],
             tables=(*(array.ctypes.data for array in arrays), inputs.shape[1], parameters.weights.shape[0]),
             rows=rows,
@@ -391,29 +319,3 @@ class CompiledLucyd(FusedLucyd):
             depth=reached.shape[1] if self._by_winograd[layer.name] else 0,
             keep=(arrays, *(homes[name] for name in layer.inputs), residual, output, homes[""]),
         )
-
-    def _scratch(self) -> int:
-        """Return the address of this thread's scratch."""
-        if not hasattr(self._scratches, "address"):
-            memory = np.empty(cpu_winograd.SCRATCH + PAD, dtype=np.float32)
-            self._scratches.memory, self._scratches.address = memory, ceil_to(memory.ctypes.data, 4 * PAD)
-        return int(self._scratches.address)
-
-    def _do(self, work: _Work, planes: Span) -> None:
-        """Compute some planes of a layer; the threads share its rows."""
-
-        def part(start: int, stop: int) -> None:
-            scratch = (self._scratch(), work.depth) if work.depth else ()
-            work.function(*work.tables, *planes, start, stop, *work.rest, *scratch)
-
-        if self._threads == 1 or planes.size * work.rows.size * work.rest[3] < _FEW_VOXELS:
-            part(*work.rows)
-            return
-        if self._team is None:
-            self._team = ThreadTeam(self._threads)
-        shares = _SHARES * self._threads
-        first, last = work.rows
-        inner = [first + work.rows.size * k // shares for k in range(1, shares)]
-        # Rows that are computed together are not divided.
-        inner = [max(first, floor_to(y, cpu_winograd.ROWS)) for y in inner]
-        self._team.run(part, [span for span in pairwise([first, *inner, last]) if span[0] < span[1]])

@@ -48,16 +48,46 @@ def _points() -> npt.NDArray[np.float64]:
     return np.vstack([finite, [0, 0, 1]])
 
 
-# Voxels of a strip of the width.
-_STRIP = 256
-# A line has a vector more on each side. In floats, like what follows.
-_LINE = _STRIP + 2 * PAD
-# The scratch: results of a tile, a table of 64 pointers to the lines, the lines.
+# The scratch begins with the results of a tile and a table of pointers to the lines.
 _TABLE = LINES * BLOCK * 4 * PAD
-_HOMES = _TABLE + 2 * 64
-_MOST_ENTRIES = 48
-SCRATCH = _HOMES + _MOST_ENTRIES * LINES * _LINE
-"""Floats of a thread's scratch, which begins at a cache line."""
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """The memory of a thread for the lines of a strip; sizes are in floats.
+
+    Attributes
+    ----------
+    strip
+        Voxels of a strip of the width.
+    entries
+        Input planes at most.
+    """
+
+    strip: int
+    entries: int
+
+    @property
+    def line(self) -> int:
+        """Size of a line, which has a vector more on each side."""
+        return self.strip + 2 * PAD
+
+    @property
+    def lines(self) -> int:
+        """Start of the lines, after a pointer for each entry."""
+        return _TABLE + 2 * self.entries
+
+    @property
+    def floats(self) -> int:
+        """Size of the scratch, which begins at a cache line."""
+        return self.lines + self.entries * LINES * self.line
+
+
+NARROW = Scratch(256, 48)
+"""Scratch for LUCYD, with up to 16 channels."""
+
+WIDE = Scratch(64, 384)
+"""Scratch for CARE, with up to 128 channels: short strips, so that the lines stay in the second cache."""
 
 _PROTOTYPE = ctypes.CFUNCTYPE(
     None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 14, ctypes.c_void_p, ctypes.c_int64
@@ -79,13 +109,13 @@ def transformed(weights: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 @functools.cache
-def compiled(kernel: Kernel) -> Any:
-    """Compile a kernel; see `cpu_kernels.compiled`.
+def compiled(kernel: Kernel, scratch: Scratch = NARROW) -> Any:
+    """Compile a kernel for a scratch; see `cpu_kernels.compiled`.
 
     The function takes two more arguments: the address of a scratch, and the number of taps along Z, 3 or 1.
     The entries of a plane are sorted by channel, then along Z. The weights are those of `transformed`.
     """
-    return llvm.function(_Convolution(llvm.host(), kernel).text(), _PROTOTYPE)
+    return llvm.function(_Convolution(llvm.host(), kernel, scratch).text(), _PROTOTYPE)
 
 
 @dataclass(frozen=True)
@@ -100,8 +130,8 @@ class _Group:
 class _Convolution:
     """A writer of one kernel."""
 
-    def __init__(self, host: Host, kernel: Kernel) -> None:
-        self._code, self._kernel = Writer(host.lanes), kernel
+    def __init__(self, host: Host, kernel: Kernel, scratch: Scratch) -> None:
+        self._code, self._kernel, self._scratch = Writer(host.lanes), kernel, scratch
         self._wide = tile_vectors(host)
         self._kept = 1 if kernel.reduce else kernel.outputs
 
@@ -114,8 +144,8 @@ class _Convolution:
         end = code.smaller("%x1", "%width")
         with code.loop(code.integer("and", "%y0", -ROWS), "%y1", ROWS) as (first, _):
             group = self._group(first)
-            with code.loop("%x0", "%x1", _STRIP) as (strip, _):
-                stop = code.smaller("%x1", code.integer("add", strip, _STRIP))
+            with code.loop("%x0", "%x1", self._scratch.strip) as (strip, _):
+                stop = code.smaller("%x1", code.integer("add", strip, self._scratch.strip))
                 with code.loop("%z0", "%z1", 1) as (z, _):
                     self._make_lines(group, z, strip, stop)
                     with code.loop("0", "%blocks", 1) as (block, _):
@@ -159,7 +189,7 @@ class _Convolution:
         """Make the lines of the planes that the plane before did not need, and the table of all."""
         code, lanes = self._code, self._code.lanes
         planes = code.at("%inputs", code.integer("mul", z, "%entries"), "ptr")
-        table, homes = code.at("%scratch", _TABLE), code.at("%scratch", _HOMES)
+        table, homes = code.at("%scratch", _TABLE), code.at("%scratch", self._scratch.lines)
         first = code.value(f"icmp eq i64 {z}, %z0")
         new = code.value(f"select i1 {first}, i64 0, i64 {self._last_tap}")
         with code.loop("0", "%depth", 1) as (tap, _):
@@ -169,7 +199,7 @@ class _Convolution:
             with code.loop("0", self._channels, 1) as (channel, _):
                 entry = code.integer("add", code.integer("mul", channel, "%depth"), tap)
                 index = code.integer("add", place, channel)
-                home = code.at(homes, code.integer("mul", index, LINES * _LINE))
+                home = code.at(homes, code.integer("mul", index, LINES * self._scratch.line))
                 code.store_pointer(home, table, entry)
                 with code.loop("0", make, 1):
                     plane = code.pointer(planes, entry)
@@ -179,7 +209,7 @@ class _Convolution:
                         lines = _lines(code, [code.load(row, x) for row in rows])
                         to = code.integer("add", code.integer("sub", x, strip), PAD)
                         for k, line in enumerate(lines):
-                            code.store(line, code.at(home, k * _LINE), to)
+                            code.store(line, code.at(home, k * self._scratch.line), to)
 
     def _strip(self, group: _Group, z: str, block: str, strip: str, stop: str, end: str) -> None:
         """Compute the rows of a group in one plane, for a block of channels."""
@@ -215,7 +245,7 @@ class _Convolution:
         with code.loop("0", str(LINES), 1) as (line, _):
             self._fetch(rows, planes, line, x, vectors)
             own = code.at(weights, code.integer("mul", line, self._line_weights))
-            offset = code.integer("add", left, code.integer("mul", line, _LINE))
+            offset = code.integer("add", left, code.integer("mul", line, self._scratch.line))
             sums = ["zeroinitializer"] * (count * vectors)
             with code.loop("0", "%entries", 1, sums) as (entry, _):
                 home = code.at(code.pointer(table, entry), offset)

@@ -261,12 +261,13 @@ def agrees_with_torch(run: Callable[[LUCYD, Tensor], LucydOutput]) -> bool:
         y = torch.rand((1, 1, 6, 10, 38), dtype=torch.float32)
     with torch.inference_mode(), torch.autocast("cpu", enabled=False):
         return all(
-            _agree(a, b.cpu())
+            agree(a, b.cpu())
             for network in networks
             for a, b in zip(network(y), run(network, y), strict=True)
         )
 
 
-def _agree(a: Tensor, b: Tensor) -> bool:
+def agree(a: Tensor, b: Tensor) -> bool:
+    """Return True if two results differ by rounding at most."""
     # Rounding errors are a hundredth of this.
     return bool((a - b).abs().max() <= 1e-4 * (a.max() - a.min()))
