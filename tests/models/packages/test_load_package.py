@@ -18,6 +18,7 @@ from exporter import needs_exporter
 from small_packages import Told, Unet, description, onnx_of, write_package
 
 STANDARD = {"id": "zero_mean_unit_variance", "kwargs": {"axes": ["z", "y", "x"]}}
+FIXED = "fixed_zero_mean_unit_variance"
 RANGE = {"id": "scale_range", "kwargs": {"min_percentile": 2, "max_percentile": 99.8}}
 
 
@@ -98,6 +99,15 @@ def test_a_folder_and_a_description_are_packages_and_steps_are_done(tmp_path, gr
         assert np.abs(found - expected).max() < 1e-4 * np.ptp(expected)
 
 
+def test_scaling_by_fixed_numbers_is_done_before_and_after_the_network(tmp_path, graphs, image):
+    before = [{"id": FIXED, "kwargs": {"mean": 100.0, "std": [400.0]}}]
+    after = [{"id": FIXED, "kwargs": {"mean": -0.5, "std": 0.25}}]
+    file = write_package(tmp_path / "fixed.zip", description(2, before=before, after=after), graphs[2])
+    expected = (run(Unet(2), (image[5] - 100.0) / 400) + 0.5) / 0.25
+    found = nl.deconvolve(image[5], nl.load_model(file)).output
+    assert np.abs(found - expected).max() < 1e-4 * np.ptp(expected)
+
+
 def test_version_0_4_is_read(tmp_path, graphs, image):
     described = {
         "type": "model",
@@ -174,6 +184,15 @@ COLOUR = [
             {"before": [{"id": "clip", "kwargs": {"min": 0, "max": 1}}, STANDARD]},
             "after another operation that changes",
         ),
+        ({"before": [{"id": FIXED, "kwargs": {"mean": 1, "std": 0}}]}, "deviation of 0; it must be above 0"),
+        ({"before": [{"id": FIXED, "kwargs": {"mean": "x", "std": 1}}]}, "'x' where it needs a number"),
+        (
+            {"after": [{"id": "scale_linear", "kwargs": {"gain": float("nan")}}]},
+            "(?i)nan.? where it needs a number",
+        ),
+        ({"after": [{"id": "clip", "kwargs": {"min": [0]}}]}, r"\[0\] where it needs a number"),
+        ({"before": [{"id": "scale_range", "kwargs": {"min_percentile": "low"}}]}, "'low' where it needs"),
+        ({"before": [{"id": "sigmoid"}]}, f"known are .*{FIXED}, scale_range"),
         ({"inputs": TIME}, "'time' of 'image' is not known"),
         ({"inputs": COLOUR}, "2 channels"),
         ({"inputs": changed_axes(x=256)}, "exactly 256 voxels along X"),
@@ -185,6 +204,8 @@ COLOUR = [
         ({"weights": {"onnx": {"source": "../weights.onnx"}}}, "not a file inside"),
         ({"weights": {"onnx": {"source": "weights.onnx", "sha256": "0" * 64}}}, "damaged"),
         ({"inputs": 3}, "incomplete or wrong"),
+        ({"format_version": "9.9.9"}, "format version 9.9.9; known are"),
+        ({"format_version": None}, "format version None; known are"),
         ({"type": "dataset"}, "does not describe a model"),
     ],
 )

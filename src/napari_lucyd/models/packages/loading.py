@@ -27,6 +27,9 @@ _WHY_NOT = {
     "tensorflow_js": "TensorFlow is not supported",
 }
 
+# Descriptions of another version may mean something else by the same words.
+_FORMATS = ("0.3.", "0.4.", "0.5.")
+
 
 def load_package(path: Path) -> Model:
     """Load a package whose network restores images.
@@ -59,6 +62,11 @@ def _load(contents: Contents) -> Model:
     from napari_lucyd.models.model import Model
 
     described = contents.description
+    version = str(described.get("format_version", ""))
+    if not version.startswith(_FORMATS):
+        raise ValueError(
+            f"The description has format version {version or 'none'!s:.40}; known are 0.3, 0.4 and 0.5."
+        )
     inputs = [read_tensor(entry, "preprocessing") for entry in described["inputs"]]
     image, sigma = _inputs(inputs)
     chosen, output = _output(described["outputs"])

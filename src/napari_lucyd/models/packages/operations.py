@@ -14,8 +14,11 @@ from napari_lucyd.models.normalization import STANDARD, Normalization
 from napari_lucyd.networks.onnx.network import Pointwise
 
 Operations = Sequence[tuple[str, Mapping[str, Any]]]
-KNOWN = ("ensure_dtype", "scale_linear", "clip", "scale_range", "zero_mean_unit_variance")
-"""Operations before the network that are known; after it, the first three."""
+KNOWN_AFTER = ("ensure_dtype", "scale_linear", "clip", "fixed_zero_mean_unit_variance")
+"""Operations after the network that are known."""
+
+KNOWN_BEFORE = (*KNOWN_AFTER, "scale_range", "zero_mean_unit_variance")
+"""Operations before the network that are known."""
 
 
 def before_network(operations: Operations) -> tuple[Normalization, tuple[Pointwise, ...]]:
@@ -58,8 +61,8 @@ def after_network(operations: Operations) -> tuple[Pointwise, ...]:
 def _statistical(name: str, numbers: Mapping[str, Any]) -> Normalization | None:
     if name == "scale_range":
         _refuse_modes(name, numbers)
-        low = float(numbers.get("min_percentile", 0.0))
-        high = float(numbers.get("max_percentile", 100.0))
+        low = _number(name, numbers.get("min_percentile", 0.0))
+        high = _number(name, numbers.get("max_percentile", 100.0))
         if (low, high) == (0.0, 100.0):
             return Normalization("minmax")
         return Normalization("percentile", low, high)
@@ -90,24 +93,33 @@ def _pointwise(name: str, numbers: Mapping[str, Any], where: str) -> Pointwise |
     if name == "clip":
         low, high = numbers.get("min"), numbers.get("max")
         return Pointwise(
-            low=-math.inf if low is None else float(low), high=math.inf if high is None else float(high)
+            low=-math.inf if low is None else _number(name, low),
+            high=math.inf if high is None else _number(name, high),
         )
     if name == "fixed_zero_mean_unit_variance" or (
         name == "zero_mean_unit_variance" and numbers.get("mode") == "fixed"
     ):
         mean, deviation = _single(name, numbers.get("mean", 0.0)), _single(name, numbers.get("std", 1.0))
+        if not deviation > 0:
+            raise ValueError(f"{name} has a standard deviation of {deviation:g}; it must be above 0.")
         return Pointwise(1 / deviation, -mean / deviation)
-    known = KNOWN if where == "before" else KNOWN[:3]
+    known = KNOWN_BEFORE if where == "before" else KNOWN_AFTER
     raise ValueError(
         f"The operation {name!r} {where} the network is not supported; known are {', '.join(known)}."
     )
 
 
 def _single(name: str, value: Any) -> float:
-    values = list(value) if isinstance(value, Sequence) else [value]
+    values = list(value) if isinstance(value, list | tuple) else [value]
     if len(values) != 1:
         raise ValueError(f"{name} has {len(values)} numbers, one for each channel; only one is supported.")
-    return float(values[0])
+    return _number(name, values[0])
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{name} has {value!r:.40} where it needs a number.")
+    return float(value)
 
 
 def _bends(step: Pointwise) -> bool:
