@@ -9,6 +9,7 @@ import gc
 import os
 import random
 import threading
+from collections import Counter
 
 import numpy as np
 import psutil
@@ -31,6 +32,13 @@ def living_threads() -> set[str]:
 def megabytes() -> float:
     gc.collect()
     return psutil.Process().memory_info().rss / 1e6
+
+
+def own_objects() -> Counter[str]:
+    """Objects of this package that live, by class."""
+    gc.collect()
+    kinds = (type(each) for each in gc.get_objects())
+    return Counter(kind.__qualname__ for kind in kinds if str(kind.__module__).startswith("napari_lucyd."))
 
 
 @pytest.fixture
@@ -79,6 +87,7 @@ def test_many_windows_that_are_closed_in_a_run_leave_nothing_behind(
 ):
     image, pick = np.random.default_rng(0).random((960, 20)), random.Random(0)
     threads: set[str] = set()
+    before: Counter[str] = Counter()
     for number in range(WARM_UP + TIMES):
         viewer = make_napari_viewer(show=True)
         panel = DeconvolveWidget(viewer)
@@ -95,6 +104,10 @@ def test_many_windows_that_are_closed_in_a_run_leave_nothing_behind(
         qtbot.waitUntil(lambda ended=ended: bool(ended), timeout=10_000)
         QApplication.processEvents()
         if number == WARM_UP:
-            threads = living_threads()
+            threads, before = living_threads(), own_objects()
         assert garbage_collection._holders == 0
     assert living_threads() <= threads
+    grown = own_objects() - before
+    # A window that is closed keeps its workers in napari's list of tasks.
+    del grown["ClosingWorker"]
+    assert not [kind for kind, count in grown.items() if count >= TIMES - 1]
