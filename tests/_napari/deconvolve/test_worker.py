@@ -205,7 +205,7 @@ def test_estimate_of_what_cannot_be_done_says_why(model_files):
     assert entry.error
 
 
-def test_one_processor_is_left_to_the_window(monkeypatch):
+def test_a_run_uses_all_processors_that_torch_uses(monkeypatch):
     import torch
 
     before = torch.get_num_threads()
@@ -213,7 +213,7 @@ def test_one_processor_is_left_to_the_window(monkeypatch):
         torch.set_num_threads(4)
         monkeypatch.setattr(torch_loading, "_processors", lambda: 4)
         torch_loading.load()
-        assert torch.get_num_threads() == 3
+        assert torch.get_num_threads() == 4
         monkeypatch.setattr(torch_loading, "_processors", lambda: 1)
         torch_loading.load()
         assert torch.get_num_threads() == 1

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 # In the order of their dependencies; a CPU build has only the first, second and last.
 _LIBRARIES = ("c10", "torch_cpu", "c10_cuda", "torch_cuda", "torch")
-SPARED = 1
-"""Number of processors that runs leave to the window."""
+SPARED = 0
+"""Number of processors that runs leave to the window; ``benchmarks/window.py`` measures another one."""
 _lock = threading.RLock()
 _loaded = threading.Event()
 _models: dict[tuple[str, float], Model] = {}
@@ -62,8 +62,8 @@ def load() -> None:
             _import()
         import torch
 
-        # One processor stays with the window. OpenMP keeps the number for each thread that asks, so it
-        # is set by whichever thread is about to compute.
+        # OpenMP keeps the number for each thread that asks, so it is set by whichever thread is about to
+        # compute.
         torch.set_num_threads(max(1, min(torch.get_num_threads(), _processors() - SPARED)))
         _loaded.set()
 
