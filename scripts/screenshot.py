@@ -141,6 +141,8 @@ def automatic(folder: Path) -> None:
     viewer, panel = opened("nuclei", "nuclei surrogate")
     panel.method.combo.value = "richardson-lucy"
     tell_optics(viewer, panel)
+    # Without it the automatic size, which holds all of the haze, would take minutes.
+    panel.microscope.form.lines["shape"].value = "63"
     demo.wait(lambda: panel.footer.run.enabled, 60)
     panel.advanced.expand(animate=False)
     settle(1)
