@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import namedtuple
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -192,3 +193,33 @@ def test_a_zarr_that_a_killed_write_had_moved_away_is_put_back(tmp_path):
         write_image(path, STACK + 1, **ABOUT)
     np.testing.assert_array_equal(read_image(path).data, STACK)
     assert os.listdir(tmp_path) == [path.name]
+
+
+# ---------------------------------------------------------------------------------------- what is no file
+
+
+@posix
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("by_link", [False, True])
+@pytest.mark.parametrize("suffix", [".ome.tif", ".tif", ".ome.zarr"])
+def test_a_pipe_is_never_replaced(tmp_path, suffix, by_link, overwrite):
+    pipe = path = tmp_path / f"a{suffix}"
+    os.mkfifo(pipe)
+    if by_link:
+        path = tmp_path / f"link{suffix}"
+        path.symlink_to(pipe)
+    for check in (partial(write_image, array=STACK, **ABOUT), check_writable):
+        with pytest.raises(ImageFileError, match="is a pipe or a device" if overwrite else "exists already"):
+            check(path, overwrite=overwrite)
+    assert pipe.is_fifo()
+
+
+@posix
+@pytest.mark.parametrize("suffix", [".ome.tif", ".ome.zarr"])
+def test_a_link_that_leads_in_a_circle_is_told_of(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    path.symlink_to(path)
+    for check in (partial(write_image, array=STACK, **ABOUT), check_writable):
+        with pytest.raises(ImageFileError, match="leads in a circle"):
+            check(path, overwrite=True)
+    assert path.is_symlink()

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import zarr
 
-from napari_lucyd.io import write_image
+from napari_lucyd.io import ImageFileError, write_image
 from napari_lucyd.io import zarr as zarr_io
 from napari_lucyd.out_of_core import (
     StoreError,
@@ -376,3 +376,11 @@ def test_workers_that_do_not_start_are_told_of_in_words(monkeypatch, error, word
 def test_no_lock_is_left_behind(tmp_path, random_model, series):
     deconvolve_to_zarr(series, random_model, tmp_path / "a.ome.zarr", device="cpu")
     assert os.listdir(tmp_path) == ["a.ome.zarr"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_link_that_leads_in_a_circle_is_told_of(tmp_path, random_model, series, overwrite):
+    (tmp_path / "a.ome.zarr").symlink_to(tmp_path / "a.ome.zarr")
+    with pytest.raises(ImageFileError, match="leads in a circle"):
+        plan_to_zarr(series, random_model, tmp_path / "a.ome.zarr", overwrite=overwrite, device="cpu")

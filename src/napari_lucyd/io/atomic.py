@@ -75,7 +75,7 @@ def check_name(path: Path) -> None:
     Raises
     ------
     ImageFileError
-        The name is too long, has characters that no name can have, or is a URL.
+        The name is too long, has characters that no name can have, is a URL, or a link without an end.
     """
     if is_url(path):
         raise ImageFileError(f"{path}: {URL_REFUSED}")
@@ -87,6 +87,11 @@ def check_name(path: Path) -> None:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ImageFileError(f"{path}: no file can have this name ({reason}); choose another") from error
+    try:
+        os.stat(path)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ImageFileError(f"{path}: is a link that leads in a circle; remove it first") from error
 
 
 def check_destination(path: Path, overwrite: bool) -> None:
@@ -111,6 +116,8 @@ def check_destination(path: Path, overwrite: bool) -> None:
         return
     if not overwrite:
         raise ImageFileError(f"{path}: exists already; choose another name or allow overwriting")
+    if not (path.is_file() or path.is_dir()):
+        raise ImageFileError(f"{path}: is a pipe or a device, not a file, and will not be replaced")
     if path.is_dir():
         from .zarr_reader import holds_one_image
 

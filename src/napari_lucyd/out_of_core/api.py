@@ -16,7 +16,7 @@ from napari_lucyd.deconvolution.arguments import check_outputs
 from napari_lucyd.deconvolution.image.source import as_array
 from napari_lucyd.deconvolution.named_model import model_for
 from napari_lucyd.deconvolution.options import RunOptions, complete, list_options
-from napari_lucyd.io import ImageFileError, read_image, stem
+from napari_lucyd.io import ImageFileError, check_name, read_image, stem
 from napari_lucyd.spans import SPATIAL
 
 from .executors import Executor, LocalExecutor
@@ -200,6 +200,8 @@ def _destinations(out: Any, outputs: Any) -> dict[str, Path]:
             part: path if part == "output" else path.with_name(f"{name}_{part}{ending}")
             for part in check_outputs(outputs)
         }
+    for path in paths.values():
+        check_name(path)
     # A link stays a link: its target is replaced on its own disk.
     paths = {part: path.resolve() if path.is_symlink() else path for part, path in paths.items()}
     for path in paths.values():
