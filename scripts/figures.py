@@ -21,6 +21,7 @@ import napari_lucyd as nl
 from napari_lucyd.evaluation import full_width, psnr, surrogate_protocol
 from napari_lucyd.evaluation.protocols import SPECIMENS, TEST_SEEDS
 from napari_lucyd.io import read_image
+from napari_lucyd.models.catalogue import shipped_models
 from napari_lucyd.simulation import Degraded, Phantom
 from napari_lucyd.simulation.degradation import KERNEL_SIZE
 from napari_lucyd.simulation.phantoms import gaussian_kernel
@@ -39,7 +40,7 @@ STRICT = {"CARE": "mixture-care", "RLN": "mixture-rln", "LUCYD": "mixture"}
 
 def strict_methods(psf: Volume) -> dict[str, Any]:
     """Return the methods of Table 2 that are available, the classical ones with the true PSF."""
-    shipped = {card["name"] for card in nl.list_models()}
+    shipped = {card["name"] for card in shipped_models()}
     networks = {label: nl.load_model(name) for label, name in STRICT.items() if name in shipped}
     return {
         "Wiener, balance 0.1": nl.Wiener(psf, balance=0.1),

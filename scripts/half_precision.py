@@ -20,6 +20,7 @@ from napari_lucyd.deconvolution import plan
 from napari_lucyd.evaluation import open_protocol, surrogate_protocol
 from napari_lucyd.inference.half_precision import HARMLESS, half_precision_error
 from napari_lucyd.models import Model
+from napari_lucyd.models.catalogue import shipped_models
 
 CARDS = Path(__file__).parents[1] / "src" / "napari_lucyd" / "models"
 SEED = 100
@@ -50,7 +51,7 @@ def largest_error(model: Model) -> float:
 
 def main() -> None:
     """Measure all models and write their cards."""
-    for card in nl.list_models():
+    for card in shipped_models():
         model = nl.load_model(card["name"])
         if model.network.name != "lucyd":
             continue

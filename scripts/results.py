@@ -53,7 +53,6 @@ from results_text import (
 )
 from results_told import gains_by_column, real_follow, structures_follow
 
-import napari_lucyd as nl
 from napari_lucyd.evaluation import (
     BEYOND,
     Protocol,
@@ -70,6 +69,7 @@ from napari_lucyd.evaluation import (
 )
 from napari_lucyd.evaluation.cost import CostTable, measure_cost
 from napari_lucyd.evaluation.tables import Table
+from napari_lucyd.models.catalogue import shipped_models
 
 ROOT = Path(__file__).parents[1]
 CARDS = ROOT / "src" / "napari_lucyd" / "models"
@@ -239,7 +239,7 @@ def page() -> str:
     tables = {name: Table.load(FILES / f"{name}.json") for name in TABLES if name not in STRUCTURES}
     table2, table3, volumes, planes = tables.values()
     options, networks = (Table.load(FILES / f"{name}.json") for name in ("options", OPTIONS_NETWORKS))
-    cards = {card["name"]: card for card in nl.list_models()}
+    cards = {card["name"]: card for card in shipped_models()}
     unshipped = (json.loads(path.read_text("utf-8")) for path in sorted(UNSHIPPED.glob("*.json")))
     cards |= {card["name"]: card for card in unshipped}
     environment = ", ".join(f"{name} {value}" for name, value in table2.environment.items())

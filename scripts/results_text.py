@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import napari_lucyd as nl
 from napari_lucyd.evaluation.compared_methods import ACCELERATED, INPUT
 from napari_lucyd.evaluation.protocols import SPECIMENS
 from napari_lucyd.evaluation.tables import Table
+from napari_lucyd.models.catalogue import shipped_models
 
 # Table 2 of Chobola et al. 2023, column LUCYD: SSIM and PSNR in the order of the table's columns.
 PAPER = (
@@ -27,7 +27,7 @@ NETWORKS = {"LUCYD": "", "RLN": "-rln", "CARE": "-care"}
 EQUAL = "mixture-12000"
 EQUAL_NUCLEI = "nuclei-6400"
 EQUAL_MEMBRANES = "membranes-6400"
-_SHIPPED = {card["name"] for card in nl.list_models()}
+_SHIPPED = {card["name"] for card in shipped_models()}
 # Shipped models only, so that the page can be rebuilt when a model is added or removed.
 SURROGATES = tuple(
     specimen + suffix

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import referee_trust_map
 
-import napari_lucyd as nl
 from napari_lucyd.evaluation import load_competitor
 from napari_lucyd.evaluation.trust.images import BACKGROUND, SIGNAL
 from napari_lucyd.evaluation.trust.limits import PROBES, Probe
 from napari_lucyd.evaluation.trust.probes import BEAD_WIDTH, FIELD_START, RAYLEIGH_DIP
 from napari_lucyd.evaluation.trust.suite import Reading, TrustTable, is_reference, measure_trust, show
+from napari_lucyd.models.catalogue import shipped_models
 
 ROOT = Path(__file__).parents[1]
 FILES = ROOT / "docs" / "results"
@@ -22,7 +22,7 @@ IMAGES = ROOT / "docs" / "images"
 PAGE = ROOT / "docs" / "trust.md"
 RECORD = FILES / "trust.json"
 # Shipped models only, so that the page can be rebuilt when a model is added or removed.
-_SHIPPED = {card["name"] for card in nl.list_models()}
+_SHIPPED = {card["name"] for card in shipped_models()}
 METHODS = (
     "wiener",
     "richardson-lucy",
@@ -123,7 +123,7 @@ Advice for every method:
 
 def coverage(table: TrustTable) -> str:
     """Return the models that were trained for another blur or noise than the page has."""
-    cards = {card["name"]: card for card in nl.list_models()}
+    cards = {card["name"]: card for card in shipped_models()}
     shown = [name.split(",")[0] for name in table.methods if name.split(",")[0] in cards]
     asked = (("blur", "blur_sigma_voxels", table.blur), ("noise", "noise_sigma", table.noise))
     found = []

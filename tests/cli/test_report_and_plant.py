@@ -34,7 +34,7 @@ def test_beads_are_planted_by_each_method(stack, tmp_path):
     found = json.loads((tmp_path / "out" / "plant.json").read_text("utf-8"))
     assert found["richardson-lucy"]["fwhm_result"][2] < found["richardson-lucy"]["fwhm_image"][2]
     assert stack.read_bytes() == before
-    again = lucyd("evaluate", "plant", stack, "--methods", "wiener", "-o", tmp_path / "out")
+    again = lucyd("evaluate", "plant", stack, "--methods", "wiener", "-o", tmp_path / "other")
     assert again.exit_code == 1
     assert "needs the blur" in again.output
     assert "plant an image" in lucyd("evaluate", "plant").output

@@ -165,7 +165,7 @@ def test_model_text_says_what_a_model_was_trained_for():
     text = model_text({**card, "flux_kept": False})
     assert "A model." in text
     assert "0.3 to 2.5 voxels" in text
-    assert "47%" in text
+    assert "47 %" in text
     assert "Changes total intensity" in text
     assert "Changes total intensity" not in model_text({**card, "flux_kept": True})
     assert model_text({"description": "Imported."}) == "Imported."

@@ -66,7 +66,7 @@ def test_no_failure_is_dropped_from_a_long_report(panel, add_image, run):
     run()
     said = panel.status.text()
     assert said.startswith("Not deconvolved: “empty”") and panel.status.property("problem")
-    assert "“image 4” done" in said and "“image 0” done" not in said
+    assert ": “image 4”." in said and ": “image 0”." not in said
 
 
 def test_only_the_ticked_layers_come(panel, add_image, run):

@@ -435,7 +435,7 @@ def test_a_cancel_within_the_second_layer_tells_of_both(
     panel.footer.cancel.native.click()
     end()
     said = panel.status.text()
-    assert "“image 0” done" in said and "nothing was finished" not in said
+    assert "Done in" in said and ": “image 0”." in said and "nothing was finished" not in said
     assert "Not done: “image 1”, “image 2”." in said
 
 
