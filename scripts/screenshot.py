@@ -25,6 +25,7 @@ from typing import Any
 # The pictures must not show entries of another window; napari reads this when it is imported.
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="lucyd-settings-")
 os.environ["NAPARI_CONFIG"] = os.path.join(os.environ["XDG_CONFIG_HOME"], "settings.yaml")
+os.environ["NAPARI_LUCYD_MODELS"] = os.path.join(os.environ["XDG_CONFIG_HOME"], "models")
 
 import numpy as np
 from PIL import Image

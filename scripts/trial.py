@@ -22,6 +22,7 @@ from typing import Any
 
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="lucyd-settings-")
 os.environ["NAPARI_CONFIG"] = os.path.join(os.environ["XDG_CONFIG_HOME"], "settings.yaml")
+os.environ["NAPARI_LUCYD_MODELS"] = os.path.join(os.environ["XDG_CONFIG_HOME"], "models")
 
 import numpy as np
 import tifffile
