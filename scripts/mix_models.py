@@ -12,18 +12,14 @@ start, so that the Richardson-Lucy division keeps its part in the result. The ne
 from __future__ import annotations
 
 import argparse
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from measured_model import save_measured
 
 import napari_lucyd as nl
-from napari_lucyd.models import save_model
 from napari_lucyd.networks import LUCYD
-from napari_lucyd.training.config import parse_config
-from napari_lucyd.training.loop import _Run
-from napari_lucyd.training.model_card import finish
 
 # Layers of the update term alone; the bottleneck, which the mask shares, is not among them.
 UPDATE = ("update_encode.", "update_halve.", "division.", "backward_mix.", "backward_project.")
@@ -54,9 +50,7 @@ def main() -> None:
     origin = trained.card["training"].get("started_from", {})
     if origin.get("sha256") != start.sha256:
         parser.error(f"{options.trained} was not trained from {options.start}.")
-    config = parse_config(trained.card["training"]["config"])
-    config = replace(config, network=replace(config.network, padding="replicate"))
-    mixed = LUCYD(config.network).eval()
+    mixed = LUCYD(replace(trained.network.config, padding="replicate")).eval()
     before, after = start.network.state_dict(), trained.network.state_dict()
     mixed.load_state_dict(
         {
@@ -66,27 +60,12 @@ def main() -> None:
             for name, old in before.items()
         }
     )
-    with tempfile.TemporaryDirectory() as folder:
-        run = _Run(config, Path(folder), torch.device("cpu"), start=options.trained)
-    run.averaged.module.load_state_dict(mixed.state_dict())
-    checked = run.validate()
-    patches = torch.stack([patch.image for patch in run.validation])
-    metrics = dict(trained.card["metrics"])
-    metrics["validation"] = {
-        **metrics["validation"],
-        "psnr": round(checked.psnr, 4),
-        "ssim_global": round(checked.ssim_global, 4),
-    }
-    metrics |= finish(mixed, patches, centre=False)
-    training = dict(trained.card["training"])
+    note = ""
     if options.share < 1:
-        training["history"] += NOTE.format(share=options.share, rest=1 - options.share)
+        note += NOTE.format(share=options.share, rest=1 - options.share)
     if options.keep_update:
-        training["history"] += KEPT
-    card = {**trained.card, "metrics": metrics, "training": training}
-    path = options.out / f"{trained.name}.safetensors"
-    save_model(path, mixed, normalization=card["normalization"], card=card, overwrite=True)
-    print(path, metrics)
+        note += KEPT
+    save_measured(mixed, trained, note, options.out)
 
 
 if __name__ == "__main__":

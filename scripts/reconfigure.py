@@ -9,19 +9,14 @@ those of the training, whose configuration is in the card.
 from __future__ import annotations
 
 import argparse
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
+from measured_model import save_measured
 
 import napari_lucyd as nl
-from napari_lucyd.models import save_model
 from napari_lucyd.networks import LUCYD
-from napari_lucyd.training.config import parse_config
-from napari_lucyd.training.loop import _Run
-from napari_lucyd.training.model_card import finish
 
 REPEATED = (
     " Trained with zeros beyond the borders of the patches; the padding was set to replication afterwards "
@@ -48,33 +43,18 @@ def main() -> None:
     changes: dict[str, Any] = {}
     note = ""
     if options.repeat_borders:
+        if network.config.padding != "zeros":
+            parser.error(f"{model.name} has the padding {network.config.padding!r} already.")
         changes["padding"] = "replicate"
         note += REPEATED
     if options.ceiling is not None:
         changes["ceiling"] = options.ceiling
         note += LIMITED.format(ceiling=options.ceiling)
-    config = parse_config(model.card["training"]["config"])
-    config = replace(config, network=replace(network.config, **changes))
-    with tempfile.TemporaryDirectory() as folder:
-        run = _Run(config, Path(folder), torch.device("cpu"), start=options.model)
-    changed = LUCYD(config.network).eval()
+    if not changes:
+        parser.error("name a setting to change: --repeat-borders or --ceiling.")
+    changed = LUCYD(replace(network.config, **changes)).eval()
     changed.load_state_dict(network.state_dict())
-    patches = torch.stack([patch.image for patch in run.validation])
-    # The averaged weights of a run that has just started are those of its start.
-    checked = run.validate()
-    metrics = dict(model.card["metrics"])
-    metrics["validation"] = {
-        **metrics["validation"],
-        "psnr": round(checked.psnr, 4),
-        "ssim_global": round(checked.ssim_global, 4),
-    }
-    metrics |= finish(changed, patches, centre=False)
-    training = dict(model.card["training"])
-    training["history"] += note
-    card = {**model.card, "metrics": metrics, "training": training}
-    path = options.out / f"{model.name}.safetensors"
-    save_model(path, changed, normalization=card["normalization"], card=card, overwrite=True)
-    print(path, metrics)
+    save_measured(changed, model, note, options.out)
 
 
 if __name__ == "__main__":

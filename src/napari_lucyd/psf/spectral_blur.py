@@ -30,6 +30,8 @@ _STEEPEST, _USUAL, _SPREAD = 4.5, {2: 2.5, 3: 3.0}, 0.5
 _MISFIT, _INDEPENDENT_RINGS = 0.3, 25
 NOISE_ERROR = 0.05
 """Relative error of the level of the noise, where the noise model holds."""
+UNKNOWN_NOISE_ERROR = 1.0
+"""The same without photon noise: the level is known to a factor only."""
 # Share of the independent frequencies that is left behind a Hann window, by dimension.
 _INDEPENDENT = {2: 1 / 2, 3: 1 / 3}
 # Thinner stacks have too few frequencies along Z.

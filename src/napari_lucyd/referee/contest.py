@@ -21,13 +21,14 @@ from napari_lucyd.deconvolution.image.axes import Axes
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.method_choice import MethodChoice
 from napari_lucyd.deconvolution.statistics.noise import noise_of
+from napari_lucyd.deconvolution.statistics.spectrum import SAFE
 from napari_lucyd.errors import Cancelled
 from napari_lucyd.models import load_model
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES, is_told, list_models, network_type
 from napari_lucyd.photons import NoiseModel, estimate_noise
 from napari_lucyd.photons.likelihood import Score as BlockScore
 from napari_lucyd.psf.gaussian import gaussian_psf
-from napari_lucyd.psf.spectral_blur import find_blur
+from napari_lucyd.psf.spectral_blur import UNKNOWN_NOISE_ERROR, find_blur
 from napari_lucyd.referee.sample import draw_volume_sample
 from napari_lucyd.referee.scores.reblur import Reblur
 from napari_lucyd.referee.scores.samples import Values, contrast_part, halves_of
@@ -40,10 +41,6 @@ _VOXELS, _MEASURED_VOXELS = 2**17, 2**22
 _SEARCH_VOXELS = 2**16
 # Channels that take part, evenly chosen: one method must do for all of them.
 _MOST_CHANNELS = 3
-# A blur that is found is taken narrower: too wide a one invents structure.
-_SAFE = 0.9
-# Without photon noise, the level of the noise is known to a factor only.
-_UNKNOWN_NOISE = 1.0
 # A difference counts from this number of its standard errors on.
 _SIGNIFICANT = 2.0
 # Another method than "lucyd" must explain more by this share of what "lucyd" gains: less is a tie, because
@@ -287,19 +284,19 @@ def _shows_anything(values: Any) -> bool:
     variance = noise_of(np.asarray(values, np.float32)) ** 2
     if min(values.shape[-2:]) < 16 or not variance:
         return True
-    return find_blur(values, variance, noise_error=_UNKNOWN_NOISE) is not None
+    return find_blur(values, variance, noise_error=UNKNOWN_NOISE_ERROR) is not None
 
 
 def _found_sigmas(values: Any, noise: NoiseModel, steps: tuple[float, ...] | None) -> tuple[float, ...]:
     ratio = 1.0 if steps is None or values.ndim == 2 else steps[-1] / steps[0]
     found = find_blur(values, noise.variance(values), ratio)
     widths = (USUAL_BLUR,) * values.ndim if found is None else found.sigma
-    return tuple(float(f"{_SAFE * width:.3g}") for width in widths)
+    return tuple(float(f"{SAFE * width:.3g}") for width in widths)
 
 
 def _blur_text(sigmas: tuple[float, ...]) -> str:
     """Say which blur was taken, and why it is not the one that an examination names."""
-    usual = all(width == float(f"{_SAFE * USUAL_BLUR:.3g}") for width in sigmas)
+    usual = all(width == float(f"{SAFE * USUAL_BLUR:.3g}") for width in sigmas)
     why = (
         "a usual width, since none was found in the image"
         if usual

@@ -16,7 +16,7 @@ from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.statistics.noise import noise_of
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES, list_models
 from napari_lucyd.photons import NoiseModel, estimate_noise
-from napari_lucyd.psf.spectral_blur import NOISE_ERROR, find_blur, power_spectrum
+from napari_lucyd.psf.spectral_blur import NOISE_ERROR, UNKNOWN_NOISE_ERROR, find_blur, power_spectrum
 from napari_lucyd.referee.advice import Measured, recommend, warn
 from napari_lucyd.referee.decorrelation import decorrelation_resolution
 from napari_lucyd.referee.examination import Examination
@@ -29,8 +29,6 @@ _RESOLUTION_PLANES = 4
 # Largest voxel that samples finely enough, in optical units along (Z, Y, X): half a period of the smallest
 # detail that a widefield microscope passes on.
 _NYQUIST = (0.5, 0.25, 0.25)
-# Without photon noise, the level of the noise at the spectrum's end is known to a factor only.
-_UNKNOWN_NOISE = 1.0
 # Frequencies, in periods a voxel, where a widefield PSF passes nothing: along Z, and hardly any across it.
 _ALONG, _HARDLY_ACROSS, _ACROSS = (0.05, 0.2), 0.026, (0.05, 0.12)
 # Ratio of the power there to that beside it: 0.9 to 70 in confocal and light-sheet stacks (simulated, and
@@ -135,7 +133,7 @@ def _of_channel(
     blur, haze = None, False
     if not constant and noise.read_noise + noise.gain > 0:
         ratio = 1.0 if flat or steps is None else steps[-1] / steps[0]
-        error = NOISE_ERROR if noise.poisson else _UNKNOWN_NOISE
+        error = NOISE_ERROR if noise.poisson else UNKNOWN_NOISE_ERROR
         variance = noise.variance(part) if noise.poisson else noise_of(part.astype(np.float32)) ** 2
         blur = find_blur(part, variance, ratio, error)
         haze = not flat and blur is not None and _has_haze(part, variance)

@@ -19,7 +19,7 @@ from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.statistics.light import Light
 from napari_lucyd.deconvolution.statistics.noise import noise_of
 from napari_lucyd.deconvolution.statistics.scaling import Group, Statistics
-from napari_lucyd.deconvolution.statistics.spectrum import assumed_blur
+from napari_lucyd.deconvolution.statistics.spectrum import SAFE, assumed_blur
 from napari_lucyd.errors import Cancelled
 from napari_lucyd.text import steps_text
 
@@ -27,8 +27,6 @@ from napari_lucyd.text import steps_text
 _KNOWN_VOXELS, _VOLUMES = 2**26, 3
 # Number of voxels in which a blur is looked for; dozens of blurs are tried.
 _SEARCH_VOXELS = 2**17
-# Factor for the blur that was found: too narrow a PSF leaves blur, too wide a one invents structure.
-_SAFE = 0.9
 
 
 def measure_light(
@@ -138,7 +136,7 @@ def _find_blur(
                 next(search)
             except StopIteration as end:
                 sigmas = [
-                    _SAFE * sigma
+                    SAFE * sigma
                     for sigma in end.value.record.get("sigma_found", [USUAL_BLUR] * (1 if flat else 2))
                 ]
                 break

@@ -6,13 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_lucyd.deconvolution.statistics.noise import noise_of
-from napari_lucyd.psf.spectral_blur import find_blur
+from napari_lucyd.psf.spectral_blur import UNKNOWN_NOISE_ERROR, find_blur
 from napari_lucyd.text import steps_text
 
-# Without a noise model, the level of the noise may be wrong by a factor of e.
-_NOISE_ERROR = 1.0
-# Factor for the blur that was found, since the specimen's own width is part of it.
-_SAFE = 0.9
+SAFE = 0.9
+"""Factor for a blur that is found: too narrow a PSF leaves blur, too wide a one invents structure."""
+
 _NARROWEST, _WIDEST = 0.6, 6.0
 
 
@@ -33,11 +32,11 @@ def assumed_blur(stack: npt.NDArray[np.float32], usual: float) -> tuple[tuple[fl
         says what was assumed.
     """
     flat = len(stack) == 1
-    found = find_blur(stack[0] if flat else stack, noise_of(stack) ** 2, noise_error=_NOISE_ERROR)
+    found = find_blur(stack[0] if flat else stack, noise_of(stack) ** 2, noise_error=UNKNOWN_NOISE_ERROR)
     if found is None:
         return (usual,) * (1 if flat else 2), f"A Gaussian blur of {usual} voxels was assumed."
     sigmas = tuple(
-        min(max(_SAFE * sigma, _NARROWEST), _WIDEST)
+        min(max(SAFE * sigma, _NARROWEST), _WIDEST)
         for sigma in (found.sigma[-1:] if flat else (found.sigma[0], found.sigma[-1]))
     )
     text = steps_text((sigmas[0], sigmas[-1], sigmas[-1])[flat:], 2)
