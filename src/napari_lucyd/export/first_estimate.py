@@ -17,6 +17,7 @@ from napari_lucyd.deconvolution import iterations_for
 from napari_lucyd.export.graph import ScaledNetwork, number, quantile
 from napari_lucyd.models.model import Model
 from napari_lucyd.models.normalization import FIRST_ESTIMATE
+from napari_lucyd.networks.lucyd import LEAST_SHARE, LucydConfig
 from napari_lucyd.psf.gaussian import gaussian_psf
 
 WIDEST_BLUR = 3.0
@@ -66,6 +67,8 @@ class EstimateGraph(nn.Module):
         self.num_iter = iterations_for(_USUAL_NOISE, usual) if num_iter is None else num_iter
         self.pedestal = model.normalization.pedestal
         self.blur_sigma = None if blur_sigma is None else tuple(blur_sigma)
+        config = model.network.config
+        self.full_noise = config.full_noise if isinstance(config, LucydConfig) else None
         self.scaled = ScaledNetwork(model.network)
         self.outputs = [*self.scaled.outputs, "first_estimate"]
 
@@ -79,7 +82,10 @@ class EstimateGraph(nn.Module):
         pedestal = _REACH * dark_noise
         observed = (image - (level - pedestal)).clamp(min=0)
         estimate = _richardson_lucy(observed, pedestal, blur_sigma, self.num_iter) + level
-        parts = self.scaled(estimate, level - self.pedestal * scale, scale)
+        share = None
+        if self.full_noise is not None:
+            share = (noise / (scale * self.full_noise)).clamp(LEAST_SHARE, 1)
+        parts = self.scaled(estimate, level - self.pedestal * scale, scale, share)
         return (*parts, estimate)
 
 

@@ -57,9 +57,10 @@ class ScaledNetwork(nn.Module):
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        gain, _ = network.output_gain() or (1.0, 0.0)
+        gain, offset = network.output_gain() or (1.0, 0.0)
         self.gain: Tensor
         self.register_buffer("gain", torch.tensor(gain, dtype=torch.float32))
+        self.offset = offset
         self.outputs = [
             name for name in ("output", "correction_mask", "update_term") if name in network.parts
         ]
@@ -67,8 +68,14 @@ class ScaledNetwork(nn.Module):
         self.field = network.receptive_field if network.border is None else network.border
         self.multiple = network.multiple
 
-    def forward(self, image: Tensor, low: Tensor, scale: Tensor) -> tuple[Tensor, ...]:
-        """Restore an image whose scaled values are (image - low) / scale."""
+    def forward(
+        self, image: Tensor, low: Tensor, scale: Tensor, share: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Restore an image whose scaled values are (image - low) / scale.
+
+        With a share, mask and update term of LUCYD count with it alone, as in
+        `deconvolution.learned.outputs.tempered`.
+        """
         y = (image - low) / scale
         raw = self.network(extended(y, self.field, self.multiple))
         start = _ceil_to(self.field, self.multiple)
@@ -80,7 +87,12 @@ class ScaledNetwork(nn.Module):
             parts[name] = part
         if "correction_mask" in parts:
             # The gain of the last batch norm belongs to the mask, as in the parts that `deconvolve` returns.
-            parts["correction_mask"] = (self.gain * (y + parts["correction_mask"]) - y) * scale
+            parts["correction_mask"] = self.gain * (y + parts["correction_mask"]) - y
+            if share is not None:
+                mask, update = share * parts["correction_mask"], 1 + share * (parts["update_term"] - 1)
+                output = torch.relu((y + mask) * update + self.offset)
+                parts = {"output": output, "correction_mask": mask, "update_term": update}
+            parts["correction_mask"] = parts["correction_mask"] * scale
         parts["output"] = parts["output"] * scale + low
         return tuple(parts.values())
 

@@ -82,8 +82,9 @@ def check_network(entries: Mapping[str, Any]) -> None:
         "a number from 1e-30 to 1e6",
         lambda value: 1e-30 <= value <= 1e6,
     )
-    if entries.get("ceiling") is not None:
-        checks.number("ceiling", entries["ceiling"], "a number above 0, or nothing", lambda value: value > 0)
+    for name in ("ceiling", "full_noise"):
+        if entries.get(name) is not None:
+            checks.number(name, entries[name], "a number above 0, or nothing", lambda value: value > 0)
 
 
 def parse_json(text: str | bytes) -> Any:

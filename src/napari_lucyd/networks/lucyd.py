@@ -21,6 +21,9 @@ Padding = Literal["zeros", "replicate"]
 # worse at the borders; more have no effect (docs/borders.md).
 _REPLICATED_BORDER = 2
 
+LEAST_SHARE = 0.3
+"""Share with which mask and update term count at least, so that both can be looked at in any image."""
+
 
 @dataclass(frozen=True)
 class LucydConfig(NetworkConfig):
@@ -42,11 +45,17 @@ class LucydConfig(NetworkConfig):
         Highest value that the layers see, in units of the normalised image, or None. A brighter voxel is
         shown to them as if it had this value, and y + M there grows with its true value. So an object far
         brighter than all in training keeps its light.
+    full_noise
+        Noise, as a share of the brightness of the light, from which on mask and update term count in full, or
+        None. In images with less noise they count in proportion, at least with 0.3: the first estimate of
+        such an image has little to correct, and the network would take detail away. A run knows the noise and
+        applies this; the network itself does not.
     """
 
     epsilon: float = 1e-12
     padding: Padding = "zeros"
     ceiling: float | None = None
+    full_noise: float | None = None
 
     def __post_init__(self) -> None:
         if self.dimension not in (2, 3):
@@ -59,6 +68,8 @@ class LucydConfig(NetworkConfig):
             )
         if self.ceiling is not None and not self.ceiling > 0:
             raise ValueError(f"ceiling is {self.ceiling}; give a number above 0, or None.")
+        if self.full_noise is not None and not self.full_noise > 0:
+            raise ValueError(f"full_noise is {self.full_noise}; give a number above 0, or None.")
 
 
 class LucydOutput(NamedTuple):
@@ -259,6 +270,11 @@ class LUCYD(Network):
     def border(self) -> int | None:
         """See `Network.border`."""
         return None if self.config.padding == "zeros" else _REPLICATED_BORDER
+
+    def share(self, noise: float) -> float:
+        """See `Network.share`."""
+        full = self.config.full_noise
+        return 1.0 if full is None else max(LEAST_SHARE, min(1.0, noise / full))
 
     @torch.no_grad()
     def output_gain(self) -> tuple[float, float]:

@@ -55,6 +55,16 @@ class Network(nn.Module):
         """True if the network needs the whole image at once, so that tiles save nothing."""
         return False
 
+    def share(self, noise: float) -> float:
+        """Return the share, up to 1, with which mask and update term count in an image with this noise.
+
+        Parameters
+        ----------
+        noise
+            Standard deviation as a share of the brightness of the light.
+        """
+        return 1.0
+
     def output_gain(self) -> tuple[float, float] | None:
         """Return g and o if output = max(0, g * intermediate * update_term + o), otherwise None."""
         return None

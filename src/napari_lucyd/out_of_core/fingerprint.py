@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
+from dataclasses import fields as fields_of
 from typing import Any
 
 import numpy as np
@@ -114,7 +115,7 @@ def statistics_as_json(statistics: Statistics) -> dict[str, Any] | None:
     """Return the statistics of a run as JSON; None if they hold more than numbers (a background)."""
     if statistics.prepared.wish.wanted:
         return None
-    fields = ("lo", "s", "minimum", "maximum", "voxels", "nan_voxels", "saturated_voxels", "fell_back")
+    fields = [field.name for field in fields_of(Group) if field.name != "index"]
     return {
         "normalization": asdict(statistics.normalization),
         "separate": statistics.separate,

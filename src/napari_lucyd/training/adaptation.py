@@ -202,7 +202,7 @@ def adapt(
     report = progress or (lambda _: None)
     report(AdaptationProgress("measuring", 0, 1, math.nan))
     volume = None if image is None else single_volume(image, start.dimension, axes, channel)
-    # Padding and ceiling may have been set after the training, so the card's configuration lacks them.
+    # Padding, ceiling and full noise may be set after the training, so the card's configuration lacks them.
     base = replace(parse_config(start.card["training"]["config"]), network=start.network.config)
     conditions = find_conditions(volume, start, base.data, told, voxel_size, structures)
     count = _PATCHES[start.dimension] if patches is None else checks.integer("patches", patches, least=_BATCH)

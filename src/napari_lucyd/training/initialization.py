@@ -110,8 +110,8 @@ def start_from(network: Network, model: str | Path | Model) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If the model has another network or another configuration of it, apart from LUCYD's padding and
-        ceiling, or the run's checkpoint is damaged.
+        If the model has another network or another configuration of it, apart from LUCYD's padding,
+        ceiling and full noise, or the run's checkpoint is damaged.
     """
     if not isinstance(model, Model) and (Path(model) / "checkpoint.pt").is_file():
         return _start_from_run(network, Path(model))
@@ -170,8 +170,10 @@ def _start_from_run(network: Network, folder: Path) -> dict[str, Any]:
 
 
 def _with_weights(config: NetworkConfig) -> NetworkConfig:
-    """Return the settings that decide which weights fit: LUCYD's padding and ceiling have no parameters."""
-    return replace(config, padding="zeros", ceiling=None) if isinstance(config, LucydConfig) else config
+    """Return the settings that decide which weights fit; the others of LUCYD have no parameters."""
+    if not isinstance(config, LucydConfig):
+        return config
+    return replace(config, padding="zeros", ceiling=None, full_noise=None)
 
 
 def _is_held(norm: nn.Module) -> bool:

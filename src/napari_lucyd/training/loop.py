@@ -81,8 +81,9 @@ def train(
         True to continue from the folder's checkpoint. On the CPU the result is bit for bit that of an
         uninterrupted run.
     start
-        Model to start from: one with the same network and configuration (LUCYD's padding and ceiling may
-        differ), as a shipped name or a path; or the folder of a stopped run, whose averaged weights are used.
+        Model to start from: one with the same network and configuration (LUCYD's padding, ceiling
+        and full noise may differ), as a shipped name or a path; or the folder of a stopped run, whose
+        averaged weights are used.
     stop_after
         Step of the whole run after which to save and return.
     progress

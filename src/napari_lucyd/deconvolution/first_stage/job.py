@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -152,7 +153,9 @@ class FirstStageJob(NetworkJob):
         )
         for note in notes:
             self.warnings.add(note)
-        return found
+        shares = [self._model.network.share(light.noise) for light in found.light]
+        groups = [replace(one, network_share=w) for one, w in zip(found.groups, shares, strict=True)]
+        return replace(found, groups=tuple(groups))
 
     def _recipe(self) -> dict[str, Any]:
         recipe = super()._recipe()
@@ -161,6 +164,7 @@ class FirstStageJob(NetworkJob):
             "method": "richardson-lucy",
             **self._blur.record,
             "num_iter": [iterations_for(light.noise, self._kernel(light)) for light in lights],
+            "network_share": [self._model.network.share(light.noise) for light in lights],
             **{
                 name: [getattr(light, name) for light in lights]
                 for name in ("level", "pedestal", "scale", "noise", "peak", "mean")

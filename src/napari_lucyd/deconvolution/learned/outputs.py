@@ -14,6 +14,7 @@ from napari_lucyd.compute.slabs import slabs
 from napari_lucyd.deconvolution.statistics.scaling import Group
 from napari_lucyd.deconvolution.tiling.geometry import Geometry
 from napari_lucyd.deconvolution.tiling.tiles import Tile
+from napari_lucyd.networks.lucyd import LUCYD, LucydOutput
 from napari_lucyd.networks.network import Network
 
 # Name of the numbers that are sent back with the parts.
@@ -50,6 +51,34 @@ def normalized(values: Tensor, group: Group) -> tuple[Tensor, Tensor]:
     """Normalise a block in place; return it with the range of its original values."""
     reach = torch.stack(torch.aminmax(values))
     return values.sub_(float(np.float32(group.lo))).div_(float(np.float32(group.s))), reach
+
+
+def tempered(raw: LucydOutput, y: Tensor, share: float, network: Network) -> LucydOutput:
+    """Weaken mask and update term, M' = w M and u' = 1 + w (u - 1), and multiply again, all in place.
+
+    The formula x' = max(0, (y + M') u') holds as before.
+
+    Parameters
+    ----------
+    raw
+        Results of the network, (1, 1, [Z,] Y, X).
+    y
+        The network's input for these voxels.
+    share
+        The share w, from 0 for y itself to 1 for the network's result.
+    network
+        The LUCYD that computed them; its last batch norm is applied.
+    """
+    assert isinstance(network, LUCYD)
+    gain, offset = network.output_gain()
+    with torch.inference_mode():
+        for slab in slabs(y.shape[2:], y.device):
+            part = (slice(None), slice(None), slab)
+            mask = raw.correction_mask[part].mul_(share)
+            update = raw.update_term[part].sub_(1).mul_(share).add_(1)
+            intermediate = torch.add(y[part], mask, out=raw.intermediate[part])
+            torch.mul(intermediate, update, out=raw.output[part]).mul_(gain).add_(offset).relu_()
+    return raw
 
 
 def parts_on_device(

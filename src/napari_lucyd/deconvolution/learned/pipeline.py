@@ -34,6 +34,7 @@ from napari_lucyd.deconvolution.learned.outputs import (
     normalized,
     parts_on_device,
     shown_parts,
+    tempered,
 )
 from napari_lucyd.deconvolution.learned.transfer import transfer
 from napari_lucyd.deconvolution.statistics.scaling import Group
@@ -211,6 +212,8 @@ class Pipeline:
         inside: tuple[Any, ...] = geometry.inside(tile)
         y, reach = normalized(self._copies.up(values[None, None]), group)
         raw = forward.run_network(self._ready, y, inside, geometry.periodic)
+        if group.network_share < 1:
+            raw = tempered(raw, y[(..., *inside)], group.network_share, self._network)
         if self._choices.flips:
             raw = OutputOnly(raw.output)
         return parts_on_device(y[(..., *inside)], reach, raw, self._network, tile, geometry, group, outputs)

@@ -120,6 +120,8 @@ class Group:
         Numbers of voxels.
     fell_back
         True if the percentiles were equal though the image is not constant, so its extremes are used.
+    network_share
+        Share, up to 1, with which mask and update term count; see `Network.share`.
     """
 
     index: tuple[tuple[str, int], ...]
@@ -131,6 +133,7 @@ class Group:
     nan_voxels: int
     saturated_voxels: int
     fell_back: bool = False
+    network_share: float = 1.0
 
     @property
     def constant(self) -> bool:
