@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +49,10 @@ def test_core_tests_are_collected_and_a_part_of_them_passes(tmp_path):
     modules = {line.partition("::")[0] for line in collected.stdout.splitlines() if "::" in line}
     files = {path.relative_to(ROOT) for path in TESTS.rglob("test_*.py")}
     core = {path.as_posix() for path in files if path.parts[1] != "_napari"}
-    assert core == modules
+    # A file is skipped as a whole where a package that it needs is not installed, as mkdocs without `docs`.
+    # For the packages that are made absent here, the message goes on, or is another one.
+    skipped = r"^SKIPPED \[\d+\] (\S+):\d+: could not import '[^']+': No module named '[^']+'$"
+    assert core == modules | set(re.findall(skipped, collected.stdout, re.MULTILINE))
 
     ran = run_without_napari(tmp_path, "-m", "pytest", *options, "tests/repository/test_examples.py")
     assert ran.returncode == 0, ran.stdout + ran.stderr
