@@ -81,7 +81,14 @@ _ENTRIES: Mapping[str, _Check] = {
     "method": _table(name=_text, microscope=_or_none(_TABLES)),
     "psf": _PSFS,
     "separate": _or_none(_text),
-    "first_stage": _or_none(_table(blur_sigma=_or_none(_NUMBERS), microscope=_or_none(_TABLES), psf=_PSFS)),
+    "first_stage": _or_none(
+        _table(
+            blur_sigma=_or_none(_NUMBERS),
+            microscope=_or_none(_TABLES),
+            psf=_PSFS,
+            network_share=_or_none(_list(_number)),
+        )
+    ),
     "automatic": _or_none(_table(blur_sigma=_or_none(_NUMBERS))),
     "strength": _number,
     "warnings": _list(_text),

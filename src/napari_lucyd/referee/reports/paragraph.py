@@ -83,6 +83,9 @@ def _network(recipe: Mapping[str, Any], cited: list[str]) -> str:
             f", on a first estimate of {_listed(stage.get('num_iter', []))} accelerated Richardson-Lucy "
             f"iterations with {_blur(stage)}"
         )
+        shares = stage.get("network_share") or []
+        if min(shares, default=1) < 1:
+            text += f", its mask and update term counted with {_listed([round(one, 2) for one in shares])}"
     if recipe.get("flips"):
         text += ", averaged over all mirror images"
     if recipe.get("resampling"):
