@@ -7,6 +7,7 @@ our own.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -281,9 +282,9 @@ class LUCYD(Network):
         """Return gain g and offset o of the last batch norm in evaluation mode: x' = max(0, g z u + o)."""
         norm = self.rescale
         assert norm.running_mean is not None and norm.running_var is not None
-        gain = norm.weight.double() / torch.sqrt(norm.running_var.double() + norm.eps)
-        offset = norm.bias.double() - norm.running_mean.double() * gain
-        return gain.item(), offset.item()
+        # Four numbers: torch would take longer to start than to compute.
+        gain = norm.weight.item() / math.sqrt(norm.running_var.item() + norm.eps)
+        return gain, norm.bias.item() - norm.running_mean.item() * gain
 
 
 def excess(y: Tensor, ceiling: float) -> Tensor:

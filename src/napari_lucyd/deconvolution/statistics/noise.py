@@ -112,7 +112,7 @@ def noise_share(source: Source, group: Group) -> float:
     """
     planes = _planes(source, group, _PLANES)
     noise = float(np.median(estimate_noises(planes)))
-    means = np.concatenate([_block_means(plane) for plane in planes])
+    means = _block_means(np.stack(planes))
     means = means[np.isfinite(means)]
     if not noise or not means.size:
         return 0.0
@@ -122,10 +122,10 @@ def noise_share(source: Source, group: Group) -> float:
     return noise / max(contrast, noise)
 
 
-def _block_means(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    height, width = (size // _BLOCK for size in plane.shape)
-    blocks = plane[: height * _BLOCK, : width * _BLOCK].reshape(height, _BLOCK, width, _BLOCK)
-    means: npt.NDArray[np.float64] = blocks.mean(axis=(1, 3), dtype=np.float64).ravel()
+def _block_means(planes: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    height, width = (size // _BLOCK for size in planes.shape[1:])
+    blocks = planes[:, : height * _BLOCK, : width * _BLOCK].reshape(-1, height, _BLOCK, width, _BLOCK)
+    means: npt.NDArray[np.float64] = blocks.mean(axis=(2, 4), dtype=np.float64).ravel()
     return means
 
 
