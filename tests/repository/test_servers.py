@@ -130,3 +130,15 @@ def test_the_recipe_for_conda_has_the_bounds_of_the_package():
     assert bounds(base) == {named(requirement) for requirement in server_requirements()}
     window = [Requirement(line) for line in PROJECT["dependencies"]]
     assert bounds(plugin) == {named(line) for line in window if line.name in WINDOW}
+
+
+def test_the_recipe_for_conda_is_valid_and_renders():
+    """By the parser of rattler-build; building the packages would need a channel of conda."""
+    rattler_build = pytest.importorskip("rattler_build")
+    recipe = rattler_build.Stage0Recipe.from_file(ROOT / "packaging" / "conda" / "recipe.yaml")
+    variants = rattler_build.VariantConfig({"python_min": ["3.11"], "python": ["3.11"]})
+    rendered = [variant.recipe for variant in recipe.render(variants)]
+    assert [output.package.name for output in rendered] == ["napari-lucyd-base", "napari-lucyd"]
+    assert {str(output.package.version) for output in rendered} == {PROJECT["version"]}
+    # Without compiled code, one package serves all systems.
+    assert [output.build.noarch for output in rendered] == ["python", "generic"]
