@@ -144,4 +144,6 @@ def test_real_cells_that_cannot_be_downloaded_are_told_of_in_words(monkeypatch):
     monkeypatch.setattr(data, "cells3d", offline)
     with pytest.raises(ConnectionError, match="Check the internet connection") as told:
         samples.cells3d()
+    # A notification shows its first words alone.
+    assert str(told.value).startswith("The download of the sample failed.")
     assert "no route to host" in str(told.value)

@@ -11,6 +11,7 @@ from scipy import ndimage
 import napari_lucyd as nl
 from napari_lucyd.deconvolution import method_from_recipe, options_from_recipe, plan
 from napari_lucyd.deconvolution.classical.methods import Unchanged
+from napari_lucyd.errors import Cancelled
 from napari_lucyd.io import read_image
 from napari_lucyd.referee import contest
 
@@ -183,6 +184,27 @@ def test_who_competes(shape, networks, told, monkeypatch):
     nl.choose_method(np.random.default_rng(1).poisson(light + 20), device="cpu", **told)
     classical = ["richardson-lucy"] if told else ["semi-blind", "richardson-lucy"]
     assert names == [*networks, *classical, "nothing"]
+
+
+@pytest.mark.parametrize("candidate", ["lucyd", "general", "richardson-lucy"])
+def test_it_stops_within_the_run_of_a_candidate(candidate, monkeypatch):
+    monkeypatch.setattr(contest, "_VOXELS", 2**14)
+    entries, names = contest._entries, []
+
+    def one(*arguments):
+        return (entry for entry in entries(*arguments) if entry.name == candidate)
+
+    monkeypatch.setattr(contest, "_entries", one)
+    monkeypatch.setattr(contest, "explained", lambda *_: pytest.fail("the candidate ran to its end"))
+    with pytest.raises(Cancelled, match="while the method was chosen"):
+        nl.choose_method(
+            blurred(),
+            device="cpu",
+            blur_sigma=1.5,
+            progress=lambda done, total, name: names.append(name),
+            should_stop=lambda: bool(names),
+        )
+    assert names == [candidate]
 
 
 def test_the_reason_names_the_blur_that_was_taken(small_contest):

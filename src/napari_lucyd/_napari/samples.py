@@ -115,8 +115,9 @@ def cells3d() -> list[LayerData]:
         image = data.cells3d()
     except Exception as error:  # pooch and requests raise many kinds
         raise ConnectionError(
-            "This sample is downloaded the first time that it is opened, and the download failed. "
-            f"Check the internet connection and try again, or open another sample. ({error})"
+            # A notification shows the first words alone until it is opened.
+            "The download of the sample failed. Check the internet connection and try again, or open another "
+            f"sample. This one is downloaded the first time that it is opened. ({error})"
         ) from error
     shared = {"scale": CELLS3D_VOXEL_UM, "units": ("µm",) * 3, "axis_labels": tuple("zyx")}
     return [

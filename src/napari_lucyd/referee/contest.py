@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_lucyd import checks
 from napari_lucyd.compute.device import Device, choose_device
-from napari_lucyd.deconvolution.api import deconvolve
+from napari_lucyd.deconvolution.api import plan
 from napari_lucyd.deconvolution.arguments import check_voxel_size
 from napari_lucyd.deconvolution.classical.automatic import decide
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, Unchanged
@@ -130,7 +130,7 @@ def choose_method(
     progress
         Function that receives the number of candidates done, their total, and the name of the next one.
     should_stop
-        Called between the candidates, and between the trial iterations of Richardson-Lucy; True stops.
+        Called between the candidates and within the runs of each; True stops.
 
     Returns
     -------
@@ -189,9 +189,10 @@ def run_contest(
         Number of candidates done, their total, and the name of the next one.
     """
 
-    def ask() -> None:
+    def ask() -> bool:
         if should_stop is not None and should_stop():
             raise Cancelled("Stopped while the method was chosen.")
+        return False
 
     told = dict(told)
     source = Source(volume, 3, axes)
@@ -318,22 +319,16 @@ def _entries(
     steps: tuple[float, ...] | None,
     device: Device,
     seed: int,
-    ask: Callable[[], None],
+    ask: Callable[[], bool],
 ) -> Iterator[_Entry]:
-    options: dict[str, Any] = {"device": device.torch, "outputs": ("output",)}
-
     def of(network: Any, **more: Any) -> Callable[[_Part, Values], Values]:
         def restore(part: _Part, half: Values) -> Values:
-            output = deconvolve(half, network, axes="ZYX"[-half.ndim :], **options, **more).output
-            assert output is not None
-            return output
+            return _restored(half, network, ask, device=device, **more)
 
         return restore
 
     def with_blur(part: _Part, half: Values) -> Values:
-        output = deconvolve(half, model, psf=part.kernel, axes="ZYX"[-half.ndim :], **options).output
-        assert output is not None
-        return output
+        return _restored(half, model, ask, device=device, psf=part.kernel)
 
     yield _Entry(model.name, model, told, with_blur)
     for card in list_models():
@@ -354,7 +349,7 @@ def _richardson_lucy(
     steps: tuple[float, ...] | None,
     device: Device,
     seed: int,
-    ask: Callable[[], None],
+    ask: Callable[[], bool],
 ) -> _Entry:
     """Return Richardson-Lucy: semi-blind, or with the PSF where it was told as an array or a width."""
     microscope = told["microscope"]
@@ -370,7 +365,7 @@ def _richardson_lucy(
 
 
 def _deconvolving(
-    method: ClassicalMethod, steps: tuple[float, ...] | None, device: Device, ask: Callable[[], None]
+    method: ClassicalMethod, steps: tuple[float, ...] | None, device: Device, ask: Callable[[], bool]
 ) -> _Entry:
     """Return the entry of a kind of Richardson-Lucy, which looks for its numbers once in each channel."""
 
@@ -378,11 +373,21 @@ def _deconvolving(
         if method.name not in part.searched:
             part.searched[method.name] = _searched(method, part, steps, device, ask)
         ready = part.searched[method.name]
-        output = deconvolve(half, ready, device=device.torch, axes="ZYX"[-half.ndim :]).output
-        assert output is not None
-        return output
+        return _restored(half, ready, ask, device=device)
 
     return _Entry(method.name, method, {}, restore)
+
+
+def _restored(
+    half: Values, method: Any, ask: Callable[[], bool], *, device: Device, **options: Any
+) -> Values:
+    """Return the output for one half. ``ask`` is called within the run too: a large PSF makes it long."""
+    job = plan(half, method, device=device.torch, axes="ZYX"[-half.ndim :], outputs=("output",), **options)
+    for _ in job.steps(ask):
+        pass
+    output = job.result().output
+    assert output is not None
+    return output
 
 
 def _searched(
@@ -390,7 +395,7 @@ def _searched(
     part: _Part,
     steps: tuple[float, ...] | None,
     device: Device,
-    ask: Callable[[], None],
+    ask: Callable[[], bool],
 ) -> RichardsonLucy:
     """Return Richardson-Lucy with the numbers that the method finds in the sample."""
     values = part.values

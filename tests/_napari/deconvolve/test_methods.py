@@ -699,6 +699,8 @@ def test_automatic_is_told_of_before_the_run_and_compares_once(panel, ready, qtb
     assert any("lucyd-planes" in text for text in tried) and any("semi-blind" in text for text in tried)
     recipe = panel.session.results[0].metadata[METADATA_KEY]
     assert recipe["automatic"]["candidates"]
+    ready()
+    assert "compares methods" not in panel.footer.estimate.text()
     assert run() == []  # the choice is remembered
     assert panel.session.results[0].metadata[METADATA_KEY]["automatic"] == recipe["automatic"]
     layer.data[::8, ::8] += 300

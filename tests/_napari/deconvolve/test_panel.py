@@ -8,6 +8,7 @@ pytest.importorskip("napari")
 from napari.layers import Image
 from qtpy.QtCore import QPoint
 
+from napari_lucyd._napari.deconvolve.panel import PREVIEW_OFF
 from napari_lucyd._napari.layers.viewer import METADATA_KEY
 
 pytestmark = pytest.mark.napari
@@ -251,14 +252,21 @@ def test_only_the_outputs_that_a_network_has_are_offered(
     assert panel.sections.parameters().outputs == ("output",) and panel.footer.run.enabled
 
 
-def test_another_image_clears_what_the_last_run_said(panel, add_image, run, ready):
+def test_another_image_clears_what_the_last_run_said(panel, add_image, run, ready, qtbot):
     first = add_image()
+    panel.footer.score.setChecked(True)
+    panel.footer.preview.setChecked(True)
     run()
+    qtbot.waitUntil(lambda: panel.score.work.settled and bool(panel.footer.score_note.text()), timeout=60_000)
     assert "Done in" in panel.status.text() and panel.footer.progress.value == 1
+    assert panel.footer.preview_note.text() == PREVIEW_OFF
+    panel.footer.anyway.native.show()
     second = add_image(seed=1)
     panel.viewer.layers.selection.active = second
     ready()
     assert panel.status.text() == "Ready." and panel.footer.progress.value == 0
+    assert panel.footer.preview_note.text() == "" and panel.footer.anyway.native.isHidden()
+    qtbot.waitUntil(lambda: panel.footer.score_note.text() == "", timeout=10_000)
     panel.viewer.layers.selection.active = first
     assert panel.status.text() == "Ready."
 

@@ -6,6 +6,7 @@ pytest.importorskip("napari")
 
 from napari._qt.qt_resources import get_stylesheet
 from qtpy.QtGui import QTextDocument
+from qtpy.QtWidgets import QLabel
 
 from napari_lucyd._napari.deconvolve.choices.advanced import AdvancedSection
 from napari_lucyd._napari.phantom.form import PhantomForm
@@ -57,3 +58,19 @@ def test_the_numbers_of_the_phantoms_shape_have_room(qtbot):
     for box in form.shape.values():
         line = box.native.lineEdit()
         assert line.fontMetrics().horizontalAdvance("2048") + 4 <= line.width()
+
+
+def test_no_label_is_wider_than_the_column_of_labels(panel, qtbot):
+    from napari_lucyd._napari.widgets.layout import LABEL_WIDTH
+
+    phantom = PhantomForm()
+    qtbot.addWidget(phantom)
+    phantom.setStyleSheet(get_stylesheet("dark"))
+    labels = [
+        label
+        for form in (panel, phantom)
+        for label in form.findChildren(QLabel)
+        if label.minimumWidth() == LABEL_WIDTH
+    ]
+    assert len(labels) > 20
+    assert {label.text() for label in labels if label.sizeHint().width() > LABEL_WIDTH} == set()

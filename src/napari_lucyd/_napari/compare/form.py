@@ -83,7 +83,7 @@ class CompareForm(QWidget):
             _section("Maximum projections", self.projections, self.projections_note),
         )
         footer = QFrame()
-        fill_footer(footer, row(self.side_by_side.native, self.export.native, stretch=(1, 1)), self.status)
+        fill_footer(footer, self.status, row(self.side_by_side.native, self.export.native, stretch=(1, 1)))
         stack(self, sections, footer, _WIDTH)
 
     def _layers(self) -> QGroupBox:

@@ -1,4 +1,4 @@
-"""Footer of the Deconvolve panel: estimate, preview, Run, progress, status, and buttons for the results."""
+"""Footer of the Deconvolve panel: estimate, status, preview, Run, progress, and buttons for the results."""
 
 from __future__ import annotations
 
@@ -114,24 +114,20 @@ class Footer(QFrame):
         )
         for button in (self.side_by_side, self.inspect, self.save, self.save_as):
             button.enabled = False
+        # What grows or appears in a run is above Run: the button stays where it was clicked.
         fill_footer(
             self,
             self.estimate,
-            row(self.preview, self.preview_note, stretch=(0, 1)),
-            row(
-                self.run.native,
-                self.stop_and_keep.native,
-                self.cancel.native,
-                self.batch.native,
-                stretch=(3, 1, 1, 1),
-            ),
-            self.progress.native,
             self.curve,
             self.status,
-            row(self.score, self.score_note, stretch=(0, 1)),
-            self.anyway.native,
+            self.stop_and_keep.native,
             self.partial,
+            self.anyway.native,
             row(self.use_settings.native, self.replace.native, stretch=(1, 1)),
+            row(self.score, self.score_note, stretch=(0, 1)),
+            row(self.preview, self.preview_note, stretch=(0, 1)),
+            row(self.run.native, self.cancel.native, self.batch.native, stretch=(3, 1, 1)),
+            self.progress.native,
             self.results,
         )
 
@@ -165,8 +161,9 @@ class Footer(QFrame):
             self.progress.native.setFormat("%p %")
 
     def show_ready(self) -> None:
-        """Empty the progress bar of an earlier run."""
+        """Empty the progress bar of an earlier run, and take back what it offered for its image."""
         self.progress.max, self.progress.value = 1, 0
+        self.anyway.native.hide()
         self.curve.show_points(())
 
     def show_end(self, *, complete: bool, partial: bool) -> None:

@@ -138,6 +138,9 @@ class DeconvolveWidget(Panel):
         # The last messages were about another image. A finished part can still be kept.
         if self.run_view.is_over and self.status.text() != LOADING:
             self.footer.show_ready()
+            self.score.clear()
+            if self.footer.preview_note.text() == PREVIEW_OFF:
+                self.footer.preview_note.setText("")
             self.tell(READY)
         self.sections.take_psf()
 

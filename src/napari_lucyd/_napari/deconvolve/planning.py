@@ -206,14 +206,29 @@ def _estimate_one(task: ImageTask, should_stop: Callable[[], bool] | None) -> Es
             job = store.job
         else:
             store, (job, options) = None, make_job(task, method)
-        seconds = job.estimate_seconds()
-        return Estimate(task, job, method, seconds, options=options, psf_text=text, store=store)
+        return Estimate(
+            task,
+            job,
+            method,
+            job.estimate_seconds(),
+            options=options,
+            psf_text=text,
+            store=store,
+            compares=task.parameters.automatic and not _is_decided(task, method),
+        )
     except Cancelled:
         raise
     except AlreadyThere as there:
         return Estimate(task, None, done=str(there), psf_text=text)
     except Exception as error:  # told of in the panel, whatever it is
         return Estimate(task, None, error=explain(error), psf_text=text)
+
+
+def _is_decided(task: ImageTask, method: Any) -> bool:
+    """Return True if the methods were compared for this image already."""
+    from napari_lucyd._napari.deconvolve.contest import known_choice
+
+    return known_choice(task, method) is not None
 
 
 def _known_choice(task: ImageTask, method: Any) -> Any:
@@ -244,7 +259,7 @@ def estimate_lines(estimates: list[Estimate]) -> list[str]:
         )
         stores = [entry.store for entry in estimates if entry.store is not None]
         lines += [disk_line(stores)] if stores else []
-        if any(entry.task.parameters.automatic for entry in estimates):
+        if any(entry.compares for entry in estimates):
             lines.append(COMPARES)
         lines += dict.fromkeys(str(warning) for job in jobs for warning in job.warnings)
     for entry in estimates:

@@ -176,12 +176,13 @@ class ScoreLine(QObject):
         self.work.began.connect(lambda: set_note(line, "Scoring the result…"))
         self.work.ready.connect(lambda text: set_note(line, text or ""))
         self.work.failed.connect(lambda text: set_note(line, f"No score: {text}"))
-        session.started.connect(self._clear)
+        session.started.connect(self.clear)
         session.finished.connect(self._on_finished)
         session.ended.connect(self.work.refresh)
-        switch.toggled.connect(self._clear)
+        switch.toggled.connect(self.clear)
 
-    def _clear(self, *_: Any) -> None:
+    def clear(self, *_: Any) -> None:
+        """Empty the line; a score that is being computed is dropped."""
         self._wanted = None
         self.work.refresh()
 

@@ -64,6 +64,8 @@ class Estimate:
     options: Mapping[str, Any] = field(default_factory=dict)
     psf_text: str = ""
     store: StoreJob | None = None
+    compares: bool = False
+    """True if the run compares methods first."""
 
     @property
     def region(self) -> tuple[slice, ...] | None:

@@ -144,7 +144,7 @@ class PhantomForm(QWidget):
     def _footer(self) -> QWidget:
         footer = QFrame()
         buttons = layout.row(self.make.native, self.cancel.native, stretch=(2, 1))
-        layout.fill_footer(footer, self.estimate, buttons, self.progress.native, self.status)
+        layout.fill_footer(footer, self.estimate, self.status, buttons, self.progress.native)
         bar = self.progress.native
         bar.setTextVisible(True)
         bar.setFormat("")

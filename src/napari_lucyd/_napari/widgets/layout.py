@@ -26,13 +26,15 @@ from qtpy.QtWidgets import (
 )
 
 # The controls of all groups begin at one line.
-LABEL_WIDTH = 84
+LABEL_WIDTH = 118
 # All lines with a unit have one length.
 UNIT_WIDTH = 60
 # A form within a form brings no margins of its own.
 _NONE = (0, 0, 0, 0)
 _MARGIN = 8
 _NOTE_PIXELS = 11
+# Room that napari's style leaves beside a scroll bar.
+_BAR_SPACING = 2
 # A label that wraps is this much higher than its lines.
 _NOTE_PADDING = 9
 _PROBLEM = "#e8853d"
@@ -196,7 +198,7 @@ def stack(panel: QWidget, sections: Sequence[QWidget], footer: QWidget, width: i
     for section in sections:
         rows.addWidget(section)
     rows.addStretch(1)
-    scroll = _Scroll()
+    scroll = _Scroll(panel, width)
     scroll.setWidgetResizable(True)
     scroll.setFrameShape(QFrame.Shape.NoFrame)
     scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -207,18 +209,23 @@ def stack(panel: QWidget, sections: Sequence[QWidget], footer: QWidget, width: i
     column.setSpacing(0)
     column.addWidget(scroll, 1)
     column.addWidget(footer)
-    panel.setMinimumWidth(width)
 
 
 class _Scroll(QScrollArea):
-    """An area that is as wide as the controls in it need, since it scrolls up and down only."""
+    """An area that makes its panel as wide as the controls in it need, since it scrolls up and down only."""
+
+    def __init__(self, panel: QWidget, width: int) -> None:
+        super().__init__()
+        self._panel, self._least = panel, width
+        panel.setMinimumWidth(width)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Follow the width of the controls; Qt watches the widget by this filter, too."""
         body, bar = self.widget(), self.verticalScrollBar()
         if event is not None and watched is body and event.type() == QEvent.Type.LayoutRequest:
             assert body is not None and bar is not None
-            self.setMinimumWidth(body.minimumSizeHint().width() + bar.sizeHint().width())
+            around = bar.sizeHint().width() + _BAR_SPACING
+            self._panel.setMinimumWidth(max(self._least, body.minimumSizeHint().width() + around))
         if isinstance(event, QWheelEvent) and watched is not body:
             self.wheelEvent(event)
             return True
@@ -232,7 +239,11 @@ class _Scroll(QScrollArea):
 
 
 def fill_footer(footer: QFrame, *widgets: QWidget) -> None:
-    """Lay out the lines and buttons that stay visible at the bottom of a panel."""
+    """Lay out the lines and buttons that stay visible at the bottom of a panel.
+
+    The footer grows upwards. Lines of text and what is shown at times go above the buttons, which then stay
+    where they are: a second click must not hit another control.
+    """
     footer.setObjectName("lucyd-footer")
     column = QVBoxLayout(footer)
     column.setContentsMargins(_MARGIN + 2, _MARGIN, _MARGIN + 2, _MARGIN)

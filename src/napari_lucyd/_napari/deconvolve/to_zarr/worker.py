@@ -226,7 +226,8 @@ class _Image:
         end = time.monotonic() + _PATIENCE_SECONDS
         while not (begun.added.wait(0.02) or should_stop() or time.monotonic() > end):
             pass
-        resumed = f", resumed after {len(finished)} finished blocks" if finished else ""
+        blocks = "1 finished block" if len(finished) == 1 else f"{len(finished)} finished blocks"
+        resumed = f", resumed after {blocks}" if finished else ""
         yield Note(f"Deconvolving {where} on {device}{resumed}…", computing=True)
         for step in store.steps(should_stop, within=True):
             self._done, self._total = step.done, step.total

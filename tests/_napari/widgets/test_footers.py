@@ -1,0 +1,60 @@
+"""Footers of the panels: no button moves when a text grows or another button appears."""
+
+import pytest
+
+pytest.importorskip("napari")
+
+from napari._qt.qt_resources import get_stylesheet
+from qtpy.QtCore import QPoint
+from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QWidget
+
+from napari_lucyd._napari.compare.form import CompareForm
+from napari_lucyd._napari.deconvolve.footer import Footer
+from napari_lucyd._napari.phantom.form import PhantomForm
+from napari_lucyd._napari.widgets.layout import stack
+
+pytestmark = pytest.mark.napari
+
+
+def deconvolve() -> QWidget:
+    panel = QWidget()
+    stack(panel, [QWidget()], Footer(), 400)
+    return panel
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (deconvolve, ("Run", "Cancel", "Batch…", "Side by side", "Inspect", "Save…")),
+        (PhantomForm, ("Make", "Cancel")),
+        (CompareForm, ("Show side by side", "Export CSV and PNG…")),
+    ],
+)
+def test_no_button_moves_whatever_is_said_or_appears(make, names, qtbot):
+    panel = make()
+    qtbot.addWidget(panel)
+    panel.setStyleSheet(get_stylesheet("dark"))
+    panel.resize(500, 800)
+    panel.show()
+    qtbot.waitExposed(panel)
+    footer = panel.findChild(QFrame, "lucyd-footer")
+
+    buttons = {button.text(): button for button in footer.findChildren(QPushButton)}
+
+    def places() -> dict[str, tuple[int, int]]:
+        points = {name: buttons[name].mapTo(panel, QPoint(0, 0)) for name in names}
+        return {name: (point.x(), point.y()) for name, point in points.items()}
+
+    qtbot.wait(100)
+    before = places()
+    for line in footer.findChildren(QLabel):
+        if line.property("note"):
+            line.setText("A text of many words. " * 20)
+    for widget in footer.findChildren(QWidget):
+        if widget.isHidden() and (isinstance(widget, QPushButton) or widget.findChildren(QPushButton)):
+            widget.show()
+    panel.layout().activate()
+    qtbot.wait(50)
+    for name, place in places().items():
+        # Qt may round the height of a row up or down.
+        assert place == pytest.approx(before[name], abs=1), name
