@@ -6,7 +6,9 @@ import pytest
 pytest.importorskip("napari")
 
 from napari.utils.notifications import notification_manager
+from scipy.ndimage import gaussian_filter
 
+from napari_lucyd._napari.deconvolve.batch import worker
 from napari_lucyd._napari.workers import notification
 from napari_lucyd.io import read_image, write_image
 
@@ -73,5 +75,32 @@ def test_an_image_that_no_method_helps_is_left_alone_in_the_table_and_in_its_fil
     ((name, state, text),) = window.rows()
     assert (name, state) == ("noise.ome.tif", "left alone")
     assert "name a method" in text
+    table = window.table
+    assert table.rowHeight(0) >= table.sizeHintForRow(0) > table.fontMetrics().height() * 2
     assert window.status.text() == "1 of 1 done, 1 left alone."
     np.testing.assert_array_equal(read_image(tmp_path / "deconvolved" / "noise.ome.tif").data, noise)
+
+
+def test_automatic_names_the_method_and_compares_none_for_a_result_that_exists(
+    panel, ready, qtbot, tmp_path, monkeypatch
+):
+    light = 200 * gaussian_filter(np.random.default_rng(0).random((64, 64)) > 0.98, 1.5, output=float)
+    image = np.random.default_rng(1).poisson(20 + 50 * light).astype(np.uint16)
+    write_image(tmp_path / "cells.ome.tif", image, axes="YX", voxel_size=(0.1, 0.1), unit="micrometer")
+    panel.method.combo.value = "auto"
+    ready()
+    window = panel.batch
+    window.folder.value = str(tmp_path)
+
+    def run():
+        window.start.native.click()
+        qtbot.waitUntil(lambda: not window.session.is_running, timeout=120_000)
+        ((_, state, text),) = window.rows()
+        return state, text
+
+    state, text = run()
+    recipe = read_image(tmp_path / "deconvolved" / "cells.ome.tif").metadata["recipe"]
+    assert state == "done" and f", {recipe['automatic']['chosen']}: cells.ome.tif" in text
+    monkeypatch.setattr(worker, "compare_methods", lambda *_: pytest.fail("the methods were compared"))
+    state, text = run()
+    assert state == "failed" and "exists already" in text

@@ -213,6 +213,8 @@ class BatchWindow(QDialog):
             item = QTableWidgetItem(text)
             item.setToolTip(plain_tooltip(text))
             self.table.setItem(event.number, column, item)
+        # A reason of several lines would be cut.
+        self.table.resizeRowToContents(event.number)
 
     def _on_advanced(self, event: Advanced) -> None:
         self.progress.max, self.progress.value = event.total, event.done

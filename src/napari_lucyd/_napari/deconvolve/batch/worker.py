@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -89,9 +89,10 @@ class _Input:
 
 @dataclass
 class _Outcome:
-    """Outcome of one image: the files that were written, and why it was left as it is, if it was."""
+    """Outcome of one image: its files, the method that was chosen for it, and why it was left as it is."""
 
     written: list[Path] = field(default_factory=list)
+    chosen: str = ""
     left_alone: str = ""
 
 
@@ -149,7 +150,8 @@ def _run(request: BatchRequest, should_stop: Callable[[], bool]) -> Iterator[Any
             yield Row(number, each.name, FAILED, f"{error!r}. Please report this.")
         else:
             names = ", ".join(path.name for path in outcome.written)
-            text = f"{duration_text(time.monotonic() - began)}: {names}"
+            how = f", {outcome.chosen}" if outcome.chosen else ""
+            text = f"{duration_text(time.monotonic() - began)}{how}: {names}"
             if outcome.left_alone:
                 yield Row(number, each.name, LEFT_ALONE, f"{text}. {outcome.left_alone}")
             else:
@@ -184,19 +186,26 @@ def _one(
         own = replace(request.parameters, region=WHOLE, z_range=None, folder=None, axes=None)
         task = ImageTask(source_of(read_image(each.path), each.path), own)
     assert task is not None
+    read = [] if each.path is None else [each.path]
+
+    def paths_of(parts: Iterable[str]) -> dict[str, Path]:
+        named = destinations(request.out, each.stem, each.suffix, [Part(part) for part in parts])
+        check_destinations(named.values(), read, overwrite=False, otherwise=_OTHERWISE)
+        return {str(part): path for part, path in named.items()}
+
+    # Every method has an output. What would be refused must not wait for a comparison of methods.
+    paths_of(part for part in task.parameters.parts if part == "output")
     method, _ = choose_method(task, should_stop)
     choice = None
     if task.parameters.automatic:
         choice = yield from compare_methods(task, method, should_stop)
         outcome.left_alone = choice.warning if choice.left_alone else ""
+        outcome.chosen = "" if choice.left_alone else choice.method.name
         parts = choice.options({"outputs": task.parameters.parts})["outputs"]
     else:
         known = ("output",) if task.parameters.classical else method.parts
         parts = [part for part in task.parameters.parts if part in known]
-    named = destinations(request.out, each.stem, each.suffix, [Part(part) for part in parts])
-    paths = {str(part): path for part, path in named.items()}
-    read = [] if each.path is None else [each.path]
-    check_destinations(paths.values(), read, overwrite=False, otherwise=_OTHERWISE)
+    paths = paths_of(parts)
     prepare(paths.values(), overwrite=False, otherwise=_OTHERWISE)
     job, _ = make_job(task, method, should_stop, choice)
     yield from job.steps(should_stop)
