@@ -14,6 +14,7 @@ from napari_lucyd.models.user_models import FOLDER_VARIABLE
 pytest.importorskip("napari")
 
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QPoint
 
 from napari_lucyd._napari.workers import notification
 
@@ -87,6 +88,7 @@ def test_stop_reaches_the_worker_and_errors_are_shown(panel, qtbot, monkeypatch)
     from napari_lucyd._napari.deconvolve.adaptation import window
 
     def run(task, name, structures, minutes, report, should_stop):
+        report(progress("measuring", 0))
         report(progress("training", 1))
         while not should_stop():
             time.sleep(0.01)
@@ -105,8 +107,24 @@ def test_stop_reaches_the_worker_and_errors_are_shown(panel, qtbot, monkeypatch)
     assert "A model is being trained" in panel.running_text()
     monkeypatch.setattr(notification, "LONG_SECONDS", 0)
     notification_manager.records.clear()
-    training.stop()
+    qtbot.waitUntil(lambda: training.status.text().startswith("Training"), timeout=60_000)
+    assert training.cancel.enabled
+    training.cancel.native.click()
+    assert not training.cancel.enabled
     qtbot.waitUntil(lambda: not training.is_running, timeout=60_000)
     assert "give another" in training.status.text()
     assert any("give another" in note.message for note in notification_manager.records)
     assert training.train.enabled and not training.cancel.enabled
+
+
+def test_no_text_moves_the_controls(panel, qtbot):
+    training = panel.adaptation
+    training.ask()
+    qtbot.waitExposed(training)
+    qtbot.wait(100)
+    controls = (training.name, training.minutes, training.train, training.cancel)
+    before = [control.native.mapTo(training, QPoint(0, 0)) for control in controls]
+    training.status.setText("A note on the new model that says what it was adapted to. " * 12)
+    qtbot.wait(200)
+    assert [control.native.mapTo(training, QPoint(0, 0)) for control in controls] == before
+    training.close()

@@ -99,7 +99,7 @@ class AdaptationWindow(QDialog):
         self.minutes = LineEdit(value="8", tooltip="Limit for the training.")
         self.train = PushButton(text="Train")
         self.cancel = PushButton(text="Stop and keep the best", enabled=False)
-        self.status = note("lucyd-adaptation-status")
+        self.status = note("lucyd-adaptation-status", lines=4)
         self.bar = QProgressBar()
         self.curve = ValidationCurve()
         self.patch = PatchView()
@@ -121,6 +121,8 @@ class AdaptationWindow(QDialog):
             self.status,
         ):
             lines.addWidget(widget)
+        # Spare room belongs below, so that no text moves the controls.
+        lines.addStretch(1)
         leave_return_to_fields(self)
         for entry in (self.name, self.structures, self.minutes):
             entry.changed.connect(self._on_entry)
@@ -199,6 +201,7 @@ class AdaptationWindow(QDialog):
         garbage_collection.hold()
         self.train.enabled, self.cancel.enabled = False, True
         set_note(self.status, f"{_STAGES['measuring']}…")
+        self.curve.show_values(())
         self.bar.setRange(0, 0)
         self._began = time.monotonic()
         worker.start()
@@ -224,7 +227,8 @@ class AdaptationWindow(QDialog):
             self.curve.show_values(progress.validation_psnr)
         if progress.pictures is not None:
             self.patch.show_planes(progress.pictures)
-        if progress.stage != "training":
+        if progress.stage == "trust":
+            # The training is over.
             self.cancel.enabled = False
         elif self._stop.is_set():
             return
