@@ -76,7 +76,8 @@ def test_the_model_is_trained_with_the_panels_choices_then_listed_and_chosen(
     assert task.microscope.told(task.source, "YX") == {"blur_sigma": (1.4, 1.4)}
     assert training.curve.values == (20.0, 20.5, 20.4)
     assert not training.patch.pictures[3].pixmap().isNull()
-    assert "Better." in training.status.text() and "Noise" in training.status.text()
+    assert training.status.text().startswith("“actin -2” is saved and chosen. Better.")
+    assert "Noise" in training.status.text()
     assert panel.model.name == "actin -2"
     training.name.value = ""
     training.suggest("actin (2)")

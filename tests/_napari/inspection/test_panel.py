@@ -86,6 +86,16 @@ def test_a_strength_is_shown_without_a_run_and_kept_with_its_recipe(window, resu
     assert panel.run.output is parts["output"]
 
 
+def test_the_curtain_is_above_a_weaker_result_also_when_that_is_kept(window):
+    panel, _, _ = window
+    look, layers = panel.form.look, panel.viewer.layers
+    look.curtain.setValue(50)
+    look.strength.setValue(40)
+    assert [layer.name.split()[0] for layer in layers][-2:] == ["strength", "curtain"]
+    look.keep.native.click()
+    assert [layer.name.split()[0] for layer in layers][-2:] == ["output", "curtain"]
+
+
 def test_limits_are_the_image_s_and_back_with_a_note_on_what_is_cut_off(window):
     panel, layer, parts = window
     own = list(parts["output"].contrast_limits)

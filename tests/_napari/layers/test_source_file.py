@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tifffile
 from napari.layers import Image
 
 from napari_lucyd._napari.layers.source_file import SourceFile, look_into
@@ -52,7 +53,33 @@ FILE = SourceFile("a.tif", "CZYX", (2, 9, 30, 40), {"Z": 0.3, "Y": 0.1, "X": 0.1
 )
 def test_a_layer_of_other_sizes_does_not_take_the_voxel_size(shape, known):
     assert bool(FILE.sizes_for(shape)) is known
-    assert FILE.axes_for(shape) == ("CZYX" if shape == FILE.shape else None)
+    in_order = {(2, 9, 30, 40): "CZYX", (9, 2, 30, 40): "ZCYX"}
+    assert FILE.axes_for(shape) == in_order.get(shape)
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape", "of_layer", "known"),
+    [
+        ("TCZYX", (4, 2, 9, 30, 40), (4, 9, 2, 30, 40), "TZCYX"),  # ImageJ's own order
+        ("TCZYX", (5, 5, 2, 30, 40), (5, 2, 5, 30, 40), "TZCYX"),  # with two orders that fit
+        ("TCZYX", (4, 2, 9, 30, 40), (9, 4, 2, 30, 40), "ZTCYX"),
+        ("TCZYX", (2, 2, 9, 30, 40), (9, 2, 2, 30, 40), None),  # T or C first
+        ("CZYX", (3, 3, 30, 40), (3, 3, 30, 40), "CZYX"),
+        ("YX", (30, 40), (30, 40), "YX"),
+        (None, (3, 30, 40), (3, 30, 40), None),
+    ],
+)
+def test_the_axes_are_in_the_order_of_the_layer(axes, shape, of_layer, known):
+    assert SourceFile("a.tif", axes, shape, {}).axes_for(of_layer) == known
+
+
+def test_channels_in_a_file_of_imagej_are_not_taken_for_planes(tmp_path):
+    path = tmp_path / "two channels.tif"
+    data = np.zeros((9, 2, 30, 40), np.uint16)
+    tifffile.imwrite(path, data, imagej=True, metadata={"axes": "ZCYX", "mode": "composite"})
+    layer = Image(tifffile.imread(path))
+    assert layer.data.shape == data.shape
+    assert SourceLayer.from_layer(layer).with_file(look_into(str(path))).axes == "ZCYX"
 
 
 def test_a_plane_of_a_file_without_z_takes_its_pixel_size():

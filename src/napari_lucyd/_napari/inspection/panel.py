@@ -313,6 +313,8 @@ class InspectWidget(Panel):
         for (data, keywords), name in zip(layers, names, strict=True):
             add_image(self.viewer, data, {**keywords, "name": name})
         self._adding = False
+        # The curtain stays above what was added.
+        self._draw()
 
     def _voxel_request(self) -> Any:
         return None if self.run is None else voxel_under_cursor(self.viewer, self.run)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image
 
 from napari_lucyd._napari.inspection.run_layers import RunLayers, full, lazy
-from napari_lucyd._napari.layers.viewer import METADATA_KEY, add_image
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, add_image, is_preview, is_result
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -84,6 +84,15 @@ class Curtain(Veil):
         plain = full(run.image)
         whole = plain if hasattr(plain, "strides") and plain.shape == shape else run.lazy_image()
         self.show(whole[cut], f"curtain · {run.image.name}", run.place, run.image)
+        self._raise()
+
+    def _raise(self) -> None:
+        """Put the curtain above all results and the weaker version, which may be newer."""
+        layers = self.viewer.layers
+        here = layers.index(self.layer)
+        top = max(place for place, each in enumerate(layers) if is_result(each) or is_preview(each))
+        if here < top:
+            layers.move(here, top + 1)
 
 
 class Strength(Veil):

@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 
 from napari_lucyd.io import Optics, micrometers, read_image
+
+# Order of the axes in ImageJ's files.
+_IMAGEJ = "TZCYX"
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,26 @@ class SourceFile:
     optics: Optics | None = None
 
     def axes_for(self, shape: Sequence[int]) -> str | None:
-        """Return the axes of a layer with all of the image; None for any other shape."""
-        return self.axes if tuple(shape) == self.shape else None
+        """Return the axes of a layer with all of the image, in the layer's order; None for any other shape.
+
+        napari's own reader keeps the order of the file, which is TZCYX in ImageJ's files.
+
+        Examples
+        --------
+        >>> file = SourceFile("a.tif", "CZYX", (2, 9, 30, 40), {})
+        >>> file.axes_for((2, 9, 30, 40)), file.axes_for((9, 2, 30, 40)), file.axes_for((9, 30, 40))
+        ('CZYX', 'ZCYX', None)
+        """
+        if self.axes is None:
+            return None
+        sizes = dict(zip(self.axes, self.shape, strict=True))
+        orders = ["".join((*lead, *self.axes[-2:])) for lead in permutations(self.axes[:-2])]
+        likely = "".join(letter for letter in _IMAGEJ if letter in sizes)
+        fitting = [order for order in orders if [sizes[letter] for letter in order] == list(shape)]
+        for order in (self.axes, likely):
+            if order in fitting:
+                return order
+        return fitting[0] if len(fitting) == 1 else None
 
     def sizes_for(self, shape: Sequence[int]) -> dict[str, float]:
         """Return the voxel size of a layer with the file's planes; empty for one of other sizes.

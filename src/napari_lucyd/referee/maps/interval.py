@@ -230,7 +230,7 @@ def _blur(result: Result, place: Place, psf: Any) -> float | str:
     if "blur_sigma_found" in stage:
         return (
             "There is no interval: the blur was found in the image, and the interval is calibrated for a "
-            "known blur. Give the microscope, the PSF or blur_sigma."
+            "known blur. Give the microscope, the PSF or the width of the blur (blur_sigma)."
         )
     told = {**dict.fromkeys(TOLD), "psf": psf}
     kernel = rerun(result, as_request(result, None, None, told), place).kernel

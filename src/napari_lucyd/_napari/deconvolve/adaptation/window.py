@@ -238,7 +238,9 @@ class AdaptationWindow(QDialog):
         set_note(self.status, f"{_STAGES[progress.stage]}{until}…")
 
     def _on_returned(self, found: Adaptation) -> None:
-        text = f"{found.summary} It took {duration_text(found.seconds)}."
+        # First what a notification shows of it.
+        saved = "" if found.path is None else f"“{found.model.name}” is saved and chosen. "
+        text = f"{saved}{found.summary} It took {duration_text(found.seconds)}."
         notes = "\n".join((text, *found.notes))
         set_note(self.status, notes, problem=found.path is None)
         if found.path is not None:

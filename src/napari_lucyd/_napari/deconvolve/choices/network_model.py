@@ -306,7 +306,7 @@ def model_text(card: dict[str, Any]) -> str:
     if not (blur and noise):
         return str(card.get("description", ""))
     # One number if the model was trained for one blur only.
-    width = " to ".join(dict.fromkeys(f"{end:g}" for end in blur))
+    width = " to ".join(dict.fromkeys(f"{end:.3g}" for end in blur))
     parts = [
         f"{card['title']}." if card.get("title") else "",
         f"For a blur of σ {width} voxels and noise up to {100 * noise[1]:.0f} % of the range.",
