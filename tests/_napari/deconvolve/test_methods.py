@@ -674,6 +674,19 @@ def test_a_model_file_of_another_day_does_not_take_the_methods_place(panel, qtbo
     qtbot.waitUntil(lambda: again.estimator.settled, timeout=60_000)
 
 
+def test_settings_that_are_not_valid_end_the_wait_for_pytorch(panel, add_image, qtbot):
+    from napari_lucyd._napari.deconvolve.panel import DeconvolveWidget
+    from napari_lucyd._napari.widgets.remembered import remember
+
+    add_image((6, 20, 22), scale=(0.3, 0.1, 0.1), units=("µm",) * 3)
+    remember("deconvolve", {"method": "wiener", "model": "lucyd"})
+    again = DeconvolveWidget(panel.viewer)
+    panel.viewer.window.add_dock_widget(again, name="Again")
+    qtbot.waitUntil(lambda: again.footer.estimate.text() == "Enter the NA.", timeout=30_000)
+    assert again.status.text() == "Ready."
+    qtbot.waitUntil(lambda: again.examination.work.settled, timeout=60_000)
+
+
 def beads(size):
     """Return a camera image of blurred points."""
     light = np.zeros((size, size))

@@ -114,7 +114,10 @@ class DeconvolveWidget(Panel):
         for examined in (self.image.picked, self.image.changed, self.microscope.changed):
             examined.connect(self.examination.refresh)
         self.method.chosen.connect(self._on_method)
-        self.estimate.accepted.connect(self._on_accepted)
+        self.estimate.accepted.connect(self.entered.keep)
+        # Also settings that are not valid end the wait: they may be refused before PyTorch is loaded.
+        for estimated in (self.estimate.accepted, self.estimate.shown):
+            estimated.connect(self._on_estimated)
         self.estimate.shown.connect(self.preview.refresh)
         footer.run.changed.connect(self.run)
         footer.batch.changed.connect(lambda *_: self.batch.show())
@@ -160,8 +163,7 @@ class DeconvolveWidget(Panel):
             PREVIEW_OF_LUCYD.format(text) if text and self.method.automatic else text
         )
 
-    def _on_accepted(self) -> None:
-        self.entered.keep()
+    def _on_estimated(self) -> None:
         if self.status.text() == LOADING:
             self.tell(READY)
 
