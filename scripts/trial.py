@@ -6,7 +6,8 @@ r"""Use the panels as somebody new does, by clicks and keys alone, and take a pi
 
 Everything is done to the widgets that a user sees: buttons are clicked, text is typed, menus and dialogs are
 opened. After each step the visible text of the panel is printed, and rules that hold for every window are
-checked: no control moves while one types, no text is cut, and no control is outside of the panel's width.
+checked: no control moves while one types, Run never moves, no text is cut, and no control is outside of the
+panel's width.
 """
 
 from __future__ import annotations
@@ -40,9 +41,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 from scipy.ndimage import gaussian_filter
+from vispy.gloo import glir
 
 import napari_lucyd as nl
 from napari_lucyd._napari.demo import wait
+
+# Mesa 22.3 (Debian 12) crashes when layers are removed and added, also without a plugin.
+glir.GlirProgram.delete = lambda program: None
 
 LONG = "20240311_fixed cells_DAPI and tubulin_replicate 3 of 4_after bleaching correction_v2"
 LEFT = Qt.MouseButton.LeftButton
@@ -62,6 +67,7 @@ class Trial:
         self.window = self.viewer.window._qt_window
         self.count = 0
         self.found: list[str] = []
+        self.run_at: dict[QWidget, int] = {}
         self.settle(1)
 
     # Actions of a person
@@ -201,6 +207,13 @@ class Trial:
 
     def check(self, panel: QWidget) -> None:
         """Check rules that hold for every panel."""
+        run = panel.findChild(QPushButton, "lucyd-run")
+        if run is not None and run.isVisible():
+            # From below, because tabs below the panel make it shorter.
+            place = panel.height() - run.mapTo(panel, QPoint(0, 0)).y()
+            if abs(self.run_at.setdefault(panel, place) - place) > 3:
+                self.note(f"Run moved from {self.run_at[panel]} to {place} above the end of the panel")
+                self.run_at[panel] = place
         for widget in panel.findChildren(QWidget):
             if not widget.isVisible():
                 continue
@@ -453,8 +466,13 @@ def batch(trial: Trial, work: Path) -> None:
     trial.picture("batch-done", window.window())
     trial.check(window)
     print("   files:", sorted(path.name for path in out.iterdir()))
+    trial.click(window.start)
+    trial.until(lambda: window.session.is_running, "the batch to begin again", 20)
+    trial.until(lambda: not window.session.is_running, "the end of a batch whose results exist", 60)
+    trial.picture("batch-again", window.window())
     trial.choose(window.source, "The selected")
-    trial.viewer.layers.selection = set(list(trial.viewer.layers)[:1])
+    trial.viewer.open([small, images(work)[0]])
+    trial.viewer.layers.selection = set(list(trial.viewer.layers)[-2:])
     trial.type(window.out, "")
     trial.click(window.start)
     trial.picture("batch-without-a-folder", window.window())
@@ -464,6 +482,8 @@ def batch(trial: Trial, work: Path) -> None:
     trial.until(lambda: window.session.is_running, "the batch of layers to begin", 20)
     trial.until(lambda: not window.session.is_running, "the end of the batch of layers", 400)
     trial.picture("batch-of-layers-done", window.window())
+    if len(window.rows()) < 2:
+        trial.note(f"a batch of two layers has the rows {window.rows()}")
     window.window().close()
 
 
@@ -478,6 +498,86 @@ def phantom(trial: Trial, work: Path) -> None:
     trial.click(panel.form.make)
     trial.until(lambda: not panel.session.is_running and panel.session.layers, "the phantom", 120)
     trial.look("phantom-made", panel)
+
+
+def psf_layer(trial: Trial, work: Path) -> None:
+    """Make a phantom with its PSF for the Deconvolve panel; cancel while methods are compared."""
+    panel = begun(trial, work)
+    trial.menu("Plugins", "napari-lucyd", "Phantom")
+    maker = _panel(trial, "PhantomWidget")
+    trial.settle(1)
+    trial.choose(maker.form.degradation, "Optics")
+    if not maker.form.outputs["psf"].value:
+        trial.click(maker.form.outputs["psf"])
+    before = set(trial.viewer.layers)
+    trial.click(maker.form.make)
+    trial.until(lambda: not maker.session.is_running and set(trial.viewer.layers) != before, "a phantom", 200)
+    _raise(trial, panel)
+    trial.choose(panel.method.combo, "Automatic")
+    ready(trial, panel)
+    trial.look("psf-layer-taken", panel)
+    if panel.microscope.layer is None or "PSF" not in panel.microscope.layer.name:
+        trial.note(f"the PSF of the phantom is not taken: {panel.microscope.layer}")
+    trial.click(panel.footer.run)
+    trial.until(lambda: "Comparing" in panel.status.text(), "the comparison of methods", 60)
+    trial.click(panel.footer.cancel)
+    trial.until(lambda: not panel.session.is_running, "the end of the comparison after Cancel", 20)
+    trial.look("comparison-cancelled", panel)
+
+
+def odd_images(trial: Trial, work: Path) -> None:
+    """Open what a first hour brings: colour, a plane, NaN, channels; remove the image during its run."""
+    panel = begun(trial, work)
+    trial.choose(panel.method.combo, "LUCYD")
+    stack = tifffile.imread(images(work)[1]).astype(np.float32)
+    with_nan, only_nan = stack.copy(), np.full_like(stack, np.nan)
+    with_nan[4:6, 20:30, 20:30] = np.nan
+    kept = {"imagej": True}
+    cases: dict[str, tuple[np.ndarray, dict[str, Any]]] = {
+        "colour": (
+            (255 * np.random.default_rng(0).random((96, 96, 3))).astype(np.uint8),
+            {"photometric": "rgb"},
+        ),
+        "plane": (stack[12], kept),
+        "with nan": (with_nan, {**kept, "metadata": {"axes": "ZYX"}}),
+        "only nan": (only_nan, {**kept, "metadata": {"axes": "ZYX"}}),
+        "constant": (np.zeros_like(stack), {**kept, "metadata": {"axes": "ZYX"}}),
+        "two channels": (np.stack([stack, stack[:, ::-1]], 1), {**kept, "metadata": {"axes": "ZCYX"}}),
+    }
+    for name, (data, keywords) in cases.items():
+        path = work / f"{name}.tif"
+        tifffile.imwrite(path, data, **keywords)
+        trial.viewer.layers.clear()
+        trial.viewer.open(path)
+        trial.viewer.add_labels(np.ones(data.shape[:2], int), name="labels")
+        ready(trial, panel)
+        trial.look(f"{name}-opened", panel)
+        print("   axes:", panel.image.axes.value, "Run:", panel.footer.run.enabled)
+        if not panel.footer.run.enabled:
+            continue
+        trial.click(panel.footer.run)
+        trial.until(lambda: panel.session.is_running, f"the run of {name}", 20)
+        if name == "two channels":
+            trial.viewer.layers.remove(name)
+        trial.until(lambda: not panel.session.is_running and panel.score.work.settled, f"the end of {name}")
+        trial.look(f"{name}-done", panel)
+    trial.viewer.layers.clear()
+
+
+def offline(trial: Trial, work: Path) -> None:
+    """Open the sample that is downloaded, without a connection."""
+    from skimage import data
+
+    def fail() -> None:
+        raise OSError("no route to host")
+
+    data.cells3d, downloaded = fail, data.cells3d
+    try:
+        trial.menu("File", "Open Sample", "napari-lucyd", "Real cells")
+        trial.settle(1)
+        trial.picture("offline")
+    finally:
+        data.cells3d = downloaded
 
 
 def classical(trial: Trial, work: Path) -> None:
@@ -620,7 +720,7 @@ def training(trial: Trial, work: Path) -> None:
     trial.type(window.minutes, "no")
     trial.click(window.train)
     trial.picture("training-nonsense", window)
-    trial.type(window.minutes, "1")
+    trial.type(window.minutes, "8")
     trial.picture("training-mended", window)
     trial.click(window.train)
     trial.until(lambda: window.cancel.enabled and len(window.curve.values) > 1, "two validations", 400)
@@ -642,6 +742,9 @@ STAGES = {
     "files": into_files,
     "batch": batch,
     "phantom": phantom,
+    "psf-layer": psf_layer,
+    "odd-images": odd_images,
+    "offline": offline,
     "classical": classical,
     "inspection": inspection,
     "preview": preview,
