@@ -114,7 +114,7 @@ class Footer(QFrame):
         )
         for button in (self.side_by_side, self.inspect, self.save, self.save_as):
             button.enabled = False
-        # What grows or appears in a run is above Run: the button stays where it was clicked.
+        # Texts that grow and buttons that appear are above Run, which stays where it was clicked.
         fill_footer(
             self,
             self.estimate,

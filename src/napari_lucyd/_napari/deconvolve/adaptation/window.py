@@ -238,7 +238,7 @@ class AdaptationWindow(QDialog):
         set_note(self.status, f"{_STAGES[progress.stage]}{until}…")
 
     def _on_returned(self, found: Adaptation) -> None:
-        # First what a notification shows of it.
+        # A notification shows the first words alone.
         saved = "" if found.path is None else f"“{found.model.name}” is saved and chosen. "
         text = f"{saved}{found.summary} It took {duration_text(found.seconds)}."
         notes = "\n".join((text, *found.notes))
