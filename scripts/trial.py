@@ -566,6 +566,7 @@ def odd_images(trial: Trial, work: Path) -> None:
 
 def offline(trial: Trial, work: Path) -> None:
     """Open the sample that is downloaded, without a connection."""
+    from napari.utils.notifications import notification_manager
     from skimage import data
 
     def fail() -> None:
@@ -573,7 +574,9 @@ def offline(trial: Trial, work: Path) -> None:
 
     data.cells3d, downloaded = fail, data.cells3d
     try:
-        trial.menu("File", "Open Sample", "napari-lucyd", "Real cells")
+        # As napari's own event loop does: errors become notifications.
+        with notification_manager:
+            trial.menu("File", "Open Sample", "napari-lucyd", "Real cells")
         trial.settle(1)
         trial.picture("offline")
     finally:
