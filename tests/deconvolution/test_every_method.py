@@ -24,6 +24,7 @@ from napari_lucyd.deconvolution import (
 )
 from napari_lucyd.deconvolution import api as api_module
 from napari_lucyd.deconvolution.classical import job as classical_job
+from napari_lucyd.deconvolution.findings import negative_voxels_text
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.preprocessing.background import estimate_background
 from napari_lucyd.models import Model
@@ -693,6 +694,7 @@ def test_negative_voxels_are_set_to_zero_counted_and_recorded():
     result = deconvolve(series, method, axes="TYX")
     told = [text for text in result.warnings if "were negative" in text]
     assert len(told) == 1 and told[0].startswith(f"{negative} voxels")
+    assert negative_voxels_text(1).startswith("1 voxel was negative")
     entry = result.recipe["method"]
     assert (entry["negative"], entry["negative_voxels"]) == ("set to 0", negative)
     expected = deconvolve(np.maximum(series[1], 0), method)

@@ -35,8 +35,9 @@ class Finding(str):
 
 def negative_voxels_text(count: int) -> str:
     """Say how many negative voxels were set to 0."""
+    were = "1 voxel was" if count == 1 else f"{count:,} voxels were"
     return (
-        f"{count:,} voxels were negative, which Richardson-Lucy does not allow, and were set to 0. If an "
+        f"{were} negative, which Richardson-Lucy does not allow, and set to 0. If an "
         "offset was subtracted from the image, add it again and enter it as the background."
     )
 
