@@ -692,9 +692,10 @@ def test_negative_voxels_are_set_to_zero_counted_and_recorded():
     assert negative > 0
     method = nl.RichardsonLucy(spot(2), num_iter=3, background=0)
     result = deconvolve(series, method, axes="TYX")
-    told = [text for text in result.warnings if "were negative" in text]
-    assert len(told) == 1 and told[0].startswith(f"{negative} voxels")
+    told = [text for text in result.warnings if "negative, which" in text]
+    assert told == [negative_voxels_text(negative)]
     assert negative_voxels_text(1).startswith("1 voxel was negative")
+    assert negative_voxels_text(1200).startswith("1,200 voxels were negative")
     entry = result.recipe["method"]
     assert (entry["negative"], entry["negative_voxels"]) == ("set to 0", negative)
     expected = deconvolve(np.maximum(series[1], 0), method)
