@@ -84,7 +84,7 @@ class EstimateGraph(nn.Module):
         estimate = _richardson_lucy(observed, pedestal, blur_sigma, self.num_iter) + level
         share = None
         if self.full_noise is not None:
-            share = (noise / (scale * self.full_noise)).clamp(LEAST_SHARE, 1)
+            share = (noise / (scale * self.full_noise)).clamp(LEAST_SHARE, 1.0)
         parts = self.scaled(estimate, level - self.pedestal * scale, scale, share)
         return (*parts, estimate)
 

@@ -123,8 +123,8 @@ def noise_share(source: Source, group: Group) -> float:
 
 
 def _block_means(planes: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    height, width = (size // _BLOCK for size in planes.shape[1:])
-    blocks = planes[:, : height * _BLOCK, : width * _BLOCK].reshape(-1, height, _BLOCK, width, _BLOCK)
+    count, height, width = len(planes), planes.shape[1] // _BLOCK, planes.shape[2] // _BLOCK
+    blocks = planes[:, : height * _BLOCK, : width * _BLOCK].reshape(count, height, _BLOCK, width, _BLOCK)
     means: npt.NDArray[np.float64] = blocks.mean(axis=(2, 4), dtype=np.float64).ravel()
     return means
 
