@@ -501,7 +501,7 @@ def test_the_panels_switch_shows_what_its_run_gives(qtbot, panel):
     layer = viewer.add_image(speckles((3, 40, 50)), contrast_limits=LIMITS, name="cells")
     viewer.dims.set_point(0, 1)
     qtbot.waitUntil(lambda: panel.estimate.preview_request() is not None, timeout=60_000)
-    # The panel has taken its room from the canvas since the image was added; the preview shows what is visible.
+    # The panel has narrowed the canvas since the image was added, and the preview shows what is visible.
     viewer.reset_view()
     panel.footer.preview.setChecked(True)
     qtbot.waitUntil(lambda: panel.preview.settled, timeout=60_000)
