@@ -91,6 +91,8 @@ def run(panel: DeconvolveWidget, seconds: float = 3600) -> bool:
         return False
     panel.footer.run.native.click()
     wait(lambda: not panel.session.is_running and panel.score.work.settled, seconds)
+    # The line of the score gets its height with the events that follow its text.
+    wait(lambda: False, 0.5)
     return bool(panel.session.results)
 
 
