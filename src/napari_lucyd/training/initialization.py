@@ -170,7 +170,7 @@ def _start_from_run(network: Network, folder: Path) -> dict[str, Any]:
 
 
 def _with_weights(config: NetworkConfig) -> NetworkConfig:
-    """Return the settings that decide which weights fit; the others of LUCYD have no parameters."""
+    """Return the settings that decide which weights fit: not those of LUCYD without parameters."""
     if not isinstance(config, LucydConfig):
         return config
     return replace(config, padding="zeros", ceiling=None, full_noise=None)

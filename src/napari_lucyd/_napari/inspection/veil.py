@@ -90,7 +90,8 @@ class Curtain(Veil):
         """Put the curtain above all results and the weaker version, which may be newer."""
         layers = self.viewer.layers
         here = layers.index(self.layer)
-        top = max(place for place, each in enumerate(layers) if is_result(each) or is_preview(each))
+        others = (place for place, each in enumerate(layers) if is_result(each) or is_preview(each))
+        top = max(others, default=here)
         if here < top:
             layers.move(here, top + 1)
 
