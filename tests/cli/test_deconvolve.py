@@ -558,17 +558,17 @@ def test_results_never_meet_other_inputs_or_results(stack, weights, tmp_path):
 
 
 def test_what_nobody_foresaw_costs_one_file_only(stack, weights, tmp_path, volume, monkeypatch):
-    from napari_lucyd.cli import _batch
+    from napari_lucyd.cli.shared import batch_run
 
     other = write_image(stack.with_name("x.tif"), volume[:3], axes="ZYX", voxel_size=None, unit=None)
-    plan = _batch.plan
+    plan = batch_run.plan
 
     def broken(volume, *arguments, **keywords):
         if volume.shape == SHAPE:
             raise ZeroDivisionError("a bug")
         return plan(volume, *arguments, **keywords)
 
-    monkeypatch.setattr(_batch, "plan", broken)
+    monkeypatch.setattr(batch_run, "plan", broken)
     done = restore(weights, stack, other, "-o", tmp_path / "out")
     assert done.exit_code == 1
     assert "ZeroDivisionError('a bug')" in done.stderr
@@ -727,7 +727,7 @@ def test_simulate_makes_surrogates_in_micrometres(tmp_path, options, keywords, v
 def test_every_surrogate_is_a_choice():
     from typing import get_args
 
-    from napari_lucyd.cli._options import Specimen
+    from napari_lucyd.cli.shared.option_types import Specimen
     from napari_lucyd.simulation.surrogates import SpecimenKind
 
     assert {choice.value for choice in Specimen} == set(get_args(SpecimenKind))

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 import napari_lucyd as nl
 from napari_lucyd.cli import app
-from napari_lucyd.cli._options import Microscope
+from napari_lucyd.cli.shared.option_types import Microscope
 from napari_lucyd.io import read_image, write_image
 
 WIDEFIELD = ["--na", "0.8", "--emission-um", "0.525"]

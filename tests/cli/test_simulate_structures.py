@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import napari_lucyd as nl
 from napari_lucyd.cli import app
-from napari_lucyd.cli._options import Structures
+from napari_lucyd.cli.shared.option_types import Structures
 from napari_lucyd.io import read_image
 from napari_lucyd.simulation import repeat_simulation
 from napari_lucyd.simulation.structures import StructureKind

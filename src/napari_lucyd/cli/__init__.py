@@ -12,7 +12,6 @@ from typing import Annotated
 
 import typer
 
-from napari_lucyd.cli._options import PlainCommand
 from napari_lucyd.cli.adapt import adapt
 from napari_lucyd.cli.deconvolve import deconvolve
 from napari_lucyd.cli.evaluate import evaluate
@@ -21,6 +20,7 @@ from napari_lucyd.cli.export import export
 from napari_lucyd.cli.info import info
 from napari_lucyd.cli.models import models
 from napari_lucyd.cli.psf import psf
+from napari_lucyd.cli.shared.option_types import PlainCommand
 from napari_lucyd.cli.simulate import simulate
 from napari_lucyd.cli.train import train
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_lucyd.cli._chosen_method import steps_beside
-from napari_lucyd.cli._console import Console, fail, print_path
-from napari_lucyd.cli._deconvolve_options import ImageOptions, MicroscopeOptions
-from napari_lucyd.cli._options import Structures, with_sections
+from napari_lucyd.cli.shared.chosen_method import steps_beside
+from napari_lucyd.cli.shared.console import Console, fail, print_path
+from napari_lucyd.cli.shared.deconvolve_options import ImageOptions, MicroscopeOptions
+from napari_lucyd.cli.shared.option_types import Structures, with_sections
 from napari_lucyd.text import duration_text
 
 if TYPE_CHECKING:

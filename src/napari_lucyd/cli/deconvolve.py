@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from napari_lucyd.batch.inputs import BatchItem, Found, find_images
-from napari_lucyd.cli._chosen_method import (
+from napari_lucyd.cli.shared.chosen_method import (
     CLASSICAL,
     Chosen,
     classical_method,
@@ -16,8 +16,8 @@ from napari_lucyd.cli._chosen_method import (
     refuse_options,
     told_model,
 )
-from napari_lucyd.cli._console import Console, fail, interruptible
-from napari_lucyd.cli._deconvolve_options import (
+from napari_lucyd.cli.shared.console import Console, fail, interruptible
+from napari_lucyd.cli.shared.deconvolve_options import (
     ClassicalOptions,
     ComputerOptions,
     FileOptions,
@@ -28,8 +28,8 @@ from napari_lucyd.cli._deconvolve_options import (
     StepOptions,
     network_arguments,
 )
-from napari_lucyd.cli._options import Method, with_sections
-from napari_lucyd.cli._paths import plan_destinations
+from napari_lucyd.cli.shared.option_types import Method, with_sections
+from napari_lucyd.cli.shared.paths import plan_destinations
 from napari_lucyd.deconvolution.result import Part
 
 
@@ -108,7 +108,7 @@ def deconvolve(
     told = microscope.told()
     voxel_size = image.steps()
     with interruptible():
-        from napari_lucyd.cli._batch import Batch
+        from napari_lucyd.cli.shared.batch_run import Batch
         from napari_lucyd.models import DEFAULT_MODEL
         from napari_lucyd.out_of_core import StoreError, workers_for
 

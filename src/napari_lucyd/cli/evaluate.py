@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_lucyd.cli._console import Console, fail
+from napari_lucyd.cli.shared.console import Console, fail
 
 
 class TableName(StrEnum):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_lucyd.cli._console import fail
-from napari_lucyd.cli._deconvolve_options import ImageOptions, MicroscopeOptions
-from napari_lucyd.cli._options import with_sections
+from napari_lucyd.cli.shared.console import fail
+from napari_lucyd.cli.shared.deconvolve_options import ImageOptions, MicroscopeOptions
+from napari_lucyd.cli.shared.option_types import with_sections
 from napari_lucyd.text import printable
 
 if TYPE_CHECKING:

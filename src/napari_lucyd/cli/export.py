@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from napari_lucyd.cli._console import fail, print_path
-from napari_lucyd.cli._options import numbers
+from napari_lucyd.cli.shared.console import fail, print_path
+from napari_lucyd.cli.shared.option_types import numbers
 
 
 def export(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_lucyd.cli._console import fail
+from napari_lucyd.cli.shared.console import fail
 from napari_lucyd.text import axes_text, printable
 
 if TYPE_CHECKING:

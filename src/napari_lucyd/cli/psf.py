@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_lucyd.cli._console import Console, fail, interruptible, print_path
-from napari_lucyd.cli._options import (
+from napari_lucyd.cli.shared.console import Console, fail, interruptible, print_path
+from napari_lucyd.cli.shared.option_types import (
     Microscope,
     fitting_memory,
     numbers,

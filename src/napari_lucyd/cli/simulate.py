@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from napari_lucyd.cli._console import Console, fail, interruptible, print_path
-from napari_lucyd.cli._options import (
+from napari_lucyd.cli.shared.console import Console, fail, interruptible, print_path
+from napari_lucyd.cli.shared.option_types import (
     Specimen,
     Structures,
     fitting_memory,
@@ -18,7 +18,7 @@ from napari_lucyd.cli._options import (
     voxel_steps,
     whole_numbers,
 )
-from napari_lucyd.cli._paths import looks_like_a_file
+from napari_lucyd.cli.shared.paths import looks_like_a_file
 from napari_lucyd.spans import spatial_axes
 from napari_lucyd.text import printable
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_lucyd.cli._console import Console, fail, print_path
+from napari_lucyd.cli.shared.console import Console, fail, print_path
 from napari_lucyd.text import duration_text
 
 if TYPE_CHECKING:

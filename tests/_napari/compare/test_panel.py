@@ -12,9 +12,9 @@ from PIL import Image as Picture
 from scipy.ndimage import gaussian_filter
 
 from comparison_choice import choose_layers
-from napari_lucyd._napari.compare.metrics_view import NO_TRUTH
 from napari_lucyd._napari.compare.panel import CompareWidget
-from napari_lucyd._napari.compare.profile_plot import ticks
+from napari_lucyd._napari.compare.views.metrics_view import NO_TRUTH
+from napari_lucyd._napari.compare.views.profile_plot import ticks
 from napari_lucyd._napari.layers.drawing import LINE_LAYER, drawn_line, rectangle_layer
 from napari_lucyd._napari.layers.viewer import METADATA_KEY
 from napari_lucyd.evaluation import psnr, ssim_global, ssim_windowed

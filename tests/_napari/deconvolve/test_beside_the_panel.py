@@ -10,7 +10,7 @@ pytest.importorskip("napari")
 
 from napari.utils.notifications import notification_manager
 
-from napari_lucyd._napari.deconvolve.footer import CANCEL_KEYS, PREVIEW_KEYS, RUN_KEYS
+from napari_lucyd._napari.deconvolve.status.footer import CANCEL_KEYS, PREVIEW_KEYS, RUN_KEYS
 from napari_lucyd._napari.workers import notification
 
 pytestmark = pytest.mark.napari

@@ -28,7 +28,7 @@ def room(qtbot):
 
 @pytest.fixture
 def examination(room, qtbot):
-    from napari_lucyd._napari.deconvolve.referee_lines import ExaminationLine
+    from napari_lucyd._napari.deconvolve.status.referee_lines import ExaminationLine
 
     examination = ExaminationLine(lambda: None, None, lambda: False, room)
     room.layout().addWidget(examination.line)

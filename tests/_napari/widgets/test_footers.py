@@ -9,7 +9,7 @@ from qtpy.QtCore import QPoint
 from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QWidget
 
 from napari_lucyd._napari.compare.form import CompareForm
-from napari_lucyd._napari.deconvolve.footer import Footer
+from napari_lucyd._napari.deconvolve.status.footer import Footer
 from napari_lucyd._napari.phantom.form import PhantomForm
 from napari_lucyd._napari.widgets.layout import stack
 

@@ -12,8 +12,8 @@ import numpy as np
 from qtpy.QtCore import QRectF
 from qtpy.QtGui import QColor, QImage, QPainter
 
-from napari_lucyd._napari.compare import profile_plot, projections_view
-from napari_lucyd._napari.compare.painting import FIGURE, painting, to_image, write
+from napari_lucyd._napari.compare.views import profile_plot, projections_view
+from napari_lucyd._napari.compare.views.painting import FIGURE, painting, to_image, write
 from napari_lucyd._napari.compare.worker import LayerProjections, Metrics, Profile
 
 _STEM = "comparison"

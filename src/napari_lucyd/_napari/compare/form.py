@@ -21,9 +21,9 @@ from qtpy.QtWidgets import (
 from napari_lucyd._napari.compare import held_out
 from napari_lucyd._napari.compare.export import row_values
 from napari_lucyd._napari.compare.layer_list import LayerList, swatch
-from napari_lucyd._napari.compare.painting import PlotStyle
-from napari_lucyd._napari.compare.profile_plot import ProfilePlot
-from napari_lucyd._napari.compare.projections_view import ProjectionsView
+from napari_lucyd._napari.compare.views.painting import PlotStyle
+from napari_lucyd._napari.compare.views.profile_plot import ProfilePlot
+from napari_lucyd._napari.compare.views.projections_view import ProjectionsView
 from napari_lucyd._napari.compare.worker import Metrics
 from napari_lucyd._napari.widgets.layout import Section, fill_footer, narrow, note, plain_tooltip, row, stack
 

@@ -9,7 +9,7 @@ from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtGui import QColor, QIcon, QPixmap
 from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
-from napari_lucyd._napari.compare.painting import colour
+from napari_lucyd._napari.compare.views.painting import colour
 from napari_lucyd._napari.widgets.layout import plain_tooltip
 
 _ROW = 18

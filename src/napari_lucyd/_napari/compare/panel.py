@@ -14,10 +14,10 @@ from superqt.utils import create_worker
 from napari_lucyd._napari.compare.chosen_layers import ChosenLayers
 from napari_lucyd._napari.compare.export import Comparison, write_comparison
 from napari_lucyd._napari.compare.form import CompareForm
-from napari_lucyd._napari.compare.held_out_view import HeldOutView
-from napari_lucyd._napari.compare.metrics_view import NO_TRUTH, MetricsView
 from napari_lucyd._napari.compare.pictures import NO_LINE, Pictures
 from napari_lucyd._napari.compare.requests import NO_LAYERS, Requests
+from napari_lucyd._napari.compare.views.held_out_view import HeldOutView
+from napari_lucyd._napari.compare.views.metrics_view import NO_TRUTH, MetricsView
 from napari_lucyd._napari.layers.drawing import LINE_LAYER, start_drawing
 from napari_lucyd._napari.layers.side_by_side import SideBySide, put_back
 from napari_lucyd._napari.widgets.panel import Panel

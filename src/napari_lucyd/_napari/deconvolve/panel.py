@@ -11,12 +11,12 @@ from napari_lucyd._napari.deconvolve.adaptation.window import AdaptationWindow
 from napari_lucyd._napari.deconvolve.batch.window import BatchWindow
 from napari_lucyd._napari.deconvolve.choices.entered import Entered
 from napari_lucyd._napari.deconvolve.choices.sections import Sections
-from napari_lucyd._napari.deconvolve.estimate_view import EstimateView
-from napari_lucyd._napari.deconvolve.footer import CANCEL_KEYS, PREVIEW_KEYS, RUN_KEYS, Footer
-from napari_lucyd._napari.deconvolve.referee_lines import ExaminationLine, ScoreLine
-from napari_lucyd._napari.deconvolve.result_buttons import ResultButtons
-from napari_lucyd._napari.deconvolve.run_view import RunView
 from napari_lucyd._napari.deconvolve.session import DeconvolveSession
+from napari_lucyd._napari.deconvolve.status.estimate_view import EstimateView
+from napari_lucyd._napari.deconvolve.status.footer import CANCEL_KEYS, PREVIEW_KEYS, RUN_KEYS, Footer
+from napari_lucyd._napari.deconvolve.status.referee_lines import ExaminationLine, ScoreLine
+from napari_lucyd._napari.deconvolve.status.result_buttons import ResultButtons
+from napari_lucyd._napari.deconvolve.status.run_view import RunView
 from napari_lucyd._napari.layers.viewer import unfinished_folder
 from napari_lucyd._napari.preview.live import LivePreview
 from napari_lucyd._napari.widgets.layout import stack

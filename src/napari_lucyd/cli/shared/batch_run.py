@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from napari_lucyd.batch.inputs import BatchItem
 from napari_lucyd.batch.results import FORESEEN, check_destinations, prepare, write_results
-from napari_lucyd.cli._chosen_method import Chosen
-from napari_lucyd.cli._console import Console, print_path
+from napari_lucyd.cli.shared.chosen_method import Chosen
+from napari_lucyd.cli.shared.console import Console, print_path
 from napari_lucyd.deconvolution import plan
 from napari_lucyd.deconvolution.scratch import arrays_beside
 from napari_lucyd.io import (

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image
 from qtpy.QtCore import QObject
 
-from napari_lucyd._napari.deconvolve.footer import Footer
 from napari_lucyd._napari.deconvolve.saver import Saver
 from napari_lucyd._napari.deconvolve.session import DeconvolveSession
+from napari_lucyd._napari.deconvolve.status.footer import Footer
 from napari_lucyd._napari.layers.side_by_side import SideBySide, put_back
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.viewer import is_result

@@ -10,7 +10,7 @@ from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QWidget
 
-from napari_lucyd._napari.compare.painting import FIGURE, PlotStyle, painting, write
+from napari_lucyd._napari.compare.views.painting import FIGURE, PlotStyle, painting, write
 from napari_lucyd._napari.compare.worker import Curve, Profile
 
 _HEIGHT = 170

@@ -9,10 +9,10 @@ from typing import Any
 from qtpy.QtCore import QObject
 from qtpy.QtWidgets import QWidget
 
-from napari_lucyd._napari.deconvolve.footer import Footer
 from napari_lucyd._napari.deconvolve.parameters import LUCYD
 from napari_lucyd._napari.deconvolve.planning import likely_model
 from napari_lucyd._napari.deconvolve.session import DeconvolveSession
+from napari_lucyd._napari.deconvolve.status.footer import Footer
 from napari_lucyd._napari.deconvolve.task import Failed, Finished
 from napari_lucyd._napari.widgets.layout import set_note
 from napari_lucyd._napari.workers.events import Advanced

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
-from napari_lucyd.cli._console import fail
-from napari_lucyd.cli._deconvolve_options import OPTICS
-from napari_lucyd.cli._options import Method, refuse_given
+from napari_lucyd.cli.shared.console import fail
+from napari_lucyd.cli.shared.deconvolve_options import OPTICS
+from napari_lucyd.cli.shared.option_types import Method, refuse_given
 from napari_lucyd.deconvolution.result import Part
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 import typer
 
-from napari_lucyd.cli._options import (
+from napari_lucyd.cli.shared.option_types import (
     FileFormat,
     Method,
     Modality,

@@ -9,7 +9,7 @@ from qtpy.QtCore import QPointF, QRectF, QSizeF, Qt
 from qtpy.QtGui import QColor, QPainter, QPixmap
 from qtpy.QtWidgets import QWidget
 
-from napari_lucyd._napari.compare.painting import FIGURE, PlotStyle, painting, to_image, write
+from napari_lucyd._napari.compare.views.painting import FIGURE, PlotStyle, painting, to_image, write
 from napari_lucyd._napari.compare.worker import LayerProjections, Picture
 
 # The narrowest useful picture in the panel.

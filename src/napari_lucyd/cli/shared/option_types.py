@@ -19,7 +19,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 import typer
 from typer.core import TyperCommand
 
-from napari_lucyd.cli._console import fail
+from napari_lucyd.cli.shared.console import fail
 from napari_lucyd.deconvolution.result import Part
 from napari_lucyd.errors import torch_reason
 from napari_lucyd.text import shape_text

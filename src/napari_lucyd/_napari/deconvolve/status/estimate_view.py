@@ -7,8 +7,8 @@ from collections.abc import Callable
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from napari_lucyd._napari.deconvolve.choices.sections import Sections
-from napari_lucyd._napari.deconvolve.footer import Footer
 from napari_lucyd._napari.deconvolve.planning import estimate, estimate_lines
+from napari_lucyd._napari.deconvolve.status.footer import Footer
 from napari_lucyd._napari.deconvolve.task import Estimate, EstimateRequest
 from napari_lucyd._napari.deconvolve.zarr_plan import resumes
 from napari_lucyd._napari.preview.live import PreviewRequest

@@ -9,7 +9,7 @@ from magicgui.widgets import ComboBox, ProgressBar, PushButton
 from qtpy.QtWidgets import QFrame, QMenu
 from superqt import QToggleSwitch
 
-from napari_lucyd._napari.deconvolve.likelihood_curve import LikelihoodCurve
+from napari_lucyd._napari.deconvolve.status.likelihood_curve import LikelihoodCurve
 from napari_lucyd._napari.widgets.fields import choose
 from napari_lucyd._napari.widgets.layout import fill_footer, fixed, note, row
 

@@ -1,0 +1,1 @@
+"""Parts shared by several commands: console, options, paths, the chosen method, a run over many files."""
