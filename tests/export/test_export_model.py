@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import napari_lucyd as nl
 from exporter import needs_exporter
 from napari_lucyd.cli import app
-from napari_lucyd.export.files import graph_of
+from napari_lucyd.export.onnx_file import graph_of
 from napari_lucyd.io import ImageFileError
 
 ort = pytest.importorskip("onnxruntime")

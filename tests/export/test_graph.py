@@ -10,9 +10,9 @@ from scipy import ndimage
 
 import napari_lucyd as nl
 from napari_lucyd.deconvolution import first_estimate
-from napari_lucyd.export.files import description_of, graph_from_description, graph_of
 from napari_lucyd.export.first_estimate import dark_level, noise_of
 from napari_lucyd.export.graph import quantile, reflection, scaling
+from napari_lucyd.export.onnx_file import description_of, graph_from_description, graph_of
 from napari_lucyd.models import Normalization, load_model
 from napari_lucyd.psf.gaussian import gaussian_psf
 

@@ -180,7 +180,7 @@ def sample():
 def test_the_sample_is_restored_as_deconvolve_does(visit, sample, tmp_path):
     # The picture is that of `deconvolve` if the image wants the number of iterations that the model has.
     image = sample.astype(np.float32)
-    from napari_lucyd.export.files import graph_of
+    from napari_lucyd.export.onnx_file import graph_of
 
     wanted = first_estimate(image, gaussian_psf((BLUR,) * 3)).num_iter
     assert wanted == graph_of(nl.load_model("lucyd")).num_iter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from napari_lucyd.export.files import unsupported_reason
+from napari_lucyd.export.onnx_file import unsupported_reason
 
 _REASON = unsupported_reason()
 

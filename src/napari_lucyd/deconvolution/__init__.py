@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from napari_lucyd.deconvolution.job import Job
     from napari_lucyd.deconvolution.recipe import model_from_recipe, options_from_recipe
     from napari_lucyd.deconvolution.result import Progress, Result
-    from napari_lucyd.deconvolution.statistics.noise import estimate_noise
+    from napari_lucyd.deconvolution.statistics.noise import plane_noise
     from napari_lucyd.deconvolution.statistics.scaling import Statistics
     from napari_lucyd.errors import Cancelled, DeconvolutionError, OutOfMemory
     from napari_lucyd.psf.cleaning import check_psf_steps
@@ -53,7 +53,7 @@ _HOMES = {
     "check_psf_steps": "psf.cleaning",
     "choose_device": "compute.device",
     "deconvolve": "deconvolution.api",
-    "estimate_noise": "deconvolution.statistics.noise",
+    "plane_noise": "deconvolution.statistics.noise",
     "explain_change": "deconvolution.change",
     "first_estimate": "deconvolution.first_stage.estimate",
     "iterations_for": "deconvolution.first_stage.estimate",
@@ -90,7 +90,7 @@ __all__ = [
     "check_psf_steps",
     "choose_device",
     "deconvolve",
-    "estimate_noise",
+    "plane_noise",
     "explain_change",
     "first_estimate",
     "iterations_for",

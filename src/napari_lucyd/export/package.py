@@ -22,8 +22,8 @@ import numpy.typing as npt
 import tifffile
 import torch
 
-from napari_lucyd.export.files import SMALLEST, Graph, description_of, inputs_of, write_onnx
 from napari_lucyd.export.first_estimate import EstimateGraph
+from napari_lucyd.export.onnx_file import SMALLEST, Graph, description_of, inputs_of, write_onnx
 from napari_lucyd.models.model import Model
 from napari_lucyd.simulation import degrade, make_phantom
 

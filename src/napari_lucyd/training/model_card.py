@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from napari_lucyd.deconvolution import estimate_noise
+from napari_lucyd.deconvolution import plane_noise
 from napari_lucyd.networks import LUCYD, Network, centre_update_term, division_share, measure_health
 from napari_lucyd.simulation import make_psf, make_surrogate
 from napari_lucyd.training.config import DataConfig, TrainingConfig
@@ -112,7 +112,7 @@ def trained_for(data: DataConfig, images: Tensor) -> dict[str, Any]:
     optics = make_surrogate(np.zeros((2, 2, 2)), data.specimen).parameters["psf"]
     psf = make_psf(**optics)
     axial, lateral = (round(_width(psf, axis) / float(_FWHM), 2) for axis in (0, 2))
-    noise = [estimate_noise(plane) for plane in images[:, 0, images.shape[2] // 2].cpu().numpy()]
+    noise = [plane_noise(plane) for plane in images[:, 0, images.shape[2] // 2].cpu().numpy()]
     return {
         "specimen": data.specimen,
         "blur_sigma_voxels": [lateral, lateral],

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 
 from napari_lucyd.deconvolution import plan
 from napari_lucyd.deconvolution.image.source import Source
-from napari_lucyd.deconvolution.statistics.noise import estimate_noise, estimate_noises, noise_share
+from napari_lucyd.deconvolution.statistics.noise import noise_share, plane_noise, plane_noises
 from napari_lucyd.deconvolution.statistics.scaling import measure
 from napari_lucyd.models import Model, load_model
 from napari_lucyd.models.normalization import Normalization
@@ -22,12 +22,12 @@ def scene(sigma, shape=(120, 130)):
 
 @pytest.mark.parametrize("sigma", [2.0, 10.0, 40.0])
 def test_noise_is_told_from_structure(sigma):
-    assert estimate_noise(scene(sigma)) == pytest.approx(sigma, rel=0.15)
+    assert plane_noise(scene(sigma)) == pytest.approx(sigma, rel=0.15)
 
 
 def test_a_tiny_or_empty_image_has_no_noise_to_tell():
-    assert estimate_noise(np.zeros((5, 100))) == 0
-    assert estimate_noise(np.full((20, 20), np.nan)) == 0
+    assert plane_noise(np.zeros((5, 100))) == 0
+    assert plane_noise(np.full((20, 20), np.nan)) == 0
 
 
 def test_noise_is_a_share_of_the_contrast_that_it_has_no_part_in():
@@ -81,4 +81,4 @@ def test_planes_together_have_the_noise_of_each(shape, odd):
     planes = np.random.default_rng(0).normal(100, 5, (5, *shape)).astype(np.float32)
     if odd:
         planes[3, 2, 2:5] = np.nan
-    assert estimate_noises(list(planes)) == [estimate_noise(plane) for plane in planes]
+    assert plane_noises(list(planes)) == [plane_noise(plane) for plane in planes]

@@ -26,7 +26,7 @@ _MARGIN = 1.25
 _AT_ONCE = 2**18
 
 
-def estimate_noise(plane: npt.NDArray[Any]) -> float:
+def plane_noise(plane: npt.NDArray[Any]) -> float:
     """Estimate the standard deviation of the noise of a (Y, X) image, in its units; 0 if that is impossible.
 
     The method is Immerkær's difference of Laplacians, which ignores gradients and edges along the axes. The
@@ -40,7 +40,7 @@ def estimate_noise(plane: npt.NDArray[Any]) -> float:
     Examples
     --------
     >>> noise = np.random.default_rng(0).normal(100, 5, (200, 200))
-    >>> round(estimate_noise(noise))
+    >>> round(plane_noise(noise))
     5
     """
     values = to_float32(plane).astype(np.float64)
@@ -53,16 +53,16 @@ def estimate_noise(plane: npt.NDArray[Any]) -> float:
     return float(np.median(np.abs(both)) / (6 * 0.6745)) if both.size else 0.0
 
 
-def estimate_noises(planes: Sequence[npt.NDArray[Any]]) -> list[float]:
-    """Estimate the noise of several planes of equal shape, as `estimate_noise` does; small ones at once."""
+def plane_noises(planes: Sequence[npt.NDArray[Any]]) -> list[float]:
+    """Estimate the noise of several planes of equal shape, as `plane_noise` does; small ones at once."""
     voxels = sum(plane.size for plane in planes)
     if voxels > _AT_ONCE or min(planes[0].shape) < 8:
-        return [estimate_noise(plane) for plane in planes]
+        return [plane_noise(plane) for plane in planes]
     values = np.stack([to_float32(plane) for plane in planes]).astype(np.float64)
     along = values[:, :, :-2] - 2 * values[:, :, 1:-1] + values[:, :, 2:]
     both = along[:, :-2] - 2 * along[:, 1:-1] + along[:, 2:]
     if not np.isfinite(both).all():
-        return [estimate_noise(plane) for plane in planes]
+        return [plane_noise(plane) for plane in planes]
     medians = np.median(np.abs(both).reshape(len(planes), -1), axis=1)
     return [float(median / (6 * 0.6745)) for median in medians]
 
@@ -71,7 +71,7 @@ def noise_of(values: npt.NDArray[np.float32]) -> float:
     """Estimate the standard deviation of the noise of a volume, in its units, on some planes."""
     planes = values.reshape(-1, *values.shape[-2:])
     chosen = np.unique(np.linspace(0, len(planes) - 1, _PLANES).round().astype(int))
-    return float(np.median(estimate_noises([planes[number] for number in chosen])))
+    return float(np.median(plane_noises([planes[number] for number in chosen])))
 
 
 def noise_warnings(source: Source, statistics: Statistics, card: Mapping[str, Any]) -> list[str]:
@@ -111,7 +111,7 @@ def noise_share(source: Source, group: Group) -> float:
     is the range of means over 3 x 3 voxels, minus the contribution of the third of the noise left in them.
     """
     planes = _planes(source, group, _PLANES)
-    noise = float(np.median(estimate_noises(planes)))
+    noise = float(np.median(plane_noises(planes)))
     means = _block_means(np.stack(planes))
     means = means[np.isfinite(means)]
     if not noise or not means.size:
