@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0 where the run succeeded.
+        Exit status: 0 if the run succeeded.
     """
     options = _parser().parse_args(argv)
     import napari

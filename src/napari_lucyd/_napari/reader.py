@@ -11,7 +11,7 @@ from napari_lucyd.io import is_image_path, is_zarr_folder, read_image
 
 
 def get_reader(path: str | Sequence[str]) -> Callable[[str | Sequence[str]], list[LayerData]] | None:
-    """Return what reads `path`; None where another reader has to.
+    """Return the function that reads `path`; None to leave it to another reader.
 
     Parameters
     ----------

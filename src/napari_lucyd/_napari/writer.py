@@ -11,8 +11,8 @@ from napari_lucyd.io import write_image
 def write_layers(path: str, layers: Sequence[LayerData]) -> list[str]:
     """Write one image layer, or several as the channels of one file.
 
-    Nothing is overwritten: napari may add the suffix after it has asked, so that a file is there under a name
-    that nobody was asked about.
+    Nothing is overwritten, because napari may add the suffix after its question. A file can then exist under
+    a name that the user was not asked about.
 
     Parameters
     ----------

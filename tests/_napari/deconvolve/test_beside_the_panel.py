@@ -1,4 +1,4 @@
-"""What a run does outside of its panel: activity dock, notifications, keys; and its messages."""
+"""A run outside of its panel: activity dock, notifications, keys; and its messages."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""From points on screen to slices: no window needed."""
+"""Slices from points on screen: no window needed."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What is taken from a layer, and the layers that come out. No window: napari's layers stand alone."""
+"""The input that a run takes from a layer, and its result layers. No window: napari's layers stand alone."""
 
 import json
 from types import SimpleNamespace

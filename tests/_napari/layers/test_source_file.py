@@ -1,4 +1,4 @@
-"""What the file of a layer says: axes, voxel size and optics; nothing of it may fail or guess."""
+"""Facts of a layer's file: axes, voxel size and optics. Reading them never fails and never guesses."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Preview:
         return found[0] if found else None
 
     def shown(self) -> np.ndarray:
-        """What the preview shows, on the grid of its source; NaN elsewhere."""
+        """Return the pixels of the preview, on the grid of its source; NaN elsewhere."""
         whole = np.full(self.level0.shape, np.nan, dtype=np.float32)
         layer = self.overlay
         offset = np.round(self.layer.world_to_data(layer.data_to_world((0,) * layer.ndim))).astype(int)
@@ -71,7 +71,7 @@ class Preview:
         return self.layer.data[0] if self.layer.multiscale else self.layer.data
 
     def assert_as_run(self, index, least: float = 0.99) -> None:
-        """At ``index`` the preview holds what a run gives; at least this share of it is there."""
+        """Compare the preview at ``index`` with a run; at least this share of it must be there."""
         options = {**self.options, "axes": self.axes, "outputs": ("output",)}
         run = deconvolve(self.level0, self.model, **options).output[index]
         preview = self.shown()[index]

@@ -1,4 +1,4 @@
-"""Nothing freezes: a 20 ms timer of the window at torch's import, runs, a cancel, a PSF, a comparison."""
+"""The window never freezes: a 20 ms timer at torch's import, runs, a cancel, a PSF, a comparison."""
 
 import json
 import os

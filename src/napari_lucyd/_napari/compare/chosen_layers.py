@@ -64,7 +64,7 @@ class ChosenLayers(QObject):
         subscriptions.add(self._on_change, dims.point, dims.order, dims.ndisplay)
 
     def begin(self) -> None:
-        """Choose the first layers; call it once, when whoever listens is connected."""
+        """Choose the first layers; call it once, after the signals are connected."""
         self._on_layers()
         self._choose_first()
 
@@ -95,7 +95,7 @@ class ChosenLayers(QObject):
         return self._versions.get(layer, 0)
 
     def tick(self, layer: Image, on: bool) -> None:
-        """Take a layer into the comparison, or out of it, because the user wants it."""
+        """Add a layer to the comparison, or remove it, as the user asks."""
         self._touched = True
         self._set_ticked(layer, on)
 

@@ -27,7 +27,7 @@ _NARROWEST = 300
 
 @dataclass(frozen=True)
 class Comparison:
-    """Content of an export; None, or empty, is left out.
+    """Content of an export; parts that are None or empty are left out.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # The profile follows a slider; the others may take longer.
 QUICK_MS, SLOW_MS = 60, 250
 
-# Lines of the panel that tell what to do next, and nothing of the layers.
+# Hints on the next step, which say nothing about the layers.
 HINTS = {NO_TRUTH, NO_LINE, NO_LAYERS}
 
 
@@ -125,7 +125,7 @@ class CompareWidget(Panel):
         )
 
     def _notes(self) -> list[str]:
-        """Return what the panel says of the layers, without its hints on what to do next."""
+        """Return the lines of the panel about the layers, without its hints on the next step."""
         form = self.form
         texts = (form.metrics_note.text(), form.held_out_note.text(), form.profile_note.text())
         lines = [[line for line in text.splitlines() if line not in HINTS] for text in texts]

@@ -1,4 +1,4 @@
-"""Agreement of layers with the image that they were made of, where there is no ground truth."""
+"""Agreement of layers with the image that they were made from, if there is no ground truth."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def _row(
         return Row(image.name, Scores(remarks=(remark,)))
     try:
         scores = score(read_volume(image), truth, should_stop)
-    except Exception as error:  # reported in the table, whatever it is; the others continue
+    except Exception as error:  # any error is reported in the table; the others continue
         return Row(image.name, Scores(remarks=(explain(error),)))
     if image.place != of.place:
         elsewhere = "its position differs from that of the ground truth; voxels are compared by index"

@@ -81,14 +81,14 @@ def known_choice(task: ImageTask, model: Any) -> MethodChoice | None:
 
 
 def _asked(task: ImageTask, model: Any) -> tuple[dict[str, Any], Any, Any, Any]:
-    """Return what a contest is told: the blur, axes, voxel size and device."""
+    """Return the arguments of a contest: the blur, axes, voxel size and device."""
     options = make_options(task, model)
     told = {name: options.get(name) for name in _KNOWN}
     return told, options.get("axes"), options.get("voxel_size"), options["device"]
 
 
 def _key(task: ImageTask, model: Any) -> str:
-    """Return what identifies a contest; empty if it cannot be told apart from others."""
+    """Return the key of a contest; empty if nothing identifies it."""
     told, *asked = _asked(task, model)
     # PSFs as arrays may change in place.
     return "" if told["psf"] is not None else repr((*asked, told, _digest(task.source.data)))

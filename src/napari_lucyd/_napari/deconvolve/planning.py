@@ -220,7 +220,7 @@ def _estimate_one(task: ImageTask, should_stop: Callable[[], bool] | None) -> Es
         raise
     except AlreadyThere as there:
         return Estimate(task, None, done=str(there), psf_text=text)
-    except Exception as error:  # told of in the panel, whatever it is
+    except Exception as error:  # any error is shown in the panel
         return Estimate(task, None, error=explain(error), psf_text=text)
 
 
@@ -232,7 +232,7 @@ def _is_decided(task: ImageTask, method: Any) -> bool:
 
 
 def _known_choice(task: ImageTask, method: Any) -> Any:
-    """Return what an automatic choice has chosen for this image already, so that its run can be resumed."""
+    """Return the method that was already chosen for this image, so that its run can be resumed."""
     from napari_lucyd._napari.deconvolve.contest import known_choice
 
     choice = known_choice(task, method) if task.parameters.automatic else None

@@ -278,7 +278,7 @@ class InspectWidget(Panel):
             if not picked:
                 return
             path = Path(picked)
-            # The dialog has asked about the name as it was entered, and not about another one.
+            # The dialog asked about the entered name only, not about another one.
             replace = path.suffix.lower() == ".html" and path.exists()
             path = path if path.suffix.lower() == ".html" else path.with_name(f"{path.name}.html")
         self._asked += 1

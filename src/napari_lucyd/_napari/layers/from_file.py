@@ -16,9 +16,9 @@ from napari_lucyd.text import printable
 if TYPE_CHECKING:
     from napari_lucyd.io import Image
 
-# Entries of layers of this window alone: a preview, and a run that goes on.
+# Entries that hold in this window only: those of a preview, and of an unfinished run.
 _NOT_OF_FILES = (LAYERS_KEY, "preview", UNFINISHED)
-# More channels than that stay on a slider.
+# More channels than this stay on a slider.
 _MOST_LAYERS = 16
 # For channels whose file names no colours.
 _COLOURS = ("cyan", "magenta", "yellow", "red", "green", "blue")
@@ -103,7 +103,7 @@ def _look_of_channel(image: Image, index: int | None, count: int) -> dict[str, A
 
 
 def _saved_look(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a layer looked when it was saved; without what napari would not take."""
+    """Return the look of a layer when it was saved, without entries that napari would refuse."""
     look: dict[str, Any] = {
         key: saved[key]
         for key, allowed in (("blending", _BLENDING), ("rendering", _RENDERING), ("visible", (True, False)))
@@ -131,7 +131,7 @@ def _colormap(saved: Any) -> dict[str, Any] | None:
 
 
 def _saved_place(image: Image, axes: str, saved: Mapping[str, Any]) -> dict[str, Any]:
-    """Return where a layer lay when it was saved; nothing where the voxel size was changed since."""
+    """Return the place of a layer when it was saved; empty if the voxel size was changed since."""
     place = saved.get("place")
     if not isinstance(place, Mapping):
         return {}

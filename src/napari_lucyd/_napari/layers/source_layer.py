@@ -67,7 +67,7 @@ class SourceLayer:
         Voxel size in micrometres by axis, where the user or the file says another than the layer's scale;
         otherwise empty.
     path
-        File that the layer was opened from and that nobody has looked into; see `informed`.
+        File that the layer was opened from and that was not read yet; see `informed`.
     """
 
     name: str
@@ -145,7 +145,7 @@ class SourceLayer:
         return known.with_voxel_size(sizes) if sizes else known
 
     def informed(self) -> SourceLayer:
-        """Return the layer with what its file says; call it off the window's thread."""
+        """Return the layer with the facts of its file; call it off the window's thread."""
         return self if self.path is None else self.with_file(look_into(self.path))
 
     def with_voxel_size(self, sizes_um: Mapping[str, float]) -> SourceLayer:

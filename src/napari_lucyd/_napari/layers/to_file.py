@@ -109,7 +109,7 @@ def _channel(state: Mapping[str, Any]) -> Channel:
 
 
 def _description(state: Mapping[str, Any], voxel_size: Sequence[float]) -> dict[str, Any]:
-    """Return as plain JSON what the file's format has no words for."""
+    """Return as plain JSON the properties that the file's format cannot express."""
     colormap, own = state["colormap"], own_metadata(state)
     return {
         **{key: _plain(state[key]) for key in APPEARANCE if key in state},
@@ -121,7 +121,7 @@ def _description(state: Mapping[str, Any], voxel_size: Sequence[float]) -> dict[
         "place": {key: np.asarray(state[key], float).tolist() for key in PLACE},
         "units": [str(unit) for unit in state["units"]],
         "axis_labels": [str(label) for label in state["axis_labels"]],
-        # Says whether another program has changed it since.
+        # Shows whether another program has changed it since.
         "voxel_size": list(voxel_size),
         **({"metadata": own} if own else {}),
     }

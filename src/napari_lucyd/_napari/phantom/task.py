@@ -22,7 +22,7 @@ from napari_lucyd.text import bytes_text, shape_text
 # Bytes per voxel that numpy holds at most, as measured by tests. While objects are drawn: the volume and a
 # smoothed copy. Blur: the scaled truth, the image and float64 noise, beside the phantom.
 _DRAWING = 8
-# Structures: points and their voxels, at the most; and the windows of spots that are drawn together.
+# Structures: at most the points and their voxels, and the windows of spots that are drawn together.
 _DRAWING_STRUCTURES = 50
 _SPOTS = 2**26
 _BLURRING = 24

@@ -41,7 +41,7 @@ _ARGUMENTS = ("blur_sigma", "noise_sigma", "photons_per_unit", "read_noise", "sh
 _STAGES = 3
 
 Ask = Callable[..., None]
-"""Raises `Cancelled` when the run shall stop."""
+"""Raises `Cancelled` when the run must stop."""
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ class PsfChoice(QObject):
 
     @property
     def blank(self) -> bool:
-        """True if nothing is told: *Unknown*, or optics without NA and emission."""
+        """True if nothing is known about the blur: *Unknown*, or optics without NA and emission."""
         lines = self.form.lines
         told = lines["numerical_aperture"].value.strip() or lines["emission_um"].value.strip()
         return self.form.kind.value == UNKNOWN or (self.form.kind.value == OPTICS and not told)

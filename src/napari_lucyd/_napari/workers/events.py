@@ -52,7 +52,7 @@ class Stop:
     wish: threading.Event = field(default_factory=threading.Event)
 
     def __call__(self) -> bool:
-        """Return True if the work shall stop."""
+        """Return True if the work must stop."""
         return self.event.is_set() or bool(self.worker is not None and self.worker.abort_requested)
 
     def set(self) -> None:

@@ -14,7 +14,7 @@ from napari_lucyd._napari.layers.source_file import SourceFile, look_into
 if TYPE_CHECKING:
     from napari.layers import Layer
 
-# A disk that does not answer must not keep anyone from pressing Run.
+# A disk that does not answer must not block Run.
 _PATIENCE_MS = 10_000
 
 
@@ -54,7 +54,7 @@ class FileLookup(QObject):
         return layer in self._pending
 
     def facts(self, layer: Layer) -> SourceFile | None:
-        """Return what the layer's file says, or None if there is nothing to know, or not yet."""
+        """Return the facts of the layer's file; None if there are none, or not yet."""
         return self._facts.get(layer)
 
     def _on_looked(self, answer: tuple[Any, SourceFile | None]) -> None:

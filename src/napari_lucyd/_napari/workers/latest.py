@@ -40,7 +40,7 @@ class LatestOnly(QObject):
         Called on the window's thread when the choices have not changed for a while. Returns the request, or
         None if there is nothing to do; raises ValueError if the choices cannot be carried out.
     work
-        Called in a worker thread with the request and a function that returns True when it shall stop.
+        Called in a worker thread with the request and a function that returns True when it must stop.
     settle_ms
         Time without changes before the request is made.
     parent

@@ -10,7 +10,7 @@ LONG_SECONDS = 60
 
 
 def notify_end(widget: QWidget, seconds: float, text: str, *, problem: bool = False) -> None:
-    """Tell of the end of something that took long: the user may have turned to something else.
+    """Report the end of long work: the user may be doing something else.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def notify_end(widget: QWidget, seconds: float, text: str, *, problem: bool = Fa
     text
         The message.
     problem
-        True if it did not end well.
+        True if it failed.
     """
     if seconds >= LONG_SECONDS:
         (show_warning if problem else show_info)(text or "The run has ended.")

@@ -77,7 +77,7 @@ class Session(QObject):
         # One during a run, else none. It belongs to the window, which outlives a panel.
         self._bars: list[ActivityBar] = []
         self.destroyed.connect(partial(_close, self._bars))
-        # napari's bars process the window's events, which must not happen amid the handling of one.
+        # napari's bars process the window's events, which must not happen while one is handled.
         self._progress: Advanced | None = None
         self._activity_timer = QTimer(self)
         self._activity_timer.setSingleShot(True)

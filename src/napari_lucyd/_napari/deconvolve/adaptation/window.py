@@ -47,7 +47,7 @@ _STRUCTURES = [
 _STAGES = {
     "measuring": "Measuring blur and noise of the image",
     "training": "Training",
-    "trust": "Asking the questions of the trust suite",
+    "trust": "Testing the model with the trust suite",
 }
 _INTRODUCTION = (
     "Continues the training of the default model on simulated specimens, with the blur under Microscope and "
@@ -207,7 +207,7 @@ class AdaptationWindow(QDialog):
         worker.start()
 
     def stop(self, *_: Any) -> None:
-        """End the training; the best is kept and put to the questions."""
+        """End the training; the best state is kept, and the trust suite tests it."""
         if not self.is_running:
             return
         self._stop.set()
@@ -215,7 +215,7 @@ class AdaptationWindow(QDialog):
         set_note(self.status, "Ending the training…")
 
     def _on_entry(self, *_: Any) -> None:
-        # A complaint about the entries before.
+        # The message may be about earlier entries.
         if self.status.property("problem") and not self.is_running:
             set_note(self.status, "")
 
@@ -238,7 +238,7 @@ class AdaptationWindow(QDialog):
         set_note(self.status, f"{_STAGES[progress.stage]}{until}…")
 
     def _on_returned(self, found: Adaptation) -> None:
-        # A notification shows the first words alone.
+        # A notification shows only the first words.
         saved = "" if found.path is None else f"“{found.model.name}” is saved and chosen. "
         text = f"{saved}{found.summary} It took {duration_text(found.seconds)}."
         notes = "\n".join((text, *found.notes))

@@ -197,7 +197,7 @@ class BatchWindow(QDialog):
         self._rows.setRowVisible(self._folder_row, of_folder)
         beside = str(Path(self.folder.value.strip() or "…") / _BESIDE)
         self.out.native.setPlaceholderText(beside if of_folder else "")
-        # A complaint about the entries before.
+        # The message may be about earlier entries.
         if self.status.property("problem") and not self.session.is_running:
             set_note(self.status, "")
 

@@ -193,7 +193,7 @@ def _one(
         check_destinations(named.values(), read, overwrite=False, otherwise=_OTHERWISE)
         return {str(part): path for part, path in named.items()}
 
-    # Every method has an output. What would be refused must not wait for a comparison of methods.
+    # Every method has an output. A refusal must come before the methods are compared.
     paths_of(part for part in task.parameters.parts if part == "output")
     method, _ = choose_method(task, should_stop)
     choice = None

@@ -49,7 +49,7 @@ class DestinationSection(Section):
         self._grid.setContentsMargins(0, 0, 0, 0)
         for column in range(_COLUMNS):
             self._grid.setColumnStretch(column, 1)
-        # Here, because the tab key goes by the order in which controls get their place.
+        # Placed here, because the Tab key follows the order in which controls are placed.
         self._parts = tuple(self.outputs)
         self._place_boxes()
         self.rows.addRow(self._boxes)

@@ -71,7 +71,7 @@ class Entered(QObject):
         recipe = layer.metadata[METADATA_KEY]
         try:
             entries, blur = entries_of(recipe), blur_of(recipe)
-        # A file from elsewhere may hold anything among the numbers of a method.
+        # In a file from elsewhere, the numbers of a method may be anything.
         except (AttributeError, KeyError, TypeError, ValueError):
             self.failed.emit(f"The settings of “{layer.name}” cannot be read: its recipe is damaged.")
             return

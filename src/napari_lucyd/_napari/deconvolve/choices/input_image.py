@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from napari_lucyd._napari.deconvolve.task import Estimate
     from napari_lucyd.io import Optics
 
-# A layer's position and contents decide what a run takes and what its axes are.
+# Events of a layer that change the input of a run, or its axes.
 _RELEVANT = ("data", "scale", "rotate", "shear", "affine", "units", "axis_labels")
 _NAMED_AT_MOST = 4
 
@@ -183,7 +183,7 @@ class ImageSection(Section):
             source = self.source_of(layer)
             given = self.axes_of(layer, len(source.shape)) or source.axes
             axes = Source(source.data, dimension, given).axes
-        except (TypeError, ValueError):  # the line above Run has said why
+        except (TypeError, ValueError):  # the line above Run has given the reason
             self._note("")
             return
         self._show(source, axes.names, axes.describe())
@@ -345,7 +345,7 @@ class ImageSection(Section):
         try:
             self._axes = parse_axes(text, self.layer.ndim)
         except ValueError as error:
-            # Run waits until they are right: with the earlier axes it would do what is not shown.
+            # Run waits until they are right: otherwise it would use axes that are not shown.
             self._problem = str(error)
             self._note(self._problem, problem=True)
         self.changed.emit()

@@ -59,7 +59,7 @@ class MicroscopeSection(PsfChoice):
         return UnknownPsf() if self.blank and not needed else self.source()
 
     def told(self) -> dict[str, Any]:
-        """Return what was told, as keywords for a method; reads or measures the PSF at once.
+        """Return what the user told, as keywords for a method; reads or measures the PSF at once.
 
         A run calls the method of that name of `choice` in its thread instead.
 

@@ -15,7 +15,7 @@ from napari_lucyd._napari.widgets.layout import fill_footer, fixed, note, row
 
 RUN_KEYS, CANCEL_KEYS, PREVIEW_KEYS = "Ctrl+Return", "Ctrl+.", "Ctrl+Shift+D"
 _RUN = f"Deconvolve the image. The results are added as new layers. ({RUN_KEYS})"
-_RESUME = f"Continue the unfinished run. What is finished is not computed again. ({RUN_KEYS})"
+_RESUME = f"Continue the unfinished run. Finished parts are not computed again. ({RUN_KEYS})"
 
 
 class Footer(QFrame):

@@ -102,7 +102,7 @@ class ExaminationLine(QObject):
         self._last = None
         if shown is not None:
             blur: PsfSource | None = None
-            with contextlib.suppress(ValueError):  # half of the optics are no microscope yet
+            with contextlib.suppress(ValueError):  # incomplete optics do not describe a microscope yet
                 blur = self._microscope.choice(needed=False)
             self._last = ExaminationRequest(*shown, blur)
         return self._last
@@ -120,7 +120,7 @@ class ExaminationLine(QObject):
         return super().eventFilter(watched, event)
 
     def _write(self) -> None:
-        """Write as many warnings as fit: the text must not move the controls below it."""
+        """Write as many warnings as fit, because the text must not move the controls below it."""
         if self.found is None:
             set_note(self.line, "")
             return

@@ -1,4 +1,4 @@
-"""A run as the footer shows it: its progress, its messages, and what can be done with its end."""
+"""Display of a run in the footer: its progress, its messages, and the buttons at its end."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from napari.viewer import Viewer
 
-# Pause between two refreshes: as short as one can follow, and never more than a small share of the window's
-# time.
+# Pause between two refreshes. It is short enough to follow the run, and refreshes take only a small share of
+# the window's time.
 _PAUSE_SECONDS = 0.3
 _SHARE = 0.1
 # Pause between two added layers, in which the window draws.
