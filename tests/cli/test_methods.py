@@ -20,7 +20,7 @@ def lucyd(*arguments: object):
 
 
 def said(done) -> str:
-    """What was printed to standard error, in one line."""
+    """Return the text on standard error, in one line."""
     return " ".join(done.stderr.replace("│", " ").split())
 
 

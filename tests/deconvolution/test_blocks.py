@@ -1,4 +1,4 @@
-"""What is read for a tile, against indices of the volume continued by reflection."""
+"""Voxels read for a tile, against indices of the volume continued by reflection."""
 
 from __future__ import annotations
 

@@ -261,7 +261,7 @@ def test_results_too_large_for_memory_are_warned_of(random_model):
 
 @pytest.mark.parametrize("method", ["network", "classical"])
 def test_results_are_let_go_with_their_job(random_model, method):
-    """At once: a run over many tiles would else fill the memory before the garbage collector comes by."""
+    """They go at once: otherwise a run over many tiles would fill the memory before the collector runs."""
     psf = np.ones((3, 3, 3), np.float32)
     chosen = random_model if method == "network" else RichardsonLucy(psf, num_iter=1)
     gc.collect()

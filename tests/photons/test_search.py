@@ -22,7 +22,7 @@ PHOTONS = NoiseModel(1.0, 0.0, 0.0, 50.0, True, "")
 
 
 def psnr(output, truth) -> float:
-    """In dB, after the best affine map of the output."""
+    """Return the PSNR in dB, after the best affine map of the output."""
     slope, height = np.polyfit(output.ravel(), truth.ravel(), 1)
     return 10 * math.log10(np.ptp(truth) ** 2 / np.mean((slope * output + height - truth) ** 2))
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _STAGES = {
     "measuring": "measuring blur and noise",
     "training": "training",
-    "trust": "asking the questions of the trust suite",
+    "trust": "testing the model with the trust suite",
 }
 
 

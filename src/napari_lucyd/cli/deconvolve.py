@@ -68,9 +68,9 @@ def deconvolve(
     does not grow with the image, to a folder with .partial at the end of its
     name; after an interruption, the same command resumes it. In a folder, each
     result is named after its input; inputs of equal names get the names of
-    their folders in front. OME-TIFF files that hold one image together give
-    one result, named after the first of them. Among several inputs, results
-    of earlier runs are left out.
+    their folders in front. Several OME-TIFF files that hold one image give one
+    result, named after the first of them. Among several inputs, results of
+    earlier runs are left out.
 
     \b
     Examples:

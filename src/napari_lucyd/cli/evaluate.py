@@ -123,7 +123,7 @@ def evaluate(
 
     Prints Markdown: global SSIM (the authors', without a window) and PSNR in dB
     for each column, then the windowed SSIM. All methods get the same images;
-    the classical methods get the true PSF, as do models that can be told it.
+    the classical methods get the true PSF, as do models that use the blur.
 
     \b
     Examples:

@@ -30,7 +30,7 @@ def examine(
 
     Prints noise, gain and offset of the camera, saturated voxels, empty planes,
     the blur, the resolution, and which method is recommended, with the reasons.
-    Of a time series, the frame in the middle is examined.
+    In a time series, the frame in the middle is examined.
 
     \b
     Examples:

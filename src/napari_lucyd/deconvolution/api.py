@@ -66,7 +66,7 @@ def deconvolve(
     volume
         (…, Z, Y, X), or (…, Y, X) for a 2D model: a numpy, dask, zarr or xarray array of real numbers, in any
         units; in another order with ``axes``. It is read tile by tile. Volumes along leading axes (T, C) are
-        processed one after another. Of a list of resolutions, the highest first, that one is processed.
+        processed one after another. From a list of resolutions, the highest, which comes first, is processed.
     model
         ``"auto"``, which has the methods compete on a sample of the image, and leaves the image alone if none
         helps (see `choose_method`); ``"lucyd"``, which is the default model of volumes or of planes, as the
@@ -314,7 +314,7 @@ def _told_blur(wish: ArrayOptions, model: Any, axes: Axes, steps: tuple[float, .
         if isinstance(model, ClassicalMethod):
             raise ValueError(f"{name} is given, but {model.title} has its own PSF; leave {name} out.")
         raise ValueError(
-            f"{name} is given, but the model {model.name} cannot be told the blur; leave {name} out, or "
+            f"{name} is given, but the model {model.name} does not use the blur; leave {name} out, or "
             "choose 'lucyd'."
         )
     return None

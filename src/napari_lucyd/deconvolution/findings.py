@@ -22,7 +22,7 @@ class Finding(str):
     text
         The sentence.
     kind
-        Name of what was found, by which code recognises it; empty if nothing has to.
+        Name by which code recognises the finding; empty if no code has to.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""A method that was chosen for an image: what it is, which options it takes, and why it was chosen."""
+"""A method that was chosen for an image, with its options and the reason for the choice."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class MethodChoice:
         return isinstance(self.method, Unchanged)
 
     def options(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the options of a run for this method: those given, without what it has no use for.
+        """Return the options of a run for this method: the given ones, without those that it does not use.
 
         Parameters
         ----------

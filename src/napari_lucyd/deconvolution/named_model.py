@@ -22,7 +22,7 @@ def model_for(model: Any, volume: Any, axes: str | None = None) -> Any:
         ``"lucyd"`` for the default model of the image's dimension, the name of a shipped model, the path of a
         model's file, a model, or a classical method.
     volume
-        The image: an array, or anything that numpy can make one of.
+        The image: an array, or anything that numpy can convert to one.
     axes
         Names of its axes, if they are known.
 

@@ -256,7 +256,7 @@ def _blur_options(recipe: Mapping[str, Any], psf: Any) -> dict[str, Any]:
     if "psf" in stage:
         if psf is None:
             raise ValueError(
-                "The recipe's model was told a PSF, of which a recipe holds only the SHA-256; give the psf."
+                "The recipe's model was told a PSF, but a recipe holds only its SHA-256; give the psf."
             )
         several = isinstance(stage["psf"], list)
         for one, entry in zip(

@@ -34,7 +34,7 @@ class Progress(NamedTuple):
     is for a status line. ``region`` holds a slice for each axis of the result arrays: the part finished with
     this step, which is empty until a volume's last iteration. Where the number of iterations is chosen,
     ``curve`` has pairs of such a number and its held-out log likelihood, as far as they are known. ``share``
-    is the part of the next step that is done already; None where nobody counts it.
+    is the part of the next step that is done already; None if it is not counted.
     """
 
     done: int

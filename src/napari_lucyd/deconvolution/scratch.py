@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Job
 
 SHARE = 0.25
-"""Results go to disk if they need more than this share of the free memory; the network needs the rest."""
+"""Results go to disk if they need more than this share of the free memory. The network needs the rest."""
 
 ADVICE = "Keep in ▸ OME-Zarr files writes them to your own folder, where a stopped run can be resumed."
 

@@ -23,7 +23,7 @@ from .regions import Region
 
 GPU = "GPU"
 """Name of the resource that workers with a GPU of their own are started with: ``--resources GPU=1``."""
-# Tasks that wait at the scheduler for each worker: enough to keep it busy, few enough for any scheduler.
+# Tasks that wait at the scheduler for each worker. They keep it busy, and are few enough for any scheduler.
 _AHEAD = 2
 _POLL_SECONDS = 0.2
 # Longest time to wait for the first worker, which may start from a queue.
@@ -114,7 +114,7 @@ def workers_for(jobs: int | None, scheduler: str | None) -> Iterator[Executor]:
 
 @contextmanager
 def _local_cluster(jobs: int) -> Iterator[str]:
-    """Start a scheduler and so many processes on this machine; yield the scheduler's address."""
+    """Start a scheduler and this number of processes on this machine; yield the scheduler's address."""
     import dask
     from distributed import LocalCluster
 

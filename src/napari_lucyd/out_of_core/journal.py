@@ -81,12 +81,12 @@ class Journal:
             raise
 
     def _lock(self, folder: Path) -> None:
-        # The lock lies beside the folder, so the folder can be renamed while it is held. The system releases
-        # it when the process ends in any way. It belongs to all threads: a cancelled run may be closed by
-        # another thread than the one that it ran in.
+        # The lock lies beside the folder, so the folder can be renamed while the lock is held. The system
+        # releases it when the process ends in any way. It belongs to all threads: a cancelled run may be
+        # closed by another thread than the one that it ran in.
         path = folder.with_name(f".{folder.name}.lock")
         try:
-            # Whoever held it may have removed it in between: a lock on a removed file holds nobody off.
+            # The last holder may have removed it in between, and a lock on a removed file has no effect.
             while True:
                 lock = FileLock(path, thread_local=False)
                 lock.acquire(timeout=0)

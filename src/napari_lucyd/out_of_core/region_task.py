@@ -178,7 +178,7 @@ def compute_steps(
         )
         steps = job.steps(should_stop)
     while True:
-        # Not around a yield: whoever asks for the next step has threads of its own.
+        # Not around a yield, because the caller of the next step has threads of its own.
         with own_threads():
             step = next(steps, None)
         if step is None:

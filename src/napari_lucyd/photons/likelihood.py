@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from napari_lucyd.photons.thinning import SplitImage
 
-# Photons that are expected at the least: an estimate of 0 would make a single photon impossible.
+# Smallest number of photons to expect: an estimate of 0 would make a single photon impossible.
 _FEWEST_PHOTONS = 1e-3
 # Blocks of the image that the standard error is taken from, about; fewer in tiny images.
 _BLOCKS = 100

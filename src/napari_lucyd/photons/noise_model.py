@@ -51,7 +51,7 @@ _FEWEST_SATURATED = 4
 _MANY_SATURATED = 0.01
 # Standard deviation, as a share of the range, below which there is rounding alone.
 _NO_NOISE = 1e-6
-# Grey levels in one standard deviation of the noise, at the least.
+# Smallest number of grey levels in one standard deviation of the noise.
 _FEWEST_LEVELS = 0.5
 
 _Doubles = npt.NDArray[np.float64]
@@ -220,7 +220,7 @@ def _fit_line(samples: NoiseSamples) -> tuple[float, float, float, float]:
     """Return slope, height, the slope's standard error and the typical misfit of the lower envelope."""
     means, variances = samples.means, samples.variances
     centre, used = float(means.mean()), np.ones(len(means), bool)
-    # Relative standard error of each variance: chance, and what the bins' finite width does.
+    # Relative standard error of each variance: chance, and the effect of the bins' finite width.
     relative = np.sqrt(2 / samples.counts + _BIN_ERROR**2)
     # Part of the image may be constant, so without variance; it still needs a finite weight.
     least = _SMALLEST_VARIANCE * float(variances.mean()) or 1.0

@@ -44,7 +44,7 @@ _MANY_IN_BIN = 400
 # Multiple of the robust standard deviation beyond which a difference is a hot pixel or an edge.
 _OUTLIER = 4.5
 _ROUNDING = 1e-6
-# Shares of the coarse image, and the fewest of its voxels: where even coarse structure is faint.
+# Shares of the coarse image that are its flattest parts, and the smallest number of their voxels.
 _FLATTEST, _FEWEST_FLAT = (0.1, 0.01), 100
 
 _Doubles = npt.NDArray[np.float64]

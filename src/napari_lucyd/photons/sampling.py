@@ -20,7 +20,7 @@ FEWEST_PLANES = 5
 # Share of the voxels that stand for the dark and for the bright end.
 _DARKEST, _BRIGHTEST = 0.001, 0.002
 _FEWEST_DARK = 30
-# In an image of few small objects, these many voxels stand for the bright end.
+# In an image of few small objects, this number of voxels stands for the bright end.
 _PEAK_VOXELS = 30
 _SPARSE = 3.0
 # Values looked at for the distance of grey levels.
@@ -89,9 +89,9 @@ def draw_sample(image: npt.NDArray[Any], seed: int) -> Sample:
 
 
 def dark_and_bright(sample: Sample) -> tuple[float, float]:
-    """Return grey levels of the dark and the bright end, without the noise's part in being extreme.
+    """Return the grey levels of the dark and the bright end, not biased by noise.
 
-    Every second voxel says where the image is dark or bright, and the voxels between say how much.
+    Every second voxel selects the dark and the bright places, and the voxels between them give the levels.
     """
     blocks = np.where(np.isfinite(sample.blocks), sample.blocks, np.float32(np.nanmedian(sample.blocks)))
     width = blocks.shape[3] // 2 * 2

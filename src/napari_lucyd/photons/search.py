@@ -1,12 +1,12 @@
-"""Search for the blur and the number of iterations that explain photons best which the estimate has not seen.
+"""Search for the blur and the number of iterations that best explain photons the estimate has not seen.
 
 The search knows no method. It asks for a trajectory: for given parameters of the blur, the predictions after
 more and more iterations. All iterations of one blur cost one trajectory.
 
-The likelihood alone prefers a blur that is too narrow. Iterations that stop early smooth, and so a narrow
-blur with few iterations predicts the photons about as well as the true one with many. The search therefore
-takes the widest blur that is nearly as likely as the likeliest one, with the fewest iterations that are: what
-it may lose is a twentieth of what the likeliest one gains over a smoothed image.
+The likelihood alone prefers a blur that is too narrow. Few iterations smooth as well, so a narrow blur with
+few iterations predicts the photons about as well as the true blur with many. Therefore the search takes the
+widest blur that is nearly as likely as the likeliest one, and for it the fewest iterations that are nearly as
+likely. It may lose a twentieth of the likeliest one's gain over a smoothed image.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 If a voxel's photons are Poisson distributed, and each goes to the first image with probability p, then both
 images are Poisson distributed with p and 1 − p of the mean, and they are independent. A method that sees the
-first can be judged by the second, with no truth at hand.
+first can be judged by the second, without a truth.
 
 References
 ----------

@@ -142,7 +142,7 @@ def psf_from_beads(
     peaks = _find_peaks(values, background)
     if not len(peaks):
         raise ValueError(
-            "No bead was found: nothing compact stands out of the noise. Check that the right channel is "
+            "No bead was found: nothing compact stands out from the noise. Check that the right channel is "
             "given, and that the image is not deconvolved or inverted."
         )
     saturation = _saturation_level(values)

@@ -230,7 +230,7 @@ def find_offset(psf: FloatArray) -> tuple[float, float]:
     planes = volume[max(0, focus - reach) : focus + reach + 1]
     corners, sides = _frame_parts(planes)
     levels = [float(np.median(part)) for part in (corners, sides)]
-    # The array holds light besides: its median is another upper limit.
+    # The array also holds light, so its median is another upper limit.
     offset = min(*levels, float(np.median(psf)))
     noise = _white_noise(planes)
     error = 1.2533 * noise * math.sqrt(1 / len(corners) + 1 / len(sides))

@@ -42,7 +42,7 @@ def error(image: np.ndarray, truth: np.ndarray) -> float:
 
 @pytest.fixture(scope="module")
 def runs():
-    """For few and for many photons: the automatic run, and the errors of all numbers of iterations."""
+    """The automatic run, and the errors of all numbers of iterations, for few and for many photons."""
     found = {}
     for photons in (30, 3000):
         image, truth, psf = photographed(photons)

@@ -91,7 +91,7 @@ def test_where_the_noise_is_no_photon_noise_it_says_what_is_done_instead():
     image, _ = photographed(2)
     result = nl.deconvolve(ndimage.gaussian_filter(image, 1), nl.SemiBlind(), device="cpu")
     (warning,) = result.warnings
-    assert "Photons do not tell the blur" in warning and "There were 10 iterations" in warning
+    assert "do not show how wide the blur is" in warning and "10 iterations were made" in warning
     assert "than the spectrum of the image suggests" in warning
     assert "sigma_found" not in result.recipe["method"]
 

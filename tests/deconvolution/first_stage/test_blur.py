@@ -1,4 +1,4 @@
-"""What a user can tell about the blur, and what is refused."""
+"""Blurs that a user can tell, and blurs that are refused."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def test_default_parts_and_those_without_a_first_estimate(model, image, random_m
 @pytest.mark.parametrize("name", ["microscope", "psf", "blur_sigma"])
 def test_other_methods_refuse_what_they_cannot_be_told(image, random_model, name):
     given = {"microscope": object(), "psf": np.ones((3, 3, 3)), "blur_sigma": 1.0}[name]
-    with pytest.raises(ValueError, match=f"{name} is given, but the model .* cannot be told the blur"):
+    with pytest.raises(ValueError, match=f"{name} is given, but the model .* does not use the blur"):
         plan(image, random_model, **{name: given})
     with pytest.raises(ValueError, match=f"{name} is given, but Wiener has its own PSF"):
         plan(image, nl.Wiener(np.ones((3, 3, 3))), **{name: given})

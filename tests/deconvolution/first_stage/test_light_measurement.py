@@ -45,7 +45,7 @@ def test_without_photon_noise_the_blur_is_that_of_the_spectrum(model):
     job = plan(smooth, model, device="cpu")
     sigmas = job.measure().light[0].blur_sigma
     assert len(sigmas) == 3 and all(0.6 < sigma < 1.5 for sigma in sigmas)
-    assert any("Photons do not tell the blur" in text for text in job.warnings)
+    assert any("The photons do not show how wide the blur is" in text for text in job.warnings)
 
 
 def test_an_image_of_noise_has_a_usual_blur(model):

@@ -1,4 +1,4 @@
-"""What axes are taken for."""
+"""Meaning of the axes of an array."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def test_a_block_is_launched_before_the_last_is_waited_for(series, options, ahea
 
 def test_what_fails_ahead_loses_nothing_and_counts_when_its_turn_comes(options, ahead):
     class Failing:
-        """When broken, its last row cannot be read."""
+        """An array whose last row cannot be read while it is broken."""
 
         shape, dtype = (48, 32), np.dtype(np.float32)
         broken = False

@@ -1,4 +1,4 @@
-"""From free memory to tiles: a pure function."""
+"""Tiles from free memory: a pure function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""In images with little noise, mask and update term of the default model count in part."""
+"""Mask and update term of the default model count only in part in images with little noise."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_flips_tiles_and_a_repeated_run_take_the_same_share():
 
 @pytest.mark.parametrize(("kind", "seed"), [("filaments", 1), ("tubules", 1), ("sheets", 1)], ids=str)
 def test_detail_in_good_light_is_kept(kind, seed):
-    """At full strength, the network takes 1 to 3 dB of what the first estimate has restored."""
+    """The network at full strength loses 1 to 3 dB that the first estimate has restored."""
     image, truth = structures(2_000, kind, seed)
     found = restore(image, outputs=("output", "first_estimate"))
     gain = psnr(found.output - 100, truth) - psnr(found.first_estimate - 100, truth)

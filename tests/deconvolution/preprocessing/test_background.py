@@ -13,7 +13,7 @@ from napari_lucyd.spans import Span
 
 
 def slope(*shape: int) -> np.ndarray:
-    """From 100 at one end of the last axis to 200 at the other."""
+    """A slope of 100 at one end of the last axis to 200 at the other."""
     return np.broadcast_to(np.linspace(100, 200, shape[-1], dtype=np.float32), shape).copy()
 
 

@@ -1,4 +1,4 @@
-"""What is unusual about an image is named before a run, with the remedy; usual images raise nothing."""
+"""Unusual properties of an image are named before a run, with the remedy; usual images have none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The blur that is assumed where photons do not tell it, such as in stretched 8-bit images."""
+"""The blur that is assumed where photons do not show it, such as in stretched 8-bit images."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ def test_where_the_spectrum_shows_nothing_a_usual_blur_is_assumed():
 def test_a_stretched_image_is_restored_with_nothing_told(sigma, method):
     image, truth = stretched(sigma, (128, 128))
     result = nl.deconvolve(image, method, device="cpu")
-    assert any("Photons do not tell the blur" in warning for warning in result.warnings)
+    assert any("The photons do not show how wide the blur is" in warning for warning in result.warnings)
     assert psnr_affine(result.output, truth) > psnr_affine(image, truth) + 0.3

@@ -153,7 +153,7 @@ def test_the_command_line_runs_a_package(tmp_path, graphs, image):
     assert np.array_equal(np.asarray(read_image(target).data), expected)
     refused = CliRunner().invoke(app, [*words, "--blur-sigma", "1.5", "--overwrite"])
     assert refused.exit_code
-    assert "cannot be told the blur" in " ".join(refused.output.split())
+    assert "does not use the blur" in " ".join(refused.output.split())
 
 
 def changed_axes(**sizes: object) -> list[dict[str, object]]:

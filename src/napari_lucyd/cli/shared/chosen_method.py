@@ -111,7 +111,7 @@ def steps_beside(psf: Image, image: Image) -> tuple[float, ...] | None:
 
 
 def refuse_told(told: Mapping[str, Any], model: Model) -> None:
-    """Refuse a blur that a model cannot be told.
+    """Refuse a blur that a model does not use.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def refuse_told(told: Mapping[str, Any], model: Model) -> None:
     for name in told:
         if not is_told(model.card) and name not in model.card.get("told", ()):
             raise typer.BadParameter(
-                f"the model {model.name} cannot be told the blur; leave it out, or choose --model lucyd",
+                f"the model {model.name} does not use the blur; leave it out, or choose --model lucyd",
                 param_hint=f"--{name.replace('_', '-')}",
             )
 
@@ -289,7 +289,7 @@ def told_model(model: Model, psf: Sequence[Path] | None, told: Mapping[str, Any]
     Raises
     ------
     typer.BadParameter
-        If the model cannot be told the blur, or the blur is told twice.
+        If the model does not use the blur, or the blur is told twice.
     """
     refuse_told({**told, **({"psf": psf} if psf else {})}, model)
     if not psf:

@@ -71,7 +71,7 @@ def fail(message: object, status: int = 1) -> NoReturn:
 
 
 def print_path(path: Path) -> None:
-    """Print where a result lies: byte for byte to a program, without anything that acts to a terminal."""
+    """Print the path of a result: byte for byte for a program, without control characters for a terminal."""
     typer.echo(printable(path) if sys.stdout.isatty() else os.fsencode(path))
 
 

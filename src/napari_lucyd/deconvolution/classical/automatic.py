@@ -208,7 +208,7 @@ def numbers_of(decided: Decided, method: ClassicalMethod, lead: Sequence[int], s
 
 
 def decided_before(method: ClassicalMethod, numbers: VolumeNumbers) -> Decided:
-    """Return the decision that `numbers_of` made plain data of."""
+    """Return the decision that `numbers_of` turned into plain data."""
     found = method.with_psf(method.family.psf(numbers.blur)) if isinstance(method, SemiBlind) else method
     assert isinstance(found, RichardsonLucy)
     found = replace(found, background=numbers.background, num_iter=numbers.num_iter)
@@ -326,8 +326,8 @@ def _with_blur(method: SemiBlind, values: Values, device: Device, ask: Callable[
             decided = _with_background(method.with_psf(family.psf(sigmas)), values)
             restoring = cast("RichardsonLucy", decided.method)
         warning = (
-            f"Photons do not tell the blur: {noise} {taken} There were {USUAL_ITERATIONS} iterations. If you "
-            "know the PSF, use Richardson-Lucy with it."
+            f"The photons do not show how wide the blur is: {noise} {taken} {USUAL_ITERATIONS} iterations "
+            "were made. If you know the PSF, use Richardson-Lucy with it."
         )
         return replace(decided, method=replace(restoring, num_iter=USUAL_ITERATIONS), warning=warning)
     part = values[sample_of(values, _SEARCH_VOXELS)]
@@ -385,7 +385,7 @@ def _with_blur(method: SemiBlind, values: Values, device: Device, ask: Callable[
 
 
 class _EnoughError(Exception):
-    """Ends a search whose best numbers so far shall do."""
+    """Ends a search with the best numbers so far."""
 
 
 def _entry(point: Checkpoint) -> list[float]:

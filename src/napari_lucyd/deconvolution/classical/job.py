@@ -193,7 +193,7 @@ class ClassicalJob(Job):
             # The axis along which the PSF exceeds the volume most: farthest away, light is most even.
             axis = max(range(len(sizes)), key=lambda k: sizes[k] / shape[k])
             if sizes[axis] <= shape[axis]:
-                return  # the volume itself is too large, and the shortage is told
+                return  # the volume itself is too large, and the shortage is reported
             sizes[axis] = max(shape[axis] - 1, sizes[axis] * 4 // 5) // 2 * 2 + 1
         if tuple(sizes) == ready.psf_shape:
             return
@@ -333,7 +333,7 @@ def check_whole_volumes(
     isotropic: bool | None,
     precision: str,
 ) -> None:
-    """Refuse arguments that only networks use, so that nobody believes that they have an effect."""
+    """Refuse arguments that only networks use, because they would have no effect."""
     scaling_is_own = isinstance(normalization, str) and normalization in ("model", "none")
     reasons = {
         "tile_shape": "it computes whole volumes"

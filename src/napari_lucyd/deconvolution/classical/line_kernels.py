@@ -134,7 +134,7 @@ def _agrees(width: int) -> bool:
 
 
 def _vectors(neighbours: int) -> int:
-    """Return the number of vectors computed together where so many results lie side by side in memory."""
+    """Return the number of vectors computed together, for this number of neighbouring results in memory."""
     return _VECTORS if neighbours >= _VECTORS * llvm.lanes() else 1
 
 
@@ -145,7 +145,7 @@ def _run(kernel: Any, *arguments: int) -> None:
 
 @functools.cache
 def _along(vectors: int) -> Any:
-    """Compile `convolve_along` for rows of at least so many vectors."""
+    """Compile `convolve_along` for rows of at least this number of vectors."""
     code = Writer(llvm.lanes())
     with _each_part(code, _ALONG) as part:
         which = code.integer("srem", part, "%blocks")
@@ -168,7 +168,7 @@ def _along(vectors: int) -> Any:
 
 @functools.cache
 def _in_planes(vectors: int) -> Any:
-    """Compile `convolve_in_planes` for rows of at least so many vectors."""
+    """Compile `convolve_in_planes` for rows of at least this number of vectors."""
     code = Writer(llvm.lanes())
     with _each_part(code, _IN_PLANE, first=_own_buffer) as part:
         low = code.integer("mul", code.integer("srem", part, "%strips"), _STRIP)

@@ -153,7 +153,7 @@ class ClassicalRun:
         return not self._queue
 
     def keep_estimate(self) -> None:
-        """End the volume in work with its present estimate, or a search with the best numbers so far."""
+        """End the current volume with its present estimate, or a search with the best numbers so far."""
         self._wished = self._tiles == 1
 
     def unfinished(self) -> Iterator[tuple[tuple[int, ...], Tile]]:

@@ -28,7 +28,7 @@ WIDEST_FACTOR, NARROWEST_FACTOR = 2.0, 0.7
 """Limits of a microscope's PSF in widths of the computed one: aberrations widen it, little narrows it."""
 
 
-# Size of a microscope's PSF at the most, in sizes of the volume; and the volume where its size is unknown.
+# Largest size of a microscope's PSF, in sizes of the volume; and the volume's size if it is unknown.
 _REACH = 1.5
 _USUAL_SHAPE = (64, 64, 64)
 

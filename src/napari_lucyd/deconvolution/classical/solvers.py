@@ -33,7 +33,7 @@ _LARGEST_CHANGE = 1e3
 
 
 Halves = Callable[[int], npt.NDArray[np.float32]]
-"""Function that divides the photons of a volume at random into two halves, anew for each iteration.
+"""Function that divides the photons of a volume at random into two halves, again for each iteration.
 
 It takes the number of iterations done, and returns the first half less the second in units of the image."""
 
@@ -214,7 +214,7 @@ class _RichardsonLucy:
         return self._optics.adjoint(difference.div_(projection)).mul_(self._weight)
 
     def _stopped(self, update: Tensor, disagreement: Tensor) -> Tensor:
-        """Return where two halves of the photons do not agree whether a voxel becomes brighter or darker.
+        """Mark the voxels for which two halves of the photons disagree: brighter or darker.
 
         The halves give the updates u + d and u - d, whose steps have the product (u - 1)² - d². It is blurred
         with the PSF forth and back, and negative where they disagree.

@@ -126,7 +126,7 @@ def _find_blur(
 
     if isinstance(noise, str):
         assumed, sentence = assumed_blur(stack[sample_of(stack)], USUAL_BLUR)
-        sigmas, found = list(assumed), f"Photons do not tell the blur: {noise} {sentence}"
+        sigmas, found = list(assumed), f"The photons do not show how wide the blur is: {noise} {sentence}"
     else:
         part = stack[sample_of(stack, _SEARCH_VOXELS)]
         method, _ = SemiBlind().prepared(None, part.shape)

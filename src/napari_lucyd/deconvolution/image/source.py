@@ -123,7 +123,7 @@ def _as_numpy(volume: Any) -> npt.NDArray[Any]:
 def as_array(volume: Any) -> tuple[np.dtype[Any], Any]:
     """Return the dtype of an image, and the image as something with a shape that can be indexed.
 
-    Of several resolutions, as in the data of a multiscale layer of napari, the highest is taken.
+    If there are several resolutions, as in a multiscale layer of napari, the highest is taken.
 
     Raises
     ------

@@ -132,7 +132,7 @@ def parts_on_device(
 
 
 def _facts_of(available: dict[str, Tensor], y: Tensor, gain: tuple[float, float] | None) -> Tensor:
-    """Return what is known of a slab; fold the gain into its correction mask."""
+    """Return the facts about a slab; fold the gain into its correction mask."""
     output = available["output"]
     # Not by the maximum, which a single NaN would hide.
     facts = [(output.abs() > 0).any().float()]

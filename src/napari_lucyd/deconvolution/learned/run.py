@@ -76,7 +76,7 @@ class _Clock:
         self._steps_seconds += self._passed()
 
     def tile_done(self, voxels: int) -> None:
-        """Count a tile with a block of so many voxels."""
+        """Count a tile with a block of this number of voxels."""
         self._voxels += voxels
         self._tiles_seconds += self._passed()
 

@@ -24,7 +24,8 @@ _FAR_ABOVE, _NEARLY_DARK = 20.0, 0.02
 def find_irregularities(source: Source, statistics: Statistics, scaled: bool = True) -> tuple[Finding, ...]:
     """Find what makes an image hard for a network or a method, each with the remedy.
 
-    Of each volume a patch of one plane is read; of the middle volume of each group also planes at its ends.
+    A patch of one plane is read from each volume, and planes at both ends from the middle volume of each
+    group.
 
     Parameters
     ----------

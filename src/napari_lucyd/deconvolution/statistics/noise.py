@@ -140,7 +140,7 @@ def _planes(source: Source, group: Group, most: int) -> list[npt.NDArray[np.floa
         return [to_float32(source.read(lead, middle))]
     count = min(most, depth[0])
     heights = [((2 * number + 1) * depth[0] - 1) // (2 * count) for number in range(count)]
-    if type(source) is Source and source.in_memory:  # reading is no work
+    if type(source) is Source and source.in_memory:  # reading copies nothing
         volume = source.read(lead, [Span(0, depth[0]), *middle])
         return [to_float32(volume[z]) for z in heights]
     return [to_float32(source.read(lead, [Span(z, z + 1), *middle])[0]) for z in heights]

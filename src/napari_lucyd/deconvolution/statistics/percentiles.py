@@ -161,7 +161,7 @@ class StreamingPercentiles:
         count_upper(self._upper, values)
 
     def _reaches(self, low: float, high: float, at_high: int) -> None:
-        """Extend the extremes to ``low`` and ``high``, of which there are ``at_high`` values."""
+        """Extend the extremes to ``low`` and ``high``; ``at_high`` values equal ``high``."""
         self.minimum = min(self.minimum, low)
         if high >= self.maximum:
             kept = self.at_maximum if high == self.maximum else 0
@@ -246,7 +246,7 @@ class StreamingPercentiles:
 
 
 class SortedPercentiles(StreamingPercentiles):
-    """The same for few values, which are kept and sorted: the tables would take longer to fill than to sort.
+    """The same for few values, which are kept and sorted: filling the tables would take longer.
 
     Parameters
     ----------

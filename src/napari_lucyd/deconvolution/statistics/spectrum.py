@@ -1,4 +1,4 @@
-"""Blur of an image from its spectrum, for images in which photons do not tell it."""
+"""Blur of an image from its spectrum, for images in which the photons do not show it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def assumed_blur(stack: npt.NDArray[np.float32], usual: float) -> tuple[tuple[fl
     stack
         (Z, Y, X), finite; a single plane as (1, Y, X).
     usual
-        Standard deviation in voxels if the spectrum does not tell.
+        Standard deviation in voxels if the spectrum does not show one.
 
     Returns
     -------
