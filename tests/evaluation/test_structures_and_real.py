@@ -103,7 +103,7 @@ def test_a_model_is_told_the_true_psf_unless_its_name_says_untold(monkeypatch):
     for entry in (told, untold, load_competitor("planes")):
         entry.restore(sample, bare=False)
     assert given[0]["psf"] is sample.psf and given[1:] == [{}, {}]
-    with pytest.raises(ValueError, match="planes is never told the blur"):
+    with pytest.raises(ValueError, match="planes does not use the blur"):
         load_competitor("untold:planes")
     assert Trained(told_model(2)).blur(sample)["psf"] is sample.psf
 

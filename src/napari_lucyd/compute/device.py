@@ -176,7 +176,7 @@ def release_after_run(device: Device) -> None:
 
 
 def without_autocast(device: Device) -> AbstractContextManager[Any]:
-    """Return a context in which torch keeps float32, even inside somebody's ``torch.autocast``."""
+    """Return a context in which torch keeps float32, even inside the caller's ``torch.autocast``."""
     if device.kind == "cpu" and not torch.is_autocast_enabled("cpu"):
         return nullcontext()
     return torch.autocast(device.kind, enabled=False)
@@ -192,7 +192,7 @@ def torch_defaults() -> Iterator[None]:
     with ExitStack() as stack:
         stack.callback(torch.set_default_dtype, dtype)
         torch.set_default_dtype(torch.float32)
-        # Asked of a tensor: get_default_device of torch 2.6 fails once somebody has reset the default.
+        # Taken from a tensor, because get_default_device of torch 2.6 fails after the default was reset.
         if torch.empty(0).device.type != "cpu":
             stack.enter_context(torch.device("cpu"))
         for kind in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):

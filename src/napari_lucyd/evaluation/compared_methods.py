@@ -48,7 +48,7 @@ class Trained:
     model
         Model.
     told
-        True to tell the true PSF to a model that can be told the blur; False to have it found in the image.
+        True to give the true PSF to a model that is told the blur; False to have it found in the image.
     """
 
     model: Model
@@ -222,14 +222,13 @@ def load_competitor(name: str | Path) -> Competitor:
     """Load a method by name: ``"richardson-lucy"``, ``"wiener"``, ``"semi-blind"``, a model or its file.
 
     Iterations of ``"richardson-lucy"`` are plain, as in the paper; with ``"accelerated:"`` before the name,
-    they are accelerated, as in use.
-    A model that can be told the blur gets the true PSF. With ``"untold:"`` before its name, it has to find
-    the blur in the image.
+    they are accelerated, as in use. A model that is told the blur gets the true PSF. With ``"untold:"``
+    before its name, it has to find the blur in the image.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        As `load_model`; ValueError also if a model that cannot be told the blur is to be ``untold``.
+        As `load_model`; ValueError also for ``untold`` with a model that does not use the blur.
     """
     if str(name) == SemiBlind.name:
         return Untold()
@@ -239,7 +238,7 @@ def load_competitor(name: str | Path) -> Competitor:
         return Trained(load_model(name))
     model = load_model(str(name).removeprefix(UNTOLD))
     if not is_told(model.card):
-        raise ValueError(f"{model.name} is never told the blur; leave out {UNTOLD!r}.")
+        raise ValueError(f"{model.name} does not use the blur; leave out {UNTOLD!r}.")
     return Trained(model, told=False)
 
 

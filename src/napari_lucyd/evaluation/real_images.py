@@ -152,8 +152,8 @@ def measure_real(
         of equal shape, and sharp stacks ``NAME_sharp`` or ``NAME_cells3d``, as TIFF or OME-Zarr.
     methods
         Names as for `load_competitor`. ``"lucyd"`` is `lucyd-planes` on planes. ``"richardson-lucy"`` is
-        accelerated, and gets the number of iterations that is best for each image, which nobody knows in use.
-        ``"estimate"`` is the first estimate of ``"lucyd"`` alone.
+        accelerated, and gets the number of iterations that is best for each image, which a user does not
+        know. ``"estimate"`` is the first estimate of ``"lucyd"`` alone.
     blur_sigma
         Standard deviation in voxels of the blur that is told for pairs.
     progress

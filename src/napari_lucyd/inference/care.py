@@ -307,7 +307,7 @@ def _layer(network: CARE, step: Step) -> _Layer:
 
 
 def _chunks(planes: Span, shape: Sequence[int]) -> list[Span]:
-    """Divide planes, so that a cancel is heard within a second."""
+    """Divide planes, so that a cancel takes effect within a second."""
     step = cpu.planes_at_once((0, *shape))
     return [Span(z, min(z + step, planes.stop)) for z in range(*planes, step)]
 

@@ -55,7 +55,7 @@ def read_image(
 ) -> Image:
     """Read an image file: TIFF, ImageJ TIFF, OME-TIFF, LSM, STK, CZI, LIF, ND2 or OME-Zarr (0.1 to 0.5).
 
-    Of a pyramid the highest resolution is read, of a file with several images the first (with a warning).
+    The highest resolution of a pyramid is read, and the first image of a file with several (with a warning).
 
     Parameters
     ----------

@@ -178,7 +178,7 @@ class Stored:
     close
         Called when the array is no longer used.
     reopen
-        Function and its arguments that return the same in another process, if the array cannot be pickled.
+        Function and its arguments that return the same array in another process, if it cannot be pickled.
     """
 
     def __init__(
@@ -198,7 +198,7 @@ class Stored:
 
     def __getitem__(self, index: Any) -> np.ndarray:
         try:
-            # A copy, so that nobody holds on to a mapped file.
+            # A copy, so that nothing keeps a mapped file open.
             return np.array(self._array[index], dtype=self.dtype)
         # Decoders may raise any error for damaged data.
         except Exception as error:
@@ -254,7 +254,7 @@ def resolve_axes(axes: str, shape: Sequence[int]) -> tuple[str, tuple[str, ...]]
     letters: list[str | None] = [letter if letter in AXES else None for letter in axes]
     seen = [letter for letter in letters if letter is not None]
     if len(set(seen)) != len(seen) or not {"Y", "X"} <= set(seen):
-        raise ImageFileError(f"the image's axes {axes!r} cannot be told apart")
+        raise ImageFileError(f"the image's axes {axes!r} cannot be distinguished")
     free = [index for index, letter in enumerate(letters) if letter is None]
     told = len(free) > 1 or any(axes[index] not in "IQ" for index in free)
     if free and "Z" not in seen:

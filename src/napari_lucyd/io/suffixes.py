@@ -44,7 +44,7 @@ def known_suffix(path: Path) -> str | None:
 
 
 def is_url(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a text is a URL; a path made of it has one slash fewer.
+    """Tell whether a text is a URL; a path made from it has one slash fewer.
 
     Examples
     --------

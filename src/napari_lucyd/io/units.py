@@ -45,7 +45,7 @@ _UNITS = [(f"{symbol}m", f"{name}meter", factor) for symbol, (name, factor) in _
 ]
 _METRES = {name: metres for _, name, metres in _UNITS}
 _SYMBOLS = {name: symbol for symbol, name, _ in _UNITS}
-# Told apart by case: Mm is a megametre, mm a millimetre.
+# Only the case distinguishes these: Mm is a megametre, mm a millimetre.
 _BY_SYMBOL = {symbol: name for symbol, name, _ in _UNITS}
 # OME-Zarr has no names for these: voxel sizes that use one of them are given in micrometres.
 _RARE = {"decameter", "thou", "line", "point", "astronomical_unit", "light_year"}

@@ -15,7 +15,8 @@ from .image import Channel, ImageFileError, Stored, as_json_dict, spatial
 from .zarr_reader import AXIS_TYPES, NAMESPACE, scale_of
 
 _CHUNK = {"T": 1, "C": 1, "Z": 32, "Y": 256, "X": 256}  # 8 MB of float32: a screenful, quick to fetch
-# More chunks than this would be too many files: they are then kept in shards, each of so many chunks an axis.
+# More chunks than this would be too many files. They are then kept in shards, with this many chunks along
+# each axis.
 _FILES = 4096
 _SHARD = {"T": 1, "C": 1, "Z": 2, "Y": 2, "X": 2}
 

@@ -62,7 +62,7 @@ def read_zarr(
     eager_bytes
         Larger images become dask arrays; None: none does, -1: all do.
     axes, voxel_size
-        Known better than the file tells; the voxel size in micrometres.
+        Values that replace those of the file; the voxel size in micrometres.
     """
     root = _open(path)
     node, notes = _first_image(root)
@@ -287,12 +287,12 @@ def _voxel_size(
     if scale is None:
         return None, None, ()
     indices = [index for index, letter in zip(order, named, strict=True) if letter in "ZYX"]
-    # The step of an axis that is time to the file is none along Z.
+    # The file calls this axis time, so its step is no step along Z.
     steps = [None if letters[index] in "TC" else float(scale[index]) for index in indices]
     units = [entries[index].get("unit") for index in indices]
     voxel_size, unit = common_unit(steps, units)
     if unit is None and voxel_size is not None and all(size == 1.0 for size in voxel_size):
-        return None, None, ()  # what writers put that know nothing about the size
+        return None, None, ()  # written by programs that do not know the size
     if unit is None and voxel_size is not None and (word := not_understood(units)) is not None:
         return voxel_size, unit, (unit_note(word),)
     lost = voxel_size is None and not np.allclose(scale[indices], 1.0)

@@ -47,7 +47,7 @@ class LucydConfig(NetworkConfig):
         shown to them as if it had this value, and y + M there grows with its true value. So an object far
         brighter than all in training keeps its light.
     full_noise
-        Noise, as a share of the brightness of the light, from which on mask and update term count in full, or
+        Noise, as a share of the brightness of the light, above which mask and update term count in full, or
         None. In images with less noise they count in proportion, at least with 0.3: the first estimate of
         such an image has little to correct, and the network would take detail away. A run knows the noise and
         applies this; the network itself does not.

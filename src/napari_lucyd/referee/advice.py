@@ -15,7 +15,7 @@ from napari_lucyd.simulation import Microscope
 _MARGIN = 1.25
 # Below this blur, in voxels, a deconvolution changes hardly anything but the noise.
 _SHARP = 0.6
-# Standard error of a blur, as a share of it, from which on the blur counts as unknown.
+# Smallest standard error, as a share of the blur, with which a blur counts as unknown.
 _UNCERTAIN = 0.5
 # Stacks of fewer planes are no volumes for a network or a PSF.
 _FEWEST_PLANES = 5
@@ -157,7 +157,7 @@ def _reason_to_leave(found: Measured) -> str:
     if found.constant:
         return "The image is constant: there is nothing to restore."
     if not math.isfinite(found.noise) or (found.blur_sigma is None and found.resolution is None):
-        return "Nothing stands out of the noise: there is nothing to restore."
+        return "Nothing stands out from the noise: there is nothing to restore."
     widest = (
         math.inf
         if found.blur_sigma is None or found.blur_sigma_error is None

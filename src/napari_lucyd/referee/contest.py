@@ -39,19 +39,19 @@ from napari_lucyd.text import steps_text
 _VOXELS, _MEASURED_VOXELS = 2**17, 2**22
 # Voxels of the part of the sample in which semi-blind Richardson-Lucy looks for its numbers.
 _SEARCH_VOXELS = 2**16
-# Channels that take part, evenly chosen: one method must do for all of them.
+# Channels that take part, evenly chosen: one method must suit all of them.
 _MOST_CHANNELS = 3
-# A difference counts from this number of its standard errors on.
+# A difference counts if it is larger than this number of its standard errors.
 _SIGNIFICANT = 2.0
-# Another method than "lucyd" must explain more by this share of what "lucyd" gains: less is a tie, because
-# scores with a blur that is known to a tenth differ by more than that.
+# Another method must be better than "lucyd" by this share of the gain of "lucyd". Less is a tie, because
+# scores differ by more than that if the blur is known to a tenth only.
 _NOTABLE = 0.1
-# Squared transfer from which on a second look at the image counts an error: it sees less detail, and has less
-# noise than the score itself.
+# Squared transfer above which the second look at the image counts an error. It sees less detail than the
+# score itself, and has less noise.
 _COARSE = 0.1
 _TOLD = ("microscope", "psf", "psf_voxel_size", "blur_sigma")
 ANYWAY = "To deconvolve it anyway, name a method, such as 'lucyd' (--method lucyd, or Run anyway)."
-"""Sentence that names how an image that was left alone is deconvolved."""
+"""Sentence that says how to deconvolve an image that was left alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,13 +113,15 @@ def choose_method(
 
     The photons of a sample of the image are divided at random into two halves. ``"lucyd"``, the other
     LUCYD models of this dimension, Richardson-Lucy and *nothing* restore each half, and each result is judged
-    by the other half, as in `score`. Richardson-Lucy has the PSF that was told. If a microscope was told, it
-    is semi-blind with the microscope; if nothing was told, it competes twice: semi-blind, and with the blur
-    that was found in the image's spectrum. The best method is chosen; ``"lucyd"`` is, unless another one is
-    better by twice the standard error and by a tenth of what ``"lucyd"`` gains over the image. If none is
-    better than the image by twice the standard error, the image is left alone. If the noise hides the
-    structure at the finest detail, a coarser look decides. If the noise is not photon noise, there is no
-    contest, and ``"lucyd"`` is chosen.
+    by the other half, as in `score`. Richardson-Lucy uses the given PSF. With a given microscope, it is
+    semi-blind with that microscope. With nothing given, it competes twice: semi-blind, and with the blur that
+    was found in the image's spectrum.
+
+    The best method is chosen, with an advantage for ``"lucyd"``: another method must be better than it by
+    twice the standard error, and by a tenth of the gain of ``"lucyd"`` over the image. If none is better than
+    the image by twice the standard error, the image is left alone. If the noise hides the structure at the
+    finest detail, a coarser look decides. If the noise is not photon noise, there is no contest, and
+    ``"lucyd"`` is chosen.
 
     Parameters
     ----------
@@ -181,7 +183,7 @@ def run_contest(
     Parameters
     ----------
     told
-        The options that tell the blur, each None if it is not given.
+        The options that describe the blur, each None if it is not given.
 
     Yields
     ------
@@ -235,7 +237,7 @@ def run_contest(
 
 
 _CONSTANT = "The image was left as it is: it is constant."
-_EMPTY = "The image was left as it is: nothing stands out of its noise."
+_EMPTY = "The image was left as it is: nothing stands out from its noise."
 
 
 def _channels(axes: Axes) -> Iterator[tuple[int, ...]]:
@@ -296,7 +298,7 @@ def _found_sigmas(values: Any, noise: NoiseModel, steps: tuple[float, ...] | Non
 
 
 def _blur_text(sigmas: tuple[float, ...]) -> str:
-    """Say which blur was taken, and why it is not the one that an examination names."""
+    """Say which blur was taken, and why an examination names another one."""
     usual = all(width == float(f"{SAFE * USUAL_BLUR:.3g}") for width in sigmas)
     why = (
         "a usual width, since none was found in the image"
@@ -467,7 +469,7 @@ def _decide(entries: Sequence[_Entry], candidates: Sequence[Candidate]) -> Metho
 def _judgeable(candidates: Sequence[Candidate]) -> Sequence[Candidate]:
     """Return the candidates with the second look alone, if the noise hides the structure from the first.
 
-    A share of a structure that nobody sees is no score. The second look has less noise, and may see some.
+    The share of an invisible structure is no score. The second look has less noise, and may see structure.
     """
     nothing = candidates[-1]
     if nothing.coarse is None or _has_structure(nothing.score) or not _has_structure(nothing.coarse):
@@ -495,9 +497,9 @@ def _helps(one: Candidate, nothing: Candidate) -> bool:
 def _errors_from_zero(difference: BlockScore) -> float:
     """Return the mean of a difference in standard errors; 0 if they are unknown.
 
-    The standard error of the score takes the gain of a block to be proportional to its structure. Where a few
-    blocks hold all the structure and all blocks gain, by less noise, that is far too much. So the gain may
-    also be even, and the smaller standard error counts.
+    The standard error of the score assumes that the gain of a block is proportional to its structure. It is
+    far too large if a few blocks hold all the structure, and all blocks gain because they lose noise. A
+    second standard error assumes that all blocks gain the same, and the smaller of the two counts.
     """
     count = len(difference.sums)
     if count < 2:

@@ -29,7 +29,7 @@ _Doubles = npt.NDArray[np.float64]
 
 
 def decorrelation_resolution(planes: npt.NDArray[Any]) -> float | None:
-    """Return the resolution along Y and X: the smallest period with signal, in voxels; 2 at the least.
+    """Return the resolution along Y and X: the smallest period with signal, in voxels, at least 2.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def decorrelation_resolution(planes: npt.NDArray[Any]) -> float | None:
     Returns
     -------
     float or None
-        None if no frequency stands out of the noise.
+        None if no frequency stands out from the noise.
 
     Examples
     --------

@@ -48,8 +48,8 @@ def examine(
 ) -> Examination:
     """Examine an image before it is deconvolved.
 
-    A sample of the image is read, so the time hardly grows with its size. Of a time series, the frame in the
-    middle is examined.
+    A sample of the image is read, so the time hardly grows with its size. In a time series, the frame in
+    the middle is examined.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def _filled(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _empty_planes(values: npt.NDArray[Any], noise: NoiseModel) -> tuple[int, ...]:
-    """Return the planes along Z that are constant, or in which nothing stands out of the noise."""
+    """Return the planes along Z that are constant, or in which nothing stands out from the noise."""
     least = noise.offset + _SEEN * noise.read_noise / 5
     found = []
     for z, plane in enumerate(values):

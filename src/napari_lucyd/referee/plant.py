@@ -176,7 +176,7 @@ def plant_beads(
     light = random.poisson(blurred / noise.gain) * noise.gain if noise.poisson else blurred
     planted = (empty + light).astype(np.float32)
     output = judged.run.restore(planted)
-    # The part may hold structures of its own: beads are what they add to the result.
+    # The part may hold structures of its own, so only the light that the beads add to the result counts.
     added = output - judged.run.restore(np.ascontiguousarray(empty, np.float32))
     level, restored_level = float(np.median(empty)), float(np.median(output))
     before, after = planted - np.float32(level), output - np.float32(restored_level)

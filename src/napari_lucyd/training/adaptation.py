@@ -57,7 +57,7 @@ class Adaptation:
     validation_psnr
         Validation in dB, on specimens that were not trained on: of the start, then at each later step.
     worse
-        Questions of the trust suite that are answered worse than by the start, as sentences.
+        Questions of the trust suite to which the answers are worse than those of the start, as sentences.
     trust
         Answers of start and model; None if training did not improve the validation.
     notes
@@ -82,7 +82,7 @@ class Adaptation:
 
     @property
     def offered(self) -> bool:
-        """True if the model is better in validation, and in no question of the trust suite worse."""
+        """True if the model is better in validation, and not worse in any question of the trust suite."""
         return self.trust is not None and not self.worse
 
     @property
@@ -99,7 +99,7 @@ class Adaptation:
                 f"{gained}, but some answers of the trust suite are worse, so no model was saved. "
                 f"{' '.join(self.worse)} Use {self.start}."
             )
-        return f"{gained}, and in no question of the trust suite worse."
+        return f"{gained}, and no answer of the trust suite is worse."
 
 
 @torch_defaults()
@@ -293,7 +293,7 @@ def _start(
         start = load_model(DEFAULT_PLANES if 2 in sizes and 3 not in sizes else DEFAULT_MODEL)
     if not is_told(start.card) or "config" not in start.card.get("training", {}):
         raise ValueError(
-            f"{start.name} cannot be adapted: it is not told the blur, or its card has no training. Start "
+            f"{start.name} cannot be adapted: it does not use the blur, or its card has no training. Start "
             f"from {DEFAULT_MODEL}, {DEFAULT_PLANES} or a model adapted from them."
         )
     return start

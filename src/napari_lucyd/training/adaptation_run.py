@@ -23,8 +23,8 @@ from napari_lucyd.training.trainer import Trainer, Validation
 
 # The rate rises over this share of the run, and then falls to nearly zero.
 _WARM_UP = 0.1
-# One specimen of so many has a Gaussian blur within these limits instead of the microscope's PSF, so that the
-# model keeps what it has learned about other images.
+# One in this number of specimens has a Gaussian blur within these limits instead of the microscope's PSF, so
+# that the model keeps what it has learned about other images.
 _OTHER_EVERY = 3
 _OTHER_BLURS, _OTHER_RATIOS = (0.7, 3.0), (0.8, 2.2)
 

@@ -31,7 +31,7 @@ _NOISE_RANGE = 1.5
 _SCALE_PER_CONTRAST = 2.0
 # Limits of the photons at the contrast, and of the read noise in 1/255 of the contrast.
 _PHOTONS, _READ_NOISE = (4.0, 1e6), (0.05, 60.0)
-# Photons that stand for noise which is not photon noise: so many that theirs can be ignored.
+# Number of photons if the noise is not photon noise: so large that their own noise can be ignored.
 _MANY_PHOTONS = 2e4
 # Limits of the background if the noise was measured. The shot noise of the image's background is part of the
 # measured read noise.
@@ -55,7 +55,7 @@ class Conditions:
     data
         Data of the training.
     record
-        Entries of the card on what was told and measured: plain JSON data.
+        Entries of the card on the given and the measured facts: plain JSON data.
     notes
         The same as sentences for the user.
     """
@@ -74,7 +74,7 @@ def find_conditions(
     voxel_size: Sequence[float] | None,
     structures: StructureKind,
 ) -> Conditions:
-    """Find the PSF that was told, or else the blur of the image, and measure the image's noise.
+    """Take the given PSF, or find the blur of the image, and measure the image's noise.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def single_volume(image: Any, dimension: int, axes: str | None, channel: int) ->
 def _told_psf(
     told: dict[str, Any], dimension: int, voxel_size: Sequence[float] | None, data: DataConfig
 ) -> tuple[FloatImage, dict[str, Any]]:
-    """Return the told PSF, with odd sizes, and its entries for the card.
+    """Return the given PSF, with odd sizes, and its entries for the card.
 
     For planes, a microscope and a PSF with three axes give a PSF of a volume, so that training has
     out-of-focus light.
@@ -199,7 +199,7 @@ def _told_psf(
     named = name_axes(shape, np.dtype(np.float32), axes, "ZYX"[-axes:])
     blur = check_blur(microscope, psf, told["psf_voxel_size"], told["blur_sigma"], named, steps)
     kernel = blur.kernel(0)
-    # An even size has its origin behind the middle, which an empty plane at the end makes the middle.
+    # The origin of an even size lies behind the middle; an empty plane at the end makes it the middle.
     return np.pad(kernel, [(0, 1 - n % 2) for n in kernel.shape]), dict(blur.record)
 
 

@@ -108,8 +108,8 @@ def local_flux_error(output: Tensor, truth: Tensor) -> Tensor:
 def local_light_error(output: Tensor, truth: Tensor) -> Tensor:
     """Compute the mean absolute difference of local means over cubes (squares) of side 8, rounded at 0.
 
-    Squared errors of a bright bead hide those of its dark surroundings, whose light is as much in sum,
-    because they are many voxels.
+    The squared errors of a bright bead hide those of its dark surroundings. But the surroundings have many
+    voxels, so the sum of their light is as large.
 
     Parameters
     ----------

@@ -141,7 +141,7 @@ _PAIRS = (
     ),
     Quantity(
         *("resolved", "resolved from", "voxels", None, 4.0),
-        "the smallest distance from which on the dip reaches Rayleigh's criterion, "
+        "the smallest distance from which the dip reaches Rayleigh's criterion, "
         f"{100 * RAYLEIGH_DIP:g} %; the limit is one voxel below the distance that the image resolves",
     ),
 )

@@ -40,14 +40,14 @@ def read_tiff(
     eager_bytes
         Larger images become dask arrays; None: none does, -1: all do.
     axes, voxel_size
-        Known better than the file tells; the voxel size in micrometres.
+        Values that replace those of the file; the voxel size in micrometres.
     """
     with complaints_of_tifffile() as complaints:
         tif, root, notes = open_tiff(path)
         keep_open = False
         try:
             series, told = own_series(tif, path)
-            # tifffile goes on without the pages that it cannot find; half a stack is worse than none.
+            # tifffile continues without the pages that it cannot find. Half a stack is worse than none.
             if any("invalid page offset" in complaint for complaint in complaints):
                 raise ImageFileError("the file is cut off: some of its pages lie beyond its end")
             _refuse_colour(series, axes)
@@ -63,7 +63,7 @@ def read_tiff(
             told += (*guesses, *sized, *_palette(series), *_inverted(series))
             metadata, channels = stated_metadata(tif, root), stated_channels(tif, root, described)
             keep_open = eager_bytes is not None and series.nbytes > eager_bytes
-            # The last thing that is asked of the file, which may be closed by it.
+            # Read last, because this may close the file.
             data = lazy_data(series, path, shape, tif.close) if keep_open else series.asarray().reshape(shape)
         except BaseException:
             tif.close()

@@ -1,1 +1,1 @@
-"""Scores of a result without a truth, and what they are made of."""
+"""Scores of a result without a truth, and their parts."""

@@ -23,7 +23,7 @@ from napari_lucyd.psf.gaussian import gaussian_psf
 from napari_lucyd.referee.scores.reblur import Reblur, Values, fit_line
 from napari_lucyd.referee.scores.samples import contrast_part
 
-# Voxels that are looked at, at the most.
+# Largest number of voxels to look at.
 _SAMPLE_VOXELS = 2**19
 # Limits of the Gaussian that blurs a result to its image, in voxels, and its precision.
 _WIDEST, _TOLERANCE = 8.0, 0.02
