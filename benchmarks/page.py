@@ -306,7 +306,7 @@ def bare_pass(records: Records) -> list[str]:
     ):
         return []
     return [
-        f"Of the {duration(whole)} of the network alone, its pass takes {duration(own)}; the rest is borders, statistics, "
+        f"The network alone takes {duration(whole)}: {duration(own)} for its pass, and the rest for borders, statistics, "
         f"scaling and copies. The pass by itself is {other / own:.1f} times as fast as 20 iterations of scikit-image.",
         "",
     ]

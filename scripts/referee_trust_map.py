@@ -208,9 +208,9 @@ def section() -> str:
 
 **The map does not rank errors.** The brightness of the result alone predicts better where its error is large, because bright places have large errors. The map answers another question: whether an error is more than noise, and visible in the image. A bright block that is not marked may be wrong by as much as the noise allows.
 
-**It fails** where the blur hides the error: a pattern finer than the blur that was invented is not marked, and detail finer than the blur that is missing is marked only where it is bright. After too many iterations of Richardson-Lucy the map is the smallest where the error is largest, because the result has followed the noise. It also fails with a wrong PSF to which the result has adapted. Structures that are invented or missing, and brightness that is wrong, are what it finds.
+**It fails** where the blur hides the error: an invented pattern that is finer than the blur is not marked, and missing detail that is finer than the blur is marked only where it is bright. After too many iterations of Richardson-Lucy the map is smallest where the error is largest, because the result has followed the noise. It also fails with a wrong PSF to which the result has adapted. It finds structures that are invented or missing, and brightness that is wrong.
 
-**What to do.** Take a marked block as a reason not to measure there. Do not take an unmarked one as a proof. For networks, look at the spread over flips as well.
+**What to do.** Take a marked block as a reason not to measure there. Do not take an unmarked one as proof that the result is right. For networks, look at the spread over flips as well.
 """
 
 

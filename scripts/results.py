@@ -196,19 +196,19 @@ def structures_section() -> str:
     volumes, planes = map(Table.load, paths)
     return f"""## Structures: told the blur, and not told
 
-{len(volumes.seeds)} specimens of 32×64×64 voxels: puncta, filaments, membranes, bodies and tubules, one of each, in fields that hold some of it, imaged by four kinds of microscope. The objective and the wavelength are ones that no model was trained with. *Fine* and *coarse* voxels are 0.18 and 0.36 optical units large; *good light* and *low light* are 2,000 and 100 photons in bright parts. Light from beyond the volume comes in. All methods but semi-blind and `untold:lucyd` receive the true PSF. Wiener and Richardson-Lucy also receive the setting that is best for each column on five other specimens, one of each class. The table has the PSNR of the image in dB and the gain of each method over it; [`results/structures.md`](results/structures.md) has both kinds of SSIM.
+{len(volumes.seeds)} specimens of 32×64×64 voxels: puncta, filaments, membranes, bodies and tubules, one of each, in fields that hold some of it, imaged by four kinds of microscope. No model was trained with this objective and wavelength. *Fine* and *coarse* voxels are 0.18 and 0.36 optical units large; *good light* and *low light* are 2,000 and 100 photons in bright parts. Light from beyond the volume comes in. All methods but semi-blind and `untold:lucyd` receive the true PSF. Wiener and Richardson-Lucy also receive the setting that is best for each column on five other specimens, one of each class. The table has the PSNR of the image in dB and the gain of each method over it; [`results/structures.md`](results/structures.md) has both kinds of SSIM.
 
 {gains_by_column(volumes)}
 
-What the table shows:
+The table shows:
 
 {structures_follow(volumes, "lucyd")}
 
-The plane with most structure of each volume, with its out-of-focus light. The PSF that is told is the plane in focus. How much of the light is out of focus, a plane does not tell, so PSNR is measured after the best scale and offset ([`results/structures2d.md`](results/structures2d.md)):
+The plane with most structure of each volume, with its out-of-focus light. The methods are told the plane in focus of the PSF. A plane does not show how much of its light is out of focus, so PSNR is measured after the best scale and offset ([`results/structures2d.md`](results/structures2d.md)):
 
 {gains_by_column(planes)}
 
-What the table shows:
+The table shows:
 
 {structures_follow(planes, "lucyd-planes")}
 
@@ -223,11 +223,11 @@ def real_section() -> str:
     table = RealTable.load(path)
     return f"""## Real images
 
-Gain over the image in dB, after the best affine map of intensities. The pairs are widefield images and SIM images of the same cells from BioSR (Qiao et al., Nature Methods 2021); a Gaussian blur of σ 1.35 pixels is told. The sharp stack is the nuclei of scikit-image's `cells3d`, blurred and made noisy here. `lucyd` is `lucyd-planes` on planes. *estimate* is its first estimate, without the network. Richardson-Lucy has the number of accelerated iterations that is best for each image, which nobody knows in use. `lucyd evaluate real FOLDER` measures the same on other images, and `make results DATA=FOLDER` renews this section.
+Gain over the image in dB, after the best affine map of intensities. The pairs are widefield images and SIM images of the same cells from BioSR (Qiao et al., Nature Methods 2021); the methods are told a Gaussian blur of σ 1.35 pixels. The sharp stack is the nuclei of scikit-image's `cells3d`, blurred and made noisy here. `lucyd` is `lucyd-planes` on planes. *estimate* is its first estimate, without the network. Richardson-Lucy has the number of accelerated iterations that is best for each image, which a user does not know. `lucyd evaluate real FOLDER` measures the same on other images, and `make results DATA=FOLDER` renews this section.
 
 {table.markdown()}
 
-What the tables show:
+The tables show:
 
 {real_follow(table)}
 
@@ -277,9 +277,9 @@ The strict models, named `mixture`, were trained as in the paper: with σ_b 1.0,
 
 {gains(table2)}
 
-What the table shows:
+The table shows:
 
-- **Wiener** is hard to beat here. It knows the PSF, and its balance is chosen for the noise of each column. A network knows neither. In the paper, no method received as much. Networks are for images whose PSF nobody knows.
+- **Wiener** is hard to beat here. It knows the PSF, and its balance is chosen for the noise of each column. A network knows neither. In the paper, no method received as much. Networks are for images with an unknown PSF.
 - **RLN** has fewer parameters than LUCYD. Trained on as many patches, LUCYD is ahead of it, as in the paper (`{EQUAL}`: {lead(table2, EQUAL, "mixture-rln")}).
 - **CARE**, also with as many patches and with LUCYD's loss, has forty times the parameters and needs nineteen times the operations per voxel (Table 1). `{EQUAL}` relative to it: {lead(table2, EQUAL, "mixture-care")}. In the paper, LUCYD is ahead of CARE too. The way CARE was trained there may explain it: with its own loss, batches of 8 and 2,400 patches, it reached a mean of only 22.50 dB here.
 - `{EQUAL}` makes a cube of two voxels, ten times as bright as anything in its training, dozens of times as bright. `mixture` is trained further with gains up to 20, and keeps it as it is ([decision 0002](decisions/0002-training.md)).
@@ -289,7 +289,7 @@ What the table shows:
 
 {len(volumes.seeds)} phantoms of 48×96×96 voxels. Truth and image keep the same units, and every method runs with its defaults. Richardson-Lucy is accelerated in 3D: without noise, plain iterations would take thousands. `general` was trained on this range of blur and noise; `mixture` was not. So this table does not answer the question of Table 2.
 
-What the table shows:
+The table shows:
 
 - If you know the PSF, try a classical method first. With the true PSF, Wiener is better than `general` in every column, and Richardson-Lucy wherever the blur is 1.2 voxels or wider.
 - `general` is for images whose PSF is unknown.
@@ -327,10 +327,10 @@ Each network tested on the specimen that it was trained on (within) and on the o
 
 {beside_input(table3)}
 
-What the table shows:
+The table shows:
 
 - A method must know the optics. The haze of these surrogates reaches much farther than a blur of a few voxels. Networks that were not trained for it hardly improve the image, and neither does semi-blind Richardson-Lucy, which assumes a Gaussian blur. Told the true PSF, {told_gains(table3)}.
-- Of the networks that were trained for these optics, CARE comes first, within and across specimens, with forty times the parameters of LUCYD. RLN comes last.
+- Among the networks that were trained for these optics, CARE comes first, within and across specimens, with forty times the parameters of LUCYD. RLN comes last.
 - CARE was trained with LUCYD's loss here. Its own loss, the mean absolute error, gives little weight to a few bright voxels in a dark image: CARE then learns to remove haze and little else. With 480 patches of nuclei, its own loss reached 22.9 dB on validation and LUCYD's loss 26.0 dB.
 
 {flux(table3)}

@@ -77,7 +77,7 @@ def budgets(cards: dict[str, dict[str, Any]]) -> str:
     entries = ", ".join(f"{count:,} by `{name}`" for name, count in seen.items())
     return (
         f"Patches seen in training: {entries}. `{EQUAL}` is the first stage of `mixture`, with as many patches as "
-        "the other two, in batches of as many."
+        "the other two, and batches of the same size."
     )
 
 
