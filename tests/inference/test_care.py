@@ -135,7 +135,7 @@ def test_what_it_cannot_take_is_refused_in_words(slim_care, shape):
 
 @pytest.fixture
 def forgotten():
-    """Nothing known of this processor, before and after."""
+    """Forget all facts about this processor, before and after."""
     unsupported_reason.cache_clear()
     yield
     unsupported_reason.cache_clear()

@@ -1,4 +1,4 @@
-"""What only a CUDA device can show: it gives what the processor gives, and frees what it took."""
+"""Tests that need a CUDA device: its results equal the processor's, and it frees its memory."""
 
 from __future__ import annotations
 

@@ -289,7 +289,7 @@ def test_real_stacks(shared):
 
 
 def ome_zarr_04(path: Path, array: np.ndarray, axes: list, transformations: list, **attributes) -> Path:
-    """What another program writes: zarr 2, two resolutions."""
+    """Write a file as another program does: zarr 2, two resolutions."""
     group = zarr.create_group(path, zarr_format=2)
     for name, level in (("full", array), ("half", array[..., ::2, ::2])):
         group.create_array(name, data=np.ascontiguousarray(level), chunks=(2,) * array.ndim)

@@ -1,4 +1,4 @@
-"""What OME-XML tells beyond the voxels: the optics for the microscope's settings, the channels to show."""
+"""Content of OME-XML beyond the voxels: the optics of the microscope, and the channels to show."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def write_lif(path: Path, array: np.ndarray) -> Path:
 
 
 class StandIn:
-    """What is used of `nd2.ND2File`, for which there is no writer; two positions, time before Z."""
+    """The used part of `nd2.ND2File`, for which there is no writer; two positions, time before Z."""
 
     array = values(2, 2, 3, 2, 5, 6)  # P T Z C Y X
     is_rgb, dtype = False, np.dtype("uint16")

@@ -123,7 +123,7 @@ def test_output_of_a_shipped_model_stays_bounded(name, kind):
 
 @lru_cache
 def dimming(specimen: str) -> float:
-    """How many times as bright a cube of two voxels a side is as its image through a surrogate's optics."""
+    """Brightness of a cube of two voxels a side, divided by that of its image through a surrogate."""
     cube = np.pad(np.full((2, 2, 2), 1e7), 31)  # noise does not matter at that
     return float(cube.max() / nl.make_surrogate(cube, specimen).image.max())  # type: ignore[arg-type]
 

@@ -41,7 +41,7 @@ def script(monkeypatch):
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory) -> Path:
-    """Where all of them write."""
+    """The folder that all of them write into."""
     return tmp_path_factory.mktemp("docs") / "benchmarks"
 
 

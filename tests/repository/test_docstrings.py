@@ -58,10 +58,10 @@ def test_the_public_functions_carry_an_example():
             assert ">>> " in value.__doc__, name
 
 
-def summaries() -> list[tuple[str, bool, str]]:
+def summaries(paths: list[Path]) -> list[tuple[str, bool, str]]:
     """Return place, kind (True for a function) and summary line of all that has a docstring."""
     found = []
-    for path in SOURCES:
+    for path in paths:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not isinstance(node, DOCUMENTED):
                 continue
@@ -77,14 +77,14 @@ def summaries() -> list[tuple[str, bool, str]]:
 
 
 def test_summary_lines_begin_with_a_verb_or_a_noun():
-    found = summaries()
+    found = summaries(SOURCES + TESTS)
     assert len(found) > 1000
     wrong = [place for place, _, line in found if OPENINGS.match(line)]
     assert not wrong, "\n".join(wrong)
 
 
 def test_summary_lines_of_functions_begin_with_a_verb():
-    wrong = [place for place, function, line in summaries() if function and DETERMINERS.match(line)]
+    wrong = [place for place, function, line in summaries(SOURCES) if function and DETERMINERS.match(line)]
     assert not wrong, "\n".join(wrong)
 
 

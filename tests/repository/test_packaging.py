@@ -1,4 +1,4 @@
-"""What is installed: the wheel's contents, the declared dependencies, names and versions that agree."""
+"""The installed package: the wheel's contents, the dependencies, names and versions that agree."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def test_the_recipe_for_conda_has_the_bounds_of_the_package():
 
 
 def test_the_recipe_for_conda_is_valid_and_renders():
-    """By the parser of rattler-build; building the packages would need a channel of conda."""
+    """The parser of rattler-build reads it; building the packages would need a channel of conda."""
     rattler_build = pytest.importorskip("rattler_build")
     recipe = rattler_build.Stage0Recipe.from_file(ROOT / "packaging" / "conda" / "recipe.yaml")
     variants = rattler_build.VariantConfig({"python_min": ["3.11"], "python": ["3.11"]})

@@ -60,7 +60,7 @@ def last_stack(name, values):
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory, run_node):
-    """What the reader says of each kind, all read in one process."""
+    """Facts that the reader finds in each kind of file, all read in one process."""
     folder = tmp_path_factory.mktemp("kinds")
     for name, (options, values) in KINDS.items():
         tifffile.imwrite(folder / f"{name}.tif", values, photometric="minisblack", **options)

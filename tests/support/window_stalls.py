@@ -1,4 +1,4 @@
-"""How long the window stands still at torch's import, in runs, at a cancel, for a PSF and a comparison.
+"""Longest standstill of the window at torch's import, in runs, at a cancel, for a PSF and a comparison.
 
 Run as a program of its own, so that torch is really imported: ``window_stalls.py MODEL PROBE`` prints, as
 JSON, the longest gap of a 20 ms timer on the window's thread in each phase, and how much longer than at best

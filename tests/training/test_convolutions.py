@@ -43,7 +43,7 @@ def kernels_are_there():
 
 @pytest.fixture
 def compiled_anew(monkeypatch):
-    """For a processor of other registers, or with kernels that are put in the place of these."""
+    """Compile the kernels for a processor with other registers, or with replaced kernels."""
     caches = convolution_kernels.convolution, convolution_kernels.weight_gradient, convolutions.reliable
     for cache in caches:
         cache.cache_clear()
@@ -60,7 +60,7 @@ def tensors(inputs, outputs, shape, dtype=torch.float32):
 
 
 def results(convolve, x, weight):
-    """What a convolution gives, and gradients of something that is not the same everywhere."""
+    """Return the result of a convolution, and gradients of a loss that differs from place to place."""
     result = convolve(x, weight)
     return result, *torch.autograd.grad(result.sin().sum(), (x, weight))
 
@@ -71,7 +71,7 @@ def by_torch(x, weight):
 
 
 def check(x, weight):
-    """To the rounding of float32, of sums of thousands."""
+    """Compare up to the rounding of float32, for sums of thousands."""
     exact = results(by_torch, x.double(), weight.double())
     for found, expected in zip(results(few_channels, x, weight), exact, strict=True):
         assert found.shape == expected.shape and found.dtype == x.dtype

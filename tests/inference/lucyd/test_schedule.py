@@ -1,4 +1,4 @@
-"""What is computed when, and what is kept: integers only."""
+"""Order of the planes, and the planes that are kept: integers only."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from small_packages import Unet, onnx_of
 
 
 def measured(network: nn.Module, size: int = 64) -> int:
-    """How far a changed voxel shows, in 2D."""
+    """Measure the distance up to which a changed voxel has an effect, in 2D."""
     values = torch.rand((1, 1, size, size))
     reach = 0
     with torch.inference_mode():
