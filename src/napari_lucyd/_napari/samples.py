@@ -1,7 +1,7 @@
 """Menu File ▸ Open Sample ▸ napari-lucyd: simulated stacks with known ground truth, and a real one.
 
-The functions run on the window's thread, so the volumes are small enough to be made in a fraction of a
-second, or about one through the optics of a surrogate.
+The functions run on the window's thread, so the volumes are small: they are made in a fraction of a second,
+or in about one second through the optics of a surrogate.
 """
 
 from __future__ import annotations

@@ -110,8 +110,8 @@ def deconvolve(
         True to resample along Z to isotropic voxels for the network, and back. By default this happens if
         ``voxel_size`` is given and the Z step differs from the lateral one by more than a quarter.
     prefilter
-        Smooth the image first: either the standard deviation of a Gaussian, in voxels of Y and X, or
-        ``"auto"``, which reduces the noise to a level that the method handles well and leaves an image with
+        Smooth the image first. Give the standard deviation of a Gaussian, in voxels of Y and X. Or give
+        ``"auto"``, which reduces the noise to a level that the method handles well, and leaves an image with
         little noise as it is. If ``voxel_size`` is given, the Gaussian has the same physical length along Z.
     subtract_background
         Subtract a smooth background first; it is not added to the output. Give the size, in voxels of Y and

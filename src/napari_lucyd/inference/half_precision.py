@@ -81,7 +81,8 @@ def in_half_precision(network: LUCYD) -> LUCYD:
 def half_precision_error(network: LUCYD, y: Tensor) -> float:
     """Measure the largest difference of half precision from float32, as a share of the range.
 
-    For the update term that is its own range; for the other parts it is the output's, whose units they share.
+    The range of the update term is its own. That of the other parts is the output's, because they share its
+    units.
 
     Parameters
     ----------

@@ -234,7 +234,7 @@ def _create_level(
 
 
 def _chunk(size: int, letter: str) -> int:
-    """Return a chunk length near the usual one without a thin last chunk, whose halo would cost as much."""
+    """Return a chunk length near the usual one, without a thin last chunk: its halo would cost too much."""
     if letter in "TC":
         return 1
     parts = max(1, round(size / _CHUNK[letter]))

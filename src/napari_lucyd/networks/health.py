@@ -29,9 +29,9 @@ class Health(NamedTuple):
 
     ``dead_channels`` is the share of channels that are dead, 0 to 1, and ``dead_layers`` names the
     convolutions without a living channel. ``mask_share`` is the share of the correction mask's variance that
-    is no line in the network's input, and ``mask_spread`` the standard deviation of that part over the
-    input's range, from its 1st to its 99th percentile: medians over the images, None where there is no mask.
-    The mask is the one that is shown, g (y + M) - y with the gain g of the last batch norm.
+    is no line in the network's input. ``mask_spread`` is the standard deviation of that part, divided by the
+    input's range from its 1st to its 99th percentile. Both are medians over the images, and None where there
+    is no mask. The mask is the one that is shown, g (y + M) - y with the gain g of the last batch norm.
     """
 
     dead_channels: float

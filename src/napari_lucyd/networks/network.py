@@ -29,7 +29,7 @@ class Network(nn.Module):
     receptive_field
         Reach in evaluation mode, in voxels to each side.
     multiple
-        Number of which all spatial sizes, and the origins of blocks, must be multiples.
+        All spatial sizes, and the origins of blocks, must be multiples of this number.
     cpu_only
         True if it runs on the CPU only.
     config

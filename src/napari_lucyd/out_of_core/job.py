@@ -290,7 +290,7 @@ class StoreJob:
         return entry
 
     def _forget_lost(self, journal: Journal, entry: Mapping[str, Any]) -> None:
-        """Do tasks again whose voxels are not on the disk, or whose findings cannot be read."""
+        """Do tasks again if their voxels are not on the disk, or their findings cannot be read."""
         every = regions(self.job.output_shape, entry["task"])
         for number, found in list(journal.finished.items()):
             known = 0 <= number < len(every) and TaskResult.readable(found)

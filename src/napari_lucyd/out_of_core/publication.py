@@ -1,7 +1,7 @@
 """Publication of complete results: they get their final names, and an interrupted publication is finished.
 
-The folders stay locked until all results have their names. Before the first one is renamed, a mark in each
-folder says that only the name is missing, and under which name a replaced result is put aside. Replaced
+The folders stay locked until all results have their names. Before the first one is renamed, each folder gets
+a mark. It says that only the name is missing, and under which name a replaced result is put aside. Replaced
 results are removed when all names are given; the marks are removed last.
 """
 

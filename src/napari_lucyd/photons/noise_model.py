@@ -37,7 +37,7 @@ _SMALLEST_RISE = 0.1
 # value, no frequency is free of structure, if there is noise at all.
 _WHITE = (0.85, 1.2)
 _NO_PLATEAU = 0.6
-# Variance of 2 × 2 averages over that of single voxels, less 1, and the share of the highest frequencies'
+# Variance of 2 × 2 averages over that of single voxels, minus 1; and the share of the highest frequencies'
 # power that is lost for each 1 of it. Measured in images that are structure all over: up to 0.007; with noise
 # that was smoothed, filtered or interpolated: 0.01 to 0.08.
 _COARSE_RISE, _COARSE_FALL = 1.2, 0.5

@@ -1,7 +1,7 @@
 """Two independent images from one: each photon is given to one of them by chance.
 
 If a voxel's photons are Poisson distributed, and each goes to the first image with probability p, then both
-images are Poisson distributed with p and 1 − p of the mean, and they are independent. A method that sees the
+images are Poisson distributed. They have p and 1 − p of the mean, and are independent. A method that sees the
 first can be judged by the second, without a truth.
 
 References

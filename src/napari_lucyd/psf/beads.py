@@ -100,8 +100,8 @@ def psf_from_beads(
 ) -> BeadPsf:
     """Measure the PSF on an image of beads.
 
-    Beads are bright, compact spots. One is left out if its box reaches beyond the image, if another bead lies
-    in its box, if it is saturated, or if its width or brightness is unlike that of the others. The rest is
+    Beads are bright, compact spots. A bead is left out if its box reaches beyond the image or contains
+    another bead, if it is saturated, or if its width or brightness is unlike that of the others. The rest is
     moved to a common centre by cubic splines, each without its local background, and averaged.
 
     Parameters

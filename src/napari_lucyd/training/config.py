@@ -224,8 +224,8 @@ class ScheduleConfig:
     intermediate_weight
         LUCYD: weight of the loss of the intermediate estimate y + M, which is added to that of the output.
     mask_first
-        LUCYD: share of the steps, from the first one on, in which only the intermediate estimate is trained,
-        so that the mask learns to correct before the update term can do everything.
+        LUCYD: share of the steps, from the first one on, in which only the intermediate estimate is trained.
+        The mask then learns to correct before the update term can do everything.
     near_identity
         LUCYD: True to start from a network that copies its input (`start_near_identity`). If False, it starts
         as PyTorch initialises it.

@@ -151,8 +151,8 @@ class Parameters:
     num_iter: int | str = choice(
         RichardsonLucy.num_iter,
         "Iterations",
-        "More iterations give a sharper and noisier image. Empty: the number, up to 60, whose estimate "
-        "predicts best a part of the photons that was kept out of it.",
+        "More iterations give a sharper and noisier image. Empty: the number is chosen, up to 60. A part of "
+        "the photons is kept out of the estimate, and the number that predicts this part best is used.",
     )
     total_variation: float = choice(
         RichardsonLucy.total_variation,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _NOT_OF_FILES = (LAYERS_KEY, "preview", UNFINISHED)
 # More channels than this stay on a slider.
 _MOST_LAYERS = 16
-# For channels whose file names no colours.
+# For channels of files that name no colours.
 _COLOURS = ("cyan", "magenta", "yellow", "red", "green", "blue")
 _BLENDING = ("translucent", "translucent_no_depth", "additive", "minimum", "opaque", "multiplicative")
 _RENDERING = ("mip", "translucent", "minip", "attenuated_mip", "additive", "average", "iso")

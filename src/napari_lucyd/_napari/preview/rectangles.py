@@ -289,8 +289,8 @@ class Speed:
 def planes_seen(rest: Sequence[tuple[float, int]]) -> float:
     """Return the number of voxels that the network reads across the plane for each voxel that is kept.
 
-    ``rest`` has, for each spatial axis across the plane, the number of network voxels for one voxel of the
-    source (more than 1 if resampled), and the halo in network voxels.
+    ``rest`` has a pair for each spatial axis across the plane: the number of network voxels for one voxel of
+    the source (more than 1 if resampled), and the halo in network voxels.
     """
     return prod(zoom + 2 * halo for zoom, halo in rest)
 

@@ -1,7 +1,7 @@
 """Loading of torch and of the core without stopping the window.
 
-Importing torch takes seconds. Most of the pure Python in it shares the interpreter with the window's thread,
-but loading its largest library is one call into the dynamic linker that holds the interpreter's lock
+Importing torch takes seconds. Most of the pure Python in it shares the interpreter with the window's thread.
+But its largest library is loaded by one call into the dynamic linker, which holds the interpreter's lock
 throughout. Called through ctypes, the same call releases the lock, and the import that follows finds the
 library in place.
 

@@ -58,17 +58,16 @@ def richardson_lucy(
     acceleration
         True to extrapolate: each iteration starts from a point beyond the last estimate [5]_ [6]_. The last
         change is continued in the logarithm with the weight (k + 1) / (k + 4) after k iterations. This
-        reaches the likelihood of 42 or more plain iterations with a third of their number, and that of 20 to
-        41 plain iterations with half of it, because the first steps are short. Extrapolating in the logarithm
-        keeps the estimate positive; this is not in those papers.
+        reaches the likelihood of 42 or more plain iterations with a third of their number. That of 20 to 41
+        plain iterations takes half of their number, because the first steps are short. Extrapolating in the
+        logarithm keeps the estimate positive; this is not in those papers.
     local_stopping
         True to stop the iterations voxel by voxel by gradient consensus [7]_. In each iteration the photons
         of the image are divided at random into two halves, which give the updates u1 and u2. A voxel keeps
-        its value where Hᵀ H [(u1 - 1) (u2 - 1)] < 0, with the convolution H with the PSF, because the halves
-        disagree there whether it becomes brighter or darker. So the number of iterations matters little, but
-        an image with many photons is sharper without it. Needs an image with photon noise, in which the
-        photons are counted; the same image always gives the same result. An iteration takes about four times
-        as long.
+        its value where Hᵀ H [(u1 - 1) (u2 - 1)] < 0, with H the convolution with the PSF. There, the halves
+        disagree whether it becomes brighter or darker. So the number of iterations matters little, but an
+        image with many photons is sharper without it. Needs an image with photon noise, in which the photons
+        are counted; the same image always gives the same result. An iteration takes about four times as long.
     center_psf
         True to move the origin of the PSF to the middle voxel first and subtract a camera offset, as
         `RichardsonLucy` does.

@@ -133,12 +133,12 @@ class WidthFactors:
 class SemiBlind(ClassicalMethod):
     """Richardson-Lucy without a PSF, for `deconvolve` or `plan`.
 
-    The PSF is assumed to be a Gaussian, with one standard deviation across Z and one along it, or the PSF of
-    a microscope, with one factor for its width. These parameters and the number of iterations are found in
-    each volume. For that, the photons of a sample of the volume are divided at random into two parts [1]_,
-    with the gain and offset of the camera found in the image [2]_. The blur and the number are chosen whose
-    estimate from one part predicts the other part best. Then `RichardsonLucy` restores the whole volume. The
-    same image and seed always give the same result.
+    The PSF is assumed to be a Gaussian with two standard deviations, across Z and along it. With a
+    microscope, it is the PSF of this microscope, with one factor for its width. These parameters and the
+    number of iterations are found in each volume. For that, the photons of a sample of the volume are divided
+    at random into two parts [1]_, with the gain and offset of the camera found in the image [2]_. The chosen
+    blur and number are those whose estimate from one part predicts the other part best. Then `RichardsonLucy`
+    restores the whole volume. The same image and seed always give the same result.
 
     If the image's noise is not photon noise (the image was stretched to 8 bit, resampled or denoised), this
     choice is impossible. Then a narrow Gaussian, or the PSF as computed for the microscope, and few

@@ -15,8 +15,9 @@ from napari_lucyd.deconvolution.classical.dark_level import DarkLevel, find_dark
 from napari_lucyd.deconvolution.classical.functions import richardson_lucy
 from napari_lucyd.deconvolution.statistics.noise import noise_of
 
-# The number of accelerated iterations is the first of these, divided by the square root of the noise (a share
-# of the scale) and by this power of the PSF's concentration (docs/decisions/0014-a-living-network.md).
+# The number of accelerated iterations is the first of these, divided by two terms: the square root of the
+# noise (a share of the scale), and this power of the PSF's concentration
+# (docs/decisions/0014-a-living-network.md).
 _ITERATIONS, _CONCENTRATION_POWER = 0.38, 0.75
 # For planes it is larger by this factor (the same decision).
 _PLANES_FACTOR = 1.2

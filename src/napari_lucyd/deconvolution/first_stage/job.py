@@ -43,8 +43,8 @@ class FirstStageJob(NetworkJob):
     """A planned run of a network on first estimates; see `Job`.
 
     The part of a volume that the network needs is estimated at once if memory allows; then the results do not
-    depend on the network's tiles. Otherwise each tile has an estimate of its own, from a block whose margin
-    is so wide that the voxels differ by less than 1e-3 of the result's range from those of a whole estimate.
+    depend on the network's tiles. Otherwise each tile has an estimate of its own, from a block with a wide
+    margin. Its voxels then differ by less than 1e-3 of the result's range from those of a whole estimate.
     """
 
     def __init__(

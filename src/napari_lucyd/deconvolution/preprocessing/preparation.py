@@ -23,8 +23,9 @@ from napari_lucyd.deconvolution.tiling.tiles import Tile, cut
 from napari_lucyd.spans import Span
 
 AUTO = "auto"
-# An automatic prefilter reduces noise to this share of the highest noise in training (`lucyd evaluate
-# options` shows the gain), or to this share of the contrast if the card does not state it.
+# An automatic prefilter reduces noise to the first of these, as a share of the highest noise in training
+# (`lucyd evaluate options` shows the gain). If the card does not state this noise, it reduces noise to the
+# second, as a share of the contrast.
 _OF_TRAINED_NOISE, _USUAL_NOISE = 1 / 3, 0.04
 _SMALLEST_BACKGROUND, _LARGEST_SIGMA = 16, 10
 # Size of the automatic background box: this share of the shorter of Y and X, but at least a number of voxels

@@ -13,8 +13,8 @@ from napari_lucyd.spans import Span
 
 # Side of the patch in the middle of a plane that stands for its brightness.
 _SIDE = 256
-# Time points needed to know which one is unusual, how much brighter that one is than the median, and the
-# largest share of such time points that is not the image's own change.
+# Time points needed to know which one is unusual; its brightness over the median; and the largest share of
+# such time points, above which the change is the image's own.
 _LEAST_TIMES, _FLASH, _LARGEST_SHARE = 3, 4.0, 0.1
 # Ratio of the brightest voxel to the range that the network gets, above which bright objects are sparse; and
 # the share of the range that all but a hundredth of the voxels stay below, where the extremes are the range.

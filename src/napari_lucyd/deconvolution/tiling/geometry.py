@@ -23,7 +23,7 @@ class Geometry:
     resampling
         Resampling along the first axis, or None.
     multiple
-        Number of which the origins and sizes of blocks must be multiples.
+        The origins and sizes of blocks must be multiples of this number.
     flips
         True if tiles are also computed from mirror images of the volume, with blocks of equal size.
     border

@@ -142,7 +142,7 @@ def choose_tile_shape(
     max_block_voxels
         Number of voxels that fit on the device.
     multiple
-        Number of which the sizes must be multiples.
+        The sizes must be multiples of this number.
     extents
         Largest sizes of a block, if blocks end at the border of the volume or soon after it; None if they
         extend beyond it by the halo.

@@ -42,7 +42,7 @@ class PackagedTensor:
 
     @property
     def multiple(self) -> int:
-        """Number of which all sizes must be multiples.
+        """Number that all sizes must be multiples of.
 
         Raises
         ------

@@ -66,7 +66,7 @@ class OnnxConfig(NetworkConfig):
     least
         Smallest size along each spatial axis.
     multiple
-        Number of which all spatial sizes must be multiples.
+        All spatial sizes must be multiples of this number.
     sigma
         Name of the input for the blur's standard deviations, and its shape; None if the graph has none.
     """

@@ -40,7 +40,7 @@ class Reach(NamedTuple):
     field
         Voxels to each side that an output voxel may depend on.
     multiple
-        Number of which sizes and origins of blocks must be multiples.
+        Sizes and origins of blocks must be multiples of this number.
     """
 
     field: int

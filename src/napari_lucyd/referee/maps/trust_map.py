@@ -1,9 +1,9 @@
 """Trust map: where a result does not explain its image, and where a network contradicts itself.
 
 The image minus the result, blurred by the PSF, in standard deviations of the noise, is white noise of
-variance 1 wherever the result explains the image. It is smoothed a little, because what is left of a
-structure is as wide as the blur, and its mean square in each block is compared with that of white noise.
-Of the blocks that are marked, at most the false-discovery rate is marked by chance.
+variance 1 wherever the result explains the image. It is smoothed a little, because the rest of a structure is
+as wide as the blur. Its mean square in each block is then compared with that of white noise. Among the marked
+blocks, at most the false-discovery rate is marked by chance.
 
 References
 ----------

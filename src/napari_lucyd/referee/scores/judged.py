@@ -23,7 +23,7 @@ from napari_lucyd.referee.scores.rerun import TOLD, Place, Rerun, as_request, re
 from napari_lucyd.referee.scores.samples import Values, contrast_part
 from napari_lucyd.spans import Span
 
-# The sample is this share of the volume, so that a score, with its two runs on the sample, takes less than a
+# The sample is this share of the volume. A score, with its two runs on the sample, then takes less than a
 # quarter of the run's time. It has at least and at most these numbers of voxels.
 _SHARE, _FEWEST_VOXELS, _MOST_VOXELS = 1 / 16, 2**17, 2**20
 # Voxels in which an unknown blur is looked for.

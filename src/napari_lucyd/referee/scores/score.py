@@ -138,9 +138,9 @@ def score(
 ) -> ResultScore:
     """Score a result without a truth.
 
-    The photons of a sample of the image are divided at random into two halves, and the run is repeated on
-    each of them, with the numbers that it found in the whole image. Each result is judged by the half that it
-    has not seen. See the module for the formula.
+    The photons of a sample of the image are divided at random into two halves. The run is repeated on each of
+    them, with the numbers that it found in the whole image. Each result is judged by the half that it has not
+    seen. See the module for the formula.
 
     Compare scores only if they were made with the same blur and the same sample of the same image.
 

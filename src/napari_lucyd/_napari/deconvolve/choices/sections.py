@@ -27,7 +27,7 @@ READING = "The file of the image is still being read for its voxel size. Press R
 
 
 class Sections(QObject):
-    """The sections, each of which owns its controls, and how one depends on another.
+    """The sections of the panel, and their dependence on each other. Each section owns its controls.
 
     Parameters
     ----------
