@@ -1,4 +1,4 @@
-"""Fixtures that every room's tests share."""
+"""Fixtures that the tests of all rooms share."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from random_networks import randomised
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
 
-# Tests neither see nor change the models of whoever runs them. This is set before any module of the package
-# is imported, because some list the models when they are imported.
+# Tests neither see nor change the models of the user who runs them. This is set before any module of the
+# package is imported, because some list the models when they are imported.
 os.environ["NAPARI_LUCYD_MODELS"] = tempfile.mkdtemp(prefix="lucyd-models-")
 # The same holds for the settings of napari and its plugins, also in the programs that tests start.
 os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="lucyd-settings-")
@@ -28,7 +28,7 @@ SHARED = Path(__file__).parents[2] / "shared"
 
 @pytest.fixture
 def ctrl_c():
-    """Ctrl-C as in a terminal: what runs in the background is often started with it ignored."""
+    """Ctrl-C as in a terminal: processes in the background often start with it ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -76,7 +76,7 @@ def random_rln():
 
 @pytest.fixture(scope="session")
 def slim_care():
-    """A CARE with random weights and an eighth of its channels: sixty times quicker, the same in all else."""
+    """A CARE with random weights and an eighth of its channels: sixty times as fast, otherwise the same."""
     import torch
     from torch import nn
 

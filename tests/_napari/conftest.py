@@ -13,7 +13,7 @@ collect_ignore_glob = [] if find_spec("napari") else ["*"]
 
 @pytest.fixture(autouse=True)
 def own_settings(tmp_path_factory, monkeypatch):
-    """Keep what panels remember out of the user's settings, and from one test to the next."""
+    """Keep the entries that panels remember out of the user's settings, and separate between tests."""
     from napari import settings
 
     folder = tmp_path_factory.mktemp("settings")
@@ -24,7 +24,7 @@ def own_settings(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(autouse=True, scope="session")
 def threads_end():
-    """Wait for the last thread: one that outlives Qt would take Python down at its end."""
+    """Wait for the last thread: a thread that outlives Qt would make Python crash at its end."""
     yield
     from qtpy.QtCore import QThreadPool
 
@@ -39,21 +39,21 @@ def panel(make_napari_viewer, qtbot, model_files, kept_programs):
     viewer = make_napari_viewer(show=True)
     widget = DeconvolveWidget(viewer)
     viewer.window.add_dock_widget(widget, name="Deconvolve")
-    # A score takes seconds, and only its own test looks at it.
+    # A score takes seconds, and only its own test needs it.
     widget.footer.score.setChecked(False)
     widget.model.load(model_files[2])
     qtbot.waitUntil(lambda: widget.model.name == str(model_files[2]), timeout=60_000)
     qtbot.waitUntil(lambda: widget.estimator.settled, timeout=60_000)
     yield widget
-    # A test that failed half-way must not leave its thread to the next one.
-    with suppress(RuntimeError):  # where the test closed the window, and the panel with it
+    # The thread of a failed test must not run during the next one.
+    with suppress(RuntimeError):  # if the test closed the window, and the panel with it
         widget.objectName()
         widget.session.cancel()
         qtbot.waitUntil(lambda: not widget.session.is_running and settled(widget), timeout=60_000)
 
 
 def settled(panel) -> bool:
-    """True when no thread of the panel works: one that is left would outlive the window."""
+    """True when no thread of the panel works; a working thread would outlive the window."""
     return all(work.settled for work in (panel.estimator, panel.examination.work, panel.score.work))
 
 
@@ -82,7 +82,7 @@ def add_image(panel):
 
 @pytest.fixture
 def ready(panel, qtbot):
-    """Wait until the estimate is of the present choices."""
+    """Wait until the estimate belongs to the present choices."""
 
     def wait():
         qtbot.waitUntil(lambda: panel.estimator.settled, timeout=30_000)
@@ -93,7 +93,7 @@ def ready(panel, qtbot):
 
 @pytest.fixture
 def run(panel, qtbot, ready):
-    """Press Run, wait for the layers, and return them by what they show."""
+    """Press Run, wait for the layers, and return them by their quantity."""
 
     def press():
         ready()

@@ -48,13 +48,14 @@ def test_samples_are_layers_with_scale_units_and_parameters(sample):
 
 @pytest.mark.parametrize("sample", SAMPLES)
 def test_samples_are_quick(sample):
-    # They run on the window's thread; the best of three, for other work may have the processors.
+    # They run on the window's thread; the best of three counts, because other work may use the processors.
     def seconds():
         begin = time.process_time()
         sample()
         return time.process_time() - begin
 
-    # Optics have a PSF to compute, surrogates of 127 planes; a second or two is what opening a file takes.
+    # Samples with optics need a PSF, surrogates one of 127 planes. Opening a file takes a second or two as
+    # well.
     assert min(seconds() for _ in range(3)) < (2 if sample in (*SURROGATES, *STRUCTURES) else 1)
 
 
@@ -144,6 +145,6 @@ def test_real_cells_that_cannot_be_downloaded_are_told_of_in_words(monkeypatch):
     monkeypatch.setattr(data, "cells3d", offline)
     with pytest.raises(ConnectionError, match="Check the internet connection") as told:
         samples.cells3d()
-    # A notification shows its first words alone.
+    # A notification shows only its first words.
     assert str(told.value).startswith("The download of the sample failed.")
     assert "no route to host" in str(told.value)

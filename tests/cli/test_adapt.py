@@ -1,4 +1,4 @@
-"""``lucyd adapt``: what it passes on, and what it says."""
+"""``lucyd adapt``: its arguments and its messages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def stack(tmp_path):
 
 @pytest.fixture
 def adapted(monkeypatch, tmp_path):
-    """The arguments that reach `adapt`, which does nothing but say that all is well."""
+    """The arguments that reach `adapt`, which is replaced by a function that reports success."""
     calls = []
 
     def adapt(*arguments, **options):

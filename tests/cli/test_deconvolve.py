@@ -1,4 +1,4 @@
-"""The command line, driven as a user does: files in, files out, words and exit status."""
+"""The command line, driven as a user does: files in, files out, messages and exit status."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_options_reach_the_engine(stack, weights, tmp_path):
     done = restore(weights, stack, "-o", out, *options)
     assert done.exit_code == 0, done.output
     assert "float32 is used instead of half precision" in done.stderr
-    assert "receptive field" in done.stderr  # the engine's warning of so small a halo
+    assert "receptive field" in done.stderr  # the warning about such a small halo
     image = read_image(out)
     recipe = image.metadata["recipe"]
     assert (recipe["tile_shape"], recipe["halo"], recipe["normalization"]["method"]) == (
@@ -305,7 +305,7 @@ def test_what_cannot_be_written_is_found_out_before_the_work(
     make = tempfile.TemporaryFile
 
     def refuse(*, dir):
-        # Rights do not hold the super-user, as whom tests may run.
+        # File permissions do not apply to the super-user, and tests may run as such.
         if Path(dir).name == "locked":
             raise PermissionError(errno.EACCES, "Permission denied")
         return make(dir=dir)
@@ -359,7 +359,7 @@ def test_a_bad_file_is_reported_and_skipped(stack, weights, tmp_path):
 
 
 def test_an_input_that_cannot_be_opened_does_not_end_the_batch(stack, weights, tmp_path, monkeypatch):
-    access = os.access  # as another user than root finds it
+    access = os.access  # as for any user but root
     monkeypatch.setattr(os, "access", lambda path, mode: path != "secret.tif" and access(path, mode))
     monkeypatch.chdir(tmp_path)
     Path("secret.tif").touch()
@@ -479,7 +479,7 @@ def test_what_out_means(stack, weights, tmp_path):
         "run_v1.2/stack.ome.tif",
         "run_v1.2/other.ome.zarr",
     ]
-    pattern = stack.with_name("st*.tif")  # as Windows' shells leave it
+    pattern = stack.with_name("st*.tif")  # as shells of Windows pass it on
     assert planned(pattern, "-o", tmp_path / "new")[0] == ["new/stack.ome.tif"]
     for wrong, words in (
         ((stack, other, "-o", tmp_path / "new.tif"), "name a folder"),

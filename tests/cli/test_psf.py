@@ -1,4 +1,4 @@
-"""``lucyd psf``: the file that Python would make, and words for what cannot be."""
+"""``lucyd psf``: the file that Python would make, and messages for impossible requests."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_every_kind_of_psf_is_a_choice():
 
 @pytest.fixture
 def beads(tmp_path):
-    """Four beads on an offset, in a file that knows its voxel size."""
+    """Four beads on an offset, in a file that states its voxel size."""
     spot = nl.make_psf("gaussian", (21, 21, 21), **OPTICS, voxel_size=(0.3, 0.1, 0.1))
     image = np.full((31, 100, 100), 100.0, np.float32)
     for y, x in ((25, 25), (25, 75), (75, 25), (75, 75)):

@@ -33,7 +33,7 @@ def test_structures_are_degraded_and_made_again_by_their_record(tmp_path, kind):
     again = repeat_simulation(record)
     np.testing.assert_array_equal(degraded.data, again.image)
     np.testing.assert_array_equal(truth.data, again.truth)
-    # Noise does not drown what the blur leaves of thin structures.
+    # The thin structures are still visible in the noise after the blur.
     assert record["noise_reference"] == "image"
     quiet = nl.degrade(truth.data, blur_sigma=(2, 1.5, 1.5), noise_sigma=0, photometric=True).image
     assert (degraded.data - quiet).std() == pytest.approx(0.02 * np.ptp(quiet), rel=0.05)
@@ -50,5 +50,5 @@ def test_a_surrogate_images_structures_on_its_own_voxels(tmp_path):
 
 
 def test_every_kind_of_structures_is_a_choice():
-    # "phantom" is what is drawn without the option.
+    # Without the option, a "phantom" is drawn.
     assert {choice.value for choice in Structures} == set(get_args(StructureKind)) - {"phantom"}

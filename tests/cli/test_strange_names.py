@@ -32,7 +32,7 @@ def restore(weights, *arguments: object):
 
 
 def on_a_terminal(*arguments: str) -> bytes:
-    """Run a command whose output goes to a terminal; return what arrives there."""
+    """Run a command whose output goes to a terminal, and return that output."""
     import pty
 
     ours, theirs = pty.openpty()

@@ -107,7 +107,7 @@ def test_memory_is_kept_from_run_to_run_only_while_somebody_wants_that(monkeypat
             device.release_after_run(gpu)
         device.release_after_run(gpu)
         assert released == []
-        device.release_memory(gpu)  # as where memory ran out
+        device.release_memory(gpu)  # as if memory ran out
     assert released == ["device", "device", "host"]
     device.release_after_run(gpu)
     assert released[3:] == ["device"]

@@ -1,4 +1,4 @@
-"""Arithmetic slab by slab gives what it gives on the whole volume."""
+"""Arithmetic slab by slab gives the same as on the whole volume."""
 
 from __future__ import annotations
 

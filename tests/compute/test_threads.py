@@ -1,4 +1,4 @@
-"""Threads that share out parts: all done, or all still."""
+"""Threads that share parts: all parts are done, or all threads have stopped."""
 
 from __future__ import annotations
 

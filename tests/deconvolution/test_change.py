@@ -1,4 +1,4 @@
-"""The change of a result: its parts add up, and it can be taken in part."""
+"""The change of a result: its parts add up, and it can be made weaker."""
 
 from __future__ import annotations
 

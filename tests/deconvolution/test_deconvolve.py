@@ -1,4 +1,4 @@
-"""`deconvolve` and `plan`: what a user gets, whatever the shape, the container, the dtype and the tiles.
+"""`deconvolve` and `plan`: the results for any shape, container, dtype and tiles.
 
 Most run the 2D network: the code is the same, and its smallest block is fifty times cheaper.
 """
@@ -76,7 +76,7 @@ def image(*shape, seed=0, dtype=np.float32):
 def reference(volume, model, lo, s):
     """The whole volume through the network as it is (nothing folded, no tiles), continued by reflection.
 
-    In double precision: a random network may stretch what float32 rounds to half the tolerance.
+    In double precision, because a random network may amplify the rounding of float32 to half the tolerance.
     """
     pads = [(24, 24 + size % 2) for size in volume.shape]
     y = (np.pad(volume.astype(np.float64), pads, mode="reflect") - lo) / s
@@ -170,7 +170,7 @@ def test_with_resampling_tiled_and_region_equal_whole(model, factor):
 
 
 def test_planes_repeated_and_resampled_lie_on_one_grid(model):
-    """A volume constant along Z has nothing to interpolate: with and without resampling it is the same."""
+    """A volume that is constant along Z has nothing to interpolate, so resampling changes nothing."""
     volume = np.repeat(image(1, 9, 10), 7, axis=0)
     plain = deconvolve(volume, model, isotropic=False, outputs=ALL)
     assert_same(deconvolve(volume, model, voxel_size=(3, 1, 1), outputs=ALL), plain)
@@ -297,7 +297,7 @@ def test_spatial_axes_of_any_order_come_back_as_they_were(model):
     turned = volume.transpose(order)
     result = deconvolve(turned, model, axes="XCYZ", region=[part[k] for k in order], tile_shape=(2, 2, 4))
     np.testing.assert_array_equal(result.output, whole.output.transpose(order))
-    # Spatial slices alone stand in the order of the array, too.
+    # Slices along the spatial axes alone are also in the order of the array.
     spatial = [part[k] for k in order if k]
     again = deconvolve(turned, model, axes="XCYZ", region=spatial, tile_shape=(2, 2, 4))
     np.testing.assert_array_equal(again.output, result.output)
@@ -331,7 +331,7 @@ def test_channels_are_scaled_by_themselves_and_time_points_together(model_2d):
 
 
 def test_a_series_does_not_flicker(model_2d):
-    """Two equal frames stay equal, whatever else the series holds."""
+    """Two equal frames stay equal, whatever the other frames hold."""
     series = image(3, 16, 17)
     series[2] = series[0]
     series[1] *= 5

@@ -73,7 +73,7 @@ def case(request):
 
 @pytest.fixture(params=FOR_PLANES)
 def flat(request):
-    """The method for planes, where the number of axes plays no part."""
+    """The method for planes, for tests in which the number of axes does not matter."""
     return make(request.param, 2, request)
 
 
@@ -85,7 +85,7 @@ def model(request):
 
 @pytest.fixture(params=["rln", "care"])
 def rival(request):
-    """A network for volumes of those that test_deconvolve.py does not look at."""
+    """A network for volumes that test_deconvolve.py does not test."""
     return make(request.param, 3, request)
 
 
@@ -129,7 +129,7 @@ def test_leading_axes_are_gone_through_one_volume_after_another(case):
     job = plan(stack, case.method, axes="TC" + case.axes)
     assert (job.axes, job.output_shape) == ("TC" + case.axes, stack.shape)
     list(job.steps())
-    # Alone, a volume has other statistics, which count for a network: those of the whole are handed on.
+    # A volume alone has other statistics, which matter to a network, so those of the whole are passed on.
     one = plan(
         stack,
         case.method,
@@ -156,7 +156,7 @@ def test_a_region_is_what_the_whole_run_gives_there(case):
 def test_results_scale_with_the_image(case):
     volume = image(*case.shape)
     once, twice = (deconvolve(times * volume, case.method).output for times in (1, 2))
-    # A power of two rounds alike everywhere but where an epsilon or a floor is fixed: those are relative too.
+    # A power of two rounds alike everywhere except for a fixed epsilon or floor, and these are relative too.
     np.testing.assert_allclose(twice, 2 * once, rtol=0, atol=2 * tolerance(case))
 
 
@@ -257,7 +257,7 @@ def test_a_plan_says_what_a_run_will_take(case):
     assert job.device.torch == "cpu" and job.warnings == []
     estimate = job.estimate_seconds()
     assert 0 < estimate < 60
-    assert job.estimate_seconds() == estimate  # remembered: measured again it would differ
+    assert job.estimate_seconds() == estimate  # remembered, because a second measurement would differ
 
 
 def test_a_cancel_is_heard_and_what_was_finished_is_kept(case):
@@ -277,7 +277,7 @@ def test_a_cancel_is_heard_and_what_was_finished_is_kept(case):
     result = job.result()
     np.testing.assert_array_equal(np.isnan(result.output), ~kept)
     assert result.recipe["complete"] is False
-    # It goes on from there.
+    # It continues from there.
     assert [step.done for step in job.steps()][-1] == seen[-1].total
     whole = deconvolve(stack, case.method, axes="T" + case.axes)
     np.testing.assert_array_equal(job.result().output, whole.output)
@@ -393,7 +393,8 @@ def test_a_step_before_any_method_is_as_if_the_image_had_been_prepared(case, opt
 
 
 def test_with_every_step_parts_equal_the_whole_and_the_recipe_repeats_it(case):
-    # Networks for volumes would do it eight times, and take as long as all else; they have tests below.
+    # Networks for volumes would do it eight times, which takes as long as all other tests; they have tests
+    # below.
     flips = case.dimension == 2 or case.kind in CLASSICAL
     shape = SMALL[case.dimension]
     volume = image(*shape)
@@ -456,7 +457,7 @@ def test_a_model_that_bears_more_noise_is_filtered_for_less(random_model_2d):
         for model in (random_model_2d, robust)
     )
     assert usual > less == 0
-    # So their statistics are others; those that do not depend on the model serve both.
+    # So their statistics differ; those that do not depend on the model serve both.
     for prefilter in (None, 1.0):
         statistics = plan(volume, random_model_2d, prefilter=prefilter).measure()
         plan(volume, robust, prefilter=prefilter, statistics=statistics)
@@ -635,7 +636,7 @@ def test_what_a_network_lacks_is_neither_returned_nor_to_be_had(model):
         ) as caught:
             plan(volume, model, outputs=("output", name))
         assert all(repr(part) in str(caught.value) for part in parts)
-    # Gain and offset, and the check of what is shown, are LUCYD's.
+    # Only LUCYD has gain and offset, and the check of the shown parts.
     assert {"g", "o", "identity_deviation"} <= set(result.recipe) or model.network.name != "lucyd"
     assert not {"g", "o", "identity_deviation"} & set(result.recipe) or model.network.name == "lucyd"
 
@@ -805,7 +806,7 @@ def test_a_volume_that_does_not_fit_is_told_before_and_refused_in_the_run(monkey
 
 
 def test_seconds_are_estimated_within_reason():
-    """Twice is the promise; a loaded machine that runs tests gets four times."""
+    """The promise is a factor of two; a loaded machine that runs tests gets a factor of four."""
     method = nl.RichardsonLucy(spot(2), num_iter=6)
     job = plan(image(900, 900), method)
     estimate = job.estimate_seconds()

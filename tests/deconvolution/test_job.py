@@ -88,7 +88,7 @@ def test_what_was_finished_before_a_cancel_is_kept_and_the_rest_is_nan(random_mo
     result = job.result()
     np.testing.assert_array_equal(np.isnan(result.output), ~done)
     assert result.recipe["complete"] is False
-    # It goes on from there.
+    # It continues from there.
     assert [step.done for step in job.steps()] == [3, 4]
     assert job.result().recipe["complete"] is True
     whole = deconvolve(plane, random_model_2d, tile_shape=(20, 20))
@@ -133,14 +133,14 @@ def test_an_abandoned_run_leaves_nothing_behind(random_model_2d):
 
 
 def wrap(monkeypatch, wrapped):
-    """Put something around the network's pass, by whatever it is computed."""
+    """Wrap the network's pass, whatever computes it."""
     unsupported_reason()  # tries a network, once
     for kind, name in ((LUCYD, "forward"), (CompiledLucyd, "__call__")):
         monkeypatch.setattr(kind, name, wrapped(getattr(kind, name)))
 
 
 def fail_above(monkeypatch, voxels, error):
-    """Let the network fail for blocks of more than so many voxels; returns the sizes it was asked for."""
+    """Let the network fail for blocks of more than this number of voxels; return the sizes of all blocks."""
     asked = []
 
     def wrapped(run):
@@ -240,20 +240,20 @@ def test_an_error_does_not_hold_on_to_the_memory_of_its_block(random_model_2d, m
 
 
 def test_seconds_are_estimated_within_reason(random_model_2d):
-    """Twice is the promise; a loaded machine that runs tests gets four times."""
+    """The promise is a factor of two; a loaded machine that runs tests gets a factor of four."""
     job = plan(image(700, 800), random_model_2d)
     estimate = job.estimate_seconds()
     began = time.perf_counter()
     list(job.steps())
     assert estimate / 4 < time.perf_counter() - began < estimate * 4
-    assert job.estimate_seconds() == estimate  # remembered: measured again it would differ
+    assert job.estimate_seconds() == estimate  # remembered, because a second measurement would differ
 
 
 def test_results_too_large_for_memory_are_warned_of(random_model):
     huge = np.broadcast_to(np.float32(0), (400, 40_000, 40_000))
     job = plan(huge, random_model)
     assert "GB of memory" in job.warnings[0]
-    assert min(job.tile_shape) > 32  # and do not drive the tiles to nothing
+    assert min(job.tile_shape) > 32  # and do not make the tiles ever smaller
     began = time.perf_counter()
     assert job.tiles > 10_000 and job.memory_bytes > 10**12 and len(job.description) < 60
     assert time.perf_counter() - began < 0.5

@@ -1,4 +1,4 @@
-"""Recipes from anybody's file: an entry of the wrong type is named."""
+"""Recipes from files of strangers: an entry of the wrong type is named."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The numbers that classical methods are given in tables: their best case."""
+"""The numbers of classical methods in the tables: their best case."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_best_number_is_never_the_largest_that_was_tried(name, column, tried
     chosen = load_competitor(name).tuned(samples).chosen
     assert chosen < max(tried)
     assert chosen > min(tried) or chosen == 1
-    # At the ends there may be a little more, which no longer tells methods apart.
+    # Beyond the ends there may be a slightly better number, which makes no difference between methods.
     assert tried[chosen] > max(tried.values()) - 0.05
 
 

@@ -1,4 +1,4 @@
-"""Scores of an image beside its truth, values along a line, projections: against values by hand."""
+"""Scores of an image against its truth, values along a line, projections: compared with values by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The tables on structures and on real images: fair images, told and not told, every method once."""
+"""The tables on structures and on real images: fair images, with the blur told and not told, every method
+once.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +70,7 @@ def test_structures_have_light_from_outside_and_the_psf_that_made_them(dimension
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_every_field_of_structures_holds_structure_of_its_class(dimension):
     protocol = structures_protocol(dimension)
-    # The field of this seed lies beside all its tubules.
+    # The field of this seed contains none of its tubules.
     (sample,) = protocol.samples(0, 104)
     assert np.ptp(sample.truth) >= CONTRAST
     (same_class,) = protocol.samples(0, 104 + len(CLASSES))

@@ -151,7 +151,7 @@ def test_cost_counts_the_networks_as_built():
     table = measure_cost(["lucyd", "wiener"], shape=(16, 16, 16))
     network, classical = table.rows
     assert network.parameters == 24_964
-    # Some 10,000 weights at full resolution and as many at half; each is two operations.
+    # About 10,000 weights at full resolution and as many at half resolution, with two operations each.
     assert 15_000 < network.operations_per_voxel < 50_000
     assert classical.parameters is None
     assert "24,964" in table.markdown()

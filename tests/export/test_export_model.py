@@ -95,7 +95,7 @@ def test_a_model_on_first_estimates_takes_the_blur_as_an_input(tmp_path):
     session = ort.InferenceSession(file)
     assert [entry.name for entry in session.get_inputs()] == ["image", "blur_sigma"]
     graph = graph_of(nl.load_model("lucyd-planes"), 1)
-    # With an object in it: of a flat field the network leaves so little that rounding is a part of its range.
+    # With an object in it: the output of a flat field is so even that rounding is a part of its range.
     light = np.full((1, 1, 27, 40), 50)
     light[..., 9:16, 12:24] = 500
     image = np.random.default_rng(0).poisson(light).astype(np.float32)

@@ -1,4 +1,4 @@
-"""CARE by compiled kernels gives what the network does, whatever the block and the processor."""
+"""CARE by compiled kernels gives the network's result, for any block and processor."""
 
 from __future__ import annotations
 

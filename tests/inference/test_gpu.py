@@ -38,7 +38,7 @@ def test_networks_give_what_they_give_on_the_processor(name, shape):
     assert there.recipe["device"]["torch"].startswith(DEVICE)
     for part in PARTS:
         expected = getattr(here, part)
-        # Two libraries' float32 sums; the division may amplify what is between them.
+        # Float32 sums of two libraries; the division may amplify their difference.
         atol = 1e-4 * max(np.ptp(expected), 1)
         np.testing.assert_allclose(getattr(there, part), expected, rtol=0, atol=atol)
 

@@ -1,4 +1,4 @@
-"""Half precision: how far it is from float32, and where it is used."""
+"""Half precision: its difference from float32, and the models that use it."""
 
 from types import SimpleNamespace
 
@@ -41,7 +41,7 @@ def test_a_network_in_half_precision_takes_and_gives_float32_and_is_near_to_it(s
     assert all(part.dtype == torch.float32 for part in parts)
     difference = float((parts.output - exact.output).abs().max() / np.ptp(exact.output.numpy()))
     assert 0 < difference <= half_precision_error(network, y) <= HARMLESS
-    # The network that it was made from is as it was.
+    # The network that it was made from is unchanged.
     assert all(parameter.dtype == torch.float32 for parameter in network.parameters())
 
 
@@ -84,7 +84,7 @@ def test_where_it_is_not_used_float32_is_and_the_run_says_so(spheres):
 
 
 def test_a_run_in_half_precision_is_near_one_in_float32_and_can_be_repeated(spheres, monkeypatch):
-    # The processor can do it too; it only gains nothing.
+    # The processor can do it too, but gains nothing.
     monkeypatch.setattr(half_precision, "unsupported_reason", lambda model, device: "")
     model = load_model("general")
     result = deconvolve(spheres, model, device="cpu", precision="float16", tile_shape=(12, 16, 24))

@@ -1,4 +1,4 @@
-"""Image files: what is written is read again, whatever the format; what cannot be read is said in words."""
+"""Image files: written files are read again, in every format; unreadable files are refused with a reason."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def write(path: Path, planes: np.ndarray, description: str, **options: object) -
 
 
 def two_positions(folder: Path, **options: object) -> list[Path]:
-    """Two positions of one recording, each in its own file, told of in both."""
+    """Two positions of one recording, each in its own file; both files describe both."""
     body = pixels(0, 0.1, place("p0.ome.tif", "a"), name="same") + pixels(
         1, 0.2, place("p1.ome.tif", "b"), name="same"
     )

@@ -1,4 +1,4 @@
-"""Health: dead channels are found, and a mask that is a line in the image is told from one that works."""
+"""Health: dead channels are found, and a mask that is only a line in the image is recognised."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ from napari_lucyd.out_of_core.regions import regions, task_shape
 
 @pytest.fixture
 def series() -> np.ndarray:
-    """Six time points: as many tasks, for a chunk holds one."""
+    """Six time points: six tasks, because a chunk holds one."""
     return np.random.default_rng(0).random((6, 4, 12, 10), dtype=np.float32)
 
 
@@ -58,7 +58,7 @@ def stored(path) -> np.ndarray:
 
 
 def run_until(job, tasks: int) -> None:
-    """Cancel after so many tasks."""
+    """Cancel after this number of tasks."""
     done: list[object] = []
     steps = job.steps(lambda: len(done) >= tasks)
     with pytest.raises(Cancelled):

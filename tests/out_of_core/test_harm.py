@@ -38,7 +38,7 @@ class Death(BaseException):
 
 @pytest.fixture
 def series() -> np.ndarray:
-    """Four time points: as many tasks, for a chunk holds one."""
+    """Four time points: four tasks, because a chunk holds one."""
     return np.random.default_rng(0).random((4, 4, 12, 10), dtype=np.float32)
 
 

@@ -135,7 +135,7 @@ def test_a_second_look_at_coarse_structure_decides_where_noise_hides_the_gain():
 def test_what_the_first_look_cannot_see_is_judged_by_the_second_alone():
     random = np.random.default_rng(3)
     hidden = random.normal(0, 1, 100)
-    hidden *= 1 / hidden.sum()  # the noise of blocks whose structure nobody sees
+    hidden *= 1 / hidden.sum()  # the noise of blocks without visible structure
 
     def scored(name, coarse):
         fine = contest.BlockScore(3 * coarse * hidden, hidden)

@@ -50,7 +50,7 @@ def test_core_tests_are_collected_and_a_part_of_them_passes(tmp_path):
     files = {path.relative_to(ROOT) for path in TESTS.rglob("test_*.py")}
     core = {path.as_posix() for path in files if path.parts[1] != "_napari"}
     # A file is skipped as a whole where a package that it needs is not installed, as mkdocs without `docs`.
-    # For the packages that are made absent here, the message goes on, or is another one.
+    # For the packages that are made absent here, the message is longer, or another one.
     skipped = r"^SKIPPED \[\d+\] (\S+):\d+: could not import '[^']+': No module named '[^']+'$"
     assert core == modules | set(re.findall(skipped, collected.stdout, re.MULTILINE))
 

@@ -67,7 +67,7 @@ def workplace(tmp_path, monkeypatch) -> Path:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=label)
 def test_python_in_the_pages_runs(page, workplace):
-    # The blocks of a page belong together, as for somebody who reads from its top.
+    # The blocks of a page belong together, as for a reader who begins at its top.
     code = "\n".join(blocks(page, "python"))
     if "export_model" in code and (reason := unsupported_reason()):
         pytest.skip(reason)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 CXX = shutil.which("c++")
 
-# Every thread is a block of its own: it copies all weights, and needs to wait for nobody.
+# Every thread is a block of its own: it copies all weights, and waits for no other thread.
 _AROUND = """
 #include <cmath>
 #define __global__

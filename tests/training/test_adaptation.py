@@ -1,4 +1,4 @@
-"""Adaptation: for the PSF that was told and the noise of the image, and saved only if it is better."""
+"""Adaptation: for the given PSF and the noise of the image; the model is saved only if it is better."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_training_lowers_the_loss(tmp_path):
 def test_resumed_run_is_bit_for_bit_the_unbroken_one(tmp_path):
     whole = train(SMALL, tmp_path / "whole", device="cpu")
     assert train(SMALL, tmp_path / "parts", device="cpu", stop_after=5) is None
-    # Nothing to do is nothing done, and a run that goes on has its weights.
+    # If nothing is left to do, nothing is done; and a resumed run has its own weights.
     assert train(SMALL, tmp_path / "parts", device="cpu", resume=True, stop_after=0) is None
     with pytest.raises(ValueError, match="give only one of them"):
         train(SMALL, tmp_path / "parts", device="cpu", resume=True, start="planes")
@@ -397,7 +397,7 @@ def test_each_network_has_the_loss_of_its_authors():
     batch = Patch(image, truth, torch.full((2, 1, 1, 1, 1), 0.5))
     eq_8 = lucyd_loss(other / 2, truth / 2).item()
     assert loss_of("lucyd")(LucydOutput(other, image, image, image), batch).item() == pytest.approx(eq_8)
-    # RLN: its estimate is to be 0.8 truth + 0.2 image, and is off by 0.3 / 2.
+    # RLN: its estimate should be 0.8 truth + 0.2 image, and is off by 0.3 / 2.
     estimate = 0.8 * truth + 0.2 * image + 0.3
     found = loss_of("rln")(RlnOutput(other, estimate), batch).item()
     assert found == pytest.approx(eq_8 + 0.1 * 0.15**2, rel=1e-5)

@@ -44,7 +44,7 @@ def opened(viewer, qtbot, monkeypatch):
         return panel
 
     def rest(panel):
-        # Its timers have to have been started: napari tells of some changes a turn later.
+        # Wait until its timers were started: napari reports some changes one turn of the event loop later.
         qtbot.wait(30)
         qtbot.waitUntil(lambda: panel.settled, timeout=60_000)
 
@@ -119,7 +119,7 @@ def test_without_a_truth_there_is_no_number(viewer, opened):
     assert panel.form.metrics_note.text().endswith(NO_TRUTH)
     assert len(panel.pictures.views) == 2
     choose_layers(panel, [first], second)
-    # Neither a line nor another image changes what a person has chosen.
+    # Neither a line nor another image changes the choice of the user.
     panel.draw()
     add(viewer, TRUTH, "third")
     opened.rest(panel)
@@ -169,14 +169,14 @@ def test_the_profile_is_that_of_the_current_slice_along_the_line(viewer, opened)
     viewer.dims.set_current_step(0, 5)
     opened.rest(panel)
     np.testing.assert_allclose(panel.pictures.profile.curves[1].values, NOISY[5, 4, 2:21])
-    # Another line, by moving the first.
+    # Another line, made by moving the first one.
     line.data = [np.array([[0, 1], [10, 1]], float)]
     opened.rest(panel)
     np.testing.assert_allclose(panel.pictures.profile.curves[1].values, NOISY[5, 0:11, 1])
 
 
 def test_the_profile_goes_through_the_world(viewer, opened):
-    # Twice as fine along X, turned by a right angle, and a layer that the line does not meet.
+    # A layer twice as fine along X, one turned by a right angle, and one that the line does not cross.
     plain = np.add.outer(np.arange(20.0), np.zeros(24))
     add(viewer, plain, "plain")
     add(viewer, np.repeat(plain, 2, axis=1), "fine", scale=(1, 0.5), translate=(0, -0.25))
@@ -200,7 +200,7 @@ def test_layers_in_other_units_of_length_lie_where_they_are_shown(viewer, opened
     panel = opened()
     viewer.dims.set_current_step(0, 3)
     for first, second in (("in µm", "truth"), ("truth", "in µm")):
-        # The line is in the units of the last.
+        # The line is in the units of the last layer.
         choose_layers(panel, [viewer.layers[first], viewer.layers[second]])
         panel.draw()
         line = viewer.layers.selection.active
@@ -372,7 +372,7 @@ def test_errors_in_reading_are_told_of_and_the_others_go_on(viewer, opened):
     panel = opened()
     choose_layers(panel, [image], truth)
     opened.rest(panel)
-    # napari itself does not get to read it.
+    # napari itself must not read it.
     viewer.dims.set_current_step(0, 0)
     bad = da.from_array(NOISY, chunks=(1, 20, 24))
     bad = da.concatenate([bad[:5], bad[5:].map_blocks(broken, dtype=float, meta=np.zeros((0, 0, 0)))])
@@ -402,7 +402,7 @@ def test_closing_the_panel_lets_go_of_the_viewer(viewer, opened, qtbot):
     with qtbot.waitSignal(panel.destroyed):
         viewer.window.remove_dock_widget(panel)
     assert not viewer.canvas.grid.enabled
-    # Any callback left over would raise: the Qt objects under it are gone.
+    # A callback that is still connected would raise, because its Qt objects are gone.
     image.name = "other"
     viewer.dims.set_current_step(0, 2)
     add(viewer, TRUTH, "new")

@@ -32,7 +32,7 @@ def test_a_folder_and_then_the_selected_layers(
     window.start.native.click()
     assert window.status.text() == "Choose the folder with the images."
     window.folder.value = str(tmp_path)
-    assert window.status.text() == ""  # the complaint was about the entry before
+    assert window.status.text() == ""  # the message was about the earlier entry
     monkeypatch.setattr(notification, "LONG_SECONDS", 0)
     notification_manager.records.clear()
 

@@ -1,4 +1,4 @@
-"""Settings of a recipe as entries of the panel: what a run wrote is what the panel repeats."""
+"""Settings of a recipe as entries of the panel: the panel repeats the run that wrote them."""
 
 import numpy as np
 import pytest

@@ -35,7 +35,7 @@ def megabytes() -> float:
 
 
 def own_objects() -> Counter[str]:
-    """Objects of this package that live, by class."""
+    """Number of living objects of this package, by class."""
     gc.collect()
     kinds = (type(each) for each in gc.get_objects())
     return Counter(kind.__qualname__ for kind in kinds if str(kind.__module__).startswith("napari_lucyd."))
@@ -43,7 +43,7 @@ def own_objects() -> Counter[str]:
 
 @pytest.fixture
 def nothing_waits():
-    """Work in the background has ended, and collections of garbage are allowed as before."""
+    """True if work in the background has ended, and garbage is collected as before."""
     enabled = gc.isenabled()
     yield
     assert QThreadPool.globalInstance().waitForDone(10_000)

@@ -1,4 +1,4 @@
-"""Classical methods in the Deconvolve panel, in a real window: what comes out, and where PSFs come from."""
+"""Classical methods in the Deconvolve panel, in a real window: their results, and the sources of PSFs."""
 
 import time
 from itertools import pairwise
@@ -116,7 +116,7 @@ def test_several_series_in_one_run_with_a_psf_from_a_layer(panel, add_image, cla
     psf = spot()
     classical(psf)
     panel.method.num_iter.value = "2"
-    # The PSF is not taken as an image, also where it is selected with them.
+    # The PSF is not processed as an image, even if it is selected with the images.
     panel.viewer.layers.selection = {*layers, psf}
     panel.viewer.layers.selection.active = layers[0]
     panel.viewer.layers.selection = {*layers, psf}
@@ -141,7 +141,7 @@ def test_a_plane_gets_the_plane_in_focus(panel, add_image, classical, run):
     method = nl.RichardsonLucy(psf, num_iter=10)
     expected = nl.deconvolve(layer.data, method, device="cpu").output
     np.testing.assert_array_equal(run()["output"].data, expected)
-    # So does a film of planes, once its axes are corrected.
+    # The same holds for a movie of planes, once its axes are corrected.
     film = add_image((3, 30, 32), scale=(1, 100, 100), units=("s", "nm", "nm"))
     panel.image.axes.native.setText("TYX")
     panel.image.axes.native.editingFinished.emit()
@@ -341,7 +341,7 @@ def test_the_psf_choice_follows_the_layers(panel, add_image, classical, ready, s
     assert panel.footer.run.enabled
     psf.name = "renamed"
     assert panel.microscope.form.layer.native.currentText() == "renamed"
-    # The image is not left for the PSF when that is looked at.
+    # The image stays chosen when the user selects the PSF.
     panel.viewer.layers.selection.active = psf
     assert panel.image.layer is image
     psf.data = np.zeros_like(SPOT)
@@ -426,7 +426,7 @@ def test_a_large_psf_is_computed_beside_the_window_and_dropped_when_not_wanted(
     begin = time.monotonic()
     panel.microscope.form.lines["shape"].value = "3"
     ready()
-    # All 32 planes take more than six seconds: they were left, and the window never waited for one.
+    # All 32 planes would take more than six seconds. They were dropped, and the window never waited for one.
     assert time.monotonic() - begin < 5
     assert "3 × 3 × 3" in panel.microscope.form.about.text()
     timer.stop()

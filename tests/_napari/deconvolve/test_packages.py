@@ -20,7 +20,7 @@ STANDARD = {"id": "zero_mean_unit_variance", "kwargs": {}}
 
 @pytest.fixture
 def asked(monkeypatch):
-    """Answer the dialog with a path; holds how often it was shown."""
+    """Answer the dialog with a path, and count how often it was shown."""
     answers = {"path": "", "times": 0}
 
     def ask(*_):

@@ -1,4 +1,4 @@
-"""The Deconvolve panel in a real window: its choices, and what it says of them."""
+"""The Deconvolve panel in a real window: its choices, and its texts about them."""
 
 import numpy as np
 import pytest
@@ -179,7 +179,7 @@ def test_closing_the_panel_lets_go_of_the_viewer(panel, add_image, ready, qtbot,
     qtbot.wait(500)
     with qtbot.waitSignal(panel.destroyed):
         viewer.window.remove_dock_widget(panel)
-    # Any callback left over would raise: the Qt objects under it are gone.
+    # A callback that is still connected would raise, because its Qt objects are gone.
     layer.name = "other"
     viewer.scene.camera.zoom = 2
     viewer.add_image(np.zeros((8, 8)))
@@ -240,7 +240,7 @@ def test_only_the_outputs_that_a_network_has_are_offered(
     ready()
     shown = [name for name, box in panel.destination.outputs.items() if box.native.isVisible()]
     assert shown == ["output", "intermediate"]
-    # Side by side, not where the hidden boxes between them would have pushed them.
+    # Side by side, without gaps for the hidden boxes between them.
     qtbot.waitUntil(lambda: len({panel.destination.outputs[name].native.y() for name in shown}) == 1)
     assert panel.sections.parameters().outputs == ("output",)
     panel.destination.outputs["output"].value = False

@@ -1,4 +1,4 @@
-"""The panel's choices and what the engine is told."""
+"""The panel's choices, and the arguments that they become."""
 
 import inspect
 from dataclasses import fields
@@ -45,7 +45,7 @@ def test_defaults_are_those_of_the_engine():
         for name, parameter in inspect.signature(plan).parameters.items()
         if name in options
     }
-    # None asks for what the method has: these three, where it is a network.
+    # None asks for the default parts of the method: these three for a network.
     assert defaults.pop("outputs") is None
     assert options.pop("outputs") == DEFAULT_OUTPUTS
     assert options == defaults

@@ -1,4 +1,4 @@
-"""Runs from the panel in a real window: what comes out, cancels, and windows that close."""
+"""Runs from the panel in a real window: results, cancels, and windows that close."""
 
 import threading
 
@@ -89,7 +89,7 @@ def test_optional_steps_are_those_of_deconvolve(panel, add_image, run, ready):
     method = panel.estimate.entries[0].model
     options = {"prefilter": 0.8, "subtract_background": 16, "flips": True}
     expected = deconvolve(layer.data, method, **options).output
-    # Not to the bit: a worker thread may have convolutions of another order of sums.
+    # Not bit for bit: convolutions in a worker thread may add in another order.
     np.testing.assert_allclose(results["output"].data, expected, rtol=0, atol=1e-5 * np.ptp(expected))
     assert results["output"].metadata[METADATA_KEY]["prefilter"]["sigma"] == [0.8]
     panel.advanced.flips.value = False
@@ -256,7 +256,7 @@ def test_closing_napari_during_a_run_ends_cleanly(panel, add_image, ready, qtbot
     panel.footer.run.native.click()
     qtbot.waitUntil(lambda: panel.footer.progress.value >= 1, timeout=30_000)
     panel.viewer.window.close()
-    # 80 tiles of a tenth of a second were to come.
+    # 80 tiles of a tenth of a second were left.
     assert QThreadPool.globalInstance().waitForDone(2_000)
     qtbot.wait(100)
 
@@ -309,7 +309,7 @@ def test_a_run_that_napari_quits_between_two_events_is_closed_when_its_thread_en
         finally:
             closed_in.append(threading.current_thread())
 
-    # Held, as a session holds its own until it hears that it has finished.
+    # Held, as a session holds its worker until it reports its end.
     worker = create_worker(events, _start_thread=False, _worker_class=ClosingWorker)
     with qtbot.waitSignal(worker.yielded):
         worker.start()

@@ -1,4 +1,4 @@
-"""Save…: what is selected or all of the last run, under a name that was asked for, over nothing unasked."""
+"""Save…: selected layers or all of the last run, under a name from a dialog; nothing is replaced unasked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from napari_lucyd.io import read_image, write_image
 
 @pytest.fixture
 def dialogs(monkeypatch):
-    """Answer the dialogs; what they were asked is kept."""
+    """Answer the dialogs, and keep their questions."""
 
     answers = SimpleNamespace(name="", kind="OME-TIFF (*.ome.tif)", replace=False, asked=[], started=[])
 

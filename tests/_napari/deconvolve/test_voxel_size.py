@@ -146,7 +146,7 @@ def test_each_layer_keeps_what_was_entered_for_it(stack_panel, ready):
     panel.viewer.layers.selection.active = first
     ready()
     assert fields(panel) == {"Z": "0.5", "Y": "0.2", "X": "0.2"}
-    # Another unknown one that runs with it takes it, and one with a scale of its own does not.
+    # Another layer of unknown voxel size that runs with it takes this one; a layer with a scale does not.
     third = panel.viewer.add_image(STACK, name="third")
     panel.viewer.layers.selection = {first, second, third}
     panel.image.combo.value = first

@@ -293,7 +293,7 @@ def test_what_fits_into_memory_stays_there():
     from napari_lucyd.deconvolution import scratch
 
     assert not scratch.belongs_on_disk(1000)
-    # More than any disk holds: better an error of the engine's than a full disk.
+    # More than any disk holds, so that the run ends with an error and not with a full disk.
     assert not scratch.belongs_on_disk(10**18)
 
 

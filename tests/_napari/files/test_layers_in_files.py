@@ -1,4 +1,4 @@
-"""Layers and files without a window: what is saved of a layer, and the layers that a file gives."""
+"""Layers and files without a window: the saved content of a layer, and the layers of a file."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def layer(data=STACK, **keywords) -> Image:
 
 
 def saved(path, *layers: Image) -> list[Image]:
-    """Write layers, read them again, and make layers of what napari is given."""
+    """Write layers, read them again, and make layers from the data for napari."""
     assert write_layers(str(path), [each.as_layer_data_tuple() for each in layers]) == [str(path)]
     return [Image(data, **keywords) for data, keywords, kind in get_reader(str(path))(str(path))]
 

@@ -82,7 +82,7 @@ def test_a_strength_is_shown_without_a_run_and_kept_with_its_recipe(window, resu
     np.testing.assert_allclose(np.asarray(kept.data), expected, rtol=1e-5, atol=1e-3)
     known = kept.metadata[METADATA_KEY]
     assert (known["strength"], known["quantity"], known["source"]) == (0.4, "output", "cells")
-    # The full result stays the one that is looked at.
+    # The full result stays the chosen one.
     assert panel.run.output is parts["output"]
 
 
@@ -177,7 +177,7 @@ def test_score_map_beads_report_and_methods_are_those_of_python(
     drawn = viewer.layers[-1]
     np.testing.assert_array_equal(np.isfinite(drawn.data[0]), expected.significant)
     np.testing.assert_allclose(drawn.translate, (1, 0, 0))
-    # The model has no calibration, which is said.
+    # The model has no calibration, and the panel says so.
     assert answer("interval") == nl.interval(bare).reason
     assert answer("planted beads") == nl.plant_beads(data, bare, **shown).text()
     assert answer("methods").startswith("Copied: ")

@@ -185,7 +185,7 @@ def test_units_that_cannot_be_compared_give_no_voxel_size():
     layer = rotated_layer(shear=None, affine=None, units=("s", "µm", "µm"))
     source = SourceLayer.from_layer(layer)
     assert source.voxel_size("ZYX") is None
-    # The same numbers on a time series: time plays no part.
+    # The same numbers on a time series: time has no effect.
     np.testing.assert_allclose(source.voxel_size("TYX"), (0.1, 0.1), rtol=1e-6)
 
 

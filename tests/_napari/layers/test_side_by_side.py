@@ -26,7 +26,7 @@ def add(viewer, shape=(9, 40, 44), **keywords):
 
 @pytest.mark.parametrize("switches", [(2, 3, 2), (3, 3, 2), (3, 2, 2), (2, 2, 3, 2)])
 def test_the_plane_stays_by_way_of_3d(viewer, grid, qtbot, switches):
-    """The numbers are the displayed axes before the grid, in it, and after it."""
+    """The parameters are the displayed axes before the grid, in it, and after it."""
     layers = [add(viewer), add(viewer, name="output")]
     dims = viewer.dims
     before, within, *after = switches
@@ -34,7 +34,7 @@ def test_the_plane_stays_by_way_of_3d(viewer, grid, qtbot, switches):
 
     def show(number):
         dims.ndisplay = number
-        qtbot.wait(50)  # the canvas draws, and tells the camera
+        qtbot.wait(50)  # the canvas draws, and updates the camera
         assert dims.point[0] == 6
 
     show(before)

@@ -45,7 +45,7 @@ FILE = SourceFile("a.tif", "CZYX", (2, 9, 30, 40), {"Z": 0.3, "Y": 0.1, "X": 0.1
     [
         ((2, 9, 30, 40), True),
         ((9, 30, 40), True),  # one of the channels
-        ((9, 2, 30, 40), True),  # as the file has its axes
+        ((9, 2, 30, 40), True),  # with the axes of the file
         ((9, 15, 20), False),  # binned, or cropped
         ((8, 30, 40), False),
         ((30, 40), False),
@@ -61,7 +61,7 @@ def test_a_layer_of_other_sizes_does_not_take_the_voxel_size(shape, known):
     ("axes", "shape", "of_layer", "known"),
     [
         ("TCZYX", (4, 2, 9, 30, 40), (4, 9, 2, 30, 40), "TZCYX"),  # ImageJ's own order
-        ("TCZYX", (5, 5, 2, 30, 40), (5, 2, 5, 30, 40), "TZCYX"),  # with two orders that fit
+        ("TCZYX", (5, 5, 2, 30, 40), (5, 2, 5, 30, 40), "TZCYX"),  # two orders fit
         ("TCZYX", (4, 2, 9, 30, 40), (9, 4, 2, 30, 40), "ZTCYX"),
         ("TCZYX", (2, 2, 9, 30, 40), (9, 2, 2, 30, 40), None),  # T or C first
         ("CZYX", (3, 3, 30, 40), (3, 3, 30, 40), "CZYX"),

@@ -1,4 +1,4 @@
-"""The Phantom panel in a real window: what it makes, says, refuses, and that its recipe makes it again."""
+"""The Phantom panel in a real window: its samples, texts and errors, and recipes that repeat samples."""
 
 import json
 import time
@@ -47,7 +47,7 @@ def phantom(make_napari_viewer, qtbot, kept_programs):
 
 @pytest.fixture
 def made(phantom, qtbot):
-    """Press Make, wait, and return the layers by what they show."""
+    """Press Make, wait, and return the layers by their content."""
 
     def press():
         assert phantom.form.make.enabled, phantom.form.estimate.text()
@@ -117,7 +117,7 @@ def test_a_pair_with_scale_units_and_recipe(phantom, made):
     sample = nl.degrade(sharp, blur_sigma=1.2, noise_sigma=0.06, photometric=True, rng=5)
     np.testing.assert_allclose(image.data, COUNTS * sample.image, rtol=1e-6, atol=1e-4)
     assert "Made in" in form.status.text() and "“phantom”, “phantom truth”" in form.status.text()
-    # The same again beside it, with one new number for both.
+    # The same sample again beside it, with one new number for both layers.
     layers = made()
     assert [layer.name for layer in layers.values()] == ["phantom 2", "phantom truth 2"]
     np.testing.assert_array_equal(layers["image"].data, image.data)
@@ -134,7 +134,7 @@ def test_blurs_of_all_kinds_can_be_repeated(phantom, made):
     assert_repeatable(layers)
     assert_fits(layers["psf"], layers["image"])
     np.testing.assert_array_equal(layers["psf"].data, simulated_psf(recipe(layers["image"])))
-    # As the paper has it.
+    # The settings of the paper.
     form.photometric.value = False
     form.lines["noise_sigma"].value = "50"
     layers = made()
@@ -301,7 +301,7 @@ def test_the_panel_opens_from_the_plugin_menu_and_says_what_make_would_do(make_n
     assert "1 layer of 4.2 MB" in form.estimate.text()
     form.counts["spheres"].value = 0
     assert "0 spheres" in form.estimate.text()
-    # Mistakes are told at once, in the panel's words, and taken back.
+    # Mistakes are reported at once, in the panel's words, and the message goes when they are corrected.
     for name, text, words in (
         ("blur_sigma", "wide", "Blur σ: 'wide' is not a number"),
         ("blur_sigma", "1, 2", "Blur σ: 2 numbers. Enter one for all axes, or one for each of Z, Y, X"),
@@ -472,11 +472,11 @@ def test_the_window_goes_on_while_a_sample_is_made(phantom, qtbot):
     form = phantom.form
     form.degradation.value = "membranes"
     found = []
-    for _ in range(3):  # other work may have the processors for a moment: the best counts
+    for _ in range(3):  # other work may use the processors for a moment, so the best time counts
         ticks = []
         timer = QTimer(phantom)
         timer.setInterval(20)
-        # Layers that are added make napari draw, which is not ours to hasten.
+        # napari draws the added layers, and we cannot make that faster.
         timer.timeout.connect(lambda ticks=ticks: phantom.session._made or ticks.append(time.monotonic()))
         timer.start()
         form.make.native.click()

@@ -1,4 +1,4 @@
-"""The live preview in a real window: what it lays over the image, and that it leaves all else alone."""
+"""The live preview in a real window: its layer over the image; everything else stays as it is."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Preview:
         return self
 
     def settle(self) -> None:
-        """Wait until the preview has come to rest after whatever was done last."""
+        """Wait until the preview has come to rest after the last action."""
         del self.told[:]
         self.qtbot.waitUntil(lambda: self.live.settled, timeout=60_000)
 
@@ -128,7 +128,7 @@ def test_it_is_seen_over_the_image_and_goes_when_switched_off(qtbot, viewer, pre
     assert overlay.name == "preview · cells"
     assert np.mean(np.abs(during - before).max(axis=2) > 20) > 0.2
 
-    # It hides the image: what is seen is the preview alone.
+    # It hides the image: only the preview is visible.
     layer.visible = False
     np.testing.assert_array_equal(picture(qtbot, viewer), during)
     layer.visible = True
@@ -213,7 +213,7 @@ def test_look_and_place_follow_the_source(viewer, preview, random_model_2d):
     for name in ("gamma", "units", "axis_labels"):
         assert getattr(overlay, name) == getattr(layer, name)
     assert overlay.colormap.name == "magma"
-    # Its own upper limit, and the image's lower one, as the output of a run has them.
+    # Its own upper limit and the lower limit of the image, as for the output of a run.
     upper = overlay.contrast_limits[1]
     assert upper == pytest.approx(np.nanpercentile(overlay.data, 99.99))
 
@@ -256,7 +256,7 @@ def test_a_layer_that_is_placed_in_the_world_is_covered_exactly(
     made.live.set_enabled(False)
     viewer.add_image(run, contrast_limits=limits, **spatial)
     after = picture(qtbot, viewer)
-    # Turned, a voxel's edge may fall to either side of the middle of a canvas pixel.
+    # In a turned layer, the edge of a voxel may lie on either side of the middle of a canvas pixel.
     assert np.mean(np.abs(after - during).max(axis=2) > 8) < 0.002
 
 

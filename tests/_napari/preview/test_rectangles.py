@@ -1,4 +1,4 @@
-"""The live preview's geometry: what of a layer a view shows, and how a patch grows over it."""
+"""The live preview's geometry: the part of a layer that a view shows, and the growth of a patch over it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from napari_lucyd._napari.preview.rectangles import (
 
 @st.composite
 def views(draw, longest: int = 300) -> Rectangle:
-    """A part of a layer as `visible_rectangle` gives it: even origins, odd sizes at its end alone."""
+    """A part of a layer as `visible_rectangle` returns it: even origins, odd sizes at the layer's end."""
     top, left = (2 * draw(st.integers(0, 60)) for _ in range(2))
     height, width = (draw(st.integers(1, longest)) for _ in range(2))
     return Rectangle(top, left, top + height, left + width)
@@ -58,7 +58,7 @@ def test_a_patch_lies_in_the_view_on_even_origins_and_within_its_budget(case, bu
         assert size % 2 == 0 or edge == end
     sides = [min(n, 2 * h + SMALLEST_CORE + 1) for n, h in zip((view.height, view.width), halo, strict=True)]
     least = Rectangle(0, 0, *sides)
-    # One pixel to each side may come on top, so that no sliver is left at an odd end of the layer.
+    # It may have one pixel more on each side, so that no sliver is left at an odd end of the layer.
     slack = cost(Rectangle(0, 0, patch.height + 1, patch.width + 1), halo, depth) - cost(patch, halo, depth)
     assert cost(patch, halo, depth) <= max(budget + slack, cost(least, halo, depth) + slack)
 
@@ -107,7 +107,7 @@ def test_missing_parts_hold_every_missing_pixel_once_from_even_origins(view, hal
         times[part.slices_in(view)] += 1
     assert (times <= 1).all()
     assert (times[~covered] == 1).all()
-    # Never more work than one box round all of it.
+    # Never more work than for one box around all of it.
     if parts:
         box = Rectangle(*np.min(parts, axis=0)[:2], *np.max(parts, axis=0)[2:])
         assert sum(cost(p, halo, 1) for p in parts) <= cost(box, halo, 1)
@@ -134,7 +134,7 @@ def test_a_view_too_large_for_memory_is_cut_to_its_part_round_the_focus(case, mo
     part = within(view, focus, 120, most)
     assert view.intersection(part) == part
     assert max(part.height, part.width) <= 121
-    # One row and one column may come on top at an odd end of the layer.
+    # It may have one row and one column more at an odd end of the layer.
     assert part.area <= most + part.height + part.width + 1
     if view.area <= most and max(view.height, view.width) <= 120:
         assert part == view

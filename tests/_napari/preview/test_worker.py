@@ -1,4 +1,4 @@
-"""The live preview's thread: its pieces are what a run gives, and it stops when it is told."""
+"""The live preview's thread: its pieces equal those of a run, and it stops on request."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def view(volume, model, visible: Rectangle, **changes) -> ViewRequest:
 
 
 def updates(worker: PreviewWorker, seconds: float = 120) -> list[Piece | Status]:
-    """Everything up to the note that no more will come."""
+    """All updates up to the one that says that no more follow."""
     found: list[Piece | Status] = []
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -88,7 +88,7 @@ def test_settled_pixels_equal_a_runs_over_the_whole_volume(worker, random_model)
 def test_a_view_larger_than_the_budget_gets_a_first_look_and_then_grows_from_the_focus(
     worker, random_model_2d, monkeypatch
 ):
-    # So slow a device that its first patch has the smallest size.
+    # A device so slow that its first patch has the smallest size.
     monkeypatch.setattr("napari_lucyd._napari.preview.worker.FIRST_SECONDS", 1e-9)
     monkeypatch.setattr("napari_lucyd._napari.preview.worker.GROWTH_SECONDS", 1e-9)
     volume, visible = image((150, 200)), Rectangle(0, 0, 150, 200)
@@ -107,7 +107,7 @@ def test_a_view_larger_than_the_budget_gets_a_first_look_and_then_grows_from_the
     run = deconvolve(volume, random_model_2d, device="cpu", outputs=("output",)).output
     for piece in pieces[1:]:
         assert_as_run(piece.values, run[piece.rectangle.slices_in(visible)], volume)
-    # The first look is close, and no more than that: it is marked so.
+    # The first pieces are approximate, and marked as such.
     look = pieces[0]
     assert not np.array_equal(look.values, run[look.rectangle.slices_in(visible)])
 
@@ -179,7 +179,7 @@ def test_optional_steps_are_previewed_as_they_are_run(worker, random_model_2d):
 
 
 class Counting:
-    """An array that counts the voxels that are read of it."""
+    """An array that counts the voxels that are read from it."""
 
     def __init__(self, array: np.ndarray) -> None:
         self.array, self.read = array, 0
@@ -213,7 +213,7 @@ def test_statistics_are_measured_once_for_all_views_of_an_image(worker, random_m
 
 
 class Gate:
-    """Lets a test see, and hold up, the thread within a pass."""
+    """A gate that lets a test see and delay the thread within a pass."""
 
     def __init__(self, monkeypatch) -> None:
         self.passes: list[ViewRequest] = []

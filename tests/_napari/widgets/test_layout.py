@@ -1,4 +1,4 @@
-"""Layout of the panels: what can be read, and what has its room."""
+"""Layout of the panels: texts that can be read, and controls that have enough room."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def test_problems_can_be_read_in_each_theme(theme):
     assert contrast(readable("#e8853d", background), background) >= 4.5
     sheet = style_sheet("#111111", "#222222", "#333333", background)
     assert readable("#e8853d", background) in sheet
-    # A colour that can be read already stays.
+    # A colour that is readable already stays the same.
     assert readable("#ffffff", "#000000") == "#ffffff"
 
 

@@ -1,4 +1,4 @@
-"""Panels in a real window whose docks are closed, hidden, moved: what goes, and what stays."""
+"""Panels in a real window whose docks are closed, hidden, moved: which panels are deleted, and which stay."""
 
 import gc
 
@@ -51,7 +51,7 @@ def test_a_panel_goes_with_the_cross_of_its_dock(viewer, qtbot, kind):
     cross(panel, qtbot)
     del panel
     gc.collect()
-    # Any callback left over would raise: the Qt objects under it are gone.
+    # A callback that is still connected would raise, because its Qt objects are gone.
     layer.name = "other"
     viewer.dims.set_current_step(0, 2)
     viewer.add_image(np.zeros((8, 8)))
@@ -165,7 +165,7 @@ def test_a_dock_that_is_hidden_or_moved_keeps_its_panel(viewer, qtbot):
     window.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, dock)
     window.tabifyDockWidget(other, dock)
     qtbot.wait(50)
-    # From one dock to another, as a script may.
+    # A script may move it from one dock to another.
     viewer.window.remove_dock_widget(panel)
     viewer.window.add_dock_widget(panel, name="Phantom again")
     qtbot.wait(50)
@@ -182,7 +182,7 @@ def test_a_second_panel_is_a_tab_beside_the_first(viewer, qtbot):
     third = viewer.window.add_dock_widget(PhantomWidget(viewer), name="Elsewhere", area="left")
     qtbot.wait(50)
     assert not window.tabifiedDockWidgets(third)
-    # A panel that the user takes out stays out.
+    # A panel that the user takes out of the tabs stays outside.
     second.setFloating(True)
     qtbot.wait(50)
     assert second.isFloating() and not window.tabifiedDockWidgets(first)

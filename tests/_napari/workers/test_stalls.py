@@ -16,13 +16,13 @@ pytest.importorskip("napari")
 pytestmark = pytest.mark.napari
 
 LIMIT = 0.2
-# A process of another test may take the processors for a moment: the best of these counts.
+# A process of another test may use the processors for a moment, so the best of these counts.
 ATTEMPTS = 3
 
 
 def measured(model, probe):
     script = Path(window_stalls.__file__)
-    # Choices that another window remembered would be taken by this one.
+    # This window would take over the entries of another one.
     config = Path(tempfile.mkdtemp(dir=probe.parent))
     settings = {"XDG_CONFIG_HOME": str(config), "NAPARI_CONFIG": str(config / "settings.yaml")}
     done = subprocess.run(
@@ -43,7 +43,7 @@ def test_the_window_never_stands_still(model_files, tmp_path):
     found = []
     for _ in range(ATTEMPTS):
         found.append(measured(model_files[3], tmp_path / "probe.txt"))
-        if isinstance(found[-1], str):  # the program gave up waiting, and says for what
+        if isinstance(found[-1], str):  # the program stopped waiting, and says what it waited for
             continue
         allowed = LIMIT * found[-1]["slowness"]
         if max(found[-1]["gaps"].values()) < allowed:

@@ -72,7 +72,7 @@ def test_flux_is_kept():
     image = np.zeros((40, 40), np.float32)
     image[12:28, 12:28] = 100
     psf = np.ones((5, 5))
-    # Seen through the PSF, so that there is an object that explains it.
+    # Blurred by the PSF, so that an object exists that explains it.
     image = np.clip(fftconvolve(image, psf / 25, mode="same"), 0, None)
     restored = nl.richardson_lucy(image, psf, num_iter=30, acceleration=True, device="cpu")
     assert restored.sum() == pytest.approx(image.sum(), rel=1e-3)

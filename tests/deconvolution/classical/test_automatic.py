@@ -23,7 +23,7 @@ from napari_lucyd.deconvolution.classical.methods import MOST_ITERATIONS, USUAL_
 
 
 def photographed(photons: float, offset: float = 100.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Image, truth and PSF of a specimen with so many photons at its brightest."""
+    """Image, truth and PSF of a specimen with this number of photons at its brightest."""
     truth = np.zeros((96, 96))
     random = np.random.default_rng(1)
     for y, x in random.integers(8, 88, (40, 2)):
@@ -60,7 +60,7 @@ def runs():
 def test_the_chosen_number_is_nearly_as_good_as_the_best(runs):
     for run, chosen, errors, before in runs.values():
         assert run.recipe["method"]["iterations"][0] in CHECKPOINTS
-        # In dB, of what the best number gains.
+        # In dB of the gain by the best number.
         gains = [np.log10(before / value) for value in (chosen, min(errors.values()))]
         assert gains[0] > 0.8 * gains[1] > 0
 

@@ -31,7 +31,7 @@ def product(*sizes: int) -> np.ndarray:
 
 @pytest.fixture(params=["compiled", "products"])
 def way(request, monkeypatch):
-    """Convolve by compiled kernels, or as without llvmlite by products of matrices."""
+    """Convolve by compiled kernels, or by products of matrices as without llvmlite."""
     if request.param == "products":
         monkeypatch.setattr(line_kernels, "usable", lambda width: False)
     return request.param

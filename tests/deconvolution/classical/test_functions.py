@@ -1,4 +1,4 @@
-"""Richardson-Lucy and Wiener: what they restore, what they keep, and scikit-image beside them."""
+"""Richardson-Lucy and Wiener: restored and kept quantities, and a comparison with scikit-image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ METHODS = [richardson_lucy, wiener]
 
 
 def slanted_psf(ndim: int, size: int, sigma: float = 1.5) -> np.ndarray:
-    """A Gaussian whose middle lies off the centre by another step along each axis."""
+    """A Gaussian that lies off the centre by a different step along each axis."""
     axes = np.mgrid[(slice(0, size),) * ndim]
     squares = sum(((axis - size // 2 + 0.3 * k) / (sigma + 0.2 * k)) ** 2 for k, axis in enumerate(axes))
     psf = np.exp(-squares / 2)
@@ -38,7 +38,7 @@ def interior(ndim: int, margin: int) -> tuple[slice, ...]:
 
 
 def haloed_psf(ndim: int, size: int, sigma: float = 1.5) -> np.ndarray:
-    """The same with a ring around it, so that it is not a product of lines, as a Gaussian is."""
+    """The same with a ring around it. Unlike a Gaussian, it is then no product of lines."""
     psf = slanted_psf(ndim, size, sigma)
     radius = np.sqrt(sum((axis - size // 2) ** 2 for axis in np.mgrid[(slice(0, size),) * ndim]))
     psf += 0.1 * psf.max() * np.exp(-((radius - size // 2 + 1) ** 2))
@@ -49,8 +49,8 @@ def haloed_psf(ndim: int, size: int, sigma: float = 1.5) -> np.ndarray:
 @pytest.mark.parametrize(("shape", "size", "margin"), [((96, 91), 7, 22), ((44, 45, 47), 5, 14)])
 def test_equal_scikit_images_in_the_interior(shape, size, margin, make_psf):
     # scikit-image treats the outside as black (Richardson-Lucy) or wraps around (Wiener). Each iteration
-    # carries that on by twice the PSF's half size, ever weaker; it is below 1e-4 of the truth's range, which
-    # is 1, at this margin.
+    # spreads this by twice the PSF's half size, and it becomes ever weaker; it is below 1e-4 of the truth's
+    # range, which is 1, at this margin.
     psf = make_psf(len(shape), size, sigma=1)
     image = blurred(textured(shape), psf)
     inner = interior(len(shape), margin)
@@ -70,7 +70,7 @@ def test_richardson_lucy_equals_scikit_images_everywhere_on_a_black_surround(num
     image = blurred(truth, psf)
     theirs = restoration.richardson_lucy(image, psf, num_iter=num_iter, clip=False)
     ours = richardson_lucy(image, psf, num_iter=num_iter, device="cpu")
-    # float32 against float64, and quotients in the black that are bounded: more with each iteration.
+    # float32 against float64, and bounded quotients in black parts: the difference grows with each iteration.
     np.testing.assert_allclose(ours, theirs, atol=1e-4 * theirs.max(), rtol=0)
 
 
@@ -99,7 +99,7 @@ def test_a_point_psf_changes_nothing_and_a_shifted_one_shifts_back(shape):
     if shape[-1] < 3:
         return
     shifted = np.zeros((*[1] * (len(shape) - 1), 3))
-    shifted[..., 2] = 1  # the image shows each thing one voxel to the right
+    shifted[..., 2] = 1  # the image shows every object one voxel to the right
     for restored in (
         richardson_lucy(image, shifted, device="cpu"),
         wiener(image, shifted, balance=1e-9, device="cpu"),
@@ -151,7 +151,7 @@ def test_nothing_wraps_around(axis):
     psf = slanted_psf(2, 9)
     restored = np.moveaxis(richardson_lucy(image, psf, num_iter=50, device="cpu"), axis, 0)
     assert restored[far:].max() == pytest.approx(0, abs=1e-9)
-    # A linear filter's response never ends; this is where its rings have died down to.
+    # The response of a linear filter never ends; at this distance its rings are this weak.
     restored = np.moveaxis(wiener(image, psf, device="cpu"), axis, 0)
     assert np.abs(restored[far:]).max() < 2e-3
 
@@ -164,7 +164,7 @@ def test_every_real_dtype_gives_float32_in_its_own_units(method, dtype):
     restored = method(image[::-1], psf, device="cpu")
     assert restored.dtype == np.float32
     assert restored.shape == image.shape
-    # The sum in float64, as float16 has no room for it.
+    # The sum in float64, because it is too large for float16.
     assert restored.mean() == pytest.approx(image.mean(dtype=np.float64), rel=0.1)
     np.testing.assert_array_equal(restored, method(image[::-1].astype(np.float32), psf, device="cpu"))
 
@@ -185,7 +185,7 @@ def test_background_is_not_part_of_the_object():
     image = blurred(truth, psf) + 10
     restored = richardson_lucy(image, psf, background=10, num_iter=100, device="cpu")
     assert restored[13:18, 13:18].sum() == pytest.approx(1000, rel=0.05)
-    # The rest of the background goes towards 0 as one over the number of iterations.
+    # The rest of the background falls in proportion to one over the number of iterations.
     assert np.median(restored) < 0.2
     assert np.median(richardson_lucy(image, psf, num_iter=100, device="cpu")) == pytest.approx(10, abs=0.5)
     assert not richardson_lucy(np.zeros((9, 9)), psf, device="cpu").any()
@@ -376,7 +376,7 @@ def test_negative_voxels_are_refused_by_richardson_lucy_only():
 def test_cuda_agrees_with_the_cpu(method):
     psf = slanted_psf(3, 7)
     image = blurred(textured((20, 33, 35)), psf)
-    # float32 FFTs of two libraries, ten iterations of them.
+    # Ten iterations with float32 FFTs of two libraries.
     np.testing.assert_allclose(
         method(image, psf, device="cuda"), method(image, psf, device="cpu"), atol=1e-3 * image.max()
     )

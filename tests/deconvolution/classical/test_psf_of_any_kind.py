@@ -67,7 +67,7 @@ def test_a_psf_may_be_larger_than_the_image(method):
 
 
 def test_haze_beyond_the_image_needs_the_whole_psf():
-    """The light of other planes is explained better by a PSF larger than the image than by one cut to it."""
+    """A PSF larger than the image explains the light of other planes better than one cut to the image."""
     psf = nl.make_psf("widefield", (41, 41, 41), voxel_size=0.1625, **OPTICS)
     truth = np.full((12, 32, 32), 10.0)
     truth[6, 14:18, 14:18] = 1000

@@ -48,7 +48,7 @@ def test_tiles_give_what_the_whole_volume_gives(psf, shape, tile):
     assert np.abs(result.output - whole).max() <= 1e-3 * np.ptp(whole)
     assert steps[-1].done == steps[-1].total == len(steps)
     assert result.recipe["tile_shape"] == list(tile) and max(result.recipe["halo"]) == job.halo
-    # The first tile alone knows nothing of the last: its block did not reach so far.
+    # The first tile does not depend on the last one, because its block does not reach it.
     assert tile[2] + job.halo < shape[2]
 
 

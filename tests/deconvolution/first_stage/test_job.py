@@ -111,7 +111,7 @@ def test_progress_counts_iterations_and_tiles(model, image):
     assert {step.total for step in steps} == {len(steps)}
     assert job.step_count == len(steps)
     assert "first estimate: iteration 1 of" in steps[0].message
-    # The time of a tile is not known before the first one, and it is not that of an iteration.
+    # The time of a tile is unknown before the first tile, and it differs from that of an iteration.
     first = len(steps) - job.tiles
     assert all(step.seconds_left is None for step in steps[:first])
     assert all(step.seconds_left >= 0 for step in steps[first:])

@@ -1,4 +1,4 @@
-"""Numbers that are found in an image: its light, and its blur where nobody told it."""
+"""Numbers that are found in an image: its light, and its blur if the user did not tell it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counting by several threads: the same as by one, stopped when asked, and no error lost."""
+"""Counting by several threads: the same as by one thread, stopped on request, and without lost errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from napari_lucyd.errors import Cancelled
 
 
 class OneByOne:
-    """An array that is not numpy's, and notes which threads read it."""
+    """An array of another kind than numpy's, which notes the threads that read it."""
 
     def __init__(self, values):
         self.shape, self.dtype = values.shape, values.dtype
@@ -76,7 +76,7 @@ def test_counting_stops_when_asked(volume, threads, wrap):
 
     with pytest.raises(Cancelled):
         count_parts(source, tally, parts_of(source), should_stop)
-    # One round of the three threads, and nothing is at work any more.
+    # After one round of the three threads, no thread works any more.
     assert 1 <= len(tally.ended) <= 3 < len(source.parts())
     assert len(tally.begun) == len(tally.ended) and askers == {threading.main_thread()}
 

@@ -1,4 +1,6 @@
-"""Reading and launching ahead: in order, one at a time, errors where they belong; runs give the same."""
+"""Reading and launching ahead: in order, one at a time, with errors in their place; runs give the same
+results.
+"""
 
 import threading
 
@@ -68,7 +70,7 @@ def test_what_turns_out_not_to_be_wanted_is_waited_for_and_dropped_with_its_erro
     assert chain.take("half of it", "broken") == "half of it"
     with pytest.raises(OSError, match="gone"):
         chain.take("broken", None)
-    # Asked for again, it is read again.
+    # A second request reads it again.
     with pytest.raises(OSError, match="gone"):
         chain.take("broken", None)
     assert most == 1
@@ -105,7 +107,7 @@ def test_a_run_that_reads_ahead_gives_the_same(launching, series, options, monke
 
 
 def test_a_run_that_has_to_cut_its_tiles_on_the_way_gives_the_same(series, options, ahead, monkeypatch):
-    # Large enough to be computed with a halo, which the parts of a cut tile have as well.
+    # Large enough to be computed with a halo, as the parts of a cut tile are.
     series = np.tile(series, (1, 3, 3))
     plain = deconvolve(series, **options)
     real = forward.run_network
@@ -166,7 +168,7 @@ def test_what_fails_ahead_loses_nothing_and_counts_when_its_turn_comes(options, 
     next(steps)
     source.broken = True
     done = [*_until(steps, OSError, "gone")]
-    # All but the last tile, which alone reaches the last row.
+    # All but the last tile: only this tile reaches the last row.
     assert [progress.done for progress in done] == [2, 3, 4, 5]
 
     source.broken = False

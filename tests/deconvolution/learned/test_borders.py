@@ -1,4 +1,4 @@
-"""Networks that repeat the outermost voxels: blocks end soon after the volume, and tiles do not show."""
+"""Networks that repeat the outermost voxels: blocks end soon after the volume, and tiles leave no seams."""
 
 from __future__ import annotations
 

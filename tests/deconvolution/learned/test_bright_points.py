@@ -1,4 +1,4 @@
-"""Points and small beads far brighter than what the networks were trained on keep their light."""
+"""Points and small beads far brighter than the training data keep their light."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mean over mirror images: that of the image, whatever its size, and however it is cut."""
+"""The mean over mirror images: it is that of the whole image, for any size and any tiles."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from napari_lucyd.spans import Span
 
 
 def slope(*shape: int) -> np.ndarray:
-    """A slope of 100 at one end of the last axis to 200 at the other."""
+    """A slope from 100 at one end of the last axis to 200 at the other."""
     return np.broadcast_to(np.linspace(100, 200, shape[-1], dtype=np.float32), shape).copy()
 
 
@@ -30,7 +30,7 @@ def test_a_slope_under_spots_and_noise_is_found(shape):
         corner = [int(rng.integers(size - 6)) for size in shape]
         image[tuple(slice(start, start + 6) for start in corner)] += 300
     estimate = found(image, (24,) * len(shape))
-    # The least of noisy means lies below them, and an opening is flat at the border: some per cent of 300.
+    # The smallest of noisy means lies below their mean, and an opening is flat at the border: some % of 300.
     assert np.abs(estimate - slope(*shape)).max() < 25
     assert np.abs(estimate - slope(*shape)).mean() < 8
 

@@ -56,7 +56,7 @@ def test_noise_left_is_what_is_left_of_white_noise():
     noise = np.random.default_rng(1).normal(size=(40, 60, 60)).astype(np.float32)
     for sigmas in ((0.5, 0.5, 0.5), (0.0, 1.0, 1.0)):
         left = smoothed(read_from(noise), whole(noise.shape), noise.shape, sigmas).std()
-        # 144,000 voxels, correlated over some ten: the deviation itself is known to about 1 %.
+        # 144,000 voxels, correlated over about ten: the deviation itself is known to about 1 %.
         assert left == pytest.approx(noise_left(sigmas), rel=0.03)
 
 

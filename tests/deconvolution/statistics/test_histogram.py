@@ -1,4 +1,4 @@
-"""Numbers are counted as numpy counts them, with and without what was compiled."""
+"""Numbers are counted as numpy counts them, with and without the compiled function."""
 
 from __future__ import annotations
 

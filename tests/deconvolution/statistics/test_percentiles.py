@@ -37,7 +37,7 @@ def test_sort_keys_lead_to_floats_in_their_order(key):
 
 @given(finite)
 def test_every_float_is_found_by_both_passes(value):
-    # Alone in the middle, between the least and the greatest that there are.
+    # A single value in the middle, between the smallest and the largest possible ones.
     largest = np.finfo(np.float32).max
     selection = select([np.array([largest, value, -largest], dtype=np.float32)], (50.0,))
     assert selection.percentile(50.0) == value

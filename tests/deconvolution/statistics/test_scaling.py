@@ -75,7 +75,7 @@ def test_percentiles_that_are_one_number_fall_back_and_say_so():
     statistics = measure(Source(values, 2), PERCENTILE, "")
     assert (statistics.groups[0].lo, statistics.groups[0].s) == (0, 500)
     assert "are equal" in statistics.warnings[0]
-    # Percentiles that happen to be the extremes are no such case.
+    # Percentiles that equal the extremes by chance are no such case.
     assert measure(Source(values[:, :1] + np.arange(100, dtype="u2"), 2), PERCENTILE, "").warnings == ()
 
 

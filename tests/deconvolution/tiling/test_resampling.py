@@ -35,7 +35,7 @@ def test_weights_sum_to_one_and_read_planes_of_the_stack(factor, size, data):
 
 @given(factors, st.data())
 def test_a_plane_depends_on_its_index_alone(factor, data):
-    """So that every tile gives what the whole gives."""
+    """Every tile then gives the same as the whole."""
     resampling = Resampling(factor)
     stack = np.random.default_rng(0).random((11, 4)).astype(np.float32)
     whole = there(resampling, stack, Span(-20, 60))
@@ -72,7 +72,7 @@ def test_a_ramp_is_met_in_between():
 
 
 def test_a_finer_stack_is_smoothed_on_the_way_there():
-    """Planes that alternate cannot be held by a grid three times as coarse: their mean is left."""
+    """A grid three times as coarse cannot hold alternating planes, so their mean is left."""
     stack = np.tile([0, 1], 30).astype(np.float32)[:, None]
     np.testing.assert_allclose(there(Resampling(1 / 3), stack, Span(5, 15)), 0.5, atol=0.02)
 

@@ -1,4 +1,4 @@
-"""The trust suite: each probe, put to methods whose answer is known, says what it is meant to say."""
+"""The trust suite: each probe gives the right answer for methods whose answer is known."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_the_image_as_it_is_keeps_light_and_noise_and_is_as_wide_as_the_blur_mak
     assert empty["noise"] == pytest.approx(1)
     # The largest of 131,072 normal numbers is 4.4 on average; three neighbours above 3 are rare.
     assert 3.8 < empty["peak"] < 5.5 and empty["largest"] <= 4
-    # 131,072 voxels know their mean to 0.003 of their deviation.
+    # The mean of 131,072 voxels has an error of 0.003 of their deviation.
     assert empty["shift"] == pytest.approx(0, abs=0.014)
     # The variances of ball and blur add; a ball's deviation is its radius over the root of 5.
     assert bead["fwhm"] == pytest.approx(2.355 * np.hypot(BLUR, 1.5 / 5**0.5), abs=0.3)
@@ -85,7 +85,7 @@ def test_the_image_as_it_is_keeps_light_and_noise_and_is_as_wide_as_the_blur_mak
 
 
 def test_two_points_are_resolved_where_theory_has_it():
-    # Two Gaussians of sigma 1.5 at distance d: the middle over the height at either.
+    # Two Gaussians of sigma 1.5 at distance d: the height in the middle over that at each of them.
     def dip(d):
         return 1 - 2 * np.exp(-(d**2) / 8 / BLUR**2) / (1 + np.exp(-(d**2) / 2 / BLUR**2))
 
@@ -94,7 +94,7 @@ def test_two_points_are_resolved_where_theory_has_it():
         # Noise of 3 % of the brightest pair, which is up to 6 % of the others.
         assert numbers[f"dip_{distance}"] == pytest.approx(100 * max(0, dip(distance)), abs=8)
     assert numbers["resolved"] == min(d for d in DISTANCES if dip(d) >= 0.265) == 5
-    # Blurred once more the image has a sigma of 2.5, which merges them all.
+    # After another blur the image has a sigma of 2.5, which merges all of them.
     assert measure_pairs(lambda s: ndimage.gaussian_filter(s.image, 2), 3)["resolved"] is None
     assert measure_pairs(richardson_lucy, 2)["resolved"] < 5
 

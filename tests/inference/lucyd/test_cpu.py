@@ -1,4 +1,4 @@
-"""LUCYD by compiled kernels gives what the network does, whatever the block and the processor."""
+"""LUCYD by compiled kernels gives the network's result, for any block and processor."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def block(*shape, seed=0):
 
 @torch.inference_mode()
 def check(network, run, y, inside=None, tolerance=AMPLIFIED):
-    """All four parts of what is wanted."""
+    """Check all four parts of the requested region."""
     crop = (..., *inside) if inside else ...
     for name, expected, found in zip(network.parts, network(y), run(y, inside), strict=True):
         wanted = expected[crop]

@@ -1,4 +1,4 @@
-"""LUCYD's CUDA kernels and who calls them, without a CUDA device: the kernels run on the processor."""
+"""LUCYD's CUDA kernels and their callers, without a CUDA device: the kernels run on the processor."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_kernels_compute_what_the_network_computes(compiler, networks, name, sha
     kernels, exact = CudaLucyd(network, CPU, compile=compiler), copy.deepcopy(network).double()
 
     with torch.inference_mode():
-        # The second block is written over what is left of the first, the third has other buffers.
+        # The second block overwrites the rest of the first, and the third has other buffers.
         for sizes in (shape, shape, tuple(n + 2 for n in shape)):
             y = torch.rand((1, 1, *sizes), generator=generator)
             expected = exact(y.double())

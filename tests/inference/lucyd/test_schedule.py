@@ -15,7 +15,7 @@ HALVES = {layer.name for layer in LAYERS if layer.half}
 
 @st.composite
 def parts(draw):
-    """A block's planes, what of them is wanted, and how many at a time."""
+    """Planes of a block, the requested ones, and the number to compute at a time."""
     size = 2 * draw(st.integers(1, 40))
     start = draw(st.integers(0, size - 1))
     return size, Span(start, draw(st.integers(start + 1, size))), draw(st.integers(1, 50))

@@ -1,4 +1,4 @@
-"""Runs from the panel into files, in a real window: shown as they come, stopped, gone on with."""
+"""Runs from the panel into files, in a real window: shown while they grow, stopped, resumed."""
 
 import threading
 
@@ -20,11 +20,11 @@ from napari_lucyd.out_of_core.journal import Journal
 pytestmark = pytest.mark.napari
 
 SHAPE = (6, 30, 34)
-"""Six planes of a series: as many parts, for a chunk holds one."""
+"""Six planes of a series: six parts, because a chunk holds one."""
 
 
 class Gate:
-    """Lets as many parts of a run through as a test says."""
+    """A gate that lets a given number of parts of a run through."""
 
     def __init__(self):
         self._open = threading.Semaphore(0)
@@ -82,7 +82,7 @@ def begin(panel, ready, qtbot):
 
 @pytest.fixture
 def finished(panel, qtbot):
-    """Wait until so many parts are done."""
+    """Wait until this number of parts is done."""
     done = []
     panel.session.advanced.connect(lambda event: done.append(event.done / event.total))
 
@@ -152,7 +152,7 @@ def test_parts_appear_as_they_are_finished(panel, series, begin, end, gate, qtbo
     gate.let(2)
     qtbot.waitUntil(lambda: np.isfinite(shown(output)).all(), timeout=10_000)
     assert np.abs(pixels(viewer, qtbot) - empty).max() > 40
-    # One that was hidden, and its limits, which follow the values.
+    # A layer that was hidden, and its limits, which follow the values.
     term.visible = True
     np.testing.assert_allclose(
         shown(term), expected(series, random_model_2d).update_term[2], rtol=0, atol=1e-4
@@ -273,7 +273,7 @@ def test_a_run_with_the_automatic_choice_is_resumed_in_this_session_and_in_the_n
         panel.footer.cancel.native.click()
         end()
         assert f"Stopped after {2 * turn} of 6 blocks" in panel.status.text()
-    # The next session has forgotten what was chosen, and chooses the same again.
+    # The next session does not know the choice, and makes the same choice again.
     contest._remembered.clear()
     panel.advanced.halo.value = "8"
     ready()
@@ -359,7 +359,7 @@ def test_finished_results_are_never_overwritten(panel, series, begin, end, ready
     ready()
     assert "image_0_output.ome.zarr" in panel.footer.estimate.text()
     assert "will not be overwritten" in panel.footer.estimate.text()
-    # This is how a run ends well: no problem, and nothing to do.
+    # A run that ends well leaves no problem, and nothing to do.
     assert not panel.footer.estimate.property("problem") and not panel.footer.run.enabled
     panel.run()
     end()
