@@ -81,7 +81,7 @@ def test_dtypes_survive(tmp_path, suffix, dtype):
 def test_any_order_of_axes_and_any_size_is_brought_to_tczyx(tmp_path_factory, data):
     leading = data.draw(st.permutations("TCZ"))[: data.draw(st.integers(0, 3))]
     axes = "".join(leading) + "YX"
-    # Two entries at least: axes of one entry are dropped by TIFF readers, which the next test is about.
+    # At least two entries: TIFF readers drop axes of one entry, as the next test shows.
     shape = data.draw(st.tuples(*[st.integers(2, 5) for _ in leading], st.integers(1, 7), st.integers(1, 7)))
     suffix = data.draw(st.sampled_from([".tif", ".ome.tif", ".zarr"]))
     array = np.arange(np.prod(shape), dtype="uint16").reshape(shape)
@@ -630,7 +630,7 @@ def test_what_exists_is_replaced_only_when_allowed(tmp_path, suffix):
 
 
 class Failing:
-    """An array whose second volume cannot be had."""
+    """An array whose second volume cannot be read."""
 
     shape, dtype, ndim = (2, 3, 4, 5), np.dtype("float32"), 4
 

@@ -1,4 +1,4 @@
-"""OME-TIFF in several files: every file gives its own voxels and voxel size, or is refused in words."""
+"""OME-TIFF in several files: every file gives its own voxels and voxel size, or is refused with a reason."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_names_with_a_folder_are_looked_up_beside_the_file(tmp_path, folder):
     )
     first = write(tmp_path / "set" / "a.ome.tif", FIRST, ome(body, "a"))
     second = write(tmp_path / "set" / "b.ome.tif", SECOND, ome(body, "b"))
-    # A file of this name outside of the folder is not the one that is meant.
+    # A file of this name outside of the folder is another file.
     write(tmp_path / "b.ome.tif", FIRST, ome(body, "b"))
     np.testing.assert_array_equal(read_image(first).data, np.concatenate([FIRST, SECOND]))
     assert files_of_image(first) == {first, second}

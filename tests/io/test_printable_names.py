@@ -1,4 +1,4 @@
-"""Names of strangers' files do nothing to the terminal or window that shows them."""
+"""File names of strangers have no effect on the terminal or window that shows them."""
 
 from __future__ import annotations
 

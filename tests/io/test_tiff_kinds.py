@@ -316,7 +316,7 @@ def ome_xml(sizes: str, more: str = "") -> bytes:
 
 
 def test_a_description_of_more_planes_than_any_recording_has_is_refused_at_once(tmp_path):
-    # tifffile would make a list of as many entries.
+    # tifffile would make a list of this many entries.
     description = ome_xml('SizeZ="5" SizeT="2000000000"')
     tifffile.imwrite(
         tmp_path / "a.ome.tif", STACK, description=description, metadata=None, photometric="minisblack"

@@ -1,4 +1,4 @@
-"""Writing leaves a whole file or none, whatever the name, the disk, or the moment of death."""
+"""Writing leaves a whole file or none, for any name, disk, or moment of a kill."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_file_larger_than_the_disk_is_refused_before_the_work(tmp_path, monkey
     with pytest.raises(ImageFileError, match="the file needs 800 kB, and 200 kB are free"):
         write_image(tmp_path / "a.tif", large, **ABOUT)
     assert os.listdir(tmp_path) == []
-    # Some network disks do not say.
+    # Some network disks do not state it.
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(0, 0, 0))
     write_image(tmp_path / "a.tif", large, **ABOUT)
 

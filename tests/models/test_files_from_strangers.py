@@ -1,4 +1,4 @@
-"""Model files that are damaged or made to do harm: one sentence that names the file, and little memory."""
+"""Damaged or harmful model files: one sentence that names the file, and little memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model files: what is shipped, what is saved, what is imported, what is refused."""
+"""Model files: shipped, saved, imported and refused ones."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_default_comes_first_and_all_are_shipped():
         "membranes-care",
     }
     assert set(SHIPPED) == {"lucyd", "lucyd-planes", "general", "planes", *compared}
-    # Who chooses a network and no model gets the first, not one made for a single specimen.
+    # A user who chooses a network and no model gets the first one, which is not for a single specimen.
     for network in ("rln", "care"):
         first = next(card["name"] for card in CARDS if card["network"]["type"] == network)
         assert first == f"mixture-{network}"
@@ -62,7 +62,7 @@ def test_shipped_model_is_small_complete_and_what_its_card_says(name):
     assert model.card["network"]["dimension"] == model.dimension
     assert "command" in model.card["training"]
     run = model.card["training"]["config"]
-    # Said to be kept only where it was trained for.
+    # The card says that flux is kept only if the training kept it.
     photometric = run["data"]["track"] in ("open", "estimates")
     assert model.card["flux_kept"] == (photometric and run["schedule"]["flux_weight"] > 0)
     from importlib import resources
@@ -90,8 +90,8 @@ def test_division_of_a_shipped_model_lives(name):
     assert division_share(model.network, patch(model)) > 0.02
     epsilon = model.network.config.epsilon
     assert epsilon > 1e-4
-    # Behind a dead division the running variance is 1e19 or more: see docs/decisions/0001-epsilon.md.
-    # Where it lives, quotients are far from the largest possible, 1 / epsilon.
+    # Behind a dead division the running variance is 1e19 or more: see docs/decisions/0001-epsilon.md. If it
+    # works, quotients are far from the largest possible one, 1 / epsilon.
     assert model.network.division.embed[1].running_var.max() < 1 / epsilon**2
 
 
@@ -109,14 +109,15 @@ def test_output_of_a_shipped_model_stays_bounded(name, kind):
     with torch.no_grad():
         output = model.network(torch.from_numpy(image.astype(np.float32))[None, None]).output
     assert torch.isfinite(output).all()
-    # A restored point is sharper, so higher, than it came; a factor of three is generous.
+    # A restored point is sharper and therefore higher than in the image; a factor of three is generous.
     factor = 3.0
     if kind == "bright voxel" and name == "membranes-rln":
         factor = 4.0
     if kind == "bright voxel" and name in ("nuclei-rln", "nuclei-care"):
         factor = 4.25  # they reach 4.13 and 3.72
     if kind == "bright voxel" and name in ("nuclei", "membranes"):
-        # To undo such a dimming is what they are for; of what is sharp already they undo no more than this.
+        # They are made to undo such a dimming. On structures that are sharp already they undo no more than
+        # this.
         factor = dimming(model.card["specimen"]) / 4
     assert output.max() <= factor * max(1.0, float(np.abs(image).max()))
 
@@ -124,7 +125,7 @@ def test_output_of_a_shipped_model_stays_bounded(name, kind):
 @lru_cache
 def dimming(specimen: str) -> float:
     """Brightness of a cube of two voxels a side, divided by that of its image through a surrogate."""
-    cube = np.pad(np.full((2, 2, 2), 1e7), 31)  # noise does not matter at that
+    cube = np.pad(np.full((2, 2, 2), 1e7), 31)  # so bright that noise does not matter
     return float(cube.max() / nl.make_surrogate(cube, specimen).image.max())  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""CARE: its size, its shapes, and how far it sees."""
+"""CARE: its size, its shapes, and its reach."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_other_shapes_are_refused_in_words(network, shape):
 
 
 def test_output_stays_near_the_input_at_the_start(network):
-    # Weights that start as Keras's keep the size of what passes, whatever it is.
+    # Weights that start like Keras's keep the size of any input.
     y = torch.rand(1, 1, 16, 16, 16)
     with torch.no_grad():
         residual = network(y).residual

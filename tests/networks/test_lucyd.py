@@ -1,4 +1,4 @@
-"""The network: its size, its shapes, its formula, and that its division lives."""
+"""The network: its size, its shapes, its formula, and its working division."""
 
 from __future__ import annotations
 

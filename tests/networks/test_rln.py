@@ -1,4 +1,4 @@
-"""RLN: its two sizes, its shapes, how it starts, and how far it sees."""
+"""RLN: its two sizes, its shapes, its start, and its reach."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs into OME-Zarr: exact, resumed, on a cluster, and clear where they cannot be."""
+"""Runs into OME-Zarr: exact, resumed, on a cluster, and refused with clear reasons."""
 
 from __future__ import annotations
 
@@ -210,7 +210,7 @@ for step in plan_to_zarr(series, nl.load_model(model), out, axes="TZYX", device=
 
 
 def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(random_model, tmp_path):
-    """Also where the last line of the record is cut in half."""
+    """This holds even if the last line of the journal is cut in half."""
     weights = nl.save_model(
         tmp_path / "model.safetensors", random_model.network, normalization={"method": "minmax"}
     )
@@ -598,7 +598,7 @@ def test_a_prepared_image_is_counted_by_the_workers(series, random_model, monkey
     counted = []
 
     def elsewhere(prepared, tally, parts):
-        # As it comes out of workers: sent there and back, in any order.
+        # As workers return it: sent there and back, in any order.
         for part in reversed(parts):
             sent = pickle.loads(pickle.dumps((prepared, tally.fresh(), [part])))
             tally.merge(pickle.loads(pickle.dumps(count(setting, *sent))))

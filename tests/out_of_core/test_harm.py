@@ -1,4 +1,4 @@
-"""Runs into OME-Zarr harm nothing: not the user's files, and not finished work at whatever step they end."""
+"""Runs into OME-Zarr harm nothing: neither the user's files nor finished work, at whichever step they end."""
 
 from __future__ import annotations
 

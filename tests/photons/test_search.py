@@ -1,4 +1,4 @@
-"""The search for blur and number of iterations, with nothing told."""
+"""The search for blur and number of iterations, without any knowledge of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two parts of one image: they add up to it, and know nothing of each other."""
+"""Two parts of one image: they add up to it, and are independent."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_parts_of_a_camera_image_with_read_noise_are_uncorrelated(gain, read
     assert split.background == pytest.approx(background)
     whole = split.fitted + split.held_out
     assert whole.mean() == pytest.approx(light.mean() + background, abs=0.25)
-    # Fewer than five photons: what is negative is cut off there.
+    # Fewer than five photons: negative ones are cut off there.
     found = dependence(split, light + background)
     assert np.abs(found[:2]).max() < 0.05
     assert np.abs(found[2:]).max() < 0.03

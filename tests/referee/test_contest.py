@@ -1,4 +1,4 @@
-"""The automatic choice of the method: what wins, what is left alone, and what the recipe keeps of it."""
+"""The automatic choice of the method: the winner, images that are left alone, and the entry in the recipe."""
 
 from __future__ import annotations
 

@@ -158,7 +158,7 @@ def test_a_large_stack_is_examined_in_two_seconds_of_processor_time():
     random = np.random.default_rng(0)
     light = ndimage.gaussian_filter(2e4 * (random.random((64, 128, 128)) > 0.999), 1.5) + 20
     image = np.tile(random.poisson(light).astype(np.uint16), (1, 8, 8))
-    nl.examine(image[:, :64, :64])  # what is loaded at the first call does not count
+    nl.examine(image[:, :64, :64])  # imports at the first call do not count
     began = time.process_time()
     found = nl.examine(image, voxel_size=(0.3, 0.1, 0.1))
     assert time.process_time() - began < 2

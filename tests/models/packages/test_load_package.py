@@ -1,4 +1,4 @@
-"""bioimage.io packages as models: the same picture as their network, the same with tiles, or words why."""
+"""bioimage.io packages as models: the same picture as their network, also in tiles, or a reason why not."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def test_a_package_of_a_model_on_first_estimates_gives_the_picture_of_the_model(
     shape = SHAPES[name]
     sigmas = (1.6, 1.1, 1.4)[-len(shape) :]
     truth = nl.make_phantom(shape, spheres=4, ellipsoids=2, boxes=4, rng=5)
-    # Much noise takes few iterations, and an export of few iterations is quick.
+    # Strong noise needs few iterations, and an export with few iterations is fast.
     light = nl.degrade(truth, blur_sigma=1.3, noise_sigma=0.1, rng=1).image * 900 + 100
     image = light.clip(0).astype(np.uint16)
     expected = nl.deconvolve(image, name, blur_sigma=sigmas, device="cpu")
