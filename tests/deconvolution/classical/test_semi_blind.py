@@ -201,7 +201,7 @@ def test_without_photon_noise_the_computed_psf_is_used():
     image = ndimage.gaussian_filter(through_a_microscope(1.0), 2)
     run = nl.deconvolve(image, nl.SemiBlind(microscope=MICROSCOPE), voxel_size=STEPS, device="cpu")
     assert any(
-        "The PSF was computed from the optics as they are. There were 10 iterations" in text
+        "The PSF was computed from the optics as they are. 10 iterations were made" in text
         for text in run.warnings
     )
     assert run.recipe["method"]["iterations"] == [10]
