@@ -4,7 +4,7 @@
 
 *Work* is the work of the network's layers for all blocks, divided by that for the volume without halos. A
 margin costs less than its voxels suggest, because the kernels compute only the part of each layer that the
-result needs; with PyTorch's pass, whole blocks count. Memory is the increase of the peak in its own process,
+result needs. With PyTorch's pass, whole blocks count. Memory is the increase of the peak in its own process,
 without the input; it is given with and without the float32 result.
 """
 

@@ -26,7 +26,7 @@ PLACES = {
     2: [(y, x) for y in (24, 64, 104) for x in (24, 64, 104)],
 }
 SHAPES = {3: (32, 72, 72), 2: (128, 128)}
-# Radius in voxels, and photons in the brightest voxel of the image over a background of so many.
+# Radius in voxels; and photons in the brightest voxel of the image, and in the background.
 RADII = {"point": 0.0, "bead, radius 0.8": 0.8}
 LIGHT = ((300, 20), (3_000, 100), (20_000, 100))
 # Steps across a voxel with which a bead is drawn, and half of the side of the box in which it is.

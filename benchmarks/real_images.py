@@ -45,7 +45,7 @@ PAIR_SIGMA = 1.35
 FILAMENT_LIGHT, FILAMENT_SIGMAS = ((1000, 0.01), (200, 0.015)), (1.2, 1.5, 2.0)
 NUCLEI_PLANES = ((1.2, 1000, 0.01), (1.5, 1000, 0.015), (1.5, 100, 0.02), (2.0, 400, 0.01))
 PLANE_SIZE, PLANE_NUMBERS = 256, (20, 30)
-# Iterations of which the best one of each image stands for Richardson-Lucy: not to be known in use.
+# Numbers of iterations. The best one for each image stands for Richardson-Lucy; a user does not know it.
 ITERATIONS = (3, 5, 8, 12, 18, 27, 40, 60)
 METHODS = ("semi-blind", "richardson-lucy", "estimate", "lucyd", "untold:lucyd")
 
@@ -195,7 +195,7 @@ def restore(method: str, case: Case) -> Image:
     told = case.told if name == method else {}
     try:
         return np.asarray(nl.deconvolve(case.image, name, **told).output)
-    except ValueError:  # a model that cannot be told the blur
+    except ValueError:  # a model that does not use the blur
         return np.asarray(nl.deconvolve(case.image, name).output)
 
 

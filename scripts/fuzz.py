@@ -45,7 +45,7 @@ WORDS = {
     "card": ("JSON",),
 }
 LONGEST_MESSAGE = 600
-# A call may take so many seconds of the processor; the clock's are for one that waits for something.
+# Limits of a call: seconds of the processor, and seconds of the clock for a call that waits for something.
 SECONDS, SECONDS_OF_THE_CLOCK = 60, 1200
 
 
@@ -320,7 +320,7 @@ def fuzz(seed: int) -> tuple[str, str, BaseException | None]:
 def time_limit() -> Iterator[None]:
     """Interrupt a call that takes longer than `SECONDS` or `SECONDS_OF_THE_CLOCK`.
 
-    On a busy machine a call that takes little may be long under way, so the clock alone says nothing.
+    On a busy machine a short call may take long by the clock, so the clock alone says nothing.
     """
 
     def stop(*_: Any) -> None:

@@ -3,8 +3,8 @@
     python scripts/half_precision.py
 
 The error is the largest difference from float32, as a share of the range. The images are a test phantom with
-every blur and noise of the open table, or the test's surrogates. It takes some minutes on two cores. The
-engine uses half precision only if the error is at most `half_precision.HARMLESS`.
+every blur and noise of the open table, or the test's surrogates. It takes some minutes on two cores. A run
+uses half precision only if the error is at most `half_precision.HARMLESS`.
 """
 
 from __future__ import annotations

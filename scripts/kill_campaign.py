@@ -1,13 +1,13 @@
-"""Kill runs at random moments, and count what the next run makes of what is left.
+"""Kill runs at random moments, and count the results of the next runs.
 
     python scripts/kill_campaign.py --kills 50 --seed 0
     python scripts/kill_campaign.py --kills 5 --only training
 
 Each trial starts work in a process of its own, kills it (SIGKILL), often a second time, and then lets it end.
-A trial passes if the result equals that of an unbroken run, or if the run is refused in words and nothing is
-lost; if other files in the folder are untouched; and if nothing is left behind. A run that ends before its
-kill is not counted; it tells how long a run takes now, because the load of a machine changes. Needs a system
-with `fork`.
+A trial passes if the result equals that of an unbroken run, or if the run is refused with a reason and
+nothing is lost; if other files in the folder are untouched; and if nothing is left behind. A run that ends
+before its kill is not counted; it tells how long a run takes now, because the load of a machine changes.
+Needs a system with `fork`.
 """
 
 from __future__ import annotations
@@ -285,7 +285,7 @@ def trial(
 
 
 def campaign(kind: Any, kills: int, seed: int) -> Counter[str]:
-    """Run trials until so many runs were killed, and count the verdicts."""
+    """Run trials until this number of runs was killed, and count the verdicts."""
     counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as top:
         whole = Path(top, "whole")

@@ -15,7 +15,7 @@ from napari_lucyd.training.trainer import Trainer
 
 
 def save_measured(network: LUCYD, model: Model, note: str, folder: Path) -> None:
-    """Save a network under a model's name, with its card: the validation measured again, the history longer.
+    """Save a network under a model's name, with its card: a new validation, and a longer history.
 
     The validation patches are those of the model's training, whose configuration is in the card.
     """

@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("model", help="a shipped name or a path")
     parser.add_argument("--repeat-borders", action="store_true", help='set the padding "replicate"')
     parser.add_argument("--ceiling", type=float, help="highest value that the layers see")
-    parser.add_argument("--full-noise", type=float, help="noise from which on the result counts in full")
+    parser.add_argument("--full-noise", type=float, help="noise above which the result counts in full")
     default = Path(nl.models.__file__).parent
     parser.add_argument("-o", "--out", type=Path, default=default, help="folder; default: the shipped models")
     options = parser.parse_args()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure the trust map against what it has to beat: chance, and the brightness of the result.
+"""Measure the trust map against two rivals: chance, and the brightness of the result.
 
     python scripts/referee_trust_map.py
 

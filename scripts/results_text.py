@@ -82,7 +82,7 @@ def budgets(cards: dict[str, dict[str, Any]]) -> str:
 
 
 def lead(table: Table, method: str, other: str) -> str:
-    """Return in how many columns a method is ahead of another, and by how much."""
+    """Return the number of columns in which a method is ahead of another, and by how much."""
     pairs = zip(table.row(method), table.row(other), strict=True)
     ahead = [mine.psnr - theirs.psnr for mine, theirs in pairs]
     return (

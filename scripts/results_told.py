@@ -1,4 +1,4 @@
-"""Sections of docs/results.md on models that can be told the blur; used by scripts/results.py.
+"""Sections of docs/results.md on models that are told the blur; used by scripts/results.py.
 
 The sentences on what follows are computed in both directions: where a model is ahead, and where it is behind.
 """

@@ -1,4 +1,4 @@
-r"""Use the panels as somebody new does, by clicks and keys alone, and take a picture after each step.
+r"""Use the panels as a new user does, by clicks and keys alone, and take a picture after each step.
 
     xvfb-run -a -s "-screen 0 1920x1080x24" python scripts/trial.py --folder build/trial [--only STAGE …]
     xvfb-run -a -s "-screen 0 3840x2160x24" python scripts/trial.py --folder build/trial-2x --scale 2 \
@@ -177,7 +177,7 @@ class Trial:
     # Texts and values in the window
 
     def note(self, text: str) -> None:
-        """Note something that should not be so."""
+        """Note a fault."""
         self.found.append(text)
         print(f"  !! {text}", flush=True)
 
