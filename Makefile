@@ -12,7 +12,7 @@ PYTEST_ARGS ?=
 # The versions to install; `make test PINS=` takes the newest ones instead.
 PINS ?= constraints.txt
 PIP := -m pip install --disable-pip-version-check $(if $(PINS),-c $(PINS))
-# Tests run in so many processes, a file in one of them; torch's own threads would only be in each other's way.
+# Tests run in this number of processes, each file in one of them; more threads of torch would only hinder each other.
 PROCESSES ?= 2
 
 # Waiting threads of torch give their core away, which costs nothing on an idle machine and saves much on a busy one.
@@ -22,14 +22,14 @@ export OMP_WAIT_POLICY ?= passive
 XVFB := env -u WAYLAND_DISPLAY QT_QPA_PLATFORM=xcb xvfb-run -a -s "-screen 0 1920x1080x24"
 LINUX := $(filter Linux,$(shell uname -s))
 ON_XVFB := $(if $(LINUX),$(XVFB))
-# A person's own screen, where there is one: the demo's window then stays open.
+# The screen of the user, if there is one: the demo's window then stays open.
 SCREEN := $(or $(DISPLAY),$(WAYLAND_DISPLAY),$(if $(LINUX),,macOS))
 
 # A window needs Qt's libraries; without a screen, and for tests, Xvfb as well. Tests need a compiler, too.
 NEEDS := window $(if $(and $(SCREEN),$(filter-out test%,$(MAKECMDGOALS))),,xvfb) $(if $(filter test%,$(MAKECMDGOALS)),compiler)
 
 # Rivals that the benchmarks measure stay out of the environment of the tests: RedLionfish is a plugin of napari
-# as well. Theirs sees all that is in the other one.
+# as well. Their environment also sees all packages of the other one.
 BENCH := $(VENV)/bench
 RIVALS := matplotlib onnx onnxruntime openvino RedLionfish
 QUICK ?=
@@ -55,7 +55,7 @@ help:
 	@echo "make results                   measure every table, draw every figure of the docs' results"
 	@echo "make bench                     measure speed and memory, write docs/benchmarks.md; half an hour"
 	@echo "make bench-gpu                 the same for a CUDA device, and the tests that need one"
-	@echo "make clean                    remove .venv and what was made"
+	@echo "make clean                    remove .venv and everything that was built"
 
 install: $(VENV)/installed
 
@@ -103,7 +103,7 @@ export-test: $(ZOO)/installed
 		$(BIN)/lucyd export $$model -o build/export/$$model.zip --overwrite; \
 		$(ZOO)/bin/bioimageio test build/export/$$model.zip; done
 
-# Debian's Chromium is installed where there is none; in `make test` these tests are skipped then.
+# Debian's Chromium is installed if there is none; `make test` then skips these tests.
 browser-test: install
 	@scripts/system_packages.sh $(PYTHON) browser
 	$(BIN)/python -m pytest -rP tests/site $(PYTEST_ARGS)
@@ -137,7 +137,7 @@ $(BENCH)/installed: $(VENV)/installed
 	@touch $@
 
 # One after the other, each in a process of its own: imports are first ones, and peaks of memory their own. On a
-# person's own screen, where there is one. Torch's threads wait as they do for users.
+# user's own screen, if there is one. Torch's threads wait as they do for users.
 bench: install $(BENCH)/installed
 	$(if $(SCREEN),,$(ON_XVFB)) $(BIN)/python benchmarks/startup.py $(QUICK_FLAG)
 	@set -e; for part in roofline other_networks throughput small_volumes estimates halo out_of_core host preview training_step; do \

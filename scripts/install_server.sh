@@ -10,8 +10,8 @@ source=$(cd "$(dirname "$0")/.." && pwd)
 "${PYTHON:-python3}" -m venv "$folder"
 install() { "$folder/bin/python" -m pip install --disable-pip-version-check -c "$source/constraints.txt" "$@"; }
 "$folder/bin/python" "$source/scripts/server_requirements.py" > "$folder/requirements.txt"
-# Of two torch with the same number pip takes the one with a label, such as +cpu.
+# If two builds of torch have the same number, pip takes the one with a label, such as +cpu.
 install -r "$folder/requirements.txt" ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"}
-# Without the dependencies that are left, which are the window's.
+# Without the other dependencies, which are those of the window.
 install --no-deps "$source"
 "$folder/bin/lucyd" --version
