@@ -11,12 +11,12 @@ from napari_lucyd._napari.workers import garbage_collection, torch_loading
 
 SCORE, CANCEL = "Held-out scores", "Cancel"
 TOOLTIP = (
-    "Repeats the run of each ticked result on two halves of the photons of a sample. How well the result of "
-    "one half explains the other half needs no ground truth. Larger is better. It takes seconds for each "
-    "layer."
+    "Repeats the run of each ticked result on two halves of the photons of a sample. A good result of one "
+    "half explains the other half well, so no ground truth is needed. Larger is better. It takes seconds for "
+    "each layer."
 )
 ELSEWHERE = "It has no recipe, so its run cannot be repeated on half of the photons; it has seen all of them."
-OTHER_IMAGE = "It was made of the image “{}”."
+OTHER_IMAGE = "It was made from the image “{}”."
 SCORING = "Repeating the runs on halves of the photons…"
 NOTHING = "Tick a result and its image."
 

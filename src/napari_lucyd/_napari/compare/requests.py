@@ -75,7 +75,7 @@ class Requests:
         return ProjectionsRequest(tuple(taken.values())) if taken else None
 
     def _image_and_others(self) -> tuple[LayerSnapshot, tuple[LayerSnapshot, ...]] | None:
-        """Return the image that the ticked layers were made of, and those of them that are images."""
+        """Return the image that the ticked layers were made from, and those of them that are images."""
         ticked = self._chosen.ticked()
         image = source_image(ticked, self._chosen.images())
         if image is None:

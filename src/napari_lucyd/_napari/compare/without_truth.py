@@ -18,14 +18,14 @@ from napari_lucyd._napari.workers.events import explain
 EXPLANATION = (
     "RSP: correlation of the image with the layer, blurred again; 1 is best. RSE: the difference, in units "
     "of the image. Residual: correlation of its neighbouring voxels (0 is best). The layers have seen all "
-    "photons, so a layer that follows the noise is not found out; the Inspect panel scores results with a "
-    "recipe by photons that they have not seen."
+    "photons, so these numbers do not expose a layer that follows the noise. The Inspect panel scores "
+    "results with a recipe by photons that they have not seen."
 )
 
 
 @dataclass(frozen=True, eq=False)
 class AgreementRequest:
-    """An image, and the layers that were made of it."""
+    """An image, and the layers that were made from it."""
 
     image: LayerSnapshot
     others: tuple[LayerSnapshot, ...]
@@ -37,7 +37,7 @@ class AgreementRequest:
 
 
 def source_image(ticked: Sequence[Image], images: Sequence[Image]) -> Image | None:
-    """Return the image that the ticked layers were made of: by their metadata, else the lowest of them."""
+    """Return the image that the ticked layers were made from: by their metadata, else the lowest of them."""
     sources = [layer.metadata[METADATA_KEY]["source"] for layer in ticked if is_result(layer)]
     named = (layer for layer in images if layer.name in sources and not is_result(layer))
     return next(named, next((layer for layer in ticked if not is_result(layer)), None))

@@ -180,8 +180,8 @@ class Parameters:
     local_stopping: bool = choice(
         RichardsonLucy.local_stopping,
         "Local stopping",
-        "Stops the iterations pixel by pixel, where they would fit noise: where two halves of the photons, "
-        "divided at random, disagree. An iteration takes about four times as long. Needs photon noise.",
+        "Stops the iterations pixel by pixel, where two halves of the photons, divided at random, disagree: "
+        "there they would fit noise. An iteration takes about four times as long. Needs photon noise.",
     )
     balance: float = choice(
         Wiener.balance,

@@ -125,25 +125,25 @@ class TrustSection(Section):
         super().__init__("Trust")
         self.score = PushButton(
             text="Score",
-            tooltip="Repeat the run on a sample of the image, for two halves of the photons. How well the "
-            "result of one half predicts the other half tells, without a truth, how good the result is. "
-            "Larger is better; compare it with the score of the image itself.",
+            tooltip="Repeat the run on two halves of the photons of a sample of the image. A good result of "
+            "one half predicts the other half well, so no ground truth is needed. Larger is better; compare "
+            "it with the score of the image itself.",
         )
         self.map = PushButton(
             text="Trust map",
-            tooltip="Mark, as a layer, the blocks in which the result, blurred again, differs from the image "
-            "by more than noise. At most 5 % of the marked blocks are marked by chance.",
+            tooltip="Add a layer that marks blocks. In these, the result, blurred again, differs from the "
+            "image by more than noise. At most 5 % of the marked blocks are marked by chance.",
         )
         self.interval = PushButton(
             text="Interval",
-            tooltip="Add limits as layers, between which the truth lies in 90 % of the voxels, where they "
-            "are calibrated for the model, the blur and the noise.",
+            tooltip="Add two layers, a lower and an upper limit. The truth lies between them in 90 % of the "
+            "voxels. The limits must be calibrated for the model, the blur and the noise.",
         )
         self.beads = PushButton(
             text="Planted beads",
             tooltip="Add simulated beads and pairs, with the blur and the noise of the image, to an empty "
-            "corner of a copy, and restore it: how wide and how bright they come back, and from which "
-            "distance pairs are resolved.",
+            "corner of a copy, and restore it. Reports how wide and how bright the beads come back, and from "
+            "which distance pairs are resolved.",
         )
         self.report = PushButton(
             text="Save report…",

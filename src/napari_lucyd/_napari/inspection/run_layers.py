@@ -1,4 +1,4 @@
-"""Layers of one run: its parts and the image that it was made of."""
+"""Layers of one run: its parts and the image that they were made from."""
 
 from __future__ import annotations
 

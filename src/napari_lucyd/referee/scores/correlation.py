@@ -63,7 +63,7 @@ def shell_correlation(
     results: tuple[npt.ArrayLike, npt.ArrayLike],
     voxel_size: Sequence[float] | None = None,
 ) -> tuple[Correlation, ...]:
-    """Correlate two independent halves of an image, and the results made of them, shell by shell.
+    """Correlate two independent halves of an image, and the results made from them, shell by shell.
 
     A filter that is the same for all images, such as Wiener's, does not change this correlation. It says
     what is reproduced, and not whether it is there: an error that both halves share is reproduced too.

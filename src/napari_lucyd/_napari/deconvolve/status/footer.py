@@ -52,9 +52,9 @@ class Footer(QFrame):
         self.score = QToggleSwitch("Score")
         self.score.setChecked(True)
         self.score.setToolTip(
-            "After a run, repeats it on a sample of the image, for two halves of the photons. How well the "
-            "result of one half predicts the other half tells, without a truth, how good the result is. "
-            "Larger is better; compare it with the score of the image itself."
+            "After a run, repeats it on two halves of the photons of a sample of the image. A good result of "
+            "one half predicts the other half well, so no ground truth is needed. Larger is better; compare "
+            "it with the score of the image itself."
         )
         self.score_note = note("lucyd-score")
         self.keep = PushButton(
