@@ -36,7 +36,7 @@ DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(napari_lucyd.__path__, "napari_lucyd.")
-    # The window's modules are for test_napari_docstrings.py; a __main__ or the demo would start something.
+    # The window's modules have a test of their own, in tests/_napari; a __main__ would start something.
     if not module.name.startswith("napari_lucyd._napari") and not module.name.endswith("__main__")
 )
 

@@ -37,6 +37,7 @@ def in_labels(message: str, names: Iterable[str], parameters: Any) -> str:
 
     Examples
     --------
+    >>> from dataclasses import dataclass
     >>> @dataclass
     ... class Parameters:
     ...     num_iter: int = choice(20, "Iterations", "The number of iterations.")
