@@ -2,7 +2,7 @@
 
 // Borders are continued inside the model, by about this many voxels along each axis.
 const MARGIN = 56;
-// WebAssembly can use 4 GB; a part of it is for the runtime and for what the allocator cannot fill.
+// WebAssembly can use 4 GB. The runtime takes a part of it, and the allocator leaves gaps.
 export const MOST_BYTES = 3.4e9;
 // The memory that the models need for each voxel of the continued image; a test measures it.
 export const BYTES_A_VOXEL = { lucyd: 90, "lucyd-planes": 340, general: 230, planes: 230 };
@@ -19,7 +19,7 @@ export function bytesNeeded(model, shape) {
   return continuedVoxels(shape) * BYTES_A_VOXEL[model];
 }
 
-/** Seconds for an image, when another one took so long. */
+/** Estimate the seconds for an image from the time that another one took. */
 export function secondsFor(shape, trialShape, trialSeconds) {
   return (trialSeconds * continuedVoxels(shape)) / continuedVoxels(trialShape);
 }
@@ -45,13 +45,13 @@ function largest(model, shape) {
   return shape.length === 3 ? `With ${shape[0]} planes, the limit is ${size}.` : `The limit is ${size}.`;
 }
 
-/** A number of bytes as people say it. */
+/** Write a number of bytes for people. */
 export function inWords(bytes) {
   if (bytes >= 1e9) return `${(bytes / 1e9).toFixed(1)} GB`;
   return bytes >= 1e6 ? `${Math.round(bytes / 1e6)} MB` : `${Math.max(1, Math.round(bytes / 1e3))} kB`;
 }
 
-/** A time as people say it. */
+/** Write a time for people. */
 export function timeInWords(seconds) {
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   return seconds < 120 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;

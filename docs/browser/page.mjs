@@ -1,4 +1,4 @@
-// The page: a file is dropped, its size and time are said, it is restored, shown and saved.
+// The page: the user drops a file, reads its size and time, and restores, looks at and saves it.
 
 import { bytesNeeded, inWords, refusal, secondsFor, timeInWords, TRIAL } from "./limits.mjs";
 import { showPictures } from "./planes.mjs";
@@ -13,7 +13,7 @@ const TITLES = {
   correction_mask: "correction mask", update_term: "update term",
 };
 
-let catalogue; // what the site was built with: models.json
+let catalogue; // models.json, from the build of the site
 let opened; // { tiff, name } of the file
 let loaded; // { restorer, model, trialSeconds }
 let result; // { parts, shape, voxelSize, name }
@@ -29,7 +29,7 @@ function sayError(id, error) {
   say(id, expected ? error.message : `Something unexpected happened: ${error.message}`, true);
 }
 
-/** Sizes that the model is given: [Z, Y, X], or [Y, X] where there is one plane. */
+/** Shape of the model's input: [Z, Y, X], or [Y, X] if there is one plane. */
 function shapeOf({ width, height, sizes }) {
   return sizes.Z > 1 ? [sizes.Z, height, width] : [height, width];
 }
@@ -70,7 +70,7 @@ function fileInWords({ width, height, sizes, type, voxelSize }, name) {
   return [`${name}: ${size}`, ...more.map(([axis, word]) => `${sizes[axis]} ${word}`), type, voxel].filter(Boolean).join(", ");
 }
 
-/** Say sizes, load runtime and model, and find out how long the run will take. */
+/** Show the sizes, load runtime and model, and estimate the time of the run. */
 async function prepare() {
   const mine = ++attempt;
   endWorker();
@@ -99,7 +99,7 @@ async function prepare() {
   }
 }
 
-/** Run a small image twice, since the first run includes the browser's compilation. */
+/** Run a small image twice: the first run includes the browser's compilation. */
 async function trial(restorer, dimension) {
   const shape = TRIAL.slice(-dimension);
   const image = Float32Array.from({ length: shape.reduce((a, b) => a * b) }, (_, index) => 100 + (index % 97));

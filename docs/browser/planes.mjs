@@ -1,6 +1,6 @@
 // Pictures of one plane each, side by side.
 
-/** The range of grey of a picture: the darkest value, and what one voxel in a thousand exceeds. */
+/** The range of grey of a picture: its lowest value, and the value that one voxel in a thousand exceeds. */
 export function rangeOf(values) {
   const step = Math.max(1, Math.floor(values.length / 100000));
   const some = [];
@@ -34,7 +34,7 @@ function draw(canvas, values, [low, high]) {
   const pixels = context.createImageData(canvas.width, canvas.height);
   const scale = 255 / (high > low ? high - low : 1);
   for (let index = 0; index < values.length; index++) {
-    // The array clamps what lies outside.
+    // The array clamps values outside its range.
     const grey = (values[index] - low) * scale;
     pixels.data.set([grey, grey, grey, 255], index * 4);
   }

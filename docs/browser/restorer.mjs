@@ -10,13 +10,13 @@ export class Restorer {
   constructor() {
     this.worker = new Worker(new URL("worker.mjs", import.meta.url), { type: "module" });
     this.worker.onmessage = ({ data }) => this.#answer(data);
-    // A worker that cannot start at all says so here.
+    // This is called if the worker cannot start at all.
     this.worker.onerror = (event) => this.#answer({ kind: "failed", stage: "load", reason: event.message ?? "" });
   }
 
   /** Load the runtime and a model; both are addresses. */
   load(runtime, model) {
-    // Threads need memory that they share, which browsers allow only to isolated pages.
+    // Threads need shared memory. Browsers allow it only to isolated pages.
     const threads = globalThis.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency ?? 1, 8) : 1;
     return this.#ask({ kind: "load", runtime, model, threads });
   }
@@ -26,7 +26,7 @@ export class Restorer {
     return this.#ask({ kind: "run", image, shape, sigmas });
   }
 
-  /** End at once, whatever is being computed. */
+  /** End at once, also in the middle of a run. */
   end() {
     this.worker.terminate();
     this.reject?.(new RestorerError("cancelled"));
@@ -47,7 +47,7 @@ export class Restorer {
 }
 
 function runError(reason) {
-  // A number alone is the address of a C++ exception, which is memory that was not to be had.
+  // A number alone is the address of a C++ exception: there was not enough memory.
   const memory = /memory|alloc|^\d+$/i.test(reason);
   return memory ? "The browser has too little memory for this image. Cut out a part." : `The run failed: ${reason}`;
 }

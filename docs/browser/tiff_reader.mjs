@@ -178,7 +178,7 @@ const READERS = {
   float64: (view, at, little) => view.getFloat64(at, little),
 };
 
-// ImageJ counts channels first, then Z, then time. OME says the order itself.
+// ImageJ counts channels first, then Z, then time. OME files state the order.
 function axesOf(tiff) {
   const { description, pages } = tiff;
   const ome = description.match(/<(?:\w+:)?Pixels\s[^>]*>/)?.[0];

@@ -1,4 +1,4 @@
-// The strips and tiles of a TIFF file: decompressed, and their differences added up again.
+// Decompresses the strips and tiles of a TIFF file, and adds up their differences.
 
 export const COMPRESSIONS = { 1: "none", 5: "lzw", 8: "deflate", 32946: "deflate" };
 
@@ -17,7 +17,7 @@ const END = 257;
 /** Decode TIFF's LZW: codes of 9 to 12 bits, highest bit first, one code earlier than in GIF. */
 export function lzw(source, size) {
   const result = new Uint8Array(size);
-  // An entry of the table is the place in the result where its bytes stand already.
+  // An entry of the table is a place in the result: its bytes are there already.
   const starts = new Int32Array(4097);
   const lengths = new Int32Array(4097);
   let filled = 0;
@@ -69,7 +69,7 @@ export function applyPredictor(bytes, predictor, width, rows, size, little) {
       }
     }
   } else if (predictor === 3) {
-    // Floats: differences of bytes, of which a row has all the highest ones first.
+    // For floats, the differences are those of bytes. A row has all the highest bytes first.
     const line = new Uint8Array(width * size);
     for (let row = 0; row < rows; row++) {
       const target = bytes.subarray(row * line.length, (row + 1) * line.length);

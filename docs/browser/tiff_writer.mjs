@@ -65,7 +65,7 @@ function description(planes, { z, x }, calibration) {
   return lines.join("\n") + "\n";
 }
 
-// Browsers run on little-endian machines, whose memory is the file's order already.
+// Browsers run on little-endian machines, so the bytes in memory have the file's order already.
 function littleEndian(data) {
   if (new Uint8Array(new Uint16Array([1]).buffer)[0] !== 1) throw new Error("This machine is big-endian.");
   return data;

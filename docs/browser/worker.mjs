@@ -1,4 +1,4 @@
-// Runs a model in a thread of its own, so that the page stays usable, and ending it frees its memory.
+// Runs a model in a thread of its own. So the page stays usable, and ending the thread frees its memory.
 //
 // It receives { kind: "load", runtime, model, threads } once, then { kind: "run", image, shape, sigmas }, and
 // answers with { kind: "loaded" }, { kind: "done", parts, seconds } or { kind: "failed", stage, reason }.
