@@ -1,4 +1,4 @@
-"""PSFs with spherical aberration, against the integral that defines them and what optics says of a focus."""
+"""PSFs with spherical aberration, against the integral that defines them and the known place of the focus."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_strehl_ratio_of_a_small_aberration_is_marechals(waves):
         "emission_um": 0.5,
         "voxel_size": (0.5, 0.4, 0.4),
     }
-    # Every plane holds the same light, so that peaks compare.
+    # Every plane has the same light, so their peaks can be compared.
     plain = nl.make_psf("widefield", (21, 101, 101), **low)
     aberrated = nl.make_psf("widefield", (21, 101, 101), **low, spherical_aberration=waves)
     assert aberrated.max() / plain.max() == pytest.approx(math.exp(-((2 * math.pi * waves) ** 2)), rel=0.02)

@@ -68,7 +68,7 @@ def test_a_surrogate_of_a_larger_specimen_has_the_haze_from_outside():
     cut = phantom.image[10:30, 8:40, 8:40]
     alone = nl.make_surrogate(cut, voxel_size=0.5, rng=4)
     np.testing.assert_array_equal(inner.truth, cut)
-    # Phantoms have no objects near their border: an eighth comes in all the same.
+    # Phantoms have no objects near their border, but an eighth of the light comes in all the same.
     assert inner.image.mean() > 1.1 * alone.image.mean()
     again = repeat_simulation(inner.parameters)
     np.testing.assert_array_equal(again.image, inner.image)

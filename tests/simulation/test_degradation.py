@@ -1,4 +1,4 @@
-"""Phantoms and their degradation: reproducible, and with the moments asked for."""
+"""Phantoms and their degradation: they are reproducible and have the requested mean and deviation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def test_phantom_is_made_again_by_its_parameters():
 def test_phantom_has_the_intensities_of_the_recipe():
     image = nl.make_phantom(rng=0).image
     assert (image.shape, image.dtype) == ((128, 128, 128), np.float32)
-    # Zero padding of the last smoothing: an eighth and a bit of the background of 30 in the corners.
+    # The last smoothing pads with zeros. So a bit more than an eighth of the background of 30 is left in the
+    # corners.
     kernel = np.exp(-0.5 * (np.arange(-2, 3) / 0.7) ** 2)
     corner = 30 * (kernel[2:].sum() / kernel.sum()) ** 3
     assert image[0, 0, 0] == pytest.approx(corner, rel=1e-5)

@@ -1,4 +1,4 @@
-"""The microscope as a value: its PSF, the size of it, its optical units, and what it refuses."""
+"""The microscope as a value: its PSF and the PSF's size, its optical units, and values that it refuses."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_chosen_shape_holds_the_light(name, voxel, kept):
     larger = MICROSCOPES[name].psf(voxel, [2 * n - 1 for n in psf.shape])
     window = tuple(slice(n // 2, n // 2 + n) for n in psf.shape)
     assert larger[window].sum() > kept
-    # Sideways nearly nothing is cut off, from any plane that brings light.
+    # Sideways, nearly no light is cut off in any plane that has light.
     planes, whole = larger[window].sum(axis=(1, 2)), larger.sum(axis=(1, 2))[window[0]]
     bright = whole > 0.01 * whole.max()
     assert (planes / whole)[bright].min() > 0.98

@@ -1,4 +1,4 @@
-"""PSFs against what optics says of them: widths, energy, the transfer function's support."""
+"""PSFs against known optics: widths, energy, the support of the transfer function."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ def test_psf_is_centred_symmetric_and_sums_to_one(kind, shape):
 
 
 def test_nuclei_have_the_widths_of_the_protocol(haze):
-    # The protocol's two numbers are the formulas below, good to a few per cent for a filled circular pupil.
+    # The protocol's two numbers come from the formulas below. For a filled circular pupil they hold to a few
+    # per cent.
     assert fwhm(haze[63, 63], 0.1625) == pytest.approx(0.335, rel=0.03)
     assert fwhm(haze[:, 63, 63], 0.1625) == pytest.approx(1.73, rel=0.03)
 
@@ -79,7 +80,7 @@ def test_widths_are_those_of_diffraction(kind, aperture):
     psf = nl.make_psf(kind, (41, 31, 31), **optics)
     assert fwhm(psf[20, 15], 0.08) == pytest.approx(0.51 * 0.525 / aperture, rel=0.02)
     assert fwhm(psf[20, :, 15], 0.08) == pytest.approx(0.51 * 0.525 / aperture, rel=0.02)
-    # 0.88 is the sinc²'s 0.886 rounded; a pupil even in the plane is not quite even along Z.
+    # 0.88 is 0.886, the value of sinc², rounded. A pupil that is even in the plane is not quite even along Z.
     assert fwhm(psf[:, 15, 15], 0.5) == pytest.approx(axial_width(optics), rel=0.03)
 
 
@@ -96,14 +97,14 @@ def test_airy_disc_has_its_dark_rings():
 
 def test_every_plane_of_a_widefield_psf_holds_the_same_energy(haze):
     energy = haze.sum(axis=(1, 2)) * len(haze)
-    # In the far planes the cone reaches 7.7 of the field's 10.3 µm; what is lost are outer rings.
+    # In the far planes the cone reaches 7.7 of the field's 10.3 µm; only outer rings are lost.
     np.testing.assert_allclose(energy, 1, atol=0.01)
 
 
 def test_nothing_passes_beyond_the_cut_off_of_the_optics():
     step = 0.06
     psf = nl.make_psf("widefield", (401, 401), **(OIL | {"voxel_size": step})).astype(float)
-    # A window that fades keeps the crop of the rings from smearing the spectrum.
+    # The crop cuts the rings. A window that fades keeps this from smearing the spectrum.
     fade = np.hanning(403)[1:-1]
     transfer = np.abs(np.fft.fft2(psf * fade[:, None] * fade))
     frequency = np.fft.fftfreq(401, step)
@@ -159,7 +160,7 @@ def test_a_light_sheet_is_the_widefield_times_the_sheet(haze, thickness):
     psf = nl.make_psf("light_sheet", (127, 127, 127), **NUCLEI, sheet_fwhm_um=thickness)
     z = (np.arange(127) - 63) * 0.1625
     profile = psf.sum(axis=(1, 2))
-    # Every plane of the widefield holds as much, so that what remains of each is the sheet.
+    # Every plane of the widefield PSF holds the same light, so the share that remains of each is the sheet.
     assert fwhm(profile, 0.1625) == pytest.approx(thickness, rel=0.02)
     sheet = 0.5 ** (4 * (z / thickness) ** 2)
     np.testing.assert_allclose(
@@ -171,9 +172,9 @@ def test_coarse_pixels_are_means_over_their_area():
     fine = nl.make_psf("widefield", (3, 135, 135), **(NUCLEI | {"voxel_size": (0.5, 0.04, 0.04)}))
     coarse = nl.make_psf("widefield", (3, 15, 15), **(NUCLEI | {"voxel_size": (0.5, 0.36, 0.36)}))
     binned = fine.reshape(3, 15, 9, 15, 9).sum(axis=(2, 4))
-    # Nine samples a pixel for its mean lack a hundredth of the pixel's own variance.
+    # With nine samples a pixel, its mean lacks a hundredth of the pixel's own variance.
     np.testing.assert_allclose(coarse, binned, atol=0.005 * binned.max())
-    # Energy is equal from plane to plane although no sample falls into most of the Airy disc.
+    # The planes have equal energy, although no sample falls into most of the Airy disc.
     assert np.ptp(coarse.sum(axis=(1, 2))) < 0.01
 
 

@@ -1,4 +1,4 @@
-"""A simulated sample can be made again from its parameters, and its PSF be had from them."""
+"""The parameters of a simulated sample give the same sample again, and its PSF."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ SAMPLES = {
 @pytest.mark.parametrize("name", SAMPLES)
 def test_the_parameters_make_the_sample_again(name):
     sample = SAMPLES[name]()
-    # As they come back from a file.
+    # The parameters as a file returns them.
     again = repeat_simulation(json.loads(json.dumps(sample.parameters)))
     np.testing.assert_array_equal(again.image, sample.image)
     np.testing.assert_array_equal(again.truth, sample.truth)
@@ -153,7 +153,7 @@ def test_the_psf_of_a_surrogate_is_that_of_its_optics():
 
 
 class Enough(Exception):
-    """Stops what reports."""
+    """Stops the function that reports to it."""
 
 
 def test_drawing_reports_each_object_and_can_be_stopped():

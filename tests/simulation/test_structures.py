@@ -21,7 +21,7 @@ SHAPE = (24, 64, 64)
 
 
 def light(specimen: nl.simulation.Phantom) -> np.ndarray:
-    """The objects without the background, which is drawn first and alone where the density is 0."""
+    """The objects without the background: a density of 0 draws the background alone."""
     return specimen.image - nl.make_structures(**(specimen.parameters | {"density": 0.0})).image
 
 
@@ -80,7 +80,7 @@ def test_a_density_of_zero_is_an_uneven_background_of_the_level():
     images = [nl.make_structures(shape=SHAPE, rng=s, density=0, background=40).image for s in range(30)]
     assert np.mean(images) == pytest.approx(40, rel=0.15)
     assert np.mean([image.std() / image.mean() for image in images]) > 0.02
-    # Uneven on the scale of the field alone: neighbours are alike.
+    # The background varies only over the whole field: neighbours are alike.
     assert max(np.abs(np.diff(image, axis=axis)).max() for image in images for axis in range(3)) < 6
 
 
@@ -209,7 +209,7 @@ def test_spots_keep_their_light_place_and_width_between_voxels(anisotropy):
         mean = (profile * at).sum() / profile.sum()
         assert mean == pytest.approx(centre, abs=0.01)
         variance = (profile * (at - mean) ** 2).sum() / profile.sum()
-        # A voxel's own width is added, and the window cuts the tails off.
+        # The width of a voxel adds to it, and the window cuts off the tails.
         assert variance == pytest.approx((0.9 * anisotropy) ** 2 + step**2 / 12, rel=0.02)
 
 
@@ -236,7 +236,7 @@ def test_paths_are_smooth_and_keep_their_direction_over_the_persistence():
     turns = (directions[:, 1:] * directions[:, :-1]).sum(axis=2)
     assert turns.min() > 0.9  # no corner
     cosine = (directions[:, 0] * directions[:, round(40 / 0.6)]).sum(axis=1).mean()
-    assert 0.2 < cosine < 0.6  # exp(-1) for a worm-like chain; the turns' memory begins at none
+    assert 0.2 < cosine < 0.6  # exp(-1) for a worm-like chain; the first turn depends on none before it
 
 
 def test_rings_around_a_path_stand_at_right_angles_at_the_radius():

@@ -1,4 +1,4 @@
-"""Surrogates: the protocol's numbers, flux, borders and noise, and what is kept of how they were made."""
+"""Surrogates: the protocol's numbers, flux, borders and noise, and the record of their parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adaptation: for the given PSF and the noise of the image; the model is saved only if it is better."""
+"""Adaptation to the given PSF and the noise of the image; the model is saved only if it is better."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_better_model_is_saved_and_used_by_its_name(folder, image):
     assert card["training"]["started_from"]["name"] == "lucyd-planes"
     recipe = nl.deconvolve(image[:32, :32], "mine", blur_sigma=SIGMA, device="cpu").recipe
     assert (recipe["model"], recipe["sha256"]) == ("mine", found.model.sha256)
-    # Padding and ceiling are those of the start, also where they were set after its training.
+    # Padding and ceiling are those of the start, also if they were set after its training.
     assert found.model.network.config == nl.load_model("lucyd-planes").network.config
     stages = [progress.stage for progress in seen]
     assert list(dict.fromkeys(stages)) == ["measuring", "training"]

@@ -1,4 +1,4 @@
-"""Convolutions of few channels for training: what torch gives, whatever the processor, threads and sizes."""
+"""Convolutions of few channels for training equal torch's on all processors, threads and sizes."""
 
 import csv
 import functools
@@ -218,7 +218,7 @@ def test_without_kernels_to_rely_on_torch_is_used(compiled_anew, broken):
 
     if broken == "raises":
         compiled_anew.setattr(convolution_kernels, "tile", missing)
-    else:  # what leaves its result as it was
+    else:  # a change that leaves its result as it was
         compiled_anew.setattr(
             convolution_kernels,
             broken,
@@ -234,7 +234,7 @@ def losses(folder):
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
-# torch's compiler uses what torch itself has given up.
+# torch's compiler uses things that torch itself has deprecated.
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 def test_the_loss_goes_the_same_way_as_by_torch(tmp_path, compiled, monkeypatch):

@@ -1,4 +1,4 @@
-"""Patches of first estimates: told the PSF, scaled as in use, the same however they are asked for."""
+"""Patches of first estimates: made with the PSF, scaled as in use, and equal in any order of request."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ from small_training import SMALL
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
-# By the shipped configurations, but small, and not compiled, which would take longer than they do.
+# The shipped configurations, made small. They are not compiled: that would take longer than the training.
 RIVALS = {
     config.network: replace(
         config,
@@ -81,7 +81,7 @@ def test_training_lowers_the_loss(tmp_path):
 def test_resumed_run_is_bit_for_bit_the_unbroken_one(tmp_path):
     whole = train(SMALL, tmp_path / "whole", device="cpu")
     assert train(SMALL, tmp_path / "parts", device="cpu", stop_after=5) is None
-    # If nothing is left to do, nothing is done; and a resumed run has its own weights.
+    # A finished run does nothing more; and a resumed run has its own weights.
     assert train(SMALL, tmp_path / "parts", device="cpu", resume=True, stop_after=0) is None
     with pytest.raises(ValueError, match="give only one of them"):
         train(SMALL, tmp_path / "parts", device="cpu", resume=True, start="planes")
@@ -110,7 +110,7 @@ def test_training_lowers_the_loss_of_rivals(tmp_path, config):
     # Statistics that are kept after so few steps would be those that RLN begins with.
     config = replace(config, schedule=replace(config.schedule, patches=160, free_norms=1.0))
     patches, run = Patches(config), loop._Run(config, tmp_path, torch.device("cpu"))
-    # One batch again and again: others differ more in how hard they are than 40 steps can teach.
+    # The same batch again and again: batches differ more in difficulty than 40 steps can teach.
     batch = Patch(
         *(torch.stack(tensors) for tensors in zip(*map(patches.__getitem__, range(4)), strict=True))
     )
@@ -253,7 +253,7 @@ def test_patch_and_truth_stay_in_register_and_to_scale(track):
         image, truth, weight = Patches(config)[index]
         assert image.shape == truth.shape == (1, 16, 32, 32)
         assert weight.shape == (1, 1, 1, 1)
-        # Nearly noise-free: blurred and sharp agree but for detail, and flips hit both alike.
+        # There is nearly no noise: blurred and sharp differ only in detail, and flips change both alike.
         assert np.corrcoef(image.flatten(), truth.flatten())[0, 1] > 0.6
     if track == "open":
         assert float((image - truth).mean().abs()) < 0.05
@@ -385,7 +385,7 @@ def test_global_ssim_and_loss_are_those_of_the_paper():
     truth = torch.rand(2, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
     assert ssim_global(truth, truth).item() == pytest.approx(1)
     assert lucyd_loss(truth, truth).item() == pytest.approx(0, abs=1e-6)
-    # By hand: a shift of d changes the means alone.
+    # Worked out on paper: a shift of d changes only the means.
     shifted, mean = truth + 0.1, float(truth.mean())
     expected = (2 * mean * (mean + 0.1) + 1e-4) / (mean**2 + (mean + 0.1) ** 2 + 1e-4)
     assert ssim_global(shifted, truth).item() == pytest.approx(expected, rel=1e-5)
@@ -397,13 +397,13 @@ def test_each_network_has_the_loss_of_its_authors():
     batch = Patch(image, truth, torch.full((2, 1, 1, 1, 1), 0.5))
     eq_8 = lucyd_loss(other / 2, truth / 2).item()
     assert loss_of("lucyd")(LucydOutput(other, image, image, image), batch).item() == pytest.approx(eq_8)
-    # RLN: its estimate should be 0.8 truth + 0.2 image, and is off by 0.3 / 2.
+    # The estimate of RLN should be 0.8 truth + 0.2 image; it is off by 0.3 / 2.
     estimate = 0.8 * truth + 0.2 * image + 0.3
     found = loss_of("rln")(RlnOutput(other, estimate), batch).item()
     assert found == pytest.approx(eq_8 + 0.1 * 0.15**2, rel=1e-5)
     found = loss_of("care")(CareOutput(truth - 0.3, image), batch).item()
     assert found == pytest.approx(0.15, rel=1e-5)
-    # Any of them can be given LUCYD's instead.
+    # Any of them can have LUCYD's loss instead.
     found = loss_of("care", "lucyd")(CareOutput(other, image), batch).item()
     assert found == pytest.approx(eq_8)
 
@@ -451,7 +451,7 @@ def test_surrogates_share_one_scale_with_their_truth_and_tell_their_blur_and_noi
     specimen = patches._specimens[0]
     assert np.percentile(specimen.image, 5) == pytest.approx(0.25, abs=1e-3)
     assert np.percentile(specimen.image, 99.9) == pytest.approx(1.25, abs=1e-3)
-    # Light is only moved about, and some of it beyond the borders.
+    # Light only moves, and some of it leaves through the borders.
     assert specimen.image.mean() == pytest.approx(specimen.truth.mean(), rel=0.25)
     assert specimen.truth.max() > 2 * specimen.image.max()
     entries = trained_for(data, torch.stack([patch.image for patch in shown]))
@@ -680,7 +680,7 @@ def test_loss_of_each_patch_counts_a_faint_one_as_much_as_a_bright_one():
     truth = torch.rand(2, 1, 16, 16, generator=generator)
     bright = truth * torch.tensor([20.0, 0.5]).reshape(2, 1, 1, 1)
     ruined = bright.clone()
-    ruined[1] = 0.25  # the faint one, gone
+    ruined[1] = 0.25  # the faint one is gone
     assert each_loss(bright, bright) == pytest.approx(0, abs=1e-5)
     assert each_loss(ruined, bright) > 20 * lucyd_loss(ruined, bright)
     same = torch.rand(1, 1, 16, 16, generator=generator)

@@ -1,4 +1,4 @@
-"""Beads alone and flat fields: where they lie, how bright they are blurred, and that training uses them."""
+"""Beads alone and flat fields: their places, their brightness after the blur, and their use in training."""
 
 from __future__ import annotations
 

@@ -224,7 +224,7 @@ def test_look_and_place_follow_the_source(viewer, preview, random_model_2d):
 
     layer.translate = (3, -2)
     made.settle()
-    made.assert_as_run(slice(None), least=0.5)  # moved, part of it is out of view
+    made.assert_as_run(slice(None), least=0.5)  # after the move, a part is out of view
 
 
 PLACES = {
@@ -307,7 +307,7 @@ def test_panning_keeps_what_is_there_and_adds_what_comes_into_view(viewer, previ
     assert 0 < sum(r.area for r in computed) < 0.6 * np.isfinite(second).sum()
     made.assert_as_run(slice(None), least=0.05)
 
-    # Zooming in needs nothing new.
+    # Zooming in computes nothing new.
     del computed[:]
     camera.zoom = 6
     made.settle()

@@ -107,7 +107,7 @@ def test_missing_parts_hold_every_missing_pixel_once_from_even_origins(view, hal
         times[part.slices_in(view)] += 1
     assert (times <= 1).all()
     assert (times[~covered] == 1).all()
-    # Never more work than for one box around all of it.
+    # The work is never more than for one box around all of it.
     if parts:
         box = Rectangle(*np.min(parts, axis=0)[:2], *np.max(parts, axis=0)[2:])
         assert sum(cost(p, halo, 1) for p in parts) <= cost(box, halo, 1)

@@ -88,7 +88,7 @@ def test_settled_pixels_equal_a_runs_over_the_whole_volume(worker, random_model)
 def test_a_view_larger_than_the_budget_gets_a_first_look_and_then_grows_from_the_focus(
     worker, random_model_2d, monkeypatch
 ):
-    # A device so slow that its first patch has the smallest size.
+    # This device is so slow that its first patch has the smallest size.
     monkeypatch.setattr("napari_lucyd._napari.preview.worker.FIRST_SECONDS", 1e-9)
     monkeypatch.setattr("napari_lucyd._napari.preview.worker.GROWTH_SECONDS", 1e-9)
     volume, visible = image((150, 200)), Rectangle(0, 0, 150, 200)
@@ -179,7 +179,7 @@ def test_optional_steps_are_previewed_as_they_are_run(worker, random_model_2d):
 
 
 class Counting:
-    """An array that counts the voxels that are read from it."""
+    """An array that counts the voxels read from it."""
 
     def __init__(self, array: np.ndarray) -> None:
         self.array, self.read = array, 0
