@@ -101,8 +101,8 @@ def tubules() -> list[LayerData]:
 def cells3d() -> list[LayerData]:
     """Open a real stack: membranes and nuclei of cells under a fluorescence microscope.
 
-    It comes from the Allen Institute for Cell Science by way of scikit-image, whose developers state its
-    licence as CC0. scikit-image downloads it (less than 20 MB) the first time and keeps it.
+    It comes from the Allen Institute for Cell Science by way of scikit-image. The developers of scikit-image
+    state its licence as CC0. scikit-image downloads it (less than 20 MB) the first time and keeps it.
 
     Raises
     ------

@@ -58,7 +58,7 @@ class ThreadTeam:
     """A team of threads that ends with the object.
 
     `concurrent.futures` is not safe here. Ctrl-C between two lines of its locking code leaves a lock held;
-    then nobody waits for threads that write to memory by address, or the wait never ends. Queues and lists
+    then no code waits for threads that write to memory by address, or the wait never ends. Queues and lists
     are written in C, so an interrupt cannot split them.
 
     Parameters
@@ -210,8 +210,8 @@ def follow(
     Parameters
     ----------
     work
-        Called with a function that takes a report, and one to be called again and again, whose exception ends
-        the work.
+        Called with two functions: one takes a report, and one must be called again and again. An exception
+        of the second ends the work.
     ask
         Called by the latter; what it raises ends the work, and comes out here.
     """

@@ -139,7 +139,7 @@ def open_protocol(dimension: int = 3) -> Protocol:
 
 
 BEYOND = 24
-"""Voxels of specimen beyond the volume, on each side, whose haze reaches the image of a surrogate."""
+"""Voxels of specimen beyond the volume, on each side: their haze reaches the image of a surrogate."""
 
 
 def surrogate_protocol(beyond: int = 0) -> Protocol:

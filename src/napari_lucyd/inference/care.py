@@ -40,13 +40,13 @@ class Step(NamedTuple):
     name
         Name of its output.
     inputs
-        Names of its inputs, whose channels are concatenated.
+        Names of its inputs. Their channels are concatenated.
     level
         Number of times that the size of its output is halved.
     source
         Name of the convolution in the network.
     home
-        Name of an earlier output whose memory it overwrites; by default its own.
+        Name of an earlier output that it overwrites. By default it has its own memory.
     """
 
     kind: Literal["convolve", "project", "halve", "double"]

@@ -83,7 +83,7 @@ def folded_convolution(network: Network, place: str) -> tuple[Tensor, Tensor]:
     network
         Network in evaluation mode.
     place
-        Name of the convolution, whose batch norm follows it in an `nn.Sequential`.
+        Name of the convolution. Its batch norm follows it in an `nn.Sequential`.
     """
     owner, _, index = place.rpartition(".")
     layers: Any = network.get_submodule(owner)

@@ -52,7 +52,7 @@ def _pair(inputs: int, middle: int, outputs: int) -> nn.Sequential:
 
 
 class CARE(Network):
-    """CARE: a U-Net with two halvings, whose result is added to the input.
+    """CARE: a U-Net with two halvings. Its result is added to the input.
 
     The input is a float tensor (N, 1, Z, Y, X), scaled so that its percentiles 2 and 99.8 are 0 and 1; every
     spatial size is a multiple of 4. There are 996,769 parameters. The receptive field is 23 voxels to each

@@ -136,7 +136,7 @@ class _Layers:
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions whose result is added to the input, with no ReLU after the sum."""
+    """Two convolutions, added to their input, with no ReLU after the sum."""
 
     def __init__(self, layers: _Layers, channels: int) -> None:
         super().__init__()

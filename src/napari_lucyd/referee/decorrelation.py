@@ -1,8 +1,9 @@
 """Resolution of an image by decorrelation, without parameters.
 
-The image is correlated with a copy whose Fourier coefficients have their phases only, cut at a radius r. The
-correlation rises with r while the coefficients hold signal, and falls where they hold noise. High-pass
-filters move the maximum towards the highest frequency with signal, which is the cut-off.
+The image is correlated with a copy of itself. In the copy, all Fourier coefficients have magnitude 1 up to a
+radius r, and are 0 beyond it. The correlation rises with r while the coefficients hold signal, and falls
+where they hold noise. High-pass filters move the maximum towards the highest frequency with signal, which is
+the cut-off.
 
 References
 ----------

@@ -32,7 +32,7 @@ _NYQUIST = (0.5, 0.25, 0.25)
 # Frequencies, in periods a voxel, where a widefield PSF passes nothing: along Z, and hardly any across it.
 _ALONG, _HARDLY_ACROSS, _ACROSS = (0.05, 0.2), 0.026, (0.05, 0.12)
 # Ratio of the power there to that beside it: 0.9 to 70 in confocal and light-sheet stacks (simulated, and
-# four real ones), 0.04 to 5 in widefield stacks, whose specimens differ.
+# four real ones), 0.04 to 5 in widefield stacks (of other specimens).
 _HAZE = 0.75
 _FEWEST_HAZE_PLANES = 20
 # Standard deviations of the noise by which the mean of 5 × 5 voxels must exceed the dark level.

@@ -29,7 +29,7 @@ DISTANCES = (2, 3, 4, 5, 6, 8, 10)
 _BEAD_SIGMA = 0.7
 # Size of a cell with one object, number of single beads, and largest number of planes of the planted part.
 _CELL, _BEADS, _PLANES = 20, 3, 32
-# Size of the planted part along Y and X: 16 cells, of which ten are used.
+# Size of the planted part along Y and X: 16 cells. Ten of them are used.
 _SIDE = 4 * _CELL
 # A bead is looked for within this distance of its place, in voxels.
 _REACH = 2

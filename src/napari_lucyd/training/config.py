@@ -55,7 +55,7 @@ class DataConfig:
     photons
         Estimates: lower and upper limit of the photons that correspond to the contrast, drawn log-uniformly.
     modalities
-        Estimates: kinds of `make_psf`, of which one is drawn for each specimen. A kind that is listed several
+        Estimates: kinds of `make_psf`. One of them is drawn for each specimen. A kind that is listed several
         times is drawn more often.
     misled
         Estimates: share of the specimens whose estimate is made with a wrong PSF: its numerical aperture, or

@@ -100,7 +100,7 @@ def start_from(network: Network, model: str | Path | Model) -> dict[str, Any]:
     network
         Network; changed in place.
     model
-        A model, its name or path, or the folder of a stopped run, whose averaged weights are used.
+        A model, its name or path, or the folder of a stopped run: its averaged weights are used.
 
     Returns
     -------

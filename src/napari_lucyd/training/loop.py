@@ -82,7 +82,7 @@ def train(
         uninterrupted run.
     start
         Model to start from: one with the same network and configuration (LUCYD's padding, ceiling
-        and full noise may differ), as a shipped name or a path; or the folder of a stopped run, whose
+        and full noise may differ), as a shipped name or a path; or the folder of a stopped run: its
         averaged weights are used.
     stop_after
         Step of the whole run after which to save and return.

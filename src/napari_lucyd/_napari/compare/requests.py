@@ -26,7 +26,7 @@ class Requests:
     Parameters
     ----------
     viewer
-        The viewer, whose sliders say which volume of a layer is compared.
+        The viewer. Its sliders choose the volume of a layer.
     chosen
         The layers.
     line

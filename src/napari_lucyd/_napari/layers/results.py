@@ -141,7 +141,7 @@ def layer_keywords(
     return {
         # The word that matters comes first: long names are cut in the layer list and in the grid.
         "name": f"{_LAYER_NAMES.get(quantity) or PART_NAMES[quantity]} · {source.name} ({method})",
-        # On the image, also where its scale is not the voxel size: elsewhere nobody would find the result.
+        # On the image, also if its scale is not the voxel size: the user would not find the result elsewhere.
         **place_region(source.spatial, starts(axes, region)),
         "blending": "additive" if additive and quantity == "output" else "translucent_no_depth",
         "visible": quantity == "output",

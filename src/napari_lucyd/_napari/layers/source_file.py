@@ -90,8 +90,8 @@ def look_into(path: str) -> SourceFile | None:
     Returns
     -------
     SourceFile or None
-        None for a file that is gone or of an unknown kind, and for everything else that goes wrong: nobody
-        has asked for this.
+        None for a file that is gone or of an unknown kind, and after every other failure: the user did not
+        ask to read this file.
     """
     try:
         image = read_image(path, lazy=True)

@@ -190,7 +190,7 @@ class SourceLayer:
 
 
 def noted_sizes(state: Mapping[str, Any]) -> dict[str, float]:
-    """Return the voxel size that a run noted in a result whose layer states none, in µm by axis; else {}."""
+    """Return the voxel size that a run noted in a result, in µm by axis; {} if the layer states its own."""
     own = (state.get("metadata") or {}).get(METADATA_KEY)
     sizes = own.get(VOXEL_SIZE_KEY) if isinstance(own, Mapping) else None
     if (

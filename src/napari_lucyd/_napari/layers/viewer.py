@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 METADATA_KEY = "napari-lucyd"
-# Entry of a result that lies on a layer whose scale is not the voxel size: that of the run, in µm by axis.
+# Entry of a result on a layer that is not scaled by the voxel size: the voxel size of the run, in µm by axis.
 VOXEL_SIZE_KEY = "voxel_size_um"
 # Entry of a result that is still being computed: the path that its files get in the end.
 UNFINISHED = "unfinished"
@@ -88,7 +88,7 @@ def is_simulated(layer: Any) -> bool:
 
 
 def unwrapped(viewer: Viewer) -> Viewer:
-    """Return the viewer itself: plugins get a proxy, whose layers are not those in the layer list."""
+    """Return the viewer itself: plugins get a proxy, and its layers are not those in the layer list."""
     return getattr(viewer, "__wrapped__", viewer)
 
 

@@ -136,7 +136,7 @@ class LayerTransform:
 def layer_axes_displayed(order: Sequence[int], ndim: int) -> tuple[int, int] | None:
     """Return the two axes of a layer that a 2D view shows, in the order of display.
 
-    ``order`` is the viewer's order of its axes, of which the last two are displayed. A layer with fewer axes
+    ``order`` is the viewer's order of its axes; the last two are displayed. A layer with fewer axes
     has the viewer's last ones. ``None`` if the view shows an axis that the layer does not have.
     """
     missing = len(order) - ndim

@@ -40,7 +40,7 @@ class ClosingWorker(GeneratorWorker):
 
 
 class ActivityBar(cancelable_progress):
-    """A bar in napari's activity dock, whose button cancels at once and not at the next step."""
+    """A bar in napari's activity dock. Its button cancels at once and not at the next step."""
 
     def cancel(self) -> None:
         """Call back."""

@@ -51,8 +51,8 @@ BEAD_REACH, BEAD_SURROUNDINGS = 10, 15
 # Number of flat fields side by side, and the reach of the blur at their edges.
 STEPS = 4
 STEP_MARGIN = 5
-# Ball beside an empty field, and the start of the field along X: 20 voxels from the edge of the ball, whose
-# blur ends after 6.
+# Ball beside an empty field, and the start of the field along X: 20 voxels from the edge of the ball. The
+# blur of the ball ends after 6.
 NEIGHBOUR_RADIUS = 6
 NEIGHBOUR_CENTRE = (16, 14, 14)
 FIELD_START = 40

@@ -67,7 +67,7 @@ class Layer:
     kernel
         Kind of convolution.
     inputs
-        Names of the input tensors, whose channels are concatenated.
+        Names of the input tensors. Their channels are concatenated.
     residual
         Name of the tensor to add or divide; see `Kernel`.
     channels
@@ -75,7 +75,8 @@ class Layer:
     half
         True if the output has half the size.
     buffer
-        Name of the tensor whose memory the output overwrites, which is then its residual; by default its own.
+        Name of the tensor that the output overwrites, which is then its residual. By default the output has
+        its own memory.
     part
         Inputs of the convolution that this layer computes, if two layers share it.
     bias

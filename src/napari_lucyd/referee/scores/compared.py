@@ -129,7 +129,7 @@ def compare_held_out(
 
 
 def _knowledge(recipe: Mapping[str, Any]) -> int:
-    """Return 0 for a run whose blur was told, 1 for one that found it in the image, and 2 without a blur."""
+    """Return 0 for a run with a given blur, 1 for one that found it in the image, and 2 for one without."""
     stage = recipe.get("first_stage") or {}
     if any(name in stage for name in _TOLD_BLUR) or recipe.get("psf") is not None:
         return 0

@@ -66,7 +66,7 @@ class Rerun:
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """A volume of an image, whose parts are restored.
+    """A volume of an image, with the parts that are restored.
 
     Attributes
     ----------
