@@ -18,6 +18,7 @@ import torch
 from napari_lucyd.models import load_model
 from napari_lucyd.models.normalization import Normalization
 from napari_lucyd.networks import LUCYD, LucydConfig
+from napari_lucyd.text import percent_text
 from napari_lucyd.training import TrainingConfig, train
 from napari_lucyd.training.config import DataConfig, ScheduleConfig
 from napari_lucyd.training.data import VALIDATION_PHANTOMS, Patches
@@ -77,7 +78,8 @@ def main() -> None:
                 last = list(csv.DictReader(file))[-1]
         assert isinstance(network, LUCYD)
         print(
-            f"| {name} | {float(last['validation_psnr']):.2f} | {float(last['dead_channels']):.1%} | "
+            f"| {name} | {float(last['validation_psnr']):.2f} | "
+            f"{percent_text(float(last['dead_channels']), '.1f')} | "
             f"{float(last['mask_share']):.2f}, {float(last['mask_spread']):.4f} | "
             f"{update_spread(network, config):.3f} |",
             flush=True,

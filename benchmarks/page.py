@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 
 import record
 
+from napari_lucyd.text import percent_text
+
 NAMES = (
     "startup",
     "roofline",
@@ -279,8 +281,8 @@ def reasons(records: Records) -> list[str]:
     if rate is None or most is None or speed is None:
         return []
     return [
-        f"Counted as plain convolutions, the compiled pass does {rate / most:.0%} of the operations that this processor can "
-        f"do in a matrix product ([below](#share-of-the-machines-peak-rates)), and is {speed:.1f} times as fast as "
+        f"Counted as plain convolutions, the compiled pass does {percent_text(rate / most)} of the operations that this "
+        f"processor can do in a matrix product ([below](#share-of-the-machines-peak-rates)), and is {speed:.1f} times as fast as "
         "PyTorch's. [Decision 0011](decisions/0011-cpu-kernels.md) has the routes beyond plain convolutions, with their "
         "evidence: Winograd's method, which is used, and bfloat16, which would change the results more than is allowed.",
         "",
@@ -393,8 +395,8 @@ def roofline(records: Records, options: argparse.Namespace) -> list[str]:
             name,
             duration(row["seconds"]),
             f"{row['operations_per_second'] / 1e9:.1f}",
-            f"{row['operations_per_second'] / peak:.0%}",
-            f"{row['layer_bytes_per_second'] / copied:.0%}",
+            percent_text(row["operations_per_second"] / peak),
+            percent_text(row["layer_bytes_per_second"] / copied),
         )
         for name, row in found["passes"].items()
     ]

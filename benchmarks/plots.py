@@ -14,6 +14,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from napari_lucyd.text import percent_text
+
 OURS, THEIRS, MEASURED, ESTIMATED = "#2a6f97", "#a9a9a9", "#2a6f97", "#e08e45"
 # Otherwise the picture would change with each version of matplotlib.
 NO_METADATA = {"Software": None}
@@ -136,7 +138,7 @@ def roofline(found: dict[str, Any]) -> Figure:
         colour = OURS if ours(name) else THEIRS
         # The position of a pass on its line depends on the cache.
         axes.plot(ends, [rate, rate], "o-", color=colour, linewidth=1)
-        text = f"{name}: {rate / peak:.0%} of the matrix product"
+        text = f"{name}: {percent_text(rate / peak)} of the matrix product"
         axes.annotate(
             text, (ends[1], rate), xytext=(0, 3), textcoords="offset points", ha="right", fontsize=8
         )

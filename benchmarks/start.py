@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from napari_lucyd.models import Model, load_model
+from napari_lucyd.text import percent_text
 from napari_lucyd.training import load_config, train
 
 # Flat fields, such as backgrounds, on the normalized scale.
@@ -52,7 +53,7 @@ def main() -> None:
         metrics = model.card["metrics"]
         print(
             f"| {'near identity' if near_identity else 'as PyTorch has it'} | "
-            f"{'of the batch' if free_norms == 1 else f'kept from {free_norms:.0%} on'} | "
+            f"{'of the batch' if free_norms == 1 else f'kept from {percent_text(free_norms)} on'} | "
             f"{metrics['validation']['psnr']:.2f} | {metrics['validation']['ssim_global']:.4f} | "
             f"{metrics['division_share']:.3f} | {level_error(model):.3f} |",
             flush=True,

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import napari_lucyd as nl
 from napari_lucyd.io import read_image
+from napari_lucyd.text import percent_text
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 WIDTH, GAP, HEADING = 320, 8, 24
@@ -68,7 +69,7 @@ def main(stack: str, models: list[str], target: Path) -> None:
         difference = np.abs(bare - result.output) / float(np.ptp(result.output))
         print(
             f"{model.name}: largest difference {difference.max():.3f} of the range; "
-            f"{np.mean(difference > 0.02):.1%} of all voxels differ by more than 2 % of it"
+            f"{percent_text(np.mean(difference > 0.02), '.1f')} of all voxels differ by more than 2 % of it"
         )
         # Among the planes in the middle, which are in focus, take the one that differs most.
         first = len(volume) // 4

@@ -20,6 +20,7 @@ from measured_model import save_measured
 
 import napari_lucyd as nl
 from napari_lucyd.networks import LUCYD
+from napari_lucyd.text import percent_text
 
 # Layers of the update term alone; the bottleneck, which the mask shares, is not among them.
 UPDATE = ("update_encode.", "update_halve.", "division.", "backward_mix.", "backward_project.")
@@ -28,7 +29,7 @@ KEPT = (
     "(scripts/mix_models.py)."
 )
 NOTE = (
-    " {share:.0%} of these weights and {rest:.0%} of those that the training started from were then averaged "
+    " {share} of these weights and {rest} of those that the training started from were then averaged "
     "(scripts/mix_models.py)."
 )
 
@@ -62,7 +63,7 @@ def main() -> None:
     )
     note = ""
     if options.share < 1:
-        note += NOTE.format(share=options.share, rest=1 - options.share)
+        note += NOTE.format(share=percent_text(options.share), rest=percent_text(1 - options.share))
     if options.keep_update:
         note += KEPT
     save_measured(mixed, trained, note, options.out)

@@ -54,6 +54,24 @@ def shape_text(shape: Sequence[int]) -> str:
     return " × ".join(str(int(n)) for n in shape)
 
 
+def percent_text(share: float, digits: str = ".0f") -> str:
+    """Format a share as a percentage, everywhere in the same way.
+
+    Parameters
+    ----------
+    share
+        1 is all of it.
+    digits
+        Format of the number before the sign.
+
+    Examples
+    --------
+    >>> percent_text(0.27), percent_text(0.0123, ".1f"), percent_text(0.1, "+.0f")
+    ('27 %', '1.2 %', '+10 %')
+    """
+    return f"{100 * share:{digits}} %"
+
+
 def axes_text(names: Iterable[str], shape: Iterable[int]) -> str:
     """Format a shape with the names of its axes.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -196,3 +197,25 @@ def test_reference_lists_every_public_name():
 
     listed = re.search(r"members: \[(.*)\]", (ROOT / "docs" / "reference" / "python.md").read_text("utf-8"))
     assert set(listed[1].split(", ")) == set(napari_lucyd.__all__)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_a_percentage_has_a_space_before_its_sign(page):
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    assert not re.findall(r".*\d%.*", text)
+
+
+def test_programs_write_percentages_as_the_pages_do():
+    for folder in ("src", "scripts", "benchmarks"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                # The format "%" of Python writes no space; `napari_lucyd.text.percent_text` does.
+                assert not (isinstance(node, ast.FormattedValue) and _spec(node).endswith("%")), (
+                    f"{path.relative_to(ROOT)}:{node.lineno}"
+                )
+
+
+def _spec(node: ast.FormattedValue) -> str:
+    """The format of a value in an f-string."""
+    parts = node.format_spec.values if isinstance(node.format_spec, ast.JoinedStr) else []
+    return "".join(str(part.value) for part in parts if isinstance(part, ast.Constant))

@@ -16,7 +16,7 @@ from napari_lucyd.cli.shared.option_types import (
     voxel_steps,
     whole_numbers,
 )
-from napari_lucyd.text import printable
+from napari_lucyd.text import percent_text, printable
 
 _USUAL_SHAPE = (63, 63, 63)
 _COMPUTED_ONLY = (
@@ -192,7 +192,8 @@ def _compute(
     edge = max((light_at_the_edge(psf) or 0.0 for psf in channels), default=0.0)
     if len(sizes) == 3 and sizes[0] > 1:
         Console().say(
-            f"{edge:.0%} of the in-focus light reaches the edge planes; a larger Z size includes more haze"
+            f"{percent_text(edge)} of the in-focus light reaches the edge planes; a larger Z size includes "
+            "more haze"
         )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from napari_lucyd.cli.shared.console import Console, fail, print_path
-from napari_lucyd.text import duration_text
+from napari_lucyd.text import duration_text, percent_text
 
 if TYPE_CHECKING:
     from napari_lucyd.networks import Health
@@ -101,7 +101,7 @@ def train(
 def _health_text(health: Health | None) -> str:
     if health is None:
         return ""
-    text = f"{health.dead_channels:.1%} of the channels dead, "
+    text = f"{percent_text(health.dead_channels, '.1f')} of the channels dead, "
     if health.mask_spread is not None:
         text += f"mask beyond a line {health.mask_spread:.3f} of the range, "
     return text

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_lucyd.photons.noise_samples import NoiseSamples, draw_noise_samples
+from napari_lucyd.text import percent_text
 
 # A bin's variance may exceed the line by this share, besides three standard errors, before it counts as
 # structure instead of noise.
@@ -262,11 +263,12 @@ def _objection(
     by_chance = math.exp(-max(0.0, samples.dark - samples.lowest) / model.gain) if model.gain else 0.0
     if samples.clipped > 0.05 + 1.2 * by_chance:
         return (
-            f"The lowest value is that of {samples.clipped:.0%} of the voxels: a background was subtracted "
+            f"The lowest value is that of {percent_text(samples.clipped)} of the voxels: a background was "
+            "subtracted "
             "and the rest was cut off."
         )
     if model.saturated > _MANY_SATURATED:
-        return f"Saturated voxels make up {model.saturated:.0%} of the image."
+        return f"Saturated voxels make up {percent_text(model.saturated)} of the image."
     if not rises and slope_error * reach > typical**2:
         return "The image has too few bright voxels to tell whether its noise rises with the brightness."
     if not rises:

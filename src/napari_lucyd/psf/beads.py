@@ -15,6 +15,7 @@ from scipy import fft, ndimage
 from napari_lucyd.psf.cleaning import FloatArray, find_origin, resample, scaled_to_one
 from napari_lucyd.psf.widths import line_through, widths_at_half_maximum
 from napari_lucyd.spans import spatial_axes
+from napari_lucyd.text import percent_text
 
 # A bead's peak is this many standard deviations of the noise above the background, and this share of the
 # brightest bead's.
@@ -82,7 +83,9 @@ class BeadPsf:
         """Sentences for the user: widths, asymmetry, and how many beads were used or left out, and why."""
         axes = spatial_axes(self.psf.ndim)
         widths = ", ".join(f"{axis} {width:.3g}" for axis, width in zip(axes, self.fwhm_um, strict=True))
-        skew = ", ".join(f"{axis} {share:+.0%}" for axis, share in zip(axes, self.asymmetry, strict=True))
+        skew = ", ".join(
+            f"{axis} {percent_text(share, '+.0f')}" for axis, share in zip(axes, self.asymmetry, strict=True)
+        )
         reasons = Counter(bead.rejected for bead in self.beads if bead.rejected)
         left_out = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
         return (

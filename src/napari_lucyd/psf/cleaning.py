@@ -18,7 +18,7 @@ from scipy.interpolate import make_interp_spline
 
 from napari_lucyd import checks
 from napari_lucyd.spans import spatial_axes
-from napari_lucyd.text import steps_text
+from napari_lucyd.text import percent_text, steps_text
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -140,7 +140,8 @@ def prepare_psf(
     if offset:
         values = subtract_offset(values, offset, noise)
         notes.append(
-            f"The PSF has a camera offset of {offset:.4g}, {offset * psf.size / light:.0%} of its sum; it "
+            f"The PSF has a camera offset of {offset:.4g}, {percent_text(offset * psf.size / light)} of "
+            "its sum; it "
             "was subtracted."
         )
     ratios = _ratios(steps, image_steps) or (1.0,) * psf.ndim

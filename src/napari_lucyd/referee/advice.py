@@ -10,6 +10,7 @@ from typing import Any
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES
 from napari_lucyd.referee.examination import Recommendation
 from napari_lucyd.simulation import Microscope
+from napari_lucyd.text import percent_text
 
 # Noise may exceed that of the training by this factor before it counts: the estimate has an error, too.
 _MARGIN = 1.25
@@ -103,8 +104,9 @@ def warn(found: Measured, card: Mapping[str, Any], microscope: Microscope | None
     limits = card.get("noise_sigma") or (0.0, math.inf)
     if _MARGIN * float(limits[1]) < found.noise < math.inf:
         yield (
-            f"The noise is {found.noise:.0%} of the range, but the model {card['name']} was trained for up "
-            f"to {float(limits[1]):.0%}. Average frames or use a prefilter; trust fine detail less."
+            f"The noise is {percent_text(found.noise)} of the range, but the model {card['name']} was "
+            "trained for up "
+            f"to {percent_text(float(limits[1]))}. Average frames or use a prefilter; trust fine detail less."
         )
     if not found.poisson and not found.constant:
         yield (
@@ -120,7 +122,8 @@ def warn(found: Measured, card: Mapping[str, Any], microscope: Microscope | None
         yield UNKNOWN_VOXEL_SIZE
     if found.saturated > _MUCH_SATURATED:
         yield (
-            f"{found.saturated:.1%} of the voxels are saturated. Around them the result is wrong; record "
+            f"{percent_text(found.saturated, '.1f')} of the voxels are saturated. Around them the result "
+            "is wrong; record "
             "with less light or a shorter exposure."
         )
     if found.empty_planes and found.planes:

@@ -21,6 +21,7 @@ from napari_lucyd.compute.device import torch_defaults
 from napari_lucyd.io.atomic import replacing
 from napari_lucyd.models.model import save_model
 from napari_lucyd.networks import Health, Network
+from napari_lucyd.text import percent_text
 from napari_lucyd.training.config import TrainingConfig, load_config, parse_config
 from napari_lucyd.training.data import Patch, Patches
 from napari_lucyd.training.model_card import finish, make_card
@@ -315,7 +316,8 @@ def _refuse_dead(health: Health, step: int) -> None:
     if health.dead_layers:
         raise DeadLayerError(
             f"At step {step} all channels of {', '.join(health.dead_layers)} are dead, as are "
-            f"{health.dead_channels:.0%} of all channels, and training cannot revive them. Start again with "
+            f"{percent_text(health.dead_channels)} of all channels, and training cannot revive them. Start "
+            "again with "
             "a lower learning_rate, or with measured_norms = true and free_norms = 0. A run with "
             "stop_dead = false continues nevertheless."
         )

@@ -268,7 +268,7 @@ def test_a_cancel_in_the_second_volume_keeps_the_first(
     qtbot.waitUntil(lambda: panel.footer.progress.value >= 6, timeout=30_000)
     panel.footer.cancel.native.click()
     qtbot.waitUntil(lambda: not panel.session.is_running, timeout=2_000)
-    assert "Stopped after 33%" in panel.status.text()
+    assert "Stopped after 33 %" in panel.status.text()
     panel.footer.keep.native.click()
     qtbot.waitUntil(lambda: not panel.session.is_running, timeout=10_000)
     assert np.isfinite(panel.session.results[0].data[0]).all()

@@ -126,7 +126,7 @@ def test_a_cancel_at_once_leaves_nothing(model_files):
     ("kind", "told"),
     [
         (Finished, "Cancelled. Not done: “image 1”, “image 2”."),
-        (Advanced, "Stopped after 50% of “image 1”. Not done: “image 2”."),
+        (Advanced, "Stopped after 50 % of “image 1”. Not done: “image 2”."),
     ],
 )
 def test_a_cancel_in_a_run_of_several_names_what_was_not_done(model_files, kind, told):

@@ -103,7 +103,7 @@ def test_limits_are_the_image_s_and_back_with_a_note_on_what_is_cut_off(window):
     button = panel.form.look.limits.native
     button.click()
     assert parts["output"].contrast_limits == layer.contrast_limits
-    assert "10% of the result's voxels" in panel.form.look.limits_note.text()
+    assert "10 % of the result's voxels" in panel.form.look.limits_note.text()
     button.click()
     assert parts["output"].contrast_limits == [0, own[1]]
     assert panel.form.look.limits_note.isHidden()
@@ -173,7 +173,7 @@ def test_score_map_beads_report_and_methods_are_those_of_python(
     shown = {"volume": {"C": 1}}
     assert answer("score") == nl.score(data, bare, **shown).summary
     expected = nl.trust_map(data, bare, **shown)
-    assert f"{expected.share:.1%} of the tested voxels" in answer("trust map")
+    assert f"{100 * expected.share:.1f} % of the tested voxels" in answer("trust map")
     drawn = viewer.layers[-1]
     np.testing.assert_array_equal(np.isfinite(drawn.data[0]), expected.significant)
     np.testing.assert_allclose(drawn.translate, (1, 0, 0))

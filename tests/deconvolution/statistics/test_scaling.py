@@ -153,4 +153,4 @@ def test_an_offset_that_float32_cannot_hold_is_warned_of(dtype, offset, warned):
         statistics = measure(Source(values, 2), Normalization(method), "")
         found = [text for text in statistics.warnings if "Subtract an offset" in text]
         assert bool(found) == warned
-    assert not warned or "to steps of 8, which is 0.80% of the contrast" in found[0]
+    assert not warned or "to steps of 8, which is 0.80 % of the contrast" in found[0]

@@ -28,6 +28,7 @@ from napari_lucyd._napari.layers.results import result_layers
 from napari_lucyd._napari.psf.origins import Psf
 from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd._napari.workers.events import Advanced, Note, RunError, Stop, explain
+from napari_lucyd.text import percent_text
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Job
@@ -129,7 +130,7 @@ def _run_in_memory(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) 
             yield Stopped(stopped_text(left, anything=complete > 0))
             return
         share = finished / math.prod(job.output_shape)
-        kept = f"Stopped after {share:.0%} of “{task.source.name}”."
+        kept = f"Stopped after {percent_text(share)} of “{task.source.name}”."
         try:
             finish = _finish(task, method.name, psf, job, region, began, not stopped, share, number)
             # The reason for the chosen method stays in sight after the run.

@@ -13,6 +13,7 @@ from napari_lucyd._napari.inspection.run_layers import RunLayers, full
 from napari_lucyd._napari.layers.results import place_region
 from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd.spans import SPATIAL
+from napari_lucyd.text import percent_text
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -114,7 +115,8 @@ def judge(request: JudgeRequest, should_stop: Callable[[], bool]) -> Judgement:
 def _trust_map(request: JudgeRequest, found: Any) -> Judgement:
     run = request.run
     text = (
-        f"{found.share:.1%} of the tested voxels are not explained (at most {found.false_discovery_rate:.0%} "
+        f"{percent_text(found.share, '.1f')} of the tested voxels are not explained (at most "
+        f"{percent_text(found.false_discovery_rate)} "
         f"of the marked blocks by chance). Judged with {found.blur}."
     )
     axes, shape = run.recipe["axes"], full(run.output).shape
@@ -158,5 +160,8 @@ def _interval(request: JudgeRequest, found: Any) -> Judgement:
         )
         for name, data in (("lower", found.lower), ("upper", found.upper))
     )
-    text = f"Two hidden layers, lower and upper limit ({found.coverage:.0%} of the voxels). {found.reason}"
+    text = (
+        f"Two hidden layers, lower and upper limit ({percent_text(found.coverage)} of the voxels). "
+        f"{found.reason}"
+    )
     return Judgement(INTERVAL, text, layers)

@@ -48,6 +48,7 @@ from napari_lucyd._napari.layers.viewer import METADATA_KEY, add_image, is_previ
 from napari_lucyd._napari.widgets.layout import set_note, stack
 from napari_lucyd._napari.widgets.panel import Panel
 from napari_lucyd._napari.workers.latest import LatestOnly
+from napari_lucyd.text import percent_text
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -241,7 +242,8 @@ class InspectWidget(Panel):
                     above = float((values > limits[1]).mean()) if values.size else 0.0
                     if same and name == "output" and above > _CUT_OFF:
                         text = (
-                            f"{above:.0%} of the result's voxels are above the upper limit, and look alike."
+                            f"{percent_text(above)} of the result's voxels are above the upper limit, "
+                            "and look alike."
                         )
             self._draw()
         set_note(look.limits_note, text)
@@ -257,14 +259,14 @@ class InspectWidget(Panel):
         keywords = {
             **run.place,
             **looks,
-            "name": f"output {total:.0%} · {run.title}",
+            "name": f"output {percent_text(total)} · {run.title}",
             "blending": "translucent_no_depth",
             "metadata": run.metadata("output", strength=total),
         }
         data = Strength.data(run, strength)
         self.form.look.strength.setValue(100)
         self._add([(data, keywords)])
-        self.tell(f"Added the result with a strength of {total:.0%}.")
+        self.tell(f"Added the result with a strength of {percent_text(total)}.")
 
     # Trust
 

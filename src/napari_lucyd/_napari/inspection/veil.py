@@ -8,6 +8,7 @@ from napari.layers import Image
 
 from napari_lucyd._napari.inspection.run_layers import RunLayers, full, lazy
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, add_image, is_preview, is_result
+from napari_lucyd.text import percent_text
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -104,7 +105,7 @@ class Strength(Veil):
         if strength == 1:
             self.remove()
             return
-        name = f"strength {strength:.0%} · {run.title}"
+        name = f"strength {percent_text(strength)} · {run.title}"
         self.show(self.data(run, strength), name, run.place, run.output)
 
     @staticmethod

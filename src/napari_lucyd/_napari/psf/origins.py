@@ -16,7 +16,7 @@ import numpy as np
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.viewer import METADATA_KEY
 from napari_lucyd.spans import spatial_axes
-from napari_lucyd.text import shape_text, steps_text
+from napari_lucyd.text import percent_text, shape_text, steps_text
 
 Stop = Callable[[], bool] | None
 # Share of the in-focus light in the edge planes that is worth a sentence.
@@ -121,7 +121,8 @@ class Psf:
         edge = max((light_at_the_edge(psf) or 0.0 for psf in psfs), default=0.0)
         if edge >= _NOTABLE_EDGE and not self.whole:
             text += (
-                f" {edge:.0%} of the in-focus light still reaches the edge planes; a larger Z size would "
+                f" {percent_text(edge)} of the in-focus light still reaches the edge planes; a larger Z "
+                "size would "
                 "include more haze."
             )
         return f"{text} {self.report}".rstrip()

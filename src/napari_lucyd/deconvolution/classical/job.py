@@ -29,7 +29,7 @@ from napari_lucyd.deconvolution.statistics.scaling import Statistics
 from napari_lucyd.deconvolution.tiling.tiles import cut_axis
 from napari_lucyd.errors import DeconvolutionError, OutOfMemory
 from napari_lucyd.psf.cleaning import cropped
-from napari_lucyd.text import bytes_text, shape_text
+from napari_lucyd.text import bytes_text, percent_text, shape_text
 
 # Share of the free memory for blocks; the rest is for other programs that start meanwhile.
 _SHARE = 0.6
@@ -202,7 +202,8 @@ class ClassicalJob(Job):
         self._ready = replace(ready, psf=kernels)
         self.warnings.add(
             f"The PSF was cut from {shape_text(ready.psf_shape)} to {shape_text(sizes)} voxels, which hold "
-            f"{kept:.1%} of its light, because more does not fit into the memory of {self.device.name}. Haze "
+            f"{percent_text(kept, '.1f')} of its light, because more does not fit into the memory of "
+            f"{self.device.name}. Haze "
             "from farther away stays in the result."
         )
 

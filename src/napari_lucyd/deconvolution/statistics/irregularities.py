@@ -10,6 +10,7 @@ from napari_lucyd.deconvolution.image.source import Source, to_float32
 from napari_lucyd.deconvolution.statistics.scaling import Group, Statistics
 from napari_lucyd.models.normalization import FIRST_ESTIMATE, STANDARD
 from napari_lucyd.spans import Span
+from napari_lucyd.text import percent_text
 
 # Side of the patch in the middle of a plane that stands for its brightness.
 _SIDE = 256
@@ -162,7 +163,8 @@ def _sparse_objects(source: Source, group: Group, statistics: Statistics) -> lis
     ):
         return []
     text = (
-        f"Nearly all voxels{where} are darker than {_NEARLY_DARK:.0%} of the image's range, which a few "
+        f"Nearly all voxels{where} are darker than {percent_text(_NEARLY_DARK)} of the image's range, "
+        "which a few "
         "bright objects or hot pixels set. If the faint structure matters, scale with "
         "normalization='percentile' (--normalization percentile)."
     )

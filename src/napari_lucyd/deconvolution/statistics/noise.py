@@ -11,6 +11,7 @@ import numpy.typing as npt
 from napari_lucyd.deconvolution.image.source import Source, to_float32
 from napari_lucyd.deconvolution.statistics.scaling import Group, Statistics
 from napari_lucyd.spans import Span
+from napari_lucyd.text import percent_text
 
 # Side of the central patch used to estimate noise.
 _SIDE = 256
@@ -97,10 +98,10 @@ def noise_warnings(source: Source, statistics: Statistics, card: Mapping[str, An
     where = "" if len(statistics.groups) == 1 else f" of {noisy[0][0]}"
     if len(noisy) > 1:
         where += f" to {noisy[-1][0]} ({len(noisy)} of {len(shares)})"
-    ends = dict.fromkeys(f"{end(share for _, share in noisy):.0%}" for end in (min, max))
+    ends = dict.fromkeys(percent_text(end(share for _, share in noisy)) for end in (min, max))
     return [
         f"The noise{where} is about {' to '.join(ends)} of the image's contrast; this model was trained for "
-        f"up to {float(limits[1]):.0%}. Average frames or use a prefilter; trust fine detail less."
+        f"up to {percent_text(float(limits[1]))}. Average frames or use a prefilter; trust fine detail less."
     ]
 
 

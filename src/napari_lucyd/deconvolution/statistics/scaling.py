@@ -22,6 +22,7 @@ from napari_lucyd.deconvolution.statistics.light import Light
 from napari_lucyd.deconvolution.statistics.percentiles import SortedPercentiles, StreamingPercentiles
 from napari_lucyd.deconvolution.statistics.volume_numbers import VolumeNumbers
 from napari_lucyd.models.normalization import FIRST_ESTIMATE, METHODS, STANDARD, Normalization
+from napari_lucyd.text import percent_text
 
 # Largest step between neighbouring values of float32, as a share of the contrast, without a warning.
 _COARSEST_STEP = 1e-3
@@ -351,7 +352,8 @@ def _warnings(groups: Sequence[Group], normalization: Normalization, dtype: np.d
         if not small and step > _COARSEST_STEP * contrast > 0:
             found.append(
                 f"Computations in float32 round the values{where} to steps of {step:g}, which is "
-                f"{step / contrast:.2%} of the contrast. Subtract an offset from the image first."
+                f"{percent_text(step / contrast, '.2f')} of the contrast. Subtract an offset from the "
+                "image first."
             )
         if group.fell_back:
             found.append(
