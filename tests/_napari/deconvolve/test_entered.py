@@ -61,3 +61,5 @@ def test_the_numbers_of_a_classical_method():
     texts = blur_of({"psf": {"sha256": "0", "origin": origin}})
     assert (texts["kind"], texts["microscope"]) == ("optics", "confocal")
     assert texts["emission_um"] == "0.46, 0.525"
+    width = {"psf": {"sha256": "0", "origin": {"blur_sigma_voxels": [2.0, 1.4, 1.4]}}}
+    assert blur_of(width) == {"kind": "blur", "sigma": "2, 1.4, 1.4"}

@@ -504,6 +504,27 @@ def test_a_psf_is_measured_on_a_layer_of_beads(panel, add_image, classical, read
     assert "Bead diameter: 'wide' is not a number" in panel.footer.estimate.text()
 
 
+def test_a_psf_layer_has_the_voxel_size_of_its_file(panel, add_image, classical, ready, tmp_path):
+    layer = volume(add_image, (9, 20, 20))
+    point = nl.make_psf("gaussian", (15, 21, 21), voxel_size=STEPS, **OPTICS)
+    path = write_image(tmp_path / "beads.ome.tif", point, axes="ZYX", voxel_size=STEPS, unit="micrometer")
+    # napari's own reader drops the voxel size.
+    (opened,) = panel.viewer.open(path, plugin="napari", name="one bead")
+    np.testing.assert_array_equal(opened.scale, 1)
+    panel.viewer.layers.selection.active = layer
+    classical(opened)
+    ready()
+    assert "15 × 21 × 21 voxels of 0.3 × 0.1 × 0.1 µm" in panel.microscope.form.about.text()
+    panel.microscope.form.kind.value, panel.microscope.form.beads.value = "beads", opened
+    ready()
+    assert "voxel size" not in panel.footer.estimate.text()
+    bare = panel.viewer.add_image(point, name="bare")
+    panel.viewer.layers.selection.active = layer
+    panel.microscope.form.beads.value = bare
+    ready()
+    assert "“bare” has no voxel size. Choose it under Image" in panel.footer.estimate.text()
+
+
 def test_the_width_of_a_gaussian_is_enough(panel, add_image, classical, ready, run):
     from napari_lucyd.psf.gaussian import gaussian_psf
 

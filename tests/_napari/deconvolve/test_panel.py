@@ -309,11 +309,53 @@ def test_an_entry_moves_no_control_whether_it_is_valid_or_not(panel, add_image, 
         assert [control.mapTo(panel, QPoint()) for control in shown] == before
 
 
+def test_of_results_that_are_opened_one_after_the_other_the_output_is_the_image(panel, add_image):
+    for quantity in ("correction_mask", "output", "update_term"):
+        add_image(name=quantity, metadata={METADATA_KEY: {"quantity": quantity, "source": "cells"}})
+    assert panel.image.layer.name == "output"
+    panel.image.combo.value = panel.viewer.layers["update_term"]
+    add_image(name="another", metadata={METADATA_KEY: {"quantity": "output", "source": "cells"}})
+    assert panel.image.layer.name == "update_term"
+
+
+def test_each_phantom_has_its_own_psf_layer(panel, add_image):
+    psfs, images = [], []
+    for number in (1, 2):
+        made = {"blur_sigma": [number, number]}
+        note = {"shows": "psf", "psf_of": made}
+        psfs.append(panel.viewer.add_image(np.ones((3, 3)), metadata={METADATA_KEY: note}))
+        images.append(add_image(seed=number, metadata={METADATA_KEY: {"simulation": made}}))
+    for image, psf in zip(images, psfs, strict=True):
+        panel.viewer.layers.selection.active = image
+        assert panel.image.layer is image and panel.microscope.layer is psf
+    # What the user has chosen stays.
+    panel.microscope.form.kind.value = "blur"
+    panel.viewer.layers.selection.active = images[0]
+    assert panel.microscope.form.kind.value == "blur"
+
+
+def test_an_image_that_cannot_be_deconvolved_is_told_of_before_its_missing_psf(panel, ready):
+    panel.viewer.add_image(np.zeros((16, 16, 3), np.uint8), name="colours", rgb=True)
+    panel.method.combo.value = "richardson-lucy"
+    panel.microscope.form.kind.value = "file"
+    ready()
+    assert "“colours” is a colour (RGB) image" in panel.footer.estimate.text()
+
+
 def test_the_psf_layer_of_a_phantom_is_taken_unless_the_blur_is_told(panel, add_image, ready):
     made = {METADATA_KEY: {"simulation": {"blur_sigma": [1, 1]}}}
     add_image(metadata=made)
     psf = panel.viewer.add_image(np.ones((3, 3)), name="its PSF", metadata={METADATA_KEY: {"shows": "psf"}})
     assert panel.microscope.layer is psf and panel.image.layer is not psf
+    # It is not the PSF of another image, and none at all without its layer.
+    add_image(seed=2)
+    assert panel.microscope.form.kind.value == "optics"
+    panel.viewer.layers.selection.active = panel.viewer.layers["image 0"]
+    assert panel.microscope.layer is psf
+    panel.viewer.layers.remove(psf)
+    assert panel.microscope.form.kind.value == "optics"
+    panel.viewer.add_image(np.ones((3, 3)), name="its PSF", metadata={METADATA_KEY: {"shows": "psf"}})
+    assert panel.microscope.form.kind.value == "layer"
     panel.microscope.form.kind.value = "optics"
     panel.microscope.form.lines["numerical_aperture"].value = "0.8"
     add_image(seed=1, metadata=made)

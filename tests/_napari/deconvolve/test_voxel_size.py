@@ -165,8 +165,15 @@ def test_the_button_gives_the_voxel_size_to_the_layer(stack_panel, ready, run):
     assert not button.native.isHidden()
     earlier = run()["output"]
     np.testing.assert_allclose(earlier.extent.world, layer.extent.world)
+    dims, camera = panel.viewer.dims, panel.viewer.scene.camera
+    dims.set_current_step(0, 1)
+    camera.center, camera.zoom = (0, 9, 11), 8
+    seen = layer.world_to_data((*dims.point[:1], *camera.center[1:]))
     button.native.click()
     ready()
+    # The view stays on the same voxels, at the same size.
+    np.testing.assert_allclose(layer.world_to_data((*dims.point[:1], *camera.center[1:])), seen)
+    assert camera.zoom == pytest.approx(8 / 0.2) and dims.current_step[0] == 1
     # Results that lie on the layer stay on it.
     np.testing.assert_allclose(earlier.extent.world, layer.extent.world)
     assert earlier.units == layer.units
@@ -175,6 +182,20 @@ def test_the_button_gives_the_voxel_size_to_the_layer(stack_panel, ready, run):
     assert [str(unit) for unit in layer.units] == ["micrometer"] * 3 and button.native.isHidden()
     output = run()["output"]
     np.testing.assert_allclose(output.extent.world, layer.extent.world)
+
+
+def test_a_voxel_size_of_many_digits_is_shown_whole(stack_panel, ready, qtbot):
+    panel = stack_panel
+    panel.viewer.window._qt_window.resize(1280, 800)
+    panel.viewer.add_image(STACK)
+    ready()
+    enter(panel, Z="0.3125", Y="0.1625", X="0.1625")
+    ready()
+    fields, button = panel.image.voxel_size.lines, panel.image.voxel_size.set_on_layer.native
+    for line in (line.native for line in fields.values()):
+        free = line.width() - 2 * line.style().pixelMetric(line.style().PixelMetric.PM_DefaultFrameWidth)
+        assert free >= line.fontMetrics().horizontalAdvance(line.text())
+    assert button.isVisible() and "Not yet on the layer" in panel.image.voxel_size.note.text()
 
 
 def test_a_result_on_a_layer_without_a_scale_is_saved_and_taken_with_its_voxel_size(

@@ -131,7 +131,8 @@ class DeconvolveWidget(Panel):
         for source in (self.sections, self.buttons.saver, self.entered):
             source.told.connect(self.tell)
             source.failed.connect(self.complain)
-        self.subscriptions.add(self.sections.take_psf, self.viewer.layers.events.inserted)
+        layers = self.viewer.layers.events
+        self.subscriptions.add(self.sections.take_psf, layers.inserted, layers.removed)
         # The preview's thread and layer go with the panel.
         self.destroyed.connect(partial(_close, self.preview))
 

@@ -5,7 +5,8 @@ A layer's `data_to_world` and `world_to_data` use its own units; the sliders and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,6 +49,33 @@ def to_data(layer: Layer, points: Any, viewer: Viewer) -> np.ndarray:
     """Convert points of the viewer's world, (n, ndim of the layer), to voxels of a layer."""
     own = np.asarray(points, float) / unit_scale(layer, viewer.dims.units)
     return np.asarray([layer.world_to_data(point) for point in own], float)
+
+
+@contextmanager
+def keep_view(viewer: Viewer, layer: Layer) -> Iterator[None]:
+    """Show the same voxels of a layer as before, after its place in the world has changed.
+
+    Otherwise the sliders and the camera stay where the layer was, which may be beside it.
+    """
+    dims, camera = viewer.dims, viewer.scene.camera
+    first = dims.ndim - layer.ndim
+    # The camera's centre has the displayed axes only, the last of three.
+    shown = [axis for axis in dims.displayed if axis >= first]
+    centre = np.asarray(dims.point, float)
+    for axis, value in zip(reversed(shown), reversed(camera.center), strict=False):
+        centre[axis] = value
+    ends = np.stack([np.asarray(dims.point, float), centre])[:, first:]
+    voxels = to_data(layer, [*ends, ends[1] + np.eye(layer.ndim)[shown[-1] - first]], viewer)
+    yield
+    point, middle, beside = to_world(layer, voxels, viewer)
+    for axis in dims.not_displayed:
+        if axis >= first:
+            dims.set_point(axis, point[axis - first])
+    camera.zoom /= float(np.linalg.norm(beside - middle)) or 1.0
+    moved = list(camera.center)
+    for place, axis in enumerate(reversed(shown), 1):
+        moved[-place] = middle[axis - first]
+    camera.center = tuple(moved)
 
 
 def voxel_steps(state: Mapping[str, Any]) -> tuple[float, ...]:

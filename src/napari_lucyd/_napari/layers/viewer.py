@@ -19,6 +19,8 @@ METADATA_KEY = "napari-lucyd"
 VOXEL_SIZE_KEY = "voxel_size_um"
 # Entry of a result that is still being computed: the path that its files get in the end.
 UNFINISHED = "unfinished"
+# Entry of a PSF that was made with a simulated image: the parameters of the simulation.
+PSF_OF = "psf_of"
 
 
 # Not a keyword of napari's add_image; it is set on the new layer.
@@ -81,10 +83,18 @@ def is_psf(layer: Any) -> bool:
     return isinstance(entry, dict) and entry.get("shows") == "psf"
 
 
-def is_simulated(layer: Any) -> bool:
-    """Return True for an image that was made in the Phantom panel, or is one of the samples."""
-    entry = layer.metadata.get(METADATA_KEY)
-    return isinstance(entry, dict) and "simulation" in entry
+def psf_of(image: Any, layers: Iterable[Any]) -> Any:
+    """Return the layer with the PSF of a simulated image: the one made with it, else the only one of others.
+
+    None for other images, and where there is no such layer.
+    """
+    entry = {} if image is None else image.metadata.get(METADATA_KEY)
+    if not (isinstance(entry, dict) and "simulation" in entry):
+        return None
+    psfs = [(layer, layer.metadata[METADATA_KEY].get(PSF_OF)) for layer in layers if is_psf(layer)]
+    own = [layer for layer, simulation in psfs if simulation == entry["simulation"]]
+    others = [layer for layer, simulation in psfs if simulation is None]
+    return own[-1] if own else others[0] if len(others) == 1 else None
 
 
 def unwrapped(viewer: Viewer) -> Viewer:

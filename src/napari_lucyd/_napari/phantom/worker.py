@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, PSF_OF
 from napari_lucyd._napari.phantom.layers import COUNTS, LayerData, pair
 from napari_lucyd._napari.phantom.parameters import BLUR, OPTICS, PHANTOM, PhantomParameters
 from napari_lucyd._napari.phantom.task import PhantomTask
@@ -201,6 +202,7 @@ def _layers(made: PhantomParameters, sample: Degraded, psf: Psf | None, ask: Ask
         # The user may change a layer.
         values = np.array(shown.values, np.float32)
         keywords: dict[str, Any] = {**shown.keywords(f"{made.layer_name} PSF"), "visible": False}
+        keywords["metadata"][METADATA_KEY][PSF_OF] = sample.parameters
         layers.append((values, keywords, "image"))
     return layers
 

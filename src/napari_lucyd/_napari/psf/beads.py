@@ -35,7 +35,7 @@ class BeadsPsf:
 
     def load(self, source: SourceLayer | None, axes: str, should_stop: Stop = None) -> Psf:
         """See `PsfSource.load`; beads that were measured before are not measured again."""
-        layer = self.layer
+        layer = self.layer.informed()
         letters = "ZYX"[-len(layer.shape) :]
         steps = layer.voxel_size_um(letters) if len(layer.shape) in (2, 3) else None
         if len(layer.shape) not in (2, 3):
@@ -44,7 +44,8 @@ class BeadsPsf:
             )
         if steps is None:
             raise ValueError(
-                f"The bead layer “{layer.name}” has no voxel size in µm; set its scale and units."
+                f"The bead layer “{layer.name}” has no voxel size. Choose it under Image, enter its voxel "
+                "size, and press “Set on layer”."
             )
         try:
             found = _measure(np.asarray(layer.data), steps, self.bead_diameter_um)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -71,6 +72,8 @@ class PsfChoice(QObject):
         self._watched: set[int] = set()
         self._image = image
         self._stop = Stop()
+        self._taken: weakref.ref[Image] | None = None
+        self._kind_before = ""
         form.kind.changed.connect(self._on_kind)
         form.microscope.changed.connect(self._on_kind)
         others = (form.layer, form.path, form.beads, form.diameter, form.sigma)
@@ -97,10 +100,26 @@ class PsfChoice(QObject):
         return layer is self.layer
 
     def take_layer(self, layer: Image) -> None:
-        """Use a layer as the PSF."""
+        """Use a layer as the PSF, until `give_back`."""
         self._fill()
+        if not self.has_taken:
+            self._kind_before = self.form.kind.value
         self.form.kind.value = LAYER
         self.form.layer.value = layer
+        self._taken = weakref.ref(layer)
+
+    @property
+    def has_taken(self) -> bool:
+        """True if the PSF is the layer of `take_layer`, and the user has chosen nothing else since."""
+        if self._taken is None or self.form.kind.value != LAYER:
+            return False
+        return self.form.layer.value in (None, self._taken())
+
+    def give_back(self) -> None:
+        """Undo `take_layer`, unless the user has chosen something else since."""
+        if self.has_taken:
+            self.form.kind.value = self._kind_before
+        self._taken = None
 
     @property
     def blank(self) -> bool:

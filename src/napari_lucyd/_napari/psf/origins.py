@@ -177,14 +177,15 @@ class LayerPsf:
 
     def load(self, source: SourceLayer | None, axes: str, should_stop: Stop = None) -> Psf:
         """See `PsfSource.load`."""
-        axes_of_psf = self.layer.axes or ""
+        layer = self.layer.informed()
+        axes_of_psf = layer.axes or ""
         per_channel = axes_of_psf in ("CZYX", "CYX")
-        spatial = axes_of_psf if per_channel else spatial_axes(len(self.layer.shape))
-        steps, unit = stated(self.layer, spatial)
-        entry = self.layer.metadata.get(METADATA_KEY)
+        spatial = axes_of_psf if per_channel else spatial_axes(len(layer.shape))
+        steps, unit = stated(layer, spatial)
+        entry = layer.metadata.get(METADATA_KEY)
         made = {key: entry[key] for key in ("optics", "voxel_size") if key in entry} if entry else {}
-        origin = {"layer": self.layer.name, **made}
-        return Psf(np.asarray(self.layer.data), self.layer.name, steps, unit, origin, per_channel)
+        origin = {"layer": layer.name, **made}
+        return Psf(np.asarray(layer.data), layer.name, steps, unit, origin, per_channel)
 
     def told(self, source: SourceLayer | None, axes: str, should_stop: Stop = None) -> dict[str, Any]:
         """See `PsfSource.told`."""

@@ -144,7 +144,8 @@ def blur_of(recipe: Mapping[str, Any]) -> dict[str, str]:
         # A recipe has the modality of a `Microscope`; the origin of a PSF has the record of a file.
         kind = several[0].get("modality") or several[0].get("microscope")
         return {**texts, "kind": OPTICS, "microscope": str(kind)}
-    widths = stage.get("blur_sigma") or (psf and (recipe.get("automatic") or {}).get("blur_sigma"))
+    chosen = psf and (recipe.get("automatic") or {}).get("blur_sigma")
+    widths = stage.get("blur_sigma") or origin.get("blur_sigma_voxels") or chosen
     if widths:
         return {"kind": BLUR, "sigma": _joined(widths)}
     if "first_stage" in recipe and "psf" not in stage:

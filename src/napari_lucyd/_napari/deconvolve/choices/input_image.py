@@ -12,6 +12,7 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 
 from napari_lucyd._napari.deconvolve.choices.voxel_size import TITLE, UNKNOWN, VoxelSizeFields
 from napari_lucyd._napari.deconvolve.parameters import Parameters
+from napari_lucyd._napari.layers.coordinates import keep_view
 from napari_lucyd._napari.layers.source_layer import SourceLayer, noted_sizes
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_preview, is_psf, is_result
 from napari_lucyd._napari.widgets.fields import label, parse_axes, tooltip
@@ -71,13 +72,14 @@ class ImageSection(Section):
         self._axes: str | None = None
         self._understood = self._problem = ""
         self._filling = False
+        self._guessed = True
         self._watched: set[int] = set()
         self._sizes: weakref.WeakKeyDictionary[Image, dict[str, float]] = weakref.WeakKeyDictionary()
         self.files.found.connect(self._on_file)
         self.voxel_size.entered.connect(self._on_sizes)
         self.voxel_size.refused.connect(self._on_relevant)
         self.voxel_size.set_on_layer.changed.connect(self._set_on_layer)
-        self.combo.changed.connect(self._on_picked)
+        self.combo.changed.connect(self._on_chosen)
         self.axes.native.editingFinished.connect(self._on_axes)
         layers = viewer.layers
         self.subscriptions = Subscriptions(self)
@@ -211,7 +213,7 @@ class ImageSection(Section):
             facts = None if self.layer is None else self.files.facts(self.layer)
             own = self.layer in self._sizes or facts is None
             where = "As entered." if own or facts is None else f"From the file {facts.name}."
-            fields.describe(f"{where} The layer keeps its scale until you set it.", offer=True)
+            fields.describe(f"{where} Not yet on the layer.", offer=True)
         else:
             fields.describe("")
 
@@ -245,10 +247,15 @@ class ImageSection(Section):
         self._filling = True
         self.combo.choices = [(layer.name, layer) for layer in images]
         if images:
-            # Otherwise the neighbour of a removed layer would be taken, whatever it is.
-            self.combo.value = before if before in images else self._likely(images)
+            # Otherwise the neighbour of a removed layer would be taken, whatever it is. Of the parts of a
+            # result that are opened one after the other, the first may be a mask.
+            if before not in images or (self._guessed and self._passed_over(before)):
+                self._guessed = True
+                self.combo.value = self._likely(images)
+            else:
+                self.combo.value = before
         self._filling = False
-        if before not in images:
+        if before not in images or self.layer is not before:
             self._on_picked()
 
     def _follow_active(self, event: Any = None) -> None:
@@ -269,9 +276,12 @@ class ImageSection(Section):
         ]
         return (taken or outputs or images)[-1]
 
-    def _on_picked(self, *_: Any) -> None:
-        if self._filling:
-            return
+    def _on_chosen(self, *_: Any) -> None:
+        if not self._filling:
+            self._guessed = False
+            self._on_picked()
+
+    def _on_picked(self) -> None:
         self._axes = None
         self._understood = self._problem = self.axes.value = ""
         self._note("")
@@ -320,8 +330,9 @@ class ImageSection(Section):
             for each in self._results_on(layer)
         ]
         self._sizes.pop(layer, None)
-        for each, place in places:
-            each.units, each.scale, each.translate = place["units"], place["scale"], place["translate"]
+        with keep_view(self.viewer, layer):
+            for each, place in places:
+                each.units, each.scale, each.translate = place["units"], place["scale"], place["translate"]
 
     def _results_on(self, layer: Image) -> list[Image]:
         """Return the results that lie on a layer although its scale is not their voxel size."""

@@ -17,7 +17,7 @@ from napari_lucyd._napari.deconvolve.parameters import Parameters
 from napari_lucyd._napari.deconvolve.task import ImageTask
 from napari_lucyd._napari.deconvolve.zarr_plan import stems
 from napari_lucyd._napari.layers.source_layer import SourceLayer
-from napari_lucyd._napari.layers.viewer import is_psf, is_simulated
+from napari_lucyd._napari.layers.viewer import psf_of
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -106,17 +106,18 @@ class Sections(QObject):
             return []
         if self.image.is_reading:
             raise ValueError(READING)
+        # What is wrong with an image comes before what is missing for it.
+        sources = [self.image.source_of(layer) for layer in targets]
         parameters = self.parameters()
         folder = parameters.folder
         names = [layer.name for layer in targets]
         files = [None] * len(names) if folder is None else stems(folder, names)
         tasks = []
-        for layer, stem in zip(targets, files, strict=True):
+        for layer, source, stem in zip(targets, sources, files, strict=True):
             if self._is_psf(layer):
                 raise ValueError(
                     f"“{layer.name}” is both the image and the PSF. Choose another layer for one of them."
                 )
-            source = self.image.source_of(layer)
             axes = self.image.axes_of(layer, len(source.shape))
             tasks.append(ImageTask(source, parameters.with_axes(axes), self.region.view_of(layer), stem))
         return tasks
@@ -135,10 +136,15 @@ class Sections(QObject):
         self.show_method()
 
     def take_psf(self, event: Any = None) -> None:
-        """Use the PSF of a simulated image, unless something is told about the blur already."""
-        layer, psfs = self.image.layer, [layer for layer in self._viewer.layers if is_psf(layer)]
-        if len(psfs) == 1 and layer is not None and is_simulated(layer) and self.microscope.blank:
-            self.microscope.take_layer(psfs[0])
+        """Use the PSF of a simulated image, unless something is told about the blur already.
+
+        The PSF of one image is not that of the next, and a PSF whose layer was removed is none.
+        """
+        psf, microscope = psf_of(self.image.layer, self._viewer.layers), self.microscope
+        if psf is None:
+            microscope.give_back()
+        elif microscope.blank or microscope.has_taken:
+            microscope.take_layer(psf)
 
     def show_method(self, *_: Any) -> None:
         """Show the controls that the method has, and hide the others."""

@@ -46,13 +46,8 @@ class VoxelSizeFields(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
         fields = [line.native for line in self.lines.values()]
-        button = self.set_on_layer.native
-        # The button has its room also while it is hidden.
-        policy = button.sizePolicy()
-        policy.setRetainSizeWhenHidden(True)
-        button.setSizePolicy(policy)
-        column.addWidget(row(*fields, QLabel("µm"), button, stretch=(1, 1, 1, 0, 0)))
-        column.addWidget(self.note)
+        column.addWidget(row(*fields, QLabel("µm"), stretch=(1, 1, 1, 0)))
+        column.addWidget(row(self.note, self.set_on_layer.native, stretch=(1, 0)))
         for letter, line in self.lines.items():
             line.native.setPlaceholderText(letter)
             line.native.editingFinished.connect(self._on_edited)
