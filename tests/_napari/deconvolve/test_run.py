@@ -154,12 +154,14 @@ def test_drawn_rectangle_with_a_range_of_planes(panel, add_image, run, ready, qt
     ready()
     panel.region.combo.value = "rectangle"
     ready()
-    assert "Draw" in panel.footer.estimate.text()
+    assert "Draw" in panel.footer.estimate.text() and panel.region.where.text() == ""
     panel.region.draw_button.native.click()
+    assert panel.status.text() == "Draw a rectangle on the image."
     shapes = panel.viewer.layers["LUCYD region"]
     assert shapes.mode == "add_rectangle"
     corners = [layer.data_to_world((0, y, x))[-2:] for y, x in ((10, 12), (10, 30), (22, 30), (22, 12))]
     shapes.add_rectangles(np.asarray([shapes.world_to_data(corner) for corner in corners]))
+    assert panel.status.text() == "Run will process the rectangle."
     ready()
     assert panel.region.planes.native.isVisible()
     panel.region.planes.value = (2, 5)

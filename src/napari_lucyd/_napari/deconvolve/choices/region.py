@@ -59,7 +59,7 @@ class RegionSection(Section):
         self.add(label(Parameters, "z_range"), self.planes.native)
         self.add("", self.where)
         self._planes = 1
-        self._filling = False
+        self._filling = self._draws = False
         self._shapes: set[int] = set()
         self.combo.changed.connect(self._on_kind)
         self.planes.changed.connect(self._on_planes)
@@ -110,7 +110,8 @@ class RegionSection(Section):
         shapes = start_drawing(self.viewer, layer)
         if id(shapes) not in self._shapes:
             self._shapes.add(id(shapes))
-            self.subscriptions.add(self._on_view, shapes.events.data)
+            self.subscriptions.add(self._on_drawn, shapes.events.data)
+        self._draws = True
         self.told.emit("Draw a rectangle on the image.")
 
     def show_estimate(self, entry: Estimate) -> None:
@@ -131,6 +132,7 @@ class RegionSection(Section):
     def show_planes(self, planes: int) -> None:
         """Offer the planes of the shown image while there is no estimate."""
         self._count_planes(planes)
+        set_note(self.where, "")
         self._show()
 
     def _count_planes(self, planes: int) -> None:
@@ -158,6 +160,12 @@ class RegionSection(Section):
     def _on_planes(self, *_: Any) -> None:
         if not self._filling:
             self.changed.emit()
+
+    def _on_drawn(self, event: Any) -> None:
+        if self._draws and len(event.source.data):
+            self._draws = False
+            self.told.emit("Run will process the rectangle.")
+        self._on_view()
 
     def _on_view(self, event: Any = None) -> None:
         if self.combo.value != WHOLE:
