@@ -328,7 +328,7 @@ def test_each_phantom_has_its_own_psf_layer(panel, add_image):
     for image, psf in zip(images, psfs, strict=True):
         panel.viewer.layers.selection.active = image
         assert panel.image.layer is image and panel.microscope.layer is psf
-    # What the user has chosen stays.
+    # A choice of the user stays.
     panel.microscope.form.kind.value = "blur"
     panel.viewer.layers.selection.active = images[0]
     assert panel.microscope.form.kind.value == "blur"

@@ -106,7 +106,7 @@ class Sections(QObject):
             return []
         if self.image.is_reading:
             raise ValueError(READING)
-        # What is wrong with an image comes before what is missing for it.
+        # A fault of the image is told of before a missing PSF.
         sources = [self.image.source_of(layer) for layer in targets]
         parameters = self.parameters()
         folder = parameters.folder
