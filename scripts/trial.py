@@ -466,8 +466,7 @@ def batch(trial: Trial, work: Path) -> None:
     trial.picture("batch-done", window.window())
     trial.check(window)
     print("   files:", sorted(path.name for path in out.iterdir()))
-    trial.click(window.start)
-    trial.until(lambda: window.session.is_running, "the batch to begin again", 20)
+    begin(trial, window.start, window.session, "the batch, again,")
     trial.until(lambda: not window.session.is_running, "the end of a batch whose results exist", 60)
     trial.picture("batch-again", window.window())
     trial.choose(window.source, "The selected")
@@ -555,8 +554,7 @@ def odd_images(trial: Trial, work: Path) -> None:
         print("   axes:", panel.image.axes.value, "Run:", panel.footer.run.enabled)
         if not panel.footer.run.enabled:
             continue
-        trial.click(panel.footer.run)
-        trial.until(lambda: panel.session.is_running, f"the run of {name}", 20)
+        begin(trial, panel.footer.run, panel.session, f"the run of {name}")
         if name == "two channels":
             trial.viewer.layers.remove(name)
         trial.until(lambda: not panel.session.is_running and panel.score.work.settled, f"the end of {name}")
@@ -773,6 +771,14 @@ def begun(trial: Trial, work: Path) -> Any:
     panel = _panel(trial, "DeconvolveWidget")
     ready(trial, panel)
     return panel
+
+
+def begin(trial: Trial, button: Any, session: Any, what: str) -> None:
+    """Press a button that begins a run, which may be over before one looks."""
+    begun: list[bool] = []
+    session.started.connect(lambda: begun.append(True))
+    trial.click(button)
+    trial.until(lambda: bool(begun), f"{what} to begin", 20)
 
 
 def ready(trial: Trial, panel: Any) -> None:

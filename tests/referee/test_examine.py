@@ -76,6 +76,9 @@ def test_a_constant_image_is_left_alone():
     assert found.blur_sigma is None
     assert found.resolution is None
     json.dumps(found.as_dict(), allow_nan=False)
+    constant = "the image is constant: there is nothing to restore. Leave this image alone"
+    assert found.summary == constant
+    assert not any("empty" in text for text in found.warnings) and "all of the range" not in str(found)
 
 
 def test_noise_that_is_not_of_photons_is_said_and_gives_no_gain(bodies):
@@ -112,6 +115,7 @@ def test_empty_planes_and_saturation_are_found(bodies):
     image = np.minimum(image, np.percentile(image, 97))
     found = nl.examine(image)
     assert found.empty_planes[:3] == (0, 1, 2)
+    assert any("planes are empty; crop them" in text for text in found.warnings)
     assert 0.02 < found.saturated < 0.05
     assert any("saturated" in text for text in found.warnings)
 

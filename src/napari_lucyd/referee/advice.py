@@ -126,7 +126,8 @@ def warn(found: Measured, card: Mapping[str, Any], microscope: Microscope | None
             "is wrong; record "
             "with less light or a shorter exposure."
         )
-    if found.empty_planes and found.planes:
+    # Cropping helps where some planes are left.
+    if found.empty_planes and found.planes and len(found.empty_planes) < found.planes:
         count = len(found.empty_planes)
         yield f"{count} of {found.planes} planes are empty; crop them, so that they do not cost time."
     yield from _optics_warnings(found, microscope)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from napari_lucyd.text import axes_text, steps_text
+from napari_lucyd.text import axes_text, percent_text, steps_text
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,11 @@ class Examination:
 
     @property
     def summary(self) -> str:
-        """One line: noise, blur, resolution and the recommendation."""
-        parts = [f"noise {_percent(self.noise)} of the range"]
+        """One line: noise, blur, resolution and the recommendation; or why there is nothing to measure."""
+        if not math.isfinite(self.noise) and self.recommendation.reasons:
+            reason = self.recommendation.reasons[0].rstrip(".")
+            return f"{reason[0].lower()}{reason[1:]}. Leave this image alone"
+        parts = [f"noise {percent_text(self.noise, '.2g')} of the range"]
         if self.blur_sigma is not None:
             parts.append(f"blur {steps_text(self.blur_sigma, 2)} voxels")
         if self.resolution is not None:
@@ -139,13 +142,17 @@ class Examination:
         """Yield name and value of each finding as text with units."""
         yield "Image", axes_text(self.axes, self.shape)
         yield "Voxel size", "unknown" if self.voxel_size is None else f"{steps_text(self.voxel_size)} µm"
-        yield "Noise", f"{_percent(self.noise)} of the range, at the bright end (standard deviation)"
+        if math.isfinite(self.noise):
+            yield (
+                "Noise",
+                f"{percent_text(self.noise, '.2g')} of the range, at the bright end (standard deviation)",
+            )
         yield "Noise model", self.poisson_reason
         if self.gain is not None and self.read_noise is not None:
             yield "Gain", f"{self.gain:.3g} grey levels for a photon"
             yield "Read noise", f"{self.read_noise / self.gain:.2g} photons"
         yield "Offset", f"{self.offset:.4g} grey levels"
-        yield "Saturated", f"{_percent(self.saturated)} of the voxels"
+        yield "Saturated", f"{percent_text(self.saturated, '.2g')} of the voxels"
         yield "Empty planes", _planes_text(self.empty_planes)
         if self.sampling is not None:
             yield (
@@ -185,10 +192,6 @@ class Examination:
     def _resolution_text(self) -> str:
         there = self.resolution_um
         return f"{self.resolution:.2g} voxels" + ("" if there is None else f" ({there:.2g} µm)")
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %" if math.isfinite(share) else "all"
 
 
 def _planes_text(planes: tuple[int, ...]) -> str:

@@ -55,6 +55,17 @@ def test_a_second_run_gets_names_of_its_own(panel, add_image, run):
     assert len(panel.viewer.layers) == 7
 
 
+def test_a_result_as_the_image_has_the_axes_of_its_run(panel, add_image, run, ready):
+    layer = add_image((5, 2, 16, 18))
+    ready()
+    panel.image.axes.value = "ZCYX"
+    panel.image.axes.native.editingFinished.emit()
+    run()
+    panel.viewer.layers.remove(layer)
+    ready()
+    assert panel.image.layer.name.startswith("output") and panel.image.axes.value == "ZCYX"
+
+
 def test_results_are_never_taken_along(panel, add_image, run):
     layer = add_image()
     results = run()

@@ -30,6 +30,10 @@ def test_halves_are_reproduced_up_to_their_cut_off(cut_off):
     assert found.resolution_after < 1 / 0.4
     (scaled,) = shell_correlation(images, images, voxel_size=(0.1, 0.1))
     assert scaled.resolution_after == pytest.approx(0.1 / cut_off, rel=0.07)
+    # Whatever the unit of the voxel size is, a text is in voxels.
+    written = scaled.in_voxels(scaled.resolution_after)
+    assert float(written.removesuffix(" voxels")) == pytest.approx(1 / cut_off, rel=0.08)
+    assert scaled.in_voxels(None) == "not limited"
 
 
 def test_the_two_directions_of_a_volume_are_told_apart():

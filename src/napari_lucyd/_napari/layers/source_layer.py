@@ -132,14 +132,14 @@ class SourceLayer:
     def with_file(self, facts: SourceFile | None) -> SourceLayer:
         """Return the layer with the axes and the voxel size of its file, where it has none itself.
 
-        That of a result is the one that its run has noted.
+        Those of a result are the ones that its run has noted.
         """
-        known = replace(self, path=None)
+        known = replace(self, path=None, axes=self.axes or noted_axes(self.metadata, len(self.shape)))
         if noted := noted_sizes({"metadata": self.metadata, "units": self.spatial["units"]}):
             return known.with_voxel_size(noted)
         if facts is None:
             return known
-        if self.axes is None:
+        if known.axes is None:
             known = replace(known, axes=facts.axes_for(self.shape))
         sizes = facts.sizes_for(self.shape) if self.unit_um is None else {}
         return known.with_voxel_size(sizes) if sizes else known
@@ -200,6 +200,13 @@ def noted_sizes(state: Mapping[str, Any]) -> dict[str, float]:
     ):
         return {}
     return {str(name): float(size) for name, size in sizes.items()}
+
+
+def noted_axes(metadata: Mapping[str, Any], ndim: int) -> str | None:
+    """Return the axes that the run of a result noted; None for other layers, and for a part of a result."""
+    entry = metadata.get(METADATA_KEY)
+    axes = entry.get("axes") if isinstance(entry, dict) and "quantity" in entry else None
+    return axes if isinstance(axes, str) and len(axes) == ndim else None
 
 
 def _is_length(value: Any) -> bool:

@@ -183,7 +183,7 @@ def _scored(score: Any, cited: list[str]) -> list[str]:
             if found.resolution_after is not None:
                 sentences.append(
                     "By Fourier shell correlation of the halves (threshold 1/7), the result is reproduced "
-                    f"down to {found.resolution_after:.3g} ({found.direction})."
+                    f"down to {found.in_voxels(found.resolution_after)} ({found.direction})."
                 )
     return sentences
 

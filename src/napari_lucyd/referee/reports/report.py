@@ -194,10 +194,7 @@ def _table(score: ResultScore) -> list[tuple[str, str]]:
             ("Gain over the image", f"{score.gain:+.4f} ± {score.gain_error:.4f}"),
         ]
     for found in score.correlations:
-        before, after = (
-            "not limited" if value is None else f"{value:.3g}"
-            for value in (found.resolution_before, found.resolution_after)
-        )
+        before, after = map(found.in_voxels, (found.resolution_before, found.resolution_after))
         rows.append((f"Reproduced detail, {found.direction}", f"{after} (image {before})"))
     residual = score.residual
     variance = "" if residual.variance is None else f", variance {residual.variance:.2f} (1 is expected)"

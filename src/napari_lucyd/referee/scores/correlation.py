@@ -44,6 +44,8 @@ class Correlation:
     resolution_before, resolution_after
         Smallest period that is reproduced, in voxels or in the unit of the voxel size; None if even the
         finest detail is reproduced, or none.
+    voxel
+        Voxel size along the direction, in the same unit.
     """
 
     direction: str
@@ -52,6 +54,11 @@ class Correlation:
     after: tuple[float, ...]
     resolution_before: float | None
     resolution_after: float | None
+    voxel: float = 1.0
+
+    def in_voxels(self, period: float | None) -> str:
+        """Write one of the periods; the unit of a voxel size is not known here."""
+        return "not limited" if period is None else f"{period / self.voxel:.3g} voxels"
 
     def as_dict(self) -> dict[str, Any]:
         """Return all fields as plain JSON data."""
@@ -119,6 +126,7 @@ def shell_correlation(
                 tuple(after.tolist()),
                 _resolution(middles, before),
                 _resolution(middles, after),
+                math.sqrt(steps[-1] * steps[-2]) if direction == "lateral" else steps[0],
             )
         )
     return tuple(found)

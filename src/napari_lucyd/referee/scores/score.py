@@ -106,9 +106,8 @@ class ResultScore:
         lateral = next((found for found in self.correlations if found.direction == "lateral"), None)
         resolved = ""
         if lateral is not None and lateral.resolution_before and lateral.resolution_after:
-            resolved = (
-                f" · reproduced to {lateral.resolution_after:.3g} (image {lateral.resolution_before:.3g})"
-            )
+            before, after = map(lateral.in_voxels, (lateral.resolution_before, lateral.resolution_after))
+            resolved = f" · reproduced to {after} (image {before})"
         return (
             f"Held-out score {self.held_out:.3f} ± {self.held_out_error:.3f} "
             f"(image {self.image_held_out:.3f}){resolved} · {residual}{flux}"
