@@ -16,6 +16,20 @@ FORESEEN = (ImageFileError, ValueError, TypeError, OSError, OutOfMemory, Deconvo
 """Errors that a file or a setting can cause; any other is a bug of ours."""
 
 
+class ResultExistsError(ValueError):
+    """A result of this name exists already, and may not be replaced.
+
+    Attributes
+    ----------
+    path
+        The first one that exists.
+    """
+
+    def __init__(self, path: Path, otherwise: str) -> None:
+        super().__init__(f"{path} exists already; {otherwise}")
+        self.path = path
+
+
 def check_destinations(
     destinations: Collection[Path], read: Sequence[Path], *, overwrite: bool, otherwise: str
 ) -> None:
@@ -35,7 +49,7 @@ def check_destinations(
     Raises
     ------
     ValueError
-        If a result would replace a file that is read, or one that exists.
+        If a result would replace a file that is read; `ResultExistsError` if it would replace another one.
     """
     for path in destinations:
         check_name(path)
@@ -44,7 +58,7 @@ def check_destinations(
                 raise ValueError(f"{source}: the result {path} would replace it; {otherwise}")
         if path.exists() and not overwrite:
             more = " or add --overwrite" if "OUT" in otherwise else ""
-            raise ValueError(f"{path} exists already; {otherwise}{more}")
+            raise ResultExistsError(path, f"{otherwise}{more}")
 
 
 def prepare(destinations: Collection[Path], *, overwrite: bool, otherwise: str) -> None:

@@ -192,8 +192,8 @@ def _compute(
     edge = max((light_at_the_edge(psf) or 0.0 for psf in channels), default=0.0)
     if len(sizes) == 3 and sizes[0] > 1:
         Console().say(
-            f"{percent_text(edge)} of the in-focus light reaches the edge planes; a larger Z size includes "
-            "more haze"
+            f"{percent_text(edge)} of the in-focus light reaches the edge planes; a PSF with more planes "
+            "includes more haze"
         )
 
 

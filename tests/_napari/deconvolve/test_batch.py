@@ -52,7 +52,9 @@ def test_a_folder_and_then_the_selected_layers(
     assert result.voxel_size == (0.2, 0.1) and result.metadata["recipe"]["model"] == "random-2d"
     # Nothing is replaced.
     before = (tmp_path / "deconvolved" / "a.ome.tif").stat().st_mtime_ns
-    assert "exists already" in run()[0][2]
+    name, state, text = run()[0]
+    assert (name, state, text) == ("a.ome.tif", "exists", "a.ome.tif is there from an earlier run.")
+    assert window.status.text() == "0 of 2 done, 1 there from an earlier run, 1 failed."
     assert (tmp_path / "deconvolved" / "a.ome.tif").stat().st_mtime_ns == before
 
     window.source.value, window.out.value = "layers", str(tmp_path / "layers")
@@ -103,4 +105,4 @@ def test_automatic_names_the_method_and_compares_none_for_a_result_that_exists(
     assert state == "done" and f", {recipe['automatic']['chosen']}: cells.ome.tif" in text
     monkeypatch.setattr(worker, "compare_methods", lambda *_: pytest.fail("the methods were compared"))
     state, text = run()
-    assert state == "failed" and "exists already" in text
+    assert state == "exists" and "cells.ome.tif" in text

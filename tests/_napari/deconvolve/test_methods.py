@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("napari")
 
 from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QFileDialog
 from scipy import ndimage
 
 import napari_lucyd as nl
@@ -382,6 +383,34 @@ def test_a_psf_from_the_optics_can_be_seen_and_saved(panel, add_image, classical
         assert saved.metadata["optics"] == {"microscope": microscope, **OPTICS, **own}
 
 
+def test_a_psf_that_was_made_large_enough_is_so_as_a_layer(panel, add_image, classical, ready, qtbot):
+    layer = volume(add_image)
+    for shape, cut in (("", False), ("5, 31, 31", True)):
+        panel.microscope.form.kind.value = "optics"
+        classical({"shape": shape})
+        panel.microscope.form.show_layer.native.click()
+        count = len(panel.viewer.layers)
+        qtbot.waitUntil(lambda n=count: len(panel.viewer.layers) > n, timeout=30_000)
+        psf = panel.viewer.layers[-1]
+        panel.viewer.layers.selection.active = layer
+        classical(psf)
+        ready()
+        assert (
+            "still reaches the edge planes; a PSF with more planes" in panel.microscope.form.about.text()
+        ) == cut
+
+
+def test_a_saved_psf_gets_a_suffix_and_replaces_nothing_that_was_not_asked_about(
+    panel, classical, qtbot, tmp_path, monkeypatch
+):
+    classical({"shape": "5, 7, 7", "voxel_size": "0.3, 0.1, 0.1"})
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "mine"), ""))
+    panel.microscope.form.save.native.click()
+    qtbot.waitUntil(lambda: "Saved mine.ome.tif" in panel.status.text(), timeout=20_000)
+    panel.microscope.form.save.native.click()
+    qtbot.waitUntil(lambda: "mine.ome.tif" in panel.status.text() and "exists" in panel.status.text())
+
+
 def test_a_psf_needs_no_image(panel, classical, qtbot):
     classical({"voxel_size": "0.1", "shape": "9"})
     panel.microscope.form.show_layer.native.click()
@@ -499,9 +528,13 @@ def test_a_psf_is_measured_on_a_layer_of_beads(panel, add_image, classical, read
     origin = output.metadata[METADATA_KEY]["psf"]["origin"]
     assert (origin["beads"], origin["used"], origin["bead_diameter_um"]) == ("beads", 4, 0.1)
     assert set(panel.microscope.told()) == {"psf", "psf_voxel_size"}
+    # The room of a long report stays while a setting is corrected.
+    below = panel.region.combo.native
+    before = below.mapTo(panel, below.rect().topLeft())
     form.diameter.value = "wide"
     ready()
     assert "Bead diameter: 'wide' is not a number" in panel.footer.estimate.text()
+    assert form.about.text() == "" and below.mapTo(panel, below.rect().topLeft()) == before
 
 
 def test_a_psf_layer_has_the_voxel_size_of_its_file(panel, add_image, classical, ready, tmp_path):

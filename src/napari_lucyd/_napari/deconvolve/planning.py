@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from napari_lucyd._napari.deconvolve.parameters import NUMBERS, STEPS, Parameters
+from napari_lucyd._napari.deconvolve.parameters import NUMBERS, STEPS, Parameters, in_window_words
 from napari_lucyd._napari.deconvolve.task import Estimate, ImageTask
 from napari_lucyd._napari.deconvolve.zarr_plan import AlreadyThere, check_room, disk_line, plan_store
 from napari_lucyd._napari.psf.form import BLUR, KINDS
@@ -261,7 +261,7 @@ def estimate_lines(estimates: list[Estimate]) -> list[str]:
         lines += [disk_line(stores)] if stores else []
         if any(entry.compares for entry in estimates):
             lines.append(COMPARES)
-        lines += dict.fromkeys(str(warning) for job in jobs for warning in job.warnings)
+        lines += dict.fromkeys(in_window_words(warning) for job in jobs for warning in job.warnings)
     for entry in estimates:
         if entry.error or entry.done:
             lines.append(f"“{entry.task.source.name}”: {entry.error or entry.done}")

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_lucyd._napari.deconvolve.contest import compare_methods
+from napari_lucyd._napari.deconvolve.parameters import in_window_words
 from napari_lucyd._napari.deconvolve.planning import choose_method, make_job
 from napari_lucyd._napari.deconvolve.task import (
     Event,
@@ -134,7 +135,7 @@ def _run_in_memory(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) 
         try:
             finish = _finish(task, method.name, psf, job, region, began, not stopped, share, number)
             # The reason for the chosen method stays in sight after the run.
-            yield replace(finish, warnings=(*reasons, *finish.warnings))
+            yield replace(finish, warnings=tuple(map(in_window_words, (*reasons, *finish.warnings))))
             complete += 1
         except Exception as error:
             yield Failed(task, explain(error))

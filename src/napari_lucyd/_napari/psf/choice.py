@@ -15,6 +15,7 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QFileDialog
 from superqt.utils import create_worker
 
+from napari_lucyd._napari.layers.saving import SUFFIX, with_suffix
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.viewer import add_image, is_preview, unique_names
 from napari_lucyd._napari.psf.beads import BeadsPsf
@@ -172,11 +173,13 @@ class PsfChoice(QObject):
         """Ask for a file name, and save the PSF."""
         path, _kind = QFileDialog.getSaveFileName(self.form, "Save the PSF", "psf.ome.tif", "Images (*.tif)")
         if path:
-            self.save(Path(path))
+            # The dialog has asked about this name only, and not about one with a suffix.
+            named = with_suffix(Path(path), SUFFIX)
+            self.save(named, replace=named == Path(path))
 
-    def save(self, path: Path) -> None:
-        """Save the PSF in the background, as ``lucyd psf`` does."""
-        self._load(partial(_write, path), self._on_saved)
+    def save(self, path: Path, *, replace: bool = True) -> None:
+        """Save the PSF in the background, as ``lucyd psf`` does; ``replace`` also an existing file."""
+        self._load(partial(_write, path, replace), self._on_saved)
 
     def _load(self, work: Callable[[Psf], Any], then: Callable[[Any], object]) -> None:
         """Make the PSF and work on it in the background; `then` gets the result."""
@@ -291,7 +294,7 @@ def _copied(psf: Psf) -> Psf:
     return replace(psf, values=np.array(psf.values))
 
 
-def _write(path: Path, psf: Psf) -> Path:
+def _write(path: Path, replace: bool, psf: Psf) -> Path:
     from napari_lucyd.io import write_image
 
     return write_image(
@@ -301,6 +304,5 @@ def _write(path: Path, psf: Psf) -> Path:
         voxel_size=psf.steps,
         unit="micrometer" if psf.unit == "µm" else None,
         metadata={"shows": "psf", **psf.origin},
-        # The dialog has asked the user.
-        overwrite=True,
+        overwrite=replace,
     )

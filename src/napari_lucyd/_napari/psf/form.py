@@ -101,6 +101,7 @@ class PsfForm(QGroupBox):
         self.lines = {name: LineEdit(tooltip=tooltip(OpticsPsf, name)) for name in _LINES}
         self.lines["refractive_index"].value = f"{OpticsPsf.refractive_index:g}"
         self.about = layout.note("lucyd-psf", lines=4)
+        self._about_height = self.about.minimumHeight()
         self.show_layer = PushButton(
             text="Show as layer", tooltip="Add the PSF as an image layer with its voxel size."
         )
@@ -139,6 +140,7 @@ class PsfForm(QGroupBox):
     def show_rows(self) -> None:
         """Show the controls that the chosen source has, and hide the others."""
         kind = self.kind.value
+        self.about.setMinimumHeight(self._about_height)
         rows = {
             self.layer.native: kind == LAYER,
             self._file: kind == FILE,
@@ -155,7 +157,15 @@ class PsfForm(QGroupBox):
             layout.show_row(self._rows, control, visible)
 
     def describe(self, text: str) -> None:
-        """Show a description of the PSF."""
+        """Show a description of the PSF.
+
+        An empty one keeps the room of the last: nothing may move while a setting is corrected.
+        """
+        held = self.about.height() if self.about.isVisible() and self.about.text() and not text else 0
+        if held:
+            self.about.setMinimumHeight(held)
+        elif text:
+            self.about.setMinimumHeight(self._about_height)
         layout.set_note(self.about, text)
 
     def shown_lines(self) -> list[str]:

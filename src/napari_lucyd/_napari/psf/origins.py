@@ -21,6 +21,8 @@ from napari_lucyd.text import percent_text, shape_text, steps_text
 Stop = Callable[[], bool] | None
 # Share of the in-focus light in the edge planes that is worth a sentence.
 _NOTABLE_EDGE = 0.01
+# Entry of a PSF's layer: True if it was made large enough.
+WHOLE = "whole"
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +100,7 @@ class Psf:
             # Visible over the image without hiding it.
             "blending": "additive",
             "contrast_limits": (0.0, float(self.values.max()) or 1.0),
-            "metadata": {METADATA_KEY: {"shows": "psf", **self.origin}},
+            "metadata": {METADATA_KEY: {"shows": "psf", **self.origin, WHOLE: self.whole}},
         }
         if self.steps is not None:
             first, unit = ((1.0,), ("pixel",)) if self.per_channel else ((), ())
@@ -121,9 +123,8 @@ class Psf:
         edge = max((light_at_the_edge(psf) or 0.0 for psf in psfs), default=0.0)
         if edge >= _NOTABLE_EDGE and not self.whole:
             text += (
-                f" {percent_text(edge)} of the in-focus light still reaches the edge planes; a larger Z "
-                "size would "
-                "include more haze."
+                f" {percent_text(edge)} of the in-focus light still reaches the edge planes; a PSF with more "
+                "planes would include more haze."
             )
         return f"{text} {self.report}".rstrip()
 
@@ -185,7 +186,8 @@ class LayerPsf:
         entry = layer.metadata.get(METADATA_KEY)
         made = {key: entry[key] for key in ("optics", "voxel_size") if key in entry} if entry else {}
         origin = {"layer": layer.name, **made}
-        return Psf(np.asarray(layer.data), layer.name, steps, unit, origin, per_channel)
+        whole = bool(entry and entry.get(WHOLE))
+        return Psf(np.asarray(layer.data), layer.name, steps, unit, origin, per_channel, whole=whole)
 
     def told(self, source: SourceLayer | None, axes: str, should_stop: Stop = None) -> dict[str, Any]:
         """See `PsfSource.told`."""

@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
 from napari_lucyd._napari.deconvolve.batch import worker
 from napari_lucyd._napari.deconvolve.batch.worker import (
     DONE,
+    EXISTS,
     FAILED,
     LEFT_ALONE,
     LEFT_OUT,
@@ -232,6 +233,8 @@ class BatchWindow(QDialog):
         if states:
             counts = [f"{done} of {len(states)} done"]
             counts += [f"{alone} left alone"] if alone else []
+            there = states.count(EXISTS)
+            counts += [f"{there} there from an earlier run"] if there else []
             counts += [f"{failed} failed"] if failed else []
             text = ", ".join(counts) + "."
             set_note(self.status, text, problem=bool(failed))

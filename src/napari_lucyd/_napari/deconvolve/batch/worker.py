@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_lucyd._napari.deconvolve.contest import compare_methods
-from napari_lucyd._napari.deconvolve.parameters import WHOLE, Parameters
+from napari_lucyd._napari.deconvolve.parameters import WHOLE, Parameters, in_window_words
 from napari_lucyd._napari.deconvolve.planning import choose_method, make_job
 from napari_lucyd._napari.deconvolve.task import ImageTask
 from napari_lucyd._napari.layers.saving import file_name
@@ -18,7 +18,7 @@ from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd._napari.workers.events import Advanced, Note, RunError, explain
 from napari_lucyd.batch.inputs import destinations, distinct_names, find_images
-from napari_lucyd.batch.results import FORESEEN, check_destinations, prepare, write_results
+from napari_lucyd.batch.results import FORESEEN, ResultExistsError, check_destinations, prepare, write_results
 from napari_lucyd.deconvolution.result import Part
 from napari_lucyd.io import Image, default_suffix, micrometers, read_image, unit_label
 from napari_lucyd.text import duration_text
@@ -26,7 +26,7 @@ from napari_lucyd.text import duration_text
 _OTHERWISE = "choose another folder for the results"
 _SUFFIX = ".ome.tif"
 WAITING, RUNNING, DONE, FAILED, LEFT_OUT = "waiting", "running", "done", "failed", "not done"
-LEFT_ALONE = "left alone"
+LEFT_ALONE, EXISTS = "left alone", "exists"
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,9 @@ def _run(request: BatchRequest, should_stop: Callable[[], bool]) -> Iterator[Any
         except Cancelled:
             yield from (Row(later, inputs[later].name, LEFT_OUT) for later in range(number, len(inputs)))
             return
+        # A batch is run again after new images came.
+        except ResultExistsError as error:
+            yield Row(number, each.name, EXISTS, f"{error.path.name} is there from an earlier run.")
         except FORESEEN as error:
             yield Row(number, each.name, FAILED, explain(error))
         # One image must not end a batch of a whole night.
@@ -199,7 +202,7 @@ def _one(
     choice = None
     if task.parameters.automatic:
         choice = yield from compare_methods(task, method, should_stop)
-        outcome.left_alone = choice.warning if choice.left_alone else ""
+        outcome.left_alone = in_window_words(choice.warning) if choice.left_alone else ""
         outcome.chosen = "" if choice.left_alone else choice.method.name
         parts = choice.options({"outputs": task.parameters.parts})["outputs"]
     else:
