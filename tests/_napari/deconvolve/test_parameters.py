@@ -88,7 +88,13 @@ def test_axes_line_is_read_as_people_write_it(text, axes):
 
 @pytest.mark.parametrize(
     ("text", "complaint"),
-    [("SYX", "S is unknown"), ("YYX", "twice"), ("TZYX", "has 3 axes"), ("YTZ", "lacks Y or X")],
+    [
+        ("SYX", "S stands for the colours"),
+        ("1YX", "1 is no letter"),
+        ("YYX", "twice"),
+        ("TZYX", "has 3 axes"),
+        ("YTZ", "lacks Y or X"),
+    ],
 )
 def test_wrong_axes_are_refused_in_words(text, complaint):
     with pytest.raises(ValueError, match=complaint):

@@ -74,10 +74,12 @@ def parse_axes(text: str, ndim: int) -> str | None:
     axes = re.sub(r"[\s,;×]+", "", text).upper()
     if not axes:
         return None
-    unknown = sorted(letter for letter in set(axes) if letter == "S" or not ("A" <= letter <= "Z"))
+    if "S" in axes:
+        raise ValueError("Axes: S stands for the colours of an RGB image. Use another letter.")
+    unknown = sorted(letter for letter in set(axes) if not ("A" <= letter <= "Z"))
     if unknown:
         raise ValueError(
-            f"Axes: {', '.join(unknown)} is unknown. Use T, C, Z, Y, X, and any other letter for other axes."
+            f"Axes: {', '.join(unknown)} is no letter. Use T, C, Z, Y, X, and other letters for other axes."
         )
     if len(set(axes)) != len(axes):
         raise ValueError(f"Axes: {axes} contains an axis twice.")
