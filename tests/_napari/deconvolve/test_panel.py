@@ -68,9 +68,9 @@ def test_axes_are_shown_and_can_be_corrected(panel, add_image, ready, run):
     assert len(recipe["normalization"]["lo"]) == 6
     panel.image.axes.native.setText("SYX")
     panel.image.axes.native.editingFinished.emit()
-    assert "unknown" in panel.image.understood.text()
+    assert "S stands for the colours" in panel.image.understood.text()
     ready()
-    assert not panel.footer.run.enabled and "unknown" in panel.footer.estimate.text()
+    assert not panel.footer.run.enabled and "S stands for the colours" in panel.footer.estimate.text()
     panel.image.axes.native.setText("CYX")
     panel.image.axes.native.editingFinished.emit()
     ready()
