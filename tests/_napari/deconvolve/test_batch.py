@@ -76,7 +76,7 @@ def test_an_image_that_no_method_helps_is_left_alone_in_the_table_and_in_its_fil
     qtbot.waitUntil(lambda: not window.session.is_running, timeout=120_000)
     ((name, state, text),) = window.rows()
     assert (name, state) == ("noise.ome.tif", "left alone")
-    assert "name a method" in text
+    assert "choose the method LUCYD" in text
     table = window.table
     assert table.rowHeight(0) >= table.sizeHintForRow(0) > table.fontMetrics().height() * 2
     assert window.status.text() == "1 of 1 done, 1 left alone."
