@@ -278,7 +278,7 @@ SECTIONS = {
         f"A small ball, {BEAD_WIDTH:.2f} voxels wide at half its height, lies alone in the field. Does the method keep its intensity and its width, and does it draw anything around it? The ball is much brighter than nearly all other voxels. After percentile normalization it lies far above the range that networks see most.",
         "Before you trust widths in an output, test the method on a bead image of your own microscope. If the width is outside the limits, do not measure objects in the output that are about as small as the PSF. If the intensity is not kept, measure it in the image. If rings are outside the limits, do not trust shells, halos and hollow spots in an output.",
         "trust-bead.png",
-        "Z and X around the first bead (Y and X for 2D). Each picture runs from its darkest to its brightest voxel, whose value is given, with faint light enhanced (square root). Below each picture: the line along X through the centre, divided by its highest voxel, with the truth in grey.",
+        "Z and X around the first bead (Y and X for 2D). Each picture runs from its darkest to its brightest voxel, with faint light enhanced (square root). The value of the brightest voxel is given. Below each picture: the line along X through the centre, divided by its highest voxel, with the truth in grey.",
     ),
     "pairs": Text(
         f"Two equal points lie 2 to 6 voxels apart along X, each pair four times, at even and odd positions. They count as resolved if the light between them falls by {100 * RAYLEIGH_DIP:g} % of the fainter one's height (Rayleigh's criterion). If one of the two is lost, the pair counts as merged. A method that splits a single object would show a hollow [bead](#a-single-bead).",
