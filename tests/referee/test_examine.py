@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import dask.array
 import numpy as np
@@ -131,6 +132,20 @@ def test_haze_of_a_widefield_microscope_contradicts_a_confocal_one():
     for image, expected in ((hazy, True), (ndimage.gaussian_filter(puncta, (1.5, 1, 1)), False)):
         found = nl.examine(photographed(image, 0.02), voxel_size=(0.2, 0.1, 0.1), microscope=confocal)
         assert any(sentence in text for text in found.warnings) == expected
+
+
+def test_a_psf_that_is_too_long_for_the_image_is_named():
+    microscope = nl.Microscope("widefield", numerical_aperture=1.2, refractive_index=1.33, emission_um=0.525)
+    step = (0.2, 0.1, 0.1)
+    puncta = nl.make_structures("puncta", (78, 136, 136), rng=3).image
+    light = signal.fftconvolve(puncta, microscope.psf(step, (39, 41, 41)), "valid")
+    image = photographed(np.maximum(light, 0), 0.02)
+    for factor, expected in ((1, False), (2 / 3, True)):
+        told = replace(microscope, numerical_aperture=1.2 * factor)
+        found = nl.examine(image, voxel_size=step, microscope=told)
+        assert any("ghosts above and below" in text for text in found.warnings) == expected
+    # Without a voxel size the PSF has no length in planes.
+    assert not any("ghosts" in text for text in nl.examine(image, microscope=told).warnings)
 
 
 def test_a_large_lazy_image_is_read_in_part(bodies):

@@ -18,6 +18,10 @@ _MARGIN = 1.25
 _SHARP = 0.6
 # Smallest standard error, as a share of the blur, with which a blur counts as unknown.
 _UNCERTAIN = 0.5
+# A PSF that is longer along Z than the blur of the image, with its error, by this factor does not fit the
+# image. If the numerical aperture is told too small by a third, results have ghosts above and below objects
+# (docs/decisions/0014-a-living-network.md).
+_TOO_LONG = 1.5
 # Stacks of fewer planes are no volumes for a network or a PSF.
 _FEWEST_PLANES = 5
 _MUCH_SATURATED = 0.01
@@ -45,6 +49,8 @@ class Measured:
         True if light spreads along Z as in a widefield microscope.
     constant
         True if all voxels are equal.
+    told_axial_sigma
+        Width along Z of the given microscope's PSF, in planes, as a standard deviation; None if unknown.
     """
 
     planes: int | None
@@ -60,6 +66,7 @@ class Measured:
     resolution: float | None
     haze: bool
     constant: bool
+    told_axial_sigma: float | None = None
 
 
 def recommend(found: Measured) -> Recommendation:
@@ -144,6 +151,7 @@ def _optics_warnings(found: Measured, microscope: Microscope | None) -> Iterator
             f"Light spreads along Z as in a widefield microscope, but the microscope is given as "
             f"{microscope.modality}. Its PSF does not remove the haze; check the modality."
         )
+    yield from _length_warnings(found)
     if found.sampling is not None:
         coarse = [
             f"{letter} ({ratio:.1f} times)"
@@ -155,6 +163,18 @@ def _optics_warnings(found: Measured, microscope: Microscope | None) -> Iterator
                 f"The voxels are larger than the optics need along {', '.join(coarse)}: finer detail is "
                 "lost and cannot be restored. Record with smaller voxels if you can."
             )
+
+
+def _length_warnings(found: Measured) -> Iterator[str]:
+    told, blur, error = found.told_axial_sigma, found.blur_sigma, found.blur_sigma_error
+    if told is None or blur is None or error is None or told <= _TOO_LONG * (blur[0] + error[0]):
+        return
+    yield (
+        f"The microscope's PSF is {told / blur[0]:.1f} times as long along Z as the blur in the image "
+        f"(standard deviation {told:.2g} planes; found {blur[0]:.2g}). A result would have ghosts above and "
+        "below bright objects. Check the numerical aperture, the refractive index, the wavelength and the Z "
+        "step."
+    )
 
 
 def _reason_to_leave(found: Measured) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,11 +18,13 @@ from napari_lucyd.deconvolution.statistics.noise import noise_of
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES, list_models
 from napari_lucyd.photons import NoiseModel, estimate_noise
 from napari_lucyd.psf.spectral_blur import NOISE_ERROR, UNKNOWN_NOISE_ERROR, find_blur, power_spectrum
+from napari_lucyd.psf.widths import widths_at_half_maximum
 from napari_lucyd.referee.advice import Measured, recommend, warn
 from napari_lucyd.referee.decorrelation import decorrelation_resolution
 from napari_lucyd.referee.examination import Examination
 from napari_lucyd.referee.sample import draw_volume_sample
 from napari_lucyd.simulation import Microscope
+from napari_lucyd.simulation.psf import FWHM_PER_SIGMA
 
 # Voxels that noise, blur and resolution are measured on, at most, for all channels together.
 _VOXELS, _SPECTRUM_VOXELS = 2**23, 2**20
@@ -35,6 +38,8 @@ _ALONG, _HARDLY_ACROSS, _ACROSS = (0.05, 0.2), 0.026, (0.05, 0.12)
 # four real ones), 0.04 to 5 in widefield stacks (of other specimens).
 _HAZE = 0.75
 _FEWEST_HAZE_PLANES = 20
+# Planes on each side of a PSF whose length is measured, at most.
+_MOST_PLANES = 100
 # Standard deviations of the noise by which the mean of 5 × 5 voxels must exceed the dark level.
 _SEEN = 6.0
 
@@ -158,6 +163,7 @@ def _of_channel(
         resolution=resolution,
         haze=haze,
         constant=constant,
+        told_axial_sigma=None if flat or blur is None else _axial_sigma(microscope, steps),
     )
     name = DEFAULT_PLANES if flat else DEFAULT_MODEL
     card = next(card for card in list_models() if card["name"] == name)
@@ -181,6 +187,17 @@ def _of_channel(
         warnings=tuple(warn(measured, card, microscope)),
         channel=channel,
     )
+
+
+def _axial_sigma(microscope: Microscope | None, steps: tuple[float, ...] | None) -> float | None:
+    """Return the width along Z of a microscope's PSF in planes, as a standard deviation, or None."""
+    if microscope is None or steps is None:
+        return None
+    # A widefield PSF, the longest one, is 0.88 optical units long at half of its maximum.
+    reach = math.ceil(0.88 / microscope.in_optical_units(steps)[0])
+    psf = microscope.psf(steps, (2 * min(reach, _MOST_PLANES) + 1, 5, 5))
+    width = widths_at_half_maximum(psf)[0]
+    return width / FWHM_PER_SIGMA if math.isfinite(width) else None
 
 
 def _filled(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
