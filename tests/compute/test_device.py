@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from napari_lucyd.compute import device, host_memory
-from napari_lucyd.compute.device import Device, choose_device
+from napari_lucyd.compute.device import Device, choose_device, visible_gpus
 
 
 @pytest.fixture
@@ -111,3 +111,14 @@ def test_memory_is_kept_from_run_to_run_only_while_somebody_wants_that(monkeypat
     assert released == ["device", "device", "host"]
     device.release_after_run(gpu)
     assert released[3:] == ["device"]
+
+
+def test_gpus_are_called_as_the_environment_calls_them(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_gpus() == ("0", "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,3")
+    assert visible_gpus() == ("GPU-a", "3")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert visible_gpus() == ()

@@ -637,6 +637,16 @@ def test_processes_share_the_work_of_the_command(series, random_model, tmp_path)
     assert result.exit_code == 1 and "scheduler at tcp://127.0.0.1:9 does not answer" in result.output
 
 
+@pytest.mark.parametrize(("device", "expected"), [("auto", {"3", "5"}), ("cuda:1", {None})])
+def test_each_process_sees_one_gpu_unless_the_run_names_one(device, expected, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(store_workers, "visible_gpus", lambda: ("3", "5"))
+    with store_workers.workers_for(2, None, device) as workers:
+        found = workers._client.run(os.getenv, "CUDA_VISIBLE_DEVICES")
+    assert set(found.values()) == expected
+
+
 def test_the_command_goes_on_with_what_was_stopped(series, random_model, tmp_path, monkeypatch):
     weights = nl.save_model(
         tmp_path / "model.safetensors", random_model.network, normalization={"method": "minmax"}

@@ -128,7 +128,7 @@ def deconvolve(
             chosen = classical_method(method, classical.psf, numbers)
         options["outputs"] = tuple(str(part) for part in wanted)
         try:
-            with workers_for(computer.jobs, computer.scheduler) as workers:
+            with workers_for(computer.jobs, computer.scheduler, computer.device) as workers:
                 batch = Batch(
                     console,
                     chosen,

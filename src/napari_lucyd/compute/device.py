@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -56,6 +57,15 @@ def cpu(reason: str = "") -> Device:
     """Return the processor as a device."""
     threads = torch.get_num_threads()
     return Device("cpu", f"CPU, {threads} thread{'s' if threads != 1 else ''}", reason)
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """Return the NVIDIA or AMD GPUs that this process can use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    if not torch.cuda.is_available():
+        return ()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    count = torch.cuda.device_count()
+    return tuple(named.split(",")[:count]) if named else tuple(str(number) for number in range(count))
 
 
 def choose_device(wish: Any = "auto") -> Device:

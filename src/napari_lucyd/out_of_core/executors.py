@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any, Protocol
 
-from napari_lucyd.compute.device import keeping_memory
+from napari_lucyd.compute.device import keeping_memory, visible_gpus
 from napari_lucyd.deconvolution import Cancelled, Statistics
 from napari_lucyd.deconvolution.image.scan import Accumulator, Part
 from napari_lucyd.deconvolution.preprocessing.preparation import Prepared
@@ -76,15 +76,18 @@ class LocalExecutor:
 
 
 @contextmanager
-def workers_for(jobs: int | None, scheduler: str | None) -> Iterator[Executor]:
+def workers_for(jobs: int | None, scheduler: str | None, device: str = "auto") -> Iterator[Executor]:
     """Provide an executor for as long as it is needed.
 
     Parameters
     ----------
     jobs
-        Number of processes to start on this machine; they share its cores.
+        Number of processes to start on this machine; they share its cores, and take turns in getting one of
+        its GPUs for themselves.
     scheduler
         Use the workers of the dask.distributed scheduler at this address.
+    device
+        Device of the run. All processes use the same GPU if it has a number, such as ``"cuda:1"``.
 
     Raises
     ------
@@ -100,6 +103,7 @@ def workers_for(jobs: int | None, scheduler: str | None) -> Iterator[Executor]:
         raise StoreError(
             "Several processes need dask.distributed; install it with: pip install 'napari-lucyd[cluster]'"
         ) from None
+    gpus = visible_gpus() if scheduler is None and device in ("auto", "cuda") else ()
     with ExitStack() as stack:
         if scheduler is None:
             scheduler = stack.enter_context(_local_cluster(jobs or 1))
@@ -109,7 +113,23 @@ def workers_for(jobs: int | None, scheduler: str | None) -> Iterator[Executor]:
             raise StoreError(
                 f"The scheduler at {scheduler} does not answer ({error}); check the address."
             ) from error
+        if len(gpus) > 1:
+            _share_gpus(client, gpus)
         yield DaskExecutor(client)
+
+
+def _share_gpus(client: Any, gpus: Sequence[str]) -> None:
+    """Let each process of this machine see one GPU, also a process that replaces another one."""
+    from distributed import WorkerPlugin
+
+    class OneGpu(WorkerPlugin):
+        """Sets the variable that CUDA reads at its first use, which is in the first task."""
+
+        def setup(self, worker: Any) -> None:
+            """Choose by the number of the process, which is its name."""
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpus[int(worker.name) % len(gpus)]
+
+    client.register_plugin(OneGpu(), name="one-gpu")
 
 
 @contextmanager

@@ -107,6 +107,7 @@ class DeconvolveWidget(Panel):
 
     def _connect(self) -> None:
         self.add_shortcut(RUN_KEYS, self.footer.run)
+        self.add_shortcut("Ctrl+Enter", self.footer.run)  # Qt's name of the key on the numeric keypad
         self.add_shortcut(CANCEL_KEYS, self.footer.cancel)
         self.add_shortcut(PREVIEW_KEYS, self.footer.preview)
         footer, session = self.footer, self.session
