@@ -243,6 +243,9 @@ def test_cost_is_planned_for_both_stages(model):
     wide = plan(image, model, blur_sigma=6.0, device="cpu")
     assert wide.memory_bytes > told.memory_bytes > 4 * image.size
     assert wide.estimate_seconds() > told.estimate_seconds() > 0
+    # The search for a blur that is not told takes time, too.
+    untold, as_wide = (plan(image, model, device="cpu", **blur) for blur in ({}, {"blur_sigma": 2.5}))
+    assert untold.estimate_seconds() > 1.2 * as_wide.estimate_seconds()
     assert "first estimate with a PSF of 17 × 17 × 17" in told.description
     assert told.work.startswith("first estimate, then 1")
 

@@ -26,7 +26,7 @@ from napari_lucyd.text import steps_text
 # Voxels that are read to find the numbers, and the volumes of a series that share them.
 _KNOWN_VOXELS, _VOLUMES = 2**26, 3
 # Number of voxels in which a blur is looked for; dozens of blurs are tried.
-_SEARCH_VOXELS = 2**17
+SEARCH_VOXELS = 2**17
 
 
 def measure_light(
@@ -128,7 +128,7 @@ def _find_blur(
         assumed, sentence = assumed_blur(stack[sample_of(stack)], USUAL_BLUR)
         sigmas, found = list(assumed), f"The photons do not show how wide the blur is: {noise} {sentence}"
     else:
-        part = stack[sample_of(stack, _SEARCH_VOXELS)]
+        part = stack[sample_of(stack, SEARCH_VOXELS)]
         method, _ = SemiBlind().prepared(None, part.shape)
         search = decide(method, part, device, ask)
         while True:
