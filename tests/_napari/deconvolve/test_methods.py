@@ -395,9 +395,7 @@ def test_a_psf_that_was_made_large_enough_is_so_as_a_layer(panel, add_image, cla
         panel.viewer.layers.selection.active = layer
         classical(psf)
         ready()
-        assert (
-            "still reaches the edge planes; a PSF with more planes" in panel.microscope.form.about.text()
-        ) == cut
+        assert ("still reaches the edge planes; more planes" in panel.microscope.form.about.text()) == cut
 
 
 def test_a_saved_psf_gets_a_suffix_and_replaces_nothing_that_was_not_asked_about(

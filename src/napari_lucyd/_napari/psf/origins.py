@@ -123,8 +123,8 @@ class Psf:
         edge = max((light_at_the_edge(psf) or 0.0 for psf in psfs), default=0.0)
         if edge >= _NOTABLE_EDGE and not self.whole:
             text += (
-                f" {percent_text(edge)} of the in-focus light still reaches the edge planes; a PSF with more "
-                "planes would include more haze."
+                f" {percent_text(edge)} of the in-focus light still reaches the edge planes; more planes "
+                "would include more haze."
             )
         return f"{text} {self.report}".rstrip()
 
