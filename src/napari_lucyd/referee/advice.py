@@ -108,6 +108,7 @@ def warn(found: Measured, card: Mapping[str, Any], microscope: Microscope | None
     microscope
         The microscope, if it is known.
     """
+    yield from _length_warnings(found)  # the gravest one first: a window shows few of them
     limits = card.get("noise_sigma") or (0.0, math.inf)
     if _MARGIN * float(limits[1]) < found.noise < math.inf:
         yield (
@@ -151,7 +152,6 @@ def _optics_warnings(found: Measured, microscope: Microscope | None) -> Iterator
             f"Light spreads along Z as in a widefield microscope, but the microscope is given as "
             f"{microscope.modality}. Its PSF does not remove the haze; check the modality."
         )
-    yield from _length_warnings(found)
     if found.sampling is not None:
         coarse = [
             f"{letter} ({ratio:.1f} times)"
@@ -170,10 +170,9 @@ def _length_warnings(found: Measured) -> Iterator[str]:
     if told is None or blur is None or error is None or told <= _TOO_LONG * (blur[0] + error[0]):
         return
     yield (
-        f"The microscope's PSF is {told / blur[0]:.1f} times as long along Z as the blur in the image "
-        f"(standard deviation {told:.2g} planes; found {blur[0]:.2g}). A result would have ghosts above and "
-        "below bright objects. Check the numerical aperture, the refractive index, the wavelength and the Z "
-        "step."
+        f"The microscope's PSF is {told / blur[0]:.1f} times as long along Z as the blur in the image: check "
+        f"NA, index, wavelength and Z step. Its standard deviation is {told:.2g} planes, that of the blur "
+        f"{blur[0]:.2g}. A result would have ghosts above and below bright objects."
     )
 
 

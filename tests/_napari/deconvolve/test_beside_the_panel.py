@@ -1,5 +1,7 @@
 """A run outside of its panel: activity dock, notifications, keys; and its messages."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
@@ -52,6 +54,15 @@ def test_keys_press_the_buttons(panel, add_image, ready, qtbot):
     QTest.keyClick(panel.footer.run.native, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
     qtbot.waitUntil(lambda: bool(panel.session.results), timeout=30_000)
     qtbot.waitUntil(lambda: not panel.session.is_running, timeout=30_000)
+
+
+def test_inspect_comes_to_the_front_if_it_is_open_behind_another_tab(panel, monkeypatch):
+    calls = []
+    dock = SimpleNamespace(show=lambda: calls.append("show"), raise_=lambda: calls.append("raise"))
+    window = panel.viewer.window
+    monkeypatch.setattr(type(window), "add_plugin_dock_widget", lambda self, *names: (dock, names))
+    panel.buttons._inspect()
+    assert calls == ["show", "raise"]
 
 
 def test_the_messages_of_the_last_run_go_when_the_next_one_begins(panel, add_image, ready, qtbot, slow_tiles):

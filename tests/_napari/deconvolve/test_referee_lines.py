@@ -48,6 +48,9 @@ def found(*warnings):
         (("Short.",), "Short."),
         (("Short.", "Also."), "Also."),
         (("Short.", LONG), "Short.\n1 more: hold the mouse here."),
+        # Of a warning that does not fit, the first sentence does.
+        (("Check the NA. " + LONG,), "Check the NA.\nMore: hold the mouse here."),
+        (("Check the NA. " + LONG, LONG), "Check the NA.\n1 more: hold the mouse here."),
         ((LONG,), "use lucyd.\n1 warning: hold the mouse here."),
         ((LONG, LONG, LONG), "use lucyd.\n3 warnings: hold the mouse here."),
     ],
@@ -76,3 +79,22 @@ def test_the_voxel_size_is_left_to_its_fields(examination):
     examination._show(found(UNKNOWN_VOXEL_SIZE))
     assert examination.line.text().endswith("use lucyd.")
     assert UNKNOWN_VOXEL_SIZE in examination.line.toolTip()
+
+
+@pytest.mark.parametrize("worse", [True, False])
+def test_a_result_that_is_worse_than_its_image_stands_out(worse, room, qtbot):
+    from qtpy.QtCore import QObject, Signal
+    from qtpy.QtWidgets import QLabel
+    from superqt import QToggleSwitch
+
+    from napari_lucyd._napari.deconvolve.status.referee_lines import ScoreLine
+
+    class Session(QObject):
+        started, finished, ended = Signal(), Signal(object), Signal()
+
+    session, line = Session(room), QLabel(room)
+    score = ScoreLine(QToggleSwitch(parent=room), line, session, room)
+    score.work.ready.emit(SimpleNamespace(is_worse_than_image=worse, summary="Held-out score 0.5"))
+    assert line.text().startswith("Worse than the image") is worse
+    assert line.property("problem") is worse
+    assert line.text().endswith("Held-out score 0.5")

@@ -47,6 +47,17 @@ def test_the_plane_stays_by_way_of_3d(viewer, grid, qtbot, switches):
         show(number)
 
 
+def test_a_plane_that_was_chosen_in_the_grid_stays(viewer, grid, qtbot):
+    layers = [add(viewer), add(viewer, name="output")]
+    viewer.dims.set_point(0, 6)
+    grid.show(layers)
+    viewer.dims.set_point(0, 3)
+    qtbot.wait(50)
+    grid.hide()
+    qtbot.wait(50)
+    assert viewer.dims.point[0] == 3
+
+
 def test_the_result_of_a_region_stands_beside_the_same_part_of_the_image(viewer, grid, qtbot):
     image = add(viewer, (9, 200, 220), scale=(2, 1, 1))
     result = add(viewer, (3, 41, 61), scale=(2, 1, 1), translate=(10, 120, 20))

@@ -35,6 +35,8 @@ def test_the_truth_explains_everything_and_more_than_any_other_estimate():
         assert other.held_out < best.held_out - 3 * best.held_out_error
     assert found["image"].gain == 0
     assert found["smoothed"].gain < -2 * found["smoothed"].gain_error
+    assert found["smoothed"].is_worse_than_image
+    assert not best.is_worse_than_image and not found["image"].is_worse_than_image
 
 
 def test_noise_that_the_blur_hides_lowers_the_score():

@@ -77,6 +77,7 @@ class SideBySide:
         self._fit_names()
         self.viewer.canvas.events.size.connect(self._fit_names)
         self._show_common_part(layers)
+        self._before["point"] = dims.point
 
     def _fit_names(self, event: Any = None) -> None:
         """Make names so small that each fits into its cell, also when the window gets another size."""
@@ -126,9 +127,12 @@ class SideBySide:
                 layer.visible, layer.name_overlay.visible = visible, named
                 layer.name_overlay.font_size = size
         # The dimensions first: they move the camera, and in 3D the camera moves the sliders.
+        chosen, flat = dims.point, dims.ndisplay == 2
         dims.ndisplay, point, *camera_view = before["view"]
-        if len(point) == dims.ndim:
-            dims.point = point
+        if len(point) == dims.ndim == len(before["point"]) == len(chosen):
+            # A plane that was chosen in the grid stays.
+            trios = zip(point, before["point"], chosen, strict=True)
+            dims.point = tuple(now if flat and now != then else old for old, then, now in trios)
         camera.center, camera.zoom, camera.angles = camera_view
 
 

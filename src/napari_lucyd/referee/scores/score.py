@@ -97,6 +97,11 @@ class ResultScore:
         return self.flux_out / self.flux_in if self.flux_in > 0 else None
 
     @property
+    def is_worse_than_image(self) -> bool:
+        """True if the image explains the unseen photons better, by more than two standard errors."""
+        return self.gain is not None and self.gain_error is not None and self.gain < -2 * self.gain_error
+
+    @property
     def summary(self) -> str:
         """The score in one line, for a status bar."""
         flux = "" if self.flux_ratio is None else f" · light {100 * self.flux_ratio:.0f} %"

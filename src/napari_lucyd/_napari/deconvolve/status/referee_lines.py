@@ -22,7 +22,7 @@ from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd._napari.workers.latest import LatestOnly
 
 if TYPE_CHECKING:
-    from napari_lucyd.referee import Examination
+    from napari_lucyd.referee import Examination, ResultScore
 
 _SETTLE_MS = 400
 # More lines would push the settings out of a small window; the tooltip has all.
@@ -128,14 +128,16 @@ class ExaminationLine(QObject):
 
         # The fields above say the same.
         warnings = [text for text in self.found.warnings if text != UNKNOWN_VOXEL_SIZE]
-        for count in range(min(len(warnings), _WARNINGS), -1, -1):
-            lines, left = [f"Found: {self.found.summary}.", *warnings[:count]], len(warnings) - count
-            if left:
-                named = f"{left} more" if count else f"{left} warning{'s' if left > 1 else ''}"
-                lines.append(f"{named}: hold the mouse here.")
-            set_note(self.line, "\n".join(lines), problem=bool(warnings))
-            if self.line.heightForWidth(self.line.width()) <= self.line.maximumHeight():
-                return
+        # If a warning does not fit, its first sentence says what to do.
+        for texts in (warnings, [text.partition(". ")[0].rstrip(".") + "." for text in warnings], []):
+            for count in range(min(len(texts), _WARNINGS), min(len(texts), 1) - 1, -1):
+                lines, left = [f"Found: {self.found.summary}.", *texts[:count]], len(warnings) - count
+                if left or (count and texts is not warnings):
+                    named = f"{left} more" if count else f"{left} warning{'s' if left > 1 else ''}"
+                    lines.append(f"{named if left else 'More'}: hold the mouse here.")
+                set_note(self.line, "\n".join(lines), problem=bool(warnings))
+                if self.line.heightForWidth(self.line.width()) <= self.line.maximumHeight():
+                    return
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ class ScoreLine(QObject):
         self._wanted: ScoreRequest | None = None
         self.work = LatestOnly(lambda: self._wanted, score_result, 0, self)
         self.work.began.connect(lambda: set_note(line, "Scoring the result…"))
-        self.work.ready.connect(lambda text: set_note(line, text or ""))
+        self.work.ready.connect(self._show)
         self.work.failed.connect(lambda text: set_note(line, f"No score: {text}"))
         session.started.connect(self.clear)
         session.finished.connect(self._on_finished)
@@ -185,6 +187,14 @@ class ScoreLine(QObject):
         """Empty the line; a score that is being computed is dropped."""
         self._wanted = None
         self.work.refresh()
+
+    def _show(self, found: ResultScore | None) -> None:
+        if found is None:
+            set_note(self.line, "")
+            return
+        worse = found.is_worse_than_image
+        verdict = "Worse than the image: check the blur and the settings. " if worse else ""
+        set_note(self.line, verdict + found.summary, problem=worse)
 
     def _on_finished(self, event: Finished) -> None:
         # The score itself waits for the end of the run.
@@ -206,9 +216,9 @@ def examine_image(request: ExaminationRequest, should_stop: Callable[[], bool]) 
     return examine(source.data, voxel_size=steps, microscope=microscope, axes=request.axes)
 
 
-def score_result(request: ScoreRequest, should_stop: Callable[[], bool]) -> str:
-    """Score a result by photons that it has not seen, in one line; call it in a worker thread."""
+def score_result(request: ScoreRequest, should_stop: Callable[[], bool]) -> ResultScore:
+    """Score a result by photons that it has not seen; call it in a worker thread."""
     torch_loading.load()
     from napari_lucyd.referee import score
 
-    return score(request.image, request.result).summary
+    return score(request.image, request.result)

@@ -86,7 +86,10 @@ class ResultButtons(QObject):
         footer.save.enabled = footer.save_as.enabled = results or bool(self.saver.selected())
 
     def _inspect(self, *_: Any) -> None:
-        self._viewer.window.add_plugin_dock_widget("napari-lucyd", "Inspect")
+        dock, _ = self._viewer.window.add_plugin_dock_widget("napari-lucyd", "Inspect")
+        # napari returns a panel that is open already as it is: behind another tab.
+        dock.show()
+        dock.raise_()
 
     def _on_side_by_side(self, on: bool) -> None:
         if on:
