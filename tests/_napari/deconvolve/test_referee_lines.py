@@ -9,6 +9,7 @@ pytest.importorskip("napari")
 pytestmark = pytest.mark.napari
 
 LONG = "The noise is not that of photons, so gain and read noise are not given; the image was changed. " * 2
+ENDLESS = "The noise is not that of photons " * 9
 
 
 @pytest.fixture
@@ -49,10 +50,11 @@ def found(*warnings):
         (("Short.", "Also."), "Also."),
         (("Short.", LONG), "Short.\n1 more: hold the mouse here."),
         # Of a warning that does not fit, the first sentence does.
-        (("Check the NA. " + LONG,), "Check the NA.\nMore: hold the mouse here."),
-        (("Check the NA. " + LONG, LONG), "Check the NA.\n1 more: hold the mouse here."),
-        ((LONG,), "use lucyd.\n1 warning: hold the mouse here."),
-        ((LONG, LONG, LONG), "use lucyd.\n3 warnings: hold the mouse here."),
+        (("Check the NA. " + LONG,), "use lucyd.\nCheck the NA."),
+        (("Check the NA. " + LONG, LONG), "Check the NA. 1 more: hold the mouse here."),
+        ((LONG,), "use lucyd.\n" + LONG[: len(LONG) // 2].strip()),
+        ((ENDLESS,), "use lucyd.\n1 warning: hold the mouse here."),
+        ((ENDLESS, LONG, LONG), "use lucyd.\n3 warnings: hold the mouse here."),
     ],
 )
 def test_the_text_is_never_cut(examination, warnings, end):

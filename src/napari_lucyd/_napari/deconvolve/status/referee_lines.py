@@ -128,16 +128,22 @@ class ExaminationLine(QObject):
 
         # The fields above say the same.
         warnings = [text for text in self.found.warnings if text != UNKNOWN_VOXEL_SIZE]
-        # If a warning does not fit, its first sentence says what to do.
-        for texts in (warnings, [text.partition(". ")[0].rstrip(".") + "." for text in warnings], []):
-            for count in range(min(len(texts), _WARNINGS), min(len(texts), 1) - 1, -1):
-                lines, left = [f"Found: {self.found.summary}.", *texts[:count]], len(warnings) - count
-                if left or (count and texts is not warnings):
-                    named = f"{left} more" if count else f"{left} warning{'s' if left > 1 else ''}"
-                    lines.append(f"{named if left else 'More'}: hold the mouse here.")
-                set_note(self.line, "\n".join(lines), problem=bool(warnings))
-                if self.line.heightForWidth(self.line.width()) <= self.line.maximumHeight():
-                    return
+        total, found = len(warnings), f"Found: {self.found.summary}."
+        texts = []
+        for count in range(min(total, _WARNINGS), 0, -1):
+            left = [f"{total - count} more: hold the mouse here."] if total > count else []
+            texts.append("\n".join([found, *warnings[:count], *left]))
+        if warnings:
+            # The first sentence of a long warning says what to do.
+            first = warnings[0].partition(". ")[0].rstrip(".")
+            texts.append(
+                f"{found}\n{first}." + (f" {total - 1} more: hold the mouse here." if total > 1 else "")
+            )
+            texts.append(f"{found}\n{total} warning{'s' if total > 1 else ''}: hold the mouse here.")
+        for text in texts or [found]:
+            set_note(self.line, text, problem=bool(warnings))
+            if self.line.heightForWidth(self.line.width()) <= self.line.maximumHeight():
+                return
 
 
 @dataclass(frozen=True)
