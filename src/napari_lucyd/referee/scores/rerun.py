@@ -121,7 +121,10 @@ def as_request(result: Any, image: Any, axes: str | None, told: Mapping[str, Any
         if "method" in result:
             missing = result.get("psf") is not None and recorded_psf(result) is None
             if missing and told["psf"] is None:
-                raise ValueError("A recipe holds only the SHA-256 of the PSF; give the psf that was used.")
+                raise ValueError(
+                    "The result holds only a checksum of its PSF. Give the psf that was used, or score the result "
+                    "right after its run."
+                )
             return Request(method_from_recipe(result, told["psf"]), options_from_recipe(result))
         return Request(model_from_recipe(result), options_from_recipe(result, told["psf"]))
     if isinstance(result, str) or hasattr(result, "dimension"):
