@@ -49,7 +49,7 @@ def found(*warnings):
         (("Short.",), "Short."),
         (("Short.", "Also."), "Also."),
         (("Short.", LONG), "Short.\n1 more: hold the mouse here."),
-        # Of a warning that does not fit, the first sentence does.
+        # The first sentence of a warning that does not fit is shown.
         (("Check the NA. " + LONG,), "use lucyd.\nCheck the NA."),
         (("Check the NA. " + LONG, LONG), "Check the NA. 1 more: hold the mouse here."),
         ((LONG,), "use lucyd.\n" + LONG[: len(LONG) // 2].strip()),

@@ -122,8 +122,8 @@ def as_request(result: Any, image: Any, axes: str | None, told: Mapping[str, Any
             missing = result.get("psf") is not None and recorded_psf(result) is None
             if missing and told["psf"] is None:
                 raise ValueError(
-                    "The result holds only a checksum of its PSF. Give the psf that was used, or score the result "
-                    "right after its run."
+                    "The result holds only a checksum of its PSF. Give the psf that was used, or score the "
+                    "result right after its run."
                 )
             return Request(method_from_recipe(result, told["psf"]), options_from_recipe(result))
         return Request(model_from_recipe(result), options_from_recipe(result, told["psf"]))
