@@ -375,3 +375,10 @@ def test_importing_the_package_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["general", "planes"])
+def test_earlier_defaults_say_that_they_remove_noise_rather_than_blur(name):
+    description = nl.load_model(name).card["description"]
+    assert "correction mask is" in description
+    assert "removes noise rather than blur" in description
