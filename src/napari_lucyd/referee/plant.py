@@ -21,6 +21,7 @@ from napari_lucyd.psf.widths import full_width, line_through
 from napari_lucyd.referee.scores.judged import judge
 from napari_lucyd.referee.scores.reblur import Reblur
 from napari_lucyd.referee.scores.samples import Values
+from napari_lucyd.text import percent_text
 
 DISTANCES = (2, 3, 4, 5, 6, 8, 10)
 """Distances of the planted pairs along X, in voxels."""
@@ -95,7 +96,7 @@ class PlantedBeads:
             (
                 f"Bead: {widths(self.fwhm_planted)} voxels wide, {widths(self.fwhm_image)} in the image, "
                 f"{widths(self.fwhm_result)} in the result",
-                f"Light kept: {100 * self.light:.0f} %",
+                f"Light kept: {percent_text(self.light)}",
                 f"Pairs: {resolved(self.resolved_image)} in the image, "
                 f"{resolved(self.resolved_result)} in the result",
                 f"Judged with {self.blur}",

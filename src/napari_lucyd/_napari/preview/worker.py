@@ -19,6 +19,7 @@ import numpy as np
 from napari_lucyd._napari.preview.next_rectangle import cut_missing, take_next
 from napari_lucyd._napari.preview.rectangles import Rectangle, Speed
 from napari_lucyd._napari.preview.restorer import Dropped, ViewRequest, ViewRestorer
+from napari_lucyd.text import percent_text
 
 # The time that seems immediate.
 FIRST_SECONDS = 0.5
@@ -193,7 +194,7 @@ class PreviewWorker:
             restore(cell, None)
             covered[cell.slices_in(visible)] = True
             settled = bool(covered.all())
-            share = "the whole view" if settled else f"{100 * covered.mean():.0f} % of the view"
+            share = "the whole view" if settled else f"{percent_text(covered.mean())} of the view"
             self._tell(view, Status(f"Preview: exact in {share}.", settled))
             # The rest is cut when the first cell has shown the speed of the device, and again if the speed
             # changes much.

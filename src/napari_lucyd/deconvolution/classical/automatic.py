@@ -257,13 +257,20 @@ def predictions(
             yield restoration.predicted() + base
 
 
+def sample_shape(shape: Sequence[int], voxels: int = _SAMPLE_VOXELS) -> tuple[int, ...]:
+    """Return the shape of the part that `sample_of` takes of a volume."""
+    axes = sum(n > 1 for n in shape) or 1
+    share = (voxels / math.prod(shape)) ** (1 / axes)
+    if share >= 1:
+        return tuple(shape)
+    return tuple(max(min(n, _SMALLEST_SIDE), int(n * share)) for n in shape)
+
+
 def sample_of(values: Values, voxels: int = _SAMPLE_VOXELS) -> tuple[slice, ...]:
     """Return the part of a volume with the most contrast with about this number of voxels."""
-    axes = sum(n > 1 for n in values.shape) or 1
-    share = (voxels / values.size) ** (1 / axes)
-    if share >= 1:
-        return tuple(slice(0, n) for n in values.shape)
-    sizes = [max(min(n, _SMALLEST_SIDE), int(n * share)) for n in values.shape]
+    sizes = sample_shape(values.shape, voxels)
+    if sizes == values.shape:
+        return tuple(slice(0, n) for n in sizes)
     steps = [max(1, size // 16) for size in sizes]
     coarse = ndimage.uniform_filter(values, steps)[tuple(slice(step // 2, None, step) for step in steps)]
     spread = np.square(coarse - np.median(coarse))

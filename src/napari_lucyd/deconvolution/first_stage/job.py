@@ -13,6 +13,7 @@ import numpy as np
 from napari_lucyd.compute.device import Device, free_memory
 from napari_lucyd.deconvolution.arguments import RunArguments
 from napari_lucyd.deconvolution.blocks import NAN_MARGIN, with_reflected
+from napari_lucyd.deconvolution.classical.automatic import sample_shape
 from napari_lucyd.deconvolution.classical.methods import RichardsonLucy
 from napari_lucyd.deconvolution.classical.solvers import grid_shape
 from napari_lucyd.deconvolution.classical.tiled_run import block_of, halo_of, largest_tile
@@ -125,9 +126,7 @@ class FirstStageJob(NetworkJob):
         seconds = seconds_of_volume(self._planned, iterations, shape, self.device) * blocks
         if self._statistics is None and not self._blur.told:
             axes = self._choices.axes
-            volume = [axes.size(name) for name in axes.spatial]
-            factor = min(1.0, SEARCH_VOXELS / math.prod(volume)) ** (1 / len(volume))
-            sample = [max(1, round(factor * n)) for n in volume]
+            sample = sample_shape([axes.size(name) for name in axes.spatial], SEARCH_VOXELS)
             seconds += seconds_of_volume(self._planned, _SEARCH_ITERATIONS, sample, self.device)
         return super().estimate_seconds() + seconds
 

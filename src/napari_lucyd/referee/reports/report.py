@@ -19,6 +19,7 @@ from napari_lucyd.referee.reports.paragraph import methods_paragraph
 from napari_lucyd.referee.scores.correlation import THRESHOLD
 from napari_lucyd.referee.scores.judged import judge
 from napari_lucyd.referee.scores.score import ResultScore, score_judged
+from napari_lucyd.text import percent_text
 
 _STYLE = (
     "body{font-family:sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}"
@@ -199,7 +200,7 @@ def _table(score: ResultScore) -> list[tuple[str, str]]:
     residual = score.residual
     variance = "" if residual.variance is None else f", variance {residual.variance:.2f} (1 is expected)"
     rows.append(("Residual", f"correlation of neighbours {residual.correlation:z.3f} (0 is white){variance}"))
-    ratio = "" if score.flux_ratio is None else f" ({100 * score.flux_ratio:.1f} %)"
+    ratio = "" if score.flux_ratio is None else f" ({percent_text(score.flux_ratio, '.1f')})"
     rows += [
         ("Light in and out", f"{score.flux_in:.6g}, {score.flux_out:.6g}{ratio}"),
         ("Noise", f"{100 * score.noise:.2g} % of the range at the bright end. {score.reason}"),

@@ -38,6 +38,7 @@ from napari_lucyd.referee.scores.judged import Judged, judge
 from napari_lucyd.referee.scores.reblur import Reblur
 from napari_lucyd.referee.scores.residual import Residual, residual_of
 from napari_lucyd.referee.scores.samples import Values, halves_of
+from napari_lucyd.text import percent_text
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class ResultScore:
     @property
     def summary(self) -> str:
         """The score in one line, for a status bar."""
-        flux = "" if self.flux_ratio is None else f" · light {100 * self.flux_ratio:.0f} %"
+        flux = "" if self.flux_ratio is None else f" · light {percent_text(self.flux_ratio)}"
         residual = f"residual correlation {self.residual.correlation:z.2f}"
         if self.held_out is None:
             return f"No held-out score: {self.reason} {residual.capitalize()}{flux}"

@@ -35,6 +35,7 @@ from napari_lucyd.models.catalogue import (
     list_models,
     network_type,
 )
+from napari_lucyd.text import percent_text
 
 _SCALINGS = [
     ("As the model was trained", "model"),
@@ -309,7 +310,7 @@ def model_text(card: dict[str, Any]) -> str:
     width = " to ".join(dict.fromkeys(f"{end:.3g}" for end in blur))
     parts = [
         f"{card['title']}." if card.get("title") else "",
-        f"For a blur of σ {width} voxels and noise up to {100 * noise[1]:.0f} % of the range.",
+        f"For a blur of σ {width} voxels and noise up to {percent_text(noise[1])} of the range.",
         "Changes total intensity: do not quantify." if card.get("flux_kept") is False else "",
     ]
     return " ".join(part for part in parts if part)
