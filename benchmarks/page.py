@@ -102,6 +102,13 @@ def bars(records: Records) -> list[Bar]:
         text = "preview of 128×128 pixels of a " + image
         found.append(at_most(f"{text}: first pixels", 0.3, find(records, *views, image, "first")))
         found.append(at_most(f"{text}: all exact", 0.1, find(records, *views, image, "exact")))
+    found.append(
+        at_most(
+            "preview of a whole plane of 64×256×256: all exact",
+            0.5,
+            find(records, *views, "whole plane", "exact"),
+        )
+    )
     small = (find(records, "small_volumes", "volumes") or [{}])[0]
     for key, how in (("calls", "each a call of `deconvolve`"), ("series", "in one series")):
         found.append(at_most(f"1,500 volumes of 8×16×16 with `nuclei`, {how}: each", 0.005, small.get(key)))
@@ -589,15 +596,18 @@ def host(records: Records, options: argparse.Namespace) -> list[str]:
 def preview(records: Records, options: argparse.Namespace) -> list[str]:
     """Make the section on the latency of the preview."""
     text = (
-        "Time from the request for a patch to its first pixels, and to all exact ones. The intensity range of a *known "
-        "image* was measured before. The first view of a process also compiles the kernels."
+        "Time from the request for a view to its first pixels, and to all exact ones. The intensity range of a *known "
+        "image* was measured before; a *whole plane* is all of one, of a known image. The first view of a process also "
+        "compiles the kernels."
     )
     lines = section(records, "preview", "Preview", text)
     if "preview" not in records:
         return lines
     found = records["preview"]
     rows = [(name, duration(row["first"]), duration(row["exact"])) for name, row in found["views"].items()]
-    where = f"{found['patch']}×{found['patch']} of {size(found['shape'])}, {found['threads']} threads"
+    where = (
+        f"patches of {found['patch']}×{found['patch']} of {size(found['shape'])}, {found['threads']} threads"
+    )
     return lines + table((where, "first pixels", "all exact"), rows)
 
 

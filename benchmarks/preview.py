@@ -1,10 +1,10 @@
-"""Latency of the live preview for a patch of 128×128 pixels, to the first pixels and to all exact ones.
+"""Latency of the live preview for a patch and for a whole plane, to the first pixels and to all exact ones.
 
     python benchmarks/preview.py [--quick]
 
 No window is open: views go to the preview's thread as the panel sends them, and its pieces are fetched. The
-intensity range of a *known image* was measured before, as in all views of an image but the first. The first
-view of the process also compiles the kernels.
+intensity range of a *known image* was measured before, as in all views of an image but the first. A *whole
+plane* is all pixels of one, of a known image. The first view of the process also compiles the kernels.
 """
 
 from __future__ import annotations
@@ -46,16 +46,17 @@ def one_view(worker: Any, view: Any) -> dict[str, float]:
 def latencies(
     model: Any, device: str, shape: tuple[int, ...], patch: int, repeats: int
 ) -> dict[str, dict[str, float]]:
-    """Measure the first view, and the medians over views of a known and of a new image."""
+    """Measure the first view, and the medians over patches of a known and of a new image and over planes."""
     from napari_lucyd._napari.preview.rectangles import Rectangle
     from napari_lucyd._napari.preview.restorer import ViewRequest
     from napari_lucyd._napari.preview.worker import PreviewWorker
 
     volume = record.stack(shape)
 
-    def view(number: int, image: int) -> Any:
+    def view(number: int, image: int, whole: bool = False) -> Any:
+        height, width = shape[1:] if whole else (patch, patch)
         # Another place each time, as if a person panned and moved through the planes.
-        left = (2 * number) % (shape[2] - patch)
+        left = (2 * number) % (shape[2] - width + 1)
         return ViewRequest(
             volume=volume,
             model=model,
@@ -63,18 +64,19 @@ def latencies(
             image=image,
             plane=(1, 2),
             index=((7 * number) % shape[0], 0, 0),
-            visible=Rectangle(0, left, patch, left + patch),
-            covered=np.zeros((patch, patch), dtype=bool),
+            visible=Rectangle(0, left, height, left + width),
+            covered=np.zeros((height, width), dtype=bool),
         )
 
     worker = PreviewWorker()
     try:
         views = {"first view of the process": one_view(worker, view(0, 0))}
         known = [one_view(worker, view(number, 0)) for number in range(1, repeats + 1)]
+        planes = [one_view(worker, view(number, 0, whole=True)) for number in range(1, repeats + 1)]
         fresh = [one_view(worker, view(number, number)) for number in range(1, repeats + 1)]
     finally:
         worker.close()
-    for name, found in (("known image", known), ("new image", fresh)):
+    for name, found in (("known image", known), ("new image", fresh), ("whole plane", planes)):
         views[name] = {key: statistics.median(each[key] for each in found) for key in ("first", "exact")}
     return views
 
