@@ -4,6 +4,9 @@
 
 This measures nothing; a missing record is shown as not measured. Plots need matplotlib. With --quick the page
 is made from the records of smoke runs and is written next to their folder.
+
+Records of another processor are in a folder of their own, ``docs/benchmarks/NAME`` (``--output`` of each
+benchmark). Only the table of the aims shows them.
 """
 
 from __future__ import annotations
@@ -67,6 +70,12 @@ def at_most(what: str, aim: float, value: float | None) -> Bar:
     """Compare a time in seconds with its upper limit."""
     reached = None if value is None else value <= aim
     return Bar(what, f"≤ {duration(aim)}", "" if value is None else duration(value), reached)
+
+
+def load_others(folder: Path) -> list[Records]:
+    """Load the records of other processors, by the names of their folders."""
+    found = [load(path) for path in sorted(folder.glob("*")) if path.is_dir()]
+    return [records for records in found if records]
 
 
 def find(records: Any, *keys: str) -> Any:
@@ -273,11 +282,20 @@ def head(records: Records) -> list[str]:
     return lines
 
 
-def aims(records: Records) -> list[str]:
-    """Make the table of the aims."""
+def aims(records: Records, others: Sequence[Records]) -> list[str]:
+    """Make the table of the aims, with a column for each other processor."""
     words = {True: "yes", False: "**no**", None: "not measured"}
-    rows = [(bar.what, bar.aim, bar.measured or "–", words[bar.reached]) for bar in bars(records)]
-    return ["## Aims", "", *table(("", "aim", "measured", "reached"), rows), *reasons(records)]
+    rows = [[bar.what, bar.aim, bar.measured or "–", words[bar.reached]] for bar in bars(records)]
+    columns, machines = ["", "aim", "measured", "reached"], []
+    for other in others:
+        machine = next(iter(other.values()))["machine"]
+        columns.append(name := f"on {machine['processor']}")
+        machines += [f"*{name}*: {made_on(machine)}. Values that miss their aim are bold.", ""]
+        found = {bar.what: bar for bar in bars(other) if bar.measured}
+        for row in rows:
+            bar = found.get(row[0])
+            row.append("–" if bar is None else bar.measured if bar.reached else f"**{bar.measured}**")
+    return ["## Aims", "", *table(columns, rows), *machines, *reasons(records)]
 
 
 def reasons(records: Records) -> list[str]:
@@ -792,9 +810,9 @@ SECTIONS = (
 )
 
 
-def render(records: Records, options: argparse.Namespace) -> str:
-    """Make the page from the records."""
-    lines = head(records) + aims(records)
+def render(records: Records, others: Sequence[Records], options: argparse.Namespace) -> str:
+    """Make the page from the records, and those of other processors."""
+    lines = head(records) + aims(records, others)
     for part in SECTIONS:
         lines += part(records, options)
     return "\n".join(lines).rstrip() + "\n"
@@ -814,7 +832,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         import plots
 
         plots.draw(records, options.images)
-    options.page.write_text(render(records, options), encoding="utf-8")
+    options.page.write_text(render(records, load_others(folder), options), encoding="utf-8")
     missed = [bar.what for bar in bars(records) if bar.reached is not True]
     print(f"page: {len(records)} records; aims not reached or not measured: {'; '.join(missed) or 'none'}")
 

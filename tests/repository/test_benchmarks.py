@@ -92,7 +92,11 @@ def test_the_page_without_records_names_everything_as_not_measured(script, tmp_p
 def test_the_page_in_the_docs_is_what_its_records_give(script):
     page, docs = script("page"), FOLDER.parent / "docs"
     options = argparse.Namespace(plots=True, page=docs / "benchmarks.md", images=docs / "images")
-    assert options.page.read_text("utf-8") == page.render(page.load(docs / "benchmarks"), options)
+    records, others = page.load(docs / "benchmarks"), page.load_others(docs / "benchmarks")
+    assert options.page.read_text("utf-8") == page.render(records, others, options)
+    table = options.page.read_text("utf-8").split("## Aims")[1].split("##")[0]
+    for other in others:
+        assert f"| on {other['forward']['machine']['processor']} |" in table
 
 
 def test_every_plot_can_be_drawn(script, records, tmp_path):
