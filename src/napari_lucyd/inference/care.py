@@ -276,6 +276,7 @@ class CompiledCare:
             rows=rows,
             rest=(start, columns.stop, height, width, source.row, output.row, output.row, 0),
             depth=taps if layer.by_winograd else 0,
+            outputs=outputs,
             keep=(arrays, zeros, output, *(tensors[name] for name in step.inputs)),
         )
 

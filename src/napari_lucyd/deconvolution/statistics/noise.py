@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -64,15 +65,15 @@ def plane_noises(planes: Sequence[npt.NDArray[Any]]) -> list[float]:
     both = along[:, :-2] - 2 * along[:, 1:-1] + along[:, 2:]
     if not np.isfinite(both).all():
         return [plane_noise(plane) for plane in planes]
-    medians = np.median(np.abs(both).reshape(len(planes), -1), axis=1)
-    return [float(median / (6 * 0.6745)) for median in medians]
+    magnitudes = np.median(np.abs(both).reshape(len(planes), -1), axis=1)
+    return [float(magnitude / (6 * 0.6745)) for magnitude in magnitudes]
 
 
 def noise_of(values: npt.NDArray[np.float32]) -> float:
     """Estimate the standard deviation of the noise of a volume, in its units, on some planes."""
     planes = values.reshape(-1, *values.shape[-2:])
     chosen = np.unique(np.linspace(0, len(planes) - 1, _PLANES).round().astype(int))
-    return float(np.median(plane_noises([planes[number] for number in chosen])))
+    return median(plane_noises([planes[number] for number in chosen]))
 
 
 def noise_warnings(source: Source, statistics: Statistics, card: Mapping[str, Any]) -> list[str]:
@@ -112,7 +113,7 @@ def noise_share(source: Source, group: Group) -> float:
     is the range of means over 3 x 3 voxels, minus the contribution of the third of the noise left in them.
     """
     planes = _planes(source, group, _PLANES)
-    noise = float(np.median(plane_noises(planes)))
+    noise = median(plane_noises(planes))
     means = _block_means(np.stack(planes))
     means = means[np.isfinite(means)]
     if not noise or not means.size:

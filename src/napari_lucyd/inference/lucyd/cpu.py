@@ -93,12 +93,10 @@ def reason_unless(agrees: Callable[[], bool]) -> str:
 
 
 class _Plan(NamedTuple):
-    """The steps of a block, the buffers, and the work of all layers but the last ones."""
+    """The steps of a block, the buffers, and the work of all layers."""
 
     steps: list[Step]
     tensors: dict[str, Planes]
-    rows: dict[str, Span]
-    columns: dict[str, Span]
     works: dict[str, Work]
 
 
@@ -197,15 +195,10 @@ class CompiledLucyd(FusedLucyd):
         if self._plan is None or self._plan[0] != key:
             self._plan = None
             self._plan = (key, self._planned(sizes, inside, repeated, flat))
-        steps, tensors, rows, columns, works = self._plan[1]
+        steps, tensors, works = self._plan[1]
         # Results have memory of their own, since the caller may keep them.
         kept = {name: _Part(sizes[2], inside) for name in RESULTS}
-        homes: dict[str, Any] = {**tensors, **kept}
-        last = {
-            layer.name: self._work(layer, sizes, homes, rows[layer.name], columns[layer.name], flat, repeated)
-            for layer in LAYERS
-            if layer.name in RESULTS
-        }
+        last = {name: works[name].writing_to(part) for name, part in kept.items()}
         assert not (self._repeats and any(repeated))
         _, along_y, along_x = repeated
         tensors["y"].values[0] = block.numpy()
@@ -240,9 +233,8 @@ class CompiledLucyd(FusedLucyd):
                 layer, sizes, tensors, rows[layer.name], columns[layer.name], flat, repeated
             )
             for layer in LAYERS
-            if layer.name not in RESULTS
         }
-        return _Plan(steps, tensors, rows, columns, works)
+        return _Plan(steps, tensors, works)
 
     def _tensors(
         self, sizes: tuple[int, ...], steps: list[Step], flat: bool, repeated: Sequence[bool]
@@ -268,7 +260,7 @@ class CompiledLucyd(FusedLucyd):
         self,
         layer: Layer,
         sizes: tuple[int, ...],
-        homes: dict[str, Any],
+        homes: dict[str, Planes],
         rows: Span,
         columns: Span,
         flat: bool,
@@ -294,11 +286,17 @@ class CompiledLucyd(FusedLucyd):
             found[(there < 0) | (there >= end)] = zeros
             tables.append(found.transpose(0, 2, 1).reshape(count, -1))
         inputs = np.ascontiguousarray(np.concatenate(tables, axis=1))
-        output, parameters = homes[layer.name], self._parameters[layer.name]
-        outputs = np.ascontiguousarray(output.addresses(planes))
-        residual = homes[layer.residual] if layer.residual else output
-        doubled = kernel.residual == "doubled" and not flat
-        residuals = np.ascontiguousarray(residual.addresses(planes // 2 if doubled else planes))
+        output, parameters = homes.get(layer.name), self._parameters[layer.name]
+        if output is None:  # a result, whose memory is that of a run
+            outputs, output_row = np.zeros((count, 1), dtype=np.int64), row_floats(sizes[2])
+        else:
+            outputs, output_row = np.ascontiguousarray(output.addresses(planes)), output.row
+        residuals, residual_row = outputs, output_row
+        if layer.residual:
+            residual = homes[layer.residual]
+            doubled = kernel.residual == "doubled" and not flat
+            residuals = np.ascontiguousarray(residual.addresses(planes // 2 if doubled else planes))
+            residual_row = residual.row
         arrays = (inputs, residuals, outputs, *parameters)
         height, width = (n // 2 if layer.half else n for n in sizes[1:])
         return Work(
@@ -311,11 +309,12 @@ class CompiledLucyd(FusedLucyd):
                 height,
                 width,
                 homes[layer.inputs[0]].row,
-                residual.row,
-                output.row,
+                residual_row,
+                output_row,
                 # Results have no room for voxels beyond the border, and no layer reads them.
                 int(self._repeats and layer.name not in RESULTS),
             ),
             depth=reached.shape[1] if self._by_winograd[layer.name] else 0,
-            keep=(arrays, *(homes[name] for name in layer.inputs), residual, output, homes[""]),
+            outputs=outputs,
+            keep=(arrays, homes),
         )

@@ -7,6 +7,7 @@ from threading import local
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from napari_lucyd.compute.threads import ThreadTeam
 from napari_lucyd.inference.lucyd import cpu_winograd
@@ -21,8 +22,9 @@ class Work(NamedTuple):
     """A layer's kernel and its arguments, for one block.
 
     ``tables`` and ``rest`` are the arguments before and after the ranges of planes and rows. ``depth`` is the
-    number of taps along Z if the kernel needs a scratch, otherwise 0. ``keep`` owns the memory that they
-    point into, which must live as long as a thread uses it.
+    number of taps along Z if the kernel needs a scratch, otherwise 0. ``outputs`` is the table of the
+    output's addresses: (planes, channels). ``keep`` owns the memory that all these point into: it must
+    live as long as a thread uses it.
     """
 
     function: Any
@@ -30,7 +32,13 @@ class Work(NamedTuple):
     rows: Span
     rest: tuple[int, ...]
     depth: int
+    outputs: npt.NDArray[np.int64]
     keep: tuple[Any, ...]
+
+    def writing_to(self, home: Any) -> Work:
+        """Return the work with another home of its output; both works share one table of addresses."""
+        self.outputs[:] = home.addresses(np.arange(len(self.outputs)))
+        return self._replace(keep=(*self.keep, home))
 
 
 class Workers:
