@@ -177,6 +177,7 @@ def deconvolved(image) -> np.ndarray:
         (lambda y: (photograph(texture(y.shape, 1.5) * 5e4) / 1e3).astype(np.uint8), "grey levels"),
         (lambda y: texture((256, 256), 1.5), "share their noise|no noise"),
         (lambda y: np.full((64, 64), 7, np.uint16), "constant"),
+        (lambda y: photograph(np.full((8, 48, 48), 100.0)), "too small, or its brightness too even"),
     ],
 )
 def test_noise_that_is_not_of_photons_is_refused_with_a_reason(change, reason):
