@@ -319,6 +319,25 @@ def reasons(records: Records) -> list[str]:
         "takes 2.5 times as long, the measured factor is 1.21. So the rest appears only with the faster kernels; "
         "the memory traffic of larger planes is the likely cause.",
         "",
+        *gpu_reasons(records),
+    ]
+
+
+def gpu_reasons(records: Records) -> list[str]:
+    """Say what a run of 512³ on the GPU consists of."""
+    seconds = find(records, "gpu", "passes", "our kernels, float32", "seconds")
+    sizes, runs = find(records, "gpu", "sizes") or [], find(records, "halo", "runs")
+    largest = next((row["seconds"] for row in sizes if tuple(row["shape"]) == (512, 512, 512)), None)
+    if seconds is None or largest is None or not runs:
+        return []
+    ratio = runs[0]["work_ratio"]
+    passes = seconds * 512**3 / math.prod(records["gpu"]["shape"]) * ratio
+    return [
+        f"On the GPU, the passes over 512³ voxels and their halos ({ratio:.2f} times the work) would take {duration(passes)} at the "
+        f"rate of one pass; the run takes {duration(largest)}. The rest is the work of the CPU and the copies that the GPU waits for "
+        f"([below](#besides-the-network)). The GPU was measured at commit `{records['gpu']['machine']['commit']}`; "
+        "there was no GPU for later versions.",
+        "",
     ]
 
 
