@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
@@ -68,7 +69,11 @@ def percent_text(share: float, digits: str = ".0f") -> str:
     --------
     >>> percent_text(0.27), percent_text(0.0123, ".1f"), percent_text(0.1, "+.0f")
     ('27 %', '1.2 %', '+10 %')
+    >>> percent_text(1.14, ".2g")  # not 1.1e+02
+    '114 %'
     """
+    if digits.endswith("g") and abs(share) >= 0.995:
+        digits = ".0f"
     return f"{100 * share:{digits}} %"
 
 
@@ -92,6 +97,43 @@ def steps_text(steps: Sequence[float], digits: int = 3) -> str:
     '0.3 × 0.163 × 0.163'
     """
     return " × ".join(f"{step:.{digits}g}" for step in steps)
+
+
+# A channel or time point, and a number, in a message.
+_PART, _NUMBER = r"\b[TC] \d+(?:, [TC] \d+)*", r"\d[\d.,]*\b"
+
+
+def group_messages(messages: Iterable[str]) -> list[str]:
+    """Join messages that say the same of several channels or time points, and drop repeated ones.
+
+    Of messages that differ in further numbers, too, the first is kept.
+
+    Examples
+    --------
+    >>> group_messages(["9 voxels in C 0 are NaN.", "9 voxels in C 1 are NaN.", "Done."])
+    ['9 voxels in C 0 and C 1 are NaN.', 'Done.']
+    >>> group_messages([f"C {channel}: the blur is {2 + channel} voxels." for channel in range(3)])
+    ['C 0: the blur is 2 voxels. Similar: C 1 and C 2.']
+    """
+    alike: dict[str, list[str]] = {}
+    for text in dict.fromkeys(messages):
+        parts = re.sub(_PART, "\0", text)
+        alike.setdefault(re.sub(_NUMBER, "\1", parts) if parts != text else text, []).append(text)
+    return [_joined(texts) for texts in alike.values()]
+
+
+def _joined(texts: Sequence[str]) -> str:
+    first = texts[0]
+    if len(texts) == 1:
+        return first
+    parts = [found[0] for text in texts if (found := re.search(_PART, text))]
+    if len({re.sub(_PART, "", text) for text in texts}) == 1:
+        return re.sub(_PART, _range(parts), first, count=1)
+    return f"{first} Similar: {_range(parts[1:])}."
+
+
+def _range(parts: Sequence[str]) -> str:
+    return " and ".join(parts) if len(parts) < 3 else f"{parts[0]} to {parts[-1]} ({len(parts)})"
 
 
 def printable(text: object) -> str:

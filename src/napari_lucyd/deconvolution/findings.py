@@ -13,6 +13,9 @@ EMPTY_PLANES = "empty planes"
 SPARSE_OBJECTS = "sparse objects"
 """Kind: a few bright voxels lie far from all others."""
 
+TOO_NOISY = "too noisy"
+"""Kind: an image has more noise than the model's training data."""
+
 
 class Finding(str):
     """A sentence for the user, with its kind.

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from napari_lucyd.deconvolution.findings import TOO_NOISY, Finding
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES
 from napari_lucyd.referee.examination import Recommendation
 from napari_lucyd.simulation import Microscope
@@ -111,11 +112,12 @@ def warn(found: Measured, card: Mapping[str, Any], microscope: Microscope | None
     yield from _length_warnings(found)  # the gravest one first: a window shows few of them
     limits = card.get("noise_sigma") or (0.0, math.inf)
     if _MARGIN * float(limits[1]) < found.noise < math.inf:
-        yield (
+        text = (
             f"The noise is {percent_text(found.noise)} of the range, but the model {card['name']} was "
-            "trained for up "
-            f"to {percent_text(float(limits[1]))}. Average frames or use a prefilter; trust fine detail less."
+            f"trained for up to {percent_text(float(limits[1]))}. Average frames or use a prefilter; trust "
+            "fine detail less."
         )
+        yield Finding(text, TOO_NOISY)
     if not found.poisson and not found.constant:
         yield (
             f"{found.poisson_reason} The noise is given as measured; gain, read noise and scores by held-out "

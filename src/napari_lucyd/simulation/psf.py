@@ -140,7 +140,7 @@ def make_psf(
     expected = "(Z, Y, X) or (Y, X), odd integers"
     sizes = tuple(checks.integer("shape", size) for size in checks.items("shape", shape, expected))
     if len(sizes) not in (2, 3) or any(n < 1 or n % 2 == 0 for n in sizes):
-        raise ValueError(f"The shape is {sizes}; give two or three odd sizes, such as (31, 31, 31).")
+        raise ValueError(f"shape is {sizes}; give two or three odd sizes, such as (31, 31, 31).")
     voxel = voxel_sizes(voxel_size, len(sizes))
     check_optics(numerical_aperture, refractive_index, emission_um)
     check_kind(kind, excitation_um=excitation_um, pinhole_airy=pinhole_airy, sheet_fwhm_um=sheet_fwhm_um)
@@ -273,8 +273,8 @@ def check_optics(numerical_aperture: float, refractive_index: float, emission_um
     checks.number("refractive_index", refractive_index)
     if not 0 < numerical_aperture < refractive_index < math.inf:
         raise ValueError(
-            f"The numerical aperture is {numerical_aperture} and the refractive index is {refractive_index}; "
-            "give an aperture above 0 and below the index (1.0 air, 1.33 water, 1.515 oil)."
+            f"numerical_aperture is {numerical_aperture:g}; give a number above 0 and below "
+            f"refractive_index, {refractive_index:g} (1.0 air, 1.33 water, 1.515 oil)."
         )
     _check_length("emission_um", emission_um)
 
@@ -285,7 +285,7 @@ def check_kind(kind: PsfKind, **given: float | None) -> None:
     for name, value in given.items():
         if name in uses.get(kind, ()):
             if value is None and name != "pinhole_airy":
-                raise ValueError(f"{name} is missing; a {kind} PSF needs it.")
+                raise ValueError(f"{name} is missing; a {kind.replace('_', ' ')} PSF needs it.")
             if value is not None:
                 _check_length(name, value)
         elif value is not None:

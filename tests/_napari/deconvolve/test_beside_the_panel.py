@@ -78,6 +78,48 @@ def test_the_messages_of_the_last_run_go_when_the_next_one_begins(panel, add_ima
     qtbot.waitUntil(lambda: not panel.session.is_running, timeout=10_000)
 
 
+def test_messages_of_many_channels_take_no_room_from_the_form(panel, add_image, run, qtbot):
+    from qtpy.QtWidgets import QScrollArea
+
+    panel.window().resize(1280, 800)
+    scroll = panel.findChild(QScrollArea)
+    add_image((40, 44))
+    run()
+    scroll.verticalScrollBar().setValue(150)
+    qtbot.wait(50)
+    before = scroll.verticalScrollBar().value(), scroll.viewport().height()
+    warnings = [f"C {channel}: a blur of {channel + 1} voxels was assumed. " * 3 for channel in range(9)]
+    panel.session.concluded.emit(("Done in 3 s: “image 0”.", *warnings, "1 voxel of C 0 is NaN."))
+    panel.session.concluded.emit(("Done in 4 s: “image 0”.", "1 voxel of C 1 is NaN."))
+    panel.session.ended.emit()
+    text = panel.status.text()
+    assert "Similar: C 1 to C 8 (8)." in text and "1 voxel of C 0 and C 1 is NaN." in text
+    assert all(word in text for word in ("3 s", "4 s")) and text.count("C 0:") == 3
+    qtbot.wait(50)
+    assert (scroll.verticalScrollBar().value(), scroll.viewport().height()) == before
+
+
+def test_a_noisy_image_says_so_once(panel, qtbot, ready):
+    from napari_lucyd import load_model
+
+    noise = np.random.default_rng(0).normal(100, 30, (6, 40, 44)).astype(np.float32)
+    noise[:, 10:20, 10:20] += 60
+    load_model("lucyd")
+    panel.viewer.add_image(noise, name="cells", axis_labels=("z", "y", "x"))
+    panel.method.combo.value, panel.model.combo.value = "lucyd", "lucyd"
+    panel.footer.score.setChecked(True)
+    qtbot.waitUntil(lambda: panel.examination.found is not None, timeout=60_000)
+    reason = panel.examination.found.poisson_reason
+    assert reason in panel.examination.line.toolTip() and not panel.examination.found.poisson
+    ready()
+    panel.footer.run.native.click()
+    qtbot.waitUntil(lambda: not panel.session.is_running and bool(panel.score.line.text()), timeout=120_000)
+    qtbot.waitUntil(lambda: panel.score.work.settled, timeout=60_000)
+    below = panel.status.text() + panel.footer.estimate.text() + panel.score.line.text()
+    assert reason not in below and below.count("see the noise under Image") == 2
+    assert "trust fine detail less" not in below
+
+
 def test_a_thick_slice_is_not_previewed_and_says_why(panel, qtbot):
     layer = panel.viewer.add_image(np.random.default_rng(0).random((8, 30, 34)), projection_mode="mean")
     panel.viewer.layers.selection.active = layer

@@ -326,7 +326,7 @@ def test_what_is_missing_or_wrong_is_told_before_run(panel, add_image, classical
     panel.microscope.form.layer.value = layer
     says("both the image and the PSF")
     panel.microscope.form.kind.value = "file"
-    says("Choose a PSF file")
+    says("File: choose a PSF file")
     panel.microscope.form.path.value = str(tmp_path / "none.tif")
     says("no such file")
     broken = tmp_path / "broken.tif"

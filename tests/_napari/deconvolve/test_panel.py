@@ -361,3 +361,16 @@ def test_the_psf_layer_of_a_phantom_is_taken_unless_the_blur_is_told(panel, add_
     add_image(seed=1, metadata=made)
     assert panel.microscope.form.kind.value == "optics"
     ready()
+
+
+def test_many_axes_take_no_more_lines_than_few(panel, add_image, ready):
+    add_image((40, 44))
+    ready()
+    understood = panel.image.understood
+    height = understood.height()
+    panel.viewer.layers.selection.active = add_image((3, 2, 5, 20, 22), seed=1)
+    ready()
+    assert panel.image.axes.value == "TCZYX"
+    understood.setText("T 1200 × C 12 × Z 1200 × Y 2048 × X 2048, resampled along Z to isotropic voxels " * 2)
+    panel.layout().activate()
+    assert understood.height() == height and understood.toolTip()

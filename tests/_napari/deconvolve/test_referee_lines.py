@@ -83,6 +83,38 @@ def test_the_voxel_size_is_left_to_its_fields(examination):
     assert UNKNOWN_VOXEL_SIZE in examination.line.toolTip()
 
 
+REASON = "The noise is not that of photons: the image was averaged."
+
+
+def test_the_noise_of_an_image_is_said_under_it_only(examination):
+    from napari_lucyd._napari.deconvolve.status.referee_lines import ExaminationRequest
+    from napari_lucyd.deconvolution.findings import TOO_NOISY, Finding
+
+    noise = Finding("The noise is about 30 % of the image's contrast.", TOO_NOISY)
+    lines = ("Done in 3 s: “cells”.", noise, f"The photons do not show how wide the blur is: {REASON} More.")
+    # Nothing is said under the image yet.
+    assert examination.without_repeats(lines) == list(lines)
+    examination.found = found(Finding("The noise is 31 % of the range.", TOO_NOISY))
+    examination.found.channels, examination.found.poisson, examination.found.poisson_reason = (
+        (),
+        False,
+        REASON,
+    )
+    examination._last = ExaminationRequest(SimpleNamespace(name="cells"), "ZYX", None)
+    assert examination.without_repeats(lines) == [
+        lines[0],
+        "The photons do not show how wide the blur is: see the noise under Image. More.",
+    ]
+    assert (
+        examination.refer(f"No held-out score: {REASON}") == "No held-out score: see the noise under Image."
+    )
+    # Of another image nothing is known.
+    assert examination.without_repeats(("Done in 3 s: “other”.", noise)) == ["Done in 3 s: “other”.", noise]
+    # The examination may find less noise than the run.
+    examination.found.warnings = ()
+    assert noise in examination.without_repeats(lines)
+
+
 @pytest.mark.parametrize("worse", [True, False])
 def test_a_result_that_is_worse_than_its_image_stands_out(worse, room, qtbot):
     from qtpy.QtCore import QObject, Signal
@@ -95,7 +127,7 @@ def test_a_result_that_is_worse_than_its_image_stands_out(worse, room, qtbot):
         started, finished, ended = Signal(), Signal(object), Signal()
 
     session, line = Session(room), QLabel(room)
-    score = ScoreLine(QToggleSwitch(parent=room), line, session, room)
+    score = ScoreLine(QToggleSwitch(parent=room), line, session, str, room)
     score.work.ready.emit(SimpleNamespace(is_worse_than_image=worse, summary="Held-out score 0.5"))
     assert line.text().startswith("Worse than the image") is worse
     assert line.property("problem") is worse

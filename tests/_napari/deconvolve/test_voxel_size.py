@@ -262,3 +262,22 @@ def test_a_file_that_does_not_answer_stops_nobody(stack_panel, qtbot, ready, mon
     ready()
     assert panel.footer.run.enabled and "unknown" in panel.image.voxel_size.note.text()
     answer.set()
+
+
+def test_a_voxel_size_that_the_layer_shows_already_is_not_offered_to_it(stack_panel, ready):
+    layer = stack_panel.viewer.add_image(
+        STACK, name="cells", scale=(0.3, 0.16249999, 0.1625), units=("µm",) * 3, axis_labels=("z", "y", "x")
+    )
+    ready()
+    fields_of = stack_panel.image.voxel_size
+    assert fields(stack_panel)["Y"] == "0.1625"
+    enter(stack_panel, Z="0.30", Y="0.16250", X="0.1625")
+    ready()
+    assert fields_of.note.text() == "" and fields_of.set_on_layer.native.isHidden()
+    enter(stack_panel, Y="0.17")
+    ready()
+    assert fields_of.note.text() == "As entered. Not yet on the layer."
+    fields_of.set_on_layer.native.click()
+    ready()
+    assert tuple(layer.scale)[1] == pytest.approx(0.17)
+    assert fields_of.note.text() == "" and fields_of.set_on_layer.native.isHidden()

@@ -63,7 +63,7 @@ class DeconvolveWidget(Panel):
             lambda: self.session.is_running or self.image.is_reading,
             self,
         )
-        self.image.add("", self.examination.line)
+        self.image.rows.addRow(self.examination.line)
         self.footer = Footer()
         self.status = self.footer.status
         self.estimate = EstimateView(sections, self.footer, lambda: self.session.is_running, self)
@@ -81,9 +81,11 @@ class DeconvolveWidget(Panel):
         if folder is not None:
             self.destination.take(folder)
         stack(self, sections.shown, self.footer, _WIDTH)
-        self.run_view = RunView(self.session, self.footer, self)
+        self.run_view = RunView(self.session, self.footer, self.examination.without_repeats, self)
         self.buttons = ResultButtons(self.viewer, self.session, self.footer, self.image.source_of, self)
-        self.score = ScoreLine(self.footer.score, self.footer.score_note, self.session, self)
+        self.score = ScoreLine(
+            self.footer.score, self.footer.score_note, self.session, self.examination.refer, self
+        )
         self._connect()
         if self.image.layer is not None:
             self._on_picked(self.image.layer)
@@ -123,10 +125,13 @@ class DeconvolveWidget(Panel):
         footer.run.changed.connect(self.run)
         footer.batch.changed.connect(lambda *_: self.batch.show())
         footer.use_settings.changed.connect(self.entered.use_result)
+        # No estimate follows from them.
+        for switched in (footer.score.toggled, footer.save_as.changed):
+            switched.connect(lambda *_: self.entered.keep_of(footer))
         footer.preview.toggled.connect(self.preview.set_enabled)
         self.preview.status.connect(self._show_preview)
         self.preview.dismissed.connect(lambda: footer.preview.setChecked(False))
-        session.told.connect(self.tell)
+        session.told.connect(lambda text: self.tell(self.examination.refer(text)))
         session.started.connect(self.preview.pause)
         session.ended.connect(self._on_ended)
         for source in (self.sections, self.buttons.saver, self.entered):

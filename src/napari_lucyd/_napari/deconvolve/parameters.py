@@ -10,6 +10,7 @@ from typing import Any
 from napari_lucyd._napari.psf import form as psf_form
 from napari_lucyd._napari.widgets.fields import choice
 from napari_lucyd.deconvolution import CLASSICAL_METHODS, RichardsonLucy, SemiBlind, Wiener
+from napari_lucyd.deconvolution.findings import Finding, kind_of
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, NETWORK_TITLES, PACKAGE, list_models, network_type
 
 IN_MEMORY, IN_FOLDER = "memory", "folder"
@@ -280,7 +281,7 @@ _HINTS = (
 )
 
 
-def in_window_words(warning: object) -> str:
+def in_window_words(warning: str) -> Finding:
     """Write a warning of the core with the names that the window has.
 
     Examples
@@ -291,4 +292,4 @@ def in_window_words(warning: object) -> str:
     text = str(warning)
     for hint, words in _HINTS:
         text = text.replace(hint, words)
-    return text
+    return Finding(text, kind_of(warning))

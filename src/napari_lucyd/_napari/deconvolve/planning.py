@@ -17,8 +17,10 @@ from napari_lucyd._napari.workers import garbage_collection, torch_loading
 from napari_lucyd._napari.workers.events import explain
 from napari_lucyd.deconvolution import scratch
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES, is_told
-from napari_lucyd.text import bytes_text, duration_text
+from napari_lucyd.text import bytes_text, duration_text, group_messages
 
+# Arguments of a plan that an error may name, and that are fields in the panel.
+_NAMED = (*STEPS, "tile_shape", "halo")
 COMPARES = "Automatic first compares methods on a sample of the image, for 5 to 20 seconds."
 
 if TYPE_CHECKING:
@@ -148,7 +150,7 @@ def make_job(
     try:
         job = plan(task.source.data, choice or method, **options)
     except ValueError as error:
-        raise ValueError(in_labels(str(error), STEPS, Parameters)) from error
+        raise ValueError(in_labels(str(error), _NAMED, Parameters)) from error
     size = scratch.result_bytes(job, len(options["outputs"]))
     results = f"The results ({bytes_text(size)})"
     if scratch.belongs_on_disk(size):
@@ -178,7 +180,7 @@ def make_store(task: ImageTask, method: Any, choice: Any = None) -> tuple[StoreJ
     except AlreadyThere:
         raise
     except ValueError as error:
-        raise ValueError(in_labels(str(error), STEPS, Parameters)) from error
+        raise ValueError(in_labels(str(error), _NAMED, Parameters)) from error
 
 
 def estimate(tasks: Sequence[ImageTask], should_stop: Callable[[], bool] | None = None) -> list[Estimate]:
@@ -261,7 +263,7 @@ def estimate_lines(estimates: list[Estimate]) -> list[str]:
         lines += [disk_line(stores)] if stores else []
         if any(entry.compares for entry in estimates):
             lines.append(COMPARES)
-        lines += dict.fromkeys(in_window_words(warning) for job in jobs for warning in job.warnings)
+        lines += group_messages(in_window_words(warning) for job in jobs for warning in job.warnings)
     for entry in estimates:
         if entry.error or entry.done:
             lines.append(f"“{entry.task.source.name}”: {entry.error or entry.done}")

@@ -175,7 +175,7 @@ def _finish(
         complete,
         share,
         job.device.name,
-        tuple(str(warning) for warning in getattr(result, "warnings", ()) or ()),
+        tuple(getattr(result, "warnings", ()) or ()),
     )
 
 

@@ -44,7 +44,14 @@ from napari_lucyd._napari.inspection.run_layers import (
 )
 from napari_lucyd._napari.inspection.veil import Curtain, Strength
 from napari_lucyd._napari.layers.results import LIKE_THE_IMAGE, finite, own_limits, sampled
-from napari_lucyd._napari.layers.viewer import METADATA_KEY, add_image, is_preview, is_result, unique_names
+from napari_lucyd._napari.layers.viewer import (
+    METADATA_KEY,
+    add_image,
+    is_adding,
+    is_preview,
+    is_result,
+    unique_names,
+)
 from napari_lucyd._napari.widgets.layout import set_note, stack
 from napari_lucyd._napari.widgets.panel import Panel
 from napari_lucyd._napari.workers.latest import LatestOnly
@@ -83,7 +90,7 @@ class InspectWidget(Panel):
         self.judging = LatestOnly(lambda: self._question, judge, 0, self)
         self._question: JudgeRequest | None = None
         self._asked = 0
-        self._filling = self._adding = False
+        self._filling = False
         self._held: list[tuple[Any, bool]] | None = None
         self._connect()
         self._fill()
@@ -161,8 +168,7 @@ class InspectWidget(Panel):
             self.choose(event.value if is_new else self.form.look.result.value)
 
     def _on_active(self, event: Any) -> None:
-        # A layer that is added is active for a moment.
-        output = None if self._adding else output_of(self.viewer, event.value)
+        output = None if is_adding() else output_of(self.viewer, event.value)
         if output is not None and output is not self.form.look.result.value:
             self.choose(output)
 
@@ -311,10 +317,8 @@ class InspectWidget(Panel):
     def _add(self, layers: list[tuple[Any, dict[str, Any]]]) -> None:
         taken = {layer.name for layer in self.viewer.layers}
         names = unique_names([keywords["name"] for _, keywords in layers], taken)
-        self._adding = True
         for (data, keywords), name in zip(layers, names, strict=True):
             add_image(self.viewer, data, {**keywords, "name": name})
-        self._adding = False
         # The curtain stays above what was added.
         self._draw()
 

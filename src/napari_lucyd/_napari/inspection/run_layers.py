@@ -96,8 +96,11 @@ def output_of(viewer: Viewer, layer: Any) -> Image | None:
     """Return the output of the run that a layer is a part of; None if it is no result."""
     if layer is None or not is_result(layer):
         return None
-    recipe = recipe_of(layer)
-    return next((each for each in outputs(viewer) if recipe_of(each) == recipe), None)
+    recipe, own = recipe_of(layer), viewer.layers.index(layer)
+    same = [each for each in outputs(viewer) if recipe_of(each) == recipe]
+    # Equal runs have equal recipes; a run adds its output before its other parts.
+    below = [each for each in same if viewer.layers.index(each) <= own]
+    return next(iter(below or same), None)
 
 
 def run_layers(viewer: Viewer, output: Image, image: Image) -> RunLayers:

@@ -25,6 +25,8 @@ PSF_OF = "psf_of"
 
 # Not a keyword of napari's add_image; it is set on the new layer.
 RANGE_KEY = "contrast_limits_range"
+# Layers that are being added: napari selects each of them for a moment.
+_adding: list[str] = []
 
 
 def unique_names(names: Sequence[str], taken: Collection[str]) -> list[str]:
@@ -109,14 +111,23 @@ def add_image(viewer: Viewer, data: Any, keywords: dict[str, Any]) -> Image:
     limits = keywords.pop(RANGE_KEY, None)
     selection = viewer.layers.selection
     chosen, active = set(selection), selection.active
-    layer = viewer.add_image(data, **keywords)
-    if limits is not None:
-        layer.contrast_limits_range = limits
-    # If nothing was selected, the new layer may stay selected.
-    if chosen:
-        viewer.layers.selection = chosen
-        viewer.layers.selection.active = active
+    _adding.append(keywords["name"])
+    try:
+        layer = viewer.add_image(data, **keywords)
+        if limits is not None:
+            layer.contrast_limits_range = limits
+        # If nothing was selected, the new layer may stay selected.
+        if chosen:
+            viewer.layers.selection = chosen
+            viewer.layers.selection.active = active
+    finally:
+        _adding.pop()
     return layer
+
+
+def is_adding() -> bool:
+    """Return True while `add_image` adds a layer: a selection that changes now is not the user's."""
+    return bool(_adding)
 
 
 def is_preview(layer: Any) -> bool:

@@ -14,7 +14,7 @@ from napari_lucyd._napari.phantom.session import PhantomSession
 from napari_lucyd._napari.phantom.task import PhantomTask, expected_image
 from napari_lucyd._napari.phantom.worker import Made
 from napari_lucyd._napari.psf.choice import PsfChoice
-from napari_lucyd._napari.widgets.fields import label, parse_number, parse_numbers
+from napari_lucyd._napari.widgets.fields import label, mark_fields, parse_number, parse_numbers
 from napari_lucyd._napari.widgets.layout import set_note
 from napari_lucyd._napari.widgets.panel import Panel
 from napari_lucyd._napari.workers.events import Advanced
@@ -119,9 +119,12 @@ class PhantomWidget(Panel):
         try:
             set_note(form.estimate, self.task().describe())
             form.make.enabled = not self.session.is_running
+            problem = ""
         except ValueError as error:
-            set_note(form.estimate, str(error), problem=True)
+            problem = str(error)
+            set_note(form.estimate, problem, problem=True)
             form.make.enabled = False
+        mark_fields(self, problem)
 
     def _image(self) -> tuple[SourceLayer, str]:
         """Return the image that the PSF is for, and its axes."""
@@ -176,7 +179,7 @@ def _label(name: str) -> str:
 def _length(name: str, text: str) -> float:
     number = parse_number(_label(name), text)
     if number is None:
-        raise ValueError(f"Enter the {_label(name).lower()} in µm.")
+        raise ValueError(f"Enter the {_label(name)} in µm.")
     return number
 
 

@@ -142,7 +142,7 @@ class PsfChoice(QObject):
             return LayerPsf(self._layer("PSF", self.form.layer.value))
         if kind == FILE:
             if not self.form.path.value.strip():
-                raise ValueError("Choose a PSF file.")
+                raise ValueError("File: choose a PSF file.")
             return FilePsf(self.form.path.value.strip())
         if kind == BEADS:
             diameter = parse_number(label(BeadsPsf, "bead_diameter_um"), self.form.diameter.value)
@@ -224,7 +224,7 @@ class PsfChoice(QObject):
         meant = "one number, or Z, Y, X, for example 2, 1.2, 1.2"
         sigma = parse_numbers("Blur σ", self.form.sigma.value, meant)
         if sigma is None:
-            raise ValueError("Enter the width of the blur, σ in voxels.")
+            raise ValueError("Enter the width of the blur: Blur σ, in voxels.")
         if not all(0 < value <= _LARGEST_SIGMA for value in sigma):
             raise ValueError(
                 f"Blur σ is {self.form.sigma.value}; enter numbers above 0 and up to {_LARGEST_SIGMA}."
@@ -244,7 +244,7 @@ class PsfChoice(QObject):
             else:
                 numbers[name] = parse_number(title, text)
             if numbers[name] is None and name in _NEEDED:
-                raise ValueError(f"Enter the {title if title == 'NA' else title.lower()}.")
+                raise ValueError(f"Enter the {title}.")
         return OpticsPsf(self.form.microscope.value, **numbers)
 
     def _on_layers(self, event: Any = None) -> None:

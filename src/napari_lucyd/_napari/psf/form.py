@@ -102,6 +102,7 @@ class PsfForm(QGroupBox):
         self.lines["refractive_index"].value = f"{OpticsPsf.refractive_index:g}"
         self.about = layout.note("lucyd-psf", lines=4)
         self._about_height = self.about.minimumHeight()
+        self.origin = layout.note("lucyd-psf-origin", most=2)
         self.show_layer = PushButton(
             text="Show as layer", tooltip="Add the PSF as an image layer with its voxel size."
         )
@@ -113,10 +114,12 @@ class PsfForm(QGroupBox):
             layout.narrow(combo.native)
         self._lay_out()
         self.describe("")
+        self.show_origin("")
         self.show_rows()
 
     def _lay_out(self) -> None:
         self._rows = layout.form(self)
+        self._rows.addRow(self.origin)
         layout.add(self._rows, "From", self.kind.native)
         layout.add(self._rows, "Layer", self.layer.native)
         self._file = layout.row(self.path.native, self.browse.native, stretch=(1, 0))
@@ -167,6 +170,11 @@ class PsfForm(QGroupBox):
         elif text:
             self.about.setMinimumHeight(self._about_height)
         layout.set_note(self.about, text)
+
+    def show_origin(self, text: str) -> None:
+        """Say which image the entries are from; an empty text hides the line."""
+        layout.set_note(self.origin, text)
+        layout.show_row(self._rows, self.origin, bool(text))
 
     def shown_lines(self) -> list[str]:
         """List the numbers that the chosen microscope has."""

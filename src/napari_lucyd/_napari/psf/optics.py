@@ -149,7 +149,7 @@ class OpticsPsf:
             steps = source.voxel_size_um(axes)
         if steps is None:
             which = "There is no image to take it from" if source is None else f"“{source.name}” has none"
-            raise ValueError(f"The voxel size is unknown: {which}. Enter the voxel size below (µm).")
+            raise ValueError(f"The voxel size is unknown: {which}. Enter it under Voxel size, in µm.")
         ndim = sum(name in axes for name in "ZYX")
         if len(steps) != 1 and len(steps) < ndim:
             raise ValueError(
@@ -223,7 +223,7 @@ def _make(optics: OpticsPsf, should_stop: Stop) -> np.ndarray:
             **arguments,  # type: ignore[arg-type]
         )
     except ValueError as error:
-        raise ValueError(in_labels(str(error), arguments, OpticsPsf)) from error
+        raise ValueError(in_labels(str(error), [*arguments, "shape", "voxel_size"], OpticsPsf)) from error
     values.flags.writeable = False
     _made[optics] = values
     while len(_made) > _REMEMBERED:

@@ -1,4 +1,4 @@
-"""Labels and tooltips of the panels' fields, and conversion of their texts to numbers."""
+"""Labels and tooltips of the panels' fields, conversion of their texts to numbers, marks of wrong ones."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import field, fields
 from typing import Any
+
+from qtpy.QtWidgets import QFormLayout, QLabel, QLineEdit, QWidget
+
+from napari_lucyd._napari.widgets.layout import mark
 
 # Separators between numbers of several axes.
 _BETWEEN = r"[\s,;x×]+"
@@ -47,6 +51,32 @@ def in_labels(message: str, names: Iterable[str], parameters: Any) -> str:
     for name in names:
         message = re.sub(rf"\b{name}\b", label(parameters, name), message)
     return message
+
+
+def mark_fields(section: QWidget, text: str) -> None:
+    """Mark the lines of a section whose labels a problem names, and no others.
+
+    Parameters
+    ----------
+    section
+        A widget with rows of labels and controls.
+    text
+        The problem; empty to mark nothing.
+    """
+    lines: dict[str, list[QLineEdit]] = {}
+    for rows in section.findChildren(QFormLayout):
+        for number in range(rows.rowCount()):
+            name = rows.itemAt(number, QFormLayout.ItemRole.LabelRole)
+            field = rows.itemAt(number, QFormLayout.ItemRole.FieldRole)
+            title, control = (None if item is None else item.widget() for item in (name, field))
+            if isinstance(title, QLabel) and control is not None and rows.isRowVisible(number):
+                own = [control] if isinstance(control, QLineEdit) else control.findChildren(QLineEdit)
+                lines.setdefault(title.text(), []).extend(own)
+    # A long label may begin as a short one.
+    for label_text in sorted(filter(None, lines), key=len, reverse=True):
+        text, count = re.subn(rf"(?<!\w){re.escape(label_text)}(?!\w)", "", text)
+        for line in lines[label_text]:
+            mark(line, count > 0)
 
 
 def _metadata(parameters: Any, name: str) -> Any:

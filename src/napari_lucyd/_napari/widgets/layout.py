@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
+import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtGui import QColor, QFontMetrics, QWheelEvent
+from qtpy.QtGui import QColor, QFontMetrics, QResizeEvent, QWheelEvent
 from qtpy.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
@@ -37,6 +39,8 @@ _NOTE_PIXELS = 11
 _BAR_SPACING = 2
 # A label that wraps is this much higher than its lines.
 _NOTE_PADDING = 9
+# Margin of a text that can be selected, on each side.
+_NOTE_INSET = 5
 _PROBLEM = "#e8853d"
 # Contrast of small text that people with weak eyesight can read (WCAG 2.1, level AA).
 _READABLE = 4.5
@@ -66,7 +70,79 @@ class Section(QGroupBox):
         show_row(self.rows, control, visible)
 
 
-def note(name: str, lines: int = 0) -> QLabel:
+class Note(QLabel):
+    """A line of text that wraps, shortened where it does not fit; its tooltip then has all of it.
+
+    A word that is wider than the line, such as a path, is shortened in the middle.
+
+    Parameters
+    ----------
+    name, lines, most
+        See `note`.
+    """
+
+    def __init__(self, name: str, lines: int = 0, most: int = 0) -> None:
+        super().__init__()
+        self._all = self._about = ""
+        self.setObjectName(name)
+        self.setProperty("note", True)
+        self.setWordWrap(True)
+        # Otherwise word-wrapped labels reserve the height that they would have in a narrow column.
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        font = self.font()
+        font.setPixelSize(_NOTE_PIXELS)
+        spacing = QFontMetrics(font).lineSpacing()
+        if lines:
+            self.setMinimumHeight(lines * spacing + _NOTE_PADDING)
+            self.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
+        if most:
+            self.setMaximumHeight(most * spacing + _NOTE_PADDING)
+
+    def text(self) -> str:
+        """Return the whole text, of which a part may be shown."""
+        return self._all
+
+    @property
+    def shown(self) -> str:
+        """The part of the text that is shown."""
+        return super().text()
+
+    def setText(self, text: str | None) -> None:
+        """Set the whole text."""
+        self._all = text or ""
+        self._fit()
+
+    def setToolTip(self, text: str | None) -> None:
+        """Set the tooltip; the whole text stands above it while only a part is shown."""
+        self._about = text or ""
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Fit the text into the new width."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        room = self.width() - 2 * _NOTE_INSET
+        metrics, middle = self.fontMetrics(), Qt.TextElideMode.ElideMiddle
+        words = re.sub(r"\S+", lambda word: metrics.elidedText(word[0], middle, room), self._all)
+        if not self._fits(words):
+            ends = [word.end() for word in re.finditer(r"\S+", words)]
+            kept = bisect_left(ends, True, key=lambda end: not self._fits(f"{words[:end]} …"))
+            self._fits(f"{words[: ends[max(0, kept - 1)]]} …")
+        texts = [plain_tooltip(self._all)] if self.shown != self._all else []
+        super().setToolTip("<br>".join([*texts, *([self._about] if self._about else [])]))
+
+    def _fits(self, text: str) -> bool:
+        """Show a text, and return True if it is not too high."""
+        if text != self.shown:
+            super().setText(text)
+        return self.heightForWidth(self.width()) <= self.maximumHeight()
+
+
+def note(name: str, lines: int = 0, most: int = 0) -> Note:
     """Make a line of text that wraps and can be copied.
 
     Parameters
@@ -76,32 +152,26 @@ def note(name: str, lines: int = 0) -> QLabel:
     lines
         Number of lines that keep their room when the text is shorter. Otherwise a message would move the
         controls below it, and the next click would hit another one.
+    most
+        Largest number of lines, for messages of any length; 0 for no limit.
     """
-    line = QLabel()
-    line.setObjectName(name)
-    line.setProperty("note", True)
-    line.setWordWrap(True)
-    # Otherwise word-wrapped labels reserve the height that they would have in a narrow column.
-    line.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-    line.setTextFormat(Qt.TextFormat.PlainText)
-    line.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    if lines:
-        font = line.font()
-        font.setPixelSize(_NOTE_PIXELS)
-        line.setMinimumHeight(lines * QFontMetrics(font).lineSpacing() + _NOTE_PADDING)
-        line.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
-    return line
+    return Note(name, lines, most)
 
 
 def set_note(line: QLabel, text: str, *, problem: bool = False) -> None:
     """Write a line; a problem stands out in colour."""
-    if line.property("problem") != problem:
-        line.setProperty("problem", problem)
-        # Style sheets read properties only when a widget is polished.
-        style: Any = line.style()
-        style.unpolish(line)
-        style.polish(line)
+    mark(line, problem)
     line.setText(text)
+
+
+def mark(widget: QWidget, problem: bool) -> None:
+    """Show a widget in the colour of a problem, or no longer."""
+    if widget.property("problem") != problem:
+        widget.setProperty("problem", problem)
+        # Style sheets read properties only when a widget is polished.
+        style: Any = widget.style()
+        style.unpolish(widget)
+        style.polish(widget)
 
 
 def plain_tooltip(text: str) -> str:
@@ -312,6 +382,8 @@ def style_sheet(accent: str, text: str, line: str, background: str) -> str:
     return (
         f"QLabel[note='true'] {{ color: {text}; font-size: {_NOTE_PIXELS}px; }}"
         f"QLabel[problem='true'] {{ color: {readable(_PROBLEM, background)}; font-size: {_NOTE_PIXELS}px; }}"
+        # The border takes the place of napari's padding: nothing moves.
+        f"QLineEdit[problem='true'] {{ border: 1px solid {readable(_PROBLEM, background)}; padding: 1px; }}"
         f"QPushButton#lucyd-run {{ background-color: {accent}; font-weight: bold; }}"
         f"QPushButton#lucyd-run:disabled {{ background-color: {line}; font-weight: normal; }}"
         "QPushButton#lucyd-toggle { background: transparent; border: none; }"

@@ -112,7 +112,7 @@ class NetworkJob(Job):
         )
 
     def _input_warnings(self, statistics: Statistics) -> list[str]:
-        return noise_warnings(statistics.prepared.applied(self._source), statistics, self._model.card)
+        return list(noise_warnings(statistics.prepared.applied(self._source), statistics, self._model.card))
 
     def _prepare(self) -> None:
         if self._run is not None:

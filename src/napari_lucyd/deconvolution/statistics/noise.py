@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_lucyd.deconvolution.findings import TOO_NOISY, Finding
 from napari_lucyd.deconvolution.image.source import Source, to_float32
 from napari_lucyd.deconvolution.statistics.scaling import Group, Statistics
 from napari_lucyd.spans import Span
@@ -76,7 +77,7 @@ def noise_of(values: npt.NDArray[np.float32]) -> float:
     return median(plane_noises([planes[number] for number in chosen]))
 
 
-def noise_warnings(source: Source, statistics: Statistics, card: Mapping[str, Any]) -> list[str]:
+def noise_warnings(source: Source, statistics: Statistics, card: Mapping[str, Any]) -> list[Finding]:
     """Warn in one sentence where an image has more noise than the model's training data.
 
     Parameters
@@ -100,10 +101,11 @@ def noise_warnings(source: Source, statistics: Statistics, card: Mapping[str, An
     if len(noisy) > 1:
         where += f" to {noisy[-1][0]} ({len(noisy)} of {len(shares)})"
     ends = dict.fromkeys(percent_text(end(share for _, share in noisy)) for end in (min, max))
-    return [
+    text = (
         f"The noise{where} is about {' to '.join(ends)} of the image's contrast; this model was trained for "
         f"up to {percent_text(float(limits[1]))}. Average frames or use a prefilter; trust fine detail less."
-    ]
+    )
+    return [Finding(text, TOO_NOISY)]
 
 
 def noise_share(source: Source, group: Group) -> float:

@@ -60,7 +60,12 @@ class Entered(QObject):
 
     def keep(self) -> None:
         """Keep the present entries; call it when all of them are valid."""
-        remember(_GROUP, {key: value for part in self._sections for key, value in part.entries().items()})
+        for part in self._sections:
+            self.keep_of(part)
+
+    def keep_of(self, section: Section) -> None:
+        """Keep the entries of one part, which are always valid or known to be."""
+        remember(_GROUP, section.entries())
 
     def use_result(self, *_: Any) -> None:
         """Enter the settings that the active layer was made with."""

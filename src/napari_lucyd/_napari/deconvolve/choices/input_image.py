@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox, LineEdit
 from napari.layers import Image
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 
-from napari_lucyd._napari.deconvolve.choices.voxel_size import TITLE, UNKNOWN, VoxelSizeFields
+from napari_lucyd._napari.deconvolve.choices.voxel_size import TITLE, UNKNOWN, VoxelSizeFields, size_text
 from napari_lucyd._napari.deconvolve.parameters import Parameters
 from napari_lucyd._napari.layers.coordinates import keep_view
 from napari_lucyd._napari.layers.source_layer import SourceLayer, noted_sizes
@@ -59,14 +59,15 @@ class ImageSection(Section):
         )
         self.also = note("lucyd-also")
         self.axes = LineEdit(tooltip=tooltip(Parameters, "axes"))
-        self.understood = note("lucyd-understood", lines=2)
+        self.understood = note("lucyd-understood", lines=2, most=2)
         self.voxel_size = VoxelSizeFields()
         self.files = FileLookup(self)
         narrow(self.combo.native)
         self.add("Image", self.combo.native)
         self.add("", self.also)
         self.add(label(Parameters, "axes"), self.axes.native)
-        self.add("", self.understood)
+        # Across the whole width: an image may have many axes.
+        self.rows.addRow(self.understood)
         self.add(TITLE, self.voxel_size)
         self._is_psf_layer = is_psf_layer
         self._axes: str | None = None
@@ -126,6 +127,11 @@ class ImageSection(Section):
         return self._axes if self._axes is not None and len(self._axes) == ndim else None
 
     @property
+    def problem(self) -> str:
+        """The reason why a field of this section cannot be read; empty if all can be."""
+        return self._problem or self.voxel_size.problem
+
+    @property
     def optics(self) -> Optics | None:
         """The optics that the file of the shown layer states; None if there are none, or not yet."""
         facts = None if self.layer is None else self.files.facts(self.layer)
@@ -179,7 +185,7 @@ class ImageSection(Section):
             Number of spatial axes of the method.
         """
         layer = self.layer
-        if layer is None or self._problem or self.voxel_size.problem:
+        if layer is None or self.problem:
             return
         try:
             source = self.source_of(layer)
@@ -209,13 +215,19 @@ class ImageSection(Section):
             stated = steps is not None and set(steps) != {1.0}
             scale = f" The layer's scale, {steps_text(steps or ())}, is used as a ratio." if stated else ""
             fields.describe(UNKNOWN + scale, problem=True)
-        elif source.sizes_um:
+        elif source.sizes_um and not self._is_on_layer(in_um, axes):
             facts = None if self.layer is None else self.files.facts(self.layer)
             own = self.layer in self._sizes or facts is None
             where = "As entered." if own or facts is None else f"From the file {facts.name}."
             fields.describe(f"{where} Not yet on the layer.", offer=True)
         else:
             fields.describe("")
+
+    def _is_on_layer(self, sizes: Sequence[float], axes: str) -> bool:
+        """Return True if the layer has this voxel size, as far as the fields show it."""
+        layer = self.layer
+        own = None if layer is None else SourceLayer.from_layer(layer).voxel_size_um(axes)
+        return own is not None and [*map(size_text, own)] == [*map(size_text, sizes)]
 
     def refresh(self, event: Any = None) -> None:
         """Update the images that Run processes."""

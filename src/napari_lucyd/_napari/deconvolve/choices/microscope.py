@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import weakref
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from napari_lucyd._napari.layers.source_layer import SourceLayer
@@ -12,10 +14,12 @@ from napari_lucyd._napari.psf.origins import PsfSource, UnknownPsf
 from napari_lucyd._napari.widgets.remembered import remember, remembered
 
 if TYPE_CHECKING:
+    from napari.layers import Image
     from napari.viewer import Viewer
 
     from napari_lucyd.io import Optics
 
+ORIGIN = "Entries from {}: check that they hold for this image."
 _GROUP = "microscope"
 _MICROSCOPES = ("widefield", "confocal", "light_sheet")
 # A layer or a file of the last image says nothing about the next one.
@@ -41,7 +45,27 @@ class MicroscopeSection(PsfChoice):
         texts = remembered(_GROUP)
         if texts.get("kind") not in _REMEMBERED_KINDS:
             texts.pop("kind", None)
+        self._shown: weakref.ref[Image] | None = None
+        # The image that the entries were made for, and its name; None for an earlier session.
+        self._entered_for: tuple[weakref.ref[Image], str] | None = None
+        self._by_itself = False
         self.form.fill(texts)
+        self.changed.connect(self._on_entered)
+
+    def show_image(self, layer: Image | None) -> None:
+        """Note the image that is shown; a line says if the entries were made for another one."""
+        self._shown = None if layer is None else weakref.ref(layer)
+        self._say_origin()
+
+    def take_layer(self, layer: Image) -> None:
+        """See `PsfChoice.take_layer`."""
+        with self._nothing_entered():
+            super().take_layer(layer)
+
+    def give_back(self) -> None:
+        """See `PsfChoice.give_back`."""
+        with self._nothing_entered():
+            super().give_back()
 
     def choice(self, *, needed: bool) -> PsfSource:
         """Return the present choice, to be read in a worker thread.
@@ -101,8 +125,32 @@ class MicroscopeSection(PsfChoice):
             if waves and None not in waves:
                 same = len(set(waves)) == 1
                 texts[name] = ", ".join(f"{wave:g}" for wave in (waves[:1] if same else waves))
-        self.form.fill(texts)
+        with self._nothing_entered():
+            self.form.fill(texts)
+        if {"numerical_aperture", "emission_um"} <= texts.keys():
+            self._on_entered()
 
     def remember(self) -> None:
         """Keep what is entered for the next image and the next session."""
         remember(_GROUP, self.form.texts())
+
+    @contextlib.contextmanager
+    def _nothing_entered(self) -> Iterator[None]:
+        """Change the entries for another reason than that they hold for the shown image."""
+        self._by_itself = True
+        yield
+        self._by_itself = False
+        self._say_origin()
+
+    def _on_entered(self) -> None:
+        shown = None if self._shown is None else self._shown()
+        if not self._by_itself and shown is not None:
+            self._entered_for = weakref.ref(shown), shown.name
+        self._say_origin()
+
+    def _say_origin(self) -> None:
+        image, name = self._entered_for or (None, "")
+        shown = None if self._shown is None else self._shown()
+        other = shown is not None and (image is None or image() is not shown)
+        said = other and not self.blank and self.form.kind.value in (OPTICS, BLUR)
+        self.form.show_origin(ORIGIN.format(f"“{name}”" if name else "an earlier session") if said else "")

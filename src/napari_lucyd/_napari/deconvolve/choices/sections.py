@@ -57,7 +57,7 @@ class Sections(QObject):
         self.method.chosen.connect(self.show_method)
         self.advanced.flips.changed.connect(self.show_method)
         self.model.changed.connect(self.show_method)
-        self.image.optics_changed.connect(self.microscope.fill)
+        self.image.optics_changed.connect(self._on_optics)
         # A layer that is used as the PSF is not offered as the image.
         for changed in (self.method.changed, self.microscope.changed):
             changed.connect(self.image.refresh)
@@ -65,6 +65,7 @@ class Sections(QObject):
             told.connect(self.told)
         for failed in (self.model.failed, self.microscope.failed):
             failed.connect(self.failed)
+        self.microscope.show_image(self.image.layer)
         self.show_method()
 
     @property
@@ -152,6 +153,10 @@ class Sections(QObject):
         self.advanced.show_method(self.method.name)
         flips = not self.method.classical and self.advanced.flips.value
         self.destination.show_outputs(("output",) if flips else self.method.parts)
+
+    def _on_optics(self, optics: Any) -> None:
+        self.microscope.show_image(self.image.layer)
+        self.microscope.fill(optics)
 
     def _is_psf(self, layer: Any) -> bool:
         return self.method.uses_microscope and self.microscope.is_layer(layer)

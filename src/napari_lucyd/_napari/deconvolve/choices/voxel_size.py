@@ -21,6 +21,17 @@ _TOOLTIP = (
 )
 
 
+def size_text(size: float) -> str:
+    """Write a voxel size as a field shows it.
+
+    Examples
+    --------
+    >>> size_text(0.1 + 0.2)
+    '0.3'
+    """
+    return f"{size:.6g}"
+
+
 class VoxelSizeFields(QWidget):
     """Three fields, Z, Y and X in µm, with a line of text and a button that passes them on to the layer."""
 
@@ -82,7 +93,7 @@ class VoxelSizeFields(QWidget):
         self._shown = {}
         for letter, line in self.lines.items():
             size = sizes.get(letter)
-            text = "" if size is None else f"{size:.6g}"
+            text = "" if size is None else size_text(size)
             self._shown[letter] = (text, size)
             line.value = text
             line.native.setVisible(letter in letters)

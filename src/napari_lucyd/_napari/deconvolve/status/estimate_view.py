@@ -12,6 +12,7 @@ from napari_lucyd._napari.deconvolve.status.footer import Footer
 from napari_lucyd._napari.deconvolve.task import Estimate, EstimateRequest
 from napari_lucyd._napari.deconvolve.zarr_plan import resumes
 from napari_lucyd._napari.preview.live import PreviewRequest
+from napari_lucyd._napari.widgets.fields import mark_fields
 from napari_lucyd._napari.widgets.layout import set_note
 from napari_lucyd._napari.workers.latest import LatestOnly
 
@@ -85,12 +86,14 @@ class EstimateView(QObject):
         sections.destination.show_estimate(entries)
         if shown is None:
             set_note(footer.estimate, "Open an image to deconvolve.")
+            self._mark("")
             footer.run.enabled = False
             return
         self._show_image(shown)
         sections.region.show_estimate(shown)
         lines = "\n".join(estimate_lines(entries))
         set_note(footer.estimate, lines, problem=any(e.error for e in entries))
+        self._mark(" ".join(entry.error for entry in entries))
         footer.run.enabled = any(entry.job for entry in entries) and not self._is_running()
         footer.show_resume(any(entry.store is not None and resumes(entry.store) for entry in entries))
         self.shown.emit()
@@ -100,9 +103,17 @@ class EstimateView(QObject):
         self._show_psf(None)
         self._show_image(None)
         set_note(self._footer.estimate, text, problem=True)
+        self._mark(text)
         self._footer.run.enabled = False
         self._footer.show_resume(False)
         self.shown.emit()
+
+    def _mark(self, text: str) -> None:
+        """Mark the fields that a problem names."""
+        image = self._sections.image
+        for section in self._sections.shown:
+            # The image's voxel size and that of the optics have one label.
+            mark_fields(section, text if (section is image) is bool(image.problem) else "")
 
     def _show_image(self, entry: Estimate | None) -> None:
         """Show the axes and the voxel size, also while a run is not possible yet."""

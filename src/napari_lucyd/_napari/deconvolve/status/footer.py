@@ -23,9 +23,10 @@ class Footer(QFrame):
 
     def __init__(self) -> None:
         super().__init__()
-        self.estimate = note("lucyd-estimate", lines=3)
+        # A message of any length leaves the sections above their room.
+        self.estimate = note("lucyd-estimate", lines=3, most=5)
         self.preview = QToggleSwitch("Live preview")
-        self.preview_note = note("lucyd-preview")
+        self.preview_note = note("lucyd-preview", most=2)
         self.preview.setToolTip(
             "Shows the result over the image while you browse. It begins at the cursor, and grows and "
             "becomes exact while the view does not move. With Automatic it shows LUCYD; the method is chosen "
@@ -48,7 +49,7 @@ class Footer(QFrame):
         self.stop_and_keep.native.hide()
         self.curve = LikelihoodCurve()
         self.progress = ProgressBar(min=0, max=1, value=0)
-        self.status = note("lucyd-status", lines=2)
+        self.status = note("lucyd-status", lines=3, most=3)
         self.score = QToggleSwitch("Score")
         self.score.setChecked(True)
         self.score.setToolTip(
@@ -56,7 +57,7 @@ class Footer(QFrame):
             "one half predicts the other half well, so no ground truth is needed. Larger is better; compare "
             "it with the score of the image itself."
         )
-        self.score_note = note("lucyd-score")
+        self.score_note = note("lucyd-score", most=3)
         self.keep = PushButton(
             text="Keep finished part",
             tooltip="Add the finished part as layers; the rest of each layer is empty.",
@@ -133,11 +134,13 @@ class Footer(QFrame):
 
     def entries(self) -> dict[str, Any]:
         """Return what is entered, for `enter`."""
-        return {"save_as": self.save_as.value}
+        return {"save_as": self.save_as.value, "score": self.score.isChecked()}
 
     def enter(self, entries: Mapping[str, Any]) -> None:
         """Enter values by name."""
         choose(self.save_as, entries.get("save_as"))
+        if "score" in entries:
+            self.score.setChecked(bool(entries["score"]))
 
     def show_resume(self, resumes: bool) -> None:
         """Name the button after what it would do."""

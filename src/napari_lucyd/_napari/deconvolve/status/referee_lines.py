@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from napari_lucyd._napari.psf.origins import PsfSource
 from napari_lucyd._napari.widgets.layout import note, plain_tooltip, set_note
 from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd._napari.workers.latest import LatestOnly
+from napari_lucyd.deconvolution.findings import TOO_NOISY, kind_of
 
 if TYPE_CHECKING:
     from napari_lucyd.referee import Examination, ResultScore
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _SETTLE_MS = 400
 # More lines would push the settings out of a small window; the tooltip has all.
 _WARNINGS = 2
+_NOISE_ABOVE = "see the noise under Image."
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,7 @@ class ExaminationLine(QObject):
         parent: QObject,
     ) -> None:
         super().__init__(parent)
-        self.line: QLabel = note("lucyd-examination", lines=4)
-        # The tooltip has all of it.
-        self.line.setMaximumHeight(self.line.minimumHeight())
+        self.line = note("lucyd-examination", lines=4, most=4)
         self.line.installEventFilter(self)
         self.found: Examination | None = None
         self._image, self._microscope, self._is_busy = image, microscope, is_busy
@@ -113,6 +113,26 @@ class ExaminationLine(QObject):
         self.line.setToolTip(plain_tooltip("" if found is None else str(found)))
         self.examined.emit(found)
 
+    def without_repeats(self, lines: Sequence[str]) -> list[str]:
+        """Return the lines about a run without those on the noise, if this line says that of its image.
+
+        Parameters
+        ----------
+        lines
+            Lines, of which the first one names the image.
+        """
+        if self.found is None or self._last is None or f"“{self._last.source.name}”" not in lines[0]:
+            return list(lines)
+        is_said = any(kind_of(text) == TOO_NOISY for text in self.found.warnings)
+        return [self.refer(text) for text in lines if not (is_said and kind_of(text) == TOO_NOISY)]
+
+    def refer(self, text: str) -> str:
+        """Return a text that points to this line instead of repeating its sentence on the noise."""
+        for part in () if self.found is None else self.found.channels or (self.found,):
+            if not part.poisson:
+                text = text.replace(f": {part.poisson_reason}", f": {_NOISE_ABOVE}")
+        return text
+
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Write again when the line gets another width."""
         if event is not None and event.type() == QEvent.Type.Resize and self.found is not None:
@@ -142,7 +162,7 @@ class ExaminationLine(QObject):
             texts.append(f"{found}\n{total} warning{'s' if total > 1 else ''}: hold the mouse here.")
         for text in texts or [found]:
             set_note(self.line, text, problem=bool(warnings))
-            if self.line.heightForWidth(self.line.width()) <= self.line.maximumHeight():
+            if self.line.shown == text:
                 return
 
 
@@ -170,20 +190,27 @@ class ScoreLine(QObject):
         The line of text.
     session
         The runs.
+    refer
+        Shortens a text by what stands elsewhere; see `ExaminationLine.refer`.
     parent
         Qt's owner.
     """
 
     def __init__(
-        self, switch: QToggleSwitch, line: QLabel, session: DeconvolveSession, parent: QObject
+        self,
+        switch: QToggleSwitch,
+        line: QLabel,
+        session: DeconvolveSession,
+        refer: Callable[[str], str],
+        parent: QObject,
     ) -> None:
         super().__init__(parent)
-        self._switch, self.line = switch, line
+        self._switch, self.line, self._refer = switch, line, refer
         self._wanted: ScoreRequest | None = None
         self.work = LatestOnly(lambda: self._wanted, score_result, 0, self)
         self.work.began.connect(lambda: set_note(line, "Scoring the result…"))
         self.work.ready.connect(self._show)
-        self.work.failed.connect(lambda text: set_note(line, f"No score: {text}"))
+        self.work.failed.connect(lambda text: set_note(line, refer(f"No score: {text}")))
         session.started.connect(self.clear)
         session.finished.connect(self._on_finished)
         session.ended.connect(self.work.refresh)
@@ -200,7 +227,7 @@ class ScoreLine(QObject):
             return
         worse = found.is_worse_than_image
         verdict = "Worse than the image: check the blur and the settings. " if worse else ""
-        set_note(self.line, verdict + found.summary, problem=worse)
+        set_note(self.line, verdict + self._refer(found.summary), problem=worse)
 
     def _on_finished(self, event: Finished) -> None:
         # The score itself waits for the end of the run.

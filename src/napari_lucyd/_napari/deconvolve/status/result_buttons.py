@@ -15,7 +15,7 @@ from napari_lucyd._napari.deconvolve.session import DeconvolveSession
 from napari_lucyd._napari.deconvolve.status.footer import Footer
 from napari_lucyd._napari.layers.side_by_side import SideBySide, put_back
 from napari_lucyd._napari.layers.source_layer import SourceLayer
-from napari_lucyd._napari.layers.viewer import is_result
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_adding, is_result
 from napari_lucyd._napari.widgets.panel import Panel
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class ResultButtons(QObject):
         super().__init__(panel)
         self._viewer, self._session, self._footer = viewer, session, footer
         self._sources: list[weakref.ref[Image]] = []
+        self._newest: weakref.ref[Image] | None = None
         self._grid = SideBySide(viewer, self._on_view_taken)
         self.saver = Saver(viewer, self.results, source_of, lambda: str(footer.save_as.value), panel)
         footer.inspect.changed.connect(self._inspect)
@@ -58,6 +59,9 @@ class ResultButtons(QObject):
         layers = viewer.layers
         events = (layers.events.inserted, layers.events.removed, layers.selection.events.changed)
         panel.subscriptions.add(self._offer, *events)
+        panel.subscriptions.add(self._on_active, layers.selection.events.active)
+        session.ended.connect(self._note_newest)
+        footer.replace.changed.connect(self._note_newest)
         # The grid goes with the panel.
         panel.destroyed.connect(partial(put_back, self._grid))
         self._offer()
@@ -85,11 +89,29 @@ class ResultButtons(QObject):
         footer.inspect.enabled = results
         footer.save.enabled = footer.save_as.enabled = results or bool(self.saver.selected())
 
+    def _note_newest(self, *_: Any) -> None:
+        """Note the newest result of a run, which Inspect shows unless another one is selected afterwards."""
+        outputs = [
+            layer for layer in self._session.results if layer.metadata[METADATA_KEY]["quantity"] == "output"
+        ]
+        self._newest = weakref.ref(outputs[-1]) if outputs else self._newest
+
+    def _on_active(self, event: Any) -> None:
+        if event.value is not None and is_result(event.value) and not is_adding():
+            self._newest = None
+
     def _inspect(self, *_: Any) -> None:
-        dock, _ = self._viewer.window.add_plugin_dock_widget("napari-lucyd", "Inspect")
+        window = self._viewer.window
+        open_before = len(window.dock_widgets)
+        dock, inspect = window.add_plugin_dock_widget("napari-lucyd", "Inspect")
         # napari returns a panel that is open already as it is: behind another tab.
         dock.show()
         dock.raise_()
+        # One that was open has followed the run. A new one begins with the selected result, which counts only
+        # if it was selected after the run.
+        newest = None if self._newest is None else self._newest()
+        if len(window.dock_widgets) > open_before and newest in self._viewer.layers:
+            inspect.choose(newest)
 
     def _on_side_by_side(self, on: bool) -> None:
         if on:

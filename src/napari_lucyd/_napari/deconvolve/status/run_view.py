@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from napari_lucyd._napari.deconvolve.task import Failed, Finished
 from napari_lucyd._napari.widgets.layout import set_note
 from napari_lucyd._napari.workers.events import Advanced
 from napari_lucyd._napari.workers.notification import notify_end
-from napari_lucyd.text import duration_text
+from napari_lucyd.text import duration_text, group_messages
 
 _MESSAGES = 4
 # Tiles may finish faster than anyone can read.
@@ -33,15 +34,25 @@ class RunView(QObject):
         The runs.
     footer
         The progress bar, the buttons and the line of messages.
+    without_repeats
+        Returns the lines about an image that do not stand elsewhere; see `ExaminationLine`.
     panel
         The panel; its window asks for attention at the end of a long run.
     """
 
-    def __init__(self, session: DeconvolveSession, footer: Footer, panel: QWidget) -> None:
+    def __init__(
+        self,
+        session: DeconvolveSession,
+        footer: Footer,
+        without_repeats: Callable[[Sequence[str]], list[str]],
+        panel: QWidget,
+    ) -> None:
         super().__init__(panel)
         self._session, self._footer, self._panel = session, footer, panel
+        self._without_repeats = without_repeats
         self._failures: list[str] = []
         self._messages: list[str] = []
+        self._warnings: list[str] = []
         self._drawn = 0.0
         self._keeping = False
         footer.cancel.changed.connect(session.cancel)
@@ -64,7 +75,8 @@ class RunView(QObject):
         return not self._session.is_running and self._session.partial is None
 
     def _on_started(self) -> None:
-        self._failures, self._messages, self._keeping = [], [], False
+        self._failures, self._messages, self._warnings = [], [], []
+        self._keeping = False
         self._footer.show_run("Preparing…")
         # The messages of the last run, or "Ready.", are over.
         set_note(self._footer.status, "")
@@ -88,10 +100,12 @@ class RunView(QObject):
         set_note(self._footer.status, self._failures[-1], problem=True)
 
     def _on_finished(self, event: Finished) -> None:
-        self._messages += [event.text, *event.warnings]
+        self._on_concluded((event.text, *event.warnings))
 
     def _on_concluded(self, lines: tuple[str, ...]) -> None:
-        self._messages += lines
+        text, *warnings = self._without_repeats(lines)
+        self._messages.append(text)
+        self._warnings += warnings
 
     def _on_ended(self) -> None:
         session, footer = self._session, self._footer
@@ -121,13 +135,13 @@ class RunView(QObject):
 
     def _on_keep(self, *_: Any) -> None:
         self._footer.partial.hide()
-        self._messages = ["Kept the finished part; the rest of the image is empty."]
+        self._messages, self._warnings = ["Kept the finished part; the rest of the image is empty."], []
         self._session.keep_partial()
 
     def _on_discard(self, *_: Any) -> None:
         self._footer.partial.hide()
         self._session.discard_partial()
-        self._messages = ["Discarded."]
+        self._messages, self._warnings = ["Discarded."], []
         self._tell_all()
 
     def _on_replace(self, *_: Any) -> None:
@@ -135,7 +149,7 @@ class RunView(QObject):
         self._session.replace_earlier()
 
     def _tell_all(self) -> None:
-        """Show each image that failed, and the last messages of the run."""
-        lines = [*self._failures, *self._messages[-_MESSAGES:]]
+        """Show each image that failed, the last messages of the run, and its warnings."""
+        lines = [*self._failures, *self._messages[-_MESSAGES:], *group_messages(self._warnings)]
         if lines:
             set_note(self._footer.status, "\n".join(lines), problem=bool(self._failures))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_lucyd._napari.deconvolve.contest import compare_methods
+from napari_lucyd._napari.deconvolve.parameters import in_window_words
 from napari_lucyd._napari.deconvolve.planning import choose_method, make_store
 from napari_lucyd._napari.deconvolve.task import (
     Event,
@@ -36,6 +37,7 @@ from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, UNFINISHED
 from napari_lucyd._napari.psf.origins import Psf
 from napari_lucyd._napari.workers.events import Advanced, Note, explain
+from napari_lucyd.deconvolution.findings import Finding, kind_of
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Progress
@@ -318,7 +320,10 @@ class _Image:
             f"{done_text(self._task, time.monotonic() - began, device)} "
             f"{files_text([path.name for path in paths])} in {paths[0].parent}."
         )
-        return Stored(layers, (text, *self._reasons, *recipe["warnings"]))
+        # A recipe has plain text.
+        kinds = {str(finding): kind_of(finding) for finding in store.job.warnings}
+        found = (Finding(each, kinds.get(each, "")) for each in recipe["warnings"])
+        return Stored(layers, (text, *map(in_window_words, (*self._reasons, *found))))
 
     def _unfinished(self, part: str, recipe: dict[str, Any]) -> dict[str, Any]:
         metadata = self._metadata(part, recipe)

@@ -1,0 +1,95 @@
+"""Entries that are kept: switches, and optics that were entered for another image."""
+
+import pytest
+
+pytest.importorskip("napari")
+
+from napari_lucyd._napari.deconvolve.panel import DeconvolveWidget
+from napari_lucyd.io import Optics
+
+pytestmark = pytest.mark.napari
+
+
+def origin(panel):
+    line = panel.microscope.form.origin
+    assert line.isHidden() is not bool(line.text())
+    return line.text()
+
+
+@pytest.fixture
+def again(panel, qtbot):
+    """Open a second panel, as in the next session."""
+
+    def open_again():
+        opened = DeconvolveWidget(panel.viewer)
+        panel.viewer.window.add_dock_widget(opened, name="Again")
+        works = (opened.estimator, opened.examination.work)
+        qtbot.waitUntil(lambda: all(work.settled for work in works), timeout=60_000)
+        return opened
+
+    return open_again
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_score_and_the_type_of_numbers_are_kept_at_once(panel, again, wanted):
+    panel.footer.score.setChecked(not wanted)
+    panel.footer.score.setChecked(wanted)
+    panel.footer.save_as.value = "uint16"
+    opened = again()
+    assert opened.footer.score.isChecked() is wanted
+    assert opened.footer.save_as.value == "uint16"
+
+
+def test_optics_of_another_image_are_named(panel, add_image, ready):
+    first = add_image((6, 20, 22), seed=0)
+    assert origin(panel) == ""
+    lines = panel.microscope.form.lines
+    lines["numerical_aperture"].value, lines["emission_um"].value = "0.8", "0.525"
+    assert origin(panel) == ""
+    second = add_image((6, 20, 22), seed=1)
+    panel.viewer.layers.selection.active = second
+    assert origin(panel) == "Entries from “image 0”: check that they hold for this image."
+    panel.viewer.layers.selection.active = first
+    assert origin(panel) == ""
+    panel.viewer.layers.selection.active = second
+    lines["emission_um"].value = "0.6"
+    assert origin(panel) == ""
+    panel.viewer.layers.selection.active = first
+    assert "“image 1”" in origin(panel)
+    # What is not known, or comes from elsewhere, is not from another image.
+    panel.microscope.form.kind.value = "unknown"
+    assert origin(panel) == ""
+
+
+def test_the_file_of_an_image_takes_the_place_of_earlier_optics(panel, add_image):
+    add_image((6, 20, 22), seed=0)
+    lines = panel.microscope.form.lines
+    lines["numerical_aperture"].value, lines["emission_um"].value = "0.8", "0.525"
+    panel.viewer.layers.selection.active = add_image((6, 20, 22), seed=1)
+    assert origin(panel)
+    # A file may state only a part.
+    panel.microscope.fill(Optics(numerical_aperture=1.4))
+    assert origin(panel)
+    panel.microscope.fill(Optics(numerical_aperture=1.4, emission_um=(0.6,)))
+    assert origin(panel) == ""
+
+
+def test_a_psf_that_is_taken_and_given_back_is_no_entry(panel, add_image):
+    add_image((6, 20, 22), seed=0)
+    lines = panel.microscope.form.lines
+    lines["numerical_aperture"].value, lines["emission_um"].value = "0.8", "0.525"
+    psf = add_image((7, 7, 7), name="psf")
+    panel.viewer.layers.selection.active = add_image((6, 20, 22), seed=1)
+    panel.microscope.take_layer(psf)
+    assert origin(panel) == ""
+    panel.microscope.give_back()
+    assert "“image 0”" in origin(panel)
+
+
+def test_optics_of_an_earlier_session_are_named(panel, add_image, ready, again):
+    panel.method.combo.value = "richardson-lucy"
+    add_image((6, 20, 22), scale=(0.3, 0.1, 0.1), units=("µm",) * 3)
+    lines = panel.microscope.form.lines
+    lines["numerical_aperture"].value, lines["emission_um"].value = "0.8", "0.525"
+    ready()
+    assert origin(again()).startswith("Entries from an earlier session")
