@@ -106,7 +106,7 @@ _PART, _NUMBER = r"\b[TC] \d+(?:, [TC] \d+)*", r"\d[\d.,]*\b"
 def group_messages(messages: Iterable[str]) -> list[str]:
     """Join messages that say the same of several channels or time points, and drop repeated ones.
 
-    Of messages that differ in further numbers, too, the first is kept.
+    If messages differ in further numbers, too, the first one is kept.
 
     Examples
     --------

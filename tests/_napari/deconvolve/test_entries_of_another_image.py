@@ -56,7 +56,7 @@ def test_optics_of_another_image_are_named(panel, add_image, ready):
     assert origin(panel) == ""
     panel.viewer.layers.selection.active = first
     assert "“image 1”" in origin(panel)
-    # What is not known, or comes from elsewhere, is not from another image.
+    # An unknown blur is not from another image.
     panel.microscope.form.kind.value = "unknown"
     assert origin(panel) == ""
 

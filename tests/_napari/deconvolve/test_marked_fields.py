@@ -10,7 +10,7 @@ pytestmark = pytest.mark.napari
 def marked(panel):
     lines = panel.microscope.form.lines
     own = {"num_iter": panel.method.num_iter, "axes": panel.image.axes, "tile": panel.advanced.tile, **lines}
-    own |= {letter: line for letter, line in panel.image.voxel_size.lines.items()}
+    own |= panel.image.voxel_size.lines
     return {name for name, line in own.items() if line.native.property("problem")}
 
 

@@ -108,7 +108,7 @@ def test_the_noise_of_an_image_is_said_under_it_only(examination):
     assert (
         examination.refer(f"No held-out score: {REASON}") == "No held-out score: see the noise under Image."
     )
-    # Of another image nothing is known.
+    # Nothing is known about another image.
     assert examination.without_repeats(("Done in 3 s: “other”.", noise)) == ["Done in 3 s: “other”.", noise]
     # The examination may find less noise than the run.
     examination.found.warnings = ()

@@ -300,6 +300,7 @@ class ImageSection(Section):
         layer = self.layer
         self.voxel_size.clear("ZYX" if layer is not None and layer.ndim > 2 else "YX")
         self.show_row(self.voxel_size, layer is not None)
+        self.files.ask([] if layer is None else [layer])
         self.optics_changed.emit(self.optics)
         self.picked.emit(self.layer)
         self.refresh()

@@ -138,8 +138,10 @@ class MicroscopeSection(PsfChoice):
     def _nothing_entered(self) -> Iterator[None]:
         """Change the entries for another reason than that they hold for the shown image."""
         self._by_itself = True
-        yield
-        self._by_itself = False
+        try:
+            yield
+        finally:
+            self._by_itself = False
         self._say_origin()
 
     def _on_entered(self) -> None:

@@ -155,7 +155,10 @@ class Sections(QObject):
         self.destination.show_outputs(("output",) if flips else self.method.parts)
 
     def _on_optics(self, optics: Any) -> None:
-        self.microscope.show_image(self.image.layer)
+        layer = self.image.layer
+        # The file may state optics, too.
+        waits = layer is not None and self.image.files.is_pending(layer)
+        self.microscope.show_image(None if waits else layer)
         self.microscope.fill(optics)
 
     def _is_psf(self, layer: Any) -> bool:
