@@ -315,7 +315,7 @@ def test_the_panel_opens_from_the_plugin_menu_and_says_what_make_would_do(make_n
         form.lines[name].value = before
         assert form.make.enabled
     form.pixel.value = ""
-    assert form.estimate.text() == "Enter the voxel size in µm."
+    assert form.estimate.text() == "Enter the Voxel size in µm."
     form.pixel.value = "0.1"
     form.degradation.value = "optics"
     form.psf.lines["numerical_aperture"].value = ""

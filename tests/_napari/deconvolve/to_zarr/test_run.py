@@ -220,11 +220,11 @@ def test_cancel_keeps_what_is_finished_and_run_goes_on_in_the_same_layers(
     assert panel.footer.run.text == "Resume"
     panel.advanced.halo.value = "4"
     ready()
-    assert "other settings: halo" in panel.footer.estimate.text() and not panel.footer.run.enabled
+    assert "other settings: Halo" in panel.footer.estimate.text() and not panel.footer.run.enabled
     assert panel.footer.run.text == "Run"
     panel.run()
     end()
-    assert "unfinished run with other settings: halo" in panel.status.text()
+    assert "unfinished run with other settings: Halo" in panel.status.text()
     np.testing.assert_array_equal(full(layers["output"]), output)
     panel.advanced.halo.value = ""
     ready()
