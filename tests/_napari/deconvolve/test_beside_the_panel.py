@@ -78,7 +78,7 @@ def test_the_messages_of_the_last_run_go_when_the_next_one_begins(panel, add_ima
     qtbot.waitUntil(lambda: not panel.session.is_running, timeout=10_000)
 
 
-def test_messages_of_many_channels_take_no_room_from_the_form(panel, add_image, run, qtbot):
+def test_messages_of_many_channels_take_no_room_from_the_form(panel, add_image, run, ready, qtbot):
     from qtpy.QtWidgets import QScrollArea
 
     panel.window().resize(1280, 800)
@@ -86,7 +86,8 @@ def test_messages_of_many_channels_take_no_room_from_the_form(panel, add_image, 
     add_image((40, 44))
     run()
     scroll.verticalScrollBar().setValue(150)
-    qtbot.wait(50)
+    ready()
+    qtbot.wait(500)
     before = scroll.verticalScrollBar().value(), scroll.viewport().height()
     warnings = [f"C {channel}: a blur of {channel + 1} voxels was assumed. " * 3 for channel in range(9)]
     panel.session.concluded.emit(("Done in 3 s: “image 0”.", *warnings, "1 voxel of C 0 is NaN."))
@@ -95,7 +96,8 @@ def test_messages_of_many_channels_take_no_room_from_the_form(panel, add_image, 
     text = panel.status.text()
     assert "Similar: C 1 to C 8 (8)." in text and "1 voxel of C 0 and C 1 is NaN." in text
     assert all(word in text for word in ("3 s", "4 s")) and text.count("C 0:") == 3
-    qtbot.wait(50)
+    ready()
+    qtbot.wait(500)
     assert (scroll.verticalScrollBar().value(), scroll.viewport().height()) == before
 
 
