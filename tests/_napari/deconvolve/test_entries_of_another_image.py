@@ -48,7 +48,7 @@ def test_optics_of_another_image_are_named(panel, add_image, ready):
     assert origin(panel) == ""
     second = add_image((6, 20, 22), seed=1)
     panel.viewer.layers.selection.active = second
-    assert origin(panel) == "Entries from “image 0”: check that they hold for this image."
+    assert origin(panel) == "Entries from “image 0”: check them for this image."
     panel.viewer.layers.selection.active = first
     assert origin(panel) == ""
     panel.viewer.layers.selection.active = second

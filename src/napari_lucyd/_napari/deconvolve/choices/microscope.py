@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_lucyd.io import Optics
 
-ORIGIN = "Entries from {}: check that they hold for this image."
+ORIGIN = "Entries from {}: check them for this image."
 _GROUP = "microscope"
 _MICROSCOPES = ("widefield", "confocal", "light_sheet")
 # A layer or a file of the last image says nothing about the next one.
