@@ -83,7 +83,7 @@ def test_a_plane_has_two_axes_and_nothing_is_replaced_unasked(tmp_path):
     ("options", "status", "said"),
     [
         (["--shape", "8,9,9"], 1, "odd"),
-        (["--na", "1.4"], 1, "below the index"),
+        (["--na", "1.4"], 1, "below --refractive-index"),
         (["--emission-um", "525"], 1, "--emission-um is 525.0; give it in µm: 0.525"),
         (["-m", "confocal"], 1, "--excitation-um is missing"),
         (["-m", "light_sheet"], 1, "--sheet-fwhm-um is missing"),

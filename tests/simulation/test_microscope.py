@@ -111,7 +111,7 @@ def test_psfs_of_all_objectives_are_alike_in_optical_units(aperture, index):
     ("modality", "changes", "said"),
     [
         ("brightfield", {}, "'brightfield'; give one of widefield, confocal, light-sheet"),
-        ("widefield", {"numerical_aperture": 1.6}, "above 0 and below the index"),
+        ("widefield", {"numerical_aperture": 1.6}, "above 0 and below refractive_index"),
         ("widefield", {"emission_um": 525}, "0.525 for 525 nm"),
         ("widefield", {"pinhole_airy": 1.0}, "a widefield PSF does not use it"),
         ("confocal", {}, "excitation_um is missing"),
