@@ -177,11 +177,10 @@ def estimate_noise(image: npt.NDArray[Any], *, seed: int = 0) -> NoiseModel:
     if samples is None:
         finite = image[np.isfinite(image)]
         level = float(finite.mean(dtype=float)) if finite.size else 0.0
-        if finite.size and finite.min() < finite.max():
-            reason = "The image is too small, or its brightness too even, to show how its noise varies."
-        else:
-            reason = "The image is constant: it has no noise."
-        return NoiseModel(0.0, level, 0.0, level, False, reason, saturated)
+        constant = not finite.size or finite.min() == finite.max()
+        unknown = "The image is too small, or its brightness too even, to show how its noise varies."
+        text = "The image is constant: it has no noise." if constant else unknown
+        return NoiseModel(0.0, level, 0.0, level, False, text, saturated)
     slope, height, slope_error, misfit = _fit_line(samples)
     # By chance, the bright end of an image of noise alone may seem darker than the dark end.
     dark, bright = samples.dark, max(samples.dark, samples.bright)
