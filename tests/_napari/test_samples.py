@@ -124,25 +124,43 @@ def test_plane_is_two_dimensional():
     assert [entry[0].ndim for entry in samples.plane()] == [2, 2]
 
 
-def test_the_real_cells_have_two_channels_and_their_voxel_size(monkeypatch):
+@pytest.fixture
+def not_yet_downloaded(monkeypatch, tmp_path):
+    """An empty folder for scikit-image's files."""
+    from skimage import data
+
+    monkeypatch.setattr(data, "data_dir", str(tmp_path), raising=False)
+    return tmp_path
+
+
+def test_the_real_cells_have_two_channels_and_their_voxel_size(monkeypatch, not_yet_downloaded):
     from skimage import data
 
     image = np.arange(2 * 3 * 4 * 5, dtype=np.uint16).reshape(3, 2, 4, 5)
+    asked = []
+    monkeypatch.setattr(samples, "download", lambda *given: asked.append(given))
     monkeypatch.setattr(data, "cells3d", lambda: image)
     layers = [Image(values, **keywords) for values, keywords, _ in samples.cells3d()]
     assert [layer.name for layer in layers] == ["membranes · cells3d", "nuclei · cells3d"]
     np.testing.assert_array_equal(layers[1].data, image[:, 1])
     assert tuple(layers[0].scale) == (0.29, 0.26, 0.26)
     assert {str(unit) for unit in layers[0].units} == {"micrometer"}
+    ((url, known_hash, path, _),) = asked
+    assert path == not_yet_downloaded / "cells3d.tif"
+    # The same file as scikit-image's own.
+    registry = pytest.importorskip("skimage.data._registry")
+    assert registry.registry["data/cells3d.tif"] == known_hash
+    assert registry.registry_urls["data/cells3d.tif"] == url
+    path.touch()
+    samples.cells3d()
+    assert len(asked) == 1
 
 
-def test_real_cells_that_cannot_be_downloaded_are_told_of_in_words(monkeypatch):
-    from skimage import data
-
-    def offline():
+def test_real_cells_that_cannot_be_downloaded_are_told_of_in_words(monkeypatch, not_yet_downloaded):
+    def offline(*_):
         raise OSError("no route to host")
 
-    monkeypatch.setattr(data, "cells3d", offline)
+    monkeypatch.setattr(samples, "download", offline)
     with pytest.raises(ConnectionError, match="Check the internet connection") as told:
         samples.cells3d()
     # A notification shows only its first words.

@@ -1,14 +1,16 @@
 """Menu File ▸ Open Sample ▸ napari-lucyd: simulated stacks with known ground truth, and a real one.
 
 The functions run on the window's thread, so the volumes are small: they are made in a fraction of a second,
-or in about one second through the optics of a surrogate.
+or in about one second through the optics of a surrogate. The download of the real one shows a dialog.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from napari_lucyd._napari.phantom.layers import COUNTS, LayerData, image_layer, pair
+from napari_lucyd._napari.workers.download import download
 from napari_lucyd.simulation import acquire, degrade, make_phantom, make_psf, make_structures, make_surrogate
 from napari_lucyd.simulation.structures import BACKGROUND_LEVEL, StructureKind
 from napari_lucyd.simulation.surrogates import VOXEL_UM as SURROGATE_VOXEL_UM
@@ -21,6 +23,11 @@ STRUCTURES_SHAPE = (48, 128, 128)
 STRUCTURES_SEED = 1
 # As the documentation of `skimage.data.cells3d` states it.
 CELLS3D_VOXEL_UM = (0.29, 0.26, 0.26)
+# The file that scikit-image downloads, and keeps under the same name.
+CELLS3D_URL = (
+    "https://gitlab.com/scikit-image/data/-/raw/2cdc5ce89b334d28f06a58c9f0ca21aa6992a5ba/cells3d.tif"
+)
+CELLS3D_SHA256 = "afc7c7d80d38bfde09788b4064ac1e64ec14e88454ab785ebdc8dbba5ca3b222"
 # A camera with 2 counts a photoelectron, and the read noise of an sCMOS.
 PHOTONS_PER_UNIT = 0.5
 READ_NOISE = 1.5
@@ -102,7 +109,8 @@ def cells3d() -> list[LayerData]:
     """Open a real stack: membranes and nuclei of cells under a fluorescence microscope.
 
     It comes from the Allen Institute for Cell Science by way of scikit-image. The developers of scikit-image
-    state its licence as CC0. scikit-image downloads it (less than 20 MB) the first time and keeps it.
+    state its licence as CC0. It is downloaded (less than 20 MB) the first time, into the folder in which
+    scikit-image keeps it.
 
     Raises
     ------
@@ -111,7 +119,10 @@ def cells3d() -> list[LayerData]:
     """
     from skimage import data
 
+    kept = Path(data.data_dir) / "cells3d.tif"
     try:
+        if not kept.exists():
+            download(CELLS3D_URL, CELLS3D_SHA256, kept, "Downloading the sample (20 MB)…")
         image = data.cells3d()
     except Exception as error:  # pooch and requests raise many kinds
         raise ConnectionError(

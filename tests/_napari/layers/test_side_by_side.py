@@ -116,3 +116,29 @@ def test_names_fit_also_when_the_window_gets_another_size(viewer, grid, qtbot):
     assert sizes() == usual
     resize(1100)
     assert sizes() == usual
+
+
+def test_names_too_long_for_their_cells_are_shortened_and_come_back(viewer, grid, qtbot):
+    end = "2026-11-30 a long name of a medium well A03 001 after bleaching correction (lucyd)"
+    layers = [add(viewer, name=f"{part} · {end}") for part in ("image", "output", "update term")]
+    names = [layer.name for layer in layers]
+    window = viewer.window._qt_window
+    window.resize(1000, 700)
+
+    def written():
+        drawn = viewer.window._qt_viewer.canvas._layer_overlay_to_visual
+        return [drawn[layer][layer.name_overlay].node.text for layer in layers]
+
+    layers[0].name_overlay.visible = True
+    grid.show(layers)
+    qtbot.wait(100)
+    for text, name in zip(written(), names, strict=True):
+        first, last = text.split("…")
+        assert first and name.startswith(first) and last and name.endswith(last)
+    layers[2].name = names[2].replace("update term", "correction")
+    assert written()[2].startswith("corr") and "…" in written()[2]
+    layers[1].name = "output"
+    assert written()[1] == "output"
+    assert [layer.name for layer in layers[:2]] == [names[0], "output"]
+    grid.hide()
+    assert written()[0] == names[0]

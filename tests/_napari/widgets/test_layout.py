@@ -5,12 +5,13 @@ import pytest
 pytest.importorskip("napari")
 
 from napari._qt.qt_resources import get_stylesheet
-from qtpy.QtGui import QTextDocument
-from qtpy.QtWidgets import QLabel
+from qtpy.QtCore import QPoint
+from qtpy.QtGui import QHelpEvent, QTextDocument
+from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QToolTip
 
 from napari_lucyd._napari.deconvolve.choices.advanced import AdvancedSection
 from napari_lucyd._napari.phantom.form import PhantomForm
-from napari_lucyd._napari.widgets.layout import contrast, plain_tooltip, readable, style_sheet
+from napari_lucyd._napari.widgets.layout import contrast, narrow, plain_tooltip, readable, style_sheet
 
 pytestmark = pytest.mark.napari
 
@@ -74,3 +75,33 @@ def test_no_label_is_wider_than_the_column_of_labels(panel, qtbot):
     ]
     assert len(labels) > 20
     assert {label.text() for label in labels if label.sizeHint().width() > LABEL_WIDTH} == set()
+
+
+def test_a_long_entry_of_a_list_is_shortened_and_its_tooltip_has_it_all(qtbot):
+    name = "output · 2026-11-30 medium well A03 001 after bleaching correction (lucyd)"
+    box = QComboBox()
+    qtbot.addWidget(box)
+    box.setStyleSheet(get_stylesheet("dark"))
+    box.addItems([name, name.replace("A03", "A04"), "short"])
+    box.setToolTip("The output to look at.")
+    narrow(box)
+    box.resize(190, 28)
+    box.show()
+
+    def pixels():
+        return box.grab().toImage()
+
+    def tip():
+        place = box.mapToGlobal(QPoint(20, 10))
+        QApplication.sendEvent(box, QHelpEvent(QHelpEvent.Type.ToolTip, QPoint(20, 10), place))
+        return QToolTip.text()
+
+    long = pixels()
+    assert name in tip() and "The output to look at." in tip()
+    # Both are shortened where they differ, so that they look alike; a cut name would show the same, too.
+    box.setCurrentIndex(1)
+    assert pixels() == long
+    box.setItemText(1, name.replace("(lucyd)", "(wiener)"))
+    assert pixels() != long
+    box.setCurrentIndex(2)
+    assert tip() == "The output to look at."

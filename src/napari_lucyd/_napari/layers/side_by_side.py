@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QFont, QFontMetricsF  # type: ignore[attr-defined]
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 _PIXELS = 1.8
 # Room beside a name in its cell, in pixels.
 _MARGINS = 18
-# Points; smaller names cannot be read.
-_SMALLEST = 6.0
+# Points; smaller names are hard to read. A name that is still too long is shortened.
+_SMALLEST = 8.0
 
 
 class SideBySide:
@@ -76,11 +77,14 @@ class SideBySide:
         grid.enabled = True
         self._fit_names()
         self.viewer.canvas.events.size.connect(self._fit_names)
+        for layer in self._shown:
+            # After napari, which writes the whole name.
+            layer.events.name.connect(self._fit_names, position="last")
         self._show_common_part(layers)
         self._before["point"] = dims.point
 
     def _fit_names(self, event: Any = None) -> None:
-        """Make names so small that each fits into its cell, also when the window gets another size."""
+        """Make each name fit into its cell, also when the window gets another size: smaller, then shorter."""
         if self._before is None:
             return
         _, columns = self.viewer.canvas.grid.actual_shape(self.viewer.layers)
@@ -89,6 +93,15 @@ class SideBySide:
             if layer in self._shown:
                 fitting = width / (_PIXELS * max(1.0, _ems(layer.name)))
                 layer.name_overlay.font_size = min(size, max(_SMALLEST, fitting))
+                self._write_name(layer, _shortened(layer.name, width / (_PIXELS * _SMALLEST)))
+
+    def _write_name(self, layer: Layer, text: str) -> None:
+        """Write a text in place of a layer's name; napari has no public way to do so."""
+        with contextlib.suppress(AttributeError, KeyError):
+            canvas: Any = self.viewer.window._qt_viewer.canvas
+            drawn = canvas._layer_overlay_to_visual[layer][layer.name_overlay]
+            drawn.node.text = text
+            drawn._on_position_change()
 
     def _show_common_part(self, layers: Sequence[Layer]) -> None:
         """Show the part that all layers have: the result of a region is smaller than its image."""
@@ -118,6 +131,9 @@ class SideBySide:
             return
         before, self._before = self._before, None
         self._showing.pop(self.viewer, None)
+        for layer in self._shown:
+            layer.events.name.disconnect(self._fit_names)
+            self._write_name(layer, layer.name)
         self._shown = []
         self.viewer.canvas.events.size.disconnect(self._fit_names)
         grid, camera, dims = self.viewer.canvas.grid, self.viewer.scene.camera, self.viewer.dims
@@ -138,9 +154,18 @@ class SideBySide:
 
 def _ems(text: str) -> float:
     """Return the width of a text, in units of the size of its font."""
+    return float(_metrics().horizontalAdvance(text)) / 100
+
+
+def _shortened(text: str, ems: float) -> str:
+    """Return a text with "…" in its middle if it is wider."""
+    return str(_metrics().elidedText(text, Qt.TextElideMode.ElideMiddle, 100 * ems))
+
+
+def _metrics() -> QFontMetricsF:
     font = QFont()
     font.setPixelSize(100)
-    return float(QFontMetricsF(font).horizontalAdvance(text)) / 100
+    return QFontMetricsF(font)
 
 
 def _of_axes(extent: Any, ndim: int) -> Any:
