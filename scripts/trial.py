@@ -566,6 +566,7 @@ def odd_images(trial: Trial, work: Path) -> None:
 def offline(trial: Trial, work: Path) -> None:
     """Open the sample that is downloaded, without a connection: it must say so soon."""
     from napari.utils.notifications import notification_manager
+
     # A proxy that is not there: then there is no connection, also where this machine has one.
     os.environ["https_proxy"] = "http://127.0.0.1:9"
     began = time.monotonic()

@@ -55,11 +55,13 @@ def score(
         return Scores(remarks=(f"its shape is {own}, but the truth has {wanted}; they must agree",))
     for name, values in (("image", a), ("truth", b)):
         if not np.all(np.isfinite(values)):
-            return Scores(remarks=(f"the {name} has NaN or infinite voxels",))
+            return Scores(remarks=(f"the {name} has NaN or infinite voxels; replace them first",))
     low, high = float(b.min()), float(b.max())
     span = max(high, 0.0) - min(low, 0.0)
     if low == high:
-        return Scores(remarks=("the truth has one value everywhere, so there is no range",))
+        return Scores(
+            remarks=("the truth has one value everywhere, so there is no range; choose another one",)
+        )
     metrics: dict[str, Callable[[], float]] = {
         "psnr": lambda: psnr(a, b),
         "ssim_global": lambda: ssim_global(a / span, b / span),

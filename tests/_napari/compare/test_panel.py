@@ -91,7 +91,7 @@ def test_the_last_run_its_image_and_its_truth_are_chosen(viewer, opened):
 
 def test_layers_opened_later_are_chosen_until_a_person_chooses(viewer, opened):
     panel = opened()
-    assert panel.form.projections_note.text().startswith("Tick")
+    assert panel.form.projections_note.text().startswith("Open an image first")
     truth = add(viewer, TRUTH, "sample truth", visible=False)
     image = add(viewer, NOISY, "sample")
     assert panel.chosen.ticked() == [image] and panel.chosen.truth is truth
@@ -141,6 +141,68 @@ def test_what_cannot_be_measured_is_told_of(viewer, opened):
     text = panel.form.metrics_note.text()
     for words in ("Z 8 × Y 10 × X 24", "an update term cannot be compared", "its position differs"):
         assert words in text
+
+
+def notes(panel):
+    form = panel.form
+    lines = (form.picked_note, form.metrics_note, form.held_out_note, form.projections_note)
+    return "\n".join(line.text() for line in lines)
+
+
+@pytest.mark.parametrize("layer", [None, "labels", "truth"])
+def test_without_an_image_the_panel_says_to_open_one(viewer, opened, layer):
+    if layer == "labels":
+        viewer.add_labels(np.ones((8, 20, 24), int))
+    panel = opened()
+    if layer == "truth":
+        choose_layers(panel, [], add(viewer, TRUTH, "only"))
+        opened.rest(panel)
+        assert "Open an image to compare with the ground truth." in notes(panel)
+        return
+    assert "Labels, shapes and other kinds of layers cannot be compared" in notes(panel)
+    assert "Tick" not in notes(panel) and "Choose" not in notes(panel)
+    panel.draw()
+    assert "Open an image first" in panel.form.status.text()
+    panel.ask_and_export()
+    assert "Open an image first" in panel.form.status.text()
+
+
+def test_images_that_are_no_results_get_messages_that_say_what_to_do(viewer, opened):
+    add(viewer, NOISY, "sample")
+    panel = opened()
+    panel.form.held_out.native.click()
+    opened.rest(panel)
+    assert "Tick a result of the Deconvolve panel and its image" in notes(panel)
+    for data, name in ((TRUTH[:, :10], "cut"), (TRUTH[3], "plane"), (TRUTH, "other")):
+        add(viewer, data, name)
+    opened.rest(panel)
+    panel.form.held_out.native.click()
+    opened.rest(panel)
+    text = notes(panel)
+    image = "and that of the image is Z 8 × Y 20 × X 24. Tick layers of equal shape, or crop one."
+    assert f"“cut”: its shape is Z 8 × Y 10 × X 24, {image}" in text
+    assert f"“plane”: its shape is Y 20 × X 24, {image}" in text
+    assert "“other”: RSP" in text
+    assert text.count("Deconvolve the image in the Deconvolve panel, or choose a ground-truth layer") == 3
+    # No word of Python.
+    assert "(8, 20, 24)" not in text and "_" not in text and "recipe" in text
+
+
+def test_an_image_with_one_value_is_no_image_of_the_others(viewer, opened):
+    add(viewer, np.zeros_like(TRUTH), "empty")
+    add(viewer, TRUTH, "sample")
+    panel = opened()
+    assert "“empty” has one value everywhere" in notes(panel) and "RSP" not in notes(panel)
+
+
+def test_a_truth_in_colours_is_refused_also_after_scores_were_asked_for(viewer, opened):
+    photo = viewer.add_image(np.zeros((20, 24, 3), np.uint8), rgb=True, name="photo")
+    panel = opened()
+    choose_layers(panel, [add(viewer, TRUTH[3], "plane")], photo)
+    opened.rest(panel)
+    panel.form.held_out.native.click()
+    opened.rest(panel)
+    assert "“photo” is a colour (RGB) image" in panel.form.picked_note.text()
 
 
 def test_colours_are_refused_in_words(viewer, opened):
@@ -481,7 +543,7 @@ def test_held_out_scores_of_results_with_a_recipe_on_request(viewer, opened, qtb
     assert number["lucyd"] > number["sample"]
     recipe = nl.deconvolve(image, "lucyd", device="cpu", blur_sigma=1.5).recipe
     assert number["lucyd"] == pytest.approx(nl.score(image, recipe, device="cpu").held_out, abs=1e-3)
-    assert "only a checksum of its PSF" in scores["psf"] and "has seen all" in scores["elsewhere"]
+    assert "only a checksum of its PSF" in scores["psf"] and "no run to repeat" in scores["elsewhere"]
 
     # Scores of other layers than those that are ticked are removed; a request can be cancelled.
     panel.chosen.tick(viewer.layers["planes"], False)

@@ -1,16 +1,12 @@
 """The panel's choices, and the arguments that they become."""
 
-import ast
 import inspect
-import re
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 
-import napari_lucyd
 from napari_lucyd._napari.deconvolve.choices.network_model import model_text
-from napari_lucyd._napari.deconvolve.parameters import Parameters, default_model, in_window_words
+from napari_lucyd._napari.deconvolve.parameters import Parameters, default_model
 from napari_lucyd._napari.widgets.fields import (
     label,
     parse_axes,
@@ -23,18 +19,6 @@ from napari_lucyd._napari.widgets.fields import (
     tooltip,
 )
 from napari_lucyd.text import bytes_text, duration_text
-
-
-def test_no_warning_of_the_core_names_an_option_of_the_command_line_in_the_window():
-    found = 0
-    for part in ("deconvolution", "referee", "photons", "psf", "models", "inference"):
-        for path in sorted((Path(napari_lucyd.__file__).parent / part).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-                text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
-                if re.search(r"[(,] ?--[a-z]", text):
-                    found += 1
-                    assert not re.search(r"--[a-z]|\w='", in_window_words(text)), text
-    assert found >= 4
 
 
 def test_options_are_arguments_of_plan():

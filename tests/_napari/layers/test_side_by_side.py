@@ -142,3 +142,12 @@ def test_names_too_long_for_their_cells_are_shortened_and_come_back(viewer, grid
     assert [layer.name for layer in layers[:2]] == [names[0], "output"]
     grid.hide()
     assert written()[0] == names[0]
+
+
+def test_a_plane_and_a_stack_stand_side_by_side(viewer, grid, qtbot):
+    stack, plane = add(viewer), add(viewer, (40, 44))
+    grid.show([stack, plane])
+    qtbot.wait(50)
+    assert viewer.canvas.grid.enabled
+    grid.show([plane])
+    grid.hide()

@@ -58,7 +58,7 @@ def test_names_may_stand_in_any_order(dims):
 
 def test_the_advice_for_six_axes_can_be_followed():
     shape = (2, 3, 2, 9, 8, 7)
-    with pytest.raises(ValueError, match=r"e\.g\. PTCZYX"):
+    with pytest.raises(ValueError, match=r"e\.g\. axes='PTCZYX'"):
         name_axes(shape, U16, 3)
     assert name_axes(shape, U16, 3, "PTCZYX").leading == "PTC"
 
@@ -100,7 +100,7 @@ def test_a_narrow_volume_passes_where_the_axes_are_said():
         ((9, 9, 9), "TCX", "must include Y and X"),
         ((9, 9, 9, 9), "TTYX", "different letter"),
         ((9, 9, 9), "1YX", "different letter"),
-        ((1, 2, 3, 4, 5, 6), None, "e.g. PTCZYX"),
+        ((1, 2, 3, 4, 5, 6), None, "e.g. axes='PTCZYX'"),
         ((0, 9, 9), "ZYX", "empty"),
     ],
 )

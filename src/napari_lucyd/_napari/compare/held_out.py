@@ -8,6 +8,7 @@ from typing import Any
 
 from napari_lucyd._napari.compare.snapshot import LayerSnapshot
 from napari_lucyd._napari.workers import garbage_collection, torch_loading
+from napari_lucyd._napari.workers.window_words import in_window_words
 
 SCORE, CANCEL = "Held-out scores", "Cancel"
 TOOLTIP = (
@@ -15,10 +16,13 @@ TOOLTIP = (
     "half explains the other half well, so no ground truth is needed. Larger is better. It takes seconds for "
     "each layer."
 )
-ELSEWHERE = "It has no recipe, so its run cannot be repeated on half of the photons; it has seen all of them."
-OTHER_IMAGE = "It was made from the image “{}”."
+ELSEWHERE = (
+    "It is not a result with a recipe, so there is no run to repeat. Deconvolve the image in the Deconvolve "
+    "panel, or choose a ground-truth layer to compare with."
+)
+OTHER_IMAGE = "It was made from the image “{}”. Tick only results of one image."
 SCORING = "Repeating the runs on halves of the photons…"
-NOTHING = "Tick a result and its image."
+NOTHING = "Tick a result of the Deconvolve panel and its image. The score repeats the run of the result."
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +78,7 @@ def _voxels(request: HeldOutRequest) -> list[Any]:
 
 def _text(found: Any) -> str:
     if found.score is None:
-        return str(found.reason)
+        return in_window_words(found.reason)
     return f"{found.score:.3f} ± {found.error:.3f}"
 
 

@@ -15,7 +15,7 @@ from napari_lucyd._napari.compare.chosen_layers import ChosenLayers
 from napari_lucyd._napari.compare.export import Comparison, write_comparison
 from napari_lucyd._napari.compare.form import CompareForm
 from napari_lucyd._napari.compare.pictures import NO_LINE, Pictures
-from napari_lucyd._napari.compare.requests import NO_LAYERS, Requests
+from napari_lucyd._napari.compare.requests import NO_IMAGES, NO_LAYERS, TRUTH_ALONE, Requests, next_step
 from napari_lucyd._napari.compare.views.held_out_view import HeldOutView
 from napari_lucyd._napari.compare.views.metrics_view import NO_TRUTH, MetricsView
 from napari_lucyd._napari.layers.drawing import LINE_LAYER, start_drawing
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 QUICK_MS, SLOW_MS = 60, 250
 
 # Hints on the next step, which say nothing about the layers.
-HINTS = {NO_TRUTH, NO_LINE, NO_LAYERS}
+HINTS = {NO_TRUTH, NO_LINE, NO_LAYERS, NO_IMAGES, TRUTH_ALONE}
 
 
 class CompareWidget(Panel):
@@ -87,7 +87,7 @@ class CompareWidget(Panel):
         """Activate the line tool."""
         layers = self.chosen.together() or self.chosen.images()
         if not layers:
-            self.complain("Open an image first.")
+            self.complain(NO_IMAGES)
             return
         # The grid would hide the line.
         self.form.side_by_side.native.setChecked(False)
@@ -136,7 +136,7 @@ class CompareWidget(Panel):
         if not self.settled:
             self.complain("The comparison is not ready yet. Try again when it is.")
         elif not self.pictures.views:
-            self.complain(f"There is nothing to export. {NO_LAYERS}")
+            self.complain(f"There is nothing to export. {next_step(self.chosen)}")
         elif folder := QFileDialog.getExistingDirectory(self, "Folder for the exported comparison"):
             self.export(Path(folder))
 

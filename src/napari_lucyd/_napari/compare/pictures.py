@@ -8,7 +8,7 @@ from qtpy.QtCore import QObject
 from napari_lucyd._napari.compare import worker
 from napari_lucyd._napari.compare.chosen_layers import ChosenLayers
 from napari_lucyd._napari.compare.form import CompareForm
-from napari_lucyd._napari.compare.requests import NO_LAYERS, Requests
+from napari_lucyd._napari.compare.requests import Requests, next_step
 from napari_lucyd._napari.compare.worker import LayerProjections, Profile, Projector
 from napari_lucyd._napari.widgets.layout import set_note
 from napari_lucyd._napari.workers.latest import LatestOnly
@@ -84,7 +84,7 @@ class Pictures(QObject):
         )
         if self.views and not axial:
             text = "Planes, in the colours and contrast limits of the layers."
-        set_note(self._form.projections_note, text or NO_LAYERS)
+        set_note(self._form.projections_note, text or next_step(self._chosen))
 
     def _on_no_projections(self, text: str) -> None:
         self._on_projections(None)

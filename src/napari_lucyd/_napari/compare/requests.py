@@ -11,6 +11,7 @@ from napari_lucyd._napari.compare.without_truth import AgreementRequest, source_
 from napari_lucyd._napari.compare.worker import MetricsRequest, ProfileRequest, ProjectionsRequest
 from napari_lucyd._napari.layers.drawing import drawn_line
 from napari_lucyd._napari.widgets.layout import set_note
+from napari_lucyd._napari.workers.events import explain
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QLabel
 
 NO_LAYERS = "Tick the layers to compare."
+NO_IMAGES = "Open an image first. Labels, shapes and other kinds of layers cannot be compared."
+TRUTH_ALONE = "Open an image to compare with the ground truth."
+
+
+def next_step(chosen: ChosenLayers) -> str:
+    """Return the hint for a comparison without layers."""
+    if any(layer is not chosen.truth for layer in chosen.images()):
+        return NO_LAYERS
+    return NO_IMAGES if chosen.truth is None else TRUTH_ALONE
 
 
 class Requests:
@@ -80,24 +90,29 @@ class Requests:
         image = source_image(ticked, self._chosen.images())
         if image is None:
             return None
-        taken = self._take([image, *(layer for layer in ticked if layer is not image)])
+        taken, _ = self._pick([image, *(layer for layer in ticked if layer is not image)])
         of = taken.pop(image, None)
         others = tuple(one for one in taken.values() if one.is_image)
         return None if of is None or not others else (of, others)
 
     def _take(self, layers: list[Image]) -> dict[Image, LayerSnapshot]:
-        """Take a snapshot of each layer at the current position; report those that fail."""
+        """Take a snapshot of each layer to compare; report the position, and those that fail."""
+        taken, problems = self._pick(layers)
+        positions = dict.fromkeys(one.position for one in taken.values() if one.position)
+        text = f"At {', '.join(positions)}." if positions else ""
+        if not layers:
+            text = next_step(self._chosen)
+        set_note(self._line, "\n".join([text, *problems] if text else problems), problem=bool(problems))
+        self._line.setVisible(bool(text or problems))
+        return taken
+
+    def _pick(self, layers: list[Image]) -> tuple[dict[Image, LayerSnapshot], list[str]]:
+        """Take a snapshot of each layer at the current position, and say why others cannot be taken."""
         known = known_axes(self._chosen.images())
         taken, problems = {}, []
         for layer in layers:
             try:
                 taken[layer] = pick(layer, self._viewer, known, self._chosen.version(layer))
             except ValueError as error:
-                problems.append(str(error))
-        positions = dict.fromkeys(one.position for one in taken.values() if one.position)
-        text = f"At {', '.join(positions)}." if positions else ""
-        if not layers:
-            text = NO_LAYERS
-        set_note(self._line, "\n".join([text, *problems] if text else problems), problem=bool(problems))
-        self._line.setVisible(bool(text or problems))
-        return taken
+                problems.append(explain(error))
+        return taken, problems

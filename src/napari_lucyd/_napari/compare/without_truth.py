@@ -10,7 +10,7 @@ from typing import Any
 from napari.layers import Image
 
 from napari_lucyd._napari.compare.snapshot import LayerSnapshot
-from napari_lucyd._napari.compare.worker import read_volume
+from napari_lucyd._napari.compare.worker import read_volume, shape_problem
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_result
 from napari_lucyd._napari.workers import garbage_collection, torch_loading
 from napari_lucyd._napari.workers.events import explain
@@ -50,18 +50,23 @@ def agreement(request: AgreementRequest, should_stop: Callable[[], bool]) -> str
         from napari_lucyd.referee import measure_residual, reblur_error
 
         image = read_volume(request.image)
+        if image.min() == image.max():
+            return f"“{request.image.name}” has one value everywhere. Tick the image that was deconvolved."
         lines = [f"Against the image “{request.image.name}”, without a ground truth:"]
         for other in request.others:
             if should_stop():
                 break
+            if problem := shape_problem(other, request.image, "the image"):
+                lines.append(f"“{other.name}”: {problem}.")
+                continue
             try:
                 values = read_volume(other)
-                error = reblur_error(image, values)
+                blurred = reblur_error(image, values)
                 residual = measure_residual(image, values)
-            except (TypeError, ValueError) as problem:
-                lines.append(f"“{other.name}”: {explain(problem)}")
+            except (TypeError, ValueError) as error:
+                lines.append(f"“{other.name}”: {explain(error)}")
                 continue
-            line = f"“{other.name}”: RSP {error.rsp:.3f}, RSE {error.rse:.3g}"
+            line = f"“{other.name}”: RSP {blurred.rsp:.3f}, RSE {blurred.rse:.3g}"
             if math.isfinite(residual.correlation):
                 line += f", residual {residual.correlation:z.2f}"
             lines.append(line)

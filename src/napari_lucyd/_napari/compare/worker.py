@@ -12,7 +12,7 @@ import numpy as np
 from napari_lucyd._napari.compare.snapshot import LayerSnapshot, Line
 from napari_lucyd._napari.workers import garbage_collection, torch_loading
 from napari_lucyd._napari.workers.events import explain
-from napari_lucyd.text import bytes_text
+from napari_lucyd.text import axes_text, bytes_text
 
 if TYPE_CHECKING:
     from napari_lucyd.evaluation.comparison import Scores
@@ -165,15 +165,22 @@ def _why_not(image: LayerSnapshot, truth: LayerSnapshot) -> str:
     if not image.is_image:
         what = image.quantity.replace("_", " ")
         return f"{'an' if what[0] in 'aeiou' else 'a'} {what} cannot be compared with a ground truth"
-    shapes = _volume_shape(image), _volume_shape(truth)
-    if shapes[0] != shapes[1]:
-        own, wanted = (" × ".join(f"{name} {size}" for name, size in shape) for shape in shapes)
-        return f"its shape is {own}, and that of the ground truth is {wanted}; they must be equal"
-    size = _BYTES_A_VOXEL * int(np.prod([size for _, size in shapes[0]], dtype=object))
+    if problem := shape_problem(image, truth, "the ground truth"):
+        return problem
+    size = _BYTES_A_VOXEL * int(np.prod([size for _, size in _volume_shape(image)], dtype=object))
     free = free_memory(cpu())
     if size > free:
         return f"its metrics need {bytes_text(size)} of memory, and only {bytes_text(free)} are free"
     return ""
+
+
+def shape_problem(image: LayerSnapshot, other: LayerSnapshot, name: str) -> str:
+    """Say why two layers cannot be compared voxel by voxel; empty if their shapes are equal."""
+    shapes = [_volume_shape(one) for one in (image, other)]
+    if shapes[0] == shapes[1]:
+        return ""
+    own, wanted = (axes_text(*zip(*shape, strict=True)) for shape in shapes)
+    return f"its shape is {own}, and that of {name} is {wanted}. Tick layers of equal shape, or crop one"
 
 
 def _volume_shape(image: LayerSnapshot) -> list[tuple[str, int]]:

@@ -12,6 +12,7 @@ from napari_lucyd._napari.deconvolve.session import DeconvolveSession
 from napari_lucyd._napari.deconvolve.task import Failed, Finished, ImageTask
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.viewer import unwrapped
+from napari_lucyd._napari.workers.events import explain
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -43,7 +44,7 @@ def deconvolve_active(viewer: napari.viewer.Viewer) -> None:
     try:
         source = SourceLayer.from_layer(layer)
     except ValueError as error:
-        show_error(str(error))
+        show_error(explain(error))
         return
     # A child of the window: a run in progress ends when napari is closed.
     session = DeconvolveSession(viewer, viewer.window._qt_window)

@@ -21,6 +21,7 @@ from napari_lucyd._napari.layers.viewer import unfinished_folder
 from napari_lucyd._napari.preview.live import LivePreview
 from napari_lucyd._napari.widgets.layout import stack
 from napari_lucyd._napari.widgets.panel import Panel
+from napari_lucyd._napari.workers.events import explain
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -105,7 +106,7 @@ class DeconvolveWidget(Panel):
             self.buttons.note_sources(self.image.targets())
             self.session.start(tasks)
         except ValueError as error:
-            self.complain(str(error))
+            self.complain(explain(error))
 
     def _connect(self) -> None:
         self.add_shortcut(RUN_KEYS, self.footer.run)

@@ -10,7 +10,6 @@ from typing import Any
 from napari_lucyd._napari.psf import form as psf_form
 from napari_lucyd._napari.widgets.fields import choice
 from napari_lucyd.deconvolution import CLASSICAL_METHODS, RichardsonLucy, SemiBlind, Wiener
-from napari_lucyd.deconvolution.findings import Finding, kind_of
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, NETWORK_TITLES, PACKAGE, list_models, network_type
 
 IN_MEMORY, IN_FOLDER = "memory", "folder"
@@ -267,29 +266,3 @@ def default_model(ndim: int) -> str:
     dimension = 2 if ndim == 2 else 3
     fitting = [card["name"] for card in list_models() if card["network"]["dimension"] == dimension]
     return str(fitting[0]) if fitting else DEFAULT_MODEL
-
-
-# Hints of the core for Python and the command line, and what they mean in the panel.
-_HINTS = (
-    ("(separate='TC', --separate TC)", "(Advanced ▸ Statistics ▸ Per channel and time point)"),
-    ("scale with normalization='minmax' (--normalization minmax)", "choose Scaling ▸ Minimum to maximum"),
-    (
-        "scale with normalization='percentile' (--normalization percentile)",
-        "choose Scaling ▸ Robust percentiles",
-    ),
-    ("name a method, such as 'lucyd' (--method lucyd, or Run anyway)", "choose the method LUCYD"),
-)
-
-
-def in_window_words(warning: str) -> Finding:
-    """Write a warning of the core with the names that the window has.
-
-    Examples
-    --------
-    >>> in_window_words("Scale each time point by itself (separate='TC', --separate TC).")
-    'Scale each time point by itself (Advanced ▸ Statistics ▸ Per channel and time point).'
-    """
-    text = str(warning)
-    for hint, words in _HINTS:
-        text = text.replace(hint, words)
-    return Finding(text, kind_of(warning))

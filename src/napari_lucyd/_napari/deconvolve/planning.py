@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from napari_lucyd._napari.deconvolve.parameters import NUMBERS, STEPS, Parameters, in_window_words
+from napari_lucyd._napari.deconvolve.parameters import NUMBERS, STEPS, Parameters
 from napari_lucyd._napari.deconvolve.task import Estimate, ImageTask
 from napari_lucyd._napari.deconvolve.zarr_plan import AlreadyThere, check_room, disk_line, plan_store
 from napari_lucyd._napari.psf.form import BLUR, KINDS
@@ -15,6 +15,7 @@ from napari_lucyd._napari.psf.origins import Psf, check_steps
 from napari_lucyd._napari.widgets.fields import in_labels
 from napari_lucyd._napari.workers import garbage_collection, torch_loading
 from napari_lucyd._napari.workers.events import explain
+from napari_lucyd._napari.workers.window_words import in_window_words
 from napari_lucyd.deconvolution import scratch
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES, is_told
 from napari_lucyd.text import bytes_text, duration_text, group_messages

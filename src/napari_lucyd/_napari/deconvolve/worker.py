@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_lucyd._napari.deconvolve.contest import compare_methods
-from napari_lucyd._napari.deconvolve.parameters import in_window_words
 from napari_lucyd._napari.deconvolve.planning import choose_method, make_job
 from napari_lucyd._napari.deconvolve.task import (
     Event,
@@ -29,6 +28,7 @@ from napari_lucyd._napari.layers.results import result_layers
 from napari_lucyd._napari.psf.origins import Psf
 from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd._napari.workers.events import Advanced, Note, RunError, Stop, explain
+from napari_lucyd._napari.workers.window_words import in_window_words
 from napari_lucyd.text import percent_text
 
 if TYPE_CHECKING:

@@ -54,7 +54,9 @@ from napari_lucyd._napari.layers.viewer import (
 )
 from napari_lucyd._napari.widgets.layout import set_note, stack
 from napari_lucyd._napari.widgets.panel import Panel
+from napari_lucyd._napari.workers.events import explain
 from napari_lucyd._napari.workers.latest import LatestOnly
+from napari_lucyd._napari.workers.window_words import in_window_words
 from napari_lucyd.text import percent_text
 
 if TYPE_CHECKING:
@@ -188,7 +190,7 @@ class InspectWidget(Panel):
             try:
                 self.run.lazy_image()
             except ValueError as error:
-                self.run, problem = None, str(error)
+                self.run, problem = None, explain(error)
         set_note(self.status, problem, problem=bool(problem) and output is not None)
         for control in (look.hold, look.limits, look.keep, self.form.change.change, *self.form.trust.buttons):
             control.enabled = self.run is not None
@@ -298,7 +300,7 @@ class InspectWidget(Panel):
         if judgement is None:
             set_note(self.form.trust.line, "")
             return
-        text = judgement.text
+        text = in_window_words(judgement.text)
         if judgement.kind == METHODS:
             clipboard = QApplication.clipboard()
             if clipboard is not None:

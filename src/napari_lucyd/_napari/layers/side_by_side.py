@@ -114,7 +114,9 @@ class SideBySide:
         sizes = [math.prod(np.ptp(_of_axes(extent, dims.ndim), axis=0)[displayed]) for extent in extents]
         smallest = int(np.argmin(sizes))
         shown = dims.point
-        self.viewer.reset_view(layers=[layers[smallest]])
+        # napari cannot fit its view to a layer that has fewer axes than the viewer.
+        fitted = [layers[smallest]] if layers[smallest].ndim == dims.ndim else None
+        self.viewer.reset_view(layers=fitted)
         low, high = _of_axes(extents[smallest], dims.ndim)
         camera, first = self.viewer.scene.camera, displayed[0]
         if dims.ndisplay == 3 and np.isfinite(low[first]):

@@ -17,7 +17,7 @@ from napari_lucyd._napari.psf.choice import PsfChoice
 from napari_lucyd._napari.widgets.fields import label, mark_fields, parse_number, parse_numbers
 from napari_lucyd._napari.widgets.layout import set_note
 from napari_lucyd._napari.widgets.panel import Panel
-from napari_lucyd._napari.workers.events import Advanced
+from napari_lucyd._napari.workers.events import Advanced, explain
 from napari_lucyd.text import duration_text
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class PhantomWidget(Panel):
             form.make.enabled = not self.session.is_running
             problem = ""
         except ValueError as error:
-            problem = str(error)
+            problem = explain(error)
             set_note(form.estimate, problem, problem=True)
             form.make.enabled = False
         mark_fields(self, problem)
@@ -148,7 +148,7 @@ class PhantomWidget(Panel):
         try:
             self.session.start(self.task())
         except ValueError as error:
-            self.complain(str(error))
+            self.complain(explain(error))
             return
         self.tell("")
         self.form.make.enabled, self.form.cancel.enabled = False, True

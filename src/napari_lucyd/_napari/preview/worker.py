@@ -19,6 +19,7 @@ import numpy as np
 from napari_lucyd._napari.preview.next_rectangle import cut_missing, take_next
 from napari_lucyd._napari.preview.rectangles import Rectangle, Speed
 from napari_lucyd._napari.preview.restorer import Dropped, ViewRequest, ViewRestorer
+from napari_lucyd._napari.workers.events import explain
 from napari_lucyd.text import percent_text
 
 # The time that seems immediate.
@@ -224,7 +225,4 @@ class PreviewWorker:
 
 def in_words(error: Exception) -> str:
     """Describe an error in one line, with its class if the message alone may not be clear."""
-    message = " ".join(str(error).split())
-    if isinstance(error, (ValueError, TypeError)) and message:
-        return f"Preview: {message}"
-    return f"Preview: {type(error).__name__}: {message}"
+    return f"Preview: {' '.join(explain(error).split())}"

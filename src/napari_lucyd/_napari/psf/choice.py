@@ -186,7 +186,7 @@ class PsfChoice(QObject):
         try:
             source, image = self.source(), self._image()
         except ValueError as error:
-            self.failed.emit(str(error))
+            self.failed.emit(explain(error))
             return
         doing = {OpticsPsf: "Computing", BeadsPsf: "Measuring", BlurPsf: "Computing"}.get(
             type(source), "Reading"

@@ -6,10 +6,12 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+from napari_lucyd._napari.workers.window_words import in_window_words
+
 
 def explain(error: BaseException) -> str:
-    """Describe an error: our own messages as they are, others with the name of their class."""
-    text = str(error).strip() or type(error).__name__
+    """Describe an error: our own messages in the window's words, others with the name of their class."""
+    text = in_window_words(str(error)).strip() or type(error).__name__
     ours = type(error).__module__.startswith("napari_lucyd")
     if ours or isinstance(error, ValueError | TypeError | FileNotFoundError):
         return text

@@ -87,7 +87,7 @@ class LatestOnly(QObject):
         try:
             wanted = self._request()
         except ValueError as error:
-            wanted = _Refused(str(error))
+            wanted = _Refused(explain(error))
         same = (wanted and wanted.key) == (self._wanted and self._wanted.key)
         # A reason is given again: what is shown along with it may have changed.
         if self._asked and same and not isinstance(wanted, _Refused):

@@ -170,7 +170,7 @@ def _guess(shape: tuple[int, ...], dimension: int) -> str:
         return "TCZYX"
     raise ValueError(
         f"The image has {count} axes (shape {shape}). Name each with a letter: T time, C channel, Z, Y, X, "
-        f"any other letter for other axes; e.g. {likely_letters(count)} (argument axes; in the window, Axes)."
+        f"any other letter for other axes; e.g. axes='{likely_letters(count)}'."
     )
 
 

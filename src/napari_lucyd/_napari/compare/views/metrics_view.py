@@ -7,7 +7,7 @@ from qtpy.QtCore import QObject
 from napari_lucyd._napari.compare import worker
 from napari_lucyd._napari.compare.chosen_layers import ChosenLayers
 from napari_lucyd._napari.compare.form import CompareForm
-from napari_lucyd._napari.compare.requests import NO_LAYERS, Requests
+from napari_lucyd._napari.compare.requests import Requests, next_step
 from napari_lucyd._napari.compare.without_truth import EXPLANATION, agreement
 from napari_lucyd._napari.compare.worker import Metrics
 from napari_lucyd._napari.widgets.layout import plain_tooltip, set_note
@@ -56,6 +56,9 @@ class MetricsView(QObject):
 
     def refresh(self) -> None:
         """Compute again what may have changed."""
+        # The hint depends on more than the request does.
+        if self.shown is None and self.settled and not self._form.metrics_note.property("problem"):
+            set_note(self._form.metrics_note, self._without_metrics())
         self._metrics.refresh()
         self._agreement.refresh()
 
@@ -63,9 +66,7 @@ class MetricsView(QObject):
         self.shown = metrics
         self._form.show_metrics(metrics, self._chosen.numbers())
         if metrics is None:
-            # A ground truth that cannot be used is reported above.
-            text = "" if self._chosen.ticked() else NO_LAYERS
-            set_note(self._form.metrics_note, self._without_truth() if self._chosen.truth is None else text)
+            set_note(self._form.metrics_note, self._without_metrics())
             return
         lines = [f"Against “{metrics.truth}”{', at ' + metrics.position if metrics.position else ''}."]
         lines += [
@@ -81,8 +82,13 @@ class MetricsView(QObject):
     def _on_agreement(self, text: str | None) -> None:
         self._agreed = text or ""
         if self._chosen.truth is None:
-            set_note(self._form.metrics_note, self._without_truth())
+            set_note(self._form.metrics_note, self._without_metrics())
             self._form.metrics_note.setToolTip(plain_tooltip(EXPLANATION if self._agreed else ""))
 
-    def _without_truth(self) -> str:
+    def _without_metrics(self) -> str:
+        if not self._chosen.ticked():
+            return next_step(self._chosen)
+        if self._chosen.truth is not None:
+            # A ground truth that cannot be used is reported above.
+            return ""
         return f"{self._agreed}\n{NO_TRUTH}" if self._agreed else NO_TRUTH

@@ -178,7 +178,7 @@ class AdaptationWindow(QDialog):
                 raise ValueError("Time limit: enter a number of minutes above 0.")
             task = self.task()
         except ValueError as error:
-            set_note(self.status, str(error), problem=True)
+            set_note(self.status, explain(error), problem=True)
             return
         self._stop = threading.Event()
         # Closing the window's panel ends the training.

@@ -40,7 +40,7 @@ from napari_lucyd._napari.widgets.layout import (
     row,
     set_note,
 )
-from napari_lucyd._napari.workers.events import Advanced
+from napari_lucyd._napari.workers.events import Advanced, explain
 from napari_lucyd._napari.workers.notification import notify_end
 from napari_lucyd._napari.workers.session import Session
 
@@ -72,7 +72,7 @@ class BatchSession(Session):
         self.changed.emit(event)
 
     def _on_error(self, error: Exception) -> None:
-        self.failed.emit(str(error))
+        self.failed.emit(explain(error))
 
 
 class BatchWindow(QDialog):
@@ -143,7 +143,7 @@ class BatchWindow(QDialog):
         try:
             request = self._request()
         except ValueError as error:
-            self._complain(str(error))
+            self._complain(explain(error))
             return
         self.table.setRowCount(0)
         self.start.enabled, self.cancel.enabled = False, True

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from napari_lucyd._napari.deconvolve.contest import compare_methods
-from napari_lucyd._napari.deconvolve.parameters import WHOLE, Parameters, in_window_words
+from napari_lucyd._napari.deconvolve.parameters import WHOLE, Parameters
 from napari_lucyd._napari.deconvolve.planning import choose_method, make_job
 from napari_lucyd._napari.deconvolve.task import ImageTask
 from napari_lucyd._napari.layers.saving import file_name
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd._napari.workers.events import Advanced, Note, RunError, explain
+from napari_lucyd._napari.workers.window_words import in_window_words
 from napari_lucyd.batch.inputs import destinations, distinct_names, find_images
 from napari_lucyd.batch.results import FORESEEN, ResultExistsError, check_destinations, prepare, write_results
 from napari_lucyd.deconvolution.result import Part

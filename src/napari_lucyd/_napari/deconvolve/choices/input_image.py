@@ -18,6 +18,7 @@ from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_preview, is_psf,
 from napari_lucyd._napari.widgets.fields import label, parse_axes, tooltip
 from napari_lucyd._napari.widgets.layout import Section, narrow, note, set_note
 from napari_lucyd._napari.widgets.panel import Subscriptions
+from napari_lucyd._napari.workers.events import explain
 from napari_lucyd._napari.workers.file_lookup import FileLookup
 from napari_lucyd.deconvolution import Source
 from napari_lucyd.text import steps_text
@@ -370,6 +371,6 @@ class ImageSection(Section):
             self._axes = parse_axes(text, self.layer.ndim)
         except ValueError as error:
             # Run waits until they are right: otherwise it would use axes that are not shown.
-            self._problem = str(error)
+            self._problem = explain(error)
             self._note(self._problem, problem=True)
         self.changed.emit()

@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_lucyd._napari.widgets.fields import parse_number
 from napari_lucyd._napari.widgets.layout import fixed, note, row, set_note
+from napari_lucyd._napari.workers.events import explain
 
 TITLE = "Voxel size"
 UNKNOWN = "The voxel size is unknown. Enter it in µm."
@@ -106,7 +107,7 @@ class VoxelSizeFields(QWidget):
         try:
             sizes = self._parsed(texts)
         except ValueError as error:
-            self.problem = str(error)
+            self.problem = explain(error)
             self.describe(self.problem, problem=True)
             self.refused.emit()
             return

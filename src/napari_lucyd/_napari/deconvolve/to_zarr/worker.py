@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_lucyd._napari.deconvolve.contest import compare_methods
-from napari_lucyd._napari.deconvolve.parameters import in_window_words
 from napari_lucyd._napari.deconvolve.planning import choose_method, make_store
 from napari_lucyd._napari.deconvolve.task import (
     Event,
@@ -37,6 +36,7 @@ from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, UNFINISHED
 from napari_lucyd._napari.psf.origins import Psf
 from napari_lucyd._napari.workers.events import Advanced, Note, explain
+from napari_lucyd._napari.workers.window_words import in_window_words
 from napari_lucyd.deconvolution.findings import Finding, kind_of
 
 if TYPE_CHECKING:

@@ -1,0 +1,81 @@
+"""Messages of the core in the words of the window."""
+
+from __future__ import annotations
+
+import re
+
+from napari_lucyd.deconvolution.findings import Finding, kind_of
+
+# Hints of the core for Python and the command line, and what they mean in the window. Longer ones first.
+_HINTS = (
+    (r"\(separate='TC', --separate TC\)", "(Advanced ▸ Statistics ▸ Per channel and time point)"),
+    (
+        r"scale with normalization='minmax' \(--normalization minmax\)",
+        "choose Scaling ▸ Minimum to maximum",
+    ),
+    (
+        r"scale with normalization='percentile' \(--normalization percentile\)",
+        "choose Scaling ▸ Robust percentiles",
+    ),
+    (r"name a method, such as 'lucyd' \(--method lucyd, or Run anyway\)", "choose the method LUCYD"),
+    (r" With center_psf=False it stays where it is\.", ""),
+    (r"give its axes: --axes ([A-Z]+)( or [A-Z]+)?", r"enter \1\2 under Axes"),
+    (r"(?:, |; )e\.g\. axes='([A-Z]+)'", r" under Axes, e.g. \1"),
+    (r"name the axes, for example ([A-Z]+)", r"enter them under Axes, for example \1"),
+    (r"\baxes='?([A-Z]+)'?", r"Axes: \1"),
+    (
+        r"flips=True averages the output only, so .*? cannot be returned\. Remove them from outputs, or set "
+        r"flips=False",
+        "Mean over flips has no other layers than the output. Choose the output alone, or turn Mean over "
+        "flips off",
+    ),
+    (
+        r"isotropic=True needs the voxel size\. Give voxel_size=\(z, y, x\), in any one unit",
+        "Isotropic needs the voxel size. Enter it under Image",
+    ),
+    (
+        r"; give voxel_size along [A-Z, ]+ in µm, or tell the blur as blur_sigma in voxels",
+        "; enter it under Image",
+    ),
+    (r": give voxel_size in µm", ": enter it under Image"),
+    (r"; give the image's (?:too|voxel_size), or neither", "; enter it under Image"),
+    (r"\b[Mm]icroscope is a list of (\d+)", r"Emission lists \1 wavelengths"),
+    (r" \(blur_sigma\)", ""),
+    (r"[Pp]ass one channel of one time point", "Choose a layer with one channel and one time point"),
+    (r" Save `network\.state_dict\(\)`\.", " Ask its author for a file of plain weights."),
+)
+# Arguments of the core, and their labels in the window.
+_LABELS = {
+    "psf_voxel_size": "the voxel size of the PSF",
+    "voxel_size": "the voxel size",
+    "tile_shape": "Tile",
+    "halo is": "Halo is",
+    "blur_sigma": "the width of the blur",
+    "emission_um": "Emission",
+    "excitation_um": "Excitation",
+    "numerical_aperture": "NA",
+    "refractive_index": "Refractive index",
+    "subtract_background": "Background size",
+    "bead_diameter_um": "Bead diameter",
+    "local_stopping": "Local stopping",
+    "num_iter": "Iterations",
+}
+
+
+def in_window_words(message: str) -> Finding:
+    """Write an error or a warning of the core with the names that the window has.
+
+    Examples
+    --------
+    >>> in_window_words("Scale each time point by itself (separate='TC', --separate TC).")
+    'Scale each time point by itself (Advanced ▸ Statistics ▸ Per channel and time point).'
+    >>> in_window_words("voxel_size is (0.0, 1.0); give 2 positive numbers.")
+    'The voxel size is (0.0, 1.0); give 2 positive numbers.'
+    """
+    text = str(message)
+    for hint, words in _HINTS:
+        text = re.sub(hint, words, text)
+    for name, label in _LABELS.items():
+        text = re.sub(rf"(?<![\w.]){name}\b(?!=)", label, text)
+    # A label may now begin the text.
+    return Finding(text[:1].upper() + text[1:] if text != message else text, kind_of(message))

@@ -1,0 +1,87 @@
+"""Messages of the core, when they reach the window: no option of the command line, no argument of Python."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import napari_lucyd
+from napari_lucyd._napari.workers.events import explain
+from napari_lucyd._napari.workers.window_words import in_window_words
+from napari_lucyd.deconvolution import plan
+
+ROOMS = ("deconvolution", "referee", "photons", "psf", "models", "inference", "io")
+
+
+def texts(tree):
+    """Yield the texts of errors and warnings, with X in place of what is filled in."""
+    filled = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    parts = {id(part) for node in filled for part in ast.walk(node)}
+    for node in filled:
+        yield "".join(part.value if isinstance(part, ast.Constant) else "X" for part in node.values)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
+            yield node.value
+
+
+def test_no_message_of_the_core_names_an_option_of_the_command_line_in_the_window():
+    found = 0
+    for part in ROOMS:
+        for path in sorted((Path(napari_lucyd.__file__).parent / part).rglob("*.py")):
+            for text in texts(ast.parse(path.read_text("utf-8"))):
+                if re.search(r"[(,:] ?--[a-z]", text):
+                    found += 1
+                    assert not re.search(r"--[a-z]|\w='", in_window_words(text)), text
+    assert found >= 6
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "deconvolution/image/axes.py",
+        "deconvolution/tiling/resampling.py",
+        "deconvolution/classical/methods.py",
+        "deconvolution/classical/semi_blind.py",
+        "deconvolution/classical/job.py",
+        "deconvolution/first_stage/blur.py",
+        "photons/noise_model.py",
+        "psf/beads.py",
+        "psf/cleaning.py",
+        "referee/maps/interval.py",
+        "referee/maps/trust_map.py",
+        "referee/scores/judged.py",
+        "referee/plant.py",
+    ],
+)
+def test_errors_that_the_window_shows_name_no_argument(file):
+    tree = ast.parse((Path(napari_lucyd.__file__).parent / file).read_text("utf-8"))
+    raised = [node.exc for node in ast.walk(tree) if isinstance(node, ast.Raise) and node.exc is not None]
+    for text in (text for error in raised for text in texts(error) if " " in text):
+        # Types of arguments and unknown names are errors of code.
+        if re.match(r"(microscope|result|outputs|volume|X) (is|names|has) X", text) or "both" in text:
+            continue
+        words = in_window_words(text)
+        assert not re.search(r"\b[a-z]+_[a-z_]+\b|\w=[\'(T]|\bargument|\b[Pp]ass one", words), words
+
+
+@pytest.mark.parametrize(
+    ("shape", "choices", "said"),
+    [
+        ((1, 2, 2, 4, 9, 9), {}, "Z, Y, X, any other letter for other axes under Axes, e.g. PTCZYX."),
+        ((4, 9, 3), {"dtype": "uint8"}, "name its axes under Axes, e.g. ZYX."),
+        ((4, 9, 9), {"axes": "ZYZ"}, "Axes: ZYZ is invalid"),
+        ((4, 9, 9), {"isotropic": True}, "Isotropic needs the voxel size. Enter it under Image."),
+        ((4, 9, 9), {"flips": True, "outputs": ("output", "update_term")}, "Mean over flips has no other"),
+        ((4, 9, 9), {"tile_shape": (0, 1, 2)}, "Tile is 0; give an integer of at least 1."),
+        ((4, 9, 9), {"halo": -3}, "Halo is -3"),
+        ((4, 9, 9), {"voxel_size": (0, 1, 1)}, "The voxel size is 0; give 3 positive numbers"),
+    ],
+)
+def test_errors_of_a_run_are_told_in_the_labels_of_the_window(shape, choices, said):
+    import numpy as np
+
+    image = np.zeros(shape, choices.pop("dtype", np.float32))
+    with pytest.raises(ValueError) as told:
+        plan(image, "general", **choices)
+    assert said in explain(told.value)
