@@ -63,6 +63,28 @@ def test_a_folder_and_then_the_selected_layers(
     assert read_image(tmp_path / "layers" / "image_0.ome.tif").data.shape == layer.data.shape
 
 
+def test_table_messages_and_bar_of_a_batch_do_not_outlive_its_entries(panel, ready, qtbot, tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        image = np.random.default_rng(1).random((30, 34), np.float32)
+        write_image(tmp_path / name / f"{name}.ome.tif", image, axes="YX")
+    ready()
+    window = panel.batch
+    window.folder.value = str(tmp_path / "first")
+    window.start.native.click()
+    qtbot.waitUntil(lambda: not window.session.is_running, timeout=60_000)
+    assert window.status.text() == "1 of 1 done." and window.progress.value == window.progress.max
+    # The settings are the panel's, so that the table must say which ones it belongs to.
+    heading = window.heading.text()
+    assert heading.startswith("Started at ") and "“first” with LUCYD (model random-2d" in heading
+    assert "results in “deconvolved”" in heading
+    panel.method.combo.value = "auto"
+    assert window.heading.text() == heading and len(window.rows()) == 1
+    window.folder.value = str(tmp_path / "second")
+    assert window.rows() == [] and window.progress.value == 0
+    assert window.status.text() == window.heading.text() == ""
+
+
 def test_an_image_that_no_method_helps_is_left_alone_in_the_table_and_in_its_file(
     panel, ready, qtbot, tmp_path
 ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ from napari_lucyd._napari.deconvolve.batch.worker import (
     BatchRequest,
     Row,
 )
-from napari_lucyd._napari.deconvolve.parameters import Parameters
+from napari_lucyd._napari.deconvolve.parameters import METHODS, Parameters
 from napari_lucyd._napari.deconvolve.task import ImageTask
 from napari_lucyd._napari.widgets.layout import (
     fixed,
@@ -118,6 +119,7 @@ class BatchWindow(QDialog):
         self.progress = ProgressBar(min=0, max=1, value=0)
         self.progress.native.setFormat("%p %")
         self.status = note("lucyd-batch-status", lines=1)
+        self.heading = note("lucyd-batch-heading", lines=1)
         self.table = QTableWidget(0, len(_COLUMNS))
         self.table.setHorizontalHeaderLabels(list(_COLUMNS))
         self.table.setEditTriggers(QTableWidget.EditTrigger.NoEditTriggers)
@@ -125,9 +127,8 @@ class BatchWindow(QDialog):
         header.setSectionResizeMode(2, QHeaderView.ResizeMode.Stretch)
         self.table.setColumnWidth(0, 200)
         self._lay_out()
-        self.source.changed.connect(self._show)
-        self.folder.changed.connect(self._show)
-        self.out.changed.connect(self._show)
+        for entry in (self.source, self.folder, self.out):
+            entry.changed.connect(self._on_entry)
         self.browse.changed.connect(lambda *_: self._ask(self.folder))
         self.browse_out.changed.connect(lambda *_: self._ask(self.out))
         self.start.changed.connect(self.run)
@@ -145,9 +146,9 @@ class BatchWindow(QDialog):
         except ValueError as error:
             self._complain(explain(error))
             return
-        self.table.setRowCount(0)
+        self._clear()
         self.start.enabled, self.cancel.enabled = False, True
-        self.progress.max, self.progress.value = 1, 0
+        set_note(self.heading, _heading(request))
         set_note(self.status, "Running…")
         self.session.start(request)
 
@@ -187,6 +188,7 @@ class BatchWindow(QDialog):
         about.setText("Method, model, outputs and all other settings are those of the panel.")
         column.addWidget(top)
         column.addWidget(about)
+        column.addWidget(self.heading)
         column.addWidget(self.table, 1)
         column.addWidget(self.progress.native)
         column.addWidget(self.status)
@@ -198,9 +200,18 @@ class BatchWindow(QDialog):
         self._rows.setRowVisible(self._folder_row, of_folder)
         beside = str(Path(self.folder.value.strip() or "…") / _BESIDE)
         self.out.native.setPlaceholderText(beside if of_folder else "")
-        # The message may be about earlier entries.
-        if self.status.property("problem") and not self.session.is_running:
-            set_note(self.status, "")
+
+    def _on_entry(self, *_: Any) -> None:
+        self._show()
+        # Table and messages are about the earlier entries.
+        if not self.session.is_running:
+            self._clear()
+
+    def _clear(self) -> None:
+        self.table.setRowCount(0)
+        self.progress.max, self.progress.value = 1, 0
+        for line in (self.heading, self.status):
+            set_note(line, "")
 
     def _ask(self, line: LineEdit) -> None:
         picked = QFileDialog.getExistingDirectory(self, "Choose a folder", line.value)
@@ -242,3 +253,14 @@ class BatchWindow(QDialog):
             notify_end(self, self.session.seconds, f"Batch: {text}", problem=problem)
         elif not self.status.property("problem"):
             self._complain("There is no image in this folder.")
+
+
+def _heading(request: BatchRequest) -> str:
+    """Describe a batch: the settings may be changed while its table is shown."""
+    chosen = request.parameters
+    titles = {name: title for title, name in METHODS}
+    method = titles.get(chosen.method, chosen.method)
+    if not (chosen.automatic or chosen.classical):
+        method += f" (model {Path(chosen.model).name})"
+    images = "selected layers" if request.folder is None else f"“{request.folder.name}”"
+    return f"Started at {time.strftime('%H:%M')}: {images} with {method}, results in “{request.out.name}”."
