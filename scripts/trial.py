@@ -7,7 +7,8 @@ r"""Use the panels as a new user does, by clicks and keys alone, and take a pict
 Everything is done to the widgets that a user sees: buttons are clicked, text is typed, menus and dialogs are
 opened. After each step the visible text of the panel is printed, and rules that hold for every window are
 checked: no control moves while one types, Run never moves, no text is cut, and no control is outside of the
-panel's width.
+panel's width. Each stage also runs alone, and opens what it needs; a stage after others begins with what they
+left in the window, as a user does.
 """
 
 from __future__ import annotations
@@ -325,6 +326,9 @@ def first(trial: Trial, work: Path) -> None:
 def views(trial: Trial, work: Path) -> None:
     """Look at results: side by side, Compare beside it, its export, Inspect, and a file."""
     panel = begun(trial, work)
+    if not panel.session.results:
+        begin(trial, panel.footer.run, panel.session, "a run to look at")
+        trial.until(lambda: not panel.session.is_running and panel.score.work.settled, "its end")
     step = trial.viewer.dims.current_step
     trial.click(panel.footer.side_by_side)
     trial.look("side-by-side", panel)
@@ -672,7 +676,8 @@ def preview(trial: Trial, work: Path) -> None:
     trial.choose(panel.method.combo, "LUCYD")
     ready(trial, panel)
     trial.click(panel.footer.preview)
-    trial.until(lambda: "exact" in panel.footer.preview_note.text(), "an exact preview")
+    # Before it, the panel says that the exact result follows.
+    trial.until(lambda: "exact in the whole" in panel.footer.preview_note.text(), "an exact preview")
     trial.look("preview", panel)
     layer = next(layer for layer in trial.viewer.layers if "preview" in layer.name.lower())
     trial.viewer.layers.remove(layer)

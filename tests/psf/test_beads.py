@@ -83,8 +83,28 @@ def test_one_bead_is_enough_and_none_is_refused_in_words():
         psf_from_beads(random.normal(100, 3, (9, 40, 40)), VOXEL)
     with pytest.raises(ValueError, match="No bead was found"):
         psf_from_beads(np.full((9, 40, 40), 7), VOXEL)
-    with pytest.raises(ValueError, match=r"None of the 1 beads can be used \(1 cut off by the border\)"):
+    with pytest.raises(ValueError, match=r"The only bead cannot be used \(1 cut off by the border\)"):
         psf_from_beads(bead_image([(20.0, 1.0, 75.0)], noise=0.01), VOXEL)
+
+
+@pytest.mark.parametrize(
+    ("positions", "planes", "words"),
+    [
+        ([(2.0, 75.0, 75.0)], 9, "more planes above and below them: "),
+        ([(20.0, 1.0, 75.0)], None, "beads farther from its border, or crop less."),
+        ([(20.0, 75.0, 75.0), (20.0, 75.0, 84.0)], None, "beads farther apart."),
+    ],
+)
+def test_beads_that_cannot_be_used_say_what_came_and_what_to_do(positions, planes, words):
+    image = bead_image(positions, noise=0.01)[:planes]
+    with pytest.raises(ValueError, match="be used") as told:
+        psf_from_beads(image, VOXEL)
+    text = str(told.value)
+    assert words in text and "the box around a bead is" in text and "shape" not in text
+    if planes:
+        assert "too near to the first or last plane" in text and f"and the stack has {planes}." in text
+    with pytest.raises(ValueError, match="A smaller shape may help"):
+        psf_from_beads(image, VOXEL, shape=(15, 31, 31))
 
 
 @pytest.mark.parametrize(

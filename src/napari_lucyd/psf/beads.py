@@ -15,7 +15,7 @@ from scipy import fft, ndimage
 from napari_lucyd.psf.cleaning import FloatArray, find_origin, resample, scaled_to_one
 from napari_lucyd.psf.widths import line_through, widths_at_half_maximum
 from napari_lucyd.spans import spatial_axes
-from napari_lucyd.text import percent_text
+from napari_lucyd.text import percent_text, shape_text
 
 # A bead's peak is this many standard deviations of the noise above the background, and this share of the
 # brightest bead's.
@@ -29,6 +29,8 @@ _LATERAL_REACH, _AXIAL_REACH, _SMALLEST_REACH = 4.0, 3.0, 1.25
 _WIDTH_TOLERANCE, _LIGHT_TOLERANCE = 0.25, 0.6
 # A voxel as bright as the brightest of the image, this often: the camera was at its limit.
 _SATURATED_VOXELS = 3
+_ENDS, _BORDER = "too near to the first or last plane", "cut off by the border"
+_NEIGHBOUR, _SATURATED = "too near to another", "saturated"
 # Richardson-Lucy iterations that take the bead's own size out of its image.
 _BEAD_ITERATIONS = 12
 # Samples along a voxel's edge when a ball is drawn.
@@ -145,19 +147,15 @@ def psf_from_beads(
     peaks = _find_peaks(values, background)
     if not len(peaks):
         raise ValueError(
-            "No bead was found: nothing compact stands out from the noise. Check that the right channel is "
-            "given, and that the image is not deconvolved or inverted."
+            "No bead was found: nothing compact stands out from the noise. Choose an image of beads, in the "
+            "right channel, that is neither deconvolved nor inverted."
         )
     saturation = _saturation_level(values)
     box = _box(values, background, peaks, shape)
     beads, stamps = _judge(values, peaks, box, saturation)
     if not stamps:
-        reasons = Counter(bead.rejected for bead in beads)
-        text = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
-        raise ValueError(
-            f"None of the {len(beads)} beads can be used ({text}). A smaller box (shape) or an image with "
-            f"beads farther apart may help; the box was {' × '.join(map(str, box))} voxels."
-        )
+        smaller = "" if shape is None else " A smaller shape may help, too."
+        raise ValueError(_none_usable(beads, box, values.shape) + smaller)
     mean = np.maximum(np.sum(stamps, axis=0), 0)
     if bead_diameter_um > 0:
         mean = _without_bead(mean, bead_diameter_um, voxel_size)
@@ -173,8 +171,8 @@ def _checked(image: Any, voxel_size: Sequence[float]) -> FloatArray:
         raise TypeError(f"The bead image has dtype {given.dtype}; real numbers are needed.")
     if given.ndim not in (2, 3) or min(given.shape[-2:]) < 7:
         raise ValueError(
-            f"The bead image has shape {given.shape}; (Z, Y, X) or (Y, X) with at least 7 voxels along Y "
-            "and X is needed. Pass one channel of one time point."
+            f"The bead image has shape {given.shape}. Expected is one channel of one time point, (Z, Y, X) "
+            "or (Y, X), with at least 7 voxels along Y and X."
         )
     if len(tuple(voxel_size)) != given.ndim or not all(0 < step < math.inf for step in voxel_size):
         raise ValueError(
@@ -258,15 +256,16 @@ def _judge(
     reasons: dict[int, str] = {}
     for number, peak in enumerate(peaks):
         others = np.delete(peaks, number, axis=0)
-        if (peak < reach).any() or (peak + reach >= np.array(values.shape)).any():
-            reasons[number] = "cut off by the border"
+        outside = (peak < reach) | (peak + reach >= np.array(values.shape))
+        if outside.any():
+            reasons[number] = _BORDER if outside[-2:].any() else _ENDS
             continue
         if (np.abs(others - peak) <= reach).all(axis=1).any():
-            reasons[number] = "too near to another"
+            reasons[number] = _NEIGHBOUR
             continue
         part = values[tuple(slice(at - r, at + r + 1) for at, r in zip(peak, reach, strict=True))]
         if part.max() >= saturation:
-            reasons[number] = "saturated"
+            reasons[number] = _SATURATED
             continue
         above = part - _local_background(part)
         origin = find_origin(np.where(_near_middle(above.shape), above, 0))
@@ -279,6 +278,25 @@ def _judge(
         for number, peak in enumerate(peaks)
     ]
     return beads, [stamp for number, stamp in stamps.items() if number not in reasons]
+
+
+def _none_usable(beads: Sequence[Bead], box: tuple[int, ...], shape: tuple[int, ...]) -> str:
+    """Say why no bead can be used, and how to take an image that has some."""
+    reasons = Counter(bead.rejected for bead in beads)
+    text = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    remedies = {
+        _ENDS: f"Take the stack of beads with more planes above and below them: {box[0]} planes around each "
+        f"bead are needed, and the stack has {shape[0]}.",
+        _BORDER: "Take an image with beads farther from its border, or crop less.",
+        _NEIGHBOUR: "Take an image with beads farther apart.",
+        _SATURATED: "Take an image with less light or a shorter exposure.",
+    }
+    asked = [remedies[reason] for reason, _ in reasons.most_common() if reason in remedies]
+    number = f"None of the {len(beads)} beads" if len(beads) > 1 else "The only bead"
+    return (
+        f"{number} can{'' if len(beads) > 1 else 'not'} be used ({text}); the box around a bead is "
+        f"{shape_text(box)} voxels. {' '.join(asked)}"
+    )
 
 
 def _near_middle(shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:

@@ -67,7 +67,7 @@ def test_table_messages_and_bar_of_a_batch_do_not_outlive_its_entries(panel, rea
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         image = np.random.default_rng(1).random((30, 34), np.float32)
-        write_image(tmp_path / name / f"{name}.ome.tif", image, axes="YX")
+        write_image(tmp_path / name / f"{name}.ome.tif", image, axes="YX", voxel_size=None, unit=None)
     ready()
     window = panel.batch
     window.folder.value = str(tmp_path / "first")

@@ -395,7 +395,9 @@ def test_a_psf_that_was_made_large_enough_is_so_as_a_layer(panel, add_image, cla
         panel.viewer.layers.selection.active = layer
         classical(psf)
         ready()
-        assert ("still reaches the edge planes; more planes" in panel.microscope.form.about.text()) == cut
+        assert (
+            "still reaches the edge planes. A PSF with more planes" in panel.microscope.form.about.text()
+        ) == cut
 
 
 def test_a_saved_psf_gets_a_suffix_and_replaces_nothing_that_was_not_asked_about(
@@ -533,6 +535,31 @@ def test_a_psf_is_measured_on_a_layer_of_beads(panel, add_image, classical, read
     ready()
     assert "Bead diameter: 'wide' is not a number" in panel.footer.estimate.text()
     assert form.about.text() == "" and below.mapTo(panel, below.rect().topLeft()) == before
+
+
+def test_a_stack_of_beads_with_too_few_planes_is_told_what_to_do(panel, add_image, classical, ready):
+    layer = volume(add_image, (9, 20, 20), scale=(0.3, 0.1, 0.1))
+    beads = np.random.default_rng(0).normal(100, 1, (25, 80, 80)).astype(np.float32)
+    point = nl.make_psf("gaussian", (15, 21, 21), voxel_size=STEPS, **OPTICS)
+    beads[5:20, 30:51, 30:51] += 5e4 * point
+    panel.method.combo.value = "richardson-lucy"
+    form = panel.microscope.form
+    form.kind.value = "beads"
+
+    def told(stack):
+        spots = panel.viewer.add_image(
+            stack, name="spots", scale=STEPS[-stack.ndim :], units=("µm",) * stack.ndim
+        )
+        panel.viewer.layers.selection.active = layer
+        form.beads.value = spots
+        ready()
+        return form.about.text(), panel.footer.estimate.text()
+
+    about, _ = told(beads[11:14])
+    assert "To include more haze, record the beads over more planes above and below them." in about
+    _, refused = told(beads[12:20])
+    assert "Take the stack of beads with more planes above and below them" in refused
+    assert "shape" not in refused
 
 
 def test_a_psf_layer_has_the_voxel_size_of_its_file(panel, add_image, classical, ready, tmp_path):

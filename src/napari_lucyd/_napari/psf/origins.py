@@ -122,11 +122,17 @@ class Psf:
         text += "."
         edge = max((light_at_the_edge(psf) or 0.0 for psf in psfs), default=0.0)
         if edge >= _NOTABLE_EDGE and not self.whole:
-            text += (
-                f" {percent_text(edge)} of the in-focus light still reaches the edge planes; more planes "
-                "would include more haze."
-            )
+            text += f" {percent_text(edge)} of the in-focus light still reaches the edge planes. {self._longer}"
         return f"{text} {self.report}".rstrip()
+
+    @property
+    def _longer(self) -> str:
+        """How to get a PSF that includes more haze."""
+        if "beads" in self.origin:
+            return "To include more haze, record the beads over more planes above and below them."
+        if "layer" in self.origin or "file" in self.origin:
+            return "A PSF with more planes would include more haze."
+        return "A larger PSF size along Z would include more haze."
 
 
 class PsfSource(Protocol):
