@@ -166,3 +166,10 @@ def test_real_cells_that_cannot_be_downloaded_are_told_of_in_words(monkeypatch, 
     # A notification shows only its first words.
     assert str(told.value).startswith("The download of the sample failed.")
     assert "no route to host" in str(told.value)
+
+    def cancelled(*_):
+        raise InterruptedError("The download of the sample was cancelled.")
+
+    monkeypatch.setattr(samples, "download", cancelled)
+    with pytest.raises(InterruptedError):
+        samples.cells3d()

@@ -116,6 +116,8 @@ def cells3d() -> list[LayerData]:
     ------
     ConnectionError
         If it cannot be downloaded; the message says what to do.
+    InterruptedError
+        If the user cancels the download.
     """
     from skimage import data
 
@@ -124,6 +126,8 @@ def cells3d() -> list[LayerData]:
         if not kept.exists():
             download(CELLS3D_URL, CELLS3D_SHA256, kept, "Downloading the sample (20 MB)…")
         image = data.cells3d()
+    except InterruptedError:  # the user cancelled it
+        raise
     except Exception as error:  # pooch and requests raise many kinds
         raise ConnectionError(
             # A notification shows the first words alone until it is opened.

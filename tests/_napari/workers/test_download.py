@@ -96,7 +96,7 @@ def test_the_dialog_cancels_the_download(qtbot, tmp_path):
     timer = QTimer()
     timer.timeout.connect(cancel)
     timer.start(50)
-    with served(pause=0.3) as url, pytest.raises(OSError, match="cancelled"):
+    with served(pause=0.3) as url, pytest.raises(InterruptedError, match="cancelled"):
         download(url, HASH, tmp_path / "file.bin", "Downloading the file…")
     timer.stop()
     assert not (tmp_path / "file.bin").exists()

@@ -64,3 +64,6 @@ def test_the_paragraph_states_settings_versions_and_citations(run):
     assert "mask and update term counted with 0.3" in text
     with pytest.raises(ValueError, match="not the recipe"):
         methods_paragraph({})
+    for steps, known in (((1.0, 1.0, 1.0), False), ((0.3, 0.1, 0.1), True)):
+        text = methods_paragraph({**json.loads(json.dumps(result.recipe)), "voxel_size": steps})
+        assert ("The voxel size was" in text) == known

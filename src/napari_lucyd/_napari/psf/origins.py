@@ -122,7 +122,8 @@ class Psf:
         text += "."
         edge = max((light_at_the_edge(psf) or 0.0 for psf in psfs), default=0.0)
         if edge >= _NOTABLE_EDGE and not self.whole:
-            text += f" {percent_text(edge)} of the in-focus light still reaches the edge planes. {self._longer}"
+            light = percent_text(edge)
+            text += f" {light} of the in-focus light still reaches the edge planes. {self._longer}"
         return f"{text} {self.report}".rstrip()
 
     @property

@@ -57,7 +57,8 @@ def download(url: str, known_hash: str, path: Path, what: str) -> None:
     Raises
     ------
     OSError
-        If the server does not answer within `ANSWER_SECONDS`, the download fails, or the user cancels it.
+        If the server does not answer within `ANSWER_SECONDS`, or the download fails. InterruptedError if the
+        user cancels it.
     """
     transfer, errors = _Transfer(), list[Exception]()
     # A daemon: a server that is silent must not hold up the end of napari.
@@ -73,7 +74,7 @@ def download(url: str, known_hash: str, path: Path, what: str) -> None:
                 dialog.setValue(min(transfer.done, max(0, (transfer.total or 0) - 1)))
                 QApplication.processEvents()
             if dialog is not None and dialog.wasCanceled():
-                raise InterruptedError("The download was cancelled.")
+                raise InterruptedError("The download of the sample was cancelled.")
             if transfer.total is None and time.monotonic() - began > ANSWER_SECONDS:
                 raise TimeoutError(f"The server did not answer within {ANSWER_SECONDS:g} s.")
     finally:

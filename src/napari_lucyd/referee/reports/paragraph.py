@@ -61,7 +61,8 @@ def methods_paragraph(recipe: Mapping[str, Any], score: Any = None) -> str:
         f"Images were deconvolved with napari-lucyd {recipe['version']} ({done}; {', '.join(parts)}).",
         *_preparation(recipe),
     ]
-    if recipe.get("voxel_size"):
+    # Steps of 1 are those of an image whose voxel size is unknown.
+    if recipe.get("voxel_size") and set(recipe["voxel_size"]) != {1}:
         steps = " × ".join(f"{step:g}" for step in recipe["voxel_size"])
         sentences.append(
             f"The voxel size was {steps} along {', '.join('ZYX'[-len(recipe['voxel_size']) :])}."
