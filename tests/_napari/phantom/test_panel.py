@@ -231,6 +231,21 @@ def test_a_psf_from_a_layer_is_named_in_the_recipe(phantom, made, qtbot):
         bead.scale, bead.units = (1, 1, 1), ("pixel",) * 3
 
 
+def test_a_sample_is_in_sight_also_beside_an_image_and_a_psf_with_more_planes(phantom, made):
+    viewer = phantom.viewer
+    viewer.add_image(np.zeros((90, 20, 20)), contrast_limits=(0, 1), name="other")
+    viewer.dims.set_point(0, 80)
+    phantom.form.outputs["psf"].value = True
+    image = made()["image"]
+    low, high = viewer.layers.get_extent([image]).world[:, 0]
+    assert low <= viewer.dims.point[0] <= high
+    # A plane within the sample stays.
+    viewer.dims.set_point(0, high)
+    plane = viewer.dims.point[0]
+    made()
+    assert viewer.dims.point[0] == plane
+
+
 def test_richardson_lucy_takes_the_psf_layer_as_it_is(panel, ready, run, qtbot):
     widget = PhantomWidget(panel.viewer)
     panel.viewer.window.add_dock_widget(widget, name="Phantom")

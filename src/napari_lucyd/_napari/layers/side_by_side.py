@@ -12,6 +12,8 @@ import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QFont, QFontMetricsF  # type: ignore[attr-defined]
 
+from napari_lucyd._napari.layers.viewer import of_axes, show_plane_of
+
 if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
@@ -109,23 +111,19 @@ class SideBySide:
             return
         dims = self.viewer.dims
         extents = [self.viewer.layers.get_extent([layer]).world for layer in layers]
-        # A layer with fewer axes than the viewer has its last ones.
         displayed = list(dims.displayed)
-        sizes = [math.prod(np.ptp(_of_axes(extent, dims.ndim), axis=0)[displayed]) for extent in extents]
+        sizes = [math.prod(np.ptp(of_axes(extent, dims.ndim), axis=0)[displayed]) for extent in extents]
         smallest = int(np.argmin(sizes))
         shown = dims.point
         # napari cannot fit its view to a layer that has fewer axes than the viewer.
         fitted = [layers[smallest]] if layers[smallest].ndim == dims.ndim else None
         self.viewer.reset_view(layers=fitted)
-        low, high = _of_axes(extents[smallest], dims.ndim)
+        low, high = of_axes(extents[smallest], dims.ndim)
         camera, first = self.viewer.scene.camera, displayed[0]
         if dims.ndisplay == 3 and np.isfinite(low[first]):
             # Back in 2D, napari shows the plane in which the camera's centre was.
             camera.center = (float(np.clip(shown[first], low[first], high[first])), *camera.center[1:])
-        for axis in dims.not_displayed:
-            point = dims.point[axis]
-            if np.isfinite(low[axis]) and not low[axis] <= point <= high[axis]:
-                dims.set_point(axis, (low[axis] + high[axis]) / 2)
+        show_plane_of(self.viewer, layers[smallest])
 
     def hide(self) -> None:
         """Restore the earlier view."""
@@ -168,12 +166,6 @@ def _metrics() -> QFontMetricsF:
     font = QFont()
     font.setPixelSize(100)
     return QFontMetricsF(font)
-
-
-def _of_axes(extent: Any, ndim: int) -> Any:
-    """Extend the (2, n) corners of a layer to all axes of the viewer; NaN along those it does not have."""
-    extent = np.asarray(extent, float)
-    return np.hstack([np.full((2, ndim - extent.shape[1]), np.nan), extent])
 
 
 def put_back(grid: SideBySide, *_: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from napari.layers import Image
 
 from napari_lucyd.deconvolution.recipe_entries import wrong_entry
@@ -128,6 +129,21 @@ def add_image(viewer: Viewer, data: Any, keywords: dict[str, Any]) -> Image:
 def is_adding() -> bool:
     """Return True while `add_image` adds a layer: a selection that changes now is not the user's."""
     return bool(_adding)
+
+
+def show_plane_of(viewer: Viewer, layer: Any) -> None:
+    """Move the sliders into a layer where the shown plane lies outside of it, and shows nothing of it."""
+    low, high = of_axes(viewer.layers.get_extent([layer]).world, viewer.dims.ndim)
+    for axis in viewer.dims.not_displayed:
+        if np.isfinite(low[axis]) and not low[axis] <= viewer.dims.point[axis] <= high[axis]:
+            viewer.dims.set_point(axis, (low[axis] + high[axis]) / 2)
+
+
+def of_axes(extent: Any, ndim: int) -> Any:
+    """Extend the (2, n) corners of a layer to all axes of the viewer; NaN along those it does not have."""
+    # A layer with fewer axes than the viewer has its last ones.
+    extent = np.asarray(extent, float)
+    return np.hstack([np.full((2, ndim - extent.shape[1]), np.nan), extent])
 
 
 def is_preview(layer: Any) -> bool:

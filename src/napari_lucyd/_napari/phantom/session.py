@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
+from napari_lucyd._napari.layers.viewer import show_plane_of
 from napari_lucyd._napari.phantom.task import PhantomTask
 from napari_lucyd._napari.phantom.worker import Made, make
 from napari_lucyd._napari.workers.events import explain
@@ -69,5 +70,7 @@ class PhantomSession(Session):
     def _conclude(self) -> None:
         if self.layers and self.layers[0] in self.viewer.layers:
             self.viewer.layers.selection.active = self.layers[0]
+            # The window may show a plane of another image, or of a PSF with more planes.
+            show_plane_of(self.viewer, self.layers[0])
         if self._made is not None:
             self.finished.emit(self._made)
