@@ -128,7 +128,7 @@ class Psf:
 
     @property
     def _longer(self) -> str:
-        """How to get a PSF that includes more haze."""
+        """Advice for a PSF that includes more haze."""
         if "beads" in self.origin:
             return "To include more haze, record the beads over more planes above and below them."
         if "layer" in self.origin or "file" in self.origin:
