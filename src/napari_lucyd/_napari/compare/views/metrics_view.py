@@ -56,9 +56,10 @@ class MetricsView(QObject):
 
     def refresh(self) -> None:
         """Compute again what may have changed."""
+        line = self._form.metrics_note
         # The hint depends on more than the request does.
-        if self.shown is None and self.settled and not self._form.metrics_note.property("problem"):
-            set_note(self._form.metrics_note, self._without_metrics())
+        if self.shown is None and line.text() != MEASURING and not line.property("problem"):
+            set_note(line, self._without_metrics())
         self._metrics.refresh()
         self._agreement.refresh()
 
