@@ -395,9 +395,7 @@ def test_a_psf_that_was_made_large_enough_is_so_as_a_layer(panel, add_image, cla
         panel.viewer.layers.selection.active = layer
         classical(psf)
         ready()
-        assert (
-            "still reaches the edge planes. A PSF with more planes" in panel.microscope.form.about.text()
-        ) == cut
+        assert ("still reaches the edge planes; more planes" in panel.microscope.form.about.text()) == cut
 
 
 def test_a_saved_psf_gets_a_suffix_and_replaces_nothing_that_was_not_asked_about(
@@ -635,7 +633,7 @@ def test_semi_blind_needs_nothing_and_takes_a_microscope(panel, add_image, class
     assert panel.estimate.entries[0].model.microscope == told
     form.lines["emission_um"].value = "0.46, 0.7"
     ready()
-    assert "microscope is a list of 2, but the image has 1 channel" in panel.footer.estimate.text()
+    assert "Emission lists 2 wavelengths, but the image has 1 channel" in panel.footer.estimate.text()
 
 
 def test_the_estimate_so_far_can_be_kept(panel, add_image, classical, ready, qtbot, slow_tiles, spot):

@@ -123,17 +123,17 @@ class Psf:
         edge = max((light_at_the_edge(psf) or 0.0 for psf in psfs), default=0.0)
         if edge >= _NOTABLE_EDGE and not self.whole:
             light = percent_text(edge)
-            text += f" {light} of the in-focus light still reaches the edge planes. {self._longer}"
+            text += f" {light} of the in-focus light still reaches the edge planes{self._longer}"
         return f"{text} {self.report}".rstrip()
 
     @property
     def _longer(self) -> str:
-        """Advice for a PSF that includes more haze."""
+        """Advice for a PSF that includes more haze; it ends the sentence."""
         if "beads" in self.origin:
-            return "To include more haze, record the beads over more planes above and below them."
+            return ". To include more haze, record the beads over more planes above and below them."
         if "layer" in self.origin or "file" in self.origin:
-            return "A PSF with more planes would include more haze."
-        return "A larger PSF size along Z would include more haze."
+            return "; more planes would include more haze."
+        return "; a larger Z size would include more haze."
 
 
 class PsfSource(Protocol):

@@ -50,7 +50,7 @@ _LABELS = {
     "voxel_size": "the voxel size",
     "tile_shape": "Tile",
     "halo is": "Halo is",
-    "blur_sigma": "the width of the blur",
+    "blur_sigma": "Blur σ",
     "emission_um": "Emission",
     "excitation_um": "Excitation",
     "numerical_aperture": "NA",
