@@ -11,7 +11,8 @@ from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QToolTip
 
 from napari_lucyd._napari.deconvolve.choices.advanced import AdvancedSection
 from napari_lucyd._napari.phantom.form import PhantomForm
-from napari_lucyd._napari.widgets.layout import contrast, narrow, plain_tooltip, readable, style_sheet
+from napari_lucyd._napari.widgets.layout import contrast, plain_tooltip, readable, style_sheet
+from napari_lucyd._napari.widgets.long_entries import narrow
 
 pytestmark = pytest.mark.napari
 

@@ -25,7 +25,8 @@ from napari_lucyd._napari.compare.views.painting import PlotStyle
 from napari_lucyd._napari.compare.views.profile_plot import ProfilePlot
 from napari_lucyd._napari.compare.views.projections_view import ProjectionsView
 from napari_lucyd._napari.compare.worker import Metrics
-from napari_lucyd._napari.widgets.layout import Section, fill_footer, narrow, note, plain_tooltip, row, stack
+from napari_lucyd._napari.widgets.layout import Section, fill_footer, note, plain_tooltip, row, stack
+from napari_lucyd._napari.widgets.long_entries import narrow
 
 _WIDTH = 440
 _ROW_HEIGHT = 22

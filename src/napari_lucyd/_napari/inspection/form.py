@@ -9,7 +9,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QGridLayout, QLabel, QSlider, QWidget
 
 from napari_lucyd._napari.inspection.attribution import PARTS, Voxel
-from napari_lucyd._napari.widgets.layout import Section, fill_footer, fixed, narrow, note, row, set_note
+from napari_lucyd._napari.widgets.layout import Section, fill_footer, fixed, note, row, set_note
+from napari_lucyd._napari.widgets.long_entries import narrow
 
 HOLD_KEY = "B"
 NO_VOXEL = "Move the mouse over the result to see the numbers of a voxel."

@@ -300,7 +300,7 @@ class InspectWidget(Panel):
         if judgement is None:
             set_note(self.form.trust.line, "")
             return
-        text = in_window_words(judgement.text)
+        text: str = in_window_words(judgement.text)
         if judgement.kind == METHODS:
             clipboard = QApplication.clipboard()
             if clipboard is not None:

@@ -17,6 +17,7 @@ from napari_lucyd._napari.psf.form import FILE, LAYER, PsfForm
 from napari_lucyd._napari.psf.form import OPTICS as OPTICS_KIND
 from napari_lucyd._napari.widgets import layout
 from napari_lucyd._napari.widgets.fields import label, tooltip
+from napari_lucyd._napari.widgets.long_entries import narrow
 
 SCALES = [("Same for image and truth", True), ("Separate, as in the paper", False)]
 # Initial optics: those of the surrogates.
@@ -107,7 +108,7 @@ class PhantomForm(QWidget):
         # The style sheet refers to the main button by this name.
         self.make.native.setObjectName("lucyd-run")
         for combo in (self.specimen, self.degradation, self.photometric):
-            layout.narrow(combo.native)
+            narrow(combo.native)
 
     def _phantom(self) -> QGroupBox:
         group = QGroupBox("Specimen")

@@ -11,6 +11,7 @@ from napari_lucyd._napari.psf.beads import BeadsPsf
 from napari_lucyd._napari.psf.optics import MICROSCOPES, OpticsPsf
 from napari_lucyd._napari.widgets import layout
 from napari_lucyd._napari.widgets.fields import label, tooltip
+from napari_lucyd._napari.widgets.long_entries import narrow
 
 OPTICS, FILE, LAYER, BEADS, BLUR, UNKNOWN = "optics", "file", "layer", "beads", "blur", "unknown"
 KINDS = {
@@ -111,7 +112,7 @@ class PsfForm(QGroupBox):
         )
         self.browse.native.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
         for combo in (self.kind, self.layer, self.beads, self.microscope):
-            layout.narrow(combo.native)
+            narrow(combo.native)
         self._lay_out()
         self.describe("")
         self.show_origin("")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtGui import QColor, QFontMetrics, QHelpEvent, QResizeEvent, QWheelEvent
+from qtpy.QtGui import QColor, QFontMetrics, QResizeEvent, QWheelEvent
 from qtpy.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
@@ -23,10 +23,6 @@ from qtpy.QtWidgets import (
     QPushButton,
     QScrollArea,
     QSizePolicy,
-    QStyle,
-    QStyleOptionComboBox,
-    QStylePainter,
-    QToolTip,
     QVBoxLayout,
     QWidget,
 )
@@ -41,8 +37,6 @@ _MARGIN = 8
 _NOTE_PIXELS = 11
 # Room that napari's style leaves beside a scroll bar.
 _BAR_SPACING = 2
-# Room around the entry of a list.
-_ENTRY_PADDING = 2
 # A label that wraps is this much higher than its lines.
 _NOTE_PADDING = 9
 # Margin of a text that can be selected, on each side.
@@ -238,50 +232,6 @@ def show_row(rows: QFormLayout, control: QWidget, visible: bool) -> None:
     """Show or hide a control and its label, if it is among these rows."""
     if rows.indexOf(control) >= 0:
         rows.setRowVisible(control, visible)
-
-
-def narrow(combo: QWidget) -> None:
-    """Keep a long entry, such as a layer's name, from making the panel wider: it is shortened with "…"."""
-    box: Any = combo
-    box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    box.setMinimumContentsLength(8)
-    box.setSizeAdjustPolicy(box.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    # Names of results differ at their beginning, names of images at their end.
-    box.view().setTextElideMode(Qt.TextElideMode.ElideMiddle)
-    box.installEventFilter(_Shortened(box))
-
-
-class _Shortened(QObject):
-    """Paints the chosen entry of a list with "…" where it does not fit; the tooltip then begins with it."""
-
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Paint the list, and show its tooltip."""
-        box: Any = watched
-        # magicgui makes the list, so that no class of ours can paint it.
-        if event is not None and event.type() == QEvent.Type.Paint:
-            painter, option = QStylePainter(box), QStyleOptionComboBox()
-            box.initStyleOption(option)
-            option.currentText = self.shown(box)
-            painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
-            painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
-            painter.end()
-            return True
-        if isinstance(event, QHelpEvent) and self.shown(box) != box.currentText():
-            about = box.toolTip()
-            name = plain_tooltip(box.currentText())
-            QToolTip.showText(event.globalPos(), f"{name}<p>{about}</p>" if about else name, box)
-            return True
-        return super().eventFilter(watched, event)
-
-    @staticmethod
-    def shown(box: QComboBox) -> str:
-        """Return the entry as it is painted."""
-        option = QStyleOptionComboBox()
-        box.initStyleOption(option)
-        style: Any = box.style()
-        parts = QStyle.ComplexControl.CC_ComboBox, QStyle.SubControl.SC_ComboBoxEditField
-        room = style.subControlRect(parts[0], option, parts[1], box).width() - _ENTRY_PADDING
-        return box.fontMetrics().elidedText(box.currentText(), Qt.TextElideMode.ElideMiddle, room)
 
 
 def fixed(button: QWidget) -> None:

@@ -22,7 +22,8 @@ from napari_lucyd._napari.widgets.fields import (
     parse_tile,
     tooltip,
 )
-from napari_lucyd._napari.widgets.layout import add, form, narrow, show_row
+from napari_lucyd._napari.widgets.layout import add, form, show_row
+from napari_lucyd._napari.widgets.long_entries import narrow
 from napari_lucyd.deconvolution import CLASSICAL_METHODS
 
 _SEPARATE = [

@@ -15,7 +15,8 @@ from napari_lucyd._napari.deconvolve.task import Estimate
 from napari_lucyd._napari.deconvolve.zarr_plan import files_text
 from napari_lucyd._napari.layers.results import PART_NAMES
 from napari_lucyd._napari.widgets.fields import label, tooltip
-from napari_lucyd._napari.widgets.layout import Section, fixed, narrow, note, plain_tooltip, row, set_note
+from napari_lucyd._napari.widgets.layout import Section, fixed, note, plain_tooltip, row, set_note
+from napari_lucyd._napari.widgets.long_entries import narrow
 
 NO_FOLDER = "Choose a folder for the results: press Folder…"
 # Columns of check boxes.

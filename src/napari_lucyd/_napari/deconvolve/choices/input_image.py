@@ -16,7 +16,8 @@ from napari_lucyd._napari.layers.coordinates import keep_view
 from napari_lucyd._napari.layers.source_layer import SourceLayer, noted_sizes
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_preview, is_psf, is_result
 from napari_lucyd._napari.widgets.fields import label, parse_axes, tooltip
-from napari_lucyd._napari.widgets.layout import Section, narrow, note, set_note
+from napari_lucyd._napari.widgets.layout import Section, note, set_note
+from napari_lucyd._napari.widgets.long_entries import narrow
 from napari_lucyd._napari.widgets.panel import Subscriptions
 from napari_lucyd._napari.workers.events import explain
 from napari_lucyd._napari.workers.file_lookup import FileLookup

@@ -19,7 +19,8 @@ from napari_lucyd._napari.deconvolve.parameters import (
 )
 from napari_lucyd._napari.layers.results import PART_NAMES
 from napari_lucyd._napari.widgets.fields import choose, label, number_text, parse_number, tooltip
-from napari_lucyd._napari.widgets.layout import Section, narrow
+from napari_lucyd._napari.widgets.layout import Section
+from napari_lucyd._napari.widgets.long_entries import narrow
 from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd.deconvolution import CLASSICAL_METHODS
 from napari_lucyd.models.catalogue import PACKAGE

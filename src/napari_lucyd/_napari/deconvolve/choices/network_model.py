@@ -18,13 +18,13 @@ from napari_lucyd._napari.widgets.layout import (
     add,
     fixed,
     inner_form,
-    narrow,
     note,
     plain_tooltip,
     row,
     set_note,
     show_row,
 )
+from napari_lucyd._napari.widgets.long_entries import narrow
 from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd._napari.workers.events import explain
 from napari_lucyd.models.catalogue import (

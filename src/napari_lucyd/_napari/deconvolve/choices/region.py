@@ -12,7 +12,8 @@ from napari_lucyd._napari.deconvolve.parameters import RECTANGLE, SCREEN, WHOLE,
 from napari_lucyd._napari.deconvolve.task import Estimate
 from napari_lucyd._napari.layers.drawing import drawn_rectangle, on_screen, start_drawing
 from napari_lucyd._napari.widgets.fields import label, tooltip
-from napari_lucyd._napari.widgets.layout import Section, fixed, narrow, note, row, set_note
+from napari_lucyd._napari.widgets.layout import Section, fixed, note, row, set_note
+from napari_lucyd._napari.widgets.long_entries import narrow
 from napari_lucyd._napari.widgets.panel import Subscriptions
 
 if TYPE_CHECKING:
