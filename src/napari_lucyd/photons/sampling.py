@@ -88,6 +88,29 @@ def draw_sample(image: npt.NDArray[Any], seed: int) -> Sample:
     return Sample(_finite_or_nan(np.stack(blocks)), half)
 
 
+def without_empty_ends(volume: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a volume without the planes at both ends whose voxels are all equal, as a view.
+
+    The step to planes that a program has filled in looks like an image without blur along Z.
+
+    Parameters
+    ----------
+    volume
+        (Z, Y, X) or (Y, X). A plane is returned as it is, and so is a volume of empty planes.
+
+    Examples
+    --------
+    >>> stack = np.zeros((6, 8, 8))
+    >>> stack[1:4, 2, 2] = 1
+    >>> without_empty_ends(stack).shape
+    (3, 8, 8)
+    """
+    if volume.ndim < 3:
+        return volume
+    filled = [z for z, plane in enumerate(volume) if (plane != plane.flat[0]).any()]
+    return volume[filled[0] : filled[-1] + 1] if filled else volume
+
+
 def dark_and_bright(sample: Sample) -> tuple[float, float]:
     """Return the grey levels of the dark and the bright end, not biased by noise.
 

@@ -25,7 +25,7 @@ from napari_lucyd.deconvolution.statistics.spectrum import SAFE
 from napari_lucyd.errors import Cancelled
 from napari_lucyd.models import load_model
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES, is_told, list_models, network_type
-from napari_lucyd.photons import NoiseModel, estimate_noise
+from napari_lucyd.photons import NoiseModel, estimate_noise, without_empty_ends
 from napari_lucyd.photons.likelihood import Score as BlockScore
 from napari_lucyd.psf.gaussian import gaussian_psf
 from napari_lucyd.psf.spectral_blur import UNKNOWN_NOISE_ERROR, find_blur
@@ -255,7 +255,7 @@ def _part(
     seed: int,
 ) -> _Part | str:
     """Return the sample of a channel, or the reason why there is none."""
-    measured = _finite(draw_volume_sample(source, lead, _MEASURED_VOXELS).values)
+    measured = without_empty_ends(_finite(draw_volume_sample(source, lead, _MEASURED_VOXELS).values))
     if measured.min() == measured.max():
         return _CONSTANT
     try:

@@ -16,7 +16,7 @@ from napari_lucyd.deconvolution.arguments import check_voxel_size
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.statistics.noise import noise_of
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES, list_models
-from napari_lucyd.photons import NoiseModel, estimate_noise
+from napari_lucyd.photons import NoiseModel, estimate_noise, without_empty_ends
 from napari_lucyd.psf.spectral_blur import NOISE_ERROR, UNKNOWN_NOISE_ERROR, find_blur, power_spectrum
 from napari_lucyd.psf.widths import widths_at_half_maximum
 from napari_lucyd.referee.advice import Measured, recommend, warn
@@ -139,9 +139,10 @@ def _of_channel(
     if not constant and noise.read_noise + noise.gain > 0:
         ratio = 1.0 if flat or steps is None else steps[-1] / steps[0]
         error = NOISE_ERROR if noise.poisson else UNKNOWN_NOISE_ERROR
-        variance = noise.variance(part) if noise.poisson else noise_of(part.astype(np.float32)) ** 2
-        blur = find_blur(part, variance, ratio, error)
-        haze = not flat and blur is not None and _has_haze(part, variance)
+        inner = without_empty_ends(part)
+        variance = noise.variance(inner) if noise.poisson else noise_of(inner.astype(np.float32)) ** 2
+        blur = find_blur(inner, variance, ratio, error)
+        haze = not flat and blur is not None and _has_haze(inner, variance)
     empty = () if flat else _empty_planes(values, noise)
     shown = [z for z in range(len(part)) if z not in empty] if not flat else []
     resolution = _resolution(part, shown, noise)

@@ -40,6 +40,18 @@ def test_the_blur_is_found_and_said(model):
     assert "a tenth narrower" in said and "examination" in said
 
 
+def test_empty_planes_at_the_ends_do_not_narrow_the_blur(model):
+    image = structures(1.8, photons=800)
+    filled_in = image.copy()
+    filled_in[:2] = filled_in[-4:] = 0
+    found, known = (plan(each, model, device="cpu").measure().light[0] for each in (filled_in, image[2:-4]))
+    assert found.blur_sigma == pytest.approx(known.blur_sigma, rel=0.05)
+    assert nl.examine(filled_in).blur_sigma == pytest.approx(nl.examine(image).blur_sigma, rel=0.15)
+    blind = [nl.deconvolve(each, nl.SemiBlind(), device="cpu").recipe for each in (filled_in, image)]
+    found, known = (recipe["method"]["sigma_found"][0] for recipe in blind)
+    assert found == pytest.approx(known, rel=0.15)
+
+
 def test_without_photon_noise_the_blur_is_that_of_the_spectrum(model):
     smooth = ndimage.gaussian_filter(blobs(16, 32, 32), 1.0)
     job = plan(smooth, model, device="cpu")

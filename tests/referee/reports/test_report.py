@@ -58,10 +58,10 @@ def test_the_paragraph_states_settings_versions_and_citations(run):
     assert "lucyd-planes" in text
     assert "1.2, 1.2 voxels" in text
     assert "10.1007/978-3-031-43993-3_63" in text
-    assert "counted with" not in text
+    assert "weighted by" not in text
     bright = np.random.default_rng(0).poisson(20_000 * np.eye(40) + 50, (8, 40, 40)).astype(np.float32)
     text = methods_paragraph(nl.deconvolve(bright, "lucyd", blur_sigma=1.2, device="cpu").recipe)
-    assert "mask and update term counted with 0.3" in text
+    assert "mask and update term weighted by 0.3" in text
     with pytest.raises(ValueError, match="not the recipe"):
         methods_paragraph({})
     for steps, known in (((1.0, 1.0, 1.0), False), ((0.3, 0.1, 0.1), True)):

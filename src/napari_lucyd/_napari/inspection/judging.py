@@ -116,9 +116,16 @@ def _trust_map(request: JudgeRequest, found: Any) -> Judgement:
     run = request.run
     text = (
         f"{percent_text(found.share, '.1f')} of the tested voxels are not explained (at most "
-        f"{percent_text(found.false_discovery_rate)} "
-        f"of the marked blocks by chance). Judged with {found.blur}."
+        f"{percent_text(found.false_discovery_rate)} of the marked blocks by chance). "
     )
+    if found.significant.any():
+        usual = float(np.sqrt(np.median(found.unexplained[found.significant])))
+        text += (
+            f"In half of these blocks the difference is at most {usual:.1f} times the noise; brighter "
+            "colours mark larger differences. The more light an image has, the smaller are the differences "
+            "that are found. "
+        )
+    text += f"Judged with {found.blur}."
     axes, shape = run.recipe["axes"], full(run.output).shape
     region = run.recipe.get("region") or [(0, size) for size in shape]
     start = [

@@ -36,6 +36,7 @@ from napari_lucyd.photons import (
     score_held_out,
     search_held_out,
     thin,
+    without_empty_ends,
 )
 from napari_lucyd.photons.search import Parameters
 from napari_lucyd.psf.cleaning import cropped
@@ -320,7 +321,7 @@ def level_in_photons(level: float, noise: NoiseModel, split: SplitImage) -> floa
 
 def _with_blur(method: SemiBlind, values: Values, device: Device, ask: Callable[[], object]) -> Search:
     """Find the parameters of the PSF and the number of iterations on a sample."""
-    family = method.family
+    family, values = method.family, without_empty_ends(values)
     decided = _with_background(method.with_psf(family.psf(family.usual)), values)
     restoring = cast("RichardsonLucy", decided.method)
     if values.min() == values.max():
@@ -425,6 +426,7 @@ def _with_noise(decided: Decided, values: Values) -> Decided:
 def _with_iterations(decided: Decided, values: Values, device: Device, ask: Callable[[], object]) -> Search:
     method = decided.method
     assert isinstance(method, RichardsonLucy)
+    values = without_empty_ends(values)
     noise = photons_of(values)
     if isinstance(noise, str):
         warning = (

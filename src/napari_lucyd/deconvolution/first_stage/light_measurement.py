@@ -21,6 +21,7 @@ from napari_lucyd.deconvolution.statistics.noise import noise_of
 from napari_lucyd.deconvolution.statistics.scaling import Group, Statistics
 from napari_lucyd.deconvolution.statistics.spectrum import SAFE, assumed_blur
 from napari_lucyd.errors import Cancelled
+from napari_lucyd.photons import without_empty_ends
 from napari_lucyd.text import steps_text
 
 # Voxels that are read to find the numbers, and the volumes of a series that share them.
@@ -73,7 +74,7 @@ def measure_light(
     for group in statistics.groups:
         light = _group_light(source, group, ask)
         if not told and not group.constant:
-            sigmas, note = _find_blur(_middle_volume(source, group), device, ask)
+            sigmas, note = _find_blur(without_empty_ends(_middle_volume(source, group)), device, ask)
             light = replace(light, blur_sigma=sigmas)
             notes.append(f"{group.label}: {note}" if group.index else note)
         elif not told:

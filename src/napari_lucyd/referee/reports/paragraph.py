@@ -64,9 +64,11 @@ def methods_paragraph(recipe: Mapping[str, Any], score: Any = None) -> str:
     # Steps of 1 are those of an image whose voxel size is unknown.
     if recipe.get("voxel_size") and set(recipe["voxel_size"]) != {1}:
         steps = " × ".join(f"{step:g}" for step in recipe["voxel_size"])
-        sentences.append(
-            f"The voxel size was {steps} along {', '.join('ZYX'[-len(recipe['voxel_size']) :])}."
-        )
+        axes = ", ".join("ZYX"[-len(recipe["voxel_size"]) :])
+        # A microscope's PSF is computed in µm. Otherwise only the ratio of the sides counts.
+        optics = "microscope" in (recipe.get("first_stage") or {})
+        unit = "µm" if optics else "in the image's unit"
+        sentences.append(f"The voxel size was {steps} {unit} along {axes}.")
     if score is not None:
         sentences += _scored(score, cited)
     return " ".join(sentences) + " References: " + "; ".join(dict.fromkeys(cited)) + "."
@@ -86,7 +88,8 @@ def _network(recipe: Mapping[str, Any], cited: list[str]) -> str:
         )
         shares = stage.get("network_share") or []
         if min(shares, default=1) < 1:
-            text += f", its mask and update term counted with {_listed([round(one, 2) for one in shares])}"
+            weights = _listed([round(one, 2) for one in shares])
+            text += f", its mask and update term weighted by {weights} because the image has little noise"
     if recipe.get("flips"):
         text += ", averaged over all mirror images"
     if recipe.get("resampling"):
