@@ -135,6 +135,38 @@ def test_a_voxel_size_that_is_none_stops_run(stack_panel, ready, texts, words):
     assert panel.footer.run.enabled
 
 
+@pytest.mark.parametrize("wrong", ["1.2", "300", "much"])
+def test_a_voxel_size_is_corrected_back_while_its_field_has_the_focus(stack_panel, ready, monkeypatch, wrong):
+    panel = stack_panel
+    panel.viewer.add_image(STACK, scale=SIZES, units=("µm",) * 3)
+    ready()
+    line = panel.image.voxel_size.lines["X"].native
+    # No window has the focus on a display without a window manager.
+    monkeypatch.setattr(line, "hasFocus", lambda: True)
+    for text in (wrong, "0.12"):
+        enter(panel, X=text)
+        ready()
+    assert panel.image.source_of(panel.image.layer).voxel_size_um("ZYX") == pytest.approx(SIZES)
+    assert panel.footer.run.enabled and "much" not in panel.footer.estimate.text()
+    monkeypatch.undo()
+    enter(panel, X="0.12")
+    ready()
+    assert fields(panel) == {"Z": "0.3", "Y": "0.1", "X": "0.12"}
+
+
+def test_axes_are_corrected_back_while_their_line_has_the_focus(stack_panel, ready, monkeypatch):
+    panel = stack_panel
+    panel.viewer.add_image(STACK)
+    ready()
+    line = panel.image.axes.native
+    monkeypatch.setattr(line, "hasFocus", lambda: True)
+    for text in ("TYX", "", "TYX"):
+        line.setText(text)
+        line.editingFinished.emit()
+        ready()
+    assert panel.image.axes_of(panel.image.layer, 3) == "TYX"
+
+
 def test_each_layer_keeps_what_was_entered_for_it(stack_panel, ready):
     panel = stack_panel
     first = panel.viewer.add_image(STACK, name="first")

@@ -74,6 +74,8 @@ class ImageSection(Section):
         self._is_psf_layer = is_psf_layer
         self._axes: str | None = None
         self._understood = self._problem = ""
+        # Text of the line of axes that is taken into account; None if it is another one than is shown.
+        self._axes_read: str | None = ""
         self._filling = False
         self._guessed = True
         self._watched: set[int] = set()
@@ -201,7 +203,7 @@ class ImageSection(Section):
     def _show(self, source: SourceLayer, axes: str, text: str) -> None:
         self._understood = axes
         if not self.axes.native.hasFocus():
-            self.axes.value = axes
+            self.axes.value = self._axes_read = axes
         self._note(text)
         self._show_voxel_size(source, axes)
 
@@ -297,7 +299,7 @@ class ImageSection(Section):
 
     def _on_picked(self) -> None:
         self._axes = None
-        self._understood = self._problem = self.axes.value = ""
+        self._understood = self._problem = self.axes.value = self._axes_read = ""
         self._note("")
         layer = self.layer
         self.voxel_size.clear("ZYX" if layer is not None and layer.ndim > 2 else "YX")
@@ -365,11 +367,11 @@ class ImageSection(Section):
 
     def _on_axes(self) -> None:
         text = self.axes.value
-        if self.layer is None or (text == (self._axes or self._understood) and not self._problem):
+        if self.layer is None or (text == self._axes_read and not self._problem):
             return
         self._problem = ""
         try:
-            self._axes = parse_axes(text, self.layer.ndim)
+            self._axes = self._axes_read = parse_axes(text, self.layer.ndim)
         except ValueError as error:
             # Run waits until they are right: otherwise it would use axes that are not shown.
             self._problem = explain(error)

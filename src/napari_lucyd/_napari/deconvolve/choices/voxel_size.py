@@ -54,6 +54,9 @@ class VoxelSizeFields(QWidget):
         self.problem = ""
         self._letters = "YX"
         self._shown: dict[str, tuple[str, float | None]] = {}
+        # True from an entry until sizes are shown again, which waits while a field has the focus. Until then,
+        # the text that was shown before is an entry like any other.
+        self._edited = False
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
@@ -91,7 +94,7 @@ class VoxelSizeFields(QWidget):
 
     def _fill(self, letters: str, sizes: Mapping[str, float]) -> None:
         self._letters = letters
-        self._shown = {}
+        self._shown, self._edited = {}, False
         for letter, line in self.lines.items():
             size = sizes.get(letter)
             text = "" if size is None else size_text(size)
@@ -101,9 +104,9 @@ class VoxelSizeFields(QWidget):
 
     def _on_edited(self) -> None:
         texts = {letter: self.lines[letter].value.strip() for letter in self._letters}
-        if not self.problem and all(texts[letter] == self._shown[letter][0] for letter in texts):
+        if not self._edited and all(texts[letter] == self._shown[letter][0] for letter in texts):
             return
-        self.problem = ""
+        self.problem, self._edited = "", True
         try:
             sizes = self._parsed(texts)
         except ValueError as error:
