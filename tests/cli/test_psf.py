@@ -84,7 +84,7 @@ def test_a_plane_has_two_axes_and_nothing_is_replaced_unasked(tmp_path):
     [
         (["--shape", "8,9,9"], 1, "odd"),
         (["--na", "1.4"], 1, "below --refractive-index"),
-        (["--emission-um", "525"], 1, "--emission-um is 525.0; give it in µm: 0.525"),
+        (["--emission-um", "525"], 1, "--emission-um is 525; give it in µm: 0.525"),
         (["-m", "confocal"], 1, "--excitation-um is missing"),
         (["-m", "light_sheet"], 1, "--sheet-fwhm-um is missing"),
         (["--pinhole-airy", "1"], 1, "--pinhole-airy is 1.0, but a widefield PSF does not use it"),

@@ -140,8 +140,8 @@ def test_the_sign_of_the_aberration_turns_the_psf_over():
     [
         ({"sample_index": 1.33}, "sample_index is given without depth_um"),
         ({"depth_um": 3.0}, "depth_um is given without sample_index"),
-        ({"sample_index": 0.9, "depth_um": 3.0}, "sample_index is 0.9; give 1 or more"),
-        ({"sample_index": 1.33, "depth_um": -1.0}, "depth_um is -1.0; give 0 or more"),
+        ({"sample_index": 0.9, "depth_um": 3.0}, "sample_index is 0.9; give a number from 1 to 2"),
+        ({"sample_index": 1.33, "depth_um": -1.0}, "depth_um is -1; give a number from 0"),
         ({"spherical_aberration": 5.0}, "from -2 to 2 wavelengths"),
         ({"spherical_aberration": float("nan")}, "spherical_aberration is nan"),
     ],

@@ -111,8 +111,17 @@ def test_psfs_of_all_objectives_are_alike_in_optical_units(aperture, index):
     ("modality", "changes", "said"),
     [
         ("brightfield", {}, "'brightfield'; give one of widefield, confocal, light-sheet"),
-        ("widefield", {"numerical_aperture": 1.6}, "above 0 and below refractive_index"),
+        ("widefield", {"numerical_aperture": 1.6}, "at least 0.01 and below refractive_index"),
+        ("widefield", {"numerical_aperture": 1e-9}, "at least 0.01 and below refractive_index"),
+        ("widefield", {"refractive_index": 1e9}, r"refractive_index is 1e\+09; give a number from 1 to 2"),
+        ("widefield", {"refractive_index": 0.9}, "refractive_index is 0.9; give a number from 1 to 2"),
         ("widefield", {"emission_um": 525}, "0.525 for 525 nm"),
+        ("widefield", {"emission_um": 1e-9}, "emission_um is 1e-09; give a number from 0.1 to 10, in µm"),
+        ("widefield", {"emission_um": 1e9}, r"emission_um is 1e\+09; give a number from 0.1 to 10, in µm"),
+        ("confocal", {"excitation_um": 0.488, "pinhole_airy": 1e9}, "from 0.001 to 1000, in Airy units"),
+        ("light-sheet", {"sheet_fwhm_um": 1e9}, "from 0.01 to 10000, in µm"),
+        ("widefield", {"sample_index": 1e9, "depth_um": 1.0}, "sample_index is .* from 1 to 2"),
+        ("widefield", {"sample_index": 1.4, "depth_um": 1e9}, "depth_um is .* from 0 to 10000, in µm"),
         ("widefield", {"pinhole_airy": 1.0}, "a widefield PSF does not use it"),
         ("confocal", {}, "excitation_um is missing"),
         ("light-sheet", {}, "sheet_fwhm_um is missing"),
@@ -122,6 +131,11 @@ def test_psfs_of_all_objectives_are_alike_in_optical_units(aperture, index):
 def test_what_no_microscope_is_like_is_refused_in_words(modality, changes, said):
     with pytest.raises(ValueError, match=said):
         nl.Microscope(modality, **(OIL | changes))
+
+
+def test_a_psf_too_large_for_any_memory_is_refused_in_words():
+    with pytest.raises(ValueError, match="over 536 million voxels; give a smaller one, or check the voxel"):
+        MICROSCOPES["widefield"].psf((1e-9, 0.1, 0.1))
 
 
 def test_sizes_that_do_not_go_together_are_refused():

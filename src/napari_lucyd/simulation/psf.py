@@ -31,6 +31,17 @@ PINHOLE_AIRY = 1.0
 # Largest aberration in wavelengths RMS. Below 0.07 an objective counts as free of aberrations; at this limit
 # nothing is in focus any more.
 MOST_SPHERICAL = 2.0
+# Beyond these no microscope is; numbers far beyond have no PSF that can be computed.
+LEAST_NA, MOST_INDEX = 0.01, 2.0
+_RANGES = {
+    "emission_um": (0.1, 10.0, "µm"),
+    "excitation_um": (0.1, 10.0, "µm"),
+    "pinhole_airy": (0.001, 1000.0, "Airy units"),
+    "sheet_fwhm_um": (0.01, 10_000.0, "µm"),
+}
+_DEEPEST_UM = 10_000.0
+# 2 GB as float32; the buffers of the computation are several times as large.
+_MOST_VOXELS = 2**29
 FWHM_PER_SIGMA = 2 * math.sqrt(2 * math.log(2))
 
 
@@ -141,6 +152,11 @@ def make_psf(
     sizes = tuple(checks.integer("shape", size) for size in checks.items("shape", shape, expected))
     if len(sizes) not in (2, 3) or any(n < 1 or n % 2 == 0 for n in sizes):
         raise ValueError(f"shape is {sizes}; give two or three odd sizes, such as (31, 31, 31).")
+    if math.prod(sizes) > _MOST_VOXELS:
+        raise ValueError(
+            f"shape is {sizes}, over {_MOST_VOXELS // 10**6} million voxels; give a smaller one, or check "
+            "the voxel size."
+        )
     voxel = voxel_sizes(voxel_size, len(sizes))
     check_optics(numerical_aperture, refractive_index, emission_um)
     check_kind(kind, excitation_um=excitation_um, pinhole_airy=pinhole_airy, sheet_fwhm_um=sheet_fwhm_um)
@@ -254,10 +270,13 @@ def checked_aberration(
     if (sample_index is None) != (depth_um is None):
         missing, given = ("depth_um", "sample_index") if depth_um is None else ("sample_index", "depth_um")
         raise ValueError(f"{given} is given without {missing}; give both for an index mismatch, or neither.")
-    if sample_index is not None and not 1 <= sample_index < math.inf:
-        raise ValueError(f"sample_index is {sample_index}; give 1 or more (1.33 water, 1.45 glycerol).")
-    if depth_um is not None and not 0 <= depth_um < math.inf:
-        raise ValueError(f"depth_um is {depth_um}; give 0 or more, in µm.")
+    if sample_index is not None and not 1 <= sample_index <= MOST_INDEX:
+        raise ValueError(
+            f"sample_index is {sample_index:g}; give a number from 1 to {MOST_INDEX:g} (1.33 water, 1.45 "
+            "glycerol)."
+        )
+    if depth_um is not None and not 0 <= depth_um <= _DEEPEST_UM:
+        raise ValueError(f"depth_um is {depth_um:g}; give a number from 0 to {_DEEPEST_UM:g}, in µm.")
     if not abs(spherical_aberration) <= MOST_SPHERICAL:
         raise ValueError(
             f"spherical_aberration is {spherical_aberration}; give a number from -{MOST_SPHERICAL:g} to "
@@ -271,10 +290,15 @@ def check_optics(numerical_aperture: float, refractive_index: float, emission_um
     """Refuse an invalid objective or wavelength."""
     checks.number("numerical_aperture", numerical_aperture)
     checks.number("refractive_index", refractive_index)
-    if not 0 < numerical_aperture < refractive_index < math.inf:
+    if not 1 <= refractive_index <= MOST_INDEX:
         raise ValueError(
-            f"numerical_aperture is {numerical_aperture:g}; give a number above 0 and below "
-            f"refractive_index, {refractive_index:g} (1.0 air, 1.33 water, 1.515 oil)."
+            f"refractive_index is {refractive_index:g}; give a number from 1 to {MOST_INDEX:g} (1.0 air, "
+            "1.33 water, 1.515 oil)."
+        )
+    if not LEAST_NA <= numerical_aperture < refractive_index:
+        raise ValueError(
+            f"numerical_aperture is {numerical_aperture:g}; give a number of at least {LEAST_NA:g} "
+            f"and below refractive_index, {refractive_index:g} (1.0 air, 1.33 water, 1.515 oil)."
         )
     _check_length("emission_um", emission_um)
 
@@ -295,10 +319,11 @@ def check_kind(kind: PsfKind, **given: float | None) -> None:
 
 
 def _check_length(name: str, value: float) -> None:
-    unit = "Airy units" if name == "pinhole_airy" else "µm"
-    checks.number(name, value, f"a number above 0, in {unit}")
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} is {value}; give a number above 0, in {unit}.")
+    least, most, unit = _RANGES[name]
+    expected = f"a number from {least:g} to {most:g}, in {unit}"
+    checks.number(name, value, expected)
     # The usual mistake is a wavelength in nanometres.
-    if value > 10 and name in ("emission_um", "excitation_um"):
-        raise ValueError(f"{name} is {value}; give it in µm: {value / 1000:g} for {value:g} nm.")
+    if name in ("emission_um", "excitation_um") and 100 <= value <= 10_000:
+        raise ValueError(f"{name} is {value:g}; give it in µm: {value / 1000:g} for {value:g} nm.")
+    if not least <= value <= most:
+        raise ValueError(f"{name} is {value:g}; give {expected}.")
