@@ -18,8 +18,10 @@ from napari_lucyd._napari.deconvolve.planning import estimate, estimate_lines
 from napari_lucyd._napari.deconvolve.task import Estimate, Failed, Finished, ImageTask, Stopped
 from napari_lucyd._napari.deconvolve.worker import run
 from napari_lucyd._napari.layers.source_layer import SourceLayer
+from napari_lucyd._napari.psf.optics import OpticsPsf
 from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd._napari.workers.events import Advanced, RunError, Stop
+from napari_lucyd.models.catalogue import DEFAULT_MODEL
 
 
 def never() -> bool:
@@ -66,6 +68,14 @@ def test_layers_that_a_network_has_nothing_for_are_left_out(random_rln, tmp_path
     assert [keywords["name"] for _, keywords, _ in finished.layers] == ["output · image 0 (rln)"]
     (failed,) = only(run([task(image((6, 9, 8)), file, outputs=("update_term",))], never), Failed)
     assert "RLN" in failed.text and "'output', 'intermediate'" in failed.text
+
+
+@pytest.mark.parametrize("method", ["lucyd", "auto"])
+def test_the_size_of_a_computed_psf_is_used_by_lucyd(method):
+    optics = OpticsPsf(numerical_aperture=0.8, emission_um=0.525, shape=(9, 11, 11))
+    layer = image((12, 26, 24), scale=(0.3, 0.2, 0.2), units=("um",) * 3)
+    (entry,) = estimate([task(layer, DEFAULT_MODEL, method=method, microscope=optics)])
+    assert not entry.error and "with a PSF of 9 × 11 × 11" in entry.job.description
 
 
 def test_a_step_that_cannot_be_is_refused_by_its_name_in_the_panel(model_files):
