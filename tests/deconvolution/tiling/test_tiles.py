@@ -107,11 +107,10 @@ def test_the_chosen_tile_fits_wherever_any_does(shape, halo, most, multiple):
 
 
 @given(st.lists(st.integers(1, 60), min_size=2, max_size=2), st.integers(0, 8), st.integers(100, 5000))
-def test_the_chosen_tile_reads_the_fewest_voxels(shape, halo, most):
+def test_the_chosen_tile_takes_the_least_work(shape, halo, most):
     def cost(tile):
-        return block_voxels(tile, halo) * math.prod(
-            -(-n // size) for n, size in zip(shape, tile, strict=True)
-        )
+        tiles = math.prod(-(-n // size) for n, size in zip(shape, tile, strict=True))
+        return (block_voxels(tile, halo) + 4096) * tiles
 
     every = [
         (z, y)
@@ -124,6 +123,13 @@ def test_the_chosen_tile_reads_the_fewest_voxels(shape, halo, most):
         assert cost(chosen) == min(map(cost, every))
     else:
         assert chosen == (2, 2)
+
+
+@pytest.mark.parametrize("most", [2**18, 2**26])
+def test_without_a_halo_tiles_are_as_large_as_with_one(most):
+    shape = (60, 256, 256)
+    tile = choose_tile_shape(shape, 0, most)
+    assert 0.5 * min(most, math.prod(shape)) <= math.prod(tile) <= most
 
 
 def test_a_volume_that_fits_is_one_tile():
