@@ -63,6 +63,27 @@ def test_a_folder_and_then_the_selected_layers(
     assert read_image(tmp_path / "layers" / "image_0.ome.tif").data.shape == layer.data.shape
 
 
+def test_a_colour_image_among_the_selected_layers_fails_and_the_others_run(
+    panel, add_image, ready, qtbot, tmp_path
+):
+    layers = [add_image(seed=number) for number in range(2)]
+    colours = panel.viewer.add_image(np.zeros((16, 16, 3), np.uint8), name="colours", rgb=True)
+    panel.viewer.layers.selection = {*layers, colours}
+    ready()
+    # Run names it before it starts, and takes the others.
+    assert panel.footer.run.enabled and panel.image.targets() == layers
+    text = panel.image.also.text()
+    assert "“colours” is a colour (RGB) image and will be left out." in text and layers[0].name in text
+    window = panel.batch
+    window.source.value, window.out.value = "layers", str(tmp_path / "results")
+    window.start.native.click()
+    qtbot.waitUntil(lambda: not window.session.is_running, timeout=60_000)
+    first, second, last = window.rows()
+    assert (first[1], second[1]) == ("done", "done")
+    assert last[:2] == ("colours", "failed") and "Split RGB" in last[2]
+    assert window.status.text() == "2 of 3 done, 1 failed."
+
+
 def test_table_messages_and_bar_of_a_batch_do_not_outlive_its_entries(panel, ready, qtbot, tmp_path):
     for name in ("first", "second"):
         (tmp_path / name).mkdir()

@@ -20,6 +20,7 @@ def test_a_network_its_outputs_and_steps():
         halo=8,
         prefilter=0.8,
         outputs=("output", "intermediate"),
+        voxel_size=(0.5, 0.2, 0.2),
         isotropic=False,
     ).recipe
     entries = entries_of(recipe)
@@ -63,3 +64,33 @@ def test_the_numbers_of_a_classical_method():
     assert texts["emission_um"] == "0.46, 0.525"
     width = {"psf": {"sha256": "0", "origin": {"blur_sigma_voxels": [2.0, 1.4, 1.4]}}}
     assert blur_of(width) == {"kind": "blur", "sigma": "2, 1.4, 1.4"}
+
+
+def test_the_defaults_are_entered_where_they_give_what_the_run_did():
+    plain = nl.deconvolve(IMAGE, "general", device="cpu", voxel_size=(0.2, 0.2, 0.2)).recipe
+    assert (entries_of(plain)["isotropic"], entries_of(plain)["separate"]) == ("auto", "C")
+    flat = nl.deconvolve(IMAGE, "general", device="cpu", voxel_size=(0.4, 0.2, 0.2)).recipe
+    assert flat["resampling"] is not None and entries_of(flat)["isotropic"] == "auto"
+    off = nl.deconvolve(IMAGE, "general", device="cpu", voxel_size=(0.4, 0.2, 0.2), isotropic=False).recipe
+    assert entries_of(off)["isotropic"] == "off"
+    first = nl.deconvolve(IMAGE, "lucyd", device="cpu", voxel_size=(0.4, 0.2, 0.2)).recipe
+    assert entries_of(first)["isotropic"] == "auto"
+
+
+@pytest.mark.parametrize(
+    ("axes", "taken", "entry"),
+    [("ZYX", "", "C"), ("CZYX", "C", "C"), ("CZYX", "", ""), ("TZYX", "", "C"), ("TZYX", "T", "TC")],
+)
+def test_the_statistics_of_an_image_without_channels_say_nothing_about_channels(axes, taken, entry):
+    shape = [2] * len(axes)
+    recipe = {"axes": axes, "input": {"shape": shape}, "normalization": {"separate": taken}}
+    assert entries_of(recipe)["separate"] == entry
+
+
+def test_a_blur_that_was_searched_is_unknown_and_a_told_microscope_comes_back():
+    microscope = nl.Microscope("widefield", numerical_aperture=0.8, refractive_index=1.33, emission_um=0.525)
+    assert blur_of({"method": {"name": "semi-blind", "microscope": None}}) == {"kind": "unknown"}
+    told = nl.deconvolve(
+        IMAGE, nl.SemiBlind(microscope=microscope), device="cpu", voxel_size=(0.5, 0.2, 0.2)
+    ).recipe
+    assert blur_of(told)["kind"] == "optics"

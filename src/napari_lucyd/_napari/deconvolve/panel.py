@@ -72,7 +72,12 @@ class DeconvolveWidget(Panel):
         self.preview = LivePreview(self.viewer, self.estimate.preview_request, self)
         self.adaptation = AdaptationWindow(sections.shown_image, self.microscope, self.model, self)
         self.batch = BatchWindow(
-            self.viewer, sections.parameters, sections.tasks, lambda: str(self.footer.save_as.value), self
+            self.viewer,
+            sections.parameters,
+            sections.tasks,
+            sections.refused,
+            lambda: str(self.footer.save_as.value),
+            self,
         )
         self.entered = Entered(
             self.viewer, (self.method, self.destination, self.advanced, self.footer), self.microscope, self

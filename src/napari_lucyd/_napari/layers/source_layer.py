@@ -19,6 +19,7 @@ from napari_lucyd.io import unit_label
 if TYPE_CHECKING:
     from napari.layers import Image
 
+RGB = "“{}” is a colour (RGB) image. Right-click the layer, choose “Split RGB”, and deconvolve the channels."
 SPATIAL = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
 # Names of the axes in axis labels, in OME metadata and in other plugins.
 _AXIS_NAMES = {
@@ -98,10 +99,7 @@ class SourceLayer:
             If the layer is RGB.
         """
         if layer.rgb:
-            raise ValueError(
-                f"“{layer.name}” is a colour (RGB) image. Right-click the layer, choose “Split RGB”, and "
-                "deconvolve the channels."
-            )
+            raise ValueError(RGB.format(layer.name))
         state = layer.as_layer_data_tuple()[1]
         return cls(
             name=layer.name,

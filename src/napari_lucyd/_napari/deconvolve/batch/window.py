@@ -87,6 +87,8 @@ class BatchWindow(QDialog):
         Returns the settings; raises ValueError if they are not valid.
     tasks
         Returns the tasks of the selected layers; raises ValueError likewise.
+    refused
+        Returns the name of each selected layer that has no task, and the reason.
     dtype
         Returns ``"float32"`` or ``"uint16"``.
     parent
@@ -98,13 +100,14 @@ class BatchWindow(QDialog):
         viewer: Viewer,
         parameters: Callable[[], Parameters],
         tasks: Callable[[], list[ImageTask]],
+        refused: Callable[[], list[tuple[str, str]]],
         dtype: Callable[[], str],
         parent: QWidget,
     ) -> None:
         super().__init__(parent)
         self.setWindowTitle("Batch")
         self.resize(*_SIZE)
-        self._parameters, self._tasks, self._dtype = parameters, tasks, dtype
+        self._parameters, self._tasks, self._refused, self._dtype = parameters, tasks, refused, dtype
         self.session = BatchSession(viewer, self)
         self.source = ComboBox(
             choices=[("A folder of images", _FOLDER), ("The selected layers", _LAYERS)],
@@ -172,7 +175,7 @@ class BatchWindow(QDialog):
         tasks = tuple(self._tasks())
         if not tasks:
             raise ValueError("Select image layers first.")
-        return BatchRequest(None, tasks, self._parameters(), Path(out), self._dtype())
+        return BatchRequest(None, tasks, self._parameters(), Path(out), self._dtype(), tuple(self._refused()))
 
     def _lay_out(self) -> None:
         column = QVBoxLayout(self)

@@ -46,6 +46,8 @@ class BatchRequest:
         Folder of the results; nothing in it is replaced.
     dtype
         ``"float32"`` or ``"uint16"``.
+    refused
+        Name of each layer that cannot be deconvolved, and the reason.
     """
 
     folder: Path | None
@@ -53,6 +55,7 @@ class BatchRequest:
     parameters: Parameters
     out: Path
     dtype: str
+    refused: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,9 @@ def _inputs(request: BatchRequest) -> tuple[list[_Input], list[Row]]:
         names = [task.source.name for task in request.tasks]
         stems = distinct_names([Path(file_name(name) + _SUFFIX) for name in names])
         pairs = zip(request.tasks, stems, strict=True)
-        return [_Input(task.source.name, stem, _SUFFIX, task=task) for task, stem in pairs], []
+        layers = [_Input(task.source.name, stem, _SUFFIX, task=task) for task, stem in pairs]
+        refused = enumerate(request.refused, len(layers))
+        return layers, [Row(number, name, FAILED, reason) for number, (name, reason) in refused]
     found = find_images([request.folder])
     inputs = [
         _Input(path.name, name, default_suffix(path), path=path)

@@ -26,7 +26,7 @@ from napari_lucyd._napari.widgets.layout import add, form, show_row
 from napari_lucyd._napari.widgets.long_entries import narrow
 from napari_lucyd.deconvolution import CLASSICAL_METHODS
 
-_SEPARATE = [
+SEPARATE = [
     ("Per channel", "C"),
     ("All together", ""),
     ("Per channel and time point", "TC"),
@@ -49,7 +49,7 @@ class AdvancedSection(QCollapsible):
         self.content().hide()
         self.tile = LineEdit(tooltip=tooltip(Parameters, "tile_shape"))
         self.halo = LineEdit(tooltip=tooltip(Parameters, "halo"))
-        self.separate = ComboBox(choices=_SEPARATE, value="C", tooltip=tooltip(Parameters, "separate"))
+        self.separate = ComboBox(choices=SEPARATE, value="C", tooltip=tooltip(Parameters, "separate"))
         self.flips = CheckBox(
             text=label(Parameters, "flips"), value=Parameters.flips, tooltip=tooltip(Parameters, "flips")
         )

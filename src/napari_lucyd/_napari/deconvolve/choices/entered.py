@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
+from napari_lucyd._napari.deconvolve.choices.advanced import SEPARATE
 from napari_lucyd._napari.deconvolve.parameters import NUMBERS, STEPS
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_result
 from napari_lucyd._napari.psf.form import BLUR, OPTICS, UNKNOWN
 from napari_lucyd._napari.widgets.fields import number_text
 from napari_lucyd._napari.widgets.remembered import remember, remembered
+from napari_lucyd.deconvolution import SemiBlind
+from napari_lucyd.deconvolution.tiling.resampling import choose_resampling
 from napari_lucyd.models.catalogue import list_models, network_type
 
 if TYPE_CHECKING:
@@ -97,6 +100,8 @@ def entries_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entries of the method, the outputs and the advanced section.
 
     Device, tile and destination belong to the machine, and the region to the image; they are left out.
+    A recipe says what the run did, not what was chosen. Where the default gives the same for its image, the
+    default is entered, because the entries also hold for the next image.
 
     Parameters
     ----------
@@ -119,10 +124,10 @@ def entries_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
         entries |= {
             name: value if isinstance(value, bool) else _number(value) for name, value in numbers.items()
         }
-        return {**entries, "method": method["name"], "separate": recipe.get("separate", "C")}
+        return {**entries, "method": method["name"], "separate": _separate(recipe, recipe.get("separate"))}
     entries |= {
         "model": recipe.get("model", ""),
-        "isotropic": "off" if recipe.get("resampling") is None else "on",
+        "isotropic": _isotropic(recipe),
         "flips": bool(recipe.get("flips")),
         "outputs": ", ".join(recipe.get("outputs", ())),
         "halo": number_text(recipe.get("halo")),
@@ -133,7 +138,7 @@ def entries_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
         entries["method"] = network_type(card)
         same = card["normalization"]["method"] == scaling.get("method")
         entries["normalization"] = "model" if same else scaling.get("method")
-    return {**entries, "separate": scaling.get("separate", "C")}
+    return {**entries, "separate": _separate(recipe, scaling.get("separate"))}
 
 
 def blur_of(recipe: Mapping[str, Any]) -> dict[str, str]:
@@ -153,9 +158,33 @@ def blur_of(recipe: Mapping[str, Any]) -> dict[str, str]:
     widths = stage.get("blur_sigma") or origin.get("blur_sigma_voxels") or chosen
     if widths:
         return {"kind": BLUR, "sigma": _joined(widths)}
-    if "first_stage" in recipe and "psf" not in stage:
+    searched = "first_stage" in recipe or method.get("name") == SemiBlind.name
+    if searched and "psf" not in stage:
         return {"kind": UNKNOWN}
     return {}
+
+
+def _isotropic(recipe: Mapping[str, Any]) -> str:
+    """Return the entry for the resampling along Z."""
+    taken, axes, steps = recipe.get("resampling"), recipe.get("axes", ""), recipe.get("voxel_size")
+    usual = None
+    # Automatic does not resample for a model that works on first estimates.
+    if "first_stage" not in recipe and "Z" in axes:
+        planes = recipe["input"]["shape"][axes.index("Z")]
+        usual = choose_resampling(steps, None, planes, has_z=True)
+    if (taken is None) == (usual is None):
+        return "auto"
+    return "off" if taken is None else "on"
+
+
+def _separate(recipe: Mapping[str, Any], taken: str | None) -> str:
+    """Return the first choice that gives the leading axes which the run measured separately."""
+    leading = [name for name in recipe.get("axes", "") if name not in "ZYX"]
+    usual, *others = (value for _, value in SEPARATE)
+    if taken is None:
+        return usual
+    same = (each for each in (usual, *others) if "".join(name for name in leading if name in each) == taken)
+    return next(same, taken)
 
 
 def _number(value: Any) -> str:

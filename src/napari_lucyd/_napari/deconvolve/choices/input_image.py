@@ -103,8 +103,17 @@ class ImageSection(Section):
     def targets(self) -> list[Image]:
         """Return the layers that Run processes: the shown one, with all selected images if it is selected.
 
-        Results of earlier runs, the live preview and PSFs are never processed along with others.
+        Results of earlier runs, the live preview, PSFs and colour images are never processed along with
+        others.
         """
+        taken = self._together()
+        return [layer for layer in taken if not layer.rgb] or taken
+
+    def left_out(self) -> list[Image]:
+        """Return the selected colour images, which Run leaves out while it processes others."""
+        return [layer for layer in self._together() if layer not in self.targets()]
+
+    def _together(self) -> list[Image]:
         shown = self.layer
         if shown is None:
             return []
@@ -237,14 +246,15 @@ class ImageSection(Section):
         """Update the images that Run processes."""
         targets = self.targets()
         self.files.ask(targets)
-        names = [f"“{layer.name}”" for layer in targets]
-        more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
-        which = "both" if len(names) == 2 else f"all {len(names)}"
-        set_note(
-            self.also,
-            f"Run will process {which} selected images: {', '.join(names[:_NAMED_AT_MOST])}{more}.",
-        )
-        self.show_row(self.also, len(names) > 1)
+        left_out = self.left_out()
+        count = "both" if len(targets) == 2 else f"all {len(targets)}"
+        which = "" if left_out else f"{count} selected images: "
+        text = f"Run will process {which}{_named(targets)}."
+        if left_out:
+            are = "is a colour (RGB) image" if len(left_out) == 1 else "are colour (RGB) images"
+            text += f" {_named(left_out)} {are} and will be left out."
+        set_note(self.also, text, problem=bool(left_out))
+        self.show_row(self.also, len(targets) > 1 or bool(left_out))
         self.changed.emit()
 
     def _on_layers(self, event: Any = None) -> None:
@@ -377,3 +387,9 @@ class ImageSection(Section):
             self._problem = explain(error)
             self._note(self._problem, problem=True)
         self.changed.emit()
+
+
+def _named(layers: Sequence[Image]) -> str:
+    names = [f"“{layer.name}”" for layer in layers]
+    more = f" and {len(names) - _NAMED_AT_MOST} more" if len(names) > _NAMED_AT_MOST else ""
+    return f"{', '.join(names[:_NAMED_AT_MOST])}{more}"

@@ -16,7 +16,7 @@ from napari_lucyd._napari.deconvolve.choices.region import RegionSection
 from napari_lucyd._napari.deconvolve.parameters import Parameters
 from napari_lucyd._napari.deconvolve.task import ImageTask
 from napari_lucyd._napari.deconvolve.zarr_plan import stems
-from napari_lucyd._napari.layers.source_layer import SourceLayer
+from napari_lucyd._napari.layers.source_layer import RGB, SourceLayer
 from napari_lucyd._napari.layers.viewer import psf_of
 
 if TYPE_CHECKING:
@@ -122,6 +122,10 @@ class Sections(QObject):
             axes = self.image.axes_of(layer, len(source.shape))
             tasks.append(ImageTask(source, parameters.with_axes(axes), self.region.view_of(layer), stem))
         return tasks
+
+    def refused(self) -> list[tuple[str, str]]:
+        """Return the name of each selected layer that `tasks` leaves out, and the reason."""
+        return [(layer.name, RGB.format(layer.name)) for layer in self.image.left_out()]
 
     def shown_image(self) -> tuple[SourceLayer, str] | None:
         """Return the image that a PSF is for, and its axes."""

@@ -59,6 +59,9 @@ class EstimateView(QObject):
         layer, entry = self._sections.image.layer, self._of_shown_image()
         if layer is None or entry is None or entry.job is None or entry.task.parameters.classical:
             return None
+        # A colour image is shown while Run processes the others that are selected.
+        if entry.task.source.name != layer.name:
+            return None
         return PreviewRequest(layer, entry.job.axes, entry.model, dict(entry.options))
 
     def _request(self) -> EstimateRequest | None:
