@@ -797,6 +797,20 @@ def test_automatic_is_told_of_before_the_run_and_compares_once(panel, ready, qtb
     assert run()
 
 
+def test_the_preview_says_that_automatic_may_take_another_method(panel, ready):
+    panel.viewer.add_image(beads(64), name="beads", axis_labels=("y", "x"))
+    panel.method.combo.value = "auto"
+    ready()
+    panel.preview.status.emit("Exact · 256 × 256 pixels")
+    note = panel.footer.preview_note
+    assert (
+        "LUCYD. Run first compares methods and may take another." in note.text() and note.shown == note.text()
+    )
+    panel.method.combo.value = "lucyd"
+    panel.preview.status.emit("Exact · 256 × 256 pixels")
+    assert note.text() == "Exact · 256 × 256 pixels"
+
+
 def test_automatic_stops_in_the_middle_of_a_search(panel, ready, qtbot):
     panel.viewer.add_image(beads(256), name="beads", axis_labels=("y", "x"))
     panel.method.combo.value = "auto"

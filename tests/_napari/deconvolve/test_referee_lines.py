@@ -115,8 +115,16 @@ def test_the_noise_of_an_image_is_said_under_it_only(examination):
     assert noise in examination.without_repeats(lines)
 
 
-@pytest.mark.parametrize("worse", [True, False])
-def test_a_result_that_is_worse_than_its_image_stands_out(worse, room, qtbot):
+@pytest.mark.parametrize(
+    ("worse", "structure", "begins"),
+    [
+        (True, False, "Worse than the image"),
+        (True, True, "Worse than the image"),
+        (False, True, "The difference of image and result is not only noise"),
+        (False, False, "Held-out score 0.5"),
+    ],
+)
+def test_a_bad_result_stands_out_and_the_tooltip_names_the_blur(worse, structure, begins, room, qtbot):
     from qtpy.QtCore import QObject, Signal
     from qtpy.QtWidgets import QLabel
     from superqt import QToggleSwitch
@@ -128,7 +136,14 @@ def test_a_result_that_is_worse_than_its_image_stands_out(worse, room, qtbot):
 
     session, line = Session(room), QLabel(room)
     score = ScoreLine(QToggleSwitch(parent=room), line, session, str, room)
-    score.work.ready.emit(SimpleNamespace(is_worse_than_image=worse, summary="Held-out score 0.5"))
-    assert line.text().startswith("Worse than the image") is worse
-    assert line.property("problem") is worse
-    assert line.text().endswith("Held-out score 0.5")
+    found = SimpleNamespace(
+        is_worse_than_image=worse,
+        leaves_structure=structure,
+        summary="Held-out score 0.5",
+        held_out=0.5,
+        blur="the blur that was given",
+    )
+    score.work.ready.emit(found)
+    assert line.text().startswith(begins) and line.text().endswith("Held-out score 0.5")
+    assert line.property("problem") is (worse or structure)
+    assert "with the blur that was given" in line.toolTip() and "Held-out scores" in line.toolTip()

@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,12 +16,14 @@ from napari.layers import Image
 from napari_lucyd._napari.deconvolve import worker
 from napari_lucyd._napari.deconvolve.parameters import Parameters
 from napari_lucyd._napari.deconvolve.planning import estimate, estimate_lines
-from napari_lucyd._napari.deconvolve.task import Estimate, Failed, Finished, ImageTask, Stopped
+from napari_lucyd._napari.deconvolve.task import Estimate, Failed, Finished, ImageTask, Stopped, method_text
 from napari_lucyd._napari.deconvolve.worker import run
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.psf.optics import OpticsPsf
 from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd._napari.workers.events import Advanced, RunError, Stop
+from napari_lucyd.deconvolution import RichardsonLucy, SemiBlind, Wiener
+from napari_lucyd.deconvolution.classical.methods import MOST_ITERATIONS
 from napari_lucyd.models.catalogue import DEFAULT_MODEL
 
 
@@ -58,6 +61,31 @@ def test_a_run_equals_the_engine(model_files, random_model_2d):
         "mask · image 0 (random-2d)",
         "update term · image 0 (random-2d)",
     ]
+
+
+def test_the_time_counts_from_the_click_and_the_method_is_named(model_files, monkeypatch):
+    choose = worker.choose_method
+
+    def slowly(*arguments):
+        time.sleep(1.2)
+        return choose(*arguments)
+
+    monkeypatch.setattr(worker, "choose_method", slowly)
+    (finished,) = only(run([task(image(), model_files[2])], never), Finished)
+    assert finished.seconds > 1.2 and " by LUCYD (random-2d) on " in finished.text
+
+
+def test_iterations_that_the_run_has_found_are_told_with_their_limit():
+    found = RichardsonLucy(np.ones((3, 3)), num_iter="auto")
+    many = {"method": {"iterations": [12, MOST_ITERATIONS]}}
+    assert method_text(found, many) == (
+        f"Richardson-Lucy with 12 to {MOST_ITERATIONS} iterations (the most that are tried)"
+    )
+    one = {"method": {"iterations": [1]}}
+    assert method_text(found, one) == "Richardson-Lucy with 1 iteration"
+    assert method_text(SemiBlind(), one) == "Semi-blind Richardson-Lucy with 1 iteration"
+    assert method_text(RichardsonLucy(np.ones((3, 3)), num_iter=60), many) == "Richardson-Lucy"
+    assert method_text(Wiener(np.ones((3, 3))), {"method": {}}) == "Wiener"
 
 
 def test_layers_that_a_network_has_nothing_for_are_left_out(random_rln, tmp_path):

@@ -36,7 +36,7 @@ TRAINING = (
     "A model is being trained. If you close the panel, the training ends early. Its best state so far is "
     "saved if it is better than the model that it began with."
 )
-PREVIEW_OF_LUCYD = "{} · LUCYD"
+PREVIEW_OF_LUCYD = "{} · LUCYD. Run first compares methods and may take another."
 NO_PREVIEW = "Live preview is not available for {}."
 PREVIEW_OFF = "Switched off: it would cover the result."
 _WIDTH = 400
@@ -182,6 +182,7 @@ class DeconvolveWidget(Panel):
 
     def _on_ended(self) -> None:
         self.preview.resume()
+        self.estimate.forget_files()
         if self.session.results and self.preview.enabled:
             self.footer.preview.setChecked(False)
             self.footer.preview_note.setText(PREVIEW_OFF)

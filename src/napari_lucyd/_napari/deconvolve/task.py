@@ -85,12 +85,13 @@ class Finished:
     complete: bool = True
     share: float = 1.0
     device: str = ""
+    method: str = ""
     warnings: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
         """Sentence about it; the name comes last, because a long one would hide the rest."""
-        return done_text(self.task, self.seconds, self.device)
+        return done_text(self.task, self.seconds, self.method, self.device)
 
 
 @dataclass(frozen=True)
@@ -131,9 +132,35 @@ class Stopped:
 Event = Note | Advanced | Finished | Failed | Skipped | LeftAlone | Stopped
 
 
-def done_text(task: ImageTask, seconds: float, device: str) -> str:
+def done_text(task: ImageTask, seconds: float, method: str, device: str) -> str:
     """Say that an image is done."""
-    return f"Done in {duration_text(seconds)} on {device}: “{task.source.name}”."
+    by = f" by {method}" if method else ""
+    return f"Done in {duration_text(seconds)}{by} on {device}: “{task.source.name}”."
+
+
+def method_text(method: Any, recipe: Mapping[str, Any]) -> str:
+    """Name the method of a run, with the number of iterations if the run has found it.
+
+    Parameters
+    ----------
+    method
+        Model or classical method.
+    recipe
+        Recipe of the result.
+    """
+    from napari_lucyd.deconvolution.classical.methods import AUTO, MOST_ITERATIONS
+
+    network = getattr(method, "network", None)
+    if network is not None:
+        title = str(network.title)
+        return title if method.name.lower() == title.lower() else f"{title} ({method.name})"
+    found = (recipe.get("method") or {}).get("iterations") or ()
+    if not found or getattr(method, "num_iter", AUTO) != AUTO:
+        return str(method.title)
+    fewest, most = min(found), max(found)
+    number = f"{most}" if fewest == most else f"{fewest} to {most}"
+    limit = " (the most that are tried)" if most == MOST_ITERATIONS else ""
+    return f"{method.title} with {number} iteration{'' if most == 1 else 's'}{limit}"
 
 
 def stopped_text(left: Sequence[ImageTask], *, anything: bool, kept: str = "") -> str:

@@ -21,6 +21,7 @@ from napari_lucyd._napari.deconvolve.task import (
     ImageTask,
     LeftAlone,
     Stopped,
+    method_text,
     stopped_text,
 )
 from napari_lucyd._napari.deconvolve.to_zarr import worker as to_zarr
@@ -57,6 +58,7 @@ def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator
     TorchLoadingError
         If torch cannot be loaded.
     """
+    began = time.monotonic()
     try:
         if not torch_loading.is_loaded():
             yield Note("Loading PyTorch…")
@@ -66,23 +68,26 @@ def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator
             for task in tasks
         ]
         if tasks[0].stem is not None:
-            yield from to_zarr.run(tasks, should_stop)
+            yield from to_zarr.run(tasks, should_stop, began)
             return
         from napari_lucyd.compute.device import keeping_memory
 
         with keeping_memory():
-            yield from _run_in_memory(tasks, should_stop)
+            yield from _run_in_memory(tasks, should_stop, began)
     except RuntimeError as error:
         raise RunError(explain(error)) from error
 
 
-def _run_in_memory(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator[Event]:
+def _run_in_memory(
+    tasks: Sequence[ImageTask], should_stop: Callable[[], bool], began: float
+) -> Iterator[Event]:
     from napari_lucyd.deconvolution import Cancelled
 
     if any(task.parameters.classical for task in tasks):
         yield Note("Preparing the PSF…")
     planned = []
-    for task in tasks:
+    for number, task in enumerate(tasks):
+        began = time.monotonic() if number else began
         try:
             method, psf = choose_method(task, should_stop)
             choice = None
@@ -96,17 +101,19 @@ def _run_in_memory(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) 
                 method = choice.method
                 yield Note(choice.reason)
             reasons = () if choice is None else (choice.reason,)
-            planned.append((task, psf, method, job, options["region"], reasons))
+            prepared = time.monotonic() - began
+            planned.append((task, psf, method, job, options["region"], reasons, prepared))
         except Cancelled:
             yield Stopped(stopped_text([], anything=False))
             return
         except Exception as error:
             yield Failed(task, explain(error))
     before, complete = 0, 0
-    for number, (task, psf, method, job, region, reasons) in enumerate(planned):
+    for number, (task, psf, method, job, region, reasons, prepared) in enumerate(planned):
         where = f"“{task.source.name}”" + (f" ({number + 1} of {len(planned)})" if len(planned) > 1 else "")
         yield Note(f"Deconvolving {where} on {job.device.name}…", computing=True)
-        began = time.monotonic()
+        # The comparison of methods is a part of the run.
+        began = time.monotonic() - prepared
         finished, stopped = 0, False
         try:
             for step in job.steps(should_stop):
@@ -133,7 +140,7 @@ def _run_in_memory(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) 
         share = finished / math.prod(job.output_shape)
         kept = f"Stopped after {percent_text(share)} of “{task.source.name}”."
         try:
-            finish = _finish(task, method.name, psf, job, region, began, not stopped, share, number)
+            finish = _finish(task, method, psf, job, region, began, not stopped, share, number)
             # The reason for the chosen method stays in sight after the run.
             yield replace(finish, warnings=tuple(map(in_window_words, (*reasons, *finish.warnings))))
             complete += 1
@@ -147,7 +154,7 @@ def _run_in_memory(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) 
 
 def _finish(
     task: ImageTask,
-    method: str,
+    method: Any,
     psf: Psf | None,
     job: Job,
     region: tuple[slice, ...] | None,
@@ -160,7 +167,7 @@ def _finish(
     layers = result_layers(
         task.source,
         result,
-        method,
+        method.name,
         axes=job.axes,
         region=region,
         # Channels with additive blending: the first output covers the image below, the others add to it.
@@ -175,6 +182,7 @@ def _finish(
         complete,
         share,
         job.device.name,
+        method_text(method, result.recipe),
         tuple(getattr(result, "warnings", ()) or ()),
     )
 

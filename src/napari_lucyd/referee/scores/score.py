@@ -40,6 +40,12 @@ from napari_lucyd.referee.scores.residual import Residual, residual_of
 from napari_lucyd.referee.scores.samples import Values, halves_of
 from napari_lucyd.text import percent_text
 
+# Residual correlation from which structure is left in the residual. In simulated images of bodies and
+# filaments with 50 and 1000 photons, results with the right blur have -0.04 to 0.11, by Richardson-Lucy,
+# Wiener and LUCYD. At 1000 photons, a blur twice as wide has 0.2 to 0.6. In the noise of few photons it does
+# not show.
+_STRUCTURE_LEFT = 0.5
+
 
 @dataclass(frozen=True)
 class ResultScore:
@@ -101,6 +107,11 @@ class ResultScore:
     def is_worse_than_image(self) -> bool:
         """True if the image explains the unseen photons better, by more than two standard errors."""
         return self.gain is not None and self.gain_error is not None and self.gain < -2 * self.gain_error
+
+    @property
+    def leaves_structure(self) -> bool:
+        """True if image and result differ by more than noise: by structure of several voxels."""
+        return self.residual.correlation >= _STRUCTURE_LEFT
 
     @property
     def summary(self) -> str:

@@ -229,11 +229,14 @@ def test_cancel_keeps_what_is_finished_and_run_goes_on_in_the_same_layers(
     panel.advanced.halo.value = ""
     ready()
     layers["output"].colormap = "magma"
-    notes = []
+    notes, lines = [], []
     panel.session.told.connect(notes.append)
+    panel.session.ended.connect(lambda: lines.append((panel.footer.estimate.text(), panel.footer.run.text)))
     panel.footer.run.native.click()
     gate.let_all()
     end()
+    # At the end, nothing says any longer that there is an unfinished run.
+    assert lines == [("", "Run")]
     assert any("after 2 finished blocks" in text for text in notes)
     assert "2 of 6 blocks earlier" in panel.status.text()
     assert results(panel) == layers and len(panel.viewer.layers) == 4

@@ -64,6 +64,12 @@ class EstimateView(QObject):
             return None
         return PreviewRequest(layer, entry.job.axes, entry.model, dict(entry.options))
 
+    def forget_files(self) -> None:
+        """Clear the lines about a folder, because a run has changed it; the next estimate looks again."""
+        if any(entry.store is not None for entry in self.entries):
+            set_note(self._footer.estimate, "")
+            self._footer.show_resume(False)
+
     def _request(self) -> EstimateRequest | None:
         # Run and estimate would compete for the processors; the end of the run asks again.
         if self._is_running():

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 _SETTLE_MS = 400
 # More lines would push the settings out of a small window; the tooltip has all.
 _WARNINGS = 2
+STRUCTURE_LEFT = "The difference of image and result is not only noise: the PSF or the blur may be wrong. "
+OWN_BLUR = (
+    "Result and image are both judged with {}. Another run may be judged with another blur, and such scores "
+    "cannot be compared. Compare ▸ Held-out scores judges all results with the same blur."
+)
 _NOISE_ABOVE = "see the noise under Image."
 
 
@@ -207,6 +212,7 @@ class ScoreLine(QObject):
         super().__init__(parent)
         self._switch, self.line, self._refer = switch, line, refer
         self._wanted: ScoreRequest | None = None
+        self._about = ""
         self.work = LatestOnly(lambda: self._wanted, score_result, 0, self)
         self.work.began.connect(lambda: set_note(line, "Scoring the result…"))
         self.work.ready.connect(self._show)
@@ -225,14 +231,21 @@ class ScoreLine(QObject):
         if found is None:
             set_note(self.line, "")
             return
-        worse = found.is_worse_than_image
-        verdict = "Worse than the image: check the blur and the settings. " if worse else ""
-        set_note(self.line, verdict + self._refer(found.summary), problem=worse)
+        verdict = ""
+        if found.is_worse_than_image:
+            verdict = "Worse than the image: check the blur and the settings. "
+        elif found.leaves_structure:
+            verdict = STRUCTURE_LEFT
+        set_note(self.line, verdict + self._refer(found.summary), problem=bool(verdict))
+        if found.held_out is not None:
+            self.line.setToolTip(plain_tooltip(f"{self._about} {OWN_BLUR.format(found.blur)}"))
 
     def _on_finished(self, event: Finished) -> None:
         # The score itself waits for the end of the run.
         if self._switch.isChecked() and event.complete:
-            self.line.setToolTip(plain_tooltip(f"Score of “{event.task.source.name}”."))
+            by = f", deconvolved by {event.method}" if event.method else ""
+            self._about = f"Score of “{event.task.source.name}”{by}."
+            self.line.setToolTip(plain_tooltip(self._about))
             self._wanted = ScoreRequest(event.task.source.data, event.result)
 
 

@@ -19,6 +19,7 @@ from napari_lucyd._napari.deconvolve.task import (
     Skipped,
     Stopped,
     done_text,
+    method_text,
     stopped_text,
 )
 from napari_lucyd._napari.deconvolve.to_zarr.growing_array import GrowingArray, GrowingLevel
@@ -108,7 +109,7 @@ class Halted:
     text: str
 
 
-def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator[Any]:
+def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool], began: float) -> Iterator[Any]:
     """Deconvolve images into files, one after another.
 
     Parameters
@@ -117,6 +118,8 @@ def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator
         The images, each with a stem.
     should_stop
         See `napari_lucyd._napari.deconvolve.worker.run`.
+    began
+        Time when Run was pressed, by `time.monotonic`.
 
     Yields
     ------
@@ -130,6 +133,8 @@ def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator
     for number, task in enumerate(tasks):
         where = f"“{task.source.name}”" + (f" ({number + 1} of {len(tasks)})" if len(tasks) > 1 else "")
         yield Note(f"Preparing {where}…")
+        # The comparison of methods is a part of the run of an image.
+        began = time.monotonic() if number else began
         try:
             method, psf = choose_method(task, should_stop)
             choice = None
@@ -142,7 +147,7 @@ def run(tasks: Sequence[ImageTask], should_stop: Callable[[], bool]) -> Iterator
             method = method if choice is None else choice.method
             region = options["region"]
             reasons = () if choice is None else (choice.reason,)
-            image = _Image(task, store, method.name, psf, region, number > 0, reasons)
+            image = _Image(task, store, method, psf, region, number > 0, reasons, began)
         except Cancelled:
             yield Stopped(stopped_text(tasks[number:], anything=complete > 0))
             return
@@ -198,22 +203,22 @@ class _Image:
         self,
         task: ImageTask,
         store: StoreJob,
-        method: str,
+        method: Any,
         psf: Psf | None,
         region: tuple[slice, ...] | None,
         follows: bool,
         reasons: tuple[str, ...],
+        began: float,
     ) -> None:
         self._task, self._store = task, store
         self._method, self._psf, self._region = method, psf, region
-        self._follows, self._reasons = follows, reasons
+        self._follows, self._reasons, self._began = follows, reasons, began
         self._growing: dict[str, GrowingArray] = {}
         self._ranges: dict[str, Range] = {}
         self._done = self._total = 0
 
     def run(self, should_stop: Callable[[], bool], where: str) -> Iterator[Event | Begun | Grown | Stored]:
         """Start or resume; raises the errors of `StoreJob.steps`, and Cancelled."""
-        began = time.monotonic()
         store, device = self._store, self._store.job.device.name
         finished = store.begin()
         self._done = len(finished)
@@ -234,7 +239,7 @@ class _Image:
         for step in store.steps(should_stop, within=True):
             self._done, self._total = step.done, step.total
             yield from self._advance(step, where)
-        yield self._stored(began, len(finished))
+        yield self._stored(len(finished))
 
     def halted(self) -> Halted:
         """Describe the state after a cancel or an error."""
@@ -290,7 +295,7 @@ class _Image:
             **layer_keywords(
                 source,
                 part,
-                self._method,
+                self._method.name,
                 axes=job.axes,
                 region=self._region,
                 additive=self._follows and source.blending == "additive",
@@ -304,7 +309,7 @@ class _Image:
             keywords |= MAP_LOOK
         return [GrowingLevel(self._growing[part], each) for each in factors], keywords
 
-    def _stored(self, began: float, resumed: int) -> Stored:
+    def _stored(self, resumed: int) -> Stored:
         from napari_lucyd.io.zarr import open_levels
 
         store = self._store
@@ -316,8 +321,9 @@ class _Image:
         paths = list(store.destinations.values())
         before = f", {resumed} of {self._total} blocks earlier" if resumed else ""
         device = f"{store.job.device.name}{before}"
+        seconds, method = time.monotonic() - self._began, method_text(self._method, recipe)
         text = (
-            f"{done_text(self._task, time.monotonic() - began, device)} "
+            f"{done_text(self._task, seconds, method, device)} "
             f"{files_text([path.name for path in paths])} in {paths[0].parent}."
         )
         # A recipe has plain text.
