@@ -41,7 +41,7 @@ def test_a_misspelt_option_is_named(random_model_2d):
         ({"halo": True}, "halo is True; give an integer of at least 0"),
         ({"halo": 10**9}, "halo is 1000000000; give at most 1000 voxels"),
         ({"voxel_size": "small"}, "voxel_size is 'small'; give 2 positive numbers"),
-        ({"voxel_size": ("1", "1")}, "voxel_size is '1'; give 2 positive numbers"),
+        ({"voxel_size": ("1", "1")}, "voxel_size along Y is '1'; give a positive number"),
         ({"voxel_size": (1e30, 1)}, "voxel_size is (1e+30, 1): one step is over 1000 times another"),
         ({"voxel_size": (1e-200, 1e-200)}, "voxel_size is (1e-200, 1e-200); give steps in µm or nm"),
         ({"outputs": 3}, "outputs is 3; give at least one of 'output'"),

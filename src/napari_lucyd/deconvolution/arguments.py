@@ -86,7 +86,14 @@ def check_voxel_size(voxel_size: Any, axes: Axes) -> tuple[float, ...] | None:
     letters = ", ".join(axes.letters)
     expected = f"{axes.dimension} positive numbers, the steps along {letters} in one unit"
     given = checks.items("voxel_size", voxel_size, expected)
-    steps = tuple(checks.number("voxel_size", step, expected, lambda size: size > 0) for step in given)
+    # Given with or without Z. A wrong step is named, as each has a field of its own in a window.
+    places = (
+        [f" along {letter}" for letter in "ZYX"[-len(given) :]] if len(given) in (2, 3) else [""] * len(given)
+    )
+    steps = tuple(
+        checks.number(f"voxel_size{place}", step, "a positive number", lambda size: size > 0)
+        for place, step in zip(places, given, strict=True)
+    )
     if len(steps) == 2 and axes.dimension == 3 and axes.size("Z") == 1:
         steps = (steps[0], *steps)  # the step of a single plane has no effect
     if len(steps) < axes.dimension:

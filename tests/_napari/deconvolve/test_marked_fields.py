@@ -46,6 +46,21 @@ def test_a_line_of_the_optics(panel, add_image, ready, name, text, label, fields
     assert marked(panel) == set()
 
 
+@pytest.mark.parametrize("method", ["auto", "richardson-lucy"])
+def test_a_line_that_cannot_be_read_is_told_of_while_others_are_empty(panel, add_image, ready, method):
+    panel.method.combo.value = method
+    add_image((6, 20, 22), scale=(0.3, 0.1, 0.1), units=("µm",) * 3)
+    panel.microscope.form.lines["refractive_index"].value = "abc"
+    ready()
+    assert "Index: 'abc'" in panel.footer.estimate.text() and not panel.footer.run.enabled
+    assert marked(panel) == {"refractive_index"}
+    panel.microscope.form.lines["refractive_index"].value = "1.33"
+    ready()
+    said = panel.footer.estimate.text()
+    words = "Enter the NA. Or choose From ▸ Blur width, or the method Semi-blind Richardson-Lucy"
+    assert said.startswith(words) is (method == "richardson-lucy")
+
+
 def test_lines_of_other_sections(panel, add_image, ready):
     panel.method.combo.value = "richardson-lucy"
     panel.microscope.form.kind.value, panel.microscope.form.sigma.value = "blur", "1.2"

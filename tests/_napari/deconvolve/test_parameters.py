@@ -74,7 +74,7 @@ def test_axes_line_is_read_as_people_write_it(text, axes):
     ("text", "complaint"),
     [
         ("SYX", "S stands for the colours"),
-        ("1YX", "1 is no letter"),
+        ("1YX", "enter letters only, without 1: T for time"),
         ("YYX", "twice"),
         ("TZYX", "has 3 axes"),
         ("YTZ", "lacks Y or X"),
@@ -138,7 +138,7 @@ def test_a_mean_over_flips_has_an_output_alone():
 def test_halo_line():
     assert parse_halo("") is None
     assert parse_halo(" 12 ") == 12
-    with pytest.raises(ValueError, match="is not a number"):
+    with pytest.raises(ValueError, match="is not a whole number"):
         parse_halo("-1")
 
 

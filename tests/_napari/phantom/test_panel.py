@@ -320,7 +320,10 @@ def test_the_panel_opens_from_the_plugin_menu_and_says_what_make_would_do(make_n
     for name, text, words in (
         ("blur_sigma", "wide", "Blur σ: 'wide' is not a number"),
         ("blur_sigma", "1, 2", "Blur σ: 2 numbers. Enter one for all axes, or one for each of Z, Y, X"),
-        ("noise_sigma", "-1", "Noise σ"),
+        ("noise_sigma", "-1", "Noise σ: -1 % is negative"),
+        ("noise_sigma", "1e9", "Noise σ: 1e+09 % is too large. Enter 1000 % at most."),
+        ("blur_sigma", "1e9", "Blur σ: 1e+09 is too large. Enter 100 at most."),
+        ("photons", "1e12", "Photons: 1e+12 is too large. Enter 1e+09 at most."),
         ("photons", "0", "Photons: 0 is not above 0"),
     ):
         before = form.lines[name].value
@@ -329,6 +332,8 @@ def test_the_panel_opens_from_the_plugin_menu_and_says_what_make_would_do(make_n
         assert form.estimate.property("problem")
         form.lines[name].value = before
         assert form.make.enabled
+    form.pixel.value = "1e9"
+    assert form.estimate.text() == "Voxel size: 1e+09 is too large. Enter 1000 at most."
     form.pixel.value = ""
     assert form.estimate.text() == "Enter the Voxel size in µm."
     form.pixel.value = "0.1"

@@ -11,6 +11,7 @@ from napari_lucyd._napari.workers.events import explain
 from napari_lucyd._napari.workers.window_words import in_window_words
 from napari_lucyd.deconvolution import plan
 
+INTERVAL = "Give the microscope, the PSF or the width of the blur (blur_sigma)."
 ROOMS = ("deconvolution", "referee", "photons", "psf", "models", "inference", "io")
 
 
@@ -23,6 +24,10 @@ def texts(tree):
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
             yield node.value
+
+
+def test_the_width_of_the_blur_is_named_as_in_the_window():
+    assert in_window_words(INTERVAL) == "Give the microscope, the PSF or the Blur width."
 
 
 def test_no_message_of_the_core_names_an_option_of_the_command_line_in_the_window():
@@ -75,7 +80,7 @@ def test_errors_that_the_window_shows_name_no_argument(file):
         ((4, 9, 9), {"flips": True, "outputs": ("output", "update_term")}, "Mean over flips has no other"),
         ((4, 9, 9), {"tile_shape": (0, 1, 2)}, "Tile is 0; give an integer of at least 1."),
         ((4, 9, 9), {"halo": -3}, "Halo is -3"),
-        ((4, 9, 9), {"voxel_size": (0, 1, 1)}, "The voxel size is 0; give 3 positive numbers"),
+        ((4, 9, 9), {"voxel_size": (0, 1, 1)}, "The voxel size along Z is 0; give a positive number."),
     ],
 )
 def test_errors_of_a_run_are_told_in_the_labels_of_the_window(shape, choices, said):

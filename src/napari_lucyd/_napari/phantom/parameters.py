@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
@@ -22,6 +21,8 @@ DEGRADATIONS = {
     "light_sheet": "Light-sheet surrogate",
 }
 PHANTOM = "phantom"
+# More fill the range of a float32 image, and no camera counts as many.
+_MOST_PHOTONS = 1e9
 SPECIMENS = {
     PHANTOM: "Phantom",
     "mixture": "Mixture of structures",
@@ -162,7 +163,7 @@ class PhantomParameters:
                 "A surrogate must be a volume, because its haze comes from other planes. Set Z to "
                 f"{SMALLEST} or more, or choose another degradation."
             )
-        self._above_zero("voxel_size", self.steps)
+        self._above_zero("voxel_size", self.steps, 1000)
         if self.degradation == BLUR:
             if self.specimen == PHANTOM and not any(count_objects(self.sizes, **self.objects).values()):
                 raise ValueError(
@@ -174,23 +175,29 @@ class PhantomParameters:
                     f"Blur σ: {len(self.blur_sigma)} numbers. Enter one for all axes, or one for each of "
                     f"{', '.join(self.axes)}, with decimal points."
                 )
-            self._not_negative("blur_sigma", self.blur_sigma)
-            self._not_negative("noise_sigma", [self.noise_sigma])
-            self._above_zero("photons", [self.photons])
+            self._not_negative("blur_sigma", self.blur_sigma, 100)
+            self._not_negative("noise_sigma", [100 * self.noise_sigma], 1000, " %")
+            self._above_zero("photons", [self.photons], _MOST_PHOTONS)
         elif self.degradation == OPTICS:
-            self._above_zero("photons_per_unit", [self.photons_per_unit])
-            self._not_negative("read_noise", [self.read_noise])
+            self._above_zero("photons_per_unit", [self.photons_per_unit], _MOST_PHOTONS)
+            self._not_negative("read_noise", [self.read_noise], _MOST_PHOTONS)
         elif self.degradation == "light_sheet":
-            self._above_zero("sheet_fwhm_um", [self.sheet_fwhm_um])
+            self._above_zero("sheet_fwhm_um", [self.sheet_fwhm_um], 10_000)
 
-    def _above_zero(self, name: str, values: Sequence[float | None]) -> None:
-        for value in values:
-            if value is not None and not 0 < value < math.inf:
+    def _above_zero(self, name: str, values: Sequence[float | None], most: float) -> None:
+        given = [value for value in values if value is not None]
+        for value in given:
+            if not value > 0:
                 raise ValueError(
                     f"{label(type(self), name)}: {value:g} is not above 0. Enter a larger number."
                 )
+        self._not_negative(name, given, most)
 
-    def _not_negative(self, name: str, values: Sequence[float]) -> None:
+    def _not_negative(self, name: str, values: Sequence[float], most: float, unit: str = "") -> None:
         for value in values:
-            if not 0 <= value < math.inf:
-                raise ValueError(f"{label(type(self), name)}: {value:g} is negative. Enter 0 or more.")
+            if not value >= 0:
+                raise ValueError(f"{label(type(self), name)}: {value:g}{unit} is negative. Enter 0 or more.")
+            if value > most:
+                raise ValueError(
+                    f"{label(type(self), name)}: {value:g}{unit} is too large. Enter {most:g}{unit} at most."
+                )

@@ -232,6 +232,15 @@ class PsfChoice(QObject):
         return sigma
 
     def _from_optics(self) -> OpticsPsf:
+        # A line that cannot be read is told of before one that is empty.
+        numbers = self._numbers()
+        for name in _NEEDED:
+            if numbers[name] is None:
+                raise ValueError(f"Enter the {label(OpticsPsf, name)}.")
+        return OpticsPsf(self.form.microscope.value, **numbers)
+
+    def _numbers(self) -> dict[str, Any]:
+        """Read the lines of the optics."""
         lines = {name: self.form.lines[name].value for name in self.form.shown_lines()}
         numbers: dict[str, Any] = {
             "voxel_size": parse_steps(lines.pop("voxel_size", "")),
@@ -243,9 +252,7 @@ class PsfChoice(QObject):
                 numbers[name] = parse_wavelengths(title, text)
             else:
                 numbers[name] = parse_number(title, text)
-            if numbers[name] is None and name in _NEEDED:
-                raise ValueError(f"Enter the {title}.")
-        return OpticsPsf(self.form.microscope.value, **numbers)
+        return numbers
 
     def _on_layers(self, event: Any = None) -> None:
         for layer in self.viewer.layers:

@@ -148,8 +148,10 @@ class OpticsPsf:
         if steps is None and source is not None:
             steps = source.voxel_size_um(axes)
         if steps is None:
-            which = "There is no image to take it from" if source is None else f"“{source.name}” has none"
-            raise ValueError(f"The voxel size is unknown: {which}. Enter it under Voxel size, in µm.")
+            which, where = "There is no image to take it from", "Voxel size"
+            if source is not None:
+                which, where = f"“{source.name}” has none", "Image"
+            raise ValueError(f"The voxel size is unknown: {which}. Enter it under {where}, in µm.")
         ndim = sum(name in axes for name in "ZYX")
         if len(steps) != 1 and len(steps) < ndim:
             raise ValueError(

@@ -109,7 +109,7 @@ def parse_axes(text: str, ndim: int) -> str | None:
     unknown = sorted(letter for letter in set(axes) if not ("A" <= letter <= "Z"))
     if unknown:
         raise ValueError(
-            f"Axes: {', '.join(unknown)} is no letter. Use T, C, Z, Y, X, and other letters for other axes."
+            f"Axes: enter letters only, without {' '.join(unknown)}: T for time, C for channel, and Z, Y, X."
         )
     if len(set(axes)) != len(axes):
         raise ValueError(f"Axes: {axes} contains an axis twice.")
@@ -137,7 +137,9 @@ def parse_halo(text: str) -> int | None:
     if text in ("", "auto", "automatic"):
         return None
     if not text.isdigit():
-        raise ValueError(f"Halo: {text!r} is not a number. Enter a number of voxels, or leave it empty.")
+        raise ValueError(
+            f"Halo: “{text}” is not a whole number. Enter a number of voxels, or leave it empty."
+        )
     return int(text)
 
 

@@ -40,7 +40,10 @@ _HINTS = (
     (r": give voxel_size in µm", ": enter it under Image"),
     (r"; give the image's (?:too|voxel_size), or neither", "; enter it under Image"),
     (r"\b[Mm]icroscope is a list of (\d+)", r"Emission lists \1 wavelengths"),
+    (r"the width of the blur \(blur_sigma\)", "the Blur width"),
     (r" \(blur_sigma\)", ""),
+    (r"give None, 'auto' or (a number of )voxels", r"leave it empty, or enter auto or \1pixels"),
+    (r"; give (.*), or None\.", r"; give \1, or leave it empty."),
     (r"[Pp]ass one channel of one time point", "Choose a layer with one channel and one time point"),
     (r" Save `network\.state_dict\(\)`\.", " Ask its author for a file of plain weights."),
 )

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.psf.choice import PsfChoice
-from napari_lucyd._napari.psf.form import BLUR, OPTICS, UNKNOWN, PsfForm
+from napari_lucyd._napari.psf.form import BLUR, KINDS, OPTICS, UNKNOWN, PsfForm
 from napari_lucyd._napari.psf.origins import PsfSource, UnknownPsf
 from napari_lucyd._napari.widgets.remembered import remember, remembered
+from napari_lucyd.deconvolution import SemiBlind
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from napari_lucyd.io import Optics
 
 ORIGIN = "Entries from {}: check them for this image."
+_NO_OPTICS = (
+    f"Enter the NA. Or choose From ▸ {KINDS[BLUR]}, or the method {SemiBlind.title}, which finds the blur."
+)
 _GROUP = "microscope"
 _MICROSCOPES = ("widefield", "confocal", "light_sheet")
 # A layer or a file of the last image says nothing about the next one.
@@ -80,7 +84,12 @@ class MicroscopeSection(PsfChoice):
         ValueError
             If something is missing or cannot be read; the message says what.
         """
-        return UnknownPsf() if self.blank and not needed else self.source()
+        if not self.blank or self.form.kind.value == UNKNOWN:
+            return self.source()
+        self._numbers()  # names a line that cannot be read
+        if needed:
+            raise ValueError(_NO_OPTICS)
+        return UnknownPsf()
 
     def told(self) -> dict[str, Any]:
         """Return what the user told, as keywords for a method; reads or measures the PSF at once.
