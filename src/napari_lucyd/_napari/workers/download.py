@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QProgressDialog
@@ -16,28 +17,25 @@ _PAUSE_SECONDS = 30.0
 _LOOK_SECONDS = 0.03
 # Quick downloads end before the dialog is shown.
 _PATIENCE_MS = 500
+_PIECE_BYTES = 2**16
 
 
 class _Transfer:
-    """Progress that pooch reports from its thread; it also ends the transfer.
+    """Progress of a download, and the wish to end it.
 
-    pooch sets `total` when the server has answered.
+    Attributes
+    ----------
+    total
+        Bytes of the file, 0 if the server does not say; None until it has answered.
+    done
+        Bytes that have arrived.
+    stopped
+        True to end the download.
     """
 
-    total: int | None = None
-    done = 0
-    stopped = False
-
-    def update(self, count: int) -> None:
-        self.done += count
-        if self.stopped:
-            raise OSError("The download was stopped.")
-
-    def reset(self) -> None:
-        self.done = 0
-
-    def close(self) -> None:
-        """Do nothing; pooch calls it at the end."""
+    def __init__(self) -> None:
+        self.total: int | None = None
+        self.done, self.stopped = 0, False
 
 
 def download(url: str, known_hash: str, path: Path, what: str) -> None:
@@ -89,10 +87,22 @@ def download(url: str, known_hash: str, path: Path, what: str) -> None:
 def _fetch(url: str, known_hash: str, path: Path, transfer: _Transfer, errors: list[Exception]) -> None:
     try:
         import pooch
+        import requests
+
+        def receive(url: str, place: str, _: Any) -> None:
+            # The context closes the connection, also after an error.
+            with requests.get(url, stream=True, timeout=(ANSWER_SECONDS, _PAUSE_SECONDS)) as answer:
+                answer.raise_for_status()
+                transfer.total = int(answer.headers.get("Content-Length", 0))
+                with open(place, "wb") as file:
+                    for piece in answer.iter_content(_PIECE_BYTES):
+                        if transfer.stopped:
+                            raise OSError("The download was stopped.")
+                        file.write(piece)
+                        transfer.done += len(piece)
 
         # One attempt: scikit-image repeats it three times, which takes half a minute offline.
-        downloader = pooch.HTTPDownloader(timeout=(ANSWER_SECONDS, _PAUSE_SECONDS), progressbar=transfer)
-        pooch.retrieve(url, known_hash, fname=path.name, path=path.parent, downloader=downloader)
+        pooch.retrieve(url, known_hash, fname=path.name, path=path.parent, downloader=receive)
     except Exception as error:  # pooch and requests raise many kinds
         errors.append(error)
 
