@@ -120,7 +120,7 @@ def test_the_noise_of_an_image_is_said_under_it_only(examination):
     [
         (True, False, "Worse than the image"),
         (True, True, "Worse than the image"),
-        (False, True, "The difference of image and result is not only noise"),
+        (False, True, "The residual is not only noise"),
         (False, False, "Held-out score 0.5"),
     ],
 )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _SETTLE_MS = 400
 # More lines would push the settings out of a small window; the tooltip has all.
 _WARNINGS = 2
-STRUCTURE_LEFT = "The difference of image and result is not only noise: the PSF or the blur may be wrong. "
+STRUCTURE_LEFT = "The residual is not only noise: the PSF or blur may be wrong. "
 OWN_BLUR = (
     "Result and image are both judged with {}. Another run may be judged with another blur, and such scores "
     "cannot be compared. Compare ▸ Held-out scores judges all results with the same blur."
