@@ -12,8 +12,8 @@ import psutil
 
 # The limits take a dozen files to read, which is long beside the run of a small volume.
 _FRESH_SECONDS = 0.5
-# A plan asks several times.
-_SAME_PLAN_SECONDS = 0.02
+# A plan asks several times, and small volumes follow each other.
+_SAME_PLAN_SECONDS = 0.1
 
 
 class _Files(NamedTuple):
