@@ -221,7 +221,7 @@ def test_light_at_the_edge_is_what_a_widefield_keeps_and_a_gaussian_loses(haze):
         ({"voxel_size": 0.0}, "above 0"),
         ({"voxel_size": np.nan}, "above 0"),
         ({"numerical_aperture": 1.4}, "below refractive_index"),
-        ({"numerical_aperture": 0.0}, "above 0"),
+        ({"numerical_aperture": 0.0}, "at least 0.01"),
         ({"emission_um": 525.0}, "0.525 for 525 nm"),
         ({"emission_um": -0.5}, "emission_um is -0.5"),
         ({"kind": "confocal"}, "excitation_um is missing"),

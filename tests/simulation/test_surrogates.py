@@ -161,7 +161,7 @@ def test_acquire_refuses_in_words(psf, changes, said):
         (np.ones((8, 8)), {}, "volume"),
         (np.ones((8, 8, 8)), {"specimen": "actin"}, "'nuclei', 'membranes' or 'light_sheet'"),
         (np.ones((8, 8, 8)), {"sheet_fwhm_um": 2.0}, "no light sheet"),
-        (np.ones((8, 8, 8)), {"specimen": "light_sheet", "sheet_fwhm_um": 0.0}, "above 0"),
+        (np.ones((8, 8, 8)), {"specimen": "light_sheet", "sheet_fwhm_um": 0.0}, "from 0.01 to 10000"),
         (np.ones((8, 8, 8)), {"voxel_size": -0.1}, "above 0"),
     ],
 )

@@ -123,6 +123,22 @@ def test_a_file_that_is_no_model_is_not_listed(panel, qtbot, tmp_path):
     assert panel.model.combo.choices == before
 
 
+def test_the_file_that_was_asked_for_last_is_chosen_whichever_is_loaded_first(panel, qtbot, model_files):
+    first, last = str(model_files[3]), str(model_files[2])
+    panel.model.load(first)
+    panel.model.load(last)
+    qtbot.waitUntil(lambda: {first, last} <= set(panel.model.combo.choices), timeout=20_000)
+    assert panel.model.name == last
+    # As if the other one had taken longer.
+    panel.model._on_loaded((first, True, ""))
+    assert panel.model.name == last
+
+    panel.model.load(first)
+    panel.model.combo.value = "general"
+    panel.model._on_loaded((first, True, ""))
+    assert panel.model.name == "general"
+
+
 def test_the_authors_files_can_be_chosen(panel, add_image, qtbot, shared, run):
     path = shared / "reference" / "lucyd2d.pth"
     panel.model.load(path)

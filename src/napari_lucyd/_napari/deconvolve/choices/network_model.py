@@ -100,6 +100,8 @@ class ModelChoice(QWidget):
         add(self._rows, label(Parameters, "isotropic"), self.isotropic.native)
         self._cards = {str(card["name"]): card for card in list_models()}
         self._files: dict[str, str] = {}
+        # The file to be chosen once it is loaded: the last one, unless another model was chosen meanwhile.
+        self._wanted: str | None = None
         self._network, self._ndim = LUCYD, 3
         self._chosen: dict[str, str] = {}  # by the user, for each network
         self._filling = False
@@ -216,6 +218,7 @@ class ModelChoice(QWidget):
         choose_network
             True to choose the model's network as the method, too.
         """
+        self._wanted = str(path)
         self.told.emit(f"Loading {Path(path).name}…")
         worker = create_worker(_load, str(path), choose_network, _start_thread=False)
         worker.returned.connect(self._on_loaded)
@@ -257,6 +260,7 @@ class ModelChoice(QWidget):
 
     def _on_chosen(self, *_: Any) -> None:
         if not self._filling:
+            self._wanted = None
             self._chosen[self._network] = self.name
             self.describe()
             self.changed.emit()
@@ -278,6 +282,8 @@ class ModelChoice(QWidget):
         self._fill()
         if kind not in self._method.choices:
             self._method.choices = [(NETWORK_TITLES[kind], kind), *METHODS]
+        if path != self._wanted:
+            return
         if choose_network:
             self._method.value = kind
         self._chosen[kind] = path
