@@ -120,7 +120,7 @@ def noise_share(source: Source, group: Group) -> float:
     means = means[np.isfinite(means)]
     if not noise or not means.size:
         return 0.0
-    # What np.percentile gives, which takes longer than all else here in a small volume.
+    # The same as np.percentile, which takes longer than all else here in a small volume.
     places = np.array((_TAIL, 100 - _TAIL)) / 100 * (means.size - 1)
     low, high = np.interp(places, np.arange(means.size), np.sort(means))
     # Independent widths add in quadrature.
