@@ -107,8 +107,13 @@ def without_empty_ends(volume: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """
     if volume.ndim < 3:
         return volume
-    filled = [z for z, plane in enumerate(volume) if (plane != plane.flat[0]).any()]
-    return volume[filled[0] : filled[-1] + 1] if filled else volume
+    planes = range(len(volume))
+    # Only planes at the ends are looked at, up to the first one that shows something.
+    first, last = (
+        next((z for z in order if (volume[z] != volume[z].flat[0]).any()), None)
+        for order in (planes, reversed(planes))
+    )
+    return volume if first is None or last is None else volume[first : last + 1]
 
 
 def dark_and_bright(sample: Sample) -> tuple[float, float]:

@@ -31,7 +31,7 @@ PINHOLE_AIRY = 1.0
 # Largest aberration in wavelengths RMS. Below 0.07 an objective counts as free of aberrations; at this limit
 # nothing is in focus any more.
 MOST_SPHERICAL = 2.0
-# Beyond these no microscope is; numbers far beyond have no PSF that can be computed.
+# Microscopes are within these limits; far beyond them no PSF can be computed.
 LEAST_NA, MOST_INDEX = 0.01, 2.0
 _RANGES = {
     "emission_um": (0.1, 10.0, "µm"),
