@@ -288,6 +288,17 @@ def test_a_dry_run_tells_and_writes_nothing(stack, weights, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".ome.tif", ".ome.zarr"])
+def test_a_flash_is_named_once_and_before_the_run(weights, tmp_path, suffix):
+    movie = np.random.default_rng(0).integers(100, 200, (4, 6, 12, 14)).astype("uint16")
+    movie[2] = 65535
+    write_image(tmp_path / "movie.ome.tif", movie, axes="TZYX", voxel_size=None, unit=None)
+    for more in (["--dry-run"], []):
+        done = restore(weights, tmp_path / "movie.ome.tif", "-o", tmp_path / f"o{suffix}", *more)
+        assert done.exit_code == 0, done.output
+        assert done.stderr.count("T 2 is") == 1
+
+
+@pytest.mark.parametrize("suffix", [".ome.tif", ".ome.zarr"])
 @pytest.mark.parametrize(
     ("out", "words"),
     [

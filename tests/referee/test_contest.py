@@ -50,6 +50,12 @@ def test_a_blurred_image_is_deconvolved_and_the_recipe_keeps_the_table(small_con
     np.testing.assert_array_equal(repeated.output, result.output)
 
 
+def test_a_flash_in_the_middle_does_not_decide_for_a_movie(small_contest):
+    movie = np.stack([blurred()] * 5)
+    movie[2] = 65535
+    assert not nl.choose_method(movie, axes="TZYX", device="cpu").left_alone
+
+
 def test_noise_alone_comes_back_unchanged_with_a_warning_that_names_the_way_out(small_contest):
     image = np.random.default_rng(0).poisson(50, (16, 48, 48)).astype(np.uint16)
     result = nl.deconvolve(image, "auto", device="cpu", prefilter=1.0, outputs=("output", "update_term"))

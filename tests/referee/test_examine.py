@@ -121,6 +121,19 @@ def test_empty_planes_and_saturation_are_found(bodies):
     assert any("saturated" in text for text in found.warnings)
 
 
+def test_a_flash_in_any_channel_is_named_before_a_run(bodies):
+    plane = photographed(ndimage.gaussian_filter(bodies, 1.5), 0.05)[20]
+    noisy = photographed(ndimage.gaussian_filter(bodies, 1.5), 0.2)[20]
+    movie = np.stack([plane, noisy] * 5).reshape(5, 2, *plane.shape)
+    assert not any("as bright as most" in text for text in nl.examine(movie, axes="TCYX").warnings)
+    movie[2, 0] = 65535  # the frame in the middle, which is examined if it is like the others
+    found = nl.examine(dask.array.from_array(movie), axes="TCYX")
+    assert found.noise == found.channels[1].noise
+    assert found.warnings[0].startswith("C 0, T 2 is 9") and "separate='TC'" in found.warnings[0]
+    assert str(found).count("as bright as most") == 1
+    assert found.channels[0].noise < found.channels[1].noise < 1
+
+
 def test_haze_of_a_widefield_microscope_contradicts_a_confocal_one():
     told = {"numerical_aperture": 1.2, "refractive_index": 1.33, "emission_um": 0.525}
     psf = nl.Microscope("widefield", **told).psf((0.2, 0.1, 0.1), (39, 101, 101))

@@ -16,7 +16,7 @@ from napari_lucyd.deconvolution.findings import Findings
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.method_choice import MethodChoice
 from napari_lucyd.deconvolution.result import OUTPUTS, Progress, Request, Result
-from napari_lucyd.deconvolution.statistics.irregularities import find_irregularities
+from napari_lucyd.deconvolution.statistics.irregularities import find_flash_frames, find_irregularities
 from napari_lucyd.deconvolution.statistics.measurement import CountPrepared, measure_prepared
 from napari_lucyd.deconvolution.statistics.scaling import Statistics
 from napari_lucyd.deconvolution.tiling.tiles import Tile
@@ -164,6 +164,19 @@ class Job(ABC):
             self._statistics = self._completed(measured, should_stop)
             self._add_warnings(self._statistics)
         return self._statistics
+
+    def look_at_frames(self) -> None:
+        """Add the warnings about single frames of a time series, without measuring the input.
+
+        `measure` adds the same ones; it reads the whole input.
+        """
+        if not self._scales:
+            return
+        axes, apart = self._source.axes, self._choices.separate
+        names = [name for name in axes.leading if name in apart]
+        for numbers in np.ndindex(*(axes.size(name) for name in names)):
+            for finding in find_flash_frames(self._source, tuple(zip(names, numbers, strict=True))):
+                self.warnings.add(finding)
 
     def adopt(self, statistics: Statistics) -> None:
         """Use statistics that an equal run measured on the same input.

@@ -52,6 +52,8 @@ class Measured:
         True if all voxels are equal.
     told_axial_sigma
         Width along Z of the given microscope's PSF, in planes, as a standard deviation; None if unknown.
+    flashes
+        Findings about time points that are far brighter than the others.
     """
 
     planes: int | None
@@ -68,6 +70,7 @@ class Measured:
     haze: bool
     constant: bool
     told_axial_sigma: float | None = None
+    flashes: tuple[Finding, ...] = ()
 
 
 def recommend(found: Measured) -> Recommendation:
@@ -109,7 +112,9 @@ def warn(found: Measured, card: Mapping[str, Any], microscope: Microscope | None
     microscope
         The microscope, if it is known.
     """
-    yield from _length_warnings(found)  # the gravest one first: a window shows few of them
+    # The gravest ones come first: a window shows few of them.
+    yield from found.flashes
+    yield from _length_warnings(found)
     limits = card.get("noise_sigma") or (0.0, math.inf)
     if _MARGIN * float(limits[1]) < found.noise < math.inf:
         text = (

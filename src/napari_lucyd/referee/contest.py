@@ -17,9 +17,9 @@ from napari_lucyd.deconvolution.classical.automatic import decide
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, Unchanged
 from napari_lucyd.deconvolution.classical.semi_blind import USUAL_BLUR, SemiBlind
 from napari_lucyd.deconvolution.first_stage.blur import Blur, check_blur
-from napari_lucyd.deconvolution.image.axes import Axes
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.method_choice import MethodChoice
+from napari_lucyd.deconvolution.statistics.irregularities import flash_times
 from napari_lucyd.deconvolution.statistics.noise import noise_of
 from napari_lucyd.deconvolution.statistics.spectrum import SAFE
 from napari_lucyd.errors import Cancelled
@@ -29,7 +29,7 @@ from napari_lucyd.photons import NoiseModel, estimate_noise, without_empty_ends
 from napari_lucyd.photons.likelihood import Score as BlockScore
 from napari_lucyd.psf.gaussian import gaussian_psf
 from napari_lucyd.psf.spectral_blur import UNKNOWN_NOISE_ERROR, find_blur
-from napari_lucyd.referee.sample import draw_volume_sample
+from napari_lucyd.referee.sample import draw_volume_sample, middle_volume
 from napari_lucyd.referee.scores.reblur import Reblur
 from napari_lucyd.referee.scores.samples import Values, contrast_part, halves_of
 from napari_lucyd.referee.scores.score import explained
@@ -205,7 +205,7 @@ def run_contest(
     model = load_model(DEFAULT_PLANES if source.axes.dimension == 2 else DEFAULT_MODEL)
     seed = checks.integer("seed", seed, least=0)
     parts, reason = [], ""
-    for lead in _channels(source.axes):
+    for lead in _channels(source, should_stop):
         found = _part(source, lead, steps, blur, seed)
         if isinstance(found, _Part):
             parts.append(found)
@@ -240,11 +240,14 @@ _CONSTANT = "The image was left as it is: it is constant."
 _EMPTY = "The image was left as it is: nothing stands out from its noise."
 
 
-def _channels(axes: Axes) -> Iterator[tuple[int, ...]]:
+def _channels(source: Source, should_stop: Callable[[], bool] | None) -> Iterator[tuple[int, ...]]:
     """Yield the volumes that take part: the middle one along each leading axis, and several channels."""
-    channels = axes.size("C") if "C" in axes.leading else 1
+    axes = source.axes
+    several = "C" in axes.leading
+    channels = axes.size("C") if several else 1
     for number in sorted({round(at) for at in np.linspace(0, channels - 1, min(_MOST_CHANNELS, channels))}):
-        yield tuple(number if name == "C" else axes.size(name) // 2 for name in axes.leading)
+        flashes, _ = flash_times(source, (("C", number),) if several else (), should_stop)
+        yield middle_volume(axes, number, flashes)
 
 
 def _part(

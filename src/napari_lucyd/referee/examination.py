@@ -91,7 +91,7 @@ class Examination:
         Index of the channel; None if the image has one channel.
     channels
         Findings of each channel of an image with several. The other fields are then those of the channel
-        with the most noise.
+        with the most noise; `warnings` also names the flash frames of the other channels.
     """
 
     axes: str

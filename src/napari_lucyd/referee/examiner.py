@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,9 @@ from scipy import ndimage
 
 from napari_lucyd import checks
 from napari_lucyd.deconvolution.arguments import check_voxel_size
+from napari_lucyd.deconvolution.findings import FLASH_FRAME, Finding, kind_of
 from napari_lucyd.deconvolution.image.source import Source
+from napari_lucyd.deconvolution.statistics.irregularities import flash_findings, flash_times
 from napari_lucyd.deconvolution.statistics.noise import noise_of
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES, list_models
 from napari_lucyd.photons import NoiseModel, estimate_noise, without_empty_ends
@@ -22,9 +24,10 @@ from napari_lucyd.psf.widths import widths_at_half_maximum
 from napari_lucyd.referee.advice import Measured, recommend, warn
 from napari_lucyd.referee.decorrelation import decorrelation_resolution
 from napari_lucyd.referee.examination import Examination
-from napari_lucyd.referee.sample import draw_volume_sample
+from napari_lucyd.referee.sample import draw_volume_sample, middle_volume
 from napari_lucyd.simulation import Microscope
 from napari_lucyd.simulation.psf import FWHM_PER_SIGMA
+from napari_lucyd.text import group_messages
 
 # Voxels that noise, blur and resolution are measured on, at most, for all channels together.
 _VOXELS, _SPECTRUM_VOXELS = 2**23, 2**20
@@ -50,11 +53,12 @@ def examine(
     voxel_size: Any = None,
     microscope: Any = None,
     axes: str | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> Examination:
     """Examine an image before it is deconvolved.
 
     A sample of the image is read, so the time hardly grows with its size. In a time series, the frame in
-    the middle is examined.
+    the middle is examined, and a small part of every other frame is compared with it.
 
     Parameters
     ----------
@@ -66,6 +70,8 @@ def examine(
         The `Microscope` that took the image, or a list with one for each channel.
     axes
         One letter for each axis, e.g. ``"CZYX"``. By default the array's own names or its shape decide.
+    should_stop
+        Called while the frames are compared; True stops.
 
     Returns
     -------
@@ -77,6 +83,8 @@ def examine(
     TypeError, ValueError
         If the image or an argument is invalid, or smaller than 8 voxels along Y or X; the message says what
         to do.
+    Cancelled
+        When ``should_stop`` returns True.
 
     Examples
     --------
@@ -94,10 +102,16 @@ def examine(
     channels = source.axes.size("C") if "C" in source.axes.leading else 1
     microscopes = _microscopes(microscope, channels)
     if channels == 1:
-        return _of_channel(source, None, steps, microscopes[0], 1)
-    found = [_of_channel(source, number, steps, microscopes[number], channels) for number in range(channels)]
+        return _of_channel(source, None, steps, microscopes[0], 1, should_stop)
+    found = [
+        _of_channel(source, number, steps, microscopes[number], channels, should_stop)
+        for number in range(channels)
+    ]
     worst = max(found, key=lambda one: one.noise)
-    return replace(worst, channels=tuple(found))
+    flashes = [text for one in found for text in one.warnings if kind_of(text) == FLASH_FRAME]
+    joined = [Finding(text, FLASH_FRAME) for text in group_messages(flashes)]
+    others = [text for text in worst.warnings if kind_of(text) != FLASH_FRAME]
+    return replace(worst, warnings=(*joined, *others), channels=tuple(found))
 
 
 def _microscopes(microscope: Any, channels: int) -> list[Microscope | None]:
@@ -122,12 +136,12 @@ def _of_channel(
     steps: tuple[float, ...] | None,
     microscope: Microscope | None,
     channels: int,
+    should_stop: Callable[[], bool] | None,
 ) -> Examination:
     axes = source.axes
-    lead = tuple(
-        (channel or 0) if name == "C" else size // 2
-        for name, size in zip(axes.leading, axes.leading_shape, strict=True)
-    )
+    index = () if channel is None else (("C", channel),)
+    flashes, times_as_bright = flash_times(source, index, should_stop)
+    lead = middle_volume(axes, channel or 0, flashes)
     values = _filled(draw_volume_sample(source, lead, _VOXELS // channels).values)
     noise = estimate_noise(values)
     part = values
@@ -165,6 +179,7 @@ def _of_channel(
         haze=haze,
         constant=constant,
         told_axial_sigma=None if flat or blur is None else _axial_sigma(microscope, steps),
+        flashes=tuple(flash_findings(index, flashes, times_as_bright)),
     )
     name = DEFAULT_PLANES if flat else DEFAULT_MODEL
     card = next(card for card in list_models() if card["name"] == name)

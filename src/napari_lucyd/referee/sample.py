@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from napari_lucyd.deconvolution.image.axes import Axes
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.spans import Span
 
@@ -36,6 +37,23 @@ class Sample:
     values: npt.NDArray[Any]
     lead: tuple[int, ...]
     spans: tuple[Span, ...]
+
+
+def middle_volume(axes: Axes, channel: int, flashes: Sequence[int] = ()) -> tuple[int, ...]:
+    """Return the leading indices of the volume in the middle of a channel.
+
+    Parameters
+    ----------
+    axes
+        Axes of the image.
+    channel
+        Number of the channel.
+    flashes
+        Time points that are unlike the others, which are not taken.
+    """
+    usual = [time for time in range(axes.size("T")) if time not in flashes]
+    at = {"C": channel, "T": usual[len(usual) // 2]}
+    return tuple(at.get(name, axes.size(name) // 2) for name in axes.leading)
 
 
 def draw_volume_sample(source: Source, lead: Sequence[int], voxels: int = _VOXELS) -> Sample:

@@ -229,6 +229,22 @@ def test_the_image_is_examined_as_soon_as_it_is_chosen(panel, qtbot):
     assert panel.examination.line.text() == ""
 
 
+def test_a_flash_is_said_before_the_run_until_each_time_point_is_scaled_by_itself(panel, qtbot):
+    spots = np.random.default_rng(0).random((5, 64, 64)) > 0.99
+    movie = np.random.default_rng(0).poisson(20 + 400 * spots).astype(np.uint16)
+    movie[3] = 65535
+    panel.viewer.add_image(movie, name="movie", axis_labels=("t", "y", "x"))
+    qtbot.waitUntil(lambda: panel.examination.found is not None, timeout=60_000)
+    line = panel.examination.line
+    assert "T 3 is" in line.text() and "Per channel and time point" in line.text()
+    panel.advanced.separate.value = "TC"
+    assert "T 3 is" not in line.text()
+    panel.advanced.separate.value = "C"
+    assert "T 3 is" in line.text()
+    panel.method.combo.value = "richardson-lucy"
+    assert "T 3 is" not in line.text()
+
+
 @pytest.mark.parametrize("method", ["richardson-lucy", "wiener"])
 def test_the_axes_are_shown_while_there_is_no_psf_yet(panel, add_image, ready, method):
     panel.method.combo.value = method

@@ -31,7 +31,7 @@ def room(qtbot):
 def examination(room, qtbot):
     from napari_lucyd._napari.deconvolve.status.referee_lines import ExaminationLine
 
-    examination = ExaminationLine(lambda: None, None, lambda: False, room)
+    examination = ExaminationLine(lambda: None, None, lambda: False, lambda: room.isEnabled(), room)
     room.layout().addWidget(examination.line)
     room.show()
     qtbot.waitUntil(lambda: examination.work.settled, timeout=20_000)
@@ -81,6 +81,17 @@ def test_the_voxel_size_is_left_to_its_fields(examination):
     examination._show(found(UNKNOWN_VOXEL_SIZE))
     assert examination.line.text().endswith("use lucyd.")
     assert UNKNOWN_VOXEL_SIZE in examination.line.toolTip()
+
+
+def test_a_flash_is_said_in_the_words_of_the_window_while_time_points_share_a_scaling(examination, room):
+    from napari_lucyd.deconvolution.findings import FLASH_FRAME, Finding
+
+    flash = Finding("T 3 is bright: scale it by itself (separate='TC', --separate TC).", FLASH_FRAME)
+    examination._show(found(flash))
+    assert "Advanced ▸ Statistics ▸ Per channel and time point" in examination.line.text()
+    room.setEnabled(False)
+    examination.write()
+    assert "T 3" not in examination.line.text()
 
 
 REASON = "The noise is not that of photons: the image was averaged."

@@ -8,8 +8,9 @@ import pytest
 from napari_lucyd.deconvolution import RichardsonLucy, plan
 from napari_lucyd.deconvolution.findings import EMPTY_PLANES, FLASH_FRAME, SPARSE_OBJECTS, kind_of
 from napari_lucyd.deconvolution.image.source import Source
-from napari_lucyd.deconvolution.statistics.irregularities import find_irregularities
+from napari_lucyd.deconvolution.statistics.irregularities import find_flash_frames, find_irregularities
 from napari_lucyd.deconvolution.statistics.scaling import measure
+from napari_lucyd.errors import Cancelled
 from napari_lucyd.models.normalization import Normalization
 
 PERCENTILES = Normalization("percentile", low=1, high=99)
@@ -38,9 +39,29 @@ def test_a_flash_is_named_with_its_time_point():
     movie = noisy(12, 2, 5, 20, 20)
     movie[7, 1] = 60000
     text = found(movie, "TCZYX")[FLASH_FRAME]
-    assert text.startswith("T 7 of C 1 is ") and "--separate TC" in text
+    assert text.startswith("C 1, T 7 is ") and "--separate TC" in text
     assert FLASH_FRAME not in found(movie, "TCZYX", separate="TC")
     assert FLASH_FRAME not in found(movie, "TCZYX", scaled=False)
+
+
+def test_flashes_are_found_before_a_measurement_in_a_small_part_of_each_frame():
+    movie, read = noisy(40, 300, 400), []
+    movie[[3, 9]] = 60000
+
+    class Lazy:
+        shape, dtype = movie.shape, movie.dtype
+
+        def __getitem__(self, index):
+            part = movie[index]
+            read.append(part.size)
+            return part
+
+    source = Source(Lazy(), 2, "TYX")
+    (text,) = find_flash_frames(source)
+    assert text.startswith("T 3, T 9 are up to ")
+    assert len(read) == 40 and max(read) == 256 * 256
+    with pytest.raises(Cancelled):
+        find_flash_frames(source, should_stop=lambda: True)
 
 
 def test_empty_planes_are_counted_at_both_ends():

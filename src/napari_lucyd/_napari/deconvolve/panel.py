@@ -62,6 +62,7 @@ class DeconvolveWidget(Panel):
             sections.shown_image,
             self.microscope,
             lambda: self.session.is_running or self.image.is_reading,
+            lambda: sections.shares_scaling,
             self,
         )
         self.image.rows.addRow(self.examination.line)
@@ -122,6 +123,8 @@ class DeconvolveWidget(Panel):
         self.image.picked.connect(self._on_picked)
         for examined in (self.image.picked, self.image.changed, self.microscope.changed):
             examined.connect(self.examination.refresh)
+        for setting in (self.method.chosen, self.advanced.changed):
+            setting.connect(self.examination.write)
         self.method.chosen.connect(self._on_method)
         self.estimate.accepted.connect(self.entered.keep)
         # Also settings that are not valid end the wait: they may be refused before PyTorch is loaded.

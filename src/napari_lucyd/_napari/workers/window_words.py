@@ -8,7 +8,10 @@ from napari_lucyd.deconvolution.findings import Finding, kind_of
 
 # Hints of the core for Python and the command line, and what they mean in the window. Longer ones first.
 _HINTS = (
-    (r"\(separate='TC', --separate TC\)", "(Advanced ▸ Statistics ▸ Per channel and time point)"),
+    (
+        r"scale each time point by itself \(separate='TC', --separate TC\)",
+        "choose Statistics ▸ Per channel and time point",
+    ),
     (
         r"scale with normalization='minmax' \(--normalization minmax\)",
         "choose Scaling ▸ Minimum to maximum",
@@ -70,8 +73,8 @@ def in_window_words(message: str) -> Finding:
 
     Examples
     --------
-    >>> in_window_words("Scale each time point by itself (separate='TC', --separate TC).")
-    'Scale each time point by itself (Advanced ▸ Statistics ▸ Per channel and time point).'
+    >>> in_window_words("Leave it out, or scale each time point by itself (separate='TC', --separate TC).")
+    'Leave it out, or choose Statistics ▸ Per channel and time point.'
     >>> in_window_words("voxel_size is (0.0, 1.0); give 2 positive numbers.")
     'The voxel size is (0.0, 1.0); give 2 positive numbers.'
     """

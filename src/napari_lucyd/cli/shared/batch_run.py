@@ -117,6 +117,7 @@ class Batch:
         )
         self._say_choice(job)
         self.console.say(f"  {job.description}; {job.device}; {bytes_text(job.memory_bytes)}")
+        job.look_at_frames()
         for warning in job.warnings:
             self.console.warn(warning)
         if self.dry_run:
@@ -145,6 +146,7 @@ class Batch:
         job = stored.job
         self._say_choice(job)
         self.console.say(f"  {job.description}; {job.device}; {bytes_text(stored.memory_bytes)}")
+        job.look_at_frames()
         for warning in job.warnings:
             self.console.warn(warning)
         if self.dry_run:

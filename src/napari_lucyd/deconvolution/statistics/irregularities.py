@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from napari_lucyd.deconvolution.findings import EMPTY_PLANES, FLASH_FRAME, SPARSE_OBJECTS, Finding
 from napari_lucyd.deconvolution.image.source import Source, to_float32
 from napari_lucyd.deconvolution.statistics.scaling import Group, Statistics
+from napari_lucyd.errors import Cancelled
 from napari_lucyd.models.normalization import FIRST_ESTIMATE, STANDARD
 from napari_lucyd.spans import Span
 from napari_lucyd.text import percent_text
+
+Index = Sequence[tuple[str, int]]
+"""Indices along leading axes that are scaled separately, as `Group` has them."""
 
 # Side of the patch in the middle of a plane that stands for its brightness.
 _SIDE = 256
@@ -48,13 +54,13 @@ def find_irregularities(source: Source, statistics: Statistics, scaled: bool = T
             continue
         found += _empty_planes(source, group)
         if scaled:
-            found += _flash_frames(source, group)
+            found += find_flash_frames(source, group.index)
             found += _sparse_objects(source, group, statistics)
     return tuple(found)
 
 
-def _leads(source: Source, group: Group) -> list[tuple[int, ...]]:
-    fixed, names = dict(group.index), source.axes.leading
+def _leads(source: Source, index: Index) -> list[tuple[int, ...]]:
+    fixed, names = dict(index), source.axes.leading
     return [
         lead
         for lead in source.volumes()
@@ -72,41 +78,87 @@ def _patch(source: Source, lead: tuple[int, ...], z: int) -> npt.NDArray[np.floa
     return values[np.isfinite(values)]
 
 
-def _flash_frames(source: Source, group: Group) -> list[Finding]:
-    """Find the time points that are far brighter than the others, of a series that is scaled together."""
-    axes = source.axes
-    if "T" not in axes.leading or axes.size("T") < _LEAST_TIMES or "T" in dict(group.index):
+def find_flash_frames(
+    source: Source, index: Index = (), should_stop: Callable[[], bool] | None = None
+) -> list[Finding]:
+    """Find the time points that are far brighter than the others, of volumes that are scaled together.
+
+    Parameters
+    ----------
+    source, index, should_stop
+        See `flash_times`.
+
+    Raises
+    ------
+    Cancelled
+        When ``should_stop`` returns True.
+    """
+    return flash_findings(index, *flash_times(source, index, should_stop))
+
+
+def flash_findings(index: Index, flashes: Sequence[int], ratio: float) -> list[Finding]:
+    """Return the finding about the `flash_times` of some volumes; none without a flash."""
+    if not flashes:
         return []
+    where = "".join(f"{name} {number}, " for name, number in index)
+    times = ", ".join(f"T {time}" for time in flashes[:5]) + (", …" if len(flashes) > 5 else "")
+    text = (
+        f"{where}{times} {'is' if len(flashes) == 1 else 'are up to'} {ratio:.0f} times as bright as most "
+        "frames: leave that out, or scale each time point by itself (separate='TC', --separate TC). "
+        "A flash or a saturated frame changes the scaling of all."
+    )
+    return [Finding(text, FLASH_FRAME)]
+
+
+def flash_times(
+    source: Source, index: Index = (), should_stop: Callable[[], bool] | None = None
+) -> tuple[tuple[int, ...], float]:
+    """Return the time points that are far brighter than the others, and how many times, at most.
+
+    A patch of one plane of each volume is read, and no statistics are needed.
+
+    Parameters
+    ----------
+    source
+        The image.
+    index
+        Indices of the volumes as pairs, such as ``("C", 0)``; empty for the whole image.
+    should_stop
+        Called before each volume; True stops.
+
+    Raises
+    ------
+    Cancelled
+        When ``should_stop`` returns True.
+    """
+    axes = source.axes
+    if "T" not in axes.leading or axes.size("T") < _LEAST_TIMES or "T" in dict(index):
+        return (), 1.0
     middle = axes.size("Z") // 2
-    brightest = np.full(axes.size("T"), -np.inf)
-    for lead in _leads(source, group):
+    brightest, darkest = np.full(axes.size("T"), -np.inf), np.inf
+    for lead in _leads(source, index):
+        if should_stop is not None and should_stop():
+            raise Cancelled("Stopped while the time points were compared.")
         values = _patch(source, lead, middle)
         if values.size:
             time = axes.lead_index(lead)["T"]
             brightest[time] = max(brightest[time], float(np.percentile(values, 99)))
+            darkest = min(darkest, float(values.min()))
     known = np.flatnonzero(np.isfinite(brightest))
     if known.size < _LEAST_TIMES:
-        return []
-    above = brightest[known] - group.minimum
+        return (), 1.0
+    above = brightest[known] - darkest
     usual = float(np.median(above))
     flashes = known[above > _FLASH * usual]
     if usual <= 0 or not flashes.size or flashes.size > max(1, _LARGEST_SHARE * known.size):
-        return []
-    times = ", ".join(str(time) for time in flashes[:5]) + (", …" if flashes.size > 5 else "")
-    where = f" of {group.label}" if group.index else ""
-    ratio = float(above.max()) / usual
-    text = (
-        f"T {times}{where} is {ratio:.0f} times as bright as most time points, like a flash or a saturated "
-        "frame, and changes the scaling of all. Leave it out, or scale each time point by itself "
-        "(separate='TC', --separate TC)."
-    )
-    return [Finding(text, FLASH_FRAME)]
+        return (), 1.0
+    return tuple(flashes.tolist()), float(above.max()) / usual
 
 
 def _empty_planes(source: Source, group: Group) -> list[Finding]:
     """Find planes at both ends of the middle volume whose voxels are all equal."""
     planes = source.axes.size("Z")
-    leads = _leads(source, group)
+    leads = _leads(source, group.index)
     if planes < 3 or "Z" not in source.axes.spatial:
         return []
     lead = leads[len(leads) // 2]
@@ -155,7 +207,7 @@ def _sparse_objects(source: Source, group: Group, statistics: Statistics) -> lis
             "objects scale with normalization='minmax' (--normalization minmax)."
         )
         return [Finding(text, SPARSE_OBJECTS)]
-    leads = _leads(source, group)
+    leads = _leads(source, group.index)
     lead, planes = leads[len(leads) // 2], source.axes.size("Z")
     sample = np.concatenate([_patch(source, lead, z) for z in sorted({0, planes // 2, planes - 1})])
     if not sample.size or float(np.percentile(sample, 99)) - group.minimum > _NEARLY_DARK * (

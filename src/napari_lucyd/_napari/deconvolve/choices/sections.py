@@ -74,6 +74,11 @@ class Sections(QObject):
         blur = self.microscope.form
         return self.image, self.method, blur, self.region, self.destination, self.advanced
 
+    @property
+    def shares_scaling(self) -> bool:
+        """True if all time points of an image are scaled together; a classical method scales none."""
+        return not self.method.classical and "T" not in self.advanced.separate.value
+
     def parameters(self) -> Parameters:
         """Return the present choices.
 

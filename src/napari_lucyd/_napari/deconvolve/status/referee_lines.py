@@ -20,7 +20,8 @@ from napari_lucyd._napari.psf.origins import PsfSource
 from napari_lucyd._napari.widgets.layout import note, plain_tooltip, set_note
 from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd._napari.workers.latest import LatestOnly
-from napari_lucyd.deconvolution.findings import TOO_NOISY, kind_of
+from napari_lucyd._napari.workers.window_words import in_window_words
+from napari_lucyd.deconvolution.findings import FLASH_FRAME, TOO_NOISY, kind_of
 
 if TYPE_CHECKING:
     from napari_lucyd.referee import Examination, ResultScore
@@ -72,6 +73,8 @@ class ExaminationLine(QObject):
         The choice of the blur.
     is_busy
         True while the examination has to wait: during a run, and while a file is still being read.
+    shares_scaling
+        True if all time points would be scaled together; otherwise a flash frame does no harm.
     parent
         Qt's owner.
     """
@@ -84,9 +87,11 @@ class ExaminationLine(QObject):
         image: Callable[[], tuple[SourceLayer, str] | None],
         microscope: MicroscopeSection,
         is_busy: Callable[[], bool],
+        shares_scaling: Callable[[], bool],
         parent: QObject,
     ) -> None:
         super().__init__(parent)
+        self._shares_scaling = shares_scaling
         self.line = note("lucyd-examination", lines=4, most=4)
         self.line.installEventFilter(self)
         self.found: Examination | None = None
@@ -114,12 +119,12 @@ class ExaminationLine(QObject):
 
     def _show(self, found: Examination | None) -> None:
         self.found = found
-        self._write()
+        self.write()
         self.line.setToolTip(plain_tooltip("" if found is None else str(found)))
         self.examined.emit(found)
 
     def without_repeats(self, lines: Sequence[str]) -> list[str]:
-        """Return the lines about a run without those on the noise, if this line says that of its image.
+        """Return the lines about a run without those on noise and flashes that this line says of its image.
 
         Parameters
         ----------
@@ -128,8 +133,8 @@ class ExaminationLine(QObject):
         """
         if self.found is None or self._last is None or f"“{self._last.source.name}”" not in lines[0]:
             return list(lines)
-        is_said = any(kind_of(text) == TOO_NOISY for text in self.found.warnings)
-        return [self.refer(text) for text in lines if not (is_said and kind_of(text) == TOO_NOISY)]
+        said = {kind_of(text) for text in self.found.warnings} & {TOO_NOISY, FLASH_FRAME}
+        return [self.refer(text) for text in lines if kind_of(text) not in said]
 
     def refer(self, text: str) -> str:
         """Return a text that points to this line instead of repeating its sentence on the noise."""
@@ -141,18 +146,23 @@ class ExaminationLine(QObject):
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Write again when the line gets another width."""
         if event is not None and event.type() == QEvent.Type.Resize and self.found is not None:
-            self._write()
+            self.write()
         return super().eventFilter(watched, event)
 
-    def _write(self) -> None:
+    def write(self) -> None:
         """Write as many warnings as fit, because the text must not move the controls below it."""
         if self.found is None:
             set_note(self.line, "")
             return
         from napari_lucyd.referee.advice import UNKNOWN_VOXEL_SIZE
 
-        # The fields above say the same.
-        warnings = [text for text in self.found.warnings if text != UNKNOWN_VOXEL_SIZE]
+        # The fields above say the voxel size.
+        flashes_count = self._shares_scaling()
+        warnings = [
+            in_window_words(text)
+            for text in self.found.warnings
+            if text != UNKNOWN_VOXEL_SIZE and (flashes_count or kind_of(text) != FLASH_FRAME)
+        ]
         total, found = len(warnings), f"Found: {self.found.summary}."
         texts = []
         for count in range(min(total, _WARNINGS), 0, -1):
@@ -161,9 +171,8 @@ class ExaminationLine(QObject):
         if warnings:
             # The first sentence of a long warning says what to do.
             first = warnings[0].partition(". ")[0].rstrip(".")
-            texts.append(
-                f"{found}\n{first}." + (f" {total - 1} more: hold the mouse here." if total > 1 else "")
-            )
+            more = f" {total - 1} more: hold the mouse here." if total > 1 else ""
+            texts += [f"{found}\n{first}.{more}", f"{found}\n{first}."]
             texts.append(f"{found}\n{total} warning{'s' if total > 1 else ''}: hold the mouse here.")
         for text in texts or [found]:
             set_note(self.line, text, problem=bool(warnings))
@@ -259,7 +268,9 @@ def examine_image(request: ExaminationRequest, should_stop: Callable[[], bool]) 
     microscope: Any = None
     if isinstance(request.blur, OpticsPsf) and steps is not None:
         microscope = request.blur.told(source, request.axes).get("microscope")
-    return examine(source.data, voxel_size=steps, microscope=microscope, axes=request.axes)
+    return examine(
+        source.data, voxel_size=steps, microscope=microscope, axes=request.axes, should_stop=should_stop
+    )
 
 
 def score_result(request: ScoreRequest, should_stop: Callable[[], bool]) -> ResultScore:
