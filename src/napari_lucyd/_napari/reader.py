@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from napari_lucyd._napari.layers.from_file import layers_of
+from napari_lucyd._napari.layers.reopened import on_its_image
 from napari_lucyd._napari.layers.to_file import LayerData
 from napari_lucyd.io import is_image_path, is_zarr_folder, read_image
 
@@ -24,21 +25,28 @@ def get_reader(path: str | Sequence[str]) -> Callable[[str | Sequence[str]], lis
 def read(path: str | Sequence[str]) -> list[LayerData]:
     """Read the layers of one file, or of several.
 
-    Large images are read plane by plane as they are shown.
+    Large images are read plane by plane as they are shown. A result lies on its image, if that is in the
+    viewer, also if only one of both has a voxel size.
 
     Raises
     ------
     napari_lucyd.io.ImageFileError
         A file cannot be read; the message says why.
     """
-    from napari.utils.notifications import show_warning
+    from napari import current_viewer
+    from napari.utils.notifications import show_info, show_warning
 
-    layers = []
+    layers: list[LayerData] = []
+    viewer = current_viewer()
     for each in _several(path):
         image = read_image(each)
         for warning in image.warnings:
             show_warning(f"{image.name}: {warning}")
-        layers += layers_of(image)
+        for layer in layers_of(image):
+            placed, text = (layer, "") if viewer is None else on_its_image(layer, viewer)
+            layers.append(placed)
+            if text:
+                show_info(text)
     return layers
 
 

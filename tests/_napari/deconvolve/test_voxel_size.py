@@ -80,7 +80,7 @@ def test_a_stack_keeps_its_voxel_size_through_run_and_save(
     image = read_image(saved)
     assert image.voxel_size == pytest.approx(SIZES) and image.unit == "micrometer"
     (again,) = panel.viewer.open(str(saved), plugin="napari-lucyd")
-    np.testing.assert_allclose(again.scale, SIZES)
+    np.testing.assert_allclose(again.extent.world, layer.extent.world)
     np.testing.assert_array_equal(np.asarray(again.data), output.data)
 
 
@@ -241,12 +241,43 @@ def test_a_result_on_a_layer_without_a_scale_is_saved_and_taken_with_its_voxel_s
     output = run()["output"]
     (path,) = output.save(str(tmp_path / "written.ome.tif"), plugin="napari-lucyd")
     assert read_image(path).voxel_size == pytest.approx((0.5, 0.2, 0.2))
-    (again,) = panel.viewer.open(path, plugin="napari-lucyd")
-    np.testing.assert_allclose(again.scale, (0.5, 0.2, 0.2))
-    np.testing.assert_allclose(again.translate, (1, 0.6, 0.8))
     panel.image.combo.value = output
     ready()
     assert fields(panel) == {"Z": "0.5", "Y": "0.2", "X": "0.2"}
+    panel.viewer.layers.clear()
+    (alone,) = panel.viewer.open(path, plugin="napari-lucyd")
+    np.testing.assert_allclose(alone.scale, (0.5, 0.2, 0.2))
+    np.testing.assert_allclose(alone.translate, (1, 0.6, 0.8))
+
+
+@pytest.mark.parametrize("result_first", [False, True])
+def test_a_reopened_result_and_its_image_without_a_voxel_size_lie_on_each_other_with_one_click(
+    stack_panel, ready, run, tmp_path, result_first
+):
+    panel = stack_panel
+    path = write_image(tmp_path / "cells.ome.tif", STACK, axes="ZYX", voxel_size=None, unit=None)
+    panel.viewer.open(str(path), plugin="napari-lucyd")
+    ready()
+    enter(panel, Z="0.5", Y="0.2", X="0.2")
+    ready()
+    (saved,) = run()["output"].save(str(tmp_path / "written.ome.tif"), plugin="napari-lucyd")
+    # Another session: what was entered for the layer is gone with it.
+    panel.viewer.layers.clear()
+    paths = [saved, str(path)] if result_first else [str(path), saved]
+    for each in paths:
+        panel.viewer.open(each, plugin="napari-lucyd")
+    image, result = panel.viewer.layers["cells"], panel.viewer.layers[0 if result_first else 1]
+    if not result_first:
+        np.testing.assert_allclose(result.extent.world, image.extent.world)
+    panel.image.combo.value = image
+    ready()
+    assert fields(panel) == {"Z": "0.5", "Y": "0.2", "X": "0.2"}
+    assert panel.image.voxel_size.note.text() == f"From “{result.name}”. Not yet on the layer."
+    panel.image.voxel_size.set_on_layer.native.click()
+    ready()
+    np.testing.assert_allclose(image.scale, (0.5, 0.2, 0.2))
+    np.testing.assert_allclose(result.extent.world, image.extent.world)
+    assert result.units == image.units
 
 
 def test_a_cropped_layer_does_not_take_the_voxel_size_of_its_file(opened, stack_panel, ready):

@@ -57,3 +57,63 @@ def test_warnings_of_the_file_are_shown(viewer, tmp_path, monkeypatch):
     path.write_bytes(path.read_bytes().replace(*sizes))
     viewer.open(str(path), plugin=PLUGIN)
     assert shown == ["a: the file's voxel size, 0.1 × 0.1 micrometer, has none along Z and is not used"]
+
+
+@pytest.fixture
+def saved_result(tmp_path):
+    """Write a result of planes 1 and 2 of "cells" with a voxel size, or without."""
+
+    def write(voxel_size=(0.5, 0.2, 0.2)):
+        region = [[1, 3], [2, 12], [0, 16]]
+        recipe = {"quantity": "output", "source": "cells", "axes": "ZYX", "region": region}
+        recipe["input"] = {"shape": list(STACK.shape), "dtype": "uint16"}
+        return str(
+            write_image(
+                tmp_path / "result.ome.tif",
+                STACK[1:3, 2:12].astype("float32"),
+                axes="ZYX",
+                voxel_size=voxel_size,
+                unit=None if voxel_size is None else "µm",
+                metadata=recipe,
+            )
+        )
+
+    return write
+
+
+@pytest.mark.parametrize("voxel_size", [None, (0.5, 0.2, 0.2)])
+def test_a_result_lies_on_its_part_of_the_image_though_only_one_of_both_has_a_voxel_size(
+    viewer, saved_result, voxel_size, monkeypatch
+):
+    from napari.utils import notifications
+
+    shown = []
+    monkeypatch.setattr(notifications, "show_info", shown.append)
+    has_size = {"scale": (0.3, 0.1, 0.1), "units": ("µm",) * 3} if voxel_size is None else {}
+    image = viewer.add_image(STACK, name="cells", translate=(5, 6, 7), **has_size)
+    path = saved_result(voxel_size)
+    (result,) = viewer.open(path, plugin=PLUGIN)
+    np.testing.assert_allclose(result.data_to_world((0, 0, 0)), image.data_to_world((1, 2, 0)))
+    np.testing.assert_allclose(result.scale, image.scale)
+    assert result.units == image.units
+    assert ["“cells” has no voxel size" in text and "0.5 × 0.2 × 0.2 µm" in text for text in shown] == (
+        [] if voxel_size is None else [True]
+    )
+    viewer.open(path, plugin=PLUGIN)
+    assert len(shown) < 2
+    noted = result.metadata[METADATA_KEY].get("voxel_size_um")
+    assert noted == (None if voxel_size is None else {"Z": 0.5, "Y": 0.2, "X": 0.2})
+
+
+@pytest.mark.parametrize(
+    ("data", "keywords"),
+    [
+        (STACK, {"name": "other"}),
+        (STACK[1:], {"name": "cells"}),
+        (STACK, {"name": "cells", "scale": (0.4, 0.1, 0.1), "units": ("µm",) * 3}),
+    ],
+)
+def test_a_result_of_another_image_lies_where_its_own_voxel_size_says(viewer, saved_result, data, keywords):
+    viewer.add_image(data, **keywords)
+    (result,) = viewer.open(saved_result(), plugin=PLUGIN)
+    np.testing.assert_allclose(result.scale, (0.5, 0.2, 0.2))

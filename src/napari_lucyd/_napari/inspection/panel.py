@@ -36,8 +36,6 @@ from napari_lucyd._napari.inspection.run_layers import (
     CHANGE,
     RunLayers,
     full,
-    image_of,
-    images,
     output_of,
     outputs,
     run_layers,
@@ -47,6 +45,8 @@ from napari_lucyd._napari.layers.results import LIKE_THE_IMAGE, finite, own_limi
 from napari_lucyd._napari.layers.viewer import (
     METADATA_KEY,
     add_image,
+    image_of,
+    images,
     is_adding,
     is_preview,
     is_result,

@@ -10,7 +10,7 @@ import dask.array as da
 from napari.layers import Image
 
 from napari_lucyd._napari.layers.source_layer import SPATIAL
-from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_preview, is_psf, is_result
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_result
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -74,22 +74,6 @@ def outputs(viewer: Viewer) -> list[Image]:
         for layer in reversed(viewer.layers)
         if is_result(layer) and layer.metadata[METADATA_KEY]["quantity"] == "output"
     ]
-
-
-def images(viewer: Viewer) -> list[Image]:
-    """Return the images among the layers that may have been deconvolved."""
-    return [
-        layer
-        for layer in viewer.layers
-        if isinstance(layer, Image)
-        and not (layer.rgb or is_result(layer) or is_preview(layer) or is_psf(layer))
-    ]
-
-
-def image_of(viewer: Viewer, output: Image) -> Image | None:
-    """Return the image of an output by its name; None if no layer has it."""
-    name = output.metadata[METADATA_KEY]["source"]
-    return next((layer for layer in images(viewer) if layer.name == name), None)
 
 
 def output_of(viewer: Viewer, layer: Any) -> Image | None:

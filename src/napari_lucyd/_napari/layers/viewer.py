@@ -100,6 +100,22 @@ def psf_of(image: Any, layers: Iterable[Any]) -> Any:
     return own[-1] if own else others[0] if len(others) == 1 else None
 
 
+def images(viewer: Viewer) -> list[Image]:
+    """Return the images among the layers that may have been deconvolved."""
+    return [
+        layer
+        for layer in viewer.layers
+        if isinstance(layer, Image)
+        and not (layer.rgb or is_result(layer) or is_preview(layer) or is_psf(layer))
+    ]
+
+
+def image_of(viewer: Viewer, result: Image) -> Image | None:
+    """Return the image of a result by its name; None if no layer has it."""
+    name = result.metadata[METADATA_KEY]["source"]
+    return next((layer for layer in images(viewer) if layer.name == name), None)
+
+
 def unwrapped(viewer: Viewer) -> Viewer:
     """Return the viewer itself: plugins get a proxy, and its layers are not those in the layer list."""
     return getattr(viewer, "__wrapped__", viewer)

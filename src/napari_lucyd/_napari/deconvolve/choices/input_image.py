@@ -13,6 +13,7 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from napari_lucyd._napari.deconvolve.choices.voxel_size import TITLE, UNKNOWN, VoxelSizeFields, size_text
 from napari_lucyd._napari.deconvolve.parameters import Parameters
 from napari_lucyd._napari.layers.coordinates import keep_view
+from napari_lucyd._napari.layers.reopened import results_from_files
 from napari_lucyd._napari.layers.source_layer import SourceLayer, noted_sizes
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_preview, is_psf, is_result
 from napari_lucyd._napari.widgets.fields import label, parse_axes, tooltip
@@ -179,8 +180,9 @@ class ImageSection(Section):
         if self.voxel_size.problem:
             raise ValueError(self.voxel_size.problem)
         sizes = self._sizes.get(layer)
-        if sizes is None and source.unit_um is None and self.layer is not None:
-            sizes = self._sizes.get(self.layer)
+        if sizes is None and source.unit_um is None:
+            entered = None if self.layer is None else self._sizes.get(self.layer)
+            sizes = entered or self._size_of_result(layer)[1] or None
         return source if sizes is None else source.with_voxel_size(sizes)
 
     def show_estimate(self, entry: Estimate) -> None:
@@ -229,12 +231,18 @@ class ImageSection(Section):
             scale = f" The layer's scale, {steps_text(steps or ())}, is used as a ratio." if stated else ""
             fields.describe(UNKNOWN + scale, problem=True)
         elif source.sizes_um and not self._is_on_layer(in_um, axes):
-            facts = None if self.layer is None else self.files.facts(self.layer)
-            own = self.layer in self._sizes or facts is None
-            where = "As entered." if own or facts is None else f"From the file {facts.name}."
-            fields.describe(f"{where} Not yet on the layer.", offer=True)
+            fields.describe(f"{self._origin_of_size()} Not yet on the layer.", offer=True)
         else:
             fields.describe("")
+
+    def _origin_of_size(self) -> str:
+        layer = self.layer
+        if layer is None or layer in self._sizes:
+            return "As entered."
+        facts = self.files.facts(layer)
+        if SourceLayer.from_layer(layer).with_file(facts).unit_um is None:
+            return f"From “{self._size_of_result(layer)[0]}”."
+        return "As entered." if facts is None else f"From the file {facts.name}."
 
     def _is_on_layer(self, sizes: Sequence[float], axes: str) -> bool:
         """Return True if the layer has this voxel size, as far as the fields show it."""
@@ -266,6 +274,9 @@ class ImageSection(Section):
                     self._on_relevant, *(getattr(layer.events, name) for name in _RELEVANT)
                 )
         self._fill()
+        if event is not None and event.type == "inserted" and is_result(event.value):
+            # It may know the voxel size of its image.
+            self.changed.emit()
 
     def _fill(self, event: Any = None) -> None:
         before = self.layer
@@ -371,6 +382,17 @@ class ImageSection(Section):
             and each.metadata[METADATA_KEY]["source"] == layer.name
             and noted_sizes({"metadata": each.metadata, "units": each.units})
         ]
+
+    def _size_of_result(self, layer: Image) -> tuple[str, dict[str, float]]:
+        """Return the last result of a layer that a file gave a voxel size, and that size in µm by axis."""
+        for each in reversed(results_from_files(self.viewer, layer)):
+            result = SourceLayer.from_layer(each).with_file(None)
+            axes = result.likely_axes()
+            steps = result.voxel_size_um(axes)
+            if steps is not None:
+                letters = [name for name in "ZYX" if name in axes]
+                return each.name, dict(zip(letters, steps, strict=True))
+        return "", {}
 
     def _note(self, text: str, *, problem: bool = False) -> None:
         set_note(self.understood, text, problem=problem)

@@ -17,7 +17,8 @@ TITLE = "Voxel size"
 UNKNOWN = "The voxel size is unknown. Enter it in µm."
 _TOOLTIP = (
     "Voxel size along {} in µm. It comes from the layer's scale or, if that has no unit of length, from the "
-    "file that the layer was opened from. Your entry takes the place of both. Empty all fields to undo it. "
+    "file that the layer was opened from, or from a result of it that you opened. Your entry takes the place "
+    "of all. Empty all fields to undo it. "
     "Results get this voxel size."
 )
 
