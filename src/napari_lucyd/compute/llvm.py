@@ -228,10 +228,10 @@ class Writer:
         place = self.at(pointer, index)
         self.do(f"call void @llvm.prefetch.p0(ptr {place}, i32 {int(to_write)}, i32 2, i32 1)")
 
-    def copy_float(self, pointer: str, source: str | int, target: str | int) -> None:
-        """Copy one float of an array to another place in it."""
+    def copy_float(self, pointer: str, source: str | int, target: str | int, to: str = "") -> None:
+        """Copy one float of an array to another place in it, or in the array ``to``."""
         one = self.value(f"load float, ptr {self.at(pointer, source)}, align 4")
-        self.do(f"store float {one}, ptr {self.at(pointer, target)}, align 4")
+        self.do(f"store float {one}, ptr {self.at(to or pointer, target)}, align 4")
 
     def finished(self, arguments: str) -> str:
         """Return the assembly of the function ``kernel`` with these arguments."""

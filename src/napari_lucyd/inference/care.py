@@ -274,7 +274,7 @@ class CompiledCare:
             function=layer.function,
             tables=(*(array.ctypes.data for array in arrays), inputs.shape[1], layer.weights.shape[0]),
             rows=rows,
-            rest=(start, columns.stop, height, width, source.row, output.row, output.row, 0),
+            rest=(start, columns.stop, height, width, source.row, output.row, output.row, 0, 0, 0),
             depth=taps if layer.by_winograd else 0,
             outputs=outputs,
             keep=(arrays, zeros, output, *(tensors[name] for name in step.inputs)),

@@ -208,8 +208,6 @@ class CompiledLucyd(FusedLucyd):
         for layer, planes in steps:
             self._ask()
             self._workers.do(last.get(layer.name) or works[layer.name], planes)
-            if layer.name not in RESULTS:
-                tensors[layer.name].repeat(along_y, along_x)
         return [torch.from_numpy(kept[name].values) for name in RESULTS]
 
     def _planned(
@@ -299,6 +297,8 @@ class CompiledLucyd(FusedLucyd):
             residual_row = residual.row
         arrays = (inputs, residuals, outputs, *parameters)
         height, width = (n // 2 if layer.half else n for n in sizes[1:])
+        # Results have no room for voxels beyond the border, and no layer reads them.
+        beyond = (False, False, False) if output is None else (self._repeats, *repeated[1:])
         return Work(
             function=self._functions[layer.name],
             tables=(*(array.ctypes.data for array in arrays), inputs.shape[1], parameters.weights.shape[0]),
@@ -311,8 +311,7 @@ class CompiledLucyd(FusedLucyd):
                 homes[layer.inputs[0]].row,
                 residual_row,
                 output_row,
-                # Results have no room for voxels beyond the border, and no layer reads them.
-                int(self._repeats and layer.name not in RESULTS),
+                *map(int, beyond),
             ),
             depth=reached.shape[1] if self._by_winograd[layer.name] else 0,
             outputs=outputs,

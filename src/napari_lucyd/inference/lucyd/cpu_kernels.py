@@ -10,12 +10,13 @@ table therefore decides which planes a kernel reads for plane z of its output, i
 border. Each plane has one row of zeros before and after it, ``PAD`` zeros to the left of each row, and at
 least `PAD` to the right.
 
-For a network that repeats the outermost voxels instead of zeros, a kernel that writes a row also writes its
-neighbours beyond the border: a voxel to the left and to the right, and a copy of the first and of the last
-row.
+Where voxels repeat beyond the border instead of zeros, a kernel that writes a row also writes its neighbours
+there: a voxel to the left and to the right, and copies of the first and of the last row. These are the
+outermost voxels again, for a network that repeats them, or those of the opposite side, for a block that is a
+whole period.
 
-A kernel writes whole tiles first, and the rest of a row two vectors at a time. Voxels beyond the width
-become zeros.
+A kernel writes whole tiles first, the rest of a row two vectors at a time, and a last vector alone. Voxels
+beyond the width become zeros.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ PAD = 16
 ARGUMENTS = (
     "ptr %inputs, ptr %residuals, ptr %outputs, ptr %weights, ptr %bias, i64 %entries, i64 %blocks, "
     "i64 %z0, i64 %z1, i64 %y0, i64 %y1, i64 %x0, i64 %x1, i64 %height, i64 %width, "
-    "i64 %input_row, i64 %residual_row, i64 %output_row, i64 %repeats"
+    "i64 %input_row, i64 %residual_row, i64 %output_row, i64 %repeats, i64 %periodic_y, i64 %periodic_x"
 )
-_PROTOTYPE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 14)
+_PROTOTYPE = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 16)
 
 
 @functools.cache
@@ -53,7 +54,8 @@ def compiled(kernel: Kernel) -> Any:
         ``residuals`` have ``blocks * kernel.outputs`` (one if channels are reduced). ``weights`` is (blocks,
         entries, taps, taps, outputs). For a transposed convolution it is (2, 2, 2, entries, 2, 2, 4),
         beginning with the output's index modulo two along Z, Y, X. Row strides are in floats. ``repeats`` is
-        1 to repeat the outermost voxels beyond the border of the output, otherwise 0.
+        1 to repeat the outermost voxels beyond the border of the output, otherwise 0; ``periodic_y`` and
+        ``periodic_x`` are 1 to repeat those of the opposite side, otherwise 0.
     """
     host = llvm.host()
     text = _transposed(host) if kernel.transposed else _convolution(kernel, host)
@@ -90,10 +92,11 @@ def _convolution(kernel: Kernel, host: Host) -> str:
             with code.loop("%x0", tiled, host.lanes * wide) as (x, _):
                 _tile(row, inputs, weights, x, wide, masked=False)
             # `x` is still defined here: the first voxel that the tiles did not reach.
-            with code.loop(x, "%x1", host.lanes * REST) as (rest, _):
+            with code.loop(x, code.integer("sub", "%x1", host.lanes), host.lanes * REST) as (rest, _):
                 _tile(row, inputs, weights, rest, REST, masked=True)
-            with code.loop("0", "%repeats", 1):
-                repeat_outermost(code, y, row.channel, kept)
+            with code.loop(rest, "%x1", host.lanes) as (last, _):
+                _tile(row, inputs, weights, last, 1, masked=True)
+            write_beyond(code, y, row.channel, kept)
     return code.finished(ARGUMENTS)
 
 
@@ -193,23 +196,42 @@ class Row:
             code.store(value, plane, place)
 
 
-def repeat_outermost(code: Writer, y: str, channel: str, count: int) -> None:
-    """Repeat the outermost voxels of a finished row beyond the border, for ``count`` channels."""
+def write_beyond(code: Writer, y: str, channel: str, count: int) -> None:
+    """Write what lies beyond the border next to a finished row, for ``count`` channels."""
+    # Loops of one turn or none.
+    with code.loop("0", "%repeats", 1):
+        _beside(code, y, channel, count, opposite=False)
+        _above_and_below(code, y, channel, count, opposite=False)
+    with code.loop("0", "%periodic_x", 1):
+        _beside(code, y, channel, count, opposite=True)
+    with code.loop("0", "%periodic_y", 1):
+        _above_and_below(code, y, channel, count, opposite=True)
+
+
+def _beside(code: Writer, y: str, channel: str, count: int, opposite: bool) -> None:
+    """Write the voxels to the left and to the right of a row."""
     place, last = code.integer("mul", y, "%output_row"), code.integer("sub", "%width", 1)
-    # Loops of one turn or none: for the row before the first one, and for the row after the last one.
-    before = "0", code.integer("sub", 1, code.smaller(y, 1)), -1
-    after = "%height", code.integer("add", y, 2), 1
     with code.loop("0", str(count), 1) as (c, _):
         row = code.at(code.pointer("%outputs", code.integer("add", channel, c)), place)
-        code.copy_float(row, 0, -1)
-        code.copy_float(row, last, "%width")
-        for start, stop, step in (before, after):
-            with code.loop(start, stop, 1):
-                other = code.at(row, code.integer("mul", "%output_row", step))
-                with code.loop("0", "%width", code.lanes) as (x, _):
-                    code.store(code.load(row, x), other, x)
-                code.copy_float(other, 0, -1)
-                code.copy_float(other, last, "%width")
+        code.copy_float(row, last if opposite else 0, -1)
+        code.copy_float(row, 0 if opposite else last, "%width")
+
+
+def _above_and_below(code: Writer, y: str, channel: str, count: int, opposite: bool) -> None:
+    """Copy the first and the last row, with the voxels beside them, to the rows beyond the border."""
+    place, last = code.integer("mul", y, "%output_row"), code.integer("sub", "%height", 1)
+    # Loops of one turn or none, for the first row and for the last one.
+    as_first = "0", code.integer("sub", 1, code.smaller(y, 1))
+    as_last = last, code.integer("add", y, 1)
+    up, down = (code.integer("sub", 0, "%height"), "%height") if opposite else (-1, 1)
+    for (start, stop), rows in ((as_first, down if opposite else up), (as_last, up if opposite else down)):
+        with code.loop(start, stop, 1), code.loop("0", str(count), 1) as (c, _):
+            row = code.at(code.pointer("%outputs", code.integer("add", channel, c)), place)
+            other = code.at(row, code.integer("mul", "%output_row", rows))
+            with code.loop("0", "%width", code.lanes) as (x, _):
+                code.store(code.load(row, x), other, x)
+            code.copy_float(row, -1, -1, other)
+            code.copy_float(row, "%width", "%width", other)
 
 
 def _transposed(host: Host) -> str:
@@ -257,6 +279,5 @@ def _transposed(host: Host) -> str:
                     order = [k // 2 + lanes * (k % 2) for k in range(2 * lanes)]
                     woven = code.shuffle(even, order, lanes, odd)
                     code.store(woven, code.pointer(outputs, str(c)), place, 2 * lanes)
-            with code.loop("0", "%repeats", 1):
-                repeat_outermost(code, y, code.integer("mul", z, BLOCK), BLOCK)
+            write_beyond(code, y, code.integer("mul", z, BLOCK), BLOCK)
     return code.finished(ARGUMENTS)

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from napari_lucyd.compute import llvm
 from napari_lucyd.compute.llvm import Host, Writer
-from napari_lucyd.inference.lucyd.cpu_kernels import ARGUMENTS, PAD, REST, Row, repeat_outermost, tile_vectors
+from napari_lucyd.inference.lucyd.cpu_kernels import ARGUMENTS, PAD, REST, Row, tile_vectors, write_beyond
 from napari_lucyd.inference.lucyd.graph import BLOCK, Kernel
 
 ROWS = 4
@@ -90,7 +90,7 @@ WIDE = Scratch(64, 384)
 """Scratch for CARE, with up to 128 channels: short strips, so that the lines stay in the second cache."""
 
 _PROTOTYPE = ctypes.CFUNCTYPE(
-    None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 14, ctypes.c_void_p, ctypes.c_int64
+    None, *[ctypes.c_void_p] * 5, *[ctypes.c_int64] * 16, ctypes.c_void_p, ctypes.c_int64
 )
 
 
@@ -150,19 +150,20 @@ class _Convolution:
                     self._make_lines(group, z, strip, stop)
                     with code.loop("0", "%blocks", 1) as (block, _):
                         self._strip(group, z, block, strip, stop, code.smaller(stop, end))
-            with code.loop("0", "%repeats", 1):
-                self._repeat(code.larger(first, "%y0"), code.smaller("%y1", code.integer("add", first, ROWS)))
+            self._write_beyond(
+                code.larger(first, "%y0"), code.smaller("%y1", code.integer("add", first, ROWS))
+            )
         return code.finished(f"{ARGUMENTS}, ptr %scratch, i64 %depth")
 
-    def _repeat(self, start: str, stop: str) -> None:
-        """Repeat the outermost voxels of finished rows beyond the border."""
+    def _write_beyond(self, start: str, stop: str) -> None:
+        """Write what lies beyond the border next to finished rows."""
         code = self._code
         with (
             code.loop("%z0", "%z1", 1) as (z, _),
             code.loop("0", "%blocks", 1) as (block, _),
             code.loop(start, stop, 1) as (y, _),
         ):
-            repeat_outermost(code, y, self._channel(z, block), self._kept)
+            write_beyond(code, y, self._channel(z, block), self._kept)
 
     def _group(self, first: str) -> _Group:
         code = self._code
@@ -224,8 +225,10 @@ class _Convolution:
         tiled = code.integer("sub", end, lanes * self._wide - 1)
         with code.loop(strip, tiled, lanes * self._wide) as (x, _):
             self._tile(group, rows, planes, weights, (strip, x), self._wide, masked=False)
-        with code.loop(x, stop, lanes * REST) as (rest, _):
+        with code.loop(x, code.integer("sub", stop, lanes), lanes * REST) as (rest, _):
             self._tile(group, rows, planes, weights, (strip, rest), REST, masked=True)
+        with code.loop(rest, stop, lanes) as (last, _):
+            self._tile(group, rows, planes, weights, (strip, last), 1, masked=True)
 
     def _tile(
         self,
