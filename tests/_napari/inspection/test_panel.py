@@ -96,6 +96,27 @@ def test_the_curtain_is_above_a_weaker_result_also_when_that_is_kept(window):
     assert [layer.name.split()[0] for layer in layers][-2:] == ["output", "curtain"]
 
 
+def test_curtain_and_strength_are_no_tiles_of_a_grid_and_come_back_after_it(window, qtbot):
+    from napari_lucyd._napari.layers.side_by_side import SideBySide
+
+    panel, layer, parts = window
+    look, viewer = panel.form.look, panel.viewer
+    look.curtain.setValue(50)
+    look.strength.setValue(40)
+    grid = SideBySide(viewer)
+    grid.show([layer, parts["output"]])
+    assert not any(is_preview(each) for each in viewer.layers)
+    assert viewer.canvas.grid.actual_shape(viewer.layers) == (1, 2)
+    assert not look.curtain.isEnabled() and "not shown side by side" in panel.status.text()
+    # Also another result that is chosen meanwhile, and a key, leave the grid as it is.
+    look.curtain.setValue(70)
+    panel.choose(parts["output"])
+    assert not look.curtain.isEnabled() and not any(is_preview(each) for each in viewer.layers)
+    grid.hide()
+    assert [each.name.split()[0] for each in viewer.layers][-2:] == ["strength", "curtain"]
+    assert look.curtain.isEnabled() and panel.status.text() == ""
+
+
 def test_limits_are_the_image_s_and_back_with_a_note_on_what_is_cut_off(window):
     panel, layer, parts = window
     own = list(parts["output"].contrast_limits)

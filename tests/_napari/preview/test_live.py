@@ -379,6 +379,17 @@ def test_3d_display_is_told_and_comes_back_in_2d(qtbot, viewer, preview, random_
     assert made.overlay is not None
 
 
+def test_the_preview_is_no_tile_of_a_grid_and_comes_back_after_it(viewer, preview, random_model_2d):
+    layer = viewer.add_image(speckles((3, 24, 30)), contrast_limits=LIMITS)
+    made = preview(layer, random_model_2d).on()
+    viewer.canvas.grid.enabled = True
+    made.hear("not available side by side")
+    assert made.overlay is None
+    viewer.canvas.grid.enabled = False
+    made.settle()
+    assert made.overlay is not None
+
+
 def test_errors_are_told_once_and_open_no_dialog(qtbot, viewer, preview, random_model_2d):
     from napari.utils.notifications import notification_manager
 

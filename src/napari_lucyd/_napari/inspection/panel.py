@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     import napari.viewer
 
 NO_RESULT = "There is no result yet. Deconvolve an image first."
+IN_GRID = "Curtain and strength are not shown side by side. They come back with the single view."
 NO_IMAGE = "The image “{}” is not in the list of layers. Choose it above."
 # Above this share, what is cut off is worth a line.
 _CUT_OFF = 0.01
@@ -122,6 +123,7 @@ class InspectWidget(Panel):
         self.subscriptions.add(self._on_active, layers.selection.events.active)
         self.subscriptions.add(self.voxels.refresh, self.viewer.cursor.events.position, dims.point)
         self.subscriptions.add(self._draw, dims.order)
+        self.subscriptions.add(self._on_grid, self.viewer.canvas.grid.events.enabled)
         # Not over a key of the user's or of another plugin.
         if HOLD_KEY not in {str(key) for key in self.viewer.keymap}:
             self.viewer.bind_key(HOLD_KEY, self._while_held)
@@ -194,8 +196,7 @@ class InspectWidget(Panel):
         set_note(self.status, problem, problem=bool(problem) and output is not None)
         for control in (look.hold, look.limits, look.keep, self.form.change.change, *self.form.trust.buttons):
             control.enabled = self.run is not None
-        for slider in (look.curtain, look.strength):
-            slider.setEnabled(self.run is not None)
+        self._on_grid()
         self.form.change.show_why("" if self.run is None else why_unexplained(self.run))
         self.form.change.parts.enabled = self.run is not None and not why_unexplained(self.run)
         look.show_strength()
@@ -232,10 +233,26 @@ class InspectWidget(Panel):
         yield
         self.let_go()
 
+    @property
+    def _in_grid(self) -> bool:
+        return bool(self.viewer.canvas.grid.enabled)
+
+    def _on_grid(self, *_: Any) -> None:
+        """Take the temporary layers away while there is a grid, in which each would be a tile of its own."""
+        for slider in (self.form.look.curtain, self.form.look.strength):
+            slider.setEnabled(self.run is not None and not self._in_grid)
+        if self._in_grid and self.run is not None:
+            self.curtain.remove()
+            self.strength.remove()
+            self.tell(IN_GRID)
+        elif self.status.text() == IN_GRID:
+            self.tell("")
+        self._draw()
+
     def _draw(self, *_: Any) -> None:
         look = self.form.look
         look.show_strength()
-        if self.run is not None:
+        if self.run is not None and not self._in_grid:
             self.strength.draw(self.run, look.strength.value() / 100)
             self.curtain.draw(self.run, look.curtain.value() / 100)
 

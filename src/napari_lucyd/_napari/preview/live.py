@@ -166,7 +166,7 @@ class LivePreview(QObject):
         viewer = self._viewer
         camera, dims = viewer.scene.camera.events, viewer.dims.events
         changes = (
-            *(camera.center, camera.zoom, viewer.canvas.events.size),
+            *(camera.center, camera.zoom, viewer.canvas.events.size, viewer.canvas.grid.events.enabled),
             *(dims.point, dims.order, dims.ndisplay, dims.margin_left, dims.margin_right),
         )
         return [

@@ -64,9 +64,11 @@ def look(viewer: Any, layer: Image) -> Viewport:
     Raises
     ------
     Unavailable
-        If it shows nothing of the layer, or shows it in 3D.
+        If it shows nothing of the layer, or shows it in 3D or in a grid.
     """
     dims, camera = viewer.dims, viewer.scene.camera
+    if viewer.canvas.grid.enabled:
+        raise Unavailable("Preview: not available side by side, where it would be beside its image.")
     if str(layer.projection_mode) != "none" and any(dims.thickness):
         raise Unavailable("Preview: not available for thick slices. Set the slice thickness to 0.")
     if dims.ndisplay != 2:
