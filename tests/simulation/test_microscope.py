@@ -40,6 +40,25 @@ def test_a_microscope_is_frozen_and_made_again_from_plain_data(name):
         microscope.emission_um = 0.6
 
 
+def test_a_psf_has_the_size_that_was_told():
+    voxel = (0.2, 0.1, 0.1)
+    told = dataclasses.replace(MICROSCOPES["widefield"], psf_size=[9, 21, 23])
+    assert told.psf(voxel).shape == told.psf_shape(voxel) == told.psf_shape(voxel, (3, 3, 3)) == (9, 21, 23)
+    assert told.psf_shape(voxel[1:]) == (21, 23)
+    assert nl.Microscope(**json.loads(json.dumps(told.parameters))) == told
+    # A size along Z that was not told is chosen.
+    planes = dataclasses.replace(told, psf_size=(21, 23))
+    assert planes.psf_shape(voxel) == (MICROSCOPES["widefield"].psf_shape(voxel)[0], 21, 23)
+    with pytest.raises(ValueError, match=r"psf_size is \(8, 9, 9\); give two or three odd sizes"):
+        dataclasses.replace(told, psf_size=(8, 9, 9))
+
+
+def test_a_chosen_psf_ends_near_the_volume():
+    microscope = MICROSCOPES["widefield"]
+    assert microscope.psf_shape((0.2, 0.1, 0.1), (4, 10, 500))[:2] == (7, 15)
+    assert microscope.psf_shape((0.2, 0.1, 0.1), (500,) * 3) == microscope.psf_shape((0.2, 0.1, 0.1))
+
+
 def test_a_light_sheet_may_be_spelled_as_for_a_psf():
     spelled = {"numerical_aperture": 0.8, "refractive_index": 1.33, "emission_um": 0.5, "sheet_fwhm_um": 3.0}
     assert nl.Microscope("light_sheet", **spelled) == nl.Microscope("light-sheet", **spelled)

@@ -95,6 +95,8 @@ def test_planes_of_a_microscope_have_light_from_out_of_focus():
     assert found.known.psf.ndim == len(found.data.phantom_shape) == 3
     assert all(n % 2 for n in found.known.psf.shape)
     assert found.data.modalities == ("widefield",)
+    sized = conditions(None, {"microscope": replace(scope, psf_size=(9, 11, 13))}, (0.15, 0.15))
+    assert sized.known.psf.shape == (9, 11, 13)
 
 
 def test_a_large_even_psf_is_cropped_around_its_centre():

@@ -18,6 +18,7 @@ from napari_lucyd.simulation.psf import (
     check_kind,
     check_optics,
     checked_aberration,
+    checked_sizes,
     make_psf,
     voxel_sizes,
 )
@@ -36,6 +37,10 @@ _WIDEFIELD_REACH = 6.4
 _CONFOCAL_REACH = 3.0
 # A Gaussian sheet holds 99.7 % of its light within three standard deviations.
 _SHEET_REACH = 3.0
+# Largest size of a PSF, in sizes of the volume that is deconvolved.
+_REACH = 1.5
+# Parameters that `make_psf` gets otherwise.
+_NOT_OPTICS = ("modality", "psf_size")
 # Lateral reach beyond the cone of light, in λ/NA: three dark rings of an Airy disc, with 94 % of its light.
 _RINGS = 1.62
 
@@ -65,6 +70,9 @@ class Microscope:
         Refractive index of the specimen, if it differs from the immersion's; requires `depth_um`.
     depth_um
         Depth of the focus below the cover glass in µm; requires `sample_index`.
+    psf_size
+        Size of the PSF in voxels along (Z, Y, X) or (Y, X), odd numbers; None for one that contains nearly
+        all of its light. A size along Z that is not given is chosen.
 
     Raises
     ------
@@ -92,6 +100,7 @@ class Microscope:
     sheet_fwhm_um: float | None = None
     sample_index: float | None = None
     depth_um: float | None = None
+    psf_size: Sequence[int] | None = None
 
     def __post_init__(self) -> None:
         if self.modality not in _KINDS:
@@ -105,11 +114,15 @@ class Microscope:
             sheet_fwhm_um=self.sheet_fwhm_um,
         )
         checked_aberration(self.refractive_index, self.sample_index, self.depth_um)
+        if self.psf_size is not None:
+            object.__setattr__(self, "psf_size", checked_sizes("psf_size", self.psf_size))
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Plain JSON data to make it again: ``Microscope(**parameters)``."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.psf_size is not None:
+            values["psf_size"] = list(self.psf_size)
         return {name: value for name, value in values.items() if value is not None}
 
     @property
@@ -138,8 +151,10 @@ class Microscope:
         voxel = _voxels(voxel_size)
         return tuple(size / unit for size, unit in zip(voxel, self.optical_units[-len(voxel) :], strict=True))
 
-    def psf_shape(self, voxel_size: float | Sequence[float]) -> tuple[int, ...]:
-        """Choose the shape of a PSF that contains nearly all of its light.
+    def psf_shape(
+        self, voxel_size: float | Sequence[float], volume: Sequence[int] | None = None
+    ) -> tuple[int, ...]:
+        """Choose the shape of a PSF that contains nearly all of its light, or return `psf_size`.
 
         Along Z the PSF ends where the light on the axis falls to 1/400 of that in focus (widefield) or to
         1/8,000 (confocal), or at three standard deviations of a light sheet. All planes of a widefield PSF
@@ -151,6 +166,9 @@ class Microscope:
         voxel_size
             Voxel size along (Z, Y, X), or (Y, X) for the plane in focus alone, in µm; one number means
             three equal ones.
+        volume
+            Shape of the volume that is deconvolved. A PSF of a chosen size ends at 1.5 times its sizes,
+            because light from farther away is even.
 
         Returns
         -------
@@ -158,6 +176,14 @@ class Microscope:
             Odd numbers, one per axis.
         """
         voxel = _voxels(voxel_size)
+        chosen = self._chosen_shape(voxel)
+        if volume is not None:
+            ends = [math.ceil(_REACH * n) // 2 * 2 + 1 for n in volume]
+            chosen = tuple(min(sizes) for sizes in zip(chosen, ends, strict=True))
+        given = tuple(self.psf_size or ())[-len(voxel) :]
+        return (*chosen[: len(voxel) - len(given)], *given)
+
+    def _chosen_shape(self, voxel: tuple[float, ...]) -> tuple[int, ...]:
         axial, lateral, _ = self.optical_units
         if self.modality == "confocal":
             open_pinhole = max(1.0, self.pinhole_airy or PINHOLE_AIRY)
@@ -204,8 +230,7 @@ class Microscope:
             If the voxel size or the shape is invalid.
         """
         voxel = _voxels(voxel_size)
-        optics = self.parameters
-        del optics["modality"]
+        optics = {name: value for name, value in self.parameters.items() if name not in _NOT_OPTICS}
         sizes = self.psf_shape(voxel) if shape is None else shape
         if len(sizes) != len(voxel):
             raise ValueError(

@@ -148,15 +148,7 @@ def make_psf(
             "excitation_um is a list, but emission_um is not; give a list for both, or for neither."
         )
     checks.choice("kind", kind, get_args(PsfKind))
-    expected = "(Z, Y, X) or (Y, X), odd integers"
-    sizes = tuple(checks.integer("shape", size) for size in checks.items("shape", shape, expected))
-    if len(sizes) not in (2, 3) or any(n < 1 or n % 2 == 0 for n in sizes):
-        raise ValueError(f"shape is {sizes}; give two or three odd sizes, such as (31, 31, 31).")
-    if math.prod(sizes) > _MOST_VOXELS:
-        raise ValueError(
-            f"shape is {sizes}, over {_MOST_VOXELS // 10**6} million voxels; give a smaller one, or check "
-            "the voxel size."
-        )
+    sizes = checked_sizes("shape", shape)
     voxel = voxel_sizes(voxel_size, len(sizes))
     check_optics(numerical_aperture, refractive_index, emission_um)
     check_kind(kind, excitation_um=excitation_um, pinhole_airy=pinhole_airy, sheet_fwhm_um=sheet_fwhm_um)
@@ -194,6 +186,33 @@ def _for_each(emissions: Sequence[float], excitation: Wavelength | None) -> Sequ
             "many for both, or one excitation for all."
         )
     return excitation
+
+
+def checked_sizes(name: str, shape: Any) -> tuple[int, ...]:
+    """Return the sizes of a PSF along (Z, Y, X) or (Y, X).
+
+    Parameters
+    ----------
+    name
+        Name of the argument, for errors.
+    shape
+        The sizes as given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not two or three odd numbers, or too many voxels.
+    """
+    expected = "(Z, Y, X) or (Y, X), odd integers"
+    sizes = tuple(checks.integer(name, size) for size in checks.items(name, shape, expected))
+    if len(sizes) not in (2, 3) or any(n < 1 or n % 2 == 0 for n in sizes):
+        raise ValueError(f"{name} is {sizes}; give two or three odd sizes, such as (31, 31, 31).")
+    if math.prod(sizes) > _MOST_VOXELS:
+        raise ValueError(
+            f"{name} is {sizes}, over {_MOST_VOXELS // 10**6} million voxels; give a smaller one, or check "
+            "the voxel size."
+        )
+    return sizes
 
 
 def optics_record(kind: PsfKind, **optics: Wavelength | None) -> dict[str, Any]:

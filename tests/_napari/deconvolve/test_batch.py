@@ -126,6 +126,23 @@ def test_an_image_that_no_method_helps_is_left_alone_in_the_table_and_in_its_fil
     np.testing.assert_array_equal(read_image(tmp_path / "deconvolved" / "noise.ome.tif").data, noise)
 
 
+def test_a_file_of_a_batch_has_the_optics_of_its_psf(tmp_path):
+    from napari_lucyd._napari.deconvolve.parameters import Parameters
+    from napari_lucyd._napari.psf.optics import OpticsPsf
+
+    image = np.random.default_rng(0).random((30, 34), np.float32)
+    write_image(tmp_path / "a.ome.tif", image, axes="YX", voxel_size=(0.2, 0.2), unit="micrometer")
+    optics = OpticsPsf(numerical_aperture=0.8, emission_um=0.525, shape=(9,))
+    parameters = Parameters(method="richardson-lucy", microscope=optics, num_iter=2, device="cpu")
+    request = worker.BatchRequest(tmp_path, (), parameters, tmp_path / "out", "float32")
+    assert [event.state for event in worker.run(request, lambda: False) if hasattr(event, "state")][
+        -1
+    ] == "done"
+    (written,) = (tmp_path / "out").iterdir()
+    origin = read_image(written).metadata["recipe"]["psf"]["origin"]
+    assert origin["optics"]["numerical_aperture"] == 0.8 and origin["psf_size"] == [9]
+
+
 def test_automatic_names_the_method_and_compares_none_for_a_result_that_exists(
     panel, ready, qtbot, tmp_path, monkeypatch
 ):

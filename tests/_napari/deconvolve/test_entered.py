@@ -46,6 +46,30 @@ def test_the_microscope_or_the_width_that_a_model_was_told():
     assert blur_of({"first_stage": {"psf": {"sha256": "0"}}}) == {}
 
 
+@pytest.mark.parametrize("size", [None, (9, 11, 11)])
+@pytest.mark.parametrize("method", ["lucyd", "semi-blind", "richardson-lucy"])
+def test_the_microscope_comes_back_with_the_size_of_its_psf(method, size):
+    from napari.layers import Image
+
+    from napari_lucyd._napari.deconvolve.parameters import Parameters
+    from napari_lucyd._napari.deconvolve.task import Finished, ImageTask
+    from napari_lucyd._napari.deconvolve.worker import run
+    from napari_lucyd._napari.layers.source_layer import SourceLayer
+    from napari_lucyd._napari.layers.viewer import METADATA_KEY
+    from napari_lucyd._napari.psf.optics import OpticsPsf
+
+    sheet = {"numerical_aperture": 0.4, "emission_um": 0.525, "sheet_fwhm_um": 2.0}
+    optics = OpticsPsf("light_sheet", **sheet, shape=size)
+    layer = SourceLayer.from_layer(Image(IMAGE, scale=(0.5, 0.2, 0.2), units=("um",) * 3))
+    task = ImageTask(layer, Parameters(method=method, microscope=optics, device="cpu", num_iter=2), None)
+    finished = [event for event in run([task], lambda: False) if isinstance(event, Finished)]
+    texts = blur_of(finished[0].layers[0][1]["metadata"][METADATA_KEY])
+    assert (texts["kind"], texts["microscope"], texts["sheet_fwhm_um"]) == ("optics", "light_sheet", "2")
+    assert texts["shape"] == (", ".join(map(str, size)) if size else "")
+    # The lines that were empty are empty again.
+    assert texts["depth_um"] == texts["pinhole_airy"] == ""
+
+
 def test_the_numbers_of_a_classical_method():
     psf = np.ones((3, 3, 3))
     recipe = nl.deconvolve(
@@ -62,6 +86,8 @@ def test_the_numbers_of_a_classical_method():
     texts = blur_of({"psf": {"sha256": "0", "origin": origin}})
     assert (texts["kind"], texts["microscope"]) == ("optics", "confocal")
     assert texts["emission_um"] == "0.46, 0.525"
+    file = {"psf": {"sha256": "0", "shape": [5, 7, 7], "origin": {"file": "psf.tif", **origin}}}
+    assert (texts["shape"], blur_of(file)["shape"]) == ("", "5, 7, 7")
     width = {"psf": {"sha256": "0", "origin": {"blur_sigma_voxels": [2.0, 1.4, 1.4]}}}
     assert blur_of(width) == {"kind": "blur", "sigma": "2, 1.4, 1.4"}
 

@@ -104,6 +104,15 @@ def test_the_size_of_a_computed_psf_is_used_by_lucyd(method):
     layer = image((12, 26, 24), scale=(0.3, 0.2, 0.2), units=("um",) * 3)
     (entry,) = estimate([task(layer, DEFAULT_MODEL, method=method, microscope=optics)])
     assert not entry.error and "with a PSF of 9 × 11 × 11" in entry.job.description
+    assert entry.job.result().recipe["first_stage"]["microscope"]["psf_size"] == [9, 11, 11]
+
+
+@pytest.mark.parametrize("method", ["lucyd", "auto", "semi-blind", "richardson-lucy"])
+def test_a_wrong_size_of_the_psf_is_refused_by_its_label(method):
+    optics = OpticsPsf(numerical_aperture=0.8, emission_um=0.525, shape=(4,))
+    layer = image((12, 26, 24), scale=(0.3, 0.2, 0.2), units=("um",) * 3)
+    (entry,) = estimate([task(layer, DEFAULT_MODEL, method=method, microscope=optics)])
+    assert entry.error.startswith("PSF size is (4, 4, 4);")
 
 
 def test_a_step_that_cannot_be_is_refused_by_its_name_in_the_panel(model_files):

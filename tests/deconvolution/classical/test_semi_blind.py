@@ -197,6 +197,12 @@ def test_a_microscope_needs_the_voxel_size_and_a_plane_gets_the_plane_in_focus()
     assert len(run.recipe["method"]["width_found"][0]) == 1
 
 
+def test_a_psf_has_the_size_that_the_microscope_was_told():
+    told = replace(MICROSCOPE, psf_size=(9, 11, 13))
+    ready, _ = nl.SemiBlind(microscope=told).prepared(STEPS, (16, 40, 40))
+    assert {ready.family.psf((width,)).shape for width in (0.7, 1.0, 2.0)} == {(9, 11, 13)}
+
+
 def test_without_photon_noise_the_computed_psf_is_used():
     image = ndimage.gaussian_filter(through_a_microscope(1.0), 2)
     run = nl.deconvolve(image, nl.SemiBlind(microscope=MICROSCOPE), voxel_size=STEPS, device="cpu")

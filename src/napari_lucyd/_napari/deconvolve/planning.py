@@ -93,11 +93,6 @@ def _known_blur(task: ImageTask, model: Any, axes: str) -> dict[str, Any]:
     package = "blur_sigma" in model.card.get("told", ())
     if not package and (microscope is None or not is_told(model.card)):
         return {}
-    if isinstance(microscope, OpticsPsf) and microscope.shape and not package:
-        # A microscope leaves the size of its PSF to the network; the user has chosen one.
-        psf = microscope.load(task.source, axes)
-        check_steps(psf, task.source, axes)
-        return psf.told(task.source, axes)
     known: dict[str, Any] = {} if microscope is None else microscope.told(task.source, axes)
     if package and "blur_sigma" not in known:
         raise ValueError(

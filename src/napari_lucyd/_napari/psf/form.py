@@ -35,6 +35,8 @@ _LINES = {
     "voxel_size": ("", "µm", ()),
     "shape": ("automatic", "voxels", ()),
 }
+OPTICS_LINES = tuple(name for name in _LINES if name not in ("voxel_size", "shape"))
+"""Lines that describe the microscope itself."""
 
 TITLE = "Microscope"
 TOOLTIP = (
@@ -185,7 +187,7 @@ class PsfForm(QGroupBox):
 
     def texts(self) -> dict[str, str]:
         """Return what is entered and holds for other images too, by name."""
-        lines = {name: line.value for name, line in self.lines.items() if name not in ("voxel_size", "shape")}
+        lines = {name: self.lines[name].value for name in OPTICS_LINES}
         chosen = {"kind": self.kind.value, "microscope": self.microscope.value}
         return {**chosen, **lines, "diameter": self.diameter.value, "sigma": self.sigma.value}
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.psf.origins import Psf, Stop, for_axes
-from napari_lucyd._napari.widgets.fields import choice, in_labels
+from napari_lucyd._napari.widgets.fields import choice, in_labels, label
 
 if TYPE_CHECKING:
     from napari_lucyd.simulation import Microscope
@@ -22,6 +22,8 @@ MICROSCOPES = {
     "light_sheet": "Light sheet",
     "gaussian": "Gaussian (no haze)",
 }
+SIZE = "psf_size"
+"""Entry of a recipe with the size of the PSF that the user chose."""
 # Largest size of a Gaussian along an axis, in voxels.
 _GAUSSIAN_SIZE = 63
 # Estimate, run and layer need the same PSF. Only a few are kept, as one may take tens of megabytes.
@@ -95,6 +97,8 @@ class OpticsPsf:
         shape = for_axes(self.shape, len(letters)) if self.shape else self.automatic_shape(steps)
         values = _make(replace(self, voxel_size=steps, shape=shape), should_stop)
         origin = {"optics": self.record(), "voxel_size": list(steps)}
+        if self.shape:
+            origin[SIZE] = list(self.shape)
         several = isinstance(self.emission_um, tuple)
         return Psf(values, self.title, steps, "µm", origin, several, whole=self.shape is None)
 
@@ -130,11 +134,13 @@ class OpticsPsf:
                     self.kind,  # type: ignore[arg-type]
                     **{**given, "emission_um": emission},
                     excitation_um=laser,
+                    psf_size=self.shape and for_axes(self.shape, 3),
                 )
                 for emission, laser in zip(emissions, excitations, strict=True)
             ]
         except ValueError as error:
-            raise ValueError(in_labels(str(error), self.optics(), OpticsPsf)) from error
+            text = in_labels(str(error), self.optics(), OpticsPsf)
+            raise ValueError(text.replace(SIZE, label(OpticsPsf, "shape"))) from error
 
     def steps_for(self, source: SourceLayer | None, axes: str) -> tuple[float, ...]:
         """Return the voxel size in µm, (Z, Y, X) or (Y, X).

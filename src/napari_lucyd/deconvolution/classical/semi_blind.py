@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,9 +26,7 @@ WIDEST_BLUR, NARROWEST_BLUR, USUAL_BLUR = 6.0, 0.6, 1.3
 WIDEST_FACTOR, NARROWEST_FACTOR = 2.0, 0.7
 """Limits of a microscope's PSF in widths of the computed one: aberrations widen it, little narrows it."""
 
-
-# Largest size of a microscope's PSF, in sizes of the volume; and the volume's size if it is unknown.
-_REACH = 1.5
+# Size of a volume if it is unknown.
 _USUAL_SHAPE = (64, 64, 64)
 
 
@@ -102,8 +99,8 @@ class WidthFactors:
     steps
         Voxel size of the image in µm, (Z, Y, X).
     shape
-        Shape of the volume, (Z, Y, X). A PSF ends at 1.5 times this size, because light from farther away is
-        even. A single plane gets the plane in focus.
+        Shape of the volume, (Z, Y, X), within which the PSF is chosen; see `Microscope.psf_shape`. A single
+        plane gets the plane in focus.
     """
 
     microscope: Microscope
@@ -117,11 +114,7 @@ class WidthFactors:
         """See `Family`."""
         flat = self.shape[0] == 1
         steps = [step / parameters[0] for step in self.steps][flat:]
-        sizes = [
-            min(wanted, math.ceil(_REACH * n) // 2 * 2 + 1)
-            for wanted, n in zip(self.microscope.psf_shape(steps), self.shape[flat:], strict=True)
-        ]
-        psf = self.microscope.psf(steps, sizes)
+        psf = self.microscope.psf(steps, self.microscope.psf_shape(steps, self.shape[flat:]))
         return psf[None] if flat else psf
 
     def describe(self, parameters: Sequence[float]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -29,9 +28,7 @@ Kernel = npt.NDArray[np.float32]
 NARROWEST, WIDEST = 0.3, 20.0
 """Smallest and largest standard deviation of a Gaussian blur that can be told, in voxels."""
 
-# A computed PSF ends here, in widths of the volume along each axis: light from farther away is even.
-_REACH = 1.5
-# Share of its light that its ends may lose together.
+# Share of its light that the ends of a computed PSF may lose together.
 _NEGLIGIBLE_LIGHT = 5e-3
 # Standard deviation in voxels by which memory and time are planned while the blur is not found yet.
 _PLANNED_SIGMA = 2.5
@@ -183,11 +180,8 @@ def _from_microscope(microscope: Any, axes: Axes, steps: Sequence[float] | None)
 @lru_cache(maxsize=8)
 def _computed(microscope: Microscope, steps: tuple[float, ...], shape: tuple[int, ...]) -> Kernel:
     """Compute the PSF of a microscope for a volume; a plane of a volume has the plane in focus."""
-    sizes = [
-        min(wanted, math.ceil(_REACH * n) // 2 * 2 + 1)
-        for wanted, n in zip(microscope.psf_shape(steps), shape, strict=True)
-    ]
-    kernel = scaled_to_one(cut_dark_ends(microscope.psf(steps, sizes).astype(np.float64), _NEGLIGIBLE_LIGHT))
+    psf = microscope.psf(steps, microscope.psf_shape(steps, shape)).astype(np.float64)
+    kernel = scaled_to_one(psf if microscope.psf_size else cut_dark_ends(psf, _NEGLIGIBLE_LIGHT))
     kernel.flags.writeable = False
     return kernel
 

@@ -13,6 +13,7 @@ from napari_lucyd._napari.deconvolve.contest import compare_methods
 from napari_lucyd._napari.deconvolve.parameters import WHOLE, Parameters
 from napari_lucyd._napari.deconvolve.planning import choose_method, make_job
 from napari_lucyd._napari.deconvolve.task import ImageTask
+from napari_lucyd._napari.layers.results import with_psf_origin
 from napari_lucyd._napari.layers.saving import file_name
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.workers import torch_loading
@@ -204,7 +205,7 @@ def _one(
 
     # Every method has an output. A refusal must come before the methods are compared.
     paths_of(part for part in task.parameters.parts if part == "output")
-    method, _ = choose_method(task, should_stop)
+    method, psf = choose_method(task, should_stop)
     choice = None
     if task.parameters.automatic:
         choice = yield from compare_methods(task, method, should_stop)
@@ -218,8 +219,9 @@ def _one(
     prepare(paths.values(), overwrite=False, otherwise=_OTHERWISE)
     job, _ = make_job(task, method, should_stop, choice)
     yield from job.steps(should_stop)
+    result = job.result()
     outcome.written += write_results(
-        job.result(),
+        replace(result, recipe=with_psf_origin(result.recipe, psf.origin if psf else None)),
         paths,
         axes=job.axes,
         voxel_size=task.source.voxel_size(job.axes),

@@ -10,7 +10,8 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from napari_lucyd._napari.deconvolve.choices.advanced import SEPARATE
 from napari_lucyd._napari.deconvolve.parameters import NUMBERS, STEPS
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_result
-from napari_lucyd._napari.psf.form import BLUR, OPTICS, UNKNOWN
+from napari_lucyd._napari.psf.form import BLUR, OPTICS, OPTICS_LINES, UNKNOWN
+from napari_lucyd._napari.psf.optics import SIZE
 from napari_lucyd._napari.widgets.fields import number_text
 from napari_lucyd._napari.widgets.remembered import remember, remembered
 from napari_lucyd.deconvolution import SemiBlind
@@ -150,10 +151,15 @@ def blur_of(recipe: Mapping[str, Any]) -> dict[str, str]:
     microscope = stage.get("microscope") or method.get("microscope") or origin.get("optics")
     if microscope:
         several = microscope if isinstance(microscope, list) else [microscope]
-        texts = {name: _joined([each.get(name) for each in several]) for name in several[0]}
+        # A line that the recipe has no number for was empty.
+        texts = dict.fromkeys(OPTICS_LINES, "")
+        texts |= {name: _joined([each.get(name) for each in several]) for name in several[0] if name != SIZE}
+        size = several[0].get(SIZE) or origin.get(SIZE)
+        if isinstance(first, Mapping) and ("layer" in origin or "file" in origin):
+            size = first.get("shape")
         # A recipe has the modality of a `Microscope`; the origin of a PSF has the record of a file.
         kind = several[0].get("modality") or several[0].get("microscope")
-        return {**texts, "kind": OPTICS, "microscope": str(kind)}
+        return {**texts, "shape": _sizes(size), "kind": OPTICS, "microscope": str(kind).replace("-", "_")}
     chosen = psf and (recipe.get("automatic") or {}).get("blur_sigma")
     widths = stage.get("blur_sigma") or origin.get("blur_sigma_voxels") or chosen
     if widths:
@@ -189,6 +195,10 @@ def _separate(recipe: Mapping[str, Any], taken: str | None) -> str:
 
 def _number(value: Any) -> str:
     return ", ".join(f"{each:g}" for each in value) if isinstance(value, list) else number_text(value)
+
+
+def _sizes(values: Any) -> str:
+    return ", ".join(map(number_text, values or ()))
 
 
 def _joined(values: Any) -> str:
