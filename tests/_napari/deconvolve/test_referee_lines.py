@@ -53,7 +53,7 @@ def found(*warnings):
         (("Check the NA. " + LONG,), "use lucyd.\nCheck the NA."),
         (("Check the NA. " + LONG, LONG), "Check the NA. 1 more: hold the mouse here."),
         ((LONG,), "use lucyd.\n" + LONG[: len(LONG) // 2].strip()),
-        ((ENDLESS,), "use lucyd.\n1 warning: hold the mouse here."),
+        ((ENDLESS,), "use lucyd.\n" + ENDLESS),
         ((ENDLESS, LONG, LONG), "use lucyd.\n3 warnings: hold the mouse here."),
     ],
 )
@@ -64,6 +64,13 @@ def test_the_text_is_never_cut(examination, warnings, end):
     assert line.heightForWidth(line.width()) <= line.height()
     assert line.property("problem") is bool(warnings)
     assert all(text.strip() in line.toolTip() for text in warnings)
+
+
+def test_the_beginning_of_a_single_warning_is_seen_where_its_first_sentence_does_not_fit(examination):
+    examination._show(found(ENDLESS))
+    shown = examination.line.shown.splitlines()[-1]
+    assert shown.startswith("The noise is not that of photons The noise") and shown.endswith("…")
+    assert ENDLESS.strip() in examination.line.toolTip()
 
 
 def test_it_follows_the_width(examination, qtbot):
@@ -86,9 +93,11 @@ def test_the_voxel_size_is_left_to_its_fields(examination):
 def test_a_flash_is_said_in_the_words_of_the_window_while_time_points_share_a_scaling(examination, room):
     from napari_lucyd.deconvolution.findings import FLASH_FRAME, Finding
 
-    flash = Finding("T 3 is bright: scale it by itself (separate='TC', --separate TC).", FLASH_FRAME)
+    flash = Finding(
+        "T 3 is bright: scale each time point by itself (separate='TC', --separate TC).", FLASH_FRAME
+    )
     examination._show(found(flash))
-    assert "Advanced ▸ Statistics ▸ Per channel and time point" in examination.line.text()
+    assert "choose Statistics ▸ Per channel and time point" in examination.line.text()
     room.setEnabled(False)
     examination.write()
     assert "T 3" not in examination.line.text()

@@ -173,7 +173,9 @@ class ExaminationLine(QObject):
             first = warnings[0].partition(". ")[0].rstrip(".")
             more = f" {total - 1} more: hold the mouse here." if total > 1 else ""
             texts += [f"{found}\n{first}.{more}", f"{found}\n{first}."]
-            texts.append(f"{found}\n{total} warning{'s' if total > 1 else ''}: hold the mouse here.")
+            # The line shortens a single one, so that its beginning is seen.
+            last = f"{total} warnings: hold the mouse here." if total > 1 else warnings[0]
+            texts.append(f"{found}\n{last}")
         for text in texts or [found]:
             set_note(self.line, text, problem=bool(warnings))
             if self.line.shown == text:
