@@ -244,6 +244,7 @@ def plan(volume: Any, model: Any, *, processes: int = 1, **options: Unpack[Array
         spans=spans,
         region_given=wish["region"] is not None,
         tile_shape_given=tile_shape is not None,
+        halo_given=wish["halo"] is not None,
         flips=flips,
         precision=precision,
         preparation=preparation,

@@ -234,8 +234,8 @@ class RunArguments:
         Region along the leading axes, and along (Z, Y, X) or (Y, X).
     region_given
         True if the user gave a region.
-    tile_shape_given
-        True if the user gave a tile shape.
+    tile_shape_given, halo_given
+        True if the user gave a tile shape, and a halo.
     flips
         True if the output is the mean over all mirror images.
     precision
@@ -256,6 +256,7 @@ class RunArguments:
     spans: tuple[Span, ...]
     region_given: bool
     tile_shape_given: bool
+    halo_given: bool
     flips: bool = False
     precision: str = "float32"
     preparation: Preparation = NOTHING

@@ -69,6 +69,7 @@ _ENTRIES: Mapping[str, _Check] = {
     "voxel_size": _or_none(_list(_number)),
     "tile_shape": _list(_whole),
     "halo": _or_none(_either(_whole, _list(_whole))),
+    "halo_given": lambda value: isinstance(value, bool),
     "precision": _text,
     "prefilter": _PREPARATION,
     "subtract_background": _PREPARATION,

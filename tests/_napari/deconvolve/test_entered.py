@@ -5,6 +5,8 @@ import pytest
 
 pytest.importorskip("napari")
 
+from scipy.ndimage import gaussian_filter
+
 import napari_lucyd as nl
 from napari_lucyd._napari.deconvolve.choices.entered import blur_of, entries_of
 
@@ -101,6 +103,33 @@ def test_the_defaults_are_entered_where_they_give_what_the_run_did():
     assert entries_of(off)["isotropic"] == "off"
     first = nl.deconvolve(IMAGE, "lucyd", device="cpu", voxel_size=(0.4, 0.2, 0.2)).recipe
     assert entries_of(first)["isotropic"] == "auto"
+
+
+def test_what_was_automatic_is_automatic_again():
+    assert entries_of(nl.deconvolve(IMAGE, "general", device="cpu").recipe)["halo"] == ""
+    assert entries_of(nl.deconvolve(IMAGE, "general", device="cpu", halo=24).recipe)["halo"] == "24"
+    psf = np.ones((3, 3, 3))
+    found = nl.deconvolve(IMAGE, nl.RichardsonLucy(psf), device="cpu").recipe
+    entries = entries_of(found)
+    assert found["method"]["iterations"] and entries["num_iter"] == entries["background"] == ""
+    usual = {"microscope": "confocal", "numerical_aperture": 1.2, "pinhole_airy": 1.0}
+    assert blur_of({"psf": {"sha256": "0", "origin": {"optics": usual}}})["pinhole_airy"] == ""
+
+
+def test_a_method_and_a_blur_that_automatic_chose_are_automatic_and_unknown_again():
+    points = np.random.default_rng(0).random((64, 64)) > 0.98
+    light = np.random.default_rng(1).poisson(20 + 10_000 * gaussian_filter(points, 1.5, output=float))
+    recipe = nl.deconvolve(light, "auto", device="cpu").recipe
+    assert recipe["automatic"]["blur_sigma"]
+    assert entries_of(recipe)["method"] == "auto" and blur_of(recipe) == {"kind": "unknown"}
+    chosen = {"chosen": "richardson-lucy", "blur_sigma": [1.3, 1.3]}
+    found = {
+        "method": {"name": "richardson-lucy", "num_iter": 9},
+        "psf": {"sha256": "0"},
+        "automatic": chosen,
+    }
+    assert "num_iter" not in entries_of(found) and entries_of(found)["method"] == "auto"
+    assert blur_of(found) == {"kind": "unknown"}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from napari_lucyd._napari.deconvolve.choices.advanced import SEPARATE
-from napari_lucyd._napari.deconvolve.parameters import NUMBERS, STEPS
+from napari_lucyd._napari.deconvolve.parameters import AUTOMATIC, NUMBERS, STEPS
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_result
 from napari_lucyd._napari.psf.form import BLUR, OPTICS, OPTICS_LINES, UNKNOWN
 from napari_lucyd._napari.psf.optics import SIZE
@@ -17,6 +17,7 @@ from napari_lucyd._napari.widgets.remembered import remember, remembered
 from napari_lucyd.deconvolution import SemiBlind
 from napari_lucyd.deconvolution.tiling.resampling import choose_resampling
 from napari_lucyd.models.catalogue import list_models, network_type
+from napari_lucyd.simulation.psf import PINHOLE_AIRY
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -86,7 +87,9 @@ class Entered(QObject):
             return
         self._enter(entries)
         self._microscope.form.fill(blur)
-        text = f"These are the settings of “{layer.name}”."
+        chosen = (recipe.get("automatic") or {}).get("chosen")
+        by = f" Automatic had chosen {chosen}." if chosen else ""
+        text = f"These are the settings of “{layer.name}”.{by}"
         if blur or not ("psf" in recipe or "first_stage" in recipe):
             self.told.emit(text)
         else:
@@ -119,6 +122,10 @@ def entries_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
     entries: dict[str, Any] = {
         name: wish if isinstance(wish, str) else number_text(wish) for name, wish in steps.items()
     }
+    automatic = {"method": AUTOMATIC} if recipe.get("automatic") else {}
+    if "method" in recipe and automatic:
+        # The numbers of the method were found, not entered.
+        return {**entries, **automatic, "separate": _separate(recipe, recipe.get("separate"))}
     if "method" in recipe:
         method = recipe["method"]
         numbers = {name: method[name] for name in NUMBERS if name in method}
@@ -131,7 +138,7 @@ def entries_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
         "isotropic": _isotropic(recipe),
         "flips": bool(recipe.get("flips")),
         "outputs": ", ".join(recipe.get("outputs", ())),
-        "halo": number_text(recipe.get("halo")),
+        "halo": number_text(recipe.get("halo") if recipe.get("halo_given", True) else None),
     }
     scaling = recipe.get("normalization") or {}
     card = next((card for card in list_models() if card["name"] == recipe.get("model")), None)
@@ -139,7 +146,7 @@ def entries_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
         entries["method"] = network_type(card)
         same = card["normalization"]["method"] == scaling.get("method")
         entries["normalization"] = "model" if same else scaling.get("method")
-    return {**entries, "separate": _separate(recipe, scaling.get("separate"))}
+    return {**entries, **automatic, "separate": _separate(recipe, scaling.get("separate"))}
 
 
 def blur_of(recipe: Mapping[str, Any]) -> dict[str, str]:
@@ -154,14 +161,17 @@ def blur_of(recipe: Mapping[str, Any]) -> dict[str, str]:
         # A line that the recipe has no number for was empty.
         texts = dict.fromkeys(OPTICS_LINES, "")
         texts |= {name: _joined([each.get(name) for each in several]) for name in several[0] if name != SIZE}
+        if several[0].get("pinhole_airy") == PINHOLE_AIRY:  # the same as an empty line
+            texts["pinhole_airy"] = ""
         size = several[0].get(SIZE) or origin.get(SIZE)
         if isinstance(first, Mapping) and ("layer" in origin or "file" in origin):
             size = first.get("shape")
         # A recipe has the modality of a `Microscope`; the origin of a PSF has the record of a file.
         kind = several[0].get("modality") or several[0].get("microscope")
         return {**texts, "shape": _sizes(size), "kind": OPTICS, "microscope": str(kind).replace("-", "_")}
-    chosen = psf and (recipe.get("automatic") or {}).get("blur_sigma")
-    widths = stage.get("blur_sigma") or origin.get("blur_sigma_voxels") or chosen
+    if (recipe.get("automatic") or {}).get("blur_sigma"):  # found in the image, because none was given
+        return {"kind": UNKNOWN}
+    widths = stage.get("blur_sigma") or origin.get("blur_sigma_voxels")
     if widths:
         return {"kind": BLUR, "sigma": _joined(widths)}
     searched = "first_stage" in recipe or method.get("name") == SemiBlind.name
