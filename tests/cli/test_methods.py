@@ -109,6 +109,13 @@ def test_a_network_is_a_method_too(stack, tmp_path, random_rln, model_files):
     assert "a model of lucyd, not of rln" in said(other)
 
 
+@pytest.mark.parametrize("name", ["wiener", "rln", "auto"])
+def test_a_method_that_is_given_as_a_model_is_named_with_its_option(stack, tmp_path, name):
+    done = lucyd("deconvolve", stack, "-o", tmp_path / "a.tif", "--model", name)
+    assert done.exit_code == 2
+    assert f"{name} is a method; give --method {name}" in said(done)
+
+
 def test_a_network_without_a_shipped_model_asks_for_a_file(stack, tmp_path, monkeypatch):
     cards = [card for card in nl.list_models() if card["network"]["type"] == "lucyd"]
     monkeypatch.setattr("napari_lucyd.models.catalogue.list_models", lambda: cards)

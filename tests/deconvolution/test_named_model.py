@@ -43,5 +43,7 @@ def test_what_is_no_model_is_refused():
     image = np.zeros((8, 16, 16), np.float32)
     with pytest.raises(FileNotFoundError, match="There is no model 'lucid'"):
         plan(image, "lucid")
+    with pytest.raises(ValueError, match=r"model is 'wiener', which is a method.*give napari_lucyd\.Wiener"):
+        plan(image, "wiener")
     with pytest.raises(TypeError, match="model is 3; give 'lucyd'"):
         plan(image, 3)

@@ -40,8 +40,14 @@ def model_for(model: Any, volume: Any, axes: str | None = None) -> Any:
                 "load_model, RichardsonLucy, Wiener or SemiBlind."
             )
         return model
+    from napari_lucyd.deconvolution.classical.by_name import CLASSICAL_METHODS
     from napari_lucyd.models import load_model
 
+    method = CLASSICAL_METHODS.get(model)
+    if method is not None:
+        raise ValueError(
+            f"model is {model!r}, which is a method without a model; give napari_lucyd.{method.__name__}."
+        )
     if model == DEFAULT_MODEL and not has_volumes(volume, axes):
         return load_model(DEFAULT_PLANES)
     return load_model(model)

@@ -167,7 +167,8 @@ def load_network(method: Method | None, name: str | None) -> Model:
     Raises
     ------
     typer.BadParameter
-        If there is no shipped model of the network, or the model has another network.
+        If there is no shipped model of the network, the name is that of a method, or the model has another
+        network.
     """
     from napari_lucyd.models import load_model
     from napari_lucyd.models.catalogue import DEFAULT_MODEL, list_models, network_type
@@ -180,6 +181,8 @@ def load_network(method: Method | None, name: str | None) -> Model:
                 param_hint="--model",
             )
         name = DEFAULT_MODEL if DEFAULT_MODEL in shipped else shipped[0]
+    if name in [*Method] and name != DEFAULT_MODEL:
+        raise typer.BadParameter(f"{name} is a method; give --method {name}", param_hint="--model")
     try:
         model = load_model(name)
     except (OSError, ValueError, TypeError, ImportError) as error:
