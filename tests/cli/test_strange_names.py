@@ -107,6 +107,15 @@ def test_planes_that_were_saved_as_channels_are_warned_of_in_few_words(weights, 
     assert "channels" not in done.stderr
 
 
+def test_what_is_said_of_several_channels_is_said_once(tmp_path):
+    stack = np.random.default_rng(0).integers(0, 999, (3, 6, 40, 40)).astype("uint16")
+    write_image(tmp_path / "a.tif", stack, axes="CZYX", voxel_size=None, unit=None)
+    done = restore("lucyd", tmp_path / "a.tif", "-o", tmp_path / "o.ome.tif")
+    assert done.exit_code == 0
+    assert done.stderr.count("The photons do not show how wide the blur is") == 1
+    assert "Similar: C 1 and C 2." in done.stderr or "C 0 to C 2" in done.stderr
+
+
 @pytest.mark.parametrize("jobs", [[], ["--jobs", "1"]])
 def test_planes_that_were_saved_as_colours_are_deconvolved_where_the_axes_say_so(weights, tmp_path, jobs):
     stack = np.random.default_rng(0).integers(0, 255, (4, 12, 14)).astype("uint8")

@@ -172,8 +172,10 @@ def test_a_stray_zarr_json_hides_no_image_of_the_older_format(tmp_path, stray):
 def test_a_stray_zarr_json_makes_a_folder_of_other_files_no_image(tmp_path, stray):
     (tmp_path / "zarr.json").write_text(stray)
     assert not is_zarr_folder(tmp_path)
-    with pytest.raises(ImageFileError, match="unknown kind of file"):
+    with pytest.raises(ImageFileError, match="is a folder that is no Zarr image; give an image file"):
         read_image(tmp_path)
+    with pytest.raises(ImageFileError, match="no such file or folder"):
+        read_image(tmp_path / "typing error")
 
 
 @pytest.mark.parametrize("version", [2, 3])

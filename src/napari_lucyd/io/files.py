@@ -93,10 +93,12 @@ def read_image(
         raise ImageFileError(f"{path}: {URL_REFUSED}")
     path = Path(path)
     suffix = known_suffix(path) or (".zarr" if is_zarr_folder(path) else None)
-    if suffix is None:
-        raise ImageFileError(_unknown_suffix(path, SUFFIXES))
     if not path.exists():
         raise ImageFileError(f"{path}: no such file or folder")
+    if suffix is None and path.is_dir():
+        raise ImageFileError(f"{path}: is a folder that is no Zarr image; give an image file")
+    if suffix is None:
+        raise ImageFileError(_unknown_suffix(path, SUFFIXES))
     if not (path.is_file() or path.is_dir()):
         raise ImageFileError(f"{path}: {PIPE_REFUSED}")
     try:

@@ -86,8 +86,7 @@ class Batch:
     def _one(self, task: BatchItem) -> None:
         self._check_destinations(task)
         image = read_image(task.source, axes=self.axes, voxel_size=self.voxel_size)
-        for warning in image.warnings:
-            self.console.warn(warning)
+        self.console.warn_all(image.warnings)
         if "microscope" in self.options or getattr(self.chosen.method, "microscope", None) is not None:
             image = image.in_micrometers()
         method = self.chosen.for_image(image)
@@ -118,8 +117,7 @@ class Batch:
         self._say_choice(job)
         self.console.say(f"  {job.description}; {job.device}; {bytes_text(job.memory_bytes)}")
         job.look_at_frames()
-        for warning in job.warnings:
-            self.console.warn(warning)
+        self.console.warn_all(job.warnings)
         if self.dry_run:
             self._tell(job, task)
         else:
@@ -147,8 +145,7 @@ class Batch:
         self._say_choice(job)
         self.console.say(f"  {job.description}; {job.device}; {bytes_text(stored.memory_bytes)}")
         job.look_at_frames()
-        for warning in job.warnings:
-            self.console.warn(warning)
+        self.console.warn_all(job.warnings)
         if self.dry_run:
             self._tell(job, task)
             return
@@ -160,9 +157,7 @@ class Batch:
                 if number == 0 and stored.resumed:
                     self.console.say(f"  resumed: {stored.resumed} of {step.total} parts were finished")
                 progress.update(bar, completed=step.done + (step.share or 0), total=step.total)
-        for warning in job.warnings:
-            if warning not in told:
-                self.console.warn(warning)
+        self.console.warn_all(warning for warning in job.warnings if warning not in told)
         for path in task.destinations.values():
             print_path(path)
 
@@ -184,18 +179,14 @@ class Batch:
     def _result(self, job: Job) -> Result:
         told = set(job.warnings)
         job.measure()
-        for warning in job.warnings:
-            if warning not in told:
-                self.console.warn(warning)
+        self.console.warn_all(warning for warning in job.warnings if warning not in told)
         told = set(job.warnings)
         with self.console.progress() as progress:
             bar = progress.add_task("  Deconvolving", total=job.step_count)
             for step in job.steps():
                 progress.update(bar, completed=step.done, total=step.total)
         result = job.result()
-        for warning in result.warnings:
-            if warning not in told:
-                self.console.warn(warning)
+        self.console.warn_all(warning for warning in result.warnings if warning not in told)
         return result
 
     def _write(self, result: Result, image: Image, task: BatchItem) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from napari_lucyd.text import printable
+from napari_lucyd.text import group_messages, printable
 
 if TYPE_CHECKING:
     from rich import console as rich_console
@@ -45,6 +45,11 @@ class Console:
     def warn(self, text: str) -> None:
         """Print a warning."""
         self.terminal.print(f"Warning: {printable(text)}", markup=False, style="yellow")
+
+    def warn_all(self, texts: Iterable[str]) -> None:
+        """Print warnings; those that say the same of several channels or time points are joined."""
+        for text in group_messages(texts):
+            self.warn(text)
 
     def error(self, text: str) -> None:
         """Print an error."""
