@@ -363,7 +363,7 @@ def test_a_bad_file_is_reported_and_skipped(stack, weights, tmp_path):
     out = tmp_path / "out"
     done = restore(weights, bad, rgb, text, tmp_path / "missing.tif", stack, "-o", out)
     assert done.exit_code == 1
-    assert os.listdir(out) == ["stack.ome.tif"]
+    assert os.listdir(out) == ["stack_output.ome.tif"]
     for said in ("bad.tif", "colour picture", "notes.txt: not an image file", "missing.tif: no such file"):
         assert said in done.stderr
     assert "4 of 5 inputs failed" in done.stderr
@@ -378,7 +378,7 @@ def test_an_input_that_cannot_be_opened_does_not_end_the_batch(stack, weights, t
     assert done.exit_code == 1
     for said in ("secret.tif: cannot be read", "File name too long", "2 of 3 inputs failed"):
         assert said in done.stderr
-    assert done.stdout.split() == [str(Path("out", "stack.ome.tif"))]
+    assert done.stdout.split() == [str(Path("out", "stack_output.ome.tif"))]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX pipes")
@@ -408,9 +408,15 @@ def test_results_are_not_deconvolved_again_with_their_folder(stack, weights, tmp
     assert first.exit_code == 0, first.output
     tifffile.imwrite(folder / "new.tif", np.zeros(SHAPE, "uint8"))
     again = restore(weights, folder, "-o", folder, "--format", "ome.zarr", "--dry-run")
-    assert "2 files are results of lucyd and are not deconvolved again: stack.tif" in again.stderr
-    assert [Path(path).name for path in again.stdout.split()] == ["new.ome.zarr", "stack.ome.zarr"]
-    assert restore(weights, folder / "stack.tif", "-o", tmp_path / "twice.tif", "--dry-run").exit_code == 0
+    assert "2 files are results of lucyd and are not deconvolved again: stack_output.tif" in again.stderr
+    assert [Path(path).name for path in again.stdout.split()] == [
+        "new_output.ome.zarr",
+        "stack_output.ome.zarr",
+    ]
+    assert (
+        restore(weights, folder / "stack_output.tif", "-o", tmp_path / "twice.tif", "--dry-run").exit_code
+        == 0
+    )
 
 
 @pytest.mark.parametrize("call", ["app(['deconvolve', 'a.tif', '-o', 'b.tif'])", "napari_lucyd.deconvolve"])
@@ -432,7 +438,7 @@ def test_folders_are_searched_and_stray_files_passed_over(stack, weights, tmp_pa
     done = restore(weights, stack.parent, "-o", tmp_path / "out")
     assert done.exit_code == 0, done.output
     assert "Ignored 2 files that are no images: deeper, notes.txt" in done.stderr
-    assert os.listdir(tmp_path / "out") == ["stack.ome.tif"]
+    assert os.listdir(tmp_path / "out") == ["stack_output.ome.tif"]
 
 
 def test_inputs_of_one_name_do_not_meet(weights, tmp_path, volume):
@@ -443,7 +449,10 @@ def test_inputs_of_one_name_do_not_meet(weights, tmp_path, volume):
         paths.append(write_image(path, volume + number, axes="ZYX", voxel_size=None, unit=None))
     done = restore(weights, *paths, "-o", tmp_path / "out")
     assert done.exit_code == 0, done.output
-    assert sorted(os.listdir(tmp_path / "out")) == ["monday_cell.ome.tif", "tuesday_cell.ome.tif"]
+    assert sorted(os.listdir(tmp_path / "out")) == [
+        "monday_cell_output.ome.tif",
+        "tuesday_cell_output.ome.tif",
+    ]
     lows = [
         read_image(path).metadata["recipe"]["normalization"]["lo"]
         for path in sorted((tmp_path / "out").iterdir())
@@ -468,7 +477,7 @@ def test_names_are_made_distinct(tmp_path, paths, names):
 
 def test_an_input_named_twice_is_done_once(stack, weights, tmp_path):
     done = restore(weights, stack, stack.parent, "-o", tmp_path / "out", "--dry-run", "--tile-shape", "6,6,6")
-    assert done.stdout.split() == [str(tmp_path / "out" / "stack.ome.tif")]
+    assert done.stdout.split() == [str(tmp_path / "out" / "stack_output.ome.tif")]
 
 
 def test_what_out_means(stack, weights, tmp_path):
@@ -479,19 +488,22 @@ def test_what_out_means(stack, weights, tmp_path):
     other = stack.with_name("other.zarr")
     write_image(other, np.ones(SHAPE), axes="ZYX", voxel_size=None, unit=None)
     assert planned(stack, "-o", tmp_path / "new.zarr")[0] == ["new.zarr"]
-    assert planned(stack, "-o", tmp_path / "new")[0] == ["new/stack.ome.tif"]
-    assert planned(stack, "-o", tmp_path)[0] == ["stack.ome.tif"]
-    assert planned(stack, other, "-o", tmp_path / "new")[0] == ["new/stack.ome.tif", "new/other.ome.zarr"]
+    assert planned(stack, "-o", tmp_path / "new")[0] == ["new/stack_output.ome.tif"]
+    assert planned(stack, "-o", tmp_path)[0] == ["stack_output.ome.tif"]
+    assert planned(stack, other, "-o", tmp_path / "new")[0] == [
+        "new/stack_output.ome.tif",
+        "new/other_output.ome.zarr",
+    ]
     assert planned(stack, other, "-o", tmp_path / "new", "--format", "tif")[0] == [
-        "new/stack.tif",
-        "new/other.tif",
+        "new/stack_output.tif",
+        "new/other_output.tif",
     ]
     assert planned(stack, other, "-o", f"{tmp_path}/run_v1.2/")[0] == [
-        "run_v1.2/stack.ome.tif",
-        "run_v1.2/other.ome.zarr",
+        "run_v1.2/stack_output.ome.tif",
+        "run_v1.2/other_output.ome.zarr",
     ]
     pattern = stack.with_name("st*.tif")  # as shells of Windows pass it on
-    assert planned(pattern, "-o", tmp_path / "new")[0] == ["new/stack.ome.tif"]
+    assert planned(pattern, "-o", tmp_path / "new")[0] == ["new/stack_output.ome.tif"]
     for wrong, words in (
         ((stack, other, "-o", tmp_path / "new.tif"), "name a folder"),
         ((stack, "-o", tmp_path / "new.png"), "not a kind of file"),
@@ -512,9 +524,9 @@ def test_images_of_a_plate_are_inputs_but_no_names_of_results(weights, tmp_path,
     assert one.stdout.split() == [str(tmp_path / "o.ome.zarr")]
     both = restore(weights, *paths, "-o", tmp_path / "new", "--dry-run", "-q")
     names = [Path(line).name for line in both.stdout.split()]
-    assert names == ["plate_A_1_0.ome.zarr", "plate_A_2_0.ome.zarr"]
+    assert names == ["plate_A_1_0_output.ome.zarr", "plate_A_2_0_output.ome.zarr"]
     inside = restore(weights, paths[0], "-o", tmp_path / "free", "--dry-run", "-q")
-    assert inside.stdout.split() == [str(tmp_path / "free" / "plate_A_1_0.ome.zarr")]
+    assert inside.stdout.split() == [str(tmp_path / "free" / "plate_A_1_0_output.ome.zarr")]
 
 
 def test_an_image_in_several_files_is_done_once(weights, tmp_path, volume):
@@ -523,9 +535,9 @@ def test_an_image_in_several_files_is_done_once(weights, tmp_path, volume):
     write_ome_set(tmp_path / "set", [series, series[:1]])
     done = restore(weights, tmp_path / "set", "-o", tmp_path / "out")
     assert done.exit_code == 0, done.output
-    assert sorted(os.listdir(tmp_path / "out")) == ["s0_T0.ome.tif", "s1_T0.ome.tif"]
-    assert read_image(tmp_path / "out" / "s0_T0.ome.tif").data.shape == series.shape
-    assert read_image(tmp_path / "out" / "s1_T0.ome.tif").data.shape == volume.shape
+    assert sorted(os.listdir(tmp_path / "out")) == ["s0_T0_output.ome.tif", "s1_T0_output.ome.tif"]
+    assert read_image(tmp_path / "out" / "s0_T0_output.ome.tif").data.shape == series.shape
+    assert read_image(tmp_path / "out" / "s1_T0_output.ome.tif").data.shape == volume.shape
     assert (
         "2 files hold parts of the image of another file and are read with it: s0_T0.ome.tif" in done.stderr
     )
@@ -551,21 +563,24 @@ def test_results_are_replaced_only_when_allowed(stack, weights, tmp_path):
 
 def test_an_input_is_never_replaced(stack, weights):
     before = stack.read_bytes()
-    for out in (stack, stack.parent):
-        done = restore(weights, stack, "-o", out, "--overwrite")
-        assert done.exit_code == 1
-        assert "would replace" in done.stderr
+    done = restore(weights, stack, "-o", stack, "--overwrite")
+    assert done.exit_code == 1
+    assert "would replace" in done.stderr
+    # A result beside its image has another name.
+    assert restore(weights, stack, "-o", stack.parent, "--overwrite").exit_code == 0
+    assert sorted(os.listdir(stack.parent)) == ["stack.ome.tif", "stack_output.ome.tif"]
     assert stack.read_bytes() == before
 
 
 def test_results_never_meet_other_inputs_or_results(stack, weights, tmp_path):
     mask = stack.with_name("stack_correction_mask.ome.tif")
     write_image(mask, np.ones(SHAPE), axes="ZYX", voxel_size=None, unit=None)
-    for out in (tmp_path / "out", stack.parent):
-        done = restore(weights, stack, mask, "-o", out, "--intermediates", "--overwrite")
-        assert done.exit_code == 2
-        assert "another input or its result" in " ".join(done.stderr.replace("│", " ").split())
+    done = restore(weights, stack, mask, "-o", stack.parent, "--intermediates", "--overwrite")
+    assert done.exit_code == 2
+    assert "another input or its result" in " ".join(done.stderr.replace("│", " ").split())
     assert len(os.listdir(stack.parent)) == 2
+    done = restore(weights, stack, mask, "-o", tmp_path / "out", "--intermediates", "--dry-run", "-q")
+    assert len(set(done.stdout.split())) == 8
 
 
 def test_what_nobody_foresaw_costs_one_file_only(stack, weights, tmp_path, volume, monkeypatch):
@@ -584,7 +599,7 @@ def test_what_nobody_foresaw_costs_one_file_only(stack, weights, tmp_path, volum
     assert done.exit_code == 1
     assert "ZeroDivisionError('a bug')" in done.stderr
     assert "Traceback" in done.stderr
-    assert os.listdir(tmp_path / "out") == ["x.ome.tif"]
+    assert os.listdir(tmp_path / "out") == ["x_output.ome.tif"]
 
 
 @pytest.mark.parametrize(

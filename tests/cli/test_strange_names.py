@@ -84,7 +84,9 @@ def test_one_odd_file_does_not_stop_a_batch(weights, tmp_path):
     assert done.exit_code == 1 and "Traceback" not in done.output
     assert "its OME-XML names '..', a folder" in done.stderr
     assert "and so is 'passwd'" in done.stderr
-    assert sorted(path.name for path in out.iterdir()) == sorted([f"{ODD}.ome.tif", "named0.ome.tif"])
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        [f"{ODD}_output.ome.tif", "named0_output.ome.tif"]
+    )
 
 
 def test_a_name_that_is_too_long_is_found_out_before_the_work(weights, tmp_path):

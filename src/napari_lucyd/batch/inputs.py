@@ -156,11 +156,14 @@ def _expand(path: Path) -> list[Path]:
 
 
 def destinations(folder: Path, name: str, ending: str, parts: Sequence[Part]) -> dict[Part, Path]:
-    """Name the files of one input: the output has the plain name, other parts have theirs at the end."""
-    return {
-        part: folder / (f"{name}{ending}" if part is Part.output else f"{name}_{part}{ending}")
-        for part in parts
-    }
+    """Name the results of one input in a folder: each has its part at the end, as no image has it.
+
+    Examples
+    --------
+    >>> [path.name for path in destinations(Path(), "cell", ".ome.tif", [Part.output]).values()]
+    ['cell_output.ome.tif']
+    """
+    return {part: folder / f"{name}_{part}{ending}" for part in parts}
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:

@@ -67,10 +67,10 @@ def deconvolve(
     the final name. An OME-Zarr result is written part by part, in memory that
     does not grow with the image, to a folder with .partial at the end of its
     name; after an interruption, the same command resumes it. In a folder, each
-    result is named after its input; inputs of equal names get the names of
-    their folders in front. Several OME-TIFF files that hold one image give one
-    result, named after the first of them. Among several inputs, results of
-    earlier runs are left out.
+    result is named after its input, with _output at the end; inputs of equal
+    names get the names of their folders in front. Several OME-TIFF files that
+    hold one image give one result, named after the first of them. Among several
+    inputs, results of earlier runs are left out.
 
     \b
     Examples:
@@ -189,8 +189,13 @@ def _report_files(files: FileOptions, items: list[BatchItem]) -> dict[Path, Path
                 param_hint="--report",
             )
         return {items[0].source: page}
-    names = {item.source: next(iter(item.destinations.values())).name for item in items}
-    return {source: files.report / f"{name.split('.')[0]}.html" for source, name in names.items()}
+    from napari_lucyd.io import stem
+
+    names = {item.source: stem(next(iter(item.destinations.values()))) for item in items}
+    return {
+        source: files.report / f"{name.removesuffix(f'_{Part.output}')}.html"
+        for source, name in names.items()
+    }
 
 
 def _check_workers(computer: ComputerOptions, items: list[BatchItem], dtype: str) -> None:

@@ -5,10 +5,13 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari.layers import Image
 from napari.utils.notifications import notification_manager
 from scipy.ndimage import gaussian_filter
 
 from napari_lucyd._napari.deconvolve.batch import worker
+from napari_lucyd._napari.layers.saving import SUFFIX, name_of
+from napari_lucyd._napari.layers.viewer import METADATA_KEY
 from napari_lucyd._napari.workers import notification
 from napari_lucyd.io import read_image, write_image
 
@@ -42,25 +45,28 @@ def test_a_folder_and_then_the_selected_layers(
         return window.rows()
 
     good, bad = run()
-    assert good[:2] == ("a.ome.tif", "done") and good[2].endswith("a.ome.tif")
+    assert good[:2] == ("a.ome.tif", "done") and good[2].endswith("a_output.ome.tif")
     assert bad[:2] == ("broken.tif", "failed") and "damaged" in bad[2]
     assert window.status.text() == "1 of 2 done, 1 failed." and window.status.property("problem")
     assert [note.message for note in notification_manager.records] == ["Batch: 1 of 2 done, 1 failed."]
-    result = read_image(tmp_path / "deconvolved" / "a.ome.tif")
+    result = read_image(tmp_path / "deconvolved" / "a_output.ome.tif")
     expected = deconvolve(image, random_model_2d, device="cpu", voxel_size=(0.2, 0.1)).output
     np.testing.assert_allclose(result.data, expected, rtol=0, atol=1e-5 * np.ptp(expected))
     assert result.voxel_size == (0.2, 0.1) and result.metadata["recipe"]["model"] == "random-2d"
     # Nothing is replaced.
-    before = (tmp_path / "deconvolved" / "a.ome.tif").stat().st_mtime_ns
+    before = (tmp_path / "deconvolved" / "a_output.ome.tif").stat().st_mtime_ns
     name, state, text = run()[0]
-    assert (name, state, text) == ("a.ome.tif", "exists", "a.ome.tif is there from an earlier run.")
+    assert (name, state, text) == ("a.ome.tif", "exists", "a_output.ome.tif is there from an earlier run.")
     assert window.status.text() == "0 of 2 done, 1 there from an earlier run, 1 failed."
-    assert (tmp_path / "deconvolved" / "a.ome.tif").stat().st_mtime_ns == before
+    assert (tmp_path / "deconvolved" / "a_output.ome.tif").stat().st_mtime_ns == before
 
     window.source.value, window.out.value = "layers", str(tmp_path / "layers")
     ((name, state, _),) = run()
     assert (name, state) == (layer.name, "done")
-    assert read_image(tmp_path / "layers" / "image_0.ome.tif").data.shape == layer.data.shape
+    assert read_image(tmp_path / "layers" / "image_0_output.ome.tif").data.shape == layer.data.shape
+    # Save… proposes the same name.
+    quantity = {METADATA_KEY: {"quantity": "output", "source": layer.name}}
+    assert name_of(Image(layer.data, metadata=quantity)) + SUFFIX == "image_0_output.ome.tif"
 
 
 def test_a_colour_image_among_the_selected_layers_fails_and_the_others_run(
@@ -123,7 +129,7 @@ def test_an_image_that_no_method_helps_is_left_alone_in_the_table_and_in_its_fil
     table = window.table
     assert table.rowHeight(0) >= table.sizeHintForRow(0) > table.fontMetrics().height() * 2
     assert window.status.text() == "1 of 1 done, 1 left alone."
-    np.testing.assert_array_equal(read_image(tmp_path / "deconvolved" / "noise.ome.tif").data, noise)
+    np.testing.assert_array_equal(read_image(tmp_path / "deconvolved" / "noise_output.ome.tif").data, noise)
 
 
 def test_a_file_of_a_batch_has_the_optics_of_its_psf(tmp_path):
@@ -161,8 +167,8 @@ def test_automatic_names_the_method_and_compares_none_for_a_result_that_exists(
         return state, text
 
     state, text = run()
-    recipe = read_image(tmp_path / "deconvolved" / "cells.ome.tif").metadata["recipe"]
-    assert state == "done" and f", {recipe['automatic']['chosen']}: cells.ome.tif" in text
+    recipe = read_image(tmp_path / "deconvolved" / "cells_output.ome.tif").metadata["recipe"]
+    assert state == "done" and f", {recipe['automatic']['chosen']}: cells_output.ome.tif" in text
     monkeypatch.setattr(worker, "compare_methods", lambda *_: pytest.fail("the methods were compared"))
     state, text = run()
-    assert state == "exists" and "cells.ome.tif" in text
+    assert state == "exists" and "cells_output.ome.tif" in text

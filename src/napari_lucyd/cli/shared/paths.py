@@ -16,7 +16,8 @@ from napari_lucyd.text import printable
 def plan_destinations(found: Found, out: Path, parts: Sequence[Part], suffix: str | None) -> list[BatchItem]:
     """Name the results: OUT is a file for one input, a folder for several.
 
-    For one input, OUT is a folder if it exists as one or has no suffix.
+    For one input, OUT is a folder if it exists as one or has no suffix. A file that OUT names is the output;
+    all other results have their part at the end of their names.
 
     Parameters
     ----------
@@ -47,7 +48,10 @@ def plan_destinations(found: Found, out: Path, parts: Sequence[Part], suffix: st
     if not found.several and is_file:
         # write_image refuses a folder of this name that is not Zarr.
         ending = out.name[len(stem(out)) :]
-        return [BatchItem(path, destinations(out.parent, stem(out), ending, parts)) for path in found.images]
+        named = destinations(out.parent, stem(out), ending, parts)
+        if Part.output in named:
+            named[Part.output] = out
+        return [BatchItem(path, named) for path in found.images]
     if looks_like_a_file(out) and not out.is_dir():
         raise typer.BadParameter(
             f"{printable(out)}: {out.suffix!r} is not a kind of file that can be written "
