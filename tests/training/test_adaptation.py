@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from napari_lucyd.models.user_models import FOLDER_VARIABLE
 from napari_lucyd.simulation import acquire, make_structures
 from napari_lucyd.training import adaptation
 from napari_lucyd.training.adaptation import compare_trust
+from napari_lucyd.training.adaptation_run import AdaptationRun
 from napari_lucyd.training.conditions import find_conditions, single_volume
 from napari_lucyd.training.config import parse_config
 from napari_lucyd.training.estimates import EstimateSpecimen, gaussian_psf
@@ -171,6 +174,19 @@ def test_an_answer_is_worse_if_it_leaves_its_limits_or_goes_farther_from_them():
 
     assert not worse(1.0, 0.91) and not worse(0.5, 1.0) and not worse(0.8, 0.78) and not worse(None, 0.0)
     assert worse(1.0, 0.89) and worse(0.8, 0.6) and worse(1.0, None) and worse(1.2, 0.6)
+
+
+def test_the_steps_are_those_that_there_is_time_for():
+    run = object.__new__(AdaptationRun)
+    run.trainer, run.validations = SimpleNamespace(step=0), []
+    run._began = time.monotonic() - 40
+    run._until = run._began + 100
+    assert run._state(160, None)[1:3] == (0, 160)
+    run.trainer.step = 4
+    state = run._state(160, None)
+    assert state[1:3] == (4, 10) and state.seconds_left == pytest.approx(60, abs=1)
+    # There is more time than steps.
+    assert run._state(8, None)[1:3] == (4, 8)
 
 
 def test_models_that_are_not_told_the_blur_cannot_be_adapted(folder, image):

@@ -48,7 +48,7 @@ class AdaptationProgress(NamedTuple):
     stage
         ``"measuring"`` (blur and noise), ``"training"`` or ``"trust"`` (the questions of the trust suite).
     done, total
-        Steps of this stage; the total may fall if time is short.
+        Steps of this stage; the total is that of the steps for which there is time.
     seconds_left
         Time left in this stage; NaN if unknown.
     validation_psnr
@@ -171,10 +171,13 @@ class AdaptationRun:
 
     def _state(self, steps: int, pictures: PatchPictures) -> AdaptationProgress:
         done = self.trainer.step
-        pace = (time.monotonic() - self._began) / done if done else math.nan
-        left = min(pace * (steps - done), max(self._until - time.monotonic(), 0.0))
         psnrs = tuple(entry.psnr for entry in self.validations)
-        return AdaptationProgress("training", done, steps, left, psnrs, pictures)
+        if not done:
+            return AdaptationProgress("training", 0, steps, math.nan, psnrs, pictures)
+        now = time.monotonic()
+        pace, limit = (now - self._began) / done, max(self._until - now, 0.0)
+        total = min(steps, done + math.ceil(limit / pace))
+        return AdaptationProgress("training", done, total, min(pace * (steps - done), limit), psnrs, pictures)
 
     def _pictures(self, earlier: PatchPictures | None) -> PatchPictures:
         """Return the middle plane of the first validation patch, restored by the averaged weights."""

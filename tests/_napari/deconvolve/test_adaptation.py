@@ -118,6 +118,30 @@ def test_stop_reaches_the_worker_and_errors_are_shown(panel, qtbot, monkeypatch)
     assert training.train.enabled and not training.cancel.enabled
 
 
+def test_the_bar_is_the_share_of_the_expected_time(panel, monkeypatch):
+    from napari_lucyd._napari.deconvolve.adaptation import window
+
+    training, now = panel.adaptation, [100.0]
+    monkeypatch.setattr(window.time, "monotonic", lambda: now[0])
+    training._began, training._limit = 100.0, 480.0
+    shown = []
+    training.bar.setRange(0, 0)
+    for passed, stage, left in (
+        (60, "training", np.nan),  # no step yet: the limit counts
+        (240, "training", 240.0),
+        (300, "training", 400.0),  # a worse estimate does not move it back
+        (480, "training", 0.0),
+        (510, "trust", 30.0),
+        (540, "trust", 0.0),
+    ):
+        now[0] = 100.0 + passed
+        state = progress(stage, 3)
+        state.seconds_left = left
+        training._on_advanced(state)
+        shown.append(training.bar.value() / training.bar.maximum())
+    assert shown == pytest.approx([60 / 540, 240 / 540, 240 / 540, 480 / 540, 510 / 540, 1], abs=2e-3)
+
+
 def test_no_text_moves_the_controls(panel, qtbot):
     training = panel.adaptation
     training.ask()

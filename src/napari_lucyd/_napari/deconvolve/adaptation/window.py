@@ -44,6 +44,9 @@ _STRUCTURES = [
     ("Nuclei, cell bodies", "bodies"),
     ("Tubules", "tubules"),
 ]
+# Usual duration of the trust suite, which comes after the training.
+_TRUST_SECONDS = 60.0
+_PARTS = 1000
 _STAGES = {
     "measuring": "Measuring blur and noise of the image",
     "training": "Training",
@@ -89,7 +92,7 @@ class AdaptationWindow(QDialog):
         self._image, self._microscope, self._model = image, microscope, model
         self._stop = threading.Event()
         self._worker: Any = None
-        self._began = 0.0
+        self._began = self._limit = 0.0
         self._messenger = _Messenger()
         self._messenger.advanced.connect(self._on_advanced)
         self.name = LineEdit(tooltip="Name of the new model in the list of models.")
@@ -203,7 +206,7 @@ class AdaptationWindow(QDialog):
         set_note(self.status, f"{_STAGES['measuring']}…")
         self.curve.show_values(())
         self.bar.setRange(0, 0)
-        self._began = time.monotonic()
+        self._began, self._limit = time.monotonic(), 60 * minutes
         worker.start()
 
     def stop(self, *_: Any) -> None:
@@ -221,8 +224,12 @@ class AdaptationWindow(QDialog):
 
     def _on_advanced(self, progress: AdaptationProgress) -> None:
         garbage_collection.sweep()
-        self.bar.setRange(0, progress.total if progress.stage != "measuring" else 0)
-        self.bar.setValue(progress.done)
+        if progress.stage != "measuring":
+            value = round(_PARTS * self._share(progress))
+            # A bar never moves back, also if the estimate of the time grows.
+            value = max(value, self.bar.value() if self.bar.maximum() else 0)
+            self.bar.setRange(0, _PARTS)
+            self.bar.setValue(value)
         if progress.validation_psnr:
             self.curve.show_values(progress.validation_psnr)
         if progress.pictures is not None:
@@ -236,6 +243,15 @@ class AdaptationWindow(QDialog):
         known = left == left  # not NaN
         until = f"; {duration_text(left)} left" if known else ""
         set_note(self.status, f"{_STAGES[progress.stage]}{until}…")
+
+    def _share(self, progress: AdaptationProgress) -> float:
+        """Return the share of the expected time that has passed, of training and trust suite together."""
+        passed, left = time.monotonic() - self._began, progress.seconds_left
+        if left != left:  # NaN
+            left = max(self._limit - passed, 0.0)
+        if progress.stage == "training":
+            left += _TRUST_SECONDS
+        return passed / (passed + left) if left else 1.0
 
     def _on_returned(self, found: Adaptation) -> None:
         # A notification shows only the first words.
