@@ -1,5 +1,7 @@
 """Batches from the window: files or layers in, files out, and a table that says what happened."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -88,6 +90,38 @@ def test_a_colour_image_among_the_selected_layers_fails_and_the_others_run(
     assert (first[1], second[1]) == ("done", "done")
     assert last[:2] == ("colours", "failed") and "Split RGB" in last[2]
     assert window.status.text() == "2 of 3 done, 1 failed."
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [("_inputs", "Cancelled before the first image."), ("_one", "Cancelled: 0 of 1 done.")],
+)
+def test_a_cancelled_batch_says_so(panel, ready, qtbot, tmp_path, monkeypatch, step, said):
+    write_image(tmp_path / "a.ome.tif", np.ones((30, 34)), axes="YX", voxel_size=None, unit=None)
+    ready()
+    window = panel.batch
+    window.folder.value = str(tmp_path)
+    own, begun, stopped = getattr(worker, step), threading.Event(), threading.Event()
+
+    def wait(*arguments):
+        begun.set()
+        stopped.wait(20)
+        return own(*arguments)
+
+    monkeypatch.setattr(worker, step, wait)
+    window.start.native.click()
+    qtbot.waitUntil(begun.is_set, timeout=20_000)
+    window.cancel.native.click()
+    stopped.set()
+    qtbot.waitUntil(lambda: not window.session.is_running, timeout=60_000)
+    assert window.status.text() == said
+    # An empty folder has no image, also after a batch that was cancelled.
+    monkeypatch.undo()
+    (tmp_path / "empty").mkdir()
+    window.folder.value = str(tmp_path / "empty")
+    window.start.native.click()
+    qtbot.waitUntil(lambda: not window.session.is_running, timeout=60_000)
+    assert window.status.text() == "There is no image in this folder."
 
 
 def test_table_messages_and_bar_of_a_batch_do_not_outlive_its_entries(panel, ready, qtbot, tmp_path):

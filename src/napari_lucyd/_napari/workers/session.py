@@ -99,6 +99,11 @@ class Session(QObject):
         """True during a run, and while its layers are still being added."""
         return not self._done
 
+    @property
+    def is_cancelled(self) -> bool:
+        """True if the last run was asked to stop."""
+        return self._stop()
+
     def cancel(self) -> None:
         """Ask the run to stop; `ended` is emitted when it has."""
         if self._worker is not None:

@@ -240,12 +240,13 @@ class BatchWindow(QDialog):
     def _on_ended(self) -> None:
         self.start.enabled, self.cancel.enabled = True, False
         states = [state for _, state, _ in self.rows()]
-        if LEFT_OUT not in states:
+        cancelled = self.session.is_cancelled
+        if not cancelled:
             self.progress.value = self.progress.max
         alone, failed = states.count(LEFT_ALONE), states.count(FAILED)
         done = states.count(DONE) + alone
         if states:
-            counts = [f"{done} of {len(states)} done"]
+            counts = [f"{'Cancelled: ' if cancelled else ''}{done} of {len(states)} done"]
             counts += [f"{alone} left alone"] if alone else []
             there = states.count(EXISTS)
             counts += [f"{there} there from an earlier run"] if there else []
@@ -254,6 +255,8 @@ class BatchWindow(QDialog):
             set_note(self.status, text, problem=bool(failed))
             problem = bool(failed) or LEFT_OUT in states
             notify_end(self, self.session.seconds, f"Batch: {text}", problem=problem)
+        elif cancelled:
+            set_note(self.status, "Cancelled before the first image.")
         elif not self.status.property("problem"):
             self._complain("There is no image in this folder.")
 

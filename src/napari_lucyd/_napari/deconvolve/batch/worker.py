@@ -132,6 +132,8 @@ def _run(request: BatchRequest, should_stop: Callable[[], bool]) -> Iterator[Any
     from napari_lucyd.deconvolution import Cancelled
 
     inputs, left_out = _inputs(request)
+    if should_stop():
+        return
     yield from (Row(number, each.name, WAITING) for number, each in enumerate(inputs))
     yield from left_out
     for number, each in enumerate(inputs):
