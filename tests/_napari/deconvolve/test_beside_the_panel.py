@@ -115,7 +115,7 @@ def test_a_noisy_image_says_so_once(panel, qtbot, ready):
     assert reason in panel.examination.line.toolTip() and not panel.examination.found.poisson
     ready()
     panel.footer.run.native.click()
-    qtbot.waitUntil(lambda: not panel.session.is_running and bool(panel.score.line.text()), timeout=120_000)
+    qtbot.waitUntil(lambda: not panel.session.is_running and "·" in panel.score.line.text(), timeout=120_000)
     qtbot.waitUntil(lambda: panel.score.work.settled, timeout=60_000)
     below = panel.status.text() + panel.footer.estimate.text() + panel.score.line.text()
     assert reason not in below and below.count("see the noise under Image") == 2

@@ -532,7 +532,7 @@ def test_a_psf_is_measured_on_a_layer_of_beads(panel, add_image, classical, read
     form.diameter.value = "wide"
     ready()
     assert "Bead diameter: 'wide' is not a number" in panel.footer.estimate.text()
-    assert form.about.text() == "" and below.mapTo(panel, below.rect().topLeft()) == before
+    assert "once it is known" in form.about.text() and below.mapTo(panel, below.rect().topLeft()) == before
 
 
 def test_a_stack_of_beads_with_too_few_planes_is_told_what_to_do(panel, add_image, classical, ready):
@@ -782,6 +782,8 @@ def test_automatic_is_told_of_before_the_run_and_compares_once(panel, ready, qtb
     def run():
         told.clear()
         panel.footer.run.native.click()
+        # It is no longer to come: neither in the run, nor after it.
+        assert "first compares" not in panel.footer.estimate.text()
         qtbot.waitUntil(lambda: not panel.session.is_running, timeout=120_000)
         return [text for text in told if "Comparing methods" in text]
 
@@ -790,7 +792,7 @@ def test_automatic_is_told_of_before_the_run_and_compares_once(panel, ready, qtb
     recipe = panel.session.results[0].metadata[METADATA_KEY]
     assert recipe["automatic"]["candidates"]
     ready()
-    assert "compares methods" not in panel.footer.estimate.text()
+    assert "takes the method that it chose before" in panel.footer.estimate.text()
     assert run() == []  # the choice is remembered
     assert panel.session.results[0].metadata[METADATA_KEY]["automatic"] == recipe["automatic"]
     layer.data[::8, ::8] += 300
@@ -803,9 +805,7 @@ def test_the_preview_says_that_automatic_may_take_another_method(panel, ready):
     ready()
     panel.preview.status.emit("Exact · 256 × 256 pixels")
     note = panel.footer.preview_note
-    assert (
-        "LUCYD. Run first compares methods and may take another." in note.text() and note.shown == note.text()
-    )
+    assert "LUCYD. Run takes the method that Automatic chooses." in note.text() and note.shown == note.text()
     panel.method.combo.value = "lucyd"
     panel.preview.status.emit("Exact · 256 × 256 pixels")
     assert note.text() == "Exact · 256 × 256 pixels"

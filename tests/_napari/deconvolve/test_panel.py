@@ -9,6 +9,7 @@ from napari.layers import Image
 from qtpy.QtCore import QPoint
 
 from napari_lucyd._napari.deconvolve.panel import PREVIEW_OFF
+from napari_lucyd._napari.deconvolve.status.footer import NO_SCORE
 from napari_lucyd._napari.layers.viewer import METADATA_KEY
 
 pytestmark = pytest.mark.napari
@@ -289,7 +290,9 @@ def test_another_image_clears_what_the_last_run_said(panel, add_image, run, read
     panel.footer.score.setChecked(True)
     panel.footer.preview.setChecked(True)
     run()
-    qtbot.waitUntil(lambda: panel.score.work.settled and bool(panel.footer.score_note.text()), timeout=60_000)
+    qtbot.waitUntil(
+        lambda: panel.score.work.settled and "·" in panel.footer.score_note.text(), timeout=60_000
+    )
     assert "Done in" in panel.status.text() and panel.footer.progress.value == 1
     assert panel.footer.preview_note.text() == PREVIEW_OFF
     panel.footer.anyway.native.show()
@@ -298,7 +301,7 @@ def test_another_image_clears_what_the_last_run_said(panel, add_image, run, read
     ready()
     assert panel.status.text() == "Ready." and panel.footer.progress.value == 0
     assert panel.footer.preview_note.text() == "" and panel.footer.anyway.native.isHidden()
-    qtbot.waitUntil(lambda: panel.footer.score_note.text() == "", timeout=10_000)
+    qtbot.waitUntil(lambda: panel.footer.score_note.text() == NO_SCORE, timeout=10_000)
     panel.viewer.layers.selection.active = first
     assert panel.status.text() == "Ready."
 

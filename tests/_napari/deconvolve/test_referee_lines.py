@@ -141,7 +141,7 @@ def test_the_noise_of_an_image_is_said_under_it_only(examination):
         (True, False, "Worse than the image"),
         (True, True, "Worse than the image"),
         (False, True, "The residual is not only noise"),
-        (False, False, "Held-out score 0.5"),
+        (False, False, "Wiener · Held-out score 0.5"),
     ],
 )
 def test_a_bad_result_stands_out_and_the_tooltip_names_the_blur(worse, structure, begins, room, qtbot):
@@ -154,8 +154,8 @@ def test_a_bad_result_stands_out_and_the_tooltip_names_the_blur(worse, structure
     class Session(QObject):
         started, finished, ended = Signal(), Signal(object), Signal()
 
-    session, line = Session(room), QLabel(room)
-    score = ScoreLine(QToggleSwitch(parent=room), line, session, str, room)
+    session, line, switch = Session(room), QLabel(room), QToggleSwitch(parent=room)
+    score = ScoreLine(switch, line, session, str, room)
     found = SimpleNamespace(
         is_worse_than_image=worse,
         leaves_structure=structure,
@@ -163,7 +163,11 @@ def test_a_bad_result_stands_out_and_the_tooltip_names_the_blur(worse, structure
         held_out=0.5,
         blur="the blur that was given",
     )
+    task = SimpleNamespace(source=SimpleNamespace(name="cells", data=None))
+    # The line names the method of its run, whichever is chosen afterwards.
+    switch.setChecked(True)
+    session.finished.emit(SimpleNamespace(complete=True, method="Wiener", task=task, result=None))
     score.work.ready.emit(found)
-    assert line.text().startswith(begins) and line.text().endswith("Held-out score 0.5")
+    assert line.text().startswith(begins) and line.text().endswith("Wiener · Held-out score 0.5")
     assert line.property("problem") is (worse or structure)
     assert "with the blur that was given" in line.toolTip() and "Held-out scores" in line.toolTip()

@@ -139,9 +139,9 @@ def test_the_settings_of_a_result_can_be_used_and_are_remembered(panel, add_imag
     result = run()["output"]
     panel.advanced.halo.value, panel.advanced.steps["prefilter"].value = "", ""
     panel.destination.outputs["update_term"].value = False
-    assert not panel.footer.use_settings.native.isVisible()
+    assert not panel.footer.use_settings.enabled
     panel.viewer.layers.selection.active = result
-    assert panel.footer.use_settings.native.isVisible()
+    assert panel.footer.use_settings.enabled
     panel.footer.use_settings.native.click()
     assert (panel.advanced.halo.value, panel.advanced.steps["prefilter"].value) == ("6", "0.7")
     assert panel.sections.parameters().outputs == ("output", "correction_mask", "update_term")

@@ -336,11 +336,11 @@ def test_a_voxel_size_that_the_layer_shows_already_is_not_offered_to_it(stack_pa
     assert fields(stack_panel)["Y"] == "0.1625"
     enter(stack_panel, Z="0.30", Y="0.16250", X="0.1625")
     ready()
-    assert fields_of.note.text() == "" and fields_of.set_on_layer.native.isHidden()
+    assert fields_of.note.text() == "From the layer." and fields_of.set_on_layer.native.isHidden()
     enter(stack_panel, Y="0.17")
     ready()
     assert fields_of.note.text() == "As entered. Not yet on the layer."
     fields_of.set_on_layer.native.click()
     ready()
     assert tuple(layer.scale)[1] == pytest.approx(0.17)
-    assert fields_of.note.text() == "" and fields_of.set_on_layer.native.isHidden()
+    assert fields_of.note.text() == "From the layer." and fields_of.set_on_layer.native.isHidden()

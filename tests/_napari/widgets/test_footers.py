@@ -1,5 +1,7 @@
 """Footers of the panels: no button moves when a text grows or another button appears."""
 
+import itertools
+
 import pytest
 
 pytest.importorskip("napari")
@@ -11,7 +13,7 @@ from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QWidget
 from napari_lucyd._napari.compare.form import CompareForm
 from napari_lucyd._napari.deconvolve.status.footer import Footer
 from napari_lucyd._napari.phantom.form import PhantomForm
-from napari_lucyd._napari.widgets.layout import stack
+from napari_lucyd._napari.widgets.layout import stack, style_sheet
 
 pytestmark = pytest.mark.napari
 
@@ -50,11 +52,43 @@ def test_no_button_moves_whatever_is_said_or_appears(make, names, qtbot):
     for line in footer.findChildren(QLabel):
         if line.property("note"):
             line.setText("A text of many words. " * 20)
-    for widget in footer.findChildren(QWidget):
-        if widget.isHidden() and (isinstance(widget, QPushButton) or widget.findChildren(QPushButton)):
-            widget.show()
-    panel.layout().activate()
-    qtbot.wait(50)
-    for name, place in places().items():
-        # Qt may round the height of a row up or down.
-        assert place == pytest.approx(before[name], abs=1), name
+    hidden = [button for button in footer.findChildren(QPushButton) if not button.isVisible()]
+    for button in hidden:
+        button.show()
+        button.parentWidget().show()
+        panel.layout().activate()
+        qtbot.wait(50)
+        for name, place in places().items():
+            # Qt may round the height of a row up or down.
+            assert place == pytest.approx(before[name], abs=1), (name, button.text())
+        button.hide()
+
+
+def test_the_form_keeps_its_room_before_in_and_after_a_run(qtbot):
+    panel = deconvolve()
+    qtbot.addWidget(panel)
+    panel.setStyleSheet(get_stylesheet("dark") + style_sheet("#3b4dc9", "#ffffff", "#414851", "#262930"))
+    panel.resize(420, 780)
+    panel.show()
+    qtbot.waitExposed(panel)
+    footer = panel.findChild(Footer)
+    before = footer.height()
+    # No line is empty, and no button's place.
+    assert footer.score_note.text() and footer.use_settings.native.isVisible()
+    texts = ("", "Short.", "Three lines of text " * 7)
+    # The buttons in a run, after Cancel, and after the end.
+    states = (
+        (footer.stop_and_keep.native,),
+        (footer.partial,),
+        (footer.anyway.native, footer.replace.native),
+    )
+    for buttons, text in itertools.product(states, texts):
+        for line in (footer.estimate, footer.status, footer.score_note, footer.preview_note):
+            line.setText(text)
+        for button in buttons:
+            button.show()
+        panel.layout().activate()
+        qtbot.wait(50)
+        assert footer.height() == pytest.approx(before, abs=1) and panel.width() == 420
+        for button in buttons:
+            button.hide()

@@ -36,7 +36,7 @@ TRAINING = (
     "A model is being trained. If you close the panel, the training ends early. Its best state so far is "
     "saved if it is better than the model that it began with."
 )
-PREVIEW_OF_LUCYD = "{} · LUCYD. Run first compares methods and may take another."
+PREVIEW_OF_LUCYD = "{} · LUCYD. Run takes the method that Automatic chooses."
 NO_PREVIEW = "Live preview is not available for {}."
 PREVIEW_OFF = "Switched off: it would cover the result."
 _WIDTH = 400
@@ -142,6 +142,7 @@ class DeconvolveWidget(Panel):
         self.preview.dismissed.connect(lambda: footer.preview.setChecked(False))
         session.told.connect(lambda text: self.tell(self.examination.refer(text)))
         session.started.connect(self.preview.pause)
+        session.started.connect(self.estimate.show_run)
         session.ended.connect(self._on_ended)
         for source in (self.sections, self.buttons.saver, self.entered):
             source.told.connect(self.tell)

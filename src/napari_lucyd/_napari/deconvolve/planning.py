@@ -22,7 +22,9 @@ from napari_lucyd.text import bytes_text, duration_text, group_messages
 
 # Arguments of a plan that an error may name, and that are fields in the panel.
 _NAMED = (*STEPS, "tile_shape", "halo")
-COMPARES = "Automatic first compares methods on a sample of the image, for 5 to 20 seconds."
+COMPARES = "Automatic first compares methods for 5 to 20 seconds."
+COMPARES_NOW = "Automatic compares methods in this run."
+HAS_COMPARED = "Automatic takes the method that it chose before."
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Job
@@ -262,8 +264,8 @@ def estimate_lines(estimates: list[Estimate]) -> list[str]:
         )
         stores = [entry.store for entry in estimates if entry.store is not None]
         lines += [disk_line(stores)] if stores else []
-        if any(entry.compares for entry in estimates):
-            lines.append(COMPARES)
+        if any(entry.task.parameters.automatic for entry in estimates):
+            lines.append(COMPARES if any(entry.compares for entry in estimates) else HAS_COMPARED)
         lines += group_messages(in_window_words(warning) for job in jobs for warning in job.warnings)
     for entry in estimates:
         if entry.error or entry.done:

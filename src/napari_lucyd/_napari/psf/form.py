@@ -38,6 +38,7 @@ _LINES = {
 OPTICS_LINES = tuple(name for name in _LINES if name not in ("voxel_size", "shape"))
 """Lines that describe the microscope itself."""
 
+NOT_YET = "The PSF is described here once it is known."
 TITLE = "Microscope"
 TOOLTIP = (
     "What is known about the blur. Optics: the PSF is computed from the microscope. File or Layer: an image "
@@ -71,6 +72,7 @@ class PsfForm(QGroupBox):
     ) -> None:
         super().__init__(title)
         self._asks_voxel_size = voxel_size
+        self._describes = True
         self.kind = ComboBox(choices=[(KINDS[kind], kind) for kind in kinds], value=kinds[0], tooltip=TOOLTIP)
         self.layer = ComboBox(
             choices=[],
@@ -155,12 +157,18 @@ class PsfForm(QGroupBox):
             self._sigma: kind == BLUR,
             self.microscope.native: kind == OPTICS,
             self._buttons: kind not in (LAYER, UNKNOWN),
-            self.about: kind != UNKNOWN,
+            self.about: kind != UNKNOWN and self._describes,
         }
         shown = self.shown_lines()
         rows |= {line: kind == OPTICS and name in shown for name, line in self._lines.items()}
         for control, visible in rows.items():
             layout.show_row(self._rows, control, visible)
+
+    def show_description(self, describes: bool) -> None:
+        """Keep room for the description of the PSF, or not where a method does not make the PSF by itself."""
+        if describes is not self._describes:
+            self._describes = describes
+            self.show_rows()
 
     def describe(self, text: str) -> None:
         """Show a description of the PSF.
@@ -172,7 +180,7 @@ class PsfForm(QGroupBox):
             self.about.setMinimumHeight(held)
         elif text:
             self.about.setMinimumHeight(self._about_height)
-        layout.set_note(self.about, text)
+        layout.set_note(self.about, text or NOT_YET)
 
     def show_origin(self, text: str) -> None:
         """Say which image the entries are from; an empty text hides the line."""

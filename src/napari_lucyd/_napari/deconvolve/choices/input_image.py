@@ -10,7 +10,13 @@ from magicgui.widgets import ComboBox, LineEdit
 from napari.layers import Image
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 
-from napari_lucyd._napari.deconvolve.choices.voxel_size import TITLE, UNKNOWN, VoxelSizeFields, size_text
+from napari_lucyd._napari.deconvolve.choices.voxel_size import (
+    ON_LAYER,
+    TITLE,
+    UNKNOWN,
+    VoxelSizeFields,
+    size_text,
+)
 from napari_lucyd._napari.deconvolve.parameters import Parameters
 from napari_lucyd._napari.layers.coordinates import keep_view
 from napari_lucyd._napari.layers.reopened import results_from_files
@@ -233,7 +239,7 @@ class ImageSection(Section):
         elif source.sizes_um and not self._is_on_layer(in_um, axes):
             fields.describe(f"{self._origin_of_size()} Not yet on the layer.", offer=True)
         else:
-            fields.describe("")
+            fields.describe(ON_LAYER)
 
     def _origin_of_size(self) -> str:
         layer = self.layer

@@ -159,6 +159,7 @@ class Sections(QObject):
     def show_method(self, *_: Any) -> None:
         """Show the controls that the method has, and hide the others."""
         self.microscope.form.setVisible(self.method.uses_microscope)
+        self.microscope.form.show_description(self.method.needs_psf)
         self.advanced.show_method(self.method.name)
         flips = not self.method.classical and self.advanced.flips.value
         self.destination.show_outputs(("output",) if flips else self.method.parts)

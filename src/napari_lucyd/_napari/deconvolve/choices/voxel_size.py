@@ -15,6 +15,7 @@ from napari_lucyd._napari.workers.events import explain
 
 TITLE = "Voxel size"
 UNKNOWN = "The voxel size is unknown. Enter it in µm."
+ON_LAYER = "From the layer."
 _TOOLTIP = (
     "Voxel size along {} in µm. It comes from the layer's scale or, if that has no unit of length, from the "
     "file that the layer was opened from, or from a result of it that you opened. Your entry takes the place "
@@ -45,7 +46,7 @@ class VoxelSizeFields(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.lines = {letter: LineEdit(tooltip=_TOOLTIP.format(letter)) for letter in "ZYX"}
-        self.note = note("lucyd-voxel-size", lines=2)
+        self.note = note("lucyd-voxel-size", lines=2, most=3)
         self.set_on_layer = PushButton(
             text="Set on layer",
             tooltip="Give this voxel size to the image layer and its results as well, as scale and units. "

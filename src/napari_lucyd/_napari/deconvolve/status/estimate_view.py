@@ -7,7 +7,7 @@ from collections.abc import Callable
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from napari_lucyd._napari.deconvolve.choices.sections import Sections
-from napari_lucyd._napari.deconvolve.planning import estimate, estimate_lines
+from napari_lucyd._napari.deconvolve.planning import COMPARES, COMPARES_NOW, estimate, estimate_lines
 from napari_lucyd._napari.deconvolve.status.footer import Footer
 from napari_lucyd._napari.deconvolve.task import Estimate, EstimateRequest
 from napari_lucyd._napari.deconvolve.zarr_plan import resumes
@@ -69,6 +69,12 @@ class EstimateView(QObject):
         if any(entry.store is not None for entry in self.entries):
             set_note(self._footer.estimate, "")
             self._footer.show_resume(False)
+
+    def show_run(self) -> None:
+        """Say that the run that begins makes the comparison of methods, which was said to come."""
+        line = self._footer.estimate
+        text = line.text().replace(COMPARES, COMPARES_NOW)
+        set_note(line, text, problem=bool(line.property("problem")))
 
     def _request(self) -> EstimateRequest | None:
         # Run and estimate would compete for the processors; the end of the run asks again.

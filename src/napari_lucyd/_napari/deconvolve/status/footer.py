@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from magicgui.widgets import ComboBox, ProgressBar, PushButton
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QFrame, QMenu
 from superqt import QToggleSwitch
 
 from napari_lucyd._napari.deconvolve.status.likelihood_curve import LikelihoodCurve
 from napari_lucyd._napari.widgets.fields import choose
-from napari_lucyd._napari.widgets.layout import fill_footer, fixed, note, row
+from napari_lucyd._napari.widgets.layout import fill_footer, fixed, note, row, set_note
 
 RUN_KEYS, CANCEL_KEYS, PREVIEW_KEYS = "Ctrl+Return", "Ctrl+.", "Ctrl+Shift+D"
+NO_SCORE = "The result of each run is scored here."
 _RUN = f"Deconvolve the image. The results are added as new layers. ({RUN_KEYS})"
 _RESUME = f"Continue the unfinished run. Finished parts are not computed again. ({RUN_KEYS})"
 
@@ -23,10 +25,10 @@ class Footer(QFrame):
 
     def __init__(self) -> None:
         super().__init__()
-        # A message of any length leaves the sections above their room.
+        # What is said before, in and after a run takes the same room: nothing moves when it ends.
         self.estimate = note("lucyd-estimate", lines=3, most=5)
         self.preview = QToggleSwitch("Live preview")
-        self.preview_note = note("lucyd-preview", most=2)
+        self.preview_note = note("lucyd-preview", lines=2, most=2)
         self.preview.setToolTip(
             "Shows the result over the image while you browse. It begins at the cursor, and grows and "
             "becomes exact while the view does not move. With Automatic it shows LUCYD; the method is chosen "
@@ -57,7 +59,12 @@ class Footer(QFrame):
             "one half predicts the other half well, so no ground truth is needed. Larger is better; compare "
             "it with the score of the image itself."
         )
-        self.score_note = note("lucyd-score", most=3)
+        self.score_note = note("lucyd-score", lines=3, most=3)
+        for line in (self.preview_note, self.score_note):
+            # Beside its switch.
+            line.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        set_note(self.score_note, NO_SCORE)
+        self.score.toggled.connect(self.score_note.setVisible)
         self.keep = PushButton(
             text="Keep finished part",
             tooltip="Add the finished part as layers; the rest of each layer is empty.",
@@ -77,9 +84,9 @@ class Footer(QFrame):
         self.replace.native.hide()
         self.use_settings = PushButton(
             text="Use these settings",
-            tooltip="Enter the settings that the selected result was made with.",
+            enabled=False,
+            tooltip="Enter the settings that the selected result was made with. Select a result first.",
         )
-        self.use_settings.native.hide()
         self.side_by_side = PushButton(
             text="Side by side",
             tooltip="Show image and results in a grid with their names. Press again to go back.",
@@ -115,16 +122,18 @@ class Footer(QFrame):
         )
         for button in (self.side_by_side, self.inspect, self.save, self.save_as):
             button.enabled = False
-        # Texts that grow and buttons that appear are above Run, which stays where it was clicked.
+        # Texts and buttons that appear are above Run, which stays where it was clicked.
         fill_footer(
             self,
             self.estimate,
             self.curve,
             self.status,
-            self.stop_and_keep.native,
-            self.partial,
-            self.anyway.native,
-            row(self.use_settings.native, self.replace.native, stretch=(1, 1)),
+            # One of them is always there, so the row has its height.
+            row(
+                *(self.stop_and_keep.native, self.partial, self.anyway.native, self.replace.native),
+                self.use_settings.native,
+                stretch=(1, 2, 1, 1, 1),
+            ),
             row(self.score, self.score_note, stretch=(0, 1)),
             row(self.preview, self.preview_note, stretch=(0, 1)),
             row(self.run.native, self.cancel.native, self.batch.native, stretch=(3, 1, 1)),

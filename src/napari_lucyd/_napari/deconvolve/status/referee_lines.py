@@ -13,6 +13,7 @@ from superqt import QToggleSwitch
 
 from napari_lucyd._napari.deconvolve.choices.microscope import MicroscopeSection
 from napari_lucyd._napari.deconvolve.session import DeconvolveSession
+from napari_lucyd._napari.deconvolve.status.footer import NO_SCORE
 from napari_lucyd._napari.deconvolve.task import Finished
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.psf.optics import OpticsPsf
@@ -223,11 +224,11 @@ class ScoreLine(QObject):
         super().__init__(parent)
         self._switch, self.line, self._refer = switch, line, refer
         self._wanted: ScoreRequest | None = None
-        self._about = ""
+        self._about = self._method = ""
         self.work = LatestOnly(lambda: self._wanted, score_result, 0, self)
         self.work.began.connect(lambda: set_note(line, "Scoring the result…"))
         self.work.ready.connect(self._show)
-        self.work.failed.connect(lambda text: set_note(line, refer(f"No score: {text}")))
+        self.work.failed.connect(lambda text: set_note(line, self._named(refer(f"No score: {text}"))))
         session.started.connect(self.clear)
         session.finished.connect(self._on_finished)
         session.ended.connect(self.work.refresh)
@@ -240,20 +241,26 @@ class ScoreLine(QObject):
 
     def _show(self, found: ResultScore | None) -> None:
         if found is None:
-            set_note(self.line, "")
+            set_note(self.line, NO_SCORE)
+            self.line.setToolTip("")
             return
         verdict = ""
         if found.is_worse_than_image:
             verdict = "Worse than the image: check the blur and the settings. "
         elif found.leaves_structure:
             verdict = STRUCTURE_LEFT
-        set_note(self.line, verdict + self._refer(found.summary), problem=bool(verdict))
+        set_note(self.line, verdict + self._named(self._refer(found.summary)), problem=bool(verdict))
         if found.held_out is not None:
             self.line.setToolTip(plain_tooltip(f"{self._about} {OWN_BLUR.format(found.blur)}"))
+
+    def _named(self, text: str) -> str:
+        """Return a text with the method of its run, because another one may be chosen by now."""
+        return f"{self._method} · {text}" if self._method else text
 
     def _on_finished(self, event: Finished) -> None:
         # The score itself waits for the end of the run.
         if self._switch.isChecked() and event.complete:
+            self._method = event.method
             by = f", deconvolved by {event.method}" if event.method else ""
             self._about = f"Score of “{event.task.source.name}”{by}."
             self.line.setToolTip(plain_tooltip(self._about))

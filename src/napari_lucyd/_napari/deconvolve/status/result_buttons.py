@@ -80,7 +80,7 @@ class ResultButtons(QObject):
         """Enable the buttons while there are results, also those of an earlier panel."""
         footer, session = self._footer, self._session
         active = self._viewer.layers.selection.active
-        footer.use_settings.native.setVisible(active is not None and is_result(active))
+        footer.use_settings.enabled = active is not None and is_result(active)
         results = bool(self.results())
         if not (session.is_running or session.earlier()):
             footer.replace.native.hide()
