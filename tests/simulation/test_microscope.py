@@ -153,8 +153,32 @@ def test_what_no_microscope_is_like_is_refused_in_words(modality, changes, said)
 
 
 def test_a_psf_too_large_for_any_memory_is_refused_in_words():
-    with pytest.raises(ValueError, match="over 536 million voxels; give a smaller one, or check the voxel"):
+    with pytest.raises(
+        ValueError, match=r"at most 536 million are possible\. Check that voxel_size is in µm"
+    ):
         MICROSCOPES["widefield"].psf((1e-9, 0.1, 0.1))
+    with pytest.raises(ValueError, match=r"Give a smaller psf_size\."):
+        dataclasses.replace(MICROSCOPES["widefield"], psf_size=(3, 9999, 99999))
+
+
+@pytest.mark.parametrize(
+    ("changes", "voxel", "said"),
+    [
+        ({"numerical_aperture": 0.01}, 0.1, "Check numerical_aperture: it is 0.01; objectives have 0.1 to"),
+        ({"emission_um": 10.0}, 0.02, "Check emission_um: it is 10;"),
+        ({}, 0.0001, "Check that voxel_size is in µm, not nm"),
+        ({}, 1000.0, "Check that voxel_size is in µm, not nm"),
+        (
+            {"numerical_aperture": 0.1},
+            0.03,
+            "numerical_aperture and voxel_size: the voxels are 44 times",
+        ),
+    ],
+)
+def test_the_number_that_is_unlike_microscopes_is_named(changes, voxel, said):
+    microscope = dataclasses.replace(MICROSCOPES["widefield"], **changes)
+    with pytest.raises(ValueError, match=said):
+        microscope.psf(voxel, (31, 97, 97))
 
 
 def test_sizes_that_do_not_go_together_are_refused():

@@ -26,7 +26,7 @@ KINDS = {
 
 def test_a_voxel_size_in_another_unit_takes_no_memory():
     for step in (162.5, 1e-3):
-        with pytest.raises(ValueError, match=r"samples for each plane, .* are in µm, not nm"):
+        with pytest.raises(ValueError, match=r"samples for each plane, .* is in µm, not nm"):
             nl.make_psf("widefield", (9, 63, 63), **(NUCLEI | {"voxel_size": step}))
 
 

@@ -12,7 +12,7 @@ References
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,15 @@ from napari_lucyd.simulation.aberration import Aberration, FloatArray, centre_of
 MARGIN = 40
 # Samples of a plane; more than this would take over 2 GB. PSFs that fit into a stack need a few million.
 MOST_SAMPLES = 2**24
+# Usual numbers: smallest, largest, and the words for them. They are not limits.
+_USUAL = {
+    "numerical_aperture": (0.1, 1.5, "objectives have"),
+    "emission_um": (0.3, 1.2, "in µm, light that is detected has"),
+    "excitation_um": (0.3, 1.2, "in µm, lasers have"),
+    "voxel_size": (0.02, 10.0, ""),
+}
+# Voxels that are finer than the optics need by more than this factor do not belong to them.
+_FINE = 4
 
 
 @dataclass(frozen=True)
@@ -69,11 +78,9 @@ def diffracted_light(
         half_um = size * step / 2
         lengths.append((half_um + max(half_um, cone_um) + margin_um) * over / step)
     if not math.prod(lengths) <= MOST_SAMPLES:
-        voxel = ", ".join(f"{step:g}" for step in steps)
         raise ValueError(
-            f"A PSF of shape {shape} with a voxel size of {voxel} µm needs {math.prod(lengths):.3g} samples "
-            f"for each plane, but at most {MOST_SAMPLES:,} are possible. Check that voxel_size and "
-            "wavelengths are in µm, not nm."
+            f"The PSF needs {math.prod(lengths):.3g} samples for each plane, but at most {MOST_SAMPLES:,} "
+            f"are possible. {likely_mistake(steps, optics.numerical_aperture, emission_um, excitation_um)}"
         )
     frequencies, window = [], []
     for size, step, over, length in zip(shape[1:], steps[1:], coarse, lengths, strict=True):
@@ -107,6 +114,49 @@ def diffracted_light(
         if progress is not None:
             progress(len(planes), number)
     return np.stack(planes if optics.aberration else [*planes[:0:-1], *planes])
+
+
+def likely_mistake(
+    steps: Sequence[float],
+    numerical_aperture: float,
+    emission_um: float,
+    excitation_um: float | None,
+    *,
+    otherwise: str = "Check the size of the PSF, the voxel size and the optics.",
+) -> str:
+    """Name the number to check where a PSF is too large to be computed: the least usual one.
+
+    Parameters
+    ----------
+    steps
+        Voxel size in µm.
+    numerical_aperture, emission_um, excitation_um
+        The optics.
+    otherwise
+        Advice if no number is unusual.
+    """
+    given = [("numerical_aperture", numerical_aperture), ("emission_um", emission_um)]
+    given += [] if excitation_um is None else [("excitation_um", excitation_um)]
+    given += [("voxel_size", step) for step in (min(steps), max(steps))]
+
+    def excess(name: str, value: float) -> float:
+        least, most, _ = _USUAL[name]
+        return max(least / value, value / most)
+
+    name, value = max(given, key=lambda pair: excess(*pair))
+    least, most, what = _USUAL[name]
+    if excess(name, value) > 1:
+        # A semi-blind method computes with other steps than the given ones.
+        if name == "voxel_size":
+            return "Check that voxel_size is in µm, not nm."
+        return f"Check {name}: it is {value:g}; {what} {least:g} to {most:g}."
+    fine = emission_um / (4 * numerical_aperture) / steps[-1]
+    if fine <= _FINE:
+        return otherwise
+    return (
+        f"Check numerical_aperture and voxel_size: the voxels are {fine:.0f} times as fine as the optics "
+        "need."
+    )
 
 
 def _pupil(squared: FloatArray, optics: Optics, wavelength: float) -> npt.NDArray[Any]:

@@ -17,6 +17,7 @@ from napari_lucyd.simulation.psf import (
     PsfKind,
     check_kind,
     check_optics,
+    check_voxels,
     checked_aberration,
     checked_sizes,
     make_psf,
@@ -116,6 +117,7 @@ class Microscope:
         checked_aberration(self.refractive_index, self.sample_index, self.depth_um)
         if self.psf_size is not None:
             object.__setattr__(self, "psf_size", checked_sizes("psf_size", self.psf_size))
+            check_voxels(self.psf_size, "Give a smaller psf_size.")
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from scipy import special
 
 from napari_lucyd import checks
 from napari_lucyd.simulation.aberration import Aberration, FloatArray
-from napari_lucyd.simulation.diffraction import Optics, centred, coarseness, diffracted_light
+from napari_lucyd.simulation.diffraction import Optics, centred, coarseness, diffracted_light, likely_mistake
 from napari_lucyd.simulation.phantoms import FloatImage
+from napari_lucyd.text import shape_text
 
 Wavelength = float | list[float] | tuple[float, ...]
 """A wavelength in µm, or one for each channel."""
@@ -152,6 +153,8 @@ def make_psf(
     voxel = voxel_sizes(voxel_size, len(sizes))
     check_optics(numerical_aperture, refractive_index, emission_um)
     check_kind(kind, excitation_um=excitation_um, pinhole_airy=pinhole_airy, sheet_fwhm_um=sheet_fwhm_um)
+    optics_told = (numerical_aperture, emission_um, excitation_um)
+    check_voxels(sizes, likely_mistake(voxel, *optics_told, otherwise="Give a smaller shape."))
     aberration = checked_aberration(refractive_index, sample_index, depth_um, spherical_aberration)
     if kind == "gaussian" and aberration:
         raise ValueError(
@@ -201,18 +204,30 @@ def checked_sizes(name: str, shape: Any) -> tuple[int, ...]:
     Raises
     ------
     TypeError, ValueError
-        If they are not two or three odd numbers, or too many voxels.
+        If they are not two or three odd numbers.
     """
     expected = "(Z, Y, X) or (Y, X), odd integers"
     sizes = tuple(checks.integer(name, size) for size in checks.items(name, shape, expected))
     if len(sizes) not in (2, 3) or any(n < 1 or n % 2 == 0 for n in sizes):
         raise ValueError(f"{name} is {sizes}; give two or three odd sizes, such as (31, 31, 31).")
+    return sizes
+
+
+def check_voxels(sizes: Sequence[int], advice: str) -> None:
+    """Refuse a PSF that no memory can hold.
+
+    Parameters
+    ----------
+    sizes
+        The sizes along its axes.
+    advice
+        Last sentence of the error.
+    """
     if math.prod(sizes) > _MOST_VOXELS:
         raise ValueError(
-            f"{name} is {sizes}, over {_MOST_VOXELS // 10**6} million voxels; give a smaller one, or check "
-            "the voxel size."
+            f"The PSF would have {shape_text(sizes)} voxels, but at most {_MOST_VOXELS // 10**6} million are "
+            f"possible. {advice}"
         )
-    return sizes
 
 
 def optics_record(kind: PsfKind, **optics: Wavelength | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ def marked(panel):
     ("name", "text", "label", "fields"),
     [
         ("numerical_aperture", "9", "NA is 9;", {"numerical_aperture", "refractive_index"}),
+        ("numerical_aperture", "0.01", "Check NA: it is 0.01;", {"numerical_aperture"}),
         ("numerical_aperture", "a", "NA: 'a'", {"numerical_aperture"}),
         ("numerical_aperture", "", "Enter the NA.", {"numerical_aperture"}),
         ("emission_um", "525", "Emission is 525", {"emission_um"}),
