@@ -22,6 +22,7 @@ from napari_lucyd._napari.phantom.parameters import DEGRADATIONS, SPECIMENS, SUR
 from napari_lucyd._napari.phantom.task import PhantomTask
 from napari_lucyd._napari.phantom.worker import Made, RunError, make
 from napari_lucyd._napari.psf import optics
+from napari_lucyd._napari.psf.form import NOT_YET
 from napari_lucyd._napari.psf.optics import MICROSCOPES, OpticsPsf
 from napari_lucyd._napari.workers.events import Note
 from napari_lucyd.evaluation import psnr
@@ -171,7 +172,7 @@ def test_optics_and_surrogates_can_be_repeated(phantom, made):
     assert "21 × 21 × 21 voxels of 0.6 × 0.6 × 0.6 µm" in form.psf.about.text()
     # For other choices, the size is not known yet.
     form.pixel.value = "0.5"
-    assert not form.psf.about.text()
+    assert form.psf.about.text() == NOT_YET
     form.degradation.value = "light_sheet"
     form.lines["sheet_fwhm_um"].value = "2"
     layers = made()

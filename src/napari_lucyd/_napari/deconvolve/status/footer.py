@@ -25,7 +25,7 @@ class Footer(QFrame):
 
     def __init__(self) -> None:
         super().__init__()
-        # What is said before, in and after a run takes the same room: nothing moves when it ends.
+        # The texts before, in and after a run take the same room: nothing moves when it ends.
         self.estimate = note("lucyd-estimate", lines=3, most=5)
         self.preview = QToggleSwitch("Live preview")
         self.preview_note = note("lucyd-preview", lines=2, most=2)
