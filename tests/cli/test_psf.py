@@ -156,6 +156,12 @@ def test_a_psf_is_measured_on_beads_with_a_report(beads, tmp_path):
         (["--from-beads", "none.tif"], 1, "none.tif"),
         (["--from-beads", "plain.tif"], 1, "give it with --voxel-size"),
         (["--from-beads", "plain.tif", "--voxel-size", "0.1"], 1, "plain.tif: No bead was found"),
+        (
+            ["--from-beads", "beads.ome.tif", "--bead-diameter-um", "100"],
+            1,
+            "beads.ome.tif: --bead-diameter-um is 100, but the beads look only 0.33 µm wide. Give their "
+            "diameter in µm: 0.1.",
+        ),
         ([*WIDEFIELD], 2, "a PSF from the optics needs it"),
         ([*WIDEFIELD, "--voxel-size", "0.1", "--bead-diameter-um", "0.1"], 2, "it needs --from-beads"),
     ],

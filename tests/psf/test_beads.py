@@ -115,11 +115,33 @@ def test_beads_that_cannot_be_used_say_what_came_and_what_to_do(positions, plane
         (np.full((9, 9, 9), np.nan), {}, ValueError, "not finite"),
         (np.ones((9, 9, 9)), {"voxel_size": (1, 1)}, ValueError, "3 positive numbers"),
         (bead_image(ALONE), {"shape": (4, 9, 9)}, ValueError, "3 odd numbers"),
+        (bead_image(ALONE), {"bead_diameter_um": -0.1}, ValueError, "-0.1; give the diameter"),
+        (
+            bead_image(ALONE, 0.2),
+            {"bead_diameter_um": 200},
+            ValueError,
+            r"bead_diameter_um is 200, but the beads look only 0\.3\d µm wide\. .* in µm: 0\.2\.",
+        ),
+        (bead_image(ALONE, 0.2), {"bead_diameter_um": 5}, ValueError, r"Give their diameter in µm\.$"),
+        (
+            bead_image(ALONE, 0.2)[20],
+            {"bead_diameter_um": 1e9, "voxel_size": VOXEL[1:]},
+            ValueError,
+            "look only",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_refused_in_words(image, options, error, words):
     with pytest.raises(error, match=words):
         psf_from_beads(image, **{"voxel_size": VOXEL, **options})
+
+
+@pytest.mark.parametrize("voxel_size", [(0.1, 0.1, 0.1), (0.1, 0.1)])
+def test_no_beads_are_refused_for_their_true_diameter(voxel_size):
+    # The narrowest images that beads can have: the optics add almost no width to theirs.
+    ball = ndimage.gaussian_filter(np.pad(draw_ball(1.0, voxel_size), 30), 0.7)
+    measured = psf_from_beads(100 + 1e5 * ball, voxel_size, bead_diameter_um=1.0)
+    assert measured.used == 1
 
 
 def test_a_ball_has_the_width_of_its_diameter():

@@ -211,6 +211,13 @@ def test_light_at_the_edge_is_what_a_widefield_keeps_and_a_gaussian_loses(haze):
     assert light_at_the_edge(haze[63]) is None
 
 
+def test_the_edge_of_a_psf_holds_at_most_the_light_in_focus_wherever_the_focus_is():
+    planes = np.ones((5, 3, 3)) * np.array([1, 4, 2, 1, -1])[:, None, None]
+    assert light_at_the_edge(planes) == light_at_the_edge(planes[::-1]) == pytest.approx(0.25)
+    assert light_at_the_edge(planes[1:4]) == 1
+    assert light_at_the_edge(-planes[4:].repeat(3, 0) * [[[1]], [[3]], [[1]]]) == pytest.approx(1 / 3)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -27,7 +27,7 @@ _COMPUTED_ONLY = (
     "pinhole_airy",
     "sheet_fwhm_um",
 )
-_OPTICS = (*_COMPUTED_ONLY, "voxel_size")
+_OPTIONS = (*_COMPUTED_ONLY, "voxel_size", "bead_diameter_um")
 
 
 def psf(
@@ -261,6 +261,6 @@ def _wavelengths(text: str | None, option: str) -> float | list[float] | None:
 
 def _in_options(message: str) -> str:
     """Replace the names of Python's arguments by those of the options."""
-    for argument in _OPTICS:
+    for argument in _OPTIONS:
         message = message.replace(argument, f"--{argument.replace('_', '-')}")
     return message

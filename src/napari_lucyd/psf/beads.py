@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
+from napari_lucyd import checks
 from napari_lucyd.psf.cleaning import FloatArray, find_origin, resample, scaled_to_one
 from napari_lucyd.psf.widths import line_through, widths_at_half_maximum
 from napari_lucyd.spans import spatial_axes
@@ -33,6 +34,11 @@ _ENDS, _BORDER = "too near to the first or last plane", "cut off by the border"
 _NEIGHBOUR, _SATURATED = "too near to another", "saturated"
 # Richardson-Lucy iterations that take the bead's own size out of its image.
 _BEAD_ITERATIONS = 12
+# A bead's image across is at least 0.87 of its diameter wide, as the projection of a ball is: a diameter that
+# is this many times the image's width is impossible.
+_IMPOSSIBLE = 1.25
+# The smallest beads that are sold, in µm.
+_SMALLEST_BEAD = 0.02
 # Samples along a voxel's edge when a ball is drawn.
 _BALL_SAMPLES = 7
 
@@ -130,7 +136,8 @@ def psf_from_beads(
     Raises
     ------
     TypeError, ValueError
-        If the image cannot be used, holds no bead, or none of its beads is usable; the message says why.
+        If the image cannot be used, holds no bead, or none of its beads is usable, or if the beads' images
+        are too narrow for the diameter; the message says why.
 
     Examples
     --------
@@ -143,6 +150,10 @@ def psf_from_beads(
     (1, [0.3, 0.3])
     """
     values = _checked(image, voxel_size)
+    expected = "the diameter of the beads in µm, or 0"
+    diameter = checks.number(
+        "bead_diameter_um", bead_diameter_um, expected, lambda size: 0 <= size < math.inf
+    )
     background = float(np.median(values))
     peaks = _find_peaks(values, background)
     if not len(peaks):
@@ -157,12 +168,29 @@ def psf_from_beads(
         smaller = "" if shape is None else " A smaller shape may help, too."
         raise ValueError(_none_usable(beads, box, values.shape) + smaller)
     mean = np.maximum(np.sum(stamps, axis=0), 0)
-    if bead_diameter_um > 0:
-        mean = _without_bead(mean, bead_diameter_um, voxel_size)
-    widths = tuple(
-        width * float(step) for width, step in zip(widths_at_half_maximum(mean), voxel_size, strict=True)
+    if diameter > 0:
+        _check_diameter(diameter, mean, voxel_size)
+        mean = _without_bead(mean, diameter, voxel_size)
+    return BeadPsf(scaled_to_one(mean), _widths_um(mean, voxel_size), _asymmetry(mean), tuple(beads))
+
+
+def _widths_um(image: FloatArray, voxel_size: Sequence[float]) -> tuple[float, ...]:
+    widths = zip(widths_at_half_maximum(image), voxel_size, strict=True)
+    return tuple(width * float(step) for width, step in widths)
+
+
+def _check_diameter(diameter_um: float, image: FloatArray, voxel_size: Sequence[float]) -> None:
+    """Refuse beads that are much larger than their image, as if their diameter were given in nm."""
+    across = zip(_widths_um(image, voxel_size)[-2:], image.shape[-2:], voxel_size[-2:], strict=True)
+    # An image that is wider than its box is taken to be as wide.
+    narrowest = min(width if math.isfinite(width) else size * step for width, size, step in across)
+    if diameter_um <= _IMPOSSIBLE * narrowest:
+        return
+    in_nm = f": {diameter_um / 1000:g}" if _SMALLEST_BEAD <= diameter_um / 1000 <= narrowest else ""
+    raise ValueError(
+        f"bead_diameter_um is {diameter_um:g}, but the beads look only {narrowest:.2g} µm wide. Give their "
+        f"diameter in µm{in_nm}."
     )
-    return BeadPsf(scaled_to_one(mean), widths, _asymmetry(mean), tuple(beads))
 
 
 def _checked(image: Any, voxel_size: Sequence[float]) -> FloatArray:

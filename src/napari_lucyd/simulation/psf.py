@@ -251,9 +251,10 @@ def optics_record(kind: PsfKind, **optics: Wavelength | None) -> dict[str, Any]:
 
 
 def light_at_the_edge(psf: npt.ArrayLike) -> float | None:
-    """Return the light of the first plane as a share of the middle one, or None for a single plane.
+    """Return the light of the brighter end plane as a share of the brightest one, or None for a single plane.
 
-    If a PSF is cut off where there is still light, deconvolution leaves haze.
+    If a PSF is cut off where there is still light, deconvolution leaves haze. The brightest plane is the one
+    in focus, wherever that lies in a measured PSF, so the share is 1 at most.
 
     Parameters
     ----------
@@ -263,8 +264,9 @@ def light_at_the_edge(psf: npt.ArrayLike) -> float | None:
     psf = np.asarray(psf)
     if psf.ndim < 3 or len(psf) == 1:
         return None
-    focus = float(psf[len(psf) // 2].sum())
-    return float(psf[0].sum()) / focus if focus > 0 else None
+    light = psf.sum(axis=(1, 2), dtype=np.float64)
+    focus = float(light.max())
+    return max(0.0, float(light[0]), float(light[-1])) / focus if focus > 0 else None
 
 
 def voxel_sizes(voxel_size: float | Sequence[float], ndim: int) -> tuple[float, ...]:

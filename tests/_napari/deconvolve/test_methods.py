@@ -519,6 +519,11 @@ def test_a_psf_is_measured_on_a_layer_of_beads(panel, add_image, classical, read
     ready()
     assert "4 of 4 beads used" in form.about.text()
     assert form.beads.native.isVisible() and form.diameter.native.isVisible()
+    form.diameter.value = "100"
+    ready()
+    assert "Bead diameter is 100, but the beads look only" in panel.footer.estimate.text()
+    form.diameter.value = "0.1"
+    ready()
     measured = nl.psf_from_beads(beads, STEPS, bead_diameter_um=0.1)
     expected = nl.deconvolve(layer.data, nl.RichardsonLucy(measured.psf, num_iter=3), device="cpu").output
     output = run()["output"]

@@ -117,7 +117,9 @@ class Psf:
         psfs = self.values if self.per_channel else [self.values]
         text = f"{len(psfs)} PSFs of " if self.per_channel else ""
         text += f"{shape_text(psfs[0].shape)} voxels"
-        if self.steps is not None:
+        if self.steps is not None and self.unit == "pixel":
+            text += f" (scale {steps_text(self.steps)}, without a unit)"
+        elif self.steps is not None:
             text += f" of {steps_text(self.steps)} {self.unit}"
         text += "."
         edge = max((light_at_the_edge(psf) or 0.0 for psf in psfs), default=0.0)
