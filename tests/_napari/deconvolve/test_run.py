@@ -119,6 +119,17 @@ def test_what_is_on_screen(panel, add_image, run):
     assert run()["output"].data.shape == layer.data.shape
 
 
+@pytest.mark.parametrize("centre", [(-900, 110), (100, 2000)])
+def test_an_image_that_is_out_of_view_has_no_visible_part(panel, add_image, ready, centre):
+    layer = add_image((200, 220))
+    panel.region.combo.value = "screen"
+    panel.viewer.scene.camera.center = centre
+    panel.estimator.refresh()
+    ready()
+    assert f"No part of “{layer.name}” is in view" in panel.footer.estimate.text()
+    assert not panel.footer.run.enabled and panel.region.where.text() == ""
+
+
 @pytest.mark.parametrize("planes", [100, 4])
 def test_another_image_is_run_with_the_planes_that_are_shown(panel, add_image, ready, planes):
     add_image((60, 20, 22))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,13 +25,27 @@ def on_screen(layer: Image, viewer: Viewer) -> tuple[slice, ...] | None:
     """Return the part of a layer on the canvas, one slice for each axis; None for the whole layer.
 
     The 3D view shows the whole layer.
+
+    Raises
+    ------
+    ValueError
+        If the canvas shows nothing of the layer.
     """
-    if viewer.dims.ndisplay != 2:
+    dims, camera = viewer.dims, viewer.scene.camera
+    if dims.ndisplay != 2:
         return None
+    # A layer's own `corner_pixels` are never outside of it, also where the canvas is.
+    half = np.asarray(viewer.canvas.viewbox_size(viewer.layers), float) / (2 * camera.zoom)
+    corners = np.tile(np.asarray(dims.point, float), (4, 1))
+    signs = np.array([*product((-1, 1), repeat=2)])
+    corners[:, list(dims.displayed)] = np.asarray(camera.center, float)[-2:] + half * signs
     shape = layer.data[0].shape if layer.multiscale else layer.data.shape
-    displayed = _layer_axes(viewer.dims.displayed, viewer.dims.ndim, layer.ndim)
-    factors = layer.downsample_factors[layer.data_level] if layer.multiscale else np.ones(layer.ndim)
-    return bounding_slices(np.asarray(layer.corner_pixels) * factors, shape[: layer.ndim], displayed)
+    displayed = _layer_axes(dims.displayed, dims.ndim, layer.ndim)
+    points = to_data(layer, corners[:, -layer.ndim :], viewer)
+    part = bounding_slices(points, shape[: layer.ndim], displayed)
+    if part is None:
+        raise ValueError(f"No part of “{layer.name}” is in view. Move it into view, or choose another region.")
+    return part
 
 
 def rectangle_layer(viewer: Viewer) -> Shapes | None:
