@@ -78,7 +78,11 @@ def test_what_is_selected_is_saved_and_no_other_layer(panel, add_image, run, cho
     # The image itself, too, with its own numbers.
     panel.viewer.layers.selection = {layer}
     dialogs.name = str(tmp_path / "raw")
-    choose("Save “")
+    assert entries(panel) == [
+        "Save all 3 results of the last run…",
+        f"Save the image “{layer.name}”…",
+    ]
+    choose("Save the image “")
     raw = read_image(tmp_path / "raw.ome.tif")
     assert raw.data.dtype == np.uint16
     np.testing.assert_array_equal(raw.data, layer.data)
@@ -103,7 +107,7 @@ def test_all_parts_of_the_last_run_get_names_that_begin_alike(
 
 def test_several_selected_layers_get_a_file_each(panel, add_image, choose, dialogs, tmp_path):
     layers = {add_image(seed=seed, name="a / b") for seed in (0, 1)}
-    assert entries(panel) == ["Save “a / b [1]”…"]
+    assert entries(panel) == ["Save the image “a / b [1]”…"]
     panel.viewer.layers.selection = layers
     dialogs.name = str(tmp_path / "both.tif")
     choose("Save 2 selected layers")
@@ -113,7 +117,7 @@ def test_several_selected_layers_get_a_file_each(panel, add_image, choose, dialo
 def test_there_is_nothing_to_save_without_an_image(panel, add_image):
     assert entries(panel) == [] and not panel.footer.save.enabled
     layer = add_image(name="A&B")
-    assert entries(panel) == ["Save “A&&B”…"] and panel.footer.save.enabled
+    assert entries(panel) == ["Save the image “A&&B”…"] and panel.footer.save.enabled
     panel.viewer.layers.selection.clear()
     assert not panel.footer.save.enabled
     panel.viewer.layers.selection = {layer}
@@ -128,11 +132,11 @@ def test_a_file_that_is_there_is_replaced_only_if_the_user_says_so(
     there.write_text("mine")
     layer = add_image()
     dialogs.name = str(tmp_path / name)
-    choose("Save “", until="")
+    choose("Save the image “", until="")
     assert len(dialogs.asked) == 1 and "there.ome.tif" in dialogs.asked[0]
     assert there.read_text() == "mine" and panel.status.text() == ""
     dialogs.replace = True
-    choose("Save “")
+    choose("Save the image “")
     np.testing.assert_array_equal(read_image(there).data, layer.data)
 
 
@@ -165,14 +169,14 @@ def test_the_file_of_an_open_layer_is_not_replaced(panel, choose, dialogs, tmp_p
     panel.viewer.open(str(path), plugin="napari-lucyd")
     before = path.read_bytes()
     dialogs.name, dialogs.replace = str(path), True
-    choose("Save “", until="open as the layer")
+    choose("Save the image “", until="open as the layer")
     assert path.read_bytes() == before and dialogs.asked == []
     ready()
 
 
 def test_a_cancelled_dialog_saves_nothing(panel, add_image, choose, dialogs, tmp_path):
     add_image()
-    choose("Save “", until="")
+    choose("Save the image “", until="")
     assert not list(tmp_path.iterdir())
 
 

@@ -15,7 +15,7 @@ from superqt.utils import create_worker
 
 from napari_lucyd._napari.layers import saving
 from napari_lucyd._napari.layers.source_layer import SourceLayer
-from napari_lucyd._napari.layers.viewer import is_preview
+from napari_lucyd._napari.layers.viewer import is_preview, is_result
 from napari_lucyd._napari.widgets.layout import plain_tooltip
 from napari_lucyd._napari.workers.events import explain
 
@@ -68,18 +68,17 @@ class Saver(QObject):
         ]
 
     def fill(self, menu: QMenu) -> None:
-        """List in a menu what can be saved now."""
+        """List in a menu what can be saved now, results first: a run leaves its image selected."""
         menu.clear()
         selected, results = self.selected(), self._results()
-        if len(selected) == 1:
-            # An ampersand would underline the next letter.
-            name = selected[0].name.replace("&", "&&")
-            self._add(menu, f"Save “{name}”…", selected)
-        elif selected:
-            self._add(menu, f"Save {len(selected)} selected layers…", selected)
+        own = [layer for layer in selected if is_result(layer)]
+        if own:
+            self._add_selected(menu, selected, own)
         if results and set(results) != set(selected):
             what = "the result" if len(results) == 1 else f"all {len(results)} results"
             self._add(menu, f"Save {what} of the last run…", results)
+        if selected and not own:
+            self._add_selected(menu, selected, own)
 
     def ask_and_save(self, layers: Sequence[Image]) -> None:
         """Ask for a name, and save these layers; several get names that begin with it."""
@@ -126,6 +125,14 @@ class Saver(QObject):
         worker.returned.connect(self._on_saved)
         worker.errored.connect(self._on_not_saved)
         worker.start()
+
+    def _add_selected(self, menu: QMenu, selected: Sequence[Image], own: Sequence[Image]) -> None:
+        if len(selected) > 1:
+            self._add(menu, f"Save {len(selected)} selected layers…", selected)
+            return
+        # An ampersand would underline the next letter.
+        name = selected[0].name.replace("&", "&&")
+        self._add(menu, f"Save “{name}”…" if own else f"Save the image “{name}”…", selected)
 
     def _add(self, menu: QMenu, text: str, layers: Sequence[Image]) -> None:
         action = QAction(text, menu)
