@@ -58,8 +58,15 @@ def test_a_folder_and_then_the_selected_layers(
     # Nothing is replaced.
     before = (tmp_path / "deconvolved" / "a_output.ome.tif").stat().st_mtime_ns
     name, state, text = run()[0]
-    assert (name, state, text) == ("a.ome.tif", "exists", "a_output.ome.tif is there from an earlier run.")
-    assert window.status.text() == "0 of 2 done, 1 there from an earlier run, 1 failed."
+    assert (name, state, text) == (
+        "a.ome.tif",
+        "exists",
+        "a_output.ome.tif is there from an earlier run with random-2d.",
+    )
+    assert window.status.text() == (
+        "0 of 2 done, 1 there from an earlier run, 1 failed. To make them again, choose another folder for the "
+        "results."
+    )
     assert (tmp_path / "deconvolved" / "a_output.ome.tif").stat().st_mtime_ns == before
 
     window.source.value, window.out.value = "layers", str(tmp_path / "layers")

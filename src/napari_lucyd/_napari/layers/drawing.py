@@ -44,7 +44,9 @@ def on_screen(layer: Image, viewer: Viewer) -> tuple[slice, ...] | None:
     points = to_data(layer, corners[:, -layer.ndim :], viewer)
     part = bounding_slices(points, shape[: layer.ndim], displayed)
     if part is None:
-        raise ValueError(f"No part of “{layer.name}” is in view. Move it into view, or choose another region.")
+        raise ValueError(
+            f"No part of “{layer.name}” is in view. Move it into view, or choose another region."
+        )
     return part
 
 

@@ -252,6 +252,7 @@ class BatchWindow(QDialog):
             counts += [f"{there} there from an earlier run"] if there else []
             counts += [f"{failed} failed"] if failed else []
             text = ", ".join(counts) + "."
+            text += " To make them again, choose another folder for the results." if there else ""
             set_note(self.status, text, problem=bool(failed))
             problem = bool(failed) or LEFT_OUT in states
             notify_end(self, self.session.seconds, f"Batch: {text}", problem=problem)

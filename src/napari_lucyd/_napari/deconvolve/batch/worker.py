@@ -21,8 +21,10 @@ from napari_lucyd._napari.workers.events import Advanced, Note, RunError, explai
 from napari_lucyd._napari.workers.window_words import in_window_words
 from napari_lucyd.batch.inputs import destinations, distinct_names, find_images
 from napari_lucyd.batch.results import FORESEEN, ResultExistsError, check_destinations, prepare, write_results
+from napari_lucyd.deconvolution import CLASSICAL_METHODS
+from napari_lucyd.deconvolution.recipe_entries import wrong_entry
 from napari_lucyd.deconvolution.result import Part
-from napari_lucyd.io import Image, default_suffix, micrometers, read_image, unit_label
+from napari_lucyd.io import Image, ImageFileError, default_suffix, micrometers, read_image, unit_label
 from napari_lucyd.text import duration_text
 
 _OTHERWISE = "choose another folder for the results"
@@ -152,7 +154,8 @@ def _run(request: BatchRequest, should_stop: Callable[[], bool]) -> Iterator[Any
             return
         # A batch is run again after new images came.
         except ResultExistsError as error:
-            yield Row(number, each.name, EXISTS, f"{error.path.name} is there from an earlier run.")
+            text = f"{error.path.name} is there from an earlier run{_made_with(error.path)}."
+            yield Row(number, each.name, EXISTS, text)
         except FORESEEN as error:
             yield Row(number, each.name, FAILED, explain(error))
         # One image must not end a batch of a whole night.
@@ -186,6 +189,20 @@ def _inputs(request: BatchRequest) -> tuple[list[_Input], list[Row]]:
     rows = [(path, FAILED, reason) for path, reason in found.refused]
     rows += [(path, LEFT_OUT, "It is a result.") for path in found.results]
     return inputs, [Row(len(inputs) + n, path.name, *rest) for n, (path, *rest) in enumerate(rows)]
+
+
+def _made_with(path: Path) -> str:
+    """Name the method of a result's file, which may be another one than that of the batch."""
+    try:
+        recipe = read_image(path).metadata.get("recipe")
+    except ImageFileError:
+        return ""
+    if not isinstance(recipe, dict) or wrong_entry(recipe) is not None:
+        return ""
+    method = recipe.get("method")
+    known = CLASSICAL_METHODS.get(method["name"]) if method else None
+    name = known.title if known else recipe.get("model")
+    return f" with {name}" if name else ""
 
 
 def _one(
