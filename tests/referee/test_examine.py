@@ -92,6 +92,18 @@ def test_noise_that_is_not_of_photons_is_said_and_gives_no_gain(bodies):
     assert "Gain" not in str(found)
 
 
+def test_no_model_is_recommended_beyond_the_noise_that_it_was_trained_for(bodies):
+    image = photographed(ndimage.gaussian_filter(bodies, 1.5), 0.25)
+    found = nl.examine(image)
+    assert found.poisson and any("trained for up to" in text for text in found.warnings)
+    assert found.recommendation.method == "auto" and "compare methods" in found.summary
+    assert "use lucyd" not in str(found) and "--method auto" in str(found)
+    # Without photon noise nothing can be compared.
+    stretched = nl.examine(np.round(9 * image / image.max()))
+    assert not stretched.poisson and stretched.noise > 0.2
+    assert "use lucyd with a prefilter" in stretched.summary
+
+
 def test_each_channel_is_examined_with_its_microscope(bodies):
     blurred = ndimage.gaussian_filter(bodies, 1.5)
     image = np.stack([photographed(blurred, 0.02), photographed(blurred, 0.08)])

@@ -73,8 +73,16 @@ class Measured:
     flashes: tuple[Finding, ...] = ()
 
 
-def recommend(found: Measured) -> Recommendation:
-    """Return method and model for an image, with the reasons."""
+def recommend(found: Measured, card: Mapping[str, Any]) -> Recommendation:
+    """Return method and model for an image, with the reasons.
+
+    Parameters
+    ----------
+    found
+        Numbers of the channel.
+    card
+        Card of the default model for the image.
+    """
     reason = _reason_to_leave(found)
     if reason:
         return Recommendation(None, None, reasons=(reason,))
@@ -92,12 +100,30 @@ def recommend(found: Measured) -> Recommendation:
             "is not given, the run measures it again and takes it a tenth narrower, because too wide a blur "
             "invents structure."
         )
+    how = ""
+    if _is_too_noisy(found, card):
+        limit = f"The image has more noise than {model} was trained for."
+        if found.poisson:
+            again = f"{limit} Held-out photons show if it helps, or another method: choose Automatic"
+            return Recommendation("auto", None, reasons=(f"{again} (--method auto).", *reasons[1:]))
+        how = "with a prefilter"
+        reasons.append(limit)
     return Recommendation(
         DEFAULT_MODEL,
         model,
         "Nothing is resampled: the model works on the image's own voxels.",
         tuple(reasons),
+        how,
     )
+
+
+def _is_too_noisy(found: Measured, card: Mapping[str, Any]) -> bool:
+    return _MARGIN * _noise_limit(card) < found.noise < math.inf
+
+
+def _noise_limit(card: Mapping[str, Any]) -> float:
+    """Return the largest noise in a model's training, as a share of the range."""
+    return float((card.get("noise_sigma") or (0.0, math.inf))[1])
 
 
 def warn(found: Measured, card: Mapping[str, Any], microscope: Microscope | None) -> Iterator[str]:
@@ -115,11 +141,10 @@ def warn(found: Measured, card: Mapping[str, Any], microscope: Microscope | None
     # The gravest ones come first: a window shows few of them.
     yield from found.flashes
     yield from _length_warnings(found)
-    limits = card.get("noise_sigma") or (0.0, math.inf)
-    if _MARGIN * float(limits[1]) < found.noise < math.inf:
+    if _is_too_noisy(found, card):
         text = (
             f"The noise is {percent_text(found.noise)} of the range, but the model {card['name']} was "
-            f"trained for up to {percent_text(float(limits[1]))}. Average frames or use a prefilter; trust "
+            f"trained for up to {percent_text(_noise_limit(card))}. Average frames or use a prefilter; trust "
             "fine detail less."
         )
         yield Finding(text, TOO_NOISY)

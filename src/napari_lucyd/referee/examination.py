@@ -17,9 +17,11 @@ class Recommendation:
     Attributes
     ----------
     method
-        ``"lucyd"``, ``"semi-blind"``, or None to leave the image as it is.
+        ``"lucyd"``; ``"auto"`` to compare methods on the image; or None to leave it as it is.
     model
-        Name of the model; None for a method without one.
+        Name of the model; None without one.
+    how
+        Words on how to use it; empty if it is used as it is.
     resampling
         Sentence on how the image is resampled for the method; empty if it is not.
     reasons
@@ -30,6 +32,7 @@ class Recommendation:
     model: str | None
     resampling: str = ""
     reasons: tuple[str, ...] = ()
+    how: str = ""
 
     @property
     def leave_alone(self) -> bool:
@@ -44,7 +47,11 @@ class Recommendation:
     @property
     def text(self) -> str:
         """The proposal in a few words."""
-        return "leave this image alone" if self.leave_alone else f"use {self.model or self.method}"
+        if self.leave_alone:
+            return "leave this image alone"
+        if self.method == "auto":
+            return "compare methods (Automatic)"
+        return f"use {self.model or self.method}" + (f" {self.how}" if self.how else "")
 
 
 @dataclass(frozen=True)
@@ -132,10 +139,7 @@ class Examination:
             parts.append(f"blur {steps_text(self.blur_sigma, 2)} voxels")
         if self.resolution is not None:
             parts.append(f"resolution {self._resolution_text()}")
-        wanted = self.recommendation
-        parts.append(
-            "leave this image alone" if wanted.leave_alone else f"use {wanted.model or wanted.method}"
-        )
+        parts.append(self.recommendation.text)
         return ", ".join(parts)
 
     def lines(self) -> Iterator[tuple[str, str]]:

@@ -199,7 +199,7 @@ def _of_channel(
         blur_sigma=None if blur is None else blur.sigma,
         blur_sigma_error=None if blur is None else blur.error,
         resolution=resolution,
-        recommendation=recommend(measured),
+        recommendation=recommend(measured, card),
         warnings=tuple(warn(measured, card, microscope)),
         channel=channel,
     )

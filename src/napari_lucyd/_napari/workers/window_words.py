@@ -21,6 +21,7 @@ _HINTS = (
         "choose Scaling ▸ Robust percentiles",
     ),
     (r"name a method, such as 'lucyd' \(--method lucyd, or Run anyway\)", "choose the method LUCYD"),
+    (r" \(--method auto\)", ""),
     (r" With center_psf=False it stays where it is\.", ""),
     (r"give its axes: --axes ([A-Z]+)( or [A-Z]+)?", r"enter \1\2 under Axes"),
     (r"(?:, |; )e\.g\. axes='([A-Z]+)'", r" under Axes, e.g. \1"),

@@ -121,7 +121,7 @@ class ExaminationLine(QObject):
     def _show(self, found: Examination | None) -> None:
         self.found = found
         self.write()
-        self.line.setToolTip(plain_tooltip("" if found is None else str(found)))
+        self.line.setToolTip(plain_tooltip("" if found is None else in_window_words(str(found))))
         self.examined.emit(found)
 
     def without_repeats(self, lines: Sequence[str]) -> list[str]:
