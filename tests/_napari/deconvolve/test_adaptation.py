@@ -69,8 +69,11 @@ def test_the_model_is_trained_with_the_panels_choices_then_listed_and_chosen(
     training = panel.adaptation
     assert training.isVisible() and training.name.value == "actin -2"
     training.structures.value = "filaments"
-    training.start()
+    training.train.native.setFocus()
+    training.train.native.click()
+    assert training.focusWidget() is training.cancel.native
     qtbot.waitUntil(lambda: not training.is_running, timeout=60_000)
+    assert training.focusWidget() is training.train.native
     ((task, name, structures, minutes),) = calls
     assert (name, structures, minutes, task.axes) == ("actin -2", "filaments", 8.0, "YX")
     assert task.microscope.told(task.source, "YX") == {"blur_sigma": (1.4, 1.4)}

@@ -42,8 +42,11 @@ def test_a_folder_and_then_the_selected_layers(
     notification_manager.records.clear()
 
     def run():
+        window.start.native.setFocus()
         window.start.native.click()
+        assert window.focusWidget() is window.cancel.native
         qtbot.waitUntil(lambda: not window.session.is_running, timeout=60_000)
+        assert window.focusWidget() is window.start.native
         return window.rows()
 
     good, bad = run()

@@ -52,8 +52,11 @@ def made(phantom, qtbot):
 
     def press():
         assert phantom.form.make.enabled, phantom.form.estimate.text()
+        phantom.form.make.native.setFocus()
         phantom.form.make.native.click()
+        assert phantom.window().focusWidget() is phantom.form.cancel.native
         qtbot.waitUntil(lambda: not phantom.session.is_running, timeout=60_000)
+        assert phantom.window().focusWidget() is phantom.form.make.native
         assert phantom.session.layers, phantom.form.status.text()
         kinds = {"truth": "truth", "PSF": "psf"}
         return {

@@ -8,7 +8,7 @@ pytest.importorskip("napari")
 
 from napari._qt.qt_resources import get_stylesheet
 from qtpy.QtCore import QPoint
-from qtpy.QtWidgets import QFrame, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QFrame, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
 
 from napari_lucyd._napari.compare.form import CompareForm
 from napari_lucyd._napari.deconvolve.status.footer import Footer
@@ -92,3 +92,36 @@ def test_the_form_keeps_its_room_before_in_and_after_a_run(qtbot):
         assert footer.height() == pytest.approx(before, abs=1) and panel.width() == 420
         for button in buttons:
             button.hide()
+
+
+def test_the_focus_goes_from_run_to_cancel_and_back_and_is_never_taken_from_a_field(qtbot):
+    panel, field = QWidget(), QLineEdit()
+    footer = Footer()
+    for widget in (field, footer):
+        (panel.layout() or QVBoxLayout(panel)).addWidget(widget)
+    qtbot.addWidget(panel)
+    panel.show()
+    qtbot.waitExposed(panel)
+    run, cancel = footer.run.native, footer.cancel.native
+    footer.run.enabled = True
+
+    def focus_after(start, act):
+        start.show()
+        start.setFocus()
+        assert panel.focusWidget() is start
+        act()
+        return panel.focusWidget()
+
+    def end(partial=False):
+        footer.show_end(complete=not partial, partial=partial)
+
+    assert focus_after(run, lambda: footer.show_run("")) is cancel
+    assert focus_after(cancel, end) is run
+    assert focus_after(field, lambda: footer.show_run("")) is field
+    assert focus_after(field, end) is field
+    # Buttons that are shown at times pass it on, too.
+    footer.show_run("")
+    assert focus_after(footer.stop_and_keep.native, lambda: end(partial=True)) is run
+    assert focus_after(footer.discard.native, footer.hide_partial) is run
+    assert focus_after(footer.replace.native, footer.hide_replace) is run
+    assert focus_after(footer.anyway.native, lambda: footer.show_run("")) is cancel

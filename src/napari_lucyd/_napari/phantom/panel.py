@@ -15,7 +15,7 @@ from napari_lucyd._napari.phantom.task import PhantomTask, expected_image
 from napari_lucyd._napari.phantom.worker import Made
 from napari_lucyd._napari.psf.choice import PsfChoice
 from napari_lucyd._napari.widgets.fields import label, mark_fields, parse_number, parse_numbers
-from napari_lucyd._napari.widgets.layout import set_note
+from napari_lucyd._napari.widgets.layout import pass_focus, set_note
 from napari_lucyd._napari.widgets.panel import Panel
 from napari_lucyd._napari.workers.events import Advanced, explain
 from napari_lucyd.text import duration_text
@@ -151,7 +151,9 @@ class PhantomWidget(Panel):
             self.complain(explain(error))
             return
         self.tell("")
-        self.form.make.enabled, self.form.cancel.enabled = False, True
+        self.form.cancel.enabled = True
+        pass_focus([self.form.make.native], self.form.cancel.native)
+        self.form.make.enabled = False
 
     def _on_advanced(self, event: Advanced) -> None:
         bar = self.form.progress
@@ -166,10 +168,11 @@ class PhantomWidget(Panel):
 
     def _on_ended(self) -> None:
         form = self.form
-        form.cancel.enabled = False
         form.progress.max, form.progress.value = 1, 1 if self.session.layers else 0
         form.progress.native.setFormat("")
         self.refresh()
+        pass_focus([form.cancel.native], form.make.native)
+        form.cancel.enabled = False
 
 
 def _label(name: str) -> str:

@@ -314,6 +314,15 @@ def fill_footer(footer: QFrame, *widgets: QWidget) -> None:
         column.addWidget(widget)
 
 
+def pass_focus(leaving: Sequence[QWidget], to: QWidget) -> None:
+    """Pass the focus on if one of these controls has it, before they are disabled or hidden.
+
+    Qt would pass it to whatever is next for the tab key, and a second Return or Space would press that.
+    """
+    if to.window().focusWidget() in leaving:
+        to.setFocus()
+
+
 def leave_return_to_fields(dialog: QDialog) -> None:
     """Keep Return in a field of a dialog from pressing a button; Qt would choose one."""
     for button in dialog.findChildren(QPushButton):

@@ -23,6 +23,7 @@ from napari_lucyd._napari.widgets.layout import (
     inner_form,
     leave_return_to_fields,
     note,
+    pass_focus,
     row,
     set_note,
     with_unit,
@@ -202,7 +203,9 @@ class AdaptationWindow(QDialog):
         # A function, not a method: it is called even when this window was deleted.
         worker.finished.connect(garbage_collection.release)
         garbage_collection.hold()
-        self.train.enabled, self.cancel.enabled = False, True
+        self.cancel.enabled = True
+        pass_focus([self.train.native], self.cancel.native)
+        self.train.enabled = False
         set_note(self.status, f"{_STAGES['measuring']}…")
         self.curve.show_values(())
         self.bar.setRange(0, 0)
@@ -267,7 +270,9 @@ class AdaptationWindow(QDialog):
 
     def _on_finished(self) -> None:
         self._worker = None
-        self.train.enabled, self.cancel.enabled = True, False
+        self.train.enabled = True
+        pass_focus([self.cancel.native], self.train.native)
+        self.cancel.enabled = False
         self.bar.setRange(0, 1)
         self.bar.setValue(1)
         problem = bool(self.status.property("problem"))

@@ -37,6 +37,7 @@ from napari_lucyd._napari.widgets.layout import (
     form,
     leave_return_to_fields,
     note,
+    pass_focus,
     plain_tooltip,
     row,
     set_note,
@@ -150,7 +151,9 @@ class BatchWindow(QDialog):
             self._complain(explain(error))
             return
         self._clear()
-        self.start.enabled, self.cancel.enabled = False, True
+        self.cancel.enabled = True
+        pass_focus([self.start.native], self.cancel.native)
+        self.start.enabled = False
         set_note(self.heading, _heading(request))
         set_note(self.status, "Running…")
         self.session.start(request)
@@ -238,7 +241,9 @@ class BatchWindow(QDialog):
         set_note(self.status, text, problem=True)
 
     def _on_ended(self) -> None:
-        self.start.enabled, self.cancel.enabled = True, False
+        self.start.enabled = True
+        pass_focus([self.cancel.native], self.start.native)
+        self.cancel.enabled = False
         states = [state for _, state, _ in self.rows()]
         cancelled = self.session.is_cancelled
         if not cancelled:

@@ -12,7 +12,7 @@ from superqt import QToggleSwitch
 
 from napari_lucyd._napari.deconvolve.status.likelihood_curve import LikelihoodCurve
 from napari_lucyd._napari.widgets.fields import choose
-from napari_lucyd._napari.widgets.layout import fill_footer, fixed, note, row, set_note
+from napari_lucyd._napari.widgets.layout import fill_footer, fixed, note, pass_focus, row, set_note
 
 RUN_KEYS, CANCEL_KEYS, PREVIEW_KEYS = "Ctrl+Return", "Ctrl+.", "Ctrl+Shift+D"
 NO_SCORE = "The result of each run is scored here."
@@ -158,7 +158,10 @@ class Footer(QFrame):
 
     def show_run(self, text: str) -> None:
         """Show that a run is in progress."""
-        self.run.enabled, self.cancel.enabled = False, True
+        self.cancel.enabled = True
+        starting = (self.run, self.anyway, self.keep, self.discard, self.replace)
+        pass_focus([button.native for button in starting], self.cancel.native)
+        self.run.enabled = False
         self.partial.hide()
         self.anyway.native.hide()
         self.replace.native.hide()
@@ -166,6 +169,16 @@ class Footer(QFrame):
         # A bar that moves by itself makes a software renderer compose the whole window at each step.
         self.progress.max, self.progress.value = 1, 0
         self.progress.native.setFormat(text)
+
+    def hide_partial(self) -> None:
+        """Take back the offer to keep the finished part."""
+        pass_focus([self.keep.native, self.discard.native], self.run.native)
+        self.partial.hide()
+
+    def hide_replace(self) -> None:
+        """Take back the offer to replace earlier results."""
+        pass_focus([self.replace.native], self.run.native)
+        self.replace.native.hide()
 
     def show_computing(self) -> None:
         """Show that the preparation is over, unless steps were done already."""
@@ -188,7 +201,9 @@ class Footer(QFrame):
         partial
             True if there is a finished part that the user may keep.
         """
-        self.cancel.enabled, self.run.enabled = False, True
+        self.run.enabled = True
+        pass_focus([self.cancel.native, self.stop_and_keep.native], self.run.native)
+        self.cancel.enabled = False
         self.stop_and_keep.native.hide()
         self.progress.max, self.progress.value = 1, int(complete)
         self.progress.native.setFormat("")

@@ -134,18 +134,18 @@ class RunView(QObject):
         self._session.keep_estimate()
 
     def _on_keep(self, *_: Any) -> None:
-        self._footer.partial.hide()
+        self._footer.hide_partial()
         self._messages, self._warnings = ["Kept the finished part; the rest of the image is empty."], []
         self._session.keep_partial()
 
     def _on_discard(self, *_: Any) -> None:
-        self._footer.partial.hide()
+        self._footer.hide_partial()
         self._session.discard_partial()
         self._messages, self._warnings = ["Discarded."], []
         self._tell_all()
 
     def _on_replace(self, *_: Any) -> None:
-        self._footer.replace.native.hide()
+        self._footer.hide_replace()
         self._session.replace_earlier()
 
     def _tell_all(self) -> None:
