@@ -5,9 +5,18 @@ import pytest
 pytest.importorskip("napari")
 
 from napari._qt.qt_resources import get_stylesheet
-from qtpy.QtCore import QPoint
+from napari.utils.theme import get_theme
+from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QHelpEvent, QTextDocument
-from qtpy.QtWidgets import QApplication, QComboBox, QLabel, QToolTip
+from qtpy.QtWidgets import (
+    QApplication,
+    QCheckBox,
+    QComboBox,
+    QLabel,
+    QListWidget,
+    QListWidgetItem,
+    QToolTip,
+)
 
 from napari_lucyd._napari.deconvolve.choices.advanced import AdvancedSection
 from napari_lucyd._napari.phantom.form import PhantomForm
@@ -106,3 +115,24 @@ def test_a_long_entry_of_a_list_is_shortened_and_its_tooltip_has_it_all(qtbot):
     assert pixels() != long
     box.setCurrentIndex(2)
     assert tip() == "The output to look at."
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("kind", ["list", "box"])
+def test_the_outline_of_a_box_without_a_tick_can_be_seen(theme, kind, qtbot):
+    colours = get_theme(theme)
+    made = QListWidget() if kind == "list" else QCheckBox()
+    qtbot.addWidget(made)
+    if kind == "list":
+        QListWidgetItem("", made).setCheckState(Qt.CheckState.Unchecked)
+    own = (colours.current, colours.text, colours.foreground, colours.background)
+    sheet = style_sheet(*(colour.as_hex("long") for colour in own), theme=theme)
+    ground = f"QWidget {{ background: {colours.background.as_hex('long')}; }}"
+    made.setStyleSheet((ground if kind == "box" else "") + get_stylesheet(theme) + sheet)
+    made.resize(60, 40)
+    made.show()
+    qtbot.waitExposed(made)
+    picture = made.grab().toImage()
+    behind = picture.pixelColor(50, 30).name()
+    seen = {picture.pixelColor(x, y).name() for x in range(3, 30) for y in range(3, 37)}
+    assert max(contrast(colour, behind) for colour in seen) >= 3

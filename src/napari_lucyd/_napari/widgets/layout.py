@@ -366,7 +366,7 @@ def _luminance(color: QColor) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def style_sheet(accent: str, text: str, line: str, background: str) -> str:
+def style_sheet(accent: str, text: str, line: str, background: str, theme: str = "dark") -> str:
     """Build a style sheet in a theme's colours.
 
     Parameters
@@ -376,10 +376,14 @@ def style_sheet(accent: str, text: str, line: str, background: str) -> str:
     text
         Colour of notes.
     line
-        Colour of the line above the footer.
+        Colour of the line above the footer, and behind lists.
     background
         Colour behind the panel.
+    theme
+        Name of the theme, whose tick check boxes have.
     """
+    # A list is nearer to the colour of an outline than the panel is.
+    outline = readable(line, line)
     return (
         f"QLabel[note='true'] {{ color: {text}; font-size: {_NOTE_PIXELS}px; }}"
         f"QLabel[problem='true'] {{ color: {readable(_PROBLEM, background)}; font-size: {_NOTE_PIXELS}px; }}"
@@ -387,6 +391,11 @@ def style_sheet(accent: str, text: str, line: str, background: str) -> str:
         f"QLineEdit[problem='true'] {{ border: 1px solid {readable(_PROBLEM, background)}; padding: 1px; }}"
         f"QPushButton#lucyd-run {{ background-color: {accent}; font-weight: bold; }}"
         f"QPushButton#lucyd-run:disabled {{ background-color: {line}; font-weight: normal; }}"
+        # Boxes without a tick are hard to see in napari's themes, and those of a list harder still.
+        f"QCheckBox::indicator:enabled {{ border: 1px solid {outline}; width: 14px; height: 14px; }}"
+        f"QListWidget::indicator {{ border: 1px solid {outline}; width: 12px; height: 12px; }}"
+        "QListWidget::indicator { border-radius: 2px; }"
+        f'QListWidget::indicator:checked {{ image: url("theme_{theme}:/check.svg"); }}'
         "QPushButton#lucyd-toggle { background: transparent; border: none; }"
         "QPushButton#lucyd-toggle { text-align: left; font-weight: bold; }"
         f"QFrame#lucyd-footer {{ border-top: 1px solid {line}; }}"
