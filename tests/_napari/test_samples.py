@@ -167,9 +167,18 @@ def test_real_cells_that_cannot_be_downloaded_are_told_of_in_words(monkeypatch, 
     assert str(told.value).startswith("The download of the sample failed.")
     assert "no route to host" in str(told.value)
 
+
+def test_a_download_that_is_cancelled_is_no_error_and_adds_no_layer(
+    make_napari_viewer, monkeypatch, not_yet_downloaded
+):
+    from napari.utils import notifications
+
     def cancelled(*_):
         raise InterruptedError("The download of the sample was cancelled.")
 
+    shown = []
     monkeypatch.setattr(samples, "download", cancelled)
-    with pytest.raises(InterruptedError):
-        samples.cells3d()
+    monkeypatch.setattr(notifications, "show_info", shown.append)
+    viewer = make_napari_viewer()
+    assert viewer.open_sample("napari-lucyd", "cells3d") == [] and len(viewer.layers) == 0
+    assert shown == ["The download of the sample was cancelled."]

@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from napari_lucyd._napari.phantom.layers import COUNTS, LayerData, image_layer, pair
 from napari_lucyd._napari.workers.download import download
 from napari_lucyd.simulation import acquire, degrade, make_phantom, make_psf, make_structures, make_surrogate
@@ -28,6 +30,8 @@ CELLS3D_URL = (
     "https://gitlab.com/scikit-image/data/-/raw/2cdc5ce89b334d28f06a58c9f0ca21aa6992a5ba/cells3d.tif"
 )
 CELLS3D_SHA256 = "afc7c7d80d38bfde09788b4064ac1e64ec14e88454ab785ebdc8dbba5ca3b222"
+# An image without channels adds no layer. napari would report an error for a sample without an image.
+_NO_LAYERS: list[LayerData] = [(np.empty((0, 1, 1)), {"channel_axis": 0}, "image")]
 # A camera with 2 counts a photoelectron, and the read noise of an sCMOS.
 PHOTONS_PER_UNIT = 0.5
 READ_NOISE = 1.5
@@ -110,15 +114,14 @@ def cells3d() -> list[LayerData]:
 
     It comes from the Allen Institute for Cell Science by way of scikit-image. The developers of scikit-image
     state its licence as CC0. It is downloaded (less than 20 MB) the first time, into the folder in which
-    scikit-image keeps it.
+    scikit-image keeps it. If the user cancels that, there are no layers.
 
     Raises
     ------
     ConnectionError
         If it cannot be downloaded; the message says what to do.
-    InterruptedError
-        If the user cancels the download.
     """
+    from napari.utils.notifications import show_info
     from skimage import data
 
     kept = Path(data.data_dir) / "cells3d.tif"
@@ -126,8 +129,9 @@ def cells3d() -> list[LayerData]:
         if not kept.exists():
             download(CELLS3D_URL, CELLS3D_SHA256, kept, "Downloading the sample (20 MB)…")
         image = data.cells3d()
-    except InterruptedError:  # the user cancelled it
-        raise
+    except InterruptedError:
+        show_info("The download of the sample was cancelled.")
+        return _NO_LAYERS
     except Exception as error:  # pooch and requests raise many kinds
         raise ConnectionError(
             # A notification shows the first words alone until it is opened.

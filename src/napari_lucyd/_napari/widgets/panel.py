@@ -127,7 +127,8 @@ class Panel(QWidget):
         theme = get_theme(self.viewer.theme)
         colours = (theme.current, theme.text, theme.foreground, theme.background)
         # The long form of a colour is the one that Qt and the style sheet both understand.
-        self.setStyleSheet(style_sheet(*(colour.as_hex("long") for colour in colours), self.viewer.theme))
+        accent, text, line, background = (colour.as_hex("long") for colour in colours)
+        self.setStyleSheet(style_sheet(accent, text, line, background, self.viewer.theme))
 
 
 class Subscriptions:
