@@ -11,6 +11,7 @@ import pytest
 from scipy import ndimage
 
 import napari_lucyd as nl
+from napari_lucyd.errors import Cancelled
 from napari_lucyd.evaluation.trust.suite import Reading, TrustTable
 from napari_lucyd.models.user_models import FOLDER_VARIABLE
 from napari_lucyd.simulation import acquire, make_structures
@@ -154,7 +155,31 @@ def test_a_stopped_training_keeps_its_best(folder, image, how):
     found = adapt(image, progress=progress, should_stop=(lambda: max(steps) >= 3) if how == "asked" else None)
     assert max(steps) <= 4
     assert found.gain > 0 and found.path is not None
+    assert f"stopped after {max(steps)} steps" in found.summary
     assert found.model.card["training"]["steps"] > 0
+
+
+@pytest.mark.parametrize("asked", [1, 4, 9, 15])
+def test_a_training_that_is_stopped_before_its_first_step_ends_at_once(folder, image, asked):
+    # The parts of the preparation ask six times each: making specimens, their validation, the first step.
+    calls = []
+
+    def stop():
+        calls.append(None)
+        return len(calls) >= asked
+
+    with pytest.raises(Cancelled, match="stopped before its first step, so no model was saved"):
+        adapt(image, should_stop=stop)
+    assert len(calls) <= asked + 1 and not folder.exists()
+
+
+def test_a_training_that_was_stopped_says_so_before_it_judges_the_model(folder, image, monkeypatch):
+    monkeypatch.setattr(adaptation, "_SMALLEST_GAIN", 100.0)
+    steps = []
+    found = adapt(image, progress=lambda state: steps.append(state.done), should_stop=lambda: max(steps) >= 1)
+    assert found.path is None and found.stopped_after == 1
+    assert found.summary.startswith("The training was stopped after 1 step. It had not improved on")
+    assert "Use" not in found.summary
 
 
 def test_a_model_that_is_not_better_is_not_saved(folder, image, monkeypatch):

@@ -64,6 +64,8 @@ class Adaptation:
         Assumptions and measurements, as sentences.
     seconds
         Duration.
+    stopped_after
+        Number of training steps, if it was stopped early; otherwise None.
     """
 
     model: Model
@@ -74,6 +76,7 @@ class Adaptation:
     trust: TrustTable | None
     notes: tuple[str, ...]
     seconds: float
+    stopped_after: int | None = None
 
     @property
     def gain(self) -> float:
@@ -87,7 +90,19 @@ class Adaptation:
 
     @property
     def summary(self) -> str:
-        """Result in one or two sentences."""
+        """Result in one to three sentences."""
+        steps = self.stopped_after
+        if steps is None:
+            return self._findings
+        return f"The training was stopped after {steps} step{'' if steps == 1 else 's'}. {self._findings}"
+
+    @property
+    def _findings(self) -> str:
+        if self.trust is None and self.stopped_after is not None:
+            return (
+                f"It had not improved on {self.start} yet ({self.gain:+.2f} dB in validation), so no model "
+                "was saved."
+            )
         if self.trust is None:
             return (
                 f"Training did not improve on {self.start} for this microscope "
@@ -161,7 +176,7 @@ def adapt(
     progress
         Function that receives an `AdaptationProgress` after each step.
     should_stop
-        Function that is asked after each step; True ends the training and keeps the best, like Ctrl-C.
+        Function that is asked often; True ends the training and keeps the best, like Ctrl-C.
 
     Returns
     -------
@@ -174,6 +189,8 @@ def adapt(
         If the user has a model of this name and `overwrite` is False.
     TypeError, ValueError
         If an argument is invalid; the message says what to do.
+    Cancelled
+        If `should_stop` returns True before the first step.
     KeyboardInterrupt
         If Ctrl-C comes before the first validation or during the questions of the trust suite.
 
@@ -207,8 +224,9 @@ def adapt(
     conditions = find_conditions(volume, start, base.data, told, voxel_size, structures)
     count = _PATCHES[start.dimension] if patches is None else checks.integer("patches", patches, least=_BATCH)
     config = _configuration(base, conditions, name, start.name, count, seed)
-    run = AdaptationRun(config, conditions, start, device_named(device), started + 60 * minutes)
-    run.train(report, should_stop or (lambda: False))
+    stop = should_stop or (lambda: False)
+    run = AdaptationRun(config, conditions, start, device_named(device), started + 60 * minutes, stop)
+    run.train(report)
     best = run.best_network()
     images = torch.stack([patch.image for patch in run.trainer.validation]).to(run.trainer.device)
     metrics = {"validation": run.validation_entries(), **finish(best, images, centre=False)}
@@ -245,7 +263,8 @@ def adapt(
         made = load_model(saved)
     psnrs = tuple(entry.psnr for entry in run.validations)
     seconds = time.monotonic() - started
-    return Adaptation(made, saved, start.name, psnrs, worse, trust, conditions.notes, seconds)
+    stopped = run.trainer.step if run.stopped else None
+    return Adaptation(made, saved, start.name, psnrs, worse, trust, conditions.notes, seconds, stopped)
 
 
 def compare_trust(table: TrustTable, before: str, after: str) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from napari_lucyd.errors import Cancelled
 from napari_lucyd.models import Model
 from napari_lucyd.networks import Network
 from napari_lucyd.training.conditions import Conditions
@@ -80,6 +81,13 @@ class AdaptationRun:
         Device of the network.
     until
         Time of `time.monotonic` at which the training ends.
+    should_stop
+        Function that is asked often; True ends the training.
+
+    Raises
+    ------
+    Cancelled
+        If ``should_stop`` returns True, here or before the first step of `train`.
     """
 
     def __init__(
@@ -89,36 +97,44 @@ class AdaptationRun:
         start: Model,
         device: torch.device,
         until: float,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.config, self._until = config, until
+        self.config, self._until, self._should_stop = config, until, should_stop
         make = _specimens(config, conditions)
         self.trainer = Trainer(config, device, start, make_specimen=make)
-        self.trainer.validation = _validation_patches(config, make)
+        self.trainer.validation = _validation_patches(config, make, self._check)
         self._patches = Patches(config, make_specimen=make)
         self.validations: list[Validation] = []
         self.best_step = self._validated = 0
+        self.stopped = False
         self._best: dict[str, torch.Tensor] = {}
         self._began = time.monotonic()
         self.trainer.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.trainer.optimizer, lambda _: self._rate()
         )
 
-    def train(self, report: Callable[[AdaptationProgress], object], should_stop: Callable[[], bool]) -> None:
-        """Train to the end, until the time is over, or until Ctrl-C or `should_stop`."""
+    def train(self, report: Callable[[AdaptationProgress], object]) -> None:
+        """Train to the end, until the time is over, or until Ctrl-C or ``should_stop``."""
         trainer, steps = self.trainer, self.config.schedule.steps
         pictures = self._pictures(None)
-        self._validate()
+        self._validate(self._check)
         self._began = time.monotonic()
         try:
             report(self._state(steps, pictures))
-            while trainer.step < steps and time.monotonic() < self._until and not should_stop():
-                trainer.train_on(self._batch(trainer.step))
+            while trainer.step < steps and time.monotonic() < self._until:
+                batch = self._batch(trainer.step)
+                if batch is None:
+                    self.stopped = True
+                    break
+                trainer.train_on(batch)
                 if trainer.step % self.config.schedule.validate_every == 0:
                     self._validate()
                     pictures = self._pictures(pictures)
                 report(self._state(steps, pictures))
         except KeyboardInterrupt:
-            pass  # the best is kept
+            self.stopped = True  # the best is kept
+        if self.stopped and not trainer.step:
+            self._check()
         if trainer.step > self._validated:
             self._validate()
             report(self._state(trainer.step, self._pictures(pictures)))
@@ -146,13 +162,21 @@ class AdaptationRun:
             "on": f"{self.config.schedule.validation_patches} patches of specimens not trained on",
         }
 
-    def _batch(self, step: int) -> Patch:
-        size = self.config.schedule.batch_size
-        members = [self._patches[number] for number in range(step * size, (step + 1) * size)]
+    def _batch(self, step: int) -> Patch | None:
+        """Return the patches of a step, or None if the training has to end: new specimens take a while."""
+        size, members = self.config.schedule.batch_size, []
+        for number in range(step * size, (step + 1) * size):
+            if self._should_stop():
+                return None
+            members.append(self._patches[number])
         return Patch(*(torch.stack(tensors) for tensors in zip(*members, strict=True)))
 
-    def _validate(self) -> None:
-        found = self.trainer.validate()
+    def _check(self) -> None:
+        if self._should_stop():
+            raise Cancelled("The training was stopped before its first step, so no model was saved.")
+
+    def _validate(self, check: Callable[[], object] = lambda: None) -> None:
+        found = self.trainer.validate(check)
         if not self.validations or found.psnr > max(entry.psnr for entry in self.validations):
             state = self.trainer.averaged.module.state_dict()
             self._best = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
@@ -205,9 +229,15 @@ def _specimens(config: TrainingConfig, conditions: Conditions) -> MakeSpecimen:
     return make
 
 
-def _validation_patches(config: TrainingConfig, make_specimen: MakeSpecimen) -> list[Patch]:
-    """Return six patches from each of some specimens outside the training data."""
+def _validation_patches(
+    config: TrainingConfig, make_specimen: MakeSpecimen, check: Callable[[], object]
+) -> list[Patch]:
+    """Return six patches from each of some specimens outside the training data; `check` may end it."""
     one_by_one = replace(config, data=replace(config.data, alive=1))
     patches = Patches(one_by_one, VALIDATION_PHANTOMS, make_specimen)
     spread = config.data.patches_per_phantom
-    return [patches[i // 6 * spread + i % 6] for i in range(config.schedule.validation_patches)]
+    found = []
+    for i in range(config.schedule.validation_patches):
+        check()
+        found.append(patches[i // 6 * spread + i % 6])
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -167,13 +168,20 @@ class Trainer:
             total = total + schedule.light_weight * local_light_error(weighted, truth)
         return total
 
-    def validate(self) -> Validation:
-        """Evaluate the averaged weights on fixed patches of other phantoms, and return means."""
+    def validate(self, check: Callable[[], object] = lambda: None) -> Validation:
+        """Evaluate the averaged weights on fixed patches of other phantoms, and return means.
+
+        Parameters
+        ----------
+        check
+            Called before each patch; what it raises ends the evaluation.
+        """
         self.averaged.eval()
         network: Network = self.averaged.module  # type: ignore[assignment]
         psnr, ssim, masks = [], [], []
         with torch.no_grad(), ChannelWatch(network) as watch:
             for image, truth, weight in self.validation:
+                check()
                 y = image[None].to(self.device)
                 result = network(y)
                 masks += mask_figures(network, y, result)

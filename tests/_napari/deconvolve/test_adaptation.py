@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import napari_lucyd as nl
+from napari_lucyd.errors import Cancelled
 from napari_lucyd.models.user_models import FOLDER_VARIABLE
 
 pytest.importorskip("napari")
 
-from napari.utils.notifications import notification_manager
+from napari.utils.notifications import NotificationSeverity, notification_manager
 from qtpy.QtCore import QPoint
 
 from napari_lucyd._napari.workers import notification
@@ -61,7 +62,12 @@ def test_the_model_is_trained_with_the_panels_choices_then_listed_and_chosen(
         model = nl.load_model("lucyd-planes")
         path = nl.save_model(folder / f"{name}.safetensors", model.network, card=model.card)
         return SimpleNamespace(
-            summary="Better.", seconds=3.0, notes=("Noise: 1 %.",), path=path, model=nl.load_model(name)
+            summary="Better.",
+            seconds=3.0,
+            notes=("Noise: 1 %.",),
+            path=path,
+            model=nl.load_model(name),
+            stopped_after=None,
         )
 
     monkeypatch.setattr(window, "run", run)
@@ -119,6 +125,39 @@ def test_stop_reaches_the_worker_and_errors_are_shown(panel, qtbot, monkeypatch)
     assert "give another" in training.status.text()
     assert any("give another" in note.message for note in notification_manager.records)
     assert training.train.enabled and not training.cancel.enabled
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_training_that_the_user_stops_is_no_failure(panel, qtbot, monkeypatch, begun):
+    from napari_lucyd._napari.deconvolve.adaptation import window
+
+    texts = []
+
+    def run(task, name, structures, minutes, report, should_stop):
+        report(progress("training", 1))
+        while not should_stop():
+            time.sleep(0.01)
+        report(progress("training", 2))
+        time.sleep(0.2)
+        texts.append((panel.adaptation.status.text(), panel.adaptation.bar.maximum()))
+        if not begun:
+            raise Cancelled("The training was stopped before its first step.")
+        summary = "The training was stopped after 2 steps."
+        return SimpleNamespace(summary=summary, seconds=80.0, notes=(), path=None, stopped_after=2)
+
+    monkeypatch.setattr(window, "run", run)
+    monkeypatch.setattr(notification, "LONG_SECONDS", 0)
+    notification_manager.records.clear()
+    training = panel.adaptation
+    training.start()
+    qtbot.waitUntil(lambda: training.status.text().startswith("Training"), timeout=60_000)
+    training.cancel.native.click()
+    qtbot.waitUntil(lambda: not training.is_running, timeout=60_000)
+    # The wait is explained, and the bar says that work goes on.
+    assert texts[0][0].startswith("Stopping. The steps so far are validated") and texts[0][1] == 0
+    assert training.status.text().startswith("The training was stopped")
+    assert not training.status.property("problem")
+    assert [note.severity for note in notification_manager.records] == [NotificationSeverity.INFO]
 
 
 def test_the_bar_is_the_share_of_the_expected_time(panel, monkeypatch):

@@ -319,7 +319,8 @@ def pass_focus(leaving: Sequence[QWidget], to: QWidget) -> None:
 
     Qt would pass it to whatever is next for the tab key, and a second Return or Space would press that.
     """
-    if to.window().focusWidget() in leaving:
+    window = to.window()
+    if window is not None and any(window.focusWidget() is widget for widget in leaving):
         to.setFocus()
 
 

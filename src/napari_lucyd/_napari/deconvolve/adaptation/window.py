@@ -31,6 +31,7 @@ from napari_lucyd._napari.widgets.layout import (
 from napari_lucyd._napari.workers import garbage_collection
 from napari_lucyd._napari.workers.events import explain
 from napari_lucyd._napari.workers.notification import notify_end
+from napari_lucyd.errors import Cancelled
 from napari_lucyd.models.catalogue import list_models
 from napari_lucyd.text import duration_text
 
@@ -57,6 +58,10 @@ _INTRODUCTION = (
     "Continues the training of the default model on simulated specimens, with the blur under Microscope and "
     "the noise of the selected image. The new model is saved only if it is better in validation, and no "
     "answer to the trust questions is worse."
+)
+_ENDING = (
+    "Stopping. The steps so far are validated, and if they made the model better, the trust suite tests it. "
+    "That can take up to two minutes…"
 )
 
 
@@ -218,7 +223,8 @@ class AdaptationWindow(QDialog):
             return
         self._stop.set()
         self.cancel.enabled = False
-        set_note(self.status, "Ending the training…")
+        self.bar.setRange(0, 0)
+        set_note(self.status, _ENDING)
 
     def _on_entry(self, *_: Any) -> None:
         # The message may be about earlier entries.
@@ -227,7 +233,8 @@ class AdaptationWindow(QDialog):
 
     def _on_advanced(self, progress: AdaptationProgress) -> None:
         garbage_collection.sweep()
-        if progress.stage != "measuring":
+        ending = self._stop.is_set() and progress.stage != "trust"
+        if progress.stage != "measuring" and not ending:
             value = round(_PARTS * self._share(progress))
             # A bar never moves back, also if the estimate of the time grows.
             value = max(value, self.bar.value() if self.bar.maximum() else 0)
@@ -240,7 +247,7 @@ class AdaptationWindow(QDialog):
         if progress.stage == "trust":
             # The training is over.
             self.cancel.enabled = False
-        elif self._stop.is_set():
+        if ending:
             return
         left = progress.seconds_left
         known = left == left  # not NaN
@@ -261,12 +268,14 @@ class AdaptationWindow(QDialog):
         saved = "" if found.path is None else f"“{found.model.name}” is saved and chosen. "
         text = f"{saved}{found.summary} It took {duration_text(found.seconds)}."
         notes = "\n".join((text, *found.notes))
-        set_note(self.status, notes, problem=found.path is None)
+        # A training that the user stopped has not failed.
+        problem = found.path is None and found.stopped_after is None
+        set_note(self.status, notes, problem=problem)
         if found.path is not None:
             self._model.add_own(found.model.name)
 
     def _on_error(self, error: Exception) -> None:
-        set_note(self.status, explain(error), problem=True)
+        set_note(self.status, explain(error), problem=not isinstance(error, Cancelled))
 
     def _on_finished(self) -> None:
         self._worker = None
