@@ -255,6 +255,20 @@ def test_the_profile_goes_through_the_world(viewer, opened):
     assert "does not cross “far”" in panel.form.profile_note.text()
 
 
+def test_the_profile_keeps_its_unit_beside_a_layer_without_a_voxel_size(viewer, opened):
+    truth = add(viewer, TRUTH, "truth")
+    add(viewer, NOISY, "in µm", **PLACE)
+    panel = opened()
+    choose_layers(panel, [viewer.layers["in µm"]], truth)
+    viewer.dims.set_current_step(0, 3)
+    viewer.add_shapes([[[0.4, 0.2], [0.4, 2.0]]], shape_type="line")
+    opened.rest(panel)
+    profile = panel.pictures.profile
+    assert profile.unit == "µm" and profile.distance[-1] == pytest.approx(1.8)
+    text = panel.form.profile_note.text()
+    assert "The voxel size of “truth” is unknown: a pixel counts as 1 µm" in text and "“in µm” is" not in text
+
+
 def test_layers_in_other_units_of_length_lie_where_they_are_shown(viewer, opened):
     add(viewer, NOISY, "in µm", **PLACE)
     nanometres = {"scale": (300, 100, 100), "units": ("nm",) * 3}

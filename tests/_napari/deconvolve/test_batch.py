@@ -67,8 +67,8 @@ def test_a_folder_and_then_the_selected_layers(
         "a_output.ome.tif is there from an earlier run with random-2d.",
     )
     assert window.status.text() == (
-        "0 of 2 done, 1 there from an earlier run, 1 failed. To make them again, choose another folder for the "
-        "results."
+        "0 of 2 done, 1 there from an earlier run, 1 failed. "
+        "To make them again, choose another folder for the results."
     )
     assert (tmp_path / "deconvolved" / "a_output.ome.tif").stat().st_mtime_ns == before
 

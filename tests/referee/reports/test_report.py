@@ -11,6 +11,7 @@ import napari_lucyd as nl
 from napari_lucyd.io import ImageFileError
 from napari_lucyd.psf.gaussian import gaussian_psf
 from napari_lucyd.referee import methods_paragraph
+from napari_lucyd.text import percent_text
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +61,11 @@ def test_the_paragraph_states_settings_versions_and_citations(run):
     assert "10.1007/978-3-031-43993-3_63" in text
     assert "weighted by" not in text
     bright = np.random.default_rng(0).poisson(20_000 * np.eye(40) + 50, (8, 40, 40)).astype(np.float32)
-    text = methods_paragraph(nl.deconvolve(bright, "lucyd", blur_sigma=1.2, device="cpu").recipe)
-    assert "mask and update term weighted by 0.3" in text
+    recipe = nl.deconvolve(bright, "lucyd", blur_sigma=1.2, device="cpu").recipe
+    (noise,) = recipe["first_stage"]["noise"]
+    text = methods_paragraph(recipe)
+    assert re.search(r"mask and update term weighted by 0\.3\d? for a noise of \S+ % of the brightness", text)
+    assert f"noise of {percent_text(noise)} of the brightness" in text
     with pytest.raises(ValueError, match="not the recipe"):
         methods_paragraph({})
     for steps, known in (((1.0, 1.0, 1.0), False), ((0.3, 0.1, 0.1), True)):

@@ -33,7 +33,7 @@ def test_halves_are_reproduced_up_to_their_cut_off(cut_off):
     # Whatever the unit of the voxel size is, a text is in voxels.
     written = scaled.in_voxels(scaled.resolution_after)
     assert float(written.removesuffix(" voxels")) == pytest.approx(1 / cut_off, rel=0.08)
-    assert scaled.in_voxels(None) == "not limited"
+    assert scaled.in_voxels(None) == "no limit found"
 
 
 def test_the_two_directions_of_a_volume_are_told_apart():

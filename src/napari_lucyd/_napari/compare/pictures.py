@@ -98,6 +98,12 @@ def _profile_text(profile: Profile) -> str:
     beside = [f"“{curve.name}”" for curve in profile.curves if not np.isfinite(curve.values).any()]
     if beside:
         text += f" The line does not cross {', '.join(beside)}."
+    unscaled = [f"“{curve.name}”" for curve in profile.curves if curve.in_pixels]
+    if 0 < len(unscaled) < len(profile.curves):
+        text += (
+            f" The voxel size of {', '.join(unscaled)} is unknown: a pixel counts as 1 {profile.unit}, so the "
+            "line is at another place there."
+        )
     widths = [
         f"“{curve.name}” {curve.width:.3g}"
         for curve in profile.curves

@@ -198,14 +198,15 @@ def line_through(ends: np.ndarray, layers: Sequence[Image], axes: Sequence[str],
     ends
         (2, ndim) in the world, see `drawn_line`.
     layers, axes
-        The layers and their axes; the unit of the first is that of the line.
+        The layers and their axes; the unit of the first one that has a unit of length is that of the line.
     viewer
         Its displayed axes: along the others, napari shows the nearest voxel, and so does the profile.
     """
-    first = layers[0]
+    number = next((at for at, layer in enumerate(layers) if (1 * layer.units[-1]).check("[length]")), 0)
+    first = layers[number]
     factors = [factor(unit, first.units[-1]) for unit in first.units]
     own = np.asarray(ends)[:, -first.ndim :] / unit_scale(first, viewer.dims.units) * factors
-    spatial = [index for index, name in enumerate(axes[0]) if name in "ZYX"]
+    spatial = [index for index, name in enumerate(axes[number]) if name in "ZYX"]
     through = []
     for layer in layers:
         points = to_data(layer, ends[:, -layer.ndim :], viewer)
@@ -216,7 +217,7 @@ def line_through(ends: np.ndarray, layers: Sequence[Image], axes: Sequence[str],
         through.append(points)
     return Line(
         unit_label(f"{first.units[-1]:~P}"),
-        "".join(axes[0][index] for index in spatial),
+        "".join(axes[number][index] for index in spatial),
         tuple(float(value) for value in own[0, spatial]),
         tuple(float(value) for value in own[1, spatial]),
         tuple(through),

@@ -71,13 +71,17 @@ class ProfileRequest:
 
 @dataclass(frozen=True)
 class Curve:
-    """Values of one layer along a line, NaN outside the layer; `width` is that of the highest peak (FWHM)."""
+    """Values of one layer along a line, NaN outside the layer.
+
+    `width` is that of the highest peak (FWHM); `in_pixels` is True if the layer has no unit of length.
+    """
 
     name: str
     values: np.ndarray
     is_truth: bool
     is_factor: bool
     width: float | None = None
+    in_pixels: bool = False
 
 
 @dataclass(frozen=True)
@@ -210,7 +214,8 @@ def trace(request: ProfileRequest, should_stop: Callable[[], bool]) -> Profile:
             values = sample_line(image.source.data, ends[0], ends[1], count)
             peaks = find_peaks(values, line.length / (count - 1))
             width = max(peaks, key=lambda peak: peak.height).fwhm if peaks else None
-            curves.append(Curve(image.name, values, request.truth and number == 0, image.is_factor, width))
+            is_truth, in_pixels = request.truth and number == 0, image.source.unit_um is None
+            curves.append(Curve(image.name, values, is_truth, image.is_factor, width, in_pixels))
         return Profile(
             line.unit,
             line.axes,

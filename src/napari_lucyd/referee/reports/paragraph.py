@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from napari_lucyd.models.catalogue import list_models, network_type
+from napari_lucyd.text import percent_text
 
 _CITATIONS = {
     "lucyd": "Chobola et al., MICCAI 2023, doi:10.1007/978-3-031-43993-3_63",
@@ -89,7 +90,9 @@ def _network(recipe: Mapping[str, Any], cited: list[str]) -> str:
         shares = stage.get("network_share") or []
         if min(shares, default=1) < 1:
             weights = _listed([round(one, 2) for one in shares])
-            text += f", its mask and update term weighted by {weights} because the image has little noise"
+            noise = _listed([percent_text(one) for one in stage.get("noise") or []])
+            text += f", its mask and update term weighted by {weights}"
+            text += f" for a noise of {noise} of the brightness" if noise else ""
     if recipe.get("flips"):
         text += ", averaged over all mirror images"
     if recipe.get("resampling"):

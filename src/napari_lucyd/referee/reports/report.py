@@ -196,15 +196,15 @@ def _table(score: ResultScore) -> list[tuple[str, str]]:
         ]
     for found in score.correlations:
         before, after = map(found.in_voxels, (found.resolution_before, found.resolution_after))
-        rows.append((f"Reproduced detail, {found.direction}", f"{after} (image {before})"))
+        rows.append((f"Reproduced detail, {found.direction}", f"{after} (image: {before})"))
     residual = score.residual
     variance = "" if residual.variance is None else f", variance {residual.variance:.2f} (1 is expected)"
     rows.append(("Residual", f"correlation of neighbours {residual.correlation:z.3f} (0 is white){variance}"))
     ratio = "" if score.flux_ratio is None else f" ({percent_text(score.flux_ratio, '.1f')})"
     rows += [
-        ("Light in and out", f"{score.flux_in:.6g}, {score.flux_out:.6g}{ratio}"),
+        ("Light of image and result", f"{score.flux_in:.4g} and {score.flux_out:.4g} grey levels{ratio}"),
         ("Noise", f"{100 * score.noise:.2g} % of the range at the bright end. {score.reason}"),
         ("Judged with", score.blur),
-        ("Sample", " × ".join(f"{low}–{high}" for low, high in score.sample)),
+        ("Judged part", " × ".join(f"{low}–{high - 1}" for low, high in score.sample)),
     ]
     return rows

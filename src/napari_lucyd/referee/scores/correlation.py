@@ -58,7 +58,7 @@ class Correlation:
 
     def in_voxels(self, period: float | None) -> str:
         """Write one of the periods; the unit of a voxel size is not known here."""
-        return "not limited" if period is None else f"{period / self.voxel:.3g} voxels"
+        return "no limit found" if period is None else f"{period / self.voxel:.3g} voxels"
 
     def as_dict(self) -> dict[str, Any]:
         """Return all fields as plain JSON data."""
