@@ -557,7 +557,7 @@ def test_held_out_scores_of_results_with_a_recipe_on_request(viewer, opened, qtb
     assert number["lucyd"] > number["sample"]
     recipe = nl.deconvolve(image, "lucyd", device="cpu", blur_sigma=1.5).recipe
     assert number["lucyd"] == pytest.approx(nl.score(image, recipe, device="cpu").held_out, abs=1e-3)
-    assert "only a checksum of its PSF" in scores["psf"] and "no run to repeat" in scores["elsewhere"]
+    assert "a result does not keep it" in scores["psf"] and "no run to repeat" in scores["elsewhere"]
 
     # Scores of other layers than those that are ticked are removed; a request can be cancelled.
     panel.chosen.tick(viewer.layers["planes"], False)

@@ -101,8 +101,8 @@ def _profile_text(profile: Profile) -> str:
     unscaled = [f"“{curve.name}”" for curve in profile.curves if curve.in_pixels]
     if 0 < len(unscaled) < len(profile.curves):
         text += (
-            f" The voxel size of {', '.join(unscaled)} is unknown: a pixel counts as 1 {profile.unit}, so the "
-            "line is at another place there."
+            f" The voxel size of {', '.join(unscaled)} is unknown: a pixel counts as 1 {profile.unit}, so "
+            "the line is at another place there."
         )
     widths = [
         f"“{curve.name}” {curve.width:.3g}"

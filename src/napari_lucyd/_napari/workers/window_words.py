@@ -49,6 +49,12 @@ _HINTS = (
     (r"give None, 'auto' or (a number of )voxels", r"leave it empty, or enter auto or \1pixels"),
     (r"; give (.*), or None\.", r"; give \1, or leave it empty."),
     (r"[Pp]ass one channel of one time point", "Choose a layer with one channel and one time point"),
+    (
+        r"The result holds only a checksum of its PSF\. Give the psf that was used, or score the result "
+        r"right after its run\.",
+        "Its PSF came from a layer or a file, and a result does not keep it. Turn Score on in the Deconvolve "
+        "panel, and run again.",
+    ),
     (r" Save `network\.state_dict\(\)`\.", " Ask its author for a file of plain weights."),
 )
 # Arguments of the core, and their labels in the window.

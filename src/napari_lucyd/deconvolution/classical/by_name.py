@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, Unchanged, Wiener
 from napari_lucyd.deconvolution.classical.semi_blind import SemiBlind
 from napari_lucyd.deconvolution.recipe_entries import refuse_wrong_entry
+from napari_lucyd.psf.cleaning import psf_sha256
 from napari_lucyd.psf.gaussian import gaussian_psf
+from napari_lucyd.simulation.psf import make_psf
 
 # Values for recipes that were written before these fields existed.
 _BEFORE_THEY_WERE_OPTIONS = {"acceleration": False, "center_psf": False}
@@ -57,8 +59,8 @@ def method_from_recipe(recipe: Mapping[str, Any], psf: Any = None) -> ClassicalM
     recipe
         ``Result.recipe`` of a run with a classical method; it may have been saved as JSON.
     psf
-        PSF of that run, because a recipe holds only its SHA-256. None for `SemiBlind`, and for a Gaussian
-        that was found when the method was chosen automatically: see `recorded_psf`.
+        PSF of that run, because a recipe holds only its SHA-256. None for `SemiBlind`, and for a PSF that can
+        be made again: see `recorded_psf`.
 
     Raises
     ------
@@ -105,14 +107,37 @@ def method_from_recipe(recipe: Mapping[str, Any], psf: Any = None) -> ClassicalM
 
 
 def recorded_psf(recipe: Mapping[str, Any]) -> Any:
-    """Return the Gaussian PSF of Richardson-Lucy that was chosen automatically; None for other recipes.
+    """Return the PSF of a run if its recipe tells how it was made; None otherwise.
+
+    That is a Gaussian that was found when the method was chosen automatically, and a Gaussian or a computed
+    PSF of the window, if it has the recipe's SHA-256 when it is made again.
 
     Parameters
     ----------
     recipe
         Recipe of a run with a classical method.
     """
-    widths = (recipe.get("automatic") or {}).get("blur_sigma")
-    if recipe.get("psf") is None or not widths:
+    record = recipe.get("psf")
+    if record is None:
         return None
-    return gaussian_psf(tuple(float(width) for width in widths))
+    widths = (recipe.get("automatic") or {}).get("blur_sigma")
+    if widths:
+        return gaussian_psf(tuple(float(width) for width in widths))
+    if not isinstance(record, Mapping) or not isinstance(record.get("origin"), Mapping):
+        return None
+    try:
+        made = _made_again(record["origin"], record["shape"])
+    except (KeyError, TypeError, ValueError):  # a file from elsewhere may say anything
+        return None
+    return made if made is not None and psf_sha256(made) == record.get("sha256") else None
+
+
+def _made_again(origin: Mapping[str, Any], shape: Sequence[int]) -> Any:
+    widths = origin.get("blur_sigma_voxels")
+    if widths:
+        return gaussian_psf(tuple(float(width) for width in widths))
+    # The PSF of a file or a layer may have been cut since it was computed.
+    if "optics" not in origin or "file" in origin or "layer" in origin:
+        return None
+    optics = dict(origin["optics"])
+    return make_psf(optics.pop("microscope"), tuple(shape), voxel_size=origin["voxel_size"], **optics)
