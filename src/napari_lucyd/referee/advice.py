@@ -202,9 +202,9 @@ def _length_warnings(found: Measured) -> Iterator[str]:
     if told is None or blur is None or error is None or told <= _TOO_LONG * (blur[0] + error[0]):
         return
     yield (
-        f"The PSF is {told / blur[0]:.1f} times as long along Z as the blur: check NA, index and Z step. "
-        f"The standard deviation of the microscope's PSF is {told:.2g} planes, that of the blur in the image "
-        f"{blur[0]:.2g}. A result would have ghosts above and below bright objects."
+        f"The PSF is {told / blur[0]:.1f} times as long along Z as the blur: check NA, refractive index and "
+        f"Z step. The standard deviation of the microscope's PSF is {told:.2g} planes, that of the blur in "
+        f"the image {blur[0]:.2g}. A result would have ghosts above and below bright objects."
     )
 
 

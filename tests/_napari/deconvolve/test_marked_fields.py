@@ -22,7 +22,7 @@ def marked(panel):
         ("numerical_aperture", "a", "NA: 'a'", {"numerical_aperture"}),
         ("numerical_aperture", "", "Enter the NA.", {"numerical_aperture"}),
         ("emission_um", "525", "Emission is 525", {"emission_um"}),
-        ("refractive_index", "", "Enter the Index.", {"refractive_index"}),
+        ("refractive_index", "", "Enter the Refractive index.", {"refractive_index"}),
         ("shape", "4", "PSF size is (4, 4, 4);", {"shape"}),
         ("voxel_size", "1, 2", "Voxel size has 2 numbers", {"voxel_size"}),
         ("depth_um", "-1", "Depth", {"depth_um", "sample_index"}),
@@ -53,7 +53,7 @@ def test_a_line_that_cannot_be_read_is_told_of_while_others_are_empty(panel, add
     add_image((6, 20, 22), scale=(0.3, 0.1, 0.1), units=("µm",) * 3)
     panel.microscope.form.lines["refractive_index"].value = "abc"
     ready()
-    assert "Index: 'abc'" in panel.footer.estimate.text() and not panel.footer.run.enabled
+    assert "Refractive index: 'abc'" in panel.footer.estimate.text() and not panel.footer.run.enabled
     assert marked(panel) == {"refractive_index"}
     panel.microscope.form.lines["refractive_index"].value = "1.33"
     ready()

@@ -2,11 +2,17 @@
 
 import ast
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 import napari_lucyd
+from napari_lucyd._napari.deconvolve.parameters import Parameters
+from napari_lucyd._napari.phantom.parameters import PhantomParameters
+from napari_lucyd._napari.psf.beads import BeadsPsf
+from napari_lucyd._napari.psf.optics import OpticsPsf
+from napari_lucyd._napari.workers import window_words
 from napari_lucyd._napari.workers.events import explain
 from napari_lucyd._napari.workers.window_words import in_window_words
 from napari_lucyd.deconvolution import plan
@@ -28,6 +34,18 @@ def texts(tree):
 
 def test_the_width_of_the_blur_is_named_as_in_the_window():
     assert in_window_words(INTERVAL) == "Give the microscope, the PSF or the Blur width."
+
+
+def test_messages_name_the_labels_that_are_seen():
+    labels = {}
+    for parameters in (PhantomParameters, BeadsPsf, OpticsPsf, Parameters):
+        labels |= {each.name: each.metadata["label"] for each in fields(parameters) if each.metadata}
+    for name, word in window_words._LABELS.items():
+        argument = name.split()[0]
+        if argument in labels and argument != "voxel_size":
+            assert word == name.replace(argument, labels[argument])
+    # Each number of the optics may be named by a message of the simulation.
+    assert {each.name for each in fields(OpticsPsf)} - set(window_words._LABELS) == {"kind", "shape"}
 
 
 def test_no_message_of_the_core_names_an_option_of_the_command_line_in_the_window():

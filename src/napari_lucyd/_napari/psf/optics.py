@@ -43,7 +43,7 @@ class OpticsPsf:
     numerical_aperture: float = choice(0.0, "NA", "Numerical aperture, as printed on the objective.")
     refractive_index: float = choice(
         1.33,
-        "Index",
+        "Refractive index",
         "Refractive index of the immersion medium and the specimen: 1.0 air, 1.33 water, 1.515 oil.",
     )
     emission_um: float | tuple[float, ...] = choice(
