@@ -95,6 +95,26 @@ def test_noise_that_is_not_of_photons_allows_no_contest():
     assert choice.record["candidates"] == []
 
 
+def test_what_an_examination_leaves_alone_is_left_alone_without_a_contest_too():
+    # A result is as sharp as its voxels allow, and its noise is not that of photons.
+    points = 2e3 * (np.random.default_rng(0).random((64, 64)) > 0.98)
+    sharp = ndimage.gaussian_filter(points + 100, 0.3) + np.random.default_rng(1).normal(0, 1, points.shape)
+    for image in (sharp, np.random.default_rng(0).normal(100, 5, (64, 64))):
+        assert nl.examine(image).recommendation.leave_alone
+        assert nl.choose_method(image, device="cpu").left_alone
+    blurry = ndimage.gaussian_filter(points, 1.5) + np.random.default_rng(1).normal(0, 1, points.shape)
+    assert not nl.examine(blurry).recommendation.leave_alone
+    assert not nl.choose_method(blurry, device="cpu").left_alone
+
+
+def test_an_image_that_is_too_small_to_measure_is_not_said_to_show_nothing():
+    small = blurred()[:8, 20:28, 20:28]
+    found = nl.examine(small)
+    assert found.blur_sigma is None and not found.recommendation.leave_alone
+    assert any("too small to find its blur" in reason for reason in found.recommendation.reasons)
+    assert not nl.choose_method(small, device="cpu").left_alone
+
+
 def test_lucyd_wins_ties(monkeypatch):
     voxels = np.ones(100)
 

@@ -34,6 +34,8 @@ UNKNOWN_NOISE_ERROR = 1.0
 """The same without photon noise: the level is known to a factor only."""
 # Share of the independent frequencies that is left behind a Hann window, by dimension.
 _INDEPENDENT = {2: 1 / 2, 3: 1 / 3}
+SMALLEST = 16
+"""Fewest voxels along Y and X in which a blur is looked for."""
 # Thinner stacks have too few frequencies along Z.
 _FEWEST_PLANES = 8
 # Fall of the spectrum up to the highest frequency with signal that a specimen may bring about, as a natural
@@ -272,7 +274,7 @@ def find_blur(
     >>> all(abs(sigma - 2) < 0.2 for sigma in find_blur(image, 1.0).sigma)
     True
     """
-    if min(image.shape[-2:]) < 16 or not np.any(np.asarray(variance) > 0):
+    if min(image.shape[-2:]) < SMALLEST or not np.any(np.asarray(variance) > 0):
         return None
     flat = image.ndim == 2
     several = image.ndim == 3 and len(image) >= _FEWEST_PLANES

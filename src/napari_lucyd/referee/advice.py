@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,7 @@ class Measured:
     resolution: float | None
     haze: bool
     constant: bool
+    small: bool = False
     told_axial_sigma: float | None = None
     flashes: tuple[Finding, ...] = ()
 
@@ -90,7 +91,9 @@ def recommend(found: Measured, card: Mapping[str, Any]) -> Recommendation:
     model = DEFAULT_PLANES if flat else DEFAULT_MODEL
     kind = "a plane" if flat else "a volume"
     reasons = [f"The image is {kind}, and {model} is the model of {'planes' if flat else 'volumes'}."]
-    if found.blur_sigma is None or found.blur_sigma_error is None:
+    if found.small:
+        reasons.append("The image is too small to find its blur; give the microscope.")
+    elif found.blur_sigma is None or found.blur_sigma_error is None:
         reasons.append("No blur was found in the image; give the microscope.")
     elif found.blur_sigma_error[-1] > _UNCERTAIN * found.blur_sigma[-1]:
         reasons.append("The noise hides how wide the blur is; give the microscope.")
@@ -211,16 +214,25 @@ def _length_warnings(found: Measured) -> Iterator[str]:
 def _reason_to_leave(found: Measured) -> str:
     if found.constant:
         return "The image is constant: there is nothing to restore."
-    if not math.isfinite(found.noise) or (found.blur_sigma is None and found.resolution is None):
+    shows_nothing = found.blur_sigma is None and found.resolution is None
+    if not found.small and (shows_nothing or not math.isfinite(found.noise)):
         return "Nothing stands out from the noise: there is nothing to restore."
-    widest = (
-        math.inf
-        if found.blur_sigma is None or found.blur_sigma_error is None
-        else max(map(sum, zip(found.blur_sigma, found.blur_sigma_error, strict=True)))
-    )
-    if found.blur_sigma is not None and widest < _SHARP:
+    if found.blur_sigma is None or found.blur_sigma_error is None:
+        return ""
+    if is_sharp(found.blur_sigma, found.blur_sigma_error):
         return (
             f"The blur is only {max(found.blur_sigma):.2g} voxels wide: the image is as sharp as its voxels "
             "allow, and a deconvolution would change little but the noise."
         )
     return ""
+
+
+def is_sharp(sigma: Sequence[float], error: Sequence[float]) -> bool:
+    """Return True if a blur is so narrow, along all axes, that a deconvolution changes little but the noise.
+
+    Parameters
+    ----------
+    sigma, error
+        Standard deviations of the blur along the axes in voxels, and their standard errors.
+    """
+    return max(map(sum, zip(sigma, error, strict=True))) < _SHARP

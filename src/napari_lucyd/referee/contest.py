@@ -28,7 +28,8 @@ from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES, is_told
 from napari_lucyd.photons import NoiseModel, estimate_noise, without_empty_ends
 from napari_lucyd.photons.likelihood import Score as BlockScore
 from napari_lucyd.psf.gaussian import gaussian_psf
-from napari_lucyd.psf.spectral_blur import UNKNOWN_NOISE_ERROR, find_blur
+from napari_lucyd.psf.spectral_blur import SMALLEST, UNKNOWN_NOISE_ERROR, find_blur
+from napari_lucyd.referee.advice import is_sharp
 from napari_lucyd.referee.sample import draw_volume_sample, middle_volume
 from napari_lucyd.referee.scores.reblur import Reblur
 from napari_lucyd.referee.scores.samples import Values, contrast_part, halves_of
@@ -211,7 +212,7 @@ def run_contest(
             parts.append(found)
         else:
             reason = found
-    if not parts and reason in (_CONSTANT, _EMPTY):
+    if not parts and reason in (_CONSTANT, _EMPTY, _SHARP):
         return MethodChoice(Unchanged(), {}, _record([], "nothing", reason), reason, f"{reason} {ANYWAY}")
     if not parts:
         text = f"{model.name} was chosen without a comparison: {reason}"
@@ -238,6 +239,7 @@ def run_contest(
 
 _CONSTANT = "The image was left as it is: it is constant."
 _EMPTY = "The image was left as it is: nothing stands out from its noise."
+_SHARP = "The image was left as it is: it is as sharp as its voxels allow."
 
 
 def _channels(source: Source, should_stop: Callable[[], bool] | None) -> Iterator[tuple[int, ...]]:
@@ -266,7 +268,7 @@ def _part(
     except ValueError:
         return "The image is too small to measure its noise."
     if not noise.poisson:
-        return noise.reason if _shows_anything(measured) else _EMPTY
+        return _reason_to_leave(measured) or noise.reason
     values = np.ascontiguousarray(measured[contrast_part(measured, _VOXELS)], np.float32)
     if values.min() == values.max():
         return _CONSTANT
@@ -285,12 +287,15 @@ def _finite(values: Any) -> Any:
     return values if known.all() else np.where(known, values, np.median(values[known]) if known.any() else 0)
 
 
-def _shows_anything(values: Any) -> bool:
-    """Return True if any part of the spectrum rises above the noise."""
+def _reason_to_leave(values: Any) -> str:
+    """Say why an image without photon noise is left as it is, as its examination does; empty otherwise."""
     variance = noise_of(np.asarray(values, np.float32)) ** 2
-    if min(values.shape[-2:]) < 16 or not variance:
-        return True
-    return find_blur(values, variance, noise_error=UNKNOWN_NOISE_ERROR) is not None
+    if min(values.shape[-2:]) < SMALLEST or not variance:
+        return ""
+    found = find_blur(values, variance, noise_error=UNKNOWN_NOISE_ERROR)
+    if found is None:
+        return _EMPTY
+    return _SHARP if is_sharp(found.sigma, found.error) else ""
 
 
 def _found_sigmas(values: Any, noise: NoiseModel, steps: tuple[float, ...] | None) -> tuple[float, ...]:

@@ -19,7 +19,13 @@ from napari_lucyd.deconvolution.statistics.irregularities import flash_findings,
 from napari_lucyd.deconvolution.statistics.noise import noise_of
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES, list_models
 from napari_lucyd.photons import NoiseModel, estimate_noise, without_empty_ends
-from napari_lucyd.psf.spectral_blur import NOISE_ERROR, UNKNOWN_NOISE_ERROR, find_blur, power_spectrum
+from napari_lucyd.psf.spectral_blur import (
+    NOISE_ERROR,
+    SMALLEST,
+    UNKNOWN_NOISE_ERROR,
+    find_blur,
+    power_spectrum,
+)
 from napari_lucyd.psf.widths import widths_at_half_maximum
 from napari_lucyd.referee.advice import Measured, recommend, warn
 from napari_lucyd.referee.decorrelation import decorrelation_resolution
@@ -178,6 +184,7 @@ def _of_channel(
         resolution=resolution,
         haze=haze,
         constant=constant,
+        small=min(part.shape[-2:]) < SMALLEST,
         told_axial_sigma=None if flat or blur is None else _axial_sigma(microscope, steps),
         flashes=tuple(flash_findings(index, flashes, times_as_bright)),
     )
@@ -244,7 +251,7 @@ def _empty_planes(values: npt.NDArray[Any], noise: NoiseModel) -> tuple[int, ...
 
 def _resolution(values: npt.NDArray[Any], shown: Sequence[int], noise: NoiseModel) -> float | None:
     """Return the resolution of some planes with the most contrast."""
-    if min(values.shape[-2:]) < 16 or not noise.read_noise + noise.gain:
+    if min(values.shape[-2:]) < SMALLEST or not noise.read_noise + noise.gain:
         return None
     if values.ndim == 2:
         return decorrelation_resolution(values)
