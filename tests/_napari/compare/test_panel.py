@@ -319,7 +319,7 @@ def test_the_current_time_point_and_channel_are_compared(viewer, opened):
     viewer.dims.current_step = (2, 1, 0, 0)
     opened.rest(panel)
     assert cells(panel)[0][1] == f"{psnr(image[2, 1], truth[2, 1]):.2f}"
-    assert "T 2, C 1" in panel.form.metrics_note.text()
+    assert "T 2, C 1 (counted from 0)" in panel.form.metrics_note.text()
     assert panel.metrics.shown.position == "T 2, C 1"
     assert [view.axial for view in panel.pictures.views] == [None, None]
     before = panel.metrics.shown

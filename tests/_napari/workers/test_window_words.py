@@ -16,6 +16,7 @@ from napari_lucyd._napari.workers import window_words
 from napari_lucyd._napari.workers.events import explain
 from napari_lucyd._napari.workers.window_words import in_window_words
 from napari_lucyd.deconvolution import plan
+from napari_lucyd.text import group_messages
 
 INTERVAL = "Give the microscope, the PSF or the width of the blur (blur_sigma)."
 ROOMS = ("deconvolution", "referee", "photons", "psf", "models", "inference", "io")
@@ -108,3 +109,23 @@ def test_errors_of_a_run_are_told_in_the_labels_of_the_window(shape, choices, sa
     with pytest.raises(ValueError) as told:
         plan(image, "general", **choices)
     assert said in explain(told.value)
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("9 voxels in C 0 and C 1 are NaN.", "9 voxels in C 0 (counted from 0) and C 1 are NaN."),
+        ("C 1, T 3, T 5, … are bright.", "C 1, T 3, T 5 (counted from 0), … are bright."),
+        # A name, a shape, and a message that came by here before.
+        ("“cells T 3.tif” has no voxel size.", "“cells T 3.tif” has no voxel size."),
+        ("The tile is T 12 × Z 3.", "The tile is T 12 × Z 3."),
+        ("T 3 (counted from 0) is bright.", "T 3 (counted from 0) is bright."),
+    ],
+)
+def test_a_channel_or_time_point_of_a_message_is_said_to_be_counted_from_0(message, shown):
+    assert in_window_words(message) == shown
+
+
+def test_messages_about_several_channels_are_still_joined():
+    messages = [in_window_words(f"9 voxels in C {channel} are NaN.") for channel in range(3)]
+    assert group_messages(messages) == ["9 voxels in C 0 to C 2 (3) (counted from 0) are NaN."]

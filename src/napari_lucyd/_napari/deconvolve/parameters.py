@@ -91,7 +91,9 @@ class Parameters:
         "The part of the image to process. The result is exactly the same as in a run over the whole image.",
     )
     z_range: tuple[int, int] | None = choice(
-        None, "Z range", "First and last plane of the region; both are included."
+        None,
+        "Z range",
+        "First and last plane of the region, counted from 0 as on the slider; both are included.",
     )
     device: str = choice(
         "auto",

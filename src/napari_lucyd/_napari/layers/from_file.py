@@ -92,7 +92,7 @@ def _look_of_channel(image: Image, index: int | None, count: int) -> dict[str, A
     alike = len(set(stated)) == 1
     channel = stated[index or 0] if index is not None or alike else Channel()
     if index is not None and count > 1:
-        look["name"] = f"{image.name} – {printable(channel.name or f'channel {index + 1}')}"
+        look["name"] = f"{image.name} – {printable(channel.name or f'C {index}')}"
         look["colormap"] = _COLOURS[index % len(_COLOURS)]
         look["blending"] = "additive"
     if channel.color is not None and channel.color != "#000000":

@@ -57,6 +57,10 @@ _HINTS = (
     ),
     (r" Save `network\.state_dict\(\)`\.", " Ask its author for a file of plain weights."),
 )
+# Channels and time points in a message, but not in a name or a shape. They have the numbers that they have on
+# napari's sliders, in recipes and in Python.
+_PLACES = re.compile(r"“[^”]*”|(\b[TC] \d+(?:, [TC] \d+)*\b)(?! ×)")
+COUNTED = " (counted from 0)"
 # Arguments of the core, and their labels in the window.
 _LABELS = {
     "psf_voxel_size": "the voxel size of the PSF",
@@ -88,11 +92,22 @@ def in_window_words(message: str) -> Finding:
     'Leave it out, or choose Statistics ▸ Per channel and time point.'
     >>> in_window_words("voxel_size is (0.0, 1.0); give 2 positive numbers.")
     'The voxel size is (0.0, 1.0); give 2 positive numbers.'
+    >>> in_window_words("9 voxels in C 1 are NaN.")
+    '9 voxels in C 1 (counted from 0) are NaN.'
     """
     text = str(message)
     for hint, words in _HINTS:
         text = re.sub(hint, words, text)
     for name, label in _LABELS.items():
         text = re.sub(rf"(?<![\w.]){name}\b(?!=)", label, text)
+    text = say_how_counted(text)
     # A label may now begin the text.
     return Finding(text[:1].upper() + text[1:] if text != message else text, kind_of(message))
+
+
+def say_how_counted(text: str) -> str:
+    """Say after the first channel or time point of a message that they are counted from 0."""
+    place = next((found.end() for found in _PLACES.finditer(text) if found[1]), None)
+    if place is None or COUNTED in text:
+        return text
+    return f"{text[:place]}{COUNTED}{text[place:]}"
