@@ -5,14 +5,15 @@ import pytest
 pytest.importorskip("napari")
 
 from napari._qt.qt_resources import get_stylesheet
-from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_lucyd._napari.compare.form import CompareForm
 from napari_lucyd._napari.deconvolve.choices.destination import DestinationSection
+from napari_lucyd._napari.deconvolve.choices.voxel_size import UNKNOWN, VoxelSizeFields
 from napari_lucyd._napari.deconvolve.status.footer import Footer
 from napari_lucyd._napari.inspection.form import InspectForm
 from napari_lucyd._napari.phantom.form import PhantomForm
-from napari_lucyd._napari.widgets.layout import Note, note, plain_tooltip, style_sheet
+from napari_lucyd._napari.widgets.layout import Note, note, plain_tooltip, row, style_sheet
 
 pytestmark = pytest.mark.napari
 
@@ -65,6 +66,67 @@ def test_a_message_of_any_length_takes_a_limited_number_of_lines(line, qtbot):
     assert line.toolTip() == f"{plain_tooltip(line.text())}<br>About it."
     line.setText("Short.")
     assert (line.shown, line.toolTip()) == ("Short.", "About it.")
+
+
+def test_the_room_of_a_longer_text_is_kept_until_it_is_freed(room, qtbot):
+    line, button = note("lucyd-test", lines=1, most=4, keeps_room=True), QPushButton("Beside it")
+    button.hide()
+    rows = QVBoxLayout()
+    room.layout().addLayout(rows)
+    below = QLabel("Below it")
+    beside = row(line, button, stretch=(1, 0))
+    rows.addWidget(beside)
+    rows.addWidget(below)
+    room.layout().addStretch(1)
+    room.show()
+    qtbot.waitExposed(room)
+    line.setText("Three lines of text. " * 8)
+    qtbot.wait(50)
+    place = below.y()
+
+    def moved():
+        qtbot.wait(50)
+        return below.y() - place
+
+    for text in ("Short.", "", "Two lines. " * 8):
+        line.setText(text)
+        assert moved() == 0
+    # The button takes some of its width.
+    button.show()
+    assert moved() == 0
+    button.hide()
+    line.setText("Short.")
+    assert moved() == 0
+    line.free_room()
+    assert moved() < 0
+    line.setText("Three lines of text. " * 8)
+    assert moved() == 0
+    # In another width, the earlier texts have another height.
+    line.setText("Short.")
+    room.resize(800, 300)
+    assert moved() < 0
+
+
+def test_a_voxel_size_that_is_entered_moves_nothing_below(room, qtbot):
+    fields = VoxelSizeFields()
+    fields.setFixedWidth(270)
+    room.layout().addWidget(fields)
+    room.layout().addStretch(1)
+    room.show()
+    qtbot.waitExposed(room)
+    fields.describe(f"{UNKNOWN} The layer's scale, 0.3 × 0.1 × 0.1, is used as a ratio.", problem=True)
+    qtbot.wait(50)
+    before = fields.height()
+    fields.describe("Voxel size: enter Z, Y, X in µm, or empty all fields.", problem=True)
+    qtbot.wait(50)
+    assert fields.height() == before
+    fields.describe("As entered. Not yet on the layer.", offer=True)
+    qtbot.wait(50)
+    assert fields.height() == before
+    # Another image.
+    fields.clear("ZYX")
+    qtbot.wait(50)
+    assert fields.height() < before
 
 
 @pytest.mark.parametrize("form", [Footer, DestinationSection, PhantomForm, CompareForm, InspectForm])

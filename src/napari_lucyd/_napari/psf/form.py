@@ -105,8 +105,7 @@ class PsfForm(QGroupBox):
         )
         self.lines = {name: LineEdit(tooltip=tooltip(OpticsPsf, name)) for name in _LINES}
         self.lines["refractive_index"].value = f"{OpticsPsf.refractive_index:g}"
-        self.about = layout.note("lucyd-psf", lines=4)
-        self._about_height = self.about.minimumHeight()
+        self.about = layout.note("lucyd-psf", lines=4, keeps_room=True)
         self.origin = layout.note("lucyd-psf-origin", most=2)
         self.show_layer = PushButton(
             text="Show as layer", tooltip="Add the PSF as an image layer with its voxel size."
@@ -148,7 +147,7 @@ class PsfForm(QGroupBox):
     def show_rows(self) -> None:
         """Show the controls that the chosen source has, and hide the others."""
         kind = self.kind.value
-        self.about.setMinimumHeight(self._about_height)
+        self.about.free_room()
         rows = {
             self.layer.native: kind == LAYER,
             self._file: kind == FILE,
@@ -171,15 +170,7 @@ class PsfForm(QGroupBox):
             self.show_rows()
 
     def describe(self, text: str) -> None:
-        """Show a description of the PSF.
-
-        An empty one keeps the room of the last: nothing may move while a setting is corrected.
-        """
-        held = self.about.height() if self.about.isVisible() and self.about.text() and not text else 0
-        if held:
-            self.about.setMinimumHeight(held)
-        elif text:
-            self.about.setMinimumHeight(self._about_height)
+        """Show a description of the PSF."""
         layout.set_note(self.about, text or NOT_YET)
 
     def show_origin(self, text: str) -> None:

@@ -77,13 +77,14 @@ class Note(QLabel):
 
     Parameters
     ----------
-    name, lines, most
+    name, lines, most, keeps_room
         See `note`.
     """
 
-    def __init__(self, name: str, lines: int = 0, most: int = 0) -> None:
+    def __init__(self, name: str, lines: int = 0, most: int = 0, keeps_room: bool = False) -> None:
         super().__init__()
         self._all = self._about = ""
+        self._keeps_room, self._around = keeps_room, 0
         self.setObjectName(name)
         self.setProperty("note", True)
         self.setWordWrap(True)
@@ -99,6 +100,12 @@ class Note(QLabel):
             self.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         if most:
             self.setMaximumHeight(most * spacing + _NOTE_PADDING)
+        self._least = self.minimumHeight()
+
+    def free_room(self) -> None:
+        """Give up the room of earlier texts, where it is kept."""
+        self.setMinimumHeight(self._least)
+        self._fit()
 
     def text(self) -> str:
         """Return the whole text, of which a part may be shown."""
@@ -122,7 +129,14 @@ class Note(QLabel):
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Fit the text into the new width."""
         super().resizeEvent(event)
-        self._fit()
+        parent = self.parentWidget()
+        around = 0 if parent is None else parent.width()
+        if around == self._around:  # as if a button beside it appeared
+            self._fit()
+        else:
+            # Earlier texts would take another height now.
+            self._around = around
+            self.free_room()
 
     def _fit(self) -> None:
         room = self.width() - 2 * _NOTE_INSET
@@ -132,6 +146,9 @@ class Note(QLabel):
             ends = [word.end() for word in re.finditer(r"\S+", words)]
             kept = bisect_left(ends, True, key=lambda end: not self._fits(f"{words[:end]} …"))
             self._fits(f"{words[: ends[max(0, kept - 1)]]} …")
+        if self._keeps_room and self.isVisible():
+            needed = min(self.heightForWidth(self.width()), self.maximumHeight())
+            self.setMinimumHeight(max(self.minimumHeight(), needed))
         texts = [plain_tooltip(self._all)] if self.shown != self._all else []
         super().setToolTip("<br>".join([*texts, *([self._about] if self._about else [])]))
 
@@ -142,7 +159,7 @@ class Note(QLabel):
         return self.heightForWidth(self.width()) <= self.maximumHeight()
 
 
-def note(name: str, lines: int = 0, most: int = 0) -> Note:
+def note(name: str, lines: int = 0, most: int = 0, keeps_room: bool = False) -> Note:
     """Make a line of text that wraps and can be copied.
 
     Parameters
@@ -154,8 +171,11 @@ def note(name: str, lines: int = 0, most: int = 0) -> Note:
         controls below it, and the next click would hit another one.
     most
         Largest number of lines, for messages of any length; 0 for no limit.
+    keeps_room
+        True to keep the room of a longer text until `Note.free_room`, so that nothing below moves while a
+        field is corrected.
     """
-    return Note(name, lines, most)
+    return Note(name, lines, most, keeps_room)
 
 
 def set_note(line: QLabel, text: str, *, problem: bool = False) -> None:

@@ -46,7 +46,7 @@ class VoxelSizeFields(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.lines = {letter: LineEdit(tooltip=_TOOLTIP.format(letter)) for letter in "ZYX"}
-        self.note = note("lucyd-voxel-size", lines=2, most=3)
+        self.note = note("lucyd-voxel-size", lines=2, most=3, keeps_room=True)
         self.set_on_layer = PushButton(
             text="Set on layer",
             tooltip="Give this voxel size to the image layer and its results as well, as scale and units. "
@@ -75,6 +75,7 @@ class VoxelSizeFields(QWidget):
         self.problem = ""
         self._fill(letters, {})
         self.describe("")
+        self.note.free_room()
 
     def show_sizes(self, letters: str, sizes: Mapping[str, float]) -> None:
         """Show a voxel size, unless the user is typing.
