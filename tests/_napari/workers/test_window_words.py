@@ -114,12 +114,12 @@ def test_errors_of_a_run_are_told_in_the_labels_of_the_window(shape, choices, sa
 @pytest.mark.parametrize(
     ("message", "shown"),
     [
-        ("9 voxels in C 0 and C 1 are NaN.", "9 voxels in C 0 (counted from 0) and C 1 are NaN."),
-        ("C 1, T 3, T 5, … are bright.", "C 1, T 3, T 5 (counted from 0), … are bright."),
+        ("9 voxels in C 0 and C 1 are NaN.", "9 voxels in C 0 and C 1 are NaN. C is counted from 0."),
+        ("C 1, T 3, T 5, … are bright.", "C 1, T 3, T 5, … are bright. C and T are counted from 0."),
         # A name, a shape, and a message that came by here before.
         ("“cells T 3.tif” has no voxel size.", "“cells T 3.tif” has no voxel size."),
         ("The tile is T 12 × Z 3.", "The tile is T 12 × Z 3."),
-        ("T 3 (counted from 0) is bright.", "T 3 (counted from 0) is bright."),
+        ("T 3 is bright. T is counted from 0.", "T 3 is bright. T is counted from 0."),
     ],
 )
 def test_a_channel_or_time_point_of_a_message_is_said_to_be_counted_from_0(message, shown):
@@ -128,4 +128,4 @@ def test_a_channel_or_time_point_of_a_message_is_said_to_be_counted_from_0(messa
 
 def test_messages_about_several_channels_are_still_joined():
     messages = [in_window_words(f"9 voxels in C {channel} are NaN.") for channel in range(3)]
-    assert group_messages(messages) == ["9 voxels in C 0 to C 2 (3) (counted from 0) are NaN."]
+    assert group_messages(messages) == ["9 voxels in C 0 to C 2 (3) are NaN. C is counted from 0."]

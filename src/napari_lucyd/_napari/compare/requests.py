@@ -12,7 +12,6 @@ from napari_lucyd._napari.compare.worker import MetricsRequest, ProfileRequest, 
 from napari_lucyd._napari.layers.drawing import drawn_line
 from napari_lucyd._napari.widgets.layout import set_note
 from napari_lucyd._napari.workers.events import explain
-from napari_lucyd._napari.workers.window_words import say_how_counted
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -100,7 +99,7 @@ class Requests:
         """Take a snapshot of each layer to compare; report the position, and those that fail."""
         taken, problems = self._pick(layers)
         positions = dict.fromkeys(one.position for one in taken.values() if one.position)
-        text = f"At {say_how_counted(', '.join(positions))}." if positions else ""
+        text = f"At {', '.join(positions)} (counted from 0)." if positions else ""
         if not layers:
             text = next_step(self._chosen)
         set_note(self._line, "\n".join([text, *problems] if text else problems), problem=bool(problems))

@@ -60,7 +60,6 @@ _HINTS = (
 # Channels and time points in a message, but not in a name or a shape. They have the numbers that they have on
 # napari's sliders, in recipes and in Python.
 _PLACES = re.compile(r"“[^”]*”|(\b[TC] \d+(?:, [TC] \d+)*\b)(?! ×)")
-COUNTED = " (counted from 0)"
 # Arguments of the core, and their labels in the window.
 _LABELS = {
     "psf_voxel_size": "the voxel size of the PSF",
@@ -93,7 +92,7 @@ def in_window_words(message: str) -> Finding:
     >>> in_window_words("voxel_size is (0.0, 1.0); give 2 positive numbers.")
     'The voxel size is (0.0, 1.0); give 2 positive numbers.'
     >>> in_window_words("9 voxels in C 1 are NaN.")
-    '9 voxels in C 1 (counted from 0) are NaN.'
+    '9 voxels in C 1 are NaN. C is counted from 0.'
     """
     text = str(message)
     for hint, words in _HINTS:
@@ -106,8 +105,12 @@ def in_window_words(message: str) -> Finding:
 
 
 def say_how_counted(text: str) -> str:
-    """Say after the first channel or time point of a message that they are counted from 0."""
-    place = next((found.end() for found in _PLACES.finditer(text) if found[1]), None)
-    if place is None or COUNTED in text:
+    """Say at the end of a message that its channels and time points are counted from 0."""
+    places = " ".join(found[1] for found in _PLACES.finditer(text) if found[1])
+    letters = [letter for letter in "CT" if f"{letter} " in places]
+    if not letters or "counted from 0" in text:
         return text
-    return f"{text[:place]}{COUNTED}{text[place:]}"
+    # A message without a full stop is a part of another one.
+    are = "is" if len(letters) == 1 else "are"
+    said = f"{' and '.join(letters)} {are} counted from 0"
+    return f"{text} {said}." if text.endswith(".") else f"{text} ({said})"

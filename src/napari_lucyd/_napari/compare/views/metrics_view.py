@@ -12,7 +12,6 @@ from napari_lucyd._napari.compare.without_truth import EXPLANATION, agreement
 from napari_lucyd._napari.compare.worker import Metrics
 from napari_lucyd._napari.widgets.layout import plain_tooltip, set_note
 from napari_lucyd._napari.workers.latest import LatestOnly
-from napari_lucyd._napari.workers.window_words import say_how_counted
 
 NO_TRUTH = "Choose a ground-truth layer to compute PSNR and SSIM."
 MEASURING = "Measuring…"
@@ -70,7 +69,7 @@ class MetricsView(QObject):
         if metrics is None:
             set_note(self._form.metrics_note, self._without_metrics())
             return
-        at = f", at {say_how_counted(metrics.position)}" if metrics.position else ""
+        at = f", at {metrics.position} (counted from 0)" if metrics.position else ""
         lines = [f"Against “{metrics.truth}”{at}."]
         lines += [
             f"“{row.name}”: {'; '.join(row.scores.remarks)}." for row in metrics.rows if row.scores.remarks
