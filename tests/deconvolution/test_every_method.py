@@ -105,9 +105,9 @@ def tolerance(case) -> float:
 # ------------------------------------------------------------------------------------------ what comes out
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32", "float64", "bool"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32", "float64"])
 def test_float32_of_the_inputs_shape_comes_out_whatever_goes_in(flat, dtype):
-    plane = image(12, 9).astype(dtype) if dtype != "bool" else image(12, 9) > 120
+    plane = image(12, 9).astype(dtype)
     result = deconvolve(plane, flat, axes="YX", outputs="output")
     assert result.output.shape == plane.shape and result.output.dtype == np.float32
     assert result.correction_mask is result.update_term is result.intermediate is None

@@ -82,6 +82,24 @@ def test_a_constant_image_is_left_alone():
     assert not any("empty" in text for text in found.warnings) and "all of the range" not in str(found)
 
 
+@pytest.mark.parametrize("value", [np.inf, 1e39])
+def test_infinite_voxels_are_named_before_a_run(bodies, value):
+    stack = photographed(ndimage.gaussian_filter(bodies, (2.2, 1.5, 1.5)), 0.02).astype(np.float64)
+    assert not nl.examine(stack).recommendation.leave_alone
+    stack[3, 5:9, 5:9] = value
+    stack[3, 20] = np.nan
+    found = nl.examine(stack)
+    assert found.recommendation.leave_alone and "infinite" in found.recommendation.reasons[0]
+    assert found.warnings[0].startswith("At least 16 voxels are infinite, or too large for float32")
+    with pytest.raises(ValueError, match="infinite, or too large"):
+        nl.deconvolve(stack, "lucyd", device="cpu")
+
+
+def test_a_mask_is_not_examined(bodies):
+    with pytest.raises(TypeError, match="The image is a mask"):
+        nl.examine(bodies > bodies.mean())
+
+
 def test_noise_that_is_not_of_photons_is_said_and_gives_no_gain(bodies):
     image = photographed(ndimage.gaussian_filter(bodies, 1.5), 0.05)
     found = nl.examine(np.round(20 * image / image.max()))

@@ -192,6 +192,7 @@ def plan(volume: Any, model: Any, *, processes: int = 1, **options: Unpack[Array
     model = told_package(model_for(model, volume, wish["axes"]), wish["blur_sigma"])
     processes = checks.integer("processes", processes, least=1)
     source = Source(volume, model.dimension, wish["axes"])
+    source.refuse_mask()
     axes = source.axes
     classical = isinstance(model, ClassicalMethod)
     steps = check_voxel_size(wish["voxel_size"], axes)

@@ -50,6 +50,8 @@ class Measured:
         True if light spreads along Z as in a widefield microscope.
     constant
         True if all voxels are equal.
+    infinite
+        Number of infinite voxels in the sample.
     told_axial_sigma
         Width along Z of the given microscope's PSF, in planes, as a standard deviation; None if unknown.
     flashes
@@ -69,6 +71,7 @@ class Measured:
     resolution: float | None
     haze: bool
     constant: bool
+    infinite: int = 0
     small: bool = False
     told_axial_sigma: float | None = None
     flashes: tuple[Finding, ...] = ()
@@ -142,6 +145,11 @@ def warn(found: Measured, card: Mapping[str, Any], microscope: Microscope | None
         The microscope, if it is known.
     """
     # The gravest ones come first: a window shows few of them.
+    if found.infinite:
+        yield (
+            f"At least {found.infinite:,} voxels are infinite, or too large for float32: a run is refused. "
+            "Replace them, for example by NaN."
+        )
     yield from found.flashes
     yield from _length_warnings(found)
     if _is_too_noisy(found, card):
@@ -212,6 +220,8 @@ def _length_warnings(found: Measured) -> Iterator[str]:
 
 
 def _reason_to_leave(found: Measured) -> str:
+    if found.infinite:
+        return "Some voxels are infinite, so a run is refused."
     if found.constant:
         return "The image is constant: there is nothing to restore."
     shows_nothing = found.blur_sigma is None and found.resolution is None

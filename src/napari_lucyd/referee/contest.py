@@ -199,6 +199,7 @@ def run_contest(
 
     told = dict(told)
     source = Source(volume, 3, axes)
+    source.refuse_mask()
     if source.axes.size("Z") == 1:
         source = Source(volume, 2, axes)
     steps = check_voxel_size(voxel_size, source.axes)

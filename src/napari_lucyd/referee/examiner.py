@@ -14,7 +14,7 @@ from scipy import ndimage
 from napari_lucyd import checks
 from napari_lucyd.deconvolution.arguments import check_voxel_size
 from napari_lucyd.deconvolution.findings import FLASH_FRAME, Finding, kind_of
-from napari_lucyd.deconvolution.image.source import Source
+from napari_lucyd.deconvolution.image.source import Source, to_float32
 from napari_lucyd.deconvolution.statistics.irregularities import flash_findings, flash_times
 from napari_lucyd.deconvolution.statistics.noise import noise_of
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES, list_models
@@ -102,6 +102,7 @@ def examine(
     (True, 1, 10)
     """
     source = Source(volume, 3, axes)
+    source.refuse_mask()
     if source.axes.size("Z") == 1:
         source = Source(volume, 2, source.axes.names)
     steps = check_voxel_size(voxel_size, source.axes)
@@ -148,11 +149,11 @@ def _of_channel(
     index = () if channel is None else (("C", channel),)
     flashes, times_as_bright = flash_times(source, index, should_stop)
     lead = middle_volume(axes, channel or 0, flashes)
-    values = _filled(draw_volume_sample(source, lead, _VOXELS // channels).values)
+    values, infinite = _filled(draw_volume_sample(source, lead, _VOXELS // channels).values)
     noise = estimate_noise(values)
     part = values
     if values.size > _SPECTRUM_VOXELS:
-        part = _filled(draw_volume_sample(source, lead, _SPECTRUM_VOXELS).values)
+        part, _ = _filled(draw_volume_sample(source, lead, _SPECTRUM_VOXELS).values)
     constant = bool(part.min() == part.max())
     flat = axes.dimension == 2
     blur, haze = None, False
@@ -184,6 +185,7 @@ def _of_channel(
         resolution=resolution,
         haze=haze,
         constant=constant,
+        infinite=infinite,
         small=min(part.shape[-2:]) < SMALLEST,
         told_axial_sigma=None if flat or blur is None else _axial_sigma(microscope, steps),
         flashes=tuple(flash_findings(index, flashes, times_as_bright)),
@@ -223,19 +225,19 @@ def _axial_sigma(microscope: Microscope | None, steps: tuple[float, ...] | None)
     return width / FWHM_PER_SIGMA if math.isfinite(width) else None
 
 
-def _filled(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return finite values: others take the median."""
-    if values.dtype.kind == "b":
-        return values.astype(np.uint8)
+def _filled(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], int]:
+    """Return finite values, where others take the median, and the number of infinite ones."""
     if values.dtype.kind != "f":
-        return values
-    values = values.astype(np.float32)
+        return values, 0
+    values = to_float32(values)
     wrong = ~np.isfinite(values)
     if wrong.all():
         raise ValueError("The image has no finite voxels; check the file.")
     if wrong.any():
+        infinite = int(np.count_nonzero(np.isinf(values)))
         values[wrong] = np.median(values[~wrong])
-    return values
+        return values, infinite
+    return values, 0
 
 
 def _empty_planes(values: npt.NDArray[Any], noise: NoiseModel) -> tuple[int, ...]:

@@ -79,6 +79,17 @@ def test_axes_are_shown_and_can_be_corrected(panel, add_image, ready, run):
     assert panel.footer.run.enabled and not panel.image.understood.property("problem")
 
 
+def test_a_mask_is_refused_before_the_run_and_others_go_on(panel, add_image, ready):
+    mask = panel.viewer.add_image(np.eye(24) > 0, name="mask")
+    ready()
+    assert not panel.footer.run.enabled
+    assert "“mask”: The image is a mask (dtype bool)" in panel.footer.estimate.text()
+    layer = add_image()
+    panel.viewer.layers.selection = {mask, layer}
+    ready()
+    assert panel.footer.run.enabled
+
+
 def test_rgb_is_refused_before_the_run(panel, add_image, ready):
     panel.viewer.add_image(np.zeros((20, 20, 3), np.uint8), rgb=True, name="photo")
     ready()

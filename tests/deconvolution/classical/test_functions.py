@@ -157,9 +157,9 @@ def test_nothing_wraps_around(axis):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("dtype", ["bool", "u1", "<u2", ">u2", "i4", "u8", "f2", "f4", ">f8"])
+@pytest.mark.parametrize("dtype", ["u1", "<u2", ">u2", "i4", "u8", "f2", "f4", ">f8"])
 def test_every_real_dtype_gives_float32_in_its_own_units(method, dtype):
-    image = (textured((20, 22)) * (1 if dtype == "bool" else 200)).round().astype(dtype)
+    image = (textured((20, 22)) * 200).round().astype(dtype)
     psf = slanted_psf(2, 5)
     restored = method(image[::-1], psf, device="cpu")
     assert restored.dtype == np.float32

@@ -53,6 +53,20 @@ class Source:
         dims = getattr(volume, "dims", None)
         self.axes: Axes = name_axes(shape, self.dtype, dimension, axes, dims)
 
+    def refuse_mask(self) -> None:
+        """Refuse an array of True and False, which is no image of light.
+
+        Raises
+        ------
+        TypeError
+            If it is one.
+        """
+        if self.dtype.kind == "b":
+            raise TypeError(
+                "The image is a mask (dtype bool): its voxels are only True or False. Choose the image that "
+                "it was made from."
+            )
+
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of the whole array."""
