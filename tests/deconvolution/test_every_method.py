@@ -797,10 +797,20 @@ def test_a_method_keeps_a_psf_of_its_own_and_another_one_does_not_pass_for_it():
     )
 
 
+@pytest.mark.parametrize("make", [nl.RichardsonLucy, nl.Wiener])
+def test_a_stack_with_a_psf_of_one_plane_is_told_that_it_goes_plane_by_plane(make):
+    told = "The PSF is one plane, so the stack is deconvolved plane by plane"
+    stack = plan(image(4, 12, 9), make(spot(2)), axes="ZYX")
+    assert stack.work.startswith("4 whole planes of 12 × 9")
+    assert any(text.startswith(told) for text in stack.warnings)
+    for job in (plan(image(4, 12, 9), make(spot(2)), axes="TYX"), plan(image(4, 12, 9), make(spot(3)))):
+        assert not any(text.startswith(told) for text in job.warnings)
+
+
 def test_a_volume_that_does_not_fit_is_told_before_and_refused_in_the_run(monkeypatch):
     monkeypatch.setattr(classical_job, "free_memory", lambda device: 2**20)
     job = plan(image(12, 9), nl.RichardsonLucy(spot(2)))
-    assert "MB of memory for a whole volume of 12 × 9" in job.warnings[0]
+    assert "MB of memory for a whole plane of 12 × 9" in job.warnings[0]
     with pytest.raises(OutOfMemory, match="Crop the image, crop the psf"):
         list(job.steps())
 

@@ -61,6 +61,11 @@ class ClassicalJob(Job):
         self._ready, notes = method.prepared(choices.voxel_size, choices.axes.volume_shape)
         for note in notes:
             self.warnings.add(note)
+        if method.dimension == 2 and method.psf_record and choices.axes.size("Z") > 1:
+            self.warnings.add(
+                "The PSF is one plane, so the stack is deconvolved plane by plane: light from the planes "
+                "above and below stays."
+            )
         self._statistics = statistics
         self._run: ClassicalRun | None = None
         self._processes = processes
@@ -105,8 +110,12 @@ class ClassicalJob(Job):
         number, each = self._choices.volumes * tiles, self._method.iterations
         most = "up to " if steps_at_most(self._method) > each else ""
         iterations = f", {most}{each} iterations" if each > 1 else ""
-        kind = "whole volume" if self._tile_shape is None else "tile"
+        kind = self._whole if self._tile_shape is None else "tile"
         return f"{number} {kind}{'s' if number > 1 else ''} of {size}{iterations}"
+
+    @property
+    def _whole(self) -> str:
+        return "whole volume" if self._method.dimension == 3 else "whole plane"
 
     @property
     def tile_shape(self) -> tuple[int, ...]:
@@ -292,7 +301,7 @@ class ClassicalJob(Job):
             return ""
         shape = self._block_shape
         grid = shape_text(grid_shape(self._ready, shape))
-        kind = "whole volume" if self._tile_shape is None else "tile with its halo"
+        kind = self._whole if self._tile_shape is None else "tile with its halo"
         return (
             f"{self._method.title} needs about {bytes_text(self._working_bytes)} of memory for a {kind} "
             f"of {shape_text(shape)} (a grid of {grid} with the psf around it), but only "
