@@ -62,10 +62,25 @@ def test_a_message_of_any_length_takes_a_limited_number_of_lines(line, qtbot):
     line.setToolTip("About it.")
     line.setText("A message of many words. " * 30)
     qtbot.waitUntil(lambda: line.height() == line.maximumHeight(), timeout=10_000)
-    assert line.shown.endswith(" …") and line.heightForWidth(line.width()) <= line.height()
+    assert (
+        line.shown.endswith(" … (hold the mouse here)") and line.heightForWidth(line.width()) <= line.height()
+    )
     assert line.toolTip() == f"{plain_tooltip(line.text())}<br>About it."
     line.setText("Short.")
     assert (line.shown, line.toolTip()) == ("Short.", "About it.")
+
+
+def test_a_long_name_leaves_room_for_the_sentence_behind_it(line, qtbot):
+    name = "20240311_HeLa cells in glycerol with three channels and 0.3 µm steps, second try (3 lines)"
+    text = f"Done in 6 s by LUCYD on CPU, 2 threads: “{name}”.\n12 voxels in 3 planes are saturated."
+    line = line(lines=3, most=3)
+    line.setText(text)
+    assert "“20240311_HeLa" in line.shown and "(3 lines)”" in line.shown
+    assert line.shown.endswith("12 voxels in 3 planes are saturated.")
+    assert line.toolTip() == plain_tooltip(text)
+    # A name is whole where it fits.
+    line.setText(f"Made “{name}”.")
+    assert line.shown == line.text()
 
 
 def test_the_room_of_a_longer_text_is_kept_until_it_is_freed(room, qtbot):

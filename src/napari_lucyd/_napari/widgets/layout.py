@@ -41,6 +41,10 @@ _BAR_SPACING = 2
 _NOTE_PADDING = 9
 # Margin of a text that can be selected, on each side.
 _NOTE_INSET = 5
+# Share of a line's width that a name keeps in a text that does not fit.
+_NAME_SHARE = 0.5
+# End of a text of which only a part is shown.
+_MORE = " … (hold the mouse here)"
 _PROBLEM = "#e8853d"
 # Contrast of small text that people with weak eyesight can read (WCAG 2.1, level AA).
 _READABLE = 4.5
@@ -73,7 +77,8 @@ class Section(QGroupBox):
 class Note(QLabel):
     """A line of text that wraps, shortened where it does not fit; its tooltip then has all of it.
 
-    A word that is wider than the line, such as a path, is shortened in the middle.
+    A word that is wider than the line, such as a path, is shortened in the middle, and so is a name in quotes
+    if the text does not fit otherwise.
 
     Parameters
     ----------
@@ -100,6 +105,8 @@ class Note(QLabel):
             self.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         if most:
             self.setMaximumHeight(most * spacing + _NOTE_PADDING)
+        # A few words cannot spare the room for the hint.
+        self._more = _MORE if most > 2 else " …"
         self._least = self.minimumHeight()
 
     def free_room(self) -> None:
@@ -140,17 +147,25 @@ class Note(QLabel):
 
     def _fit(self) -> None:
         room = self.width() - 2 * _NOTE_INSET
-        metrics, middle = self.fontMetrics(), Qt.TextElideMode.ElideMiddle
-        words = re.sub(r"\S+", lambda word: metrics.elidedText(word[0], middle, room), self._all)
+        words = self._shortened(r"\S+", self._all, room)
+        if not self._fits(words):
+            # Rather a part of a name than the sentences behind it.
+            names = self._shortened(r"(?<=“)[^”]+(?=”)", self._all, int(_NAME_SHARE * room))
+            words = self._shortened(r"\S+", names, room)
         if not self._fits(words):
             ends = [word.end() for word in re.finditer(r"\S+", words)]
-            kept = bisect_left(ends, True, key=lambda end: not self._fits(f"{words[:end]} …"))
-            self._fits(f"{words[: ends[max(0, kept - 1)]]} …")
+            kept = bisect_left(ends, True, key=lambda end: not self._fits(words[:end] + self._more))
+            self._fits(words[: ends[max(0, kept - 1)]] + self._more)
         if self._keeps_room and self.isVisible():
             needed = min(self.heightForWidth(self.width()), self.maximumHeight())
             self.setMinimumHeight(max(self.minimumHeight(), needed))
         texts = [plain_tooltip(self._all)] if self.shown != self._all else []
         super().setToolTip("<br>".join([*texts, *([self._about] if self._about else [])]))
+
+    def _shortened(self, pattern: str, text: str, room: int) -> str:
+        """Shorten what the pattern finds in the middle where it is wider than the room."""
+        metrics, middle = self.fontMetrics(), Qt.TextElideMode.ElideMiddle
+        return re.sub(pattern, lambda found: metrics.elidedText(found[0], middle, room), text)
 
     def _fits(self, text: str) -> bool:
         """Show a text, and return True if it is not too high."""
