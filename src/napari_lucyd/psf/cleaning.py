@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import make_interp_spline
 
 from napari_lucyd import checks
 from napari_lucyd.spans import spatial_axes
@@ -386,6 +385,9 @@ def _ratios(steps: Sequence[float] | None, image_steps: Sequence[float] | None) 
 
 
 def _resample_axis(psf: FloatArray, axis: int, centre: float, ratio: float) -> FloatArray:
+    # Loading it takes a second, and the window loads this module when a panel opens.
+    from scipy.interpolate import make_interp_spline
+
     size = psf.shape[axis]
     if abs(centre - round(centre)) < 1e-9 and ratio == 1:
         return _padded_about(psf, axis, round(centre))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import make_interp_spline
 
 # Samples of the spline for each voxel.
 _REFINEMENT = 16
@@ -70,6 +69,8 @@ def line_through(
 
 
 def _refined(line: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    from scipy.interpolate import make_interp_spline
+
     size = len(line)
     if size < 4:
         return np.repeat(np.asarray(line, np.float64), _REFINEMENT)

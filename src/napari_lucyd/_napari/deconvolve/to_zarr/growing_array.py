@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from napari_lucyd.io.zarr import open_zarr
 
 # Memory for the voxels that were shown last.
 _KEPT_BYTES = 2**28
@@ -68,7 +67,7 @@ class GrowingArray:
 
     def __init__(self, path: Path, finished: Sequence[tuple[slice, ...]], final: Path | None = None) -> None:
         self._path, self._final = path, final
-        self._array = open_zarr(path)
+        self._array = _opened(path)
         self.shape: tuple[int, ...] = tuple(self._array.shape)
         self._finished: set[Chunk] = set()
         for region in finished:
@@ -160,7 +159,7 @@ class GrowingArray:
     def _follow(self) -> None:
         """Read from the final folder once the store has been renamed; the old one would give NaN."""
         if self._final is not None and not self._path.exists() and self._final.exists():
-            self._array, self._path = open_zarr(self._final), self._final
+            self._array, self._path = _opened(self._final), self._final
 
     def _common(self, axes: Axes, chunk: Chunk) -> tuple[tuple[slice, ...], tuple[slice, ...]] | None:
         """Return the common part of a chunk and a box, in the box and in the store; None if there is none."""
@@ -285,3 +284,10 @@ def _ends(axis: range, size: int) -> range:
     if axis.step >= size:
         return axis
     return range(axis[0] // size * size, axis[-1] + 1, size)
+
+
+def _opened(path: Path) -> Any:
+    # Loading zarr takes a second; the panel loads this module when it opens.
+    from napari_lucyd.io.zarr import open_zarr
+
+    return open_zarr(path)
