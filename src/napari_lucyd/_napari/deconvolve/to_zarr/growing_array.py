@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-
 # Memory for the voxels that were shown last.
 _KEPT_BYTES = 2**28
 # Planes up to this size are kept whole, so that panning reads nothing.
