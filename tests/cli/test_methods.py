@@ -182,7 +182,11 @@ def test_a_dry_run_tells_volumes_and_iterations(stack, psf, tmp_path):
         (["--method", "wiener", "--psf", "psf.ome.tif", "--balance", "0"], 1, "balance is 0"),
         (["--method", "wiener", "--psf", "none.tif"], 1, "none.tif"),
         (["--method", "wiener", "--psf", "series.tif"], 1, "it holds T 2 × Z 3 × Y 5 × X 5; one PSF"),
-        (["--method", "wiener", "--psf", "black.tif"], 1, "black.tif: The psf sums to 0"),
+        (
+            ["--method", "wiener", "--psf", "black.tif"],
+            1,
+            "black.tif: The psf is empty: all its voxels",
+        ),
         (
             ["--method", "richardson-lucy", "--psf", "psf.ome.tif", "--total-variation", "1"],
             1,

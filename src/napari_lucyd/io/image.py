@@ -219,6 +219,8 @@ def unreadable(error: Exception) -> str:
     """Explain why a file cannot be read."""
     if "imagecodecs" in str(error):
         return f"compressed in a way that needs another package: pip install imagecodecs ({error})"
+    if "not a TIFF file" in str(error):
+        return "cannot be read: damaged, or no TIFF file"
     return f"cannot be read: damaged, or not what its suffix says ({type(error).__name__}: {error})"
 
 

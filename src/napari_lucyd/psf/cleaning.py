@@ -76,9 +76,11 @@ def check_psf(psf: npt.NDArray[np.float32]) -> None:
     """
     if psf.ndim not in (2, 3):
         raise ValueError(f"The psf has shape {psf.shape}; (Y, X) or (Z, Y, X) is needed.")
+    if not psf.any():
+        raise ValueError("The psf is empty: all its voxels are 0.")
     total = float(psf.sum(dtype=np.float64))
     if not total > 0:
-        raise ValueError(f"The psf sums to {total:.3g}; a sum > 0 is needed.")
+        raise ValueError(f"The psf sums to {total:.3g}; its sum must be above 0.")
     if total < _SMALLEST_SUM * float(np.abs(psf).sum(dtype=np.float64)):
         raise ValueError(
             f"The psf sums to {total:.3g}, which is only rounding: its positive and negative voxels cancel "

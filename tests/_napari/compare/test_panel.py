@@ -12,7 +12,7 @@ from PIL import Image as Picture
 from scipy.ndimage import gaussian_filter
 
 from comparison_choice import choose_layers
-from napari_lucyd._napari.compare.panel import CompareWidget
+from napari_lucyd._napari.compare.panel import DRAW, CompareWidget
 from napari_lucyd._napari.compare.views.metrics_view import NO_TRUTH
 from napari_lucyd._napari.compare.views.profile_plot import ticks
 from napari_lucyd._napari.layers.drawing import LINE_LAYER, drawn_line, rectangle_layer
@@ -219,9 +219,13 @@ def test_the_profile_is_that_of_the_current_slice_along_the_line(viewer, opened)
     add(viewer, da.from_array(NOISY, chunks=(2, 20, 24)), "sample", **PLACE)
     panel = opened()
     viewer.dims.set_current_step(0, 3)
+    panel.form.draw.native.click()
+    assert panel.form.status.text() == DRAW
     line = draw(panel, (4, 2), (4, 20))
     assert line.name == LINE_LAYER and line.mode == "add_line"
     opened.rest(panel)
+    # The line is there: the hint would only be in the way.
+    assert panel.form.status.text() == ""
     truth, image = panel.pictures.profile.curves
     assert truth.is_truth and not image.is_truth
     np.testing.assert_allclose(truth.values, TRUTH[3, 4, 2:21])

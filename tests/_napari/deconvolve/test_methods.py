@@ -282,16 +282,33 @@ def test_a_layer_that_cannot_be_the_psf_is_refused_in_words(panel, add_image, cl
     for data, keywords, words in (
         (ones, {}, "PSF “bead”: The psf has shape (2, 3, 5, 5)"),
         (np.ones((5, 5, 3), np.uint8), {"rgb": True}, "The PSF “bead” is a colour (RGB) image"),
-        (np.zeros((3, 5, 5)), {}, "PSF “bead”: The psf sums to 0"),
+        (np.zeros((3, 5, 5)), {}, "PSF “bead”: The psf is empty: all its voxels are 0."),
         (SPOT - 2, {}, "PSF “bead”: The psf has negative voxels"),
     ):
         psf = spot(data, **keywords)
         classical(psf)
         ready()
-        assert words in panel.footer.estimate.text()
+        # The image has no part in it.
+        assert panel.footer.estimate.text().startswith(words)
         assert panel.footer.estimate.property("problem")
         assert not panel.footer.run.enabled
         panel.viewer.layers.remove(psf)
+
+
+def test_a_psf_file_that_cannot_be_read_is_named_once_without_its_folder(
+    panel, add_image, classical, ready, tmp_path
+):
+    layers = [volume(add_image), volume(add_image)]
+    panel.viewer.layers.selection = set(layers)
+    panel.method.combo.value = "richardson-lucy"
+    (tmp_path / "text.tif").write_text("hello")
+    form = panel.microscope.form
+    form.kind.value, form.path.value = "file", str(tmp_path / "text.tif")
+    ready()
+    assert panel.footer.estimate.text() == "PSF file “text.tif”: cannot be read: damaged, or no TIFF file"
+    form.path.value = str(tmp_path / "none.tif")
+    ready()
+    assert panel.footer.estimate.text() == "PSF file “none.tif”: no such file or folder"
 
 
 def test_what_is_missing_or_wrong_is_told_before_run(panel, add_image, classical, ready, spot, tmp_path):
@@ -332,7 +349,7 @@ def test_what_is_missing_or_wrong_is_told_before_run(panel, add_image, classical
     broken = tmp_path / "broken.tif"
     broken.write_bytes(b"no image")
     panel.microscope.form.path.value = str(broken)
-    says("broken.tif: cannot be read")
+    says("PSF file “broken.tif”: cannot be read")
 
 
 def test_the_psf_choice_follows_the_layers(panel, add_image, classical, ready, spot):
@@ -347,7 +364,7 @@ def test_the_psf_choice_follows_the_layers(panel, add_image, classical, ready, s
     assert panel.image.layer is image
     psf.data = np.zeros_like(SPOT)
     ready()
-    assert "sums to 0" in panel.footer.estimate.text()
+    assert "all its voxels are 0" in panel.footer.estimate.text()
     panel.viewer.layers.remove(psf)
     ready()
     assert "Choose a PSF layer" in panel.footer.estimate.text()

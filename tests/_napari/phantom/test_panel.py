@@ -1,6 +1,7 @@
 """The Phantom panel in a real window: its samples, texts and errors, and recipes that repeat samples."""
 
 import json
+import re
 import time
 import tracemalloc
 from dataclasses import replace
@@ -314,8 +315,11 @@ def test_the_panel_opens_from_the_plugin_menu_and_says_what_make_would_do(make_n
     form = widget.form
     assert type(widget).__name__ == "PhantomWidget" and form.make.enabled
     assert form.estimate.text().startswith(
-        "64 × 128 × 128 voxels, 75 spheres, 75 ellipsoids, 200 boxes; 2 layers of 4.2 MB, "
+        "64 × 128 × 128 voxels, 75 spheres, 75 ellipsoids, 200 boxes; 2 layers of 4.2 MB; "
     )
+    form.outputs["psf"].value = True
+    assert re.search(r"2 layers of 4\.2 MB and a PSF of [\d.]+ [kM]B; ", form.estimate.text())
+    form.outputs["psf"].value = False
     form.outputs["truth"].value = False
     assert "1 layer of 4.2 MB" in form.estimate.text()
     form.counts["spheres"].value = 0

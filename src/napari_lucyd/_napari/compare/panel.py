@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 QUICK_MS, SLOW_MS = 60, 250
 
 # Hints on the next step, which say nothing about the layers.
+DRAW = "Draw a line on the image. You can move it or draw another."
 HINTS = {NO_TRUTH, NO_LINE, NO_LAYERS, NO_IMAGES, TRUTH_ALONE}
 
 
@@ -66,6 +67,7 @@ class CompareWidget(Panel):
         chosen.look_changed.connect(self.pictures.refresh_projections)
         chosen.line_changed.connect(self.pictures.refresh_profile)
         form.draw.changed.connect(self.draw)
+        self.pictures.drawn.connect(self._on_drawn)
         form.export.changed.connect(self.ask_and_export)
         form.side_by_side.native.toggled.connect(self._on_side_by_side)
         self.subscriptions.add(self._colour, self.viewer.events.theme)
@@ -75,6 +77,11 @@ class CompareWidget(Panel):
     def settled(self) -> bool:
         """True when everything shown belongs to the present choices."""
         return self.metrics.settled and self.held_out.settled and self.pictures.settled
+
+    def _on_drawn(self) -> None:
+        # The hint is no longer needed; other messages stay.
+        if self.form.status.text() == DRAW:
+            self.tell("")
 
     def refresh(self) -> None:
         """Compute everything again that may have changed; held-out scores wait for their button."""
@@ -92,7 +99,7 @@ class CompareWidget(Panel):
         # The grid would hide the line.
         self.form.side_by_side.native.setChecked(False)
         start_drawing(self.viewer, layers[-1], LINE_LAYER)
-        self.tell("Draw a line on the image. You can move it or draw another.")
+        self.tell(DRAW)
 
     # Side by side
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from napari_lucyd._napari.compare import worker
 from napari_lucyd._napari.compare.chosen_layers import ChosenLayers
@@ -32,6 +32,9 @@ class Pictures(QObject):
     parent
         Qt's owner.
     """
+
+    drawn = Signal()
+    """A profile is shown."""
 
     def __init__(
         self,
@@ -69,6 +72,8 @@ class Pictures(QObject):
         self.profile = profile
         self._form.profile.show_profile(profile, self._chosen.numbers())
         set_note(self._form.profile_note, NO_LINE if profile is None else _profile_text(profile))
+        if profile is not None:
+            self.drawn.emit()
 
     def _on_no_profile(self, text: str) -> None:
         # The earlier profile belongs to other choices.

@@ -11,7 +11,7 @@ from napari_lucyd._napari.deconvolve.task import Estimate, ImageTask
 from napari_lucyd._napari.deconvolve.zarr_plan import AlreadyThere, check_room, disk_line, plan_store
 from napari_lucyd._napari.psf.form import BLUR, KINDS
 from napari_lucyd._napari.psf.optics import OpticsPsf
-from napari_lucyd._napari.psf.origins import Psf, check_steps
+from napari_lucyd._napari.psf.origins import Psf, PsfProblem, check_steps
 from napari_lucyd._napari.widgets.fields import in_labels
 from napari_lucyd._napari.workers import garbage_collection, torch_loading
 from napari_lucyd._napari.workers.events import explain
@@ -59,8 +59,8 @@ def choose_method(task: ImageTask, should_stop: Callable[[], bool] | None = None
     try:
         return make_method(parameters.method, psf.given, numbers), psf
     except (TypeError, ValueError) as error:
-        where = f"PSF “{psf.name}”: " if "psf" in str(error) else ""
-        raise ValueError(where + in_labels(str(error), NUMBERS, Parameters)) from error
+        text = in_labels(str(error), NUMBERS, Parameters)
+        raise PsfProblem(f"PSF “{psf.name}”: {text}") if "psf" in str(error) else ValueError(text) from error
 
 
 def likely_model(task: ImageTask) -> str:
@@ -226,7 +226,8 @@ def _estimate_one(task: ImageTask, should_stop: Callable[[], bool] | None) -> Es
     except AlreadyThere as there:
         return Estimate(task, None, done=str(there), psf_text=text)
     except Exception as error:  # any error is shown in the panel
-        return Estimate(task, None, error=explain(error), psf_text=text)
+        about_psf = isinstance(error, PsfProblem)
+        return Estimate(task, None, error=explain(error), about_psf=about_psf, psf_text=text)
 
 
 def _is_decided(task: ImageTask, method: Any) -> bool:
@@ -269,8 +270,10 @@ def estimate_lines(estimates: list[Estimate]) -> list[str]:
         lines += group_messages(in_window_words(warning) for job in jobs for warning in job.warnings)
     for entry in estimates:
         if entry.error or entry.done:
-            lines.append(f"“{entry.task.source.name}”: {entry.error or entry.done}")
-    return lines
+            where = "" if entry.about_psf else f"“{entry.task.source.name}”: "
+            lines.append(f"{where}{entry.error or entry.done}")
+    # All images have one PSF.
+    return list(dict.fromkeys(lines))
 
 
 def spatial_region(

@@ -59,6 +59,8 @@ class Estimate:
     model: Any = None
     seconds: float | None = None
     error: str = ""
+    about_psf: bool = False
+    """True if the error is one of the PSF, whatever the image."""
     done: str = ""
     """Text if the results exist already, so that there is nothing to do."""
     options: Mapping[str, Any] = field(default_factory=dict)

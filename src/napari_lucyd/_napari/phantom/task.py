@@ -10,7 +10,7 @@ import numpy as np
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.phantom.parameters import BLUR, OPTICS, PHANTOM, SPECIMENS, PhantomParameters
 from napari_lucyd._napari.psf.optics import OpticsPsf
-from napari_lucyd._napari.psf.origins import LayerPsf, PsfSource, for_axes
+from napari_lucyd._napari.psf.origins import FilePsf, LayerPsf, PsfSource, for_axes
 from napari_lucyd.compute.host_memory import free_host_memory
 from napari_lucyd.simulation.acquisition import padded_shape
 from napari_lucyd.simulation.degradation import REACH
@@ -108,9 +108,15 @@ class PhantomTask:
             objects = SPECIMENS[made.specimen].lower()
         layers = 1 + ("truth" in made.outputs)
         size = bytes_text(_FLOAT32 * math.prod(made.sizes))
+        psf = ""
+        if "psf" in made.outputs:
+            psf = " and a PSF"
+            # A file is not read for an estimate.
+            if not isinstance(self.psf, FilePsf):
+                psf += f" of {bytes_text(_FLOAT32 * math.prod(self.psf_shape))}"
         return (
             f"{shape_text(made.sizes)} voxels, {objects}; {layers} layer{'s of' if layers > 1 else ' of'} "
-            f"{size}, {bytes_text(self.memory_bytes)} of memory while it is made."
+            f"{size}{psf}; {bytes_text(self.memory_bytes)} of memory while it is made."
         )
 
     def check(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lucyd._napari.layers.source_layer import SourceLayer
-from napari_lucyd._napari.psf.origins import Psf, Stop
+from napari_lucyd._napari.psf.origins import Psf, PsfProblem, Stop
 from napari_lucyd._napari.widgets.fields import choice, in_labels
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ class BeadsPsf:
         letters = "ZYX"[-len(layer.shape) :]
         steps = layer.voxel_size_um(letters) if len(layer.shape) in (2, 3) else None
         if len(layer.shape) not in (2, 3):
-            raise ValueError(
+            raise PsfProblem(
                 f"The bead layer “{layer.name}” has {len(layer.shape)} axes; choose one with Z, Y, X or Y, X."
             )
         if steps is None:
-            raise ValueError(
+            raise PsfProblem(
                 f"The bead layer “{layer.name}” has no voxel size. Choose it under Image, enter its voxel "
                 "size, and press “Set on layer”."
             )
@@ -51,7 +51,7 @@ class BeadsPsf:
             found = _measure(np.asarray(layer.data), steps, self.bead_diameter_um)
         except ValueError as error:
             message = in_labels(str(error), ["bead_diameter_um"], BeadsPsf)
-            raise ValueError(f"“{layer.name}”: {message}") from error
+            raise PsfProblem(f"“{layer.name}”: {message}") from error
         origin = {
             "beads": layer.name,
             "used": found.used,

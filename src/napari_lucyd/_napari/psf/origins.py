@@ -25,6 +25,10 @@ _NOTABLE_EDGE = 0.01
 WHOLE = "whole"
 
 
+class PsfProblem(ValueError):
+    """The PSF cannot be used, for whatever image; the message names it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Psf:
     """A PSF in memory.
@@ -219,11 +223,16 @@ class FilePsf:
         """See `PsfSource.load`; the file may have a PSF for each channel."""
         from napari_lucyd.io import micrometers, read_psf
 
-        image = read_psf(self.path)
+        name = Path(self.path).name
+        try:
+            image = read_psf(self.path)
+        except (OSError, ValueError) as error:
+            reason = str(error).removeprefix(f"{self.path}: ")
+            raise PsfProblem(f"PSF file “{name}”: {reason}") from error
         steps, unit = image.voxel_size, "pixel"
         if steps is not None and (length := micrometers(image.unit)):
             steps, unit = tuple(step * length for step in steps), "µm"
-        origin = {"file": Path(self.path).name}
+        origin = {"file": name}
         if "optics" in image.metadata:
             origin["optics"] = image.metadata["optics"]
         return Psf(image.data, image.name, steps, unit, origin, image.axes.startswith("C"))
