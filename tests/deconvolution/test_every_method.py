@@ -163,6 +163,7 @@ def test_results_scale_with_the_image(case):
 def test_a_constant_image_stays_itself(case):
     result = deconvolve(np.full(case.shape, 7.5, dtype=np.float32), case.method)
     assert (result.output == 7.5).all()
+    assert "All voxels are 7.5: there is nothing to restore." in result.warnings
     assert (deconvolve(np.zeros(case.shape), case.method).output == 0).all()
 
 

@@ -512,6 +512,8 @@ def test_without_a_truth_layers_are_compared_with_their_image_and_peaks_have_wid
     opened.rest(panel)
     head, output, elsewhere, *_ = panel.form.metrics_note.text().splitlines()
     assert "“sample”" in head
+    # The numbers have words.
+    assert "RSP: correlation, 1 is best." in head and "RSE: difference, in units of the image." in head
     assert float(output.split("RSP ")[1].split(",")[0]) > 0.7
     assert float(elsewhere.split("RSP ")[1].split(",")[0]) < 0.3
 

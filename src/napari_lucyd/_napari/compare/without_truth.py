@@ -23,6 +23,12 @@ EXPLANATION = (
 )
 
 
+_WORDS = (
+    "RSP: correlation, 1 is best. RSE: difference, in units of the image. Residual: structure that is left "
+    "in the difference, 0 is best."
+)
+
+
 @dataclass(frozen=True, eq=False)
 class AgreementRequest:
     """An image, and the layers that were made from it."""
@@ -52,7 +58,7 @@ def agreement(request: AgreementRequest, should_stop: Callable[[], bool]) -> str
         image = read_volume(request.image)
         if image.min() == image.max():
             return f"“{request.image.name}” has one value everywhere. Tick the image that was deconvolved."
-        lines = [f"Against the image “{request.image.name}”, without a ground truth:"]
+        lines = [f"Against the image “{request.image.name}”, without a ground truth. {_WORDS}"]
         for other in request.others:
             if should_stop():
                 break

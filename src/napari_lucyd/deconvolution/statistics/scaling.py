@@ -337,6 +337,8 @@ def _warnings(groups: Sequence[Group], normalization: Normalization, dtype: np.d
     small = dtype.kind == "b" or dtype.itemsize <= (4 if dtype.kind == "f" else 2)  # float32 holds all values
     for group in groups:
         where = f" in {group.label}" if group.index else ""
+        if group.constant:
+            found.append(f"All voxels{where} are {group.minimum:g}: there is nothing to restore.")
         if group.nan_voxels:
             found.append(
                 f"{group.nan_voxels:,} of {group.voxels:,} voxels{where} are NaN. They were filled from "
