@@ -99,7 +99,7 @@ def test_the_button_is_for_results_that_are_there(panel, add_image, run, qtbot):
     from napari_lucyd._napari.deconvolve.panel import DeconvolveWidget
 
     viewer, button = panel.viewer, panel.footer.side_by_side
-    add_image()
+    image = add_image()
     assert not button.enabled
     results = run()
     assert button.enabled
@@ -108,6 +108,8 @@ def test_the_button_is_for_results_that_are_there(panel, add_image, run, qtbot):
     viewer.window.add_dock_widget(other, name="Second")
     assert other.footer.side_by_side.enabled
     other.footer.side_by_side.native.click()
+    # Their image is beside them, although this panel did not run it.
+    assert image.visible and image.name_overlay.visible
     for layer in results.values():
         viewer.layers.remove(layer)
     assert not button.enabled

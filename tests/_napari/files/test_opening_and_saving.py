@@ -96,7 +96,7 @@ def test_a_result_lies_on_its_part_of_the_image_though_only_one_of_both_has_a_vo
     np.testing.assert_allclose(result.data_to_world((0, 0, 0)), image.data_to_world((1, 2, 0)))
     np.testing.assert_allclose(result.scale, image.scale)
     assert result.units == image.units
-    assert ["“cells” has no voxel size" in text and "0.5 × 0.2 × 0.2 µm" in text for text in shown] == (
+    assert ["lies on “cells”" in text and "0.5 × 0.2 × 0.2 µm" in text for text in shown] == (
         [] if voxel_size is None else [True]
     )
     viewer.open(path, plugin=PLUGIN)

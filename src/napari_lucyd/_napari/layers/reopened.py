@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from napari_lucyd._napari.layers.to_file import LayerData
 
 _NO_SIZE = (
-    "“{0}” has no voxel size on its layer, so its result from the file lies on it without one. Set on layer, "
-    "in the Deconvolve panel, gives both the result's: {1} µm."
+    # A notification shows only its first words until it is opened.
+    "The result lies on “{0}”, a layer without a voxel size. Set on layer, in the Deconvolve panel, gives "
+    "both the voxel size of the result: {1} µm."
 )
 
 

@@ -15,7 +15,7 @@ from napari_lucyd._napari.deconvolve.session import DeconvolveSession
 from napari_lucyd._napari.deconvolve.status.footer import Footer
 from napari_lucyd._napari.layers.side_by_side import SideBySide, put_back
 from napari_lucyd._napari.layers.source_layer import SourceLayer
-from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_adding, is_result
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, image_of, is_adding, is_result
 from napari_lucyd._napari.widgets.panel import Panel
 
 if TYPE_CHECKING:
@@ -115,8 +115,11 @@ class ResultButtons(QObject):
 
     def _on_side_by_side(self, on: bool) -> None:
         if on:
-            sources = [layer for ref in self._sources if (layer := ref()) in self._viewer.layers]
-            self._grid.show([*sources, *self.results()])
+            results, viewer = self.results(), self._viewer
+            ran = [layer for ref in self._sources if (layer := ref()) in viewer.layers]
+            # A result of an earlier session has no run here, but its image may be there.
+            named = [image for result in results if (image := image_of(viewer, result)) is not None]
+            self._grid.show(list(dict.fromkeys([*(ran or named), *results])))
         else:
             self._grid.hide()
             self._offer()
