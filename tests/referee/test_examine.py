@@ -90,7 +90,8 @@ def test_infinite_voxels_are_named_before_a_run(bodies, value):
     stack[3, 20] = np.nan
     found = nl.examine(stack)
     assert found.recommendation.leave_alone and "infinite" in found.recommendation.reasons[0]
-    assert found.warnings[0].startswith("At least 16 voxels are infinite, or too large for float32")
+    assert found.warnings[0].startswith("Replace the voxels that are infinite, or too large for float32")
+    assert found.warnings[0].endswith("at least 16.")
     with pytest.raises(ValueError, match="infinite, or too large"):
         nl.deconvolve(stack, "lucyd", device="cpu")
 

@@ -147,8 +147,8 @@ def warn(found: Measured, card: Mapping[str, Any], microscope: Microscope | None
     # The gravest ones come first: a window shows few of them.
     if found.infinite:
         yield (
-            f"At least {found.infinite:,} voxels are infinite, or too large for float32: a run is refused. "
-            "Replace them, for example by NaN."
+            f"Replace the voxels that are infinite, or too large for float32, for example by NaN: a run "
+            f"refuses them. There are at least {found.infinite:,}."
         )
     yield from found.flashes
     yield from _length_warnings(found)
