@@ -129,3 +129,10 @@ def test_a_channel_or_time_point_of_a_message_is_said_to_be_counted_from_0(messa
 def test_messages_about_several_channels_are_still_joined():
     messages = [in_window_words(f"9 voxels in C {channel} are NaN.") for channel in range(3)]
     assert group_messages(messages) == ["9 voxels in C 0 to C 2 (3) are NaN. C is counted from 0."]
+
+
+@pytest.mark.parametrize("detail", ["", "Unable to allocate 858. GiB"])
+def test_memory_that_runs_out_is_told_in_words(detail):
+    text = explain(MemoryError(*filter(None, [detail])))
+    assert text.startswith("There is not enough memory") and detail in text and "MemoryError" not in text
+    assert "Choose a smaller image or PSF" in text

@@ -11,6 +11,9 @@ from napari_lucyd._napari.workers.window_words import in_window_words
 
 def explain(error: BaseException) -> str:
     """Describe an error: our own messages in the window's words, others with the name of their class."""
+    if isinstance(error, MemoryError):
+        detail = f" ({error})" if str(error) else ""
+        return f"There is not enough memory{detail}. Choose a smaller image or PSF, or close other programs."
     text = in_window_words(str(error)).strip() or type(error).__name__
     ours = type(error).__module__.startswith("napari_lucyd")
     if ours or isinstance(error, ValueError | TypeError | FileNotFoundError):
