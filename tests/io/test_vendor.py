@@ -152,6 +152,6 @@ def test_a_batch_and_a_run_in_parts_take_them(tmp_path, random_model):
         command = ["deconvolve", folder, "-m", weights, "-o", out, "--format", suffix, "--device", "cpu"]
         done = CliRunner().invoke(app, list(map(str, command)))
         assert done.exit_code == 0, done.output
-        results = [read_image(out / f"{name}.{suffix}") for name in ("a", "b")]
+        results = [read_image(out / f"{name}_output.{suffix}") for name in ("a", "b")]
         assert all(result.voxel_size == pytest.approx(STEPS) for result in results)
         np.testing.assert_array_equal(*(np.asarray(result.data) for result in results))

@@ -71,6 +71,22 @@ def test_noise_alone_has_no_resolution_and_is_left_alone():
     assert decorrelation_resolution(image) is None
 
 
+def test_planes_that_a_program_has_filled_in_change_neither_noise_nor_blur():
+    light = nl.make_structures("bodies", (16, 64, 64), rng=3, background=5, contrast=300).image
+    image = 100 + np.random.default_rng(0).poisson(ndimage.gaussian_filter(light, 1.5)).astype(np.uint16)
+    filled = image.copy()
+    filled[:4], filled[-4:] = 0, 0
+    found, expected = nl.examine(filled), nl.examine(image[4:12])
+    for name in ("noise", "gain", "offset", "blur_sigma"):
+        assert getattr(found, name) == pytest.approx(getattr(expected, name))
+    assert found.recommendation.method == expected.recommendation.method == "lucyd"
+    assert any("8 of 16 planes are empty; crop them." in text for text in found.warnings)
+    result = nl.deconvolve(filled, "lucyd", device="cpu")
+    score = nl.score(filled, result, device="cpu")
+    assert score.image_held_out == pytest.approx(nl.score(image[4:12], result.recipe, device="cpu").image_held_out)
+    assert score.held_out > score.image_held_out and score.sample[0] == (4, 12)
+
+
 def test_a_constant_image_is_left_alone():
     found = nl.examine(np.full((10, 20, 20), 7.0))
     assert found.recommendation.leave_alone

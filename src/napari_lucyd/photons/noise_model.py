@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_lucyd.photons.noise_samples import NoiseSamples, draw_noise_samples
+from napari_lucyd.photons.sampling import without_empty_ends
 from napari_lucyd.text import percent_text
 
 # A bin's variance may exceed the line by this share, besides three standard errors, before it counts as
@@ -144,7 +145,7 @@ def estimate_noise(image: npt.NDArray[Any], *, seed: int = 0) -> NoiseModel:
     ----------
     image
         (Y, X) or (Z, Y, X), integer or floating point, in grey levels as the camera gave them. Voxels that
-        are not finite are left out.
+        are not finite are left out, and so are planes at both ends whose voxels are all equal.
     seed
         Seed of the random sample, 0 or more.
 
@@ -172,6 +173,7 @@ def estimate_noise(image: npt.NDArray[Any], *, seed: int = 0) -> NoiseModel:
     (True, True)
     """
     _check(image)
+    image = without_empty_ends(image)
     samples = draw_noise_samples(image, seed=seed)
     saturated = _saturated_share(image)
     if samples is None:

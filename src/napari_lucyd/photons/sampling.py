@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,13 +108,29 @@ def without_empty_ends(volume: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """
     if volume.ndim < 3:
         return volume
-    planes = range(len(volume))
-    # Only planes at the ends are looked at, up to the first one that shows something.
-    first, last = (
-        next((z for z in order if (volume[z] != volume[z].flat[0]).any()), None)
-        for order in (planes, reversed(planes))
-    )
-    return volume if first is None or last is None else volume[first : last + 1]
+    start, stop = between_empty_ends(len(volume), lambda z: volume[z])
+    return volume[start:stop]
+
+
+def between_empty_ends(count: int, plane: Callable[[int], npt.NDArray[Any]]) -> tuple[int, int]:
+    """Return start and stop of the planes between the ends whose voxels are all equal.
+
+    Parameters
+    ----------
+    count
+        Number of planes; all of them are returned if all are empty.
+    plane
+        Returns a plane. It is called for planes at the ends, up to the first one that shows something.
+    """
+
+    def shows_something(z: int) -> bool:
+        values = plane(z)
+        return bool((values != values.flat[0]).any())
+
+    first = next((z for z in range(count) if shows_something(z)), None)
+    if first is None:
+        return 0, count
+    return first, next(z for z in reversed(range(count)) if shows_something(z)) + 1
 
 
 def dark_and_bright(sample: Sample) -> tuple[float, float]:

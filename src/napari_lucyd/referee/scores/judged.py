@@ -17,6 +17,7 @@ from napari_lucyd.deconvolution.classical.automatic import decide
 from napari_lucyd.deconvolution.classical.semi_blind import USUAL_BLUR, SemiBlind
 from napari_lucyd.deconvolution.first_stage.blur import check_blur
 from napari_lucyd.photons import NoiseModel, estimate_noise
+from napari_lucyd.photons.sampling import between_empty_ends
 from napari_lucyd.psf.gaussian import gaussian_psf
 from napari_lucyd.referee.sample import draw_volume_sample
 from napari_lucyd.referee.scores.rerun import TOLD, Place, Rerun, as_request, rerun
@@ -101,7 +102,13 @@ def judge(
         wanted = int(min(_MOST_VOXELS, max(_FEWEST_VOXELS, _SHARE * math.prod(shape))))
     else:
         wanted = checks.integer("voxels", voxels, least=4096)
-    part = contrast_part(view, wanted)
+    first, shown = 0, view
+    if len(shape) == 3 and not whole:
+        # Planes at the ends that a program has filled in show nothing of the specimen.
+        first, last = between_empty_ends(shape[0], view.plane)
+        shown = view.of_planes(first, last)
+    part = contrast_part(shown, wanted)
+    part = (slice(part[0].start + first, part[0].stop + first), *part[1:])
     values = _finite(view[part])
     place = Place(source.axes, lead, values.shape, steps)
     run = rerun(result, request, place, device=device)
@@ -116,7 +123,7 @@ def judge(
         noise = estimate_noise(draw_volume_sample(source, lead).values)
     except ValueError:
         noise = NoiseModel(0.0, 0.0, 0.0, 0.0, False, "The image is too small to measure its noise.")
-    kernel, blur = _kernel(told, run, place, view, noise, device) if by is None else by
+    kernel, blur = _kernel(told, run, place, shown, noise, device) if by is None else by
     is_network = request is not None and not isinstance(request.model, ClassicalMethod)
     return Judged(values, output, place, part, run, kernel, blur, noise, is_network)
 
@@ -135,6 +142,15 @@ class _View:
             spans.append(Span(span.start + low, span.start + high))
             steps.append(slice(None, None, step))
         return self._source.read(self._lead, spans)[tuple(steps)]
+
+    def plane(self, z: int) -> npt.NDArray[Any]:
+        """Read a plane of a volume."""
+        return self[(slice(z, z + 1), slice(None), slice(None))]
+
+    def of_planes(self, start: int, stop: int) -> _View:
+        """Return the view of a range of planes of a volume."""
+        first, *across = self._spans
+        return _View(self._source, self._lead, [Span(first.start + start, first.start + stop), *across])
 
 
 def _computed_spans(source: Source, recipe: Mapping[str, Any]) -> list[Span]:
