@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_lucyd._napari.layers.viewer import METADATA_KEY
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, image_of, is_result
+from napari_lucyd.batch.results import write_results
+from napari_lucyd.deconvolution import deconvolve
 from napari_lucyd.io import read_image, write_image
 
 STACK = np.random.default_rng(0).integers(0, 900, (4, 15, 16)).astype("uint16")
@@ -35,6 +37,24 @@ def test_a_stack_keeps_its_voxel_size_from_the_file_to_the_window_and_back(viewe
     np.testing.assert_array_equal(np.asarray(again.data), STACK)
     assert (again.name, again.colormap.name, again.contrast_limits) == ("cells", "green", [10, 500])
     assert again.metadata[METADATA_KEY] == {"recipe": {"model": "general"}}
+
+
+@pytest.mark.parametrize("axes", ["ZYX", "CZYX"])
+def test_results_of_a_batch_or_the_command_line_are_results_in_the_window(viewer, tmp_path, axes):
+    image = STACK if axes == "ZYX" else np.stack([STACK, STACK + 9])
+    result = deconvolve(image, "lucyd", axes=axes, blur_sigma=1.2, device="cpu")
+    parts = ("output", "correction_mask")
+    paths = {part: tmp_path / f"cells_{part}.ome.tif" for part in parts}
+    for _ in write_results(result, paths, axes=axes, voxel_size=(0.3, 0.1, 0.1), unit="µm"):
+        pass
+    for part in parts:
+        (layer,) = viewer.open(str(paths[part]), plugin=PLUGIN)
+        assert is_result(layer) and layer.data.shape == image.shape
+        entry = layer.metadata[METADATA_KEY]
+        assert (entry["quantity"], entry["source"], entry["model"]) == (part, "cells", "lucyd")
+        assert "recipe" not in entry
+    viewer.add_image(image, name="cells", scale=(1,) * (len(axes) - 3) + (0.3, 0.1, 0.1))
+    assert image_of(viewer, layer) is viewer.layers["cells"]
 
 
 def test_napari_takes_this_plugin_s_writer_for_ome_tiff(viewer, tmp_path):

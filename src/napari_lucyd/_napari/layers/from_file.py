@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_lucyd._napari.layers.to_file import LAYERS_KEY, LayerData
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, UNFINISHED
+from napari_lucyd.deconvolution.result import Part
 from napari_lucyd.io import Channel
 from napari_lucyd.text import printable
 
@@ -39,10 +41,22 @@ def layers_of(image: Image) -> list[LayerData]:
     saved = [each for each in stated if isinstance(each, Mapping)] if isinstance(stated, list) else []
     if len(saved) == 1:
         return [_layer(image, None, count, saved[0])]
+    result = _result(image)
+    if result:
+        # A recipe is that of all channels.
+        return [_layer(replace(image, metadata=result), None, count, {})]
     if len(saved) == count or 1 < count <= _MOST_LAYERS:
         saved = saved if len(saved) == count else [{}] * count
         return [_layer(image, index, count, each) for index, each in enumerate(saved)]
     return [_layer(image, None, count, {})]
+
+
+def _result(image: Image) -> dict[str, Any]:
+    """Return the metadata of a result that a batch or the command line wrote; empty for other files."""
+    recipe, part = image.metadata.get("recipe"), image.metadata.get("shows")
+    if not isinstance(recipe, Mapping) or part not in [*Part]:
+        return {}
+    return {**recipe, "quantity": part, "source": image.name.removesuffix(f"_{part}")}
 
 
 def _layer(image: Image, index: int | None, count: int, saved: Mapping[str, Any]) -> LayerData:
