@@ -15,6 +15,7 @@ from scipy import ndimage
 import napari_lucyd as nl
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_psf
 from napari_lucyd._napari.psf.optics import MICROSCOPES
+from napari_lucyd._napari.psf.origins import Psf
 from napari_lucyd.io import read_image, write_image
 
 pytestmark = pytest.mark.napari
@@ -341,7 +342,10 @@ def test_what_is_missing_or_wrong_is_told_before_run(panel, add_image, classical
     panel.microscope.form.kind.value = "layer"
     says("Choose a PSF layer")
     panel.microscope.form.layer.value = layer
-    says("both the image and the PSF")
+    says("“image 0” is both the image and the PSF")
+    panel.microscope.form.kind.value = "beads"
+    panel.microscope.form.beads.value = layer
+    says("“image 0” is both the image and the bead layer")
     panel.microscope.form.kind.value = "file"
     says("File: choose a PSF file")
     panel.microscope.form.path.value = str(tmp_path / "none.tif")
@@ -433,6 +437,7 @@ def test_a_psf_needs_no_image(panel, classical, qtbot):
     assert panel.viewer.layers[0].data.shape == (9, 9, 9)
     # As a layer it is a PSF of known origin.
     psf = panel.viewer.layers[0]
+    assert panel.image.layer is None
     classical(psf)
     origin = panel.microscope.source().load(None, "ZYX").origin
     assert origin["layer"] == "PSF Widefield NA 0.8"
@@ -475,6 +480,28 @@ def test_a_large_psf_is_computed_beside_the_window_and_dropped_when_not_wanted(
     assert "3 × 3 × 3" in panel.microscope.form.about.text()
     timer.stop()
     assert max(b - a for a, b in pairwise(ticks)) < 2
+
+
+@pytest.mark.parametrize("kind", ["beads", "layer"])
+def test_a_psf_never_becomes_the_image_by_itself(panel, add_image, classical, ready, kind):
+    # The only image is also the PSF: the panel says so until the user chooses another one for either.
+    layer = volume(add_image)
+    panel.method.combo.value = "richardson-lucy"
+    form = panel.microscope.form
+    form.kind.value = kind
+    (form.beads if kind == "beads" else form.layer).value = layer
+    psf = Psf(SPOT, "from image 0", STEPS, "µm", {})
+    panel.microscope._add_layer(psf)
+    ready()
+    assert panel.image.layer is layer and not panel.footer.run.enabled
+    panel.viewer.layers.selection.active = panel.viewer.layers[-1]
+    assert panel.image.layer is layer
+    panel.viewer.layers.remove(layer)
+    assert panel.image.layer is None
+    form.kind.value = "optics"
+    assert panel.image.layer is None
+    other = volume(add_image)
+    assert panel.image.layer is other
 
 
 def test_a_psf_on_other_voxels_is_resampled_with_a_note(panel, add_image, classical, ready, run, spot):

@@ -294,7 +294,7 @@ class ImageSection(Section):
             # result that are opened one after the other, the first may be a mask.
             if before not in images or (self._guessed and self._passed_over(before)):
                 self._guessed = True
-                self.combo.value = self._likely(images)
+                self.combo.value = self._likely(images, before if before in images else None)
             else:
                 self.combo.value = before
         self._filling = False
@@ -306,18 +306,15 @@ class ImageSection(Section):
         if active in self.combo.choices and isinstance(active, Image) and not self._passed_over(active):
             self.combo.value = active
 
-    def _likely(self, images: list[Image]) -> Image:
-        """Guess the image: the active one, else the last; among results the output."""
+    def _likely(self, images: list[Image], before: Image | None) -> Image | None:
+        """Guess the image: the active one, else the last; among results the output, and never a PSF."""
         active = self.viewer.layers.selection.active
         taken = [layer for layer in images if not self._passed_over(layer)]
         if active in taken:
             return active
-        outputs = [
-            layer
-            for layer in images
-            if is_result(layer) and layer.metadata[METADATA_KEY].get("quantity") == "output"
-        ]
-        return (taken or outputs or images)[-1]
+        results = [layer for layer in images if is_result(layer) and not self._is_psf_layer(layer)]
+        outputs = [layer for layer in results if layer.metadata[METADATA_KEY].get("quantity") == "output"]
+        return (taken or outputs or results or [before])[-1]
 
     def _on_chosen(self, *_: Any) -> None:
         if not self._filling:

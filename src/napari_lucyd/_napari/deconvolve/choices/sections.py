@@ -18,6 +18,7 @@ from napari_lucyd._napari.deconvolve.task import ImageTask
 from napari_lucyd._napari.deconvolve.zarr_plan import stems
 from napari_lucyd._napari.layers.source_layer import RGB, SourceLayer
 from napari_lucyd._napari.layers.viewer import psf_of
+from napari_lucyd._napari.psf.form import BEADS
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -121,8 +122,9 @@ class Sections(QObject):
         tasks = []
         for layer, source, stem in zip(targets, sources, files, strict=True):
             if self._is_psf(layer):
+                other = "bead layer" if self.microscope.form.kind.value == BEADS else "PSF"
                 raise ValueError(
-                    f"“{layer.name}” is both the image and the PSF. Choose another layer for one of them."
+                    f"“{layer.name}” is both the image and the {other}. Choose another layer for one of them."
                 )
             axes = self.image.axes_of(layer, len(source.shape))
             tasks.append(ImageTask(source, parameters.with_axes(axes), self.region.view_of(layer), stem))
