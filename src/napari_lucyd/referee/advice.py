@@ -181,8 +181,8 @@ def warn(found: Measured, card: Mapping[str, Any], microscope: Microscope | None
     if found.empty_planes and found.planes and len(found.empty_planes) < found.planes:
         count = len(found.empty_planes)
         yield (
-            f"{count} of {found.planes} planes are empty; crop them. They cost time and can leave a bright or "
-            "dark edge."
+            f"{count} of {found.planes} planes are empty; crop them. They cost time and can leave a bright "
+            "or dark edge."
         )
     yield from _optics_warnings(found, microscope)
 
