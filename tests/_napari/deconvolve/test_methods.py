@@ -848,6 +848,29 @@ def test_automatic_is_told_of_before_the_run_and_compares_once(panel, ready, qtb
     assert run()
 
 
+def test_automatic_says_before_a_run_that_nothing_is_compared_without_photon_noise(panel, ready, qtbot):
+    image = beads(64) // 100 + np.random.default_rng(1).normal(50, 3, (64, 64))
+    panel.viewer.add_image(image, name="not photons", axis_labels=("y", "x"))
+    panel.method.combo.value = "auto"
+    ready()
+    qtbot.waitUntil(lambda: panel.examination.work.settled, timeout=60_000)
+    assert not panel.examination.found.poisson
+    said = "Automatic takes lucyd-planes without a comparison, because no photon noise was found."
+    assert said in panel.footer.estimate.text() and "compares" not in panel.footer.estimate.text()
+    told = []
+    panel.session.told.connect(told.append)
+    panel.footer.run.native.click()
+    assert said in panel.footer.estimate.text() and "compares" not in panel.footer.estimate.text()
+    qtbot.waitUntil(lambda: not panel.session.is_running, timeout=120_000)
+    assert any("without a comparison" in text for text in told)
+    assert not any("Comparing" in text for text in told)
+    # Nothing is known about an image while it is being examined.
+    panel.viewer.add_image(beads(64), name="photons", axis_labels=("y", "x"))
+    ready()
+    qtbot.waitUntil(lambda: panel.examination.work.settled, timeout=60_000)
+    assert "first compares methods" in panel.footer.estimate.text()
+
+
 def test_the_preview_says_that_automatic_may_take_another_method(panel, ready):
     panel.viewer.add_image(beads(64), name="beads", axis_labels=("y", "x"))
     panel.method.combo.value = "auto"

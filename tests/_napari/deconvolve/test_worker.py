@@ -15,7 +15,14 @@ from napari.layers import Image
 
 from napari_lucyd._napari.deconvolve import worker
 from napari_lucyd._napari.deconvolve.parameters import Parameters
-from napari_lucyd._napari.deconvolve.planning import estimate, estimate_lines
+from napari_lucyd._napari.deconvolve.planning import (
+    COMPARES,
+    COMPARES_NOW,
+    LEAVES_ALONE,
+    choice_text,
+    estimate,
+    estimate_lines,
+)
 from napari_lucyd._napari.deconvolve.task import Estimate, Failed, Finished, ImageTask, Stopped, method_text
 from napari_lucyd._napari.deconvolve.worker import run
 from napari_lucyd._napari.layers.source_layer import SourceLayer
@@ -354,3 +361,22 @@ def test_an_estimate_in_words(seconds, begin):
     job = SimpleNamespace(work="1 tile", memory_bytes=5e6, device=SimpleNamespace(name="CPU"), warnings=[])
     task = SimpleNamespace(parameters=Parameters(method="lucyd"))
     assert estimate_lines([Estimate(task, job, seconds=seconds)])[0].startswith(begin)
+
+
+def test_the_examination_tells_whether_automatic_compares_methods():
+    def channel(poisson, model="lucyd"):
+        wanted = SimpleNamespace(leave_alone=model is None, model=model)
+        return SimpleNamespace(poisson=poisson, recommendation=wanted, channels=())
+
+    task = SimpleNamespace(parameters=Parameters(method="auto"))
+    entries = [Estimate(task, None, compares=True)]
+    sharp, averaged, photons = channel(False, None), channel(False), channel(True)
+    assert choice_text(entries, None) == choice_text(entries, photons) == COMPARES
+    assert choice_text(entries, photons, running=True) == COMPARES_NOW
+    assert "takes lucyd without a comparison" in choice_text(entries, averaged)
+    assert choice_text(entries, sharp, running=True) == LEAVES_ALONE
+    # One channel with photon noise is enough, and of several images only one is examined.
+    assert choice_text(entries, SimpleNamespace(channels=(averaged, photons))) == COMPARES
+    assert choice_text(entries * 2, averaged) == COMPARES
+    assert "before" in choice_text([Estimate(task, None)], averaged)
+    assert choice_text([Estimate(SimpleNamespace(parameters=Parameters(method="lucyd")), None)], None) == ""

@@ -68,7 +68,9 @@ class DeconvolveWidget(Panel):
         self.image.rows.addRow(self.examination.line)
         self.footer = Footer()
         self.status = self.footer.status
-        self.estimate = EstimateView(sections, self.footer, lambda: self.session.is_running, self)
+        self.estimate = EstimateView(
+            sections, self.footer, lambda: self.session.is_running, self.examination.found_in, self
+        )
         self.estimator = self.estimate.work
         self.preview = LivePreview(self.viewer, self.estimate.preview_request, self)
         self.adaptation = AdaptationWindow(sections.shown_image, self.microscope, self.model, self)
@@ -142,7 +144,8 @@ class DeconvolveWidget(Panel):
         self.preview.dismissed.connect(lambda: footer.preview.setChecked(False))
         session.told.connect(lambda text: self.tell(self.examination.refer(text)))
         session.started.connect(self.preview.pause)
-        session.started.connect(self.estimate.show_run)
+        for known in (session.started, self.examination.examined):
+            known.connect(self.estimate.show_choice)
         session.ended.connect(self._on_ended)
         for source in (self.sections, self.buttons.saver, self.entered):
             source.told.connect(self.tell)

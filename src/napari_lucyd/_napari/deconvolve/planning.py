@@ -25,10 +25,13 @@ _NAMED = (*STEPS, "tile_shape", "halo")
 COMPARES = "Automatic first compares methods for 5 to 20 seconds."
 COMPARES_NOW = "Automatic compares methods in this run."
 HAS_COMPARED = "Automatic takes the method that it chose before."
+COMPARES_NOT = "Automatic takes {} without a comparison, because no photon noise was found."
+LEAVES_ALONE = "Automatic will leave this image alone, as said under Image."
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Job
     from napari_lucyd.out_of_core import StoreJob
+    from napari_lucyd.referee import Examination
 
 
 def choose_method(task: ImageTask, should_stop: Callable[[], bool] | None = None) -> tuple[Any, Psf | None]:
@@ -245,10 +248,41 @@ def _known_choice(task: ImageTask, method: Any) -> Any:
     return None if choice is None or choice.left_alone else choice
 
 
-def estimate_lines(estimates: list[Estimate]) -> list[str]:
-    """Describe a run: time, memory, work, device and disk space, then the warnings.
+def choice_text(estimates: Sequence[Estimate], found: Examination | None, *, running: bool = False) -> str:
+    """Say how Automatic chooses the method; empty for a method that the user has chosen.
+
+    Parameters
+    ----------
+    estimates
+        The images of the run.
+    found
+        Examination of the only image, or None.
+    running
+        True if the run has begun.
+    """
+    if not any(entry.task.parameters.automatic for entry in estimates):
+        return ""
+    if not any(entry.compares for entry in estimates):
+        return HAS_COMPARED
+    channels = () if found is None or len(estimates) > 1 else found.channels or (found,)
+    if not channels or any(channel.poisson for channel in channels):
+        return COMPARES_NOW if running else COMPARES
+    # As in the contest, which nothing can enter without photon noise.
+    wanted = channels[-1].recommendation
+    return LEAVES_ALONE if wanted.leave_alone else COMPARES_NOT.format(wanted.model)
+
+
+def estimate_lines(estimates: list[Estimate], choice: str = "") -> list[str]:
+    """Describe a run: time, memory, work, device and disk space, the choice of the method, then the warnings.
 
     The memory is that of the largest image with the results of all.
+
+    Parameters
+    ----------
+    estimates
+        The images of the run.
+    choice
+        Text of `choice_text`.
     """
     planned = [(entry.job, entry.seconds or 0.0) for entry in estimates if entry.job is not None]
     lines = []
@@ -265,8 +299,7 @@ def estimate_lines(estimates: list[Estimate]) -> list[str]:
         )
         stores = [entry.store for entry in estimates if entry.store is not None]
         lines += [disk_line(stores)] if stores else []
-        if any(entry.task.parameters.automatic for entry in estimates):
-            lines.append(COMPARES if any(entry.compares for entry in estimates) else HAS_COMPARED)
+        lines += [choice] if choice else []
         lines += group_messages(in_window_words(warning) for job in jobs for warning in job.warnings)
     for entry in estimates:
         if entry.error or entry.done:

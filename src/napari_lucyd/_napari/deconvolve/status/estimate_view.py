@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from napari_lucyd._napari.deconvolve.choices.sections import Sections
-from napari_lucyd._napari.deconvolve.planning import COMPARES, COMPARES_NOW, estimate, estimate_lines
+from napari_lucyd._napari.deconvolve.planning import choice_text, estimate, estimate_lines
 from napari_lucyd._napari.deconvolve.status.footer import Footer
 from napari_lucyd._napari.deconvolve.task import Estimate, EstimateRequest
 from napari_lucyd._napari.deconvolve.zarr_plan import resumes
@@ -15,6 +16,10 @@ from napari_lucyd._napari.preview.live import PreviewRequest
 from napari_lucyd._napari.widgets.fields import mark_fields
 from napari_lucyd._napari.widgets.layout import set_note
 from napari_lucyd._napari.workers.latest import LatestOnly
+
+if TYPE_CHECKING:
+    from napari_lucyd._napari.layers.source_layer import SourceLayer
+    from napari_lucyd.referee import Examination
 
 # Dragging a slider does not start an estimate for each of its steps.
 _SETTLE_MS = 250
@@ -31,6 +36,8 @@ class EstimateView(QObject):
         Shows the lines above Run, and enables it.
     is_running
         True while a run is in progress.
+    examination
+        Returns the examination of an image, or None.
     parent
         The panel.
     """
@@ -41,11 +48,18 @@ class EstimateView(QObject):
     """The estimate, or the reason for none, is shown."""
 
     def __init__(
-        self, sections: Sections, footer: Footer, is_running: Callable[[], bool], parent: QObject
+        self,
+        sections: Sections,
+        footer: Footer,
+        is_running: Callable[[], bool],
+        examination: Callable[[SourceLayer], Examination | None],
+        parent: QObject,
     ) -> None:
         super().__init__(parent)
         self.entries: list[Estimate] = []
+        self._choice = ""
         self._sections, self._footer, self._is_running = sections, footer, is_running
+        self._examination = examination
         self.work = LatestOnly(
             self._request, lambda request, stop: estimate(request.tasks, stop), _SETTLE_MS, self
         )
@@ -70,11 +84,17 @@ class EstimateView(QObject):
             set_note(self._footer.estimate, "")
             self._footer.show_resume(False)
 
-    def show_run(self) -> None:
-        """Say that the run that begins makes the comparison of methods, which was said to come."""
-        line = self._footer.estimate
-        text = line.text().replace(COMPARES, COMPARES_NOW)
-        set_note(line, text, problem=bool(line.property("problem")))
+    def show_choice(self, *_: object) -> None:
+        """Say how Automatic chooses the method, also when an examination has ended or a run has begun."""
+        line, before = self._footer.estimate, self._choice
+        if before:
+            text = line.text().replace(before, self._chosen())
+            set_note(line, text, problem=bool(line.property("problem")))
+
+    def _chosen(self) -> str:
+        found = self._examination(self.entries[0].task.source) if self.entries else None
+        self._choice = choice_text(self.entries, found, running=self._is_running())
+        return self._choice
 
     def _request(self) -> EstimateRequest | None:
         # Run and estimate would compete for the processors; the end of the run asks again.
@@ -106,7 +126,7 @@ class EstimateView(QObject):
             return
         self._show_image(shown)
         sections.region.show_estimate(shown)
-        lines = "\n".join(estimate_lines(entries))
+        lines = "\n".join(estimate_lines(entries, self._chosen()))
         set_note(footer.estimate, lines, problem=any(e.error for e in entries))
         self._mark(" ".join(entry.error for entry in entries))
         footer.run.enabled = any(entry.job for entry in entries) and not self._is_running()

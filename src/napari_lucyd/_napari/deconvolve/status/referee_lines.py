@@ -98,6 +98,7 @@ class ExaminationLine(QObject):
         self.found: Examination | None = None
         self._image, self._microscope, self._is_busy = image, microscope, is_busy
         self._last: ExaminationRequest | None = None
+        self._data: Any = None
         self.work = LatestOnly(self._wanted, examine_image, _SETTLE_MS, self)
         self.work.began.connect(lambda: set_note(self.line, "Examining the image…"))
         self.work.ready.connect(self._show)
@@ -120,9 +121,14 @@ class ExaminationLine(QObject):
 
     def _show(self, found: Examination | None) -> None:
         self.found = found
+        self._data = None if found is None or self._last is None else self._last.source.data
         self.write()
         self.line.setToolTip(plain_tooltip("" if found is None else in_window_words(str(found))))
         self.examined.emit(found)
+
+    def found_in(self, source: SourceLayer) -> Examination | None:
+        """Return the examination of an image; None if another one is shown, or it was not examined yet."""
+        return self.found if self._data is source.data else None
 
     def without_repeats(self, lines: Sequence[str]) -> list[str]:
         """Return the lines about a run without those on noise and flashes that this line says of its image.
