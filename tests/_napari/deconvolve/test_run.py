@@ -170,6 +170,20 @@ def test_drawn_rectangle_with_a_range_of_planes(panel, add_image, run, ready, qt
     assert panel.status.text() == "Draw a rectangle on the image."
     shapes = panel.viewer.layers["LUCYD region"]
     assert shapes.mode == "add_rectangle"
+    # One line says so while the tool is active.
+    ready()
+    line = panel.footer.estimate
+    assert line.text() == "" and not line.property("problem") and not panel.footer.run.enabled
+    for put_away in (
+        lambda: setattr(shapes, "mode", "pan_zoom"),
+        lambda: setattr(panel.viewer.layers.selection, "active", layer),
+    ):
+        put_away()
+        ready()
+        assert "no rectangle yet" in line.text() and line.property("problem")
+        panel.region.draw_button.native.click()
+        ready()
+        assert line.text() == ""
     corners = [layer.data_to_world((0, y, x))[-2:] for y, x in ((10, 12), (10, 30), (22, 30), (22, 12))]
     shapes.add_rectangles(np.asarray([shapes.world_to_data(corner) for corner in corners]))
     assert panel.status.text() == "Run will process the rectangle."
@@ -182,6 +196,21 @@ def test_drawn_rectangle_with_a_range_of_planes(panel, add_image, run, ready, qt
     assert output.data.shape == (4, 13, 19)
     np.testing.assert_allclose(output.data_to_world((0, 0, 0)), layer.data_to_world((2, 10, 12)))
     assert panel.image.layer is layer
+
+
+@pytest.mark.parametrize("planes", [16, 1500])
+def test_the_labels_of_the_planes_are_whole_at_both_ends(panel, add_image, ready, planes):
+    add_image((planes, 8, 9), axis_labels=("z", "y", "x"))
+    ready()
+    panel.region.combo.value = "screen"
+    ready()
+    slider, last = panel.region.planes, planes - 1
+    for chosen in ((0, last), (0, 0), (last, last)):
+        slider.value = chosen
+        labels = slider.native._handle_labels
+        assert [label.text() for label in labels] == [str(number) for number in chosen]
+        places = [(label.x(), label.x() + label.width()) for label in labels]
+        assert all(left >= 0 and right <= slider.native.width() for left, right in places), places
 
 
 def test_a_rectangle_counts_for_images_in_other_units_of_length(panel, add_image, ready):

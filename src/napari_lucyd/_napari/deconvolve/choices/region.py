@@ -10,7 +10,7 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 
 from napari_lucyd._napari.deconvolve.parameters import RECTANGLE, SCREEN, WHOLE, Parameters
 from napari_lucyd._napari.deconvolve.task import Estimate
-from napari_lucyd._napari.layers.drawing import drawn_rectangle, on_screen, start_drawing
+from napari_lucyd._napari.layers.drawing import drawn_rectangle, on_screen, rectangle_layer, start_drawing
 from napari_lucyd._napari.widgets.fields import label, tooltip
 from napari_lucyd._napari.widgets.layout import Section, fixed, note, row, set_note
 from napari_lucyd._napari.widgets.long_entries import narrow
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _REGIONS = [("Whole image", WHOLE), ("Visible part", SCREEN), ("Drawn rectangle", RECTANGLE)]
 
-_LABEL_SHIFT = 11
+DRAW = "Draw a rectangle on the image."
 
 
 class RegionSection(Section):
@@ -55,8 +55,6 @@ class RegionSection(Section):
         fixed(self.draw_button.native)
         narrow(self.combo.native)
         self.add(label(Parameters, "region"), row(self.combo.native, self.draw_button.native))
-        # Otherwise the left end of the slider cuts the label of its first handle.
-        self.planes.native.label_shift_x = _LABEL_SHIFT
         self.add(label(Parameters, "z_range"), self.planes.native)
         self.add("", self.where)
         self._planes = 1
@@ -94,11 +92,13 @@ class RegionSection(Section):
         Raises
         ------
         ValueError
-            If the choice is a rectangle and there is none over the layer.
+            If the choice is a rectangle and there is none over the layer; `DRAW` while it is being drawn.
         """
         if self.combo.value == SCREEN:
             return on_screen(layer, self.viewer)
         if self.combo.value == RECTANGLE:
+            if self._is_drawing and rectangle_layer(self.viewer) is None:
+                raise ValueError(DRAW)
             return drawn_rectangle(layer, self.viewer)
         return None
 
@@ -112,8 +112,16 @@ class RegionSection(Section):
         if id(shapes) not in self._shapes:
             self._shapes.add(id(shapes))
             self.subscriptions.add(self._on_drawn, shapes.events.data)
+            self.subscriptions.add(self._on_view, shapes.events.mode)
         self._draws = True
-        self.told.emit("Draw a rectangle on the image.")
+        self.told.emit(DRAW)
+        self._on_view()
+
+    @property
+    def _is_drawing(self) -> bool:
+        """True from *Draw…* to the first shape, while the rectangle tool is active."""
+        active = self.viewer.layers.selection.active
+        return self._draws and getattr(active, "mode", "") == "add_rectangle"
 
     def show_estimate(self, entry: Estimate) -> None:
         """Show the region of the shown image in voxels."""
@@ -144,6 +152,10 @@ class RegionSection(Section):
         self.planes.max = max(1, planes - 1)
         self.planes.value = (0, max(1, planes - 1))
         self._filling = False
+        # Room for the labels of the handles at both ends; two that meet stand beside each other.
+        native: Any = self.planes.native
+        width = native.fontMetrics().horizontalAdvance("0" * (len(str(planes)) + 2))
+        native.layout().setContentsMargins(width // 4, native.layout().contentsMargins().top(), width, 0)
         if before is not None:
             # The estimate, or its error, is for the range of planes of another image.
             self.changed.emit()

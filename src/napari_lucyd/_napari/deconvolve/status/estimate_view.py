@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
+from napari_lucyd._napari.deconvolve.choices.region import DRAW
 from napari_lucyd._napari.deconvolve.choices.sections import Sections
 from napari_lucyd._napari.deconvolve.planning import choice_text, estimate, estimate_lines
 from napari_lucyd._napari.deconvolve.status.footer import Footer
@@ -137,7 +138,9 @@ class EstimateView(QObject):
         self.entries = []
         self._show_psf(None)
         self._show_image(None)
-        set_note(self._footer.estimate, text, problem=True)
+        if text == DRAW:  # no fault, and the line below says it
+            text = ""
+        set_note(self._footer.estimate, text, problem=bool(text))
         self._mark(text)
         self._footer.run.enabled = False
         self._footer.show_resume(False)
