@@ -12,7 +12,7 @@ pytestmark = pytest.mark.napari
 
 def origin(panel):
     line = panel.microscope.form.origin
-    assert line.isHidden() is not bool(line.text())
+    assert not (line.text() and line.isHidden())
     return line.text()
 
 
@@ -59,6 +59,30 @@ def test_optics_of_another_image_are_named(panel, add_image, ready):
     # An unknown blur is not from another image.
     panel.microscope.form.kind.value = "unknown"
     assert origin(panel) == ""
+
+
+def test_nothing_moves_while_optics_of_another_image_are_corrected(panel, add_image, ready):
+    panel.method.combo.value = "richardson-lucy"
+    panel.viewer.layers.selection.active = add_image((6, 20, 22), name="an image with a long name" * 3)
+    form = panel.microscope.form
+    lines = form.lines
+    lines["numerical_aperture"].value, lines["emission_um"].value = "0.8", "0.525"
+    ready()
+    panel.viewer.layers.selection.active = add_image((6, 20, 22), seed=1)
+    ready()
+    assert "an image" in origin(panel)
+
+    def place(widget):
+        return widget.mapTo(panel, widget.rect().topLeft())
+
+    below = lines["emission_um"].native, panel.region.combo.native
+    before = [place(widget) for widget in below]
+    lines["numerical_aperture"].value = ""
+    ready()
+    assert origin(panel) == "" and [place(widget) for widget in below] == before
+    # Nothing is left of it under another source, where other rows are shown.
+    form.kind.value = "unknown"
+    assert form.origin.isHidden()
 
 
 def test_the_file_of_an_image_takes_the_place_of_earlier_optics(panel, add_image):

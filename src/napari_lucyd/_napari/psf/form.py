@@ -173,10 +173,23 @@ class PsfForm(QGroupBox):
         """Show a description of the PSF."""
         layout.set_note(self.about, text or NOT_YET)
 
-    def show_origin(self, text: str) -> None:
-        """Say which image the entries are from; an empty text hides the line."""
+    def show_origin(self, text: str, *, keeps_room: bool = False) -> None:
+        """Say which image the entries are from; an empty text hides the line.
+
+        Parameters
+        ----------
+        text
+            The sentence.
+        keeps_room
+            True to leave the room of an earlier sentence, so that nothing below moves while an entry is
+            corrected.
+        """
+        if keeps_room and not text:
+            self.origin.setMinimumHeight(self.origin.height())
+        else:
+            self.origin.free_room()
+            layout.show_row(self._rows, self.origin, bool(text))
         layout.set_note(self.origin, text)
-        layout.show_row(self._rows, self.origin, bool(text))
 
     def shown_lines(self) -> list[str]:
         """List the numbers that the chosen microscope has."""

@@ -55,6 +55,9 @@ class MicroscopeSection(PsfChoice):
         self._by_itself = False
         self.form.fill(texts)
         self.changed.connect(self._on_entered)
+        # Other rows come and go with these.
+        for control in (self.form.kind, self.form.microscope):
+            control.changed.connect(self._say_origin)
 
     def show_image(self, layer: Image | None) -> None:
         """Note the image that is shown; a line says if the entries were made for another one."""
@@ -157,11 +160,12 @@ class MicroscopeSection(PsfChoice):
         shown = None if self._shown is None else self._shown()
         if not self._by_itself and shown is not None:
             self._entered_for = weakref.ref(shown), shown.name
-        self._say_origin()
+        self._say_origin(keeps_room=True)
 
-    def _say_origin(self) -> None:
+    def _say_origin(self, *_: Any, keeps_room: bool = False) -> None:
         image, name = self._entered_for or (None, "")
         shown = None if self._shown is None else self._shown()
         other = shown is not None and (image is None or image() is not shown)
         said = other and not self.blank and self.form.kind.value in (OPTICS, BLUR)
-        self.form.show_origin(ORIGIN.format(f"“{name}”" if name else "an earlier session") if said else "")
+        text = ORIGIN.format(f"“{name}”" if name else "an earlier session") if said else ""
+        self.form.show_origin(text, keeps_room=keeps_room)
