@@ -39,7 +39,8 @@ def examination(room, qtbot):
 
 
 def found(*warnings):
-    return SimpleNamespace(summary="noise 2 % of the range, blur 1.1 voxels, use lucyd", warnings=warnings)
+    summary = "noise 2 % of the range, blur 1.1 voxels, use lucyd"
+    return SimpleNamespace(summary=summary, warnings=warnings, channel=None, channels=())
 
 
 @pytest.mark.parametrize(
@@ -135,6 +136,24 @@ def test_the_noise_of_an_image_is_said_under_it_only(examination):
     assert noise in examination.without_repeats(lines)
 
 
+def score_line(room):
+    """Make a score's line in a panel, and the session that it follows."""
+    from qtpy.QtCore import QObject, Signal
+    from superqt import QToggleSwitch
+
+    from napari_lucyd._napari.deconvolve.status.referee_lines import ScoreLine
+    from napari_lucyd._napari.widgets.layout import note
+
+    class Session(QObject):
+        started, finished, ended = Signal(), Signal(object), Signal()
+
+    session, line, switch = Session(room), note("lucyd-score", lines=3, most=3), QToggleSwitch(parent=room)
+    room.layout().addWidget(line)
+    room.show()
+    switch.setChecked(True)
+    return session, line, ScoreLine(switch, line, session, str, room)
+
+
 @pytest.mark.parametrize(
     ("worse", "structure", "begins"),
     [
@@ -145,17 +164,7 @@ def test_the_noise_of_an_image_is_said_under_it_only(examination):
     ],
 )
 def test_a_bad_result_stands_out_and_the_tooltip_names_the_blur(worse, structure, begins, room, qtbot):
-    from qtpy.QtCore import QObject, Signal
-    from qtpy.QtWidgets import QLabel
-    from superqt import QToggleSwitch
-
-    from napari_lucyd._napari.deconvolve.status.referee_lines import ScoreLine
-
-    class Session(QObject):
-        started, finished, ended = Signal(), Signal(object), Signal()
-
-    session, line, switch = Session(room), QLabel(room), QToggleSwitch(parent=room)
-    score = ScoreLine(switch, line, session, str, room)
+    session, line, score = score_line(room)
     found = SimpleNamespace(
         is_worse_than_image=worse,
         leaves_structure=structure,
@@ -165,9 +174,44 @@ def test_a_bad_result_stands_out_and_the_tooltip_names_the_blur(worse, structure
     )
     task = SimpleNamespace(source=SimpleNamespace(name="cells", data=None))
     # The line names the method of its run, whichever is chosen afterwards.
-    switch.setChecked(True)
     session.finished.emit(SimpleNamespace(complete=True, method="Wiener", task=task, result=None))
     score.work.ready.emit(found)
     assert line.text().startswith(begins) and line.text().endswith("Wiener · Held-out score 0.5")
     assert line.property("problem") is (worse or structure)
     assert "with the blur that was given" in line.toolTip() and "Held-out scores" in line.toolTip()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "begin"),
+    [
+        ("", "Semi-blind Richardson-Lucy with 12 to 60 iterations · T 1, C 0: Held-out score 0.5"),
+        (" · reproduced to 4.5 voxels (image 6.1 voxels)", "Semi-blind Richardson-Lucy · T 1, C 0: Held-out"),
+        (" · reproduced to 4.5 voxels (image 6.1 voxels)" + " · number" * 3, "T 1, C 0: Held-out"),
+    ],
+)
+def test_a_long_name_of_a_method_leaves_room_for_all_numbers(numbers, begin, room, qtbot):
+    from napari_lucyd._napari.deconvolve.task import MOST_TRIED
+
+    session, line, score = score_line(room)
+    room.resize(330, 200)
+    qtbot.waitUntil(lambda: line.width() > 300)
+    method = f"Semi-blind Richardson-Lucy with 12 to 60 iterations{MOST_TRIED}"
+    task = SimpleNamespace(source=SimpleNamespace(name="cells", data=None))
+    session.finished.emit(SimpleNamespace(complete=True, method=method, task=task, result=None))
+    summary = f"T 1, C 0: Held-out score 0.523 ± 0.012 (image 0.100){numbers} · light 101 %"
+    score._show(
+        SimpleNamespace(
+            is_worse_than_image=False, leaves_structure=False, summary=summary, held_out=0.5, blur="it"
+        )
+    )
+    assert line.shown.startswith(begin) and line.shown.endswith("light 101 %")
+    assert method in line.toolTip()
+
+
+def test_the_channel_with_the_most_noise_is_named(examination):
+    several = found()
+    several.channel, several.channels = 1, (found(), found())
+    examination._show(several)
+    assert examination.line.text().startswith("Found in C 1: noise 2 %")
+    examination._show(found())
+    assert examination.line.text().startswith("Found: noise 2 %")

@@ -58,6 +58,7 @@ def test_a_run_is_repeated_from_its_result_and_from_its_recipe():
     recipe = json.loads(json.dumps(result.recipe))
     again = nl.score(image, recipe, psf=psf, device="cpu")
     assert direct.held_out > direct.image_held_out
+    assert direct.volume == {} and direct.summary.startswith("Held-out score")
     assert again.held_out == pytest.approx(direct.held_out, abs=1e-4)
     assert direct.flux_ratio == pytest.approx(1, abs=0.05)
     json.dumps(direct.as_dict())
@@ -77,6 +78,7 @@ def test_volumes_channels_and_regions_are_found_in_the_image():
     )
     found = nl.score(stack, result, volume={"C": 1}, device="cpu")
     assert found.flux_ratio == pytest.approx(1, abs=0.1)
+    assert found.volume == {"C": 1} and found.summary.startswith("C 1: Held-out score")
     with pytest.raises(ValueError, match="indices 0 to 1"):
         nl.score(stack, result, volume={"C": 2})
     with pytest.raises(ValueError, match="does not fit"):

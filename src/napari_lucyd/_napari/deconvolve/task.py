@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Job, Result
     from napari_lucyd.out_of_core import StoreJob
 
+MOST_TRIED = " (the most that are tried)"
+
 
 @dataclass(frozen=True)
 class ImageTask:
@@ -161,7 +163,7 @@ def method_text(method: Any, recipe: Mapping[str, Any]) -> str:
         return str(method.title)
     fewest, most = min(found), max(found)
     number = f"{most}" if fewest == most else f"{fewest} to {most}"
-    limit = " (the most that are tried)" if most == MOST_ITERATIONS else ""
+    limit = MOST_TRIED if most == MOST_ITERATIONS else ""
     return f"{method.title} with {number} iteration{'' if most == 1 else 's'}{limit}"
 
 

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -80,6 +80,8 @@ class ResultScore:
         The judged part of the volume: start and stop along each axis.
     seconds
         Duration of the measurement.
+    volume
+        Index of the judged volume along each leading axis with several; empty for an image with one volume.
     """
 
     held_out: float | None
@@ -97,6 +99,7 @@ class ResultScore:
     blur: str
     sample: tuple[tuple[int, int], ...]
     seconds: float
+    volume: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def flux_ratio(self) -> float | None:
@@ -118,15 +121,17 @@ class ResultScore:
         """The score in one line, for a status bar."""
         flux = "" if self.flux_ratio is None else f" · light {percent_text(self.flux_ratio)}"
         residual = f"residual correlation {self.residual.correlation:z.2f}"
+        indices = ", ".join(f"{name} {index}" for name, index in self.volume.items())
+        judged = f"{indices}: " if indices else ""
         if self.held_out is None:
-            return f"No held-out score: {self.reason} {residual.capitalize()}{flux}"
+            return f"{judged}No held-out score: {self.reason} {residual.capitalize()}{flux}"
         lateral = next((found for found in self.correlations if found.direction == "lateral"), None)
         resolved = ""
         if lateral is not None and lateral.resolution_before and lateral.resolution_after:
             before, after = map(lateral.in_voxels, (lateral.resolution_before, lateral.resolution_after))
             resolved = f" · reproduced to {after} (image {before})"
         return (
-            f"Held-out score {self.held_out:.3f} ± {self.held_out_error:.3f} "
+            f"{judged}Held-out score {self.held_out:.3f} ± {self.held_out_error:.3f} "
             f"(image {self.image_held_out:.3f}){resolved} · {residual}{flux}"
         )
 
@@ -231,6 +236,7 @@ def score_judged(judged: Judged, seed: int = 0) -> ResultScore:
         correlations = shell_correlation(halves, results, judged.place.voxel_size)
     gain = None if held_out is None or itself is None else held_out.minus(itself)
     flux_in, flux_out = _flux(judged)
+    axes = judged.place.axes
     return ResultScore(
         None if held_out is None else held_out.mean,
         None if held_out is None else held_out.standard_error,
@@ -247,6 +253,7 @@ def score_judged(judged: Judged, seed: int = 0) -> ResultScore:
         judged.blur,
         tuple((part.start, part.stop) for part in judged.part),
         time.perf_counter() - start,
+        {name: index for name, index in axes.lead_index(judged.place.lead).items() if axes.size(name) > 1},
     )
 
 

@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QLabel
 from superqt import QToggleSwitch
 
 from napari_lucyd._napari.deconvolve.choices.microscope import MicroscopeSection
 from napari_lucyd._napari.deconvolve.session import DeconvolveSession
 from napari_lucyd._napari.deconvolve.status.footer import NO_SCORE
-from napari_lucyd._napari.deconvolve.task import Finished
+from napari_lucyd._napari.deconvolve.task import MOST_TRIED, Finished
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.psf.optics import OpticsPsf
 from napari_lucyd._napari.psf.origins import PsfSource
-from napari_lucyd._napari.widgets.layout import note, plain_tooltip, set_note
+from napari_lucyd._napari.widgets.layout import Note, note, plain_tooltip, set_note
 from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd._napari.workers.latest import LatestOnly
 from napari_lucyd._napari.workers.window_words import in_window_words
@@ -170,7 +169,8 @@ class ExaminationLine(QObject):
             for text in self.found.warnings
             if text != UNKNOWN_VOXEL_SIZE and (flashes_count or kind_of(text) != FLASH_FRAME)
         ]
-        total, found = len(warnings), f"Found: {self.found.summary}."
+        channel = f" in C {self.found.channel}" if self.found.channels else ""
+        total, found = len(warnings), f"Found{channel}: {self.found.summary}."
         texts = []
         for count in range(min(total, _WARNINGS), 0, -1):
             left = [f"{total - count} more: hold the mouse here."] if total > count else []
@@ -222,7 +222,7 @@ class ScoreLine(QObject):
     def __init__(
         self,
         switch: QToggleSwitch,
-        line: QLabel,
+        line: Note,
         session: DeconvolveSession,
         refer: Callable[[str], str],
         parent: QObject,
@@ -255,7 +255,13 @@ class ScoreLine(QObject):
             verdict = "Worse than the image: check the blur and the settings. "
         elif found.leaves_structure:
             verdict = STRUCTURE_LEFT
-        set_note(self.line, verdict + self._named(self._refer(found.summary)), problem=bool(verdict))
+        text = self._refer(found.summary)
+        # The room is for the numbers; the tooltip has the whole name.
+        brief = self._method.partition(" with ")[0]
+        for line in (self._named(text), f"{brief} · {text}" if brief else text, text):
+            set_note(self.line, verdict + line, problem=bool(verdict))
+            if self.line.shown == self.line.text():
+                break
         if found.held_out is not None:
             self.line.setToolTip(plain_tooltip(f"{self._about} {OWN_BLUR.format(found.blur)}"))
 
@@ -266,7 +272,7 @@ class ScoreLine(QObject):
     def _on_finished(self, event: Finished) -> None:
         # The score itself waits for the end of the run.
         if self._switch.isChecked() and event.complete:
-            self._method = event.method
+            self._method = event.method.removesuffix(MOST_TRIED)
             by = f", deconvolved by {event.method}" if event.method else ""
             self._about = f"Score of “{event.task.source.name}”{by}."
             self.line.setToolTip(plain_tooltip(self._about))
