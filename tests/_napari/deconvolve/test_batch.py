@@ -50,10 +50,14 @@ def test_a_folder_and_then_the_selected_layers(
         return window.rows()
 
     good, bad = run()
-    assert good[:2] == ("a.ome.tif", "done") and good[2].endswith("a_output.ome.tif")
+    assert good[:2] == ("a.ome.tif", "done") and ": a_output.ome.tif\nThe voxel size differs" in good[2]
     assert bad[:2] == ("broken.tif", "failed") and "damaged" in bad[2]
-    assert window.status.text() == "1 of 2 done, 1 failed." and window.status.property("problem")
-    assert [note.message for note in notification_manager.records] == ["Batch: 1 of 2 done, 1 failed."]
+    assert window.status.text() == "1 of 2 done, 1 with warnings, 1 failed." and window.status.property(
+        "problem"
+    )
+    assert [note.message for note in notification_manager.records] == [
+        "Batch: 1 of 2 done, 1 with warnings, 1 failed."
+    ]
     result = read_image(tmp_path / "deconvolved" / "a_output.ome.tif")
     expected = deconvolve(image, random_model_2d, device="cpu", voxel_size=(0.2, 0.1)).output
     np.testing.assert_allclose(result.data, expected, rtol=0, atol=1e-5 * np.ptp(expected))
@@ -154,6 +158,28 @@ def test_table_messages_and_bar_of_a_batch_do_not_outlive_its_entries(panel, rea
     window.folder.value = str(tmp_path / "second")
     assert window.rows() == [] and window.progress.value == 0
     assert window.status.text() == window.heading.text() == ""
+
+
+def test_a_row_has_the_warnings_of_its_result_and_the_status_counts_such_rows(panel, ready, qtbot, tmp_path):
+    image = np.random.default_rng(0).poisson(50, (32, 32)).astype(np.float32)
+    for name in ("clean", "good", "nan"):
+        if name == "nan":
+            image[4:6, 7] = np.nan
+        write_image(tmp_path / f"{name}.ome.tif", image, axes="YX", voxel_size=(0.1, 0.1), unit="micrometer")
+    ready()
+    window = panel.batch
+    window.folder.value = str(tmp_path)
+    for folder in ("first", "second"):  # each batch counts its own rows
+        window.out.value = str(tmp_path / folder)
+        window.start.native.click()
+        qtbot.waitUntil(lambda: not window.session.is_running, timeout=60_000)
+        rows = {name: text for name, _, text in window.rows()}
+        names, *warnings = rows["nan.ome.tif"].split("\n")
+        assert "nan_output.ome.tif" in names and any("NaN" in text for text in warnings)
+        assert "NaN" not in rows["clean.ome.tif"]
+        assert "NaN" in window.table.item(2, 2).toolTip()
+        warned = sum("\n" in text for text in rows.values())
+        assert window.status.text() == f"3 of 3 done, {warned} with warnings."
 
 
 def test_an_image_that_no_method_helps_is_left_alone_in_the_table_and_in_its_file(

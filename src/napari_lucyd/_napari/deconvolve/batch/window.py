@@ -130,6 +130,7 @@ class BatchWindow(QDialog):
         header: Any = self.table.horizontalHeader()
         header.setSectionResizeMode(2, QHeaderView.ResizeMode.Stretch)
         self.table.setColumnWidth(0, 200)
+        self._warned = 0
         self._lay_out()
         for entry in (self.source, self.folder, self.out):
             entry.changed.connect(self._on_entry)
@@ -215,6 +216,7 @@ class BatchWindow(QDialog):
 
     def _clear(self) -> None:
         self.table.setRowCount(0)
+        self._warned = 0
         self.progress.max, self.progress.value = 1, 0
         for line in (self.heading, self.status):
             set_note(line, "")
@@ -231,6 +233,7 @@ class BatchWindow(QDialog):
             item = QTableWidgetItem(text)
             item.setToolTip(plain_tooltip(text))
             self.table.setItem(event.number, column, item)
+        self._warned += event.warned
         # A reason of several lines would be cut.
         self.table.resizeRowToContents(event.number)
 
@@ -252,6 +255,7 @@ class BatchWindow(QDialog):
         done = states.count(DONE) + alone
         if states:
             counts = [f"{'Cancelled: ' if cancelled else ''}{done} of {len(states)} done"]
+            counts += [f"{self._warned} with warnings"] if self._warned else []
             counts += [f"{alone} left alone"] if alone else []
             there = states.count(EXISTS)
             counts += [f"{there} there from an earlier run"] if there else []

@@ -25,7 +25,7 @@ from napari_lucyd.deconvolution import CLASSICAL_METHODS
 from napari_lucyd.deconvolution.recipe_entries import wrong_entry
 from napari_lucyd.deconvolution.result import Part
 from napari_lucyd.io import Image, ImageFileError, default_suffix, micrometers, read_image, unit_label
-from napari_lucyd.text import duration_text
+from napari_lucyd.text import duration_text, group_messages
 
 _OTHERWISE = "choose another folder for the results"
 _SUFFIX = ".ome.tif"
@@ -74,13 +74,16 @@ class Row:
     state
         One of the states above.
     text
-        The time and the files of a result, or the reason of a failure.
+        The time, the files and the warnings of a result, or the reason of a failure.
+    warned
+        True if the result has warnings.
     """
 
     number: int
     name: str
     state: str
     text: str = ""
+    warned: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,11 +99,12 @@ class _Input:
 
 @dataclass
 class _Outcome:
-    """Outcome of one image: its files, the method that was chosen for it, and why it was left as it is."""
+    """Outcome of one image: its files and warnings, the method chosen for it, and why it was left alone."""
 
     written: list[Path] = field(default_factory=list)
     chosen: str = ""
     left_alone: str = ""
+    warnings: list[str] = field(default_factory=list)
 
 
 def run(request: BatchRequest, should_stop: Callable[[], bool]) -> Iterator[Any]:
@@ -166,9 +170,10 @@ def _run(request: BatchRequest, should_stop: Callable[[], bool]) -> Iterator[Any
             how = f", {outcome.chosen}" if outcome.chosen else ""
             text = f"{duration_text(time.monotonic() - began)}{how}: {names}"
             if outcome.left_alone:
-                yield Row(number, each.name, LEFT_ALONE, f"{text}. {outcome.left_alone}")
-            else:
-                yield Row(number, each.name, DONE, text)
+                text = f"{text}. {outcome.left_alone}"
+            text = "\n".join([text, *outcome.warnings])
+            state = LEFT_ALONE if outcome.left_alone else DONE
+            yield Row(number, each.name, state, text, bool(outcome.warnings))
         yield Advanced(1000 * (number + 1), 1000 * len(inputs), None, each.name)
 
 
@@ -239,6 +244,8 @@ def _one(
     job, _ = make_job(task, method, should_stop, choice)
     yield from job.steps(should_stop)
     result = job.result()
+    found = map(in_window_words, result.warnings)
+    outcome.warnings = group_messages(text for text in found if text != outcome.left_alone)
     outcome.written += write_results(
         replace(result, recipe=with_psf_origin(result.recipe, psf.origin if psf else None)),
         paths,
