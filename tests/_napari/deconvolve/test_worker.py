@@ -92,7 +92,7 @@ def test_iterations_that_the_run_has_found_are_told_with_their_limit():
     assert method_text(found, one) == "Richardson-Lucy with 1 iteration"
     assert method_text(SemiBlind(), one) == "Semi-blind Richardson-Lucy with 1 iteration"
     assert method_text(RichardsonLucy(np.ones((3, 3)), num_iter=60), many) == "Richardson-Lucy"
-    assert method_text(Wiener(np.ones((3, 3))), {"method": {}}) == "Wiener"
+    assert method_text(Wiener(np.ones((3, 3))), one) == "Wiener"
 
 
 def test_layers_that_a_network_has_nothing_for_are_left_out(random_rln, tmp_path):

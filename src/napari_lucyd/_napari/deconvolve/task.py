@@ -159,7 +159,8 @@ def method_text(method: Any, recipe: Mapping[str, Any]) -> str:
         title = str(network.title)
         return title if method.name.lower() == title.lower() else f"{title} ({method.name})"
     found = (recipe.get("method") or {}).get("iterations") or ()
-    if not found or getattr(method, "num_iter", AUTO) != AUTO:
+    # The recipe of a method of one step, such as Wiener, counts that step.
+    if not found or method.iterations == 1 or getattr(method, "num_iter", AUTO) != AUTO:
         return str(method.title)
     fewest, most = min(found), max(found)
     number = f"{most}" if fewest == most else f"{fewest} to {most}"
