@@ -156,6 +156,7 @@ def test_a_training_that_the_user_stops_is_no_failure(panel, qtbot, monkeypatch,
     # The wait is explained, and the bar says that work goes on.
     assert texts[0][0].startswith("Stopping. The steps so far are validated") and texts[0][1] == 0
     assert training.status.text().startswith("The training was stopped")
+    assert training.bar.value() == int(begun)  # full only if there was a training
     assert not training.status.property("problem")
     assert [note.severity for note in notification_manager.records] == [NotificationSeverity.INFO]
 

@@ -99,6 +99,7 @@ class AdaptationWindow(QDialog):
         self._stop = threading.Event()
         self._worker: Any = None
         self._began = self._limit = 0.0
+        self._returned = False
         self._messenger = _Messenger()
         self._messenger.advanced.connect(self._on_advanced)
         self.name = LineEdit(tooltip="Name of the new model in the list of models.")
@@ -214,6 +215,7 @@ class AdaptationWindow(QDialog):
         set_note(self.status, f"{_STAGES['measuring']}…")
         self.curve.show_values(())
         self.bar.setRange(0, 0)
+        self._returned = False
         self._began, self._limit = time.monotonic(), 60 * minutes
         worker.start()
 
@@ -264,6 +266,7 @@ class AdaptationWindow(QDialog):
         return passed / (passed + left) if left else 1.0
 
     def _on_returned(self, found: Adaptation) -> None:
+        self._returned = True
         # A notification shows only the first words.
         saved = "" if found.path is None else f"“{found.model.name}” is saved and chosen. "
         text = f"{saved}{found.summary} It took {duration_text(found.seconds)}."
@@ -283,6 +286,6 @@ class AdaptationWindow(QDialog):
         pass_focus([self.cancel.native], self.train.native)
         self.cancel.enabled = False
         self.bar.setRange(0, 1)
-        self.bar.setValue(1)
+        self.bar.setValue(int(self._returned))
         problem = bool(self.status.property("problem"))
         notify_end(self, time.monotonic() - self._began, self.status.text(), problem=problem)
