@@ -13,7 +13,7 @@ pytest.importorskip("napari")
 from napari_lucyd._napari.inspection.panel import InspectWidget
 from napari_lucyd._napari.layers.results import result_layers
 from napari_lucyd._napari.layers.source_layer import SourceLayer
-from napari_lucyd._napari.layers.viewer import METADATA_KEY, add_image, is_preview
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, UNFINISHED, add_image, is_preview
 
 pytestmark = pytest.mark.napari
 
@@ -158,6 +158,16 @@ def test_a_result_without_its_first_estimate_says_what_to_do(window):
     panel.choose(parts["output"])
     assert "tick first estimate" in panel.form.change.why.text()
     assert not panel.form.change.parts.enabled and panel.form.change.change.enabled
+
+
+def test_an_unfinished_result_says_so_instead_of_asking_for_parts_that_are_ticked(window):
+    panel, _, parts = window
+    for part, each in parts.items():
+        each.metadata[METADATA_KEY][UNFINISHED] = f"{part}.ome.zarr"
+    panel.viewer.layers.remove(parts["first_estimate"])
+    panel.choose(parts["output"])
+    assert panel.form.change.why.text().startswith("This run is unfinished.")
+    assert not panel.form.change.parts.enabled
 
 
 def test_without_a_result_or_with_another_image_it_says_so(make_napari_viewer, kept_programs, result):

@@ -11,6 +11,7 @@ import numpy as np
 from napari_lucyd._napari.inspection.run_layers import CHANGE, RunLayers, full, lazy
 from napari_lucyd._napari.layers.coordinates import unit_scale
 from napari_lucyd._napari.layers.results import MAP_LOOK, deviation, sampled
+from napari_lucyd._napari.layers.viewer import UNFINISHED
 from napari_lucyd.spans import SPATIAL
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ PARTS = {
     "remainder": "remainder",
 }
 _NO_PARTS = "To see what each part contributed, tick {} under Results in the Deconvolve panel and run again."
+_UNFINISHED = "This run is unfinished. What each part contributed is shown when it is complete."
 _WEAKER = "This is a weaker version of a result. Choose the full output to see its parts."
 _OTHER = "Only LUCYD has parts that explain its change."
 
@@ -59,6 +61,9 @@ def why_unexplained(run: RunLayers) -> str:
     """Return the reason why the change cannot be divided into parts; empty if it can."""
     from napari_lucyd.deconvolution.change import NEEDED, works_on_the_image
 
+    # Layers of an unfinished run are not yet known as parts of one result.
+    if UNFINISHED in run.recipe:
+        return _UNFINISHED
     if "strength" in run.recipe:
         return _WEAKER
     if "g" not in run.recipe:
