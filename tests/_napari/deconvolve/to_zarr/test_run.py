@@ -239,6 +239,8 @@ def test_cancel_keeps_what_is_finished_and_run_goes_on_in_the_same_layers(
     assert lines == [("", "Run")]
     assert any("after 2 finished blocks" in text for text in notes)
     assert "2 of 6 blocks earlier" in panel.status.text()
+    qtbot.waitUntil(lambda: panel.score.work.settled, timeout=10_000)
+    assert panel.footer.score_note.text().startswith("Results in files are not scored here.")
     assert results(panel) == layers and len(panel.viewer.layers) == 4
     assert panel.session.results == list(layers.values()) and panel.footer.progress.value == 1
     assert layers["output"].colormap.name == "magma"
@@ -334,7 +336,9 @@ def test_layers_that_are_gone_are_added_again_with_what_is_there(panel, series, 
     panel.footer.cancel.native.click()
     end()
     assert list(panel.viewer.layers) == [series]
-    assert "nothing was finished" in panel.status.text()
+    # The folder has a run to resume, and the estimate above says so.
+    assert "nothing was finished" not in panel.status.text()
+    assert panel.status.text().endswith("“image 0” was finished. Press Resume to continue.")
     begin()
     gate.let(1)
     finished(1)
@@ -439,7 +443,8 @@ def test_a_cancel_within_the_second_layer_tells_of_both(
     end()
     said = panel.status.text()
     assert "Done in" in said and ": “image 0”." in said and "nothing was finished" not in said
-    assert "Not done: “image 1”, “image 2”." in said
+    assert "Stopped before the first block of “image 1” was finished." in said
+    assert said.endswith("Not done: “image 2”.")
 
 
 def test_an_error_is_told_of_and_keeps_what_is_finished(

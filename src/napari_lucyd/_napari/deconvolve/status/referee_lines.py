@@ -34,6 +34,7 @@ OWN_BLUR = (
     "Result and image are both judged with {}. Another run may be judged with another blur, and such scores "
     "cannot be compared. Compare ▸ Held-out scores judges all results with the same blur."
 )
+_IN_FILES = "Results in files are not scored here. Press Score in the Inspect panel."
 _NOISE_ABOVE = "see the noise under Image."
 
 
@@ -231,23 +232,25 @@ class ScoreLine(QObject):
         self._switch, self.line, self._refer = switch, line, refer
         self._wanted: ScoreRequest | None = None
         self._about = self._method = ""
+        self._unscored = NO_SCORE
         self.work = LatestOnly(lambda: self._wanted, score_result, 0, self)
         self.work.began.connect(lambda: set_note(line, "Scoring the result…"))
         self.work.ready.connect(self._show)
         self.work.failed.connect(lambda text: set_note(line, self._named(refer(f"No score: {text}"))))
         session.started.connect(self.clear)
         session.finished.connect(self._on_finished)
+        session.stored.connect(self._on_stored)
         session.ended.connect(self.work.refresh)
         switch.toggled.connect(self.clear)
 
     def clear(self, *_: Any) -> None:
         """Empty the line; a score that is being computed is dropped."""
-        self._wanted = None
+        self._wanted, self._unscored = None, NO_SCORE
         self.work.refresh()
 
     def _show(self, found: ResultScore | None) -> None:
         if found is None:
-            set_note(self.line, NO_SCORE)
+            set_note(self.line, self._unscored)
             self.line.setToolTip("")
             return
         verdict = ""
@@ -268,6 +271,10 @@ class ScoreLine(QObject):
     def _named(self, text: str) -> str:
         """Return a text with the method of its run, because another one may be chosen by now."""
         return f"{self._method} · {text}" if self._method else text
+
+    def _on_stored(self) -> None:
+        self._unscored = _IN_FILES
+        set_note(self.line, _IN_FILES)
 
     def _on_finished(self, event: Finished) -> None:
         # The score itself waits for the end of the run.

@@ -23,7 +23,7 @@ from napari_lucyd._napari.deconvolve.task import (
     stopped_text,
 )
 from napari_lucyd._napari.deconvolve.to_zarr.growing_array import GrowingArray, GrowingLevel
-from napari_lucyd._napari.deconvolve.zarr_plan import AlreadyThere, files_text
+from napari_lucyd._napari.deconvolve.zarr_plan import AlreadyThere, files_text, resumes
 from napari_lucyd._napari.layers.results import (
     MAP_LOOK,
     deviation,
@@ -101,7 +101,7 @@ class Stored:
 class Halted:
     """Event: an image was stopped by a cancel or an error; the stores keep the finished blocks.
 
-    The text says so; it is empty if nothing is finished.
+    The text says so; it is empty if there is nothing to resume.
     """
 
     paths: tuple[Path, ...]
@@ -246,7 +246,8 @@ class _Image:
         name = self._task.source.name
         paths = tuple(self._store.destinations.values()) if self._growing else ()
         if not self._done:
-            return Halted(paths, 0, "")
+            text = f"Stopped before the first block of “{name}” was finished. Press Resume to continue."
+            return Halted(paths, 0, text if resumes(self._store) else "")
         share = f"{self._done} of {self._total} blocks" if self._total else f"{self._done} blocks"
         kept = next(iter(self._store.partial.values()))
         text = f"Stopped after {share} of “{name}”. They are kept in {kept}. Press Resume to continue."
