@@ -107,6 +107,16 @@ def test_what_an_examination_leaves_alone_is_left_alone_without_a_contest_too():
     assert not nl.choose_method(blurry, device="cpu").left_alone
 
 
+def test_a_sharp_channel_does_not_keep_a_blurred_one_from_being_restored():
+    points = 2e3 * (np.random.default_rng(0).random((64, 64)) > 0.98)
+    noise = np.random.default_rng(1).normal(0, 1, points.shape)
+    blurry, sharp = (ndimage.gaussian_filter(points, sigma) + noise for sigma in (1.5, 0.3))
+    for channels in ([blurry, sharp], [sharp, blurry]):
+        choice = nl.choose_method(np.stack(channels), axes="CYX", device="cpu")
+        assert not choice.left_alone and "without a comparison" in choice.reason
+    assert nl.choose_method(np.stack([sharp, sharp]), axes="CYX", device="cpu").left_alone
+
+
 def test_an_image_that_is_too_small_to_measure_is_not_said_to_show_nothing():
     small = blurred()[:8, 20:28, 20:28]
     found = nl.examine(small)

@@ -206,14 +206,17 @@ def run_contest(
     blur = check_blur(**told, axes=source.axes, steps=steps)
     model = load_model(DEFAULT_PLANES if source.axes.dimension == 2 else DEFAULT_MODEL)
     seed = checks.integer("seed", seed, least=0)
-    parts, reason = [], ""
+    parts: list[_Part] = []
+    reasons: list[str] = []
     for lead in _channels(source, should_stop):
         found = _part(source, lead, steps, blur, seed)
         if isinstance(found, _Part):
             parts.append(found)
         else:
-            reason = found
-    if not parts and reason in (_CONSTANT, _EMPTY, _SHARP):
+            reasons.append(found)
+    # One channel that has something to restore is enough to restore all of them.
+    reason = next((each for each in reasons if each not in _LEFT_ALONE), reasons[-1] if reasons else "")
+    if not parts and reason in _LEFT_ALONE:
         return MethodChoice(Unchanged(), {}, _record([], "nothing", reason), reason, f"{reason} {ANYWAY}")
     if not parts:
         text = f"{model.name} was chosen without a comparison: {reason}"
@@ -241,6 +244,7 @@ def run_contest(
 _CONSTANT = "The image was left as it is: it is constant."
 _EMPTY = "The image was left as it is: nothing stands out from its noise."
 _SHARP = "The image was left as it is: it is as sharp as its voxels allow."
+_LEFT_ALONE = (_CONSTANT, _EMPTY, _SHARP)
 
 
 def _channels(source: Source, should_stop: Callable[[], bool] | None) -> Iterator[tuple[int, ...]]:

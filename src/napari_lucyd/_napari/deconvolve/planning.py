@@ -268,8 +268,8 @@ def choice_text(estimates: Sequence[Estimate], found: Examination | None, *, run
     if not channels or any(channel.poisson for channel in channels):
         return COMPARES_NOW if running else COMPARES
     # As in the contest, which nothing can enter without photon noise.
-    wanted = channels[-1].recommendation
-    return LEAVES_ALONE if wanted.leave_alone else COMPARES_NOT.format(wanted.model)
+    restored = [each.recommendation.model for each in channels if not each.recommendation.leave_alone]
+    return COMPARES_NOT.format(restored[0]) if restored else LEAVES_ALONE
 
 
 def estimate_lines(estimates: list[Estimate], choice: str = "") -> list[str]:
