@@ -46,6 +46,8 @@ def test_a_psf_that_was_made_is_made_again_from_the_recipe(psf, origin):
         {},
         {"blur_sigma_voxels": [2, 2, 2]},
         {"blur_sigma_voxels": "wide"},
+        {"blur_sigma_voxels": [1e6, 1e6, 1e6]},
+        {"blur_sigma_voxels": [1, 1, 1, 1, 1, 1, 1]},
         {"optics": {"microscope": "camera"}, "voxel_size": [1, 1, 1]},
         {"optics": {}, "voxel_size": None},
         {"file": "psf.tif", "optics": optics_record("confocal", **OPTICS), "voxel_size": list(STEPS)},
@@ -53,3 +55,12 @@ def test_a_psf_that_was_made_is_made_again_from_the_recipe(psf, origin):
 )
 def test_a_psf_that_cannot_be_made_again_is_asked_for(origin):
     assert recorded_psf(recipe_with(gaussian_psf((1.5, 1.2, 1.2)), origin)) is None
+
+
+def test_a_recipe_cannot_ask_for_a_psf_of_any_size():
+    optics = {"optics": optics_record("confocal", **OPTICS), "voxel_size": list(STEPS)}
+    recipe = recipe_with(make_psf("confocal", SHAPE, voxel_size=STEPS, **OPTICS), optics)
+    recipe["psf"]["shape"] = [10**5 + 1] * 3
+    assert recorded_psf(recipe) is None
+    with pytest.raises(ValueError, match=r"blur is .*1000000"):
+        recorded_psf({**recipe, "automatic": {"blur_sigma": [1e6, 1e6, 1e6]}})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -15,6 +16,9 @@ from napari_lucyd.simulation.psf import make_psf
 
 # Values for recipes that were written before these fields existed.
 _BEFORE_THEY_WERE_OPTIONS = {"acceleration": False, "center_psf": False}
+
+# Limits of a PSF that is made again: a recipe from elsewhere may ask for any size.
+_WIDEST, _MOST_VOXELS = 20.0, 2**27
 
 CLASSICAL_METHODS: dict[str, type[ClassicalMethod]] = {
     kind.name: kind for kind in (RichardsonLucy, Wiener, SemiBlind)
@@ -122,7 +126,7 @@ def recorded_psf(recipe: Mapping[str, Any]) -> Any:
         return None
     widths = (recipe.get("automatic") or {}).get("blur_sigma")
     if widths:
-        return gaussian_psf(tuple(float(width) for width in widths))
+        return _gaussian(widths)
     if not isinstance(record, Mapping) or not isinstance(record.get("origin"), Mapping):
         return None
     try:
@@ -135,9 +139,18 @@ def recorded_psf(recipe: Mapping[str, Any]) -> Any:
 def _made_again(origin: Mapping[str, Any], shape: Sequence[int]) -> Any:
     widths = origin.get("blur_sigma_voxels")
     if widths:
-        return gaussian_psf(tuple(float(width) for width in widths))
+        return _gaussian(widths)
+    if math.prod(shape) > _MOST_VOXELS:
+        return None
     # The PSF of a file or a layer may have been cut since it was computed.
     if "optics" not in origin or "file" in origin or "layer" in origin:
         return None
     optics = dict(origin["optics"])
     return make_psf(optics.pop("microscope"), tuple(shape), voxel_size=origin["voxel_size"], **optics)
+
+
+def _gaussian(widths: Sequence[Any]) -> Any:
+    sigmas = tuple(float(width) for width in widths)
+    if len(sigmas) > 3 or not all(0 <= sigma <= _WIDEST for sigma in sigmas):
+        raise ValueError(f"The recipe's blur is {sigmas}; expected numbers of voxels up to {_WIDEST:g}.")
+    return gaussian_psf(sigmas)
