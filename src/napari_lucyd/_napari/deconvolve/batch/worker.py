@@ -193,7 +193,9 @@ def _inputs(request: BatchRequest) -> tuple[list[_Input], list[Row]]:
     ]
     rows = [(path, FAILED, reason) for path, reason in found.refused]
     rows += [(path, LEFT_OUT, "It is a result.") for path in found.results]
-    return inputs, [Row(len(inputs) + n, path.name, *rest) for n, (path, *rest) in enumerate(rows)]
+    return inputs, [
+        Row(len(inputs) + n, path.name, state, reason) for n, (path, state, reason) in enumerate(rows)
+    ]
 
 
 def _made_with(path: Path) -> str:
