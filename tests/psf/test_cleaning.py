@@ -90,7 +90,7 @@ def test_dark_ends_are_cut_off_and_haze_is_kept():
     ("psf", "words"),
     [
         (np.ones(5), r"\(Z, Y, X\)"),
-        (np.zeros((3, 3)), "sums to 0"),
+        (np.zeros((3, 3)), "is empty: all its voxels are 0"),
         (np.array([[1, -1], [-1, 1 + 1e-6]]), "only rounding"),
     ],
 )

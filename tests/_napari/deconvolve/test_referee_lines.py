@@ -145,7 +145,7 @@ def score_line(room):
     from napari_lucyd._napari.widgets.layout import note
 
     class Session(QObject):
-        started, finished, ended = Signal(), Signal(object), Signal()
+        started, finished, ended, stored = Signal(), Signal(object), Signal(), Signal()
 
     session, line, switch = Session(room), note("lucyd-score", lines=3, most=3), QToggleSwitch(parent=room)
     room.layout().addWidget(line)

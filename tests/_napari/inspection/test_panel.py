@@ -14,6 +14,7 @@ from napari_lucyd._napari.inspection.panel import InspectWidget
 from napari_lucyd._napari.layers.results import result_layers
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, UNFINISHED, add_image, is_preview
+from napari_lucyd._napari.workers.window_words import in_window_words
 
 pytestmark = pytest.mark.napari
 
@@ -202,7 +203,7 @@ def test_score_map_beads_report_and_methods_are_those_of_python(
 
     bare = nl.deconvolution.Result(result.output, None, None, None, result.recipe)
     shown = {"volume": {"C": 1}}
-    assert answer("score") == nl.score(data, bare, **shown).summary
+    assert answer("score") == in_window_words(nl.score(data, bare, **shown).summary)
     expected = nl.trust_map(data, bare, **shown)
     assert f"{100 * expected.share:.1f} % of the tested voxels" in answer("trust map")
     drawn = viewer.layers[-1]
