@@ -15,6 +15,7 @@ from napari_lucyd._napari.deconvolve.batch import worker
 from napari_lucyd._napari.layers.saving import SUFFIX, name_of
 from napari_lucyd._napari.layers.viewer import METADATA_KEY
 from napari_lucyd._napari.workers import notification
+from napari_lucyd._napari.workers.events import RunError
 from napari_lucyd.io import read_image, write_image
 
 pytestmark = pytest.mark.napari
@@ -136,6 +137,28 @@ def test_a_cancelled_batch_says_so(panel, ready, qtbot, tmp_path, monkeypatch, s
     window.start.native.click()
     qtbot.waitUntil(lambda: not window.session.is_running, timeout=60_000)
     assert window.status.text() == "There is no image in this folder."
+    assert window.progress.value == 0
+
+
+def test_a_batch_that_an_error_ends_gives_the_reason_and_leaves_its_bar_empty(
+    panel, ready, qtbot, tmp_path, monkeypatch
+):
+    write_image(tmp_path / "a.ome.tif", np.ones((30, 34)), axes="YX", voxel_size=None, unit=None)
+    ready()
+    window = panel.batch
+    window.folder.value = str(tmp_path)
+
+    def broken(request, should_stop):
+        yield worker.Row(0, "a.ome.tif", worker.RUNNING)
+        yield worker.Advanced(1, 2, None, "a.ome.tif")
+        raise RunError("out of luck")
+
+    monkeypatch.setattr(worker, "run", broken)
+    with qtbot.capture_exceptions():
+        window.start.native.click()
+        qtbot.waitUntil(lambda: not window.session.is_running, timeout=60_000)
+    assert window.status.text() == "out of luck" and window.status.property("problem")
+    assert window.progress.value == 0
 
 
 def test_table_messages_and_bar_of_a_batch_do_not_outlive_its_entries(panel, ready, qtbot, tmp_path):

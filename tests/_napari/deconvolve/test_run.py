@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("napari")
 
 from napari_lucyd._napari.layers.viewer import METADATA_KEY
+from napari_lucyd._napari.workers.events import RunError
 from napari_lucyd._napari.workers.session import ClosingWorker
 
 pytestmark = pytest.mark.napari
@@ -57,6 +58,27 @@ def test_an_image_that_fails_is_told_of_and_the_other_runs(panel, add_image, run
     assert panel.status.property("problem")
     assert len(panel.session.results) == 3
     assert panel.footer.run.enabled
+
+
+def test_a_run_that_an_error_ends_leaves_the_bar_empty_though_one_image_is_done(
+    panel, add_image, ready, qtbot, monkeypatch
+):
+    from napari_lucyd._napari.deconvolve import session
+
+    own = session.run
+
+    def broken(tasks, should_stop):
+        yield from own(tasks, should_stop)
+        raise RunError("out of luck")
+
+    monkeypatch.setattr(session, "run", broken)
+    add_image()
+    ready()
+    with qtbot.capture_exceptions():
+        panel.footer.run.native.click()
+        qtbot.waitUntil(lambda: not panel.session.is_running, timeout=60_000)
+    assert len(panel.session.results) == 3 and panel.footer.progress.value == 0
+    assert "The run failed: out of luck" in panel.status.text() and panel.status.property("problem")
 
 
 def test_no_failure_is_dropped_from_a_long_report(panel, add_image, run):

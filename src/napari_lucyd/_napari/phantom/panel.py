@@ -168,7 +168,8 @@ class PhantomWidget(Panel):
 
     def _on_ended(self) -> None:
         form = self.form
-        form.progress.max, form.progress.value = 1, 1 if self.session.layers else 0
+        made = bool(self.session.layers) and not self.session.has_failed
+        form.progress.max, form.progress.value = 1, int(made)
         form.progress.native.setFormat("")
         self.refresh()
         pass_focus([form.cancel.native], form.make.native)

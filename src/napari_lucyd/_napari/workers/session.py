@@ -86,6 +86,8 @@ class Session(QObject):
         self._began = 0.0
         self.seconds = 0.0
         """Duration of the last run."""
+        self.has_failed = False
+        """True if an error ended the last run."""
         self._worker: Any = None
         self._stop = Stop()
         self._waiting: list[tuple[Any, dict[str, Any]]] = []
@@ -118,7 +120,7 @@ class Session(QObject):
 
     def _begin(self, work: Callable[..., Any], *arguments: Any, ignore_errors: bool = False) -> None:
         """Start a generator of events in a worker thread; its last argument is the `Stop`."""
-        self._done = False
+        self._done = self.has_failed = False
         self._progress = None
         self._stop = Stop()
         # Unless they are ignored, napari shows errors as notifications with their traceback.
@@ -134,7 +136,7 @@ class Session(QObject):
         # The window, or the panel, may be closed at any time.
         self.destroyed.connect(self._stop.set)
         self._worker.yielded.connect(self._receive)
-        self._worker.errored.connect(self._on_error)
+        self._worker.errored.connect(self._note_error)
         self._worker.finished.connect(self._on_finished)
         # A function, not a method: it is called even when this session was deleted with its window.
         self._worker.finished.connect(garbage_collection.release)
@@ -191,7 +193,12 @@ class Session(QObject):
         """Add one layer."""
         raise NotImplementedError
 
+    def _note_error(self, error: Exception) -> None:
+        self.has_failed = True
+        self._on_error(error)
+
     def _on_error(self, error: Exception) -> None:
+        """Say that an error ended the run."""
         raise NotImplementedError
 
     def _on_finished(self) -> None:

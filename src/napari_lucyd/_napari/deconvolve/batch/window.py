@@ -248,12 +248,14 @@ class BatchWindow(QDialog):
         pass_focus([self.cancel.native], self.start.native)
         self.cancel.enabled = False
         states = [state for _, state, _ in self.rows()]
-        cancelled = self.session.is_cancelled
+        cancelled, broke_off = self.session.is_cancelled, self.session.has_failed
         if not cancelled:
-            self.progress.value = self.progress.max
+            self.progress.max, self.progress.value = 1, int(bool(states) and not broke_off)
         alone, failed = states.count(LEFT_ALONE), states.count(FAILED)
         done = states.count(DONE) + alone
-        if states:
+        if broke_off:
+            notify_end(self, self.session.seconds, f"Batch: {self.status.text()}", problem=True)
+        elif states:
             counts = [f"{'Cancelled: ' if cancelled else ''}{done} of {len(states)} done"]
             counts += [f"{self._warned} with warnings"] if self._warned else []
             counts += [f"{alone} left alone"] if alone else []
@@ -267,7 +269,7 @@ class BatchWindow(QDialog):
             notify_end(self, self.session.seconds, f"Batch: {text}", problem=problem)
         elif cancelled:
             set_note(self.status, "Cancelled before the first image.")
-        elif not self.status.property("problem"):
+        else:
             self._complain("There is no image in this folder.")
 
 

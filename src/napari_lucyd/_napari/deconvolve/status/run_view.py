@@ -110,13 +110,14 @@ class RunView(QObject):
     def _on_ended(self) -> None:
         session, footer = self._session, self._footer
         part = session.partial
-        complete = bool(session.results) and part is None and not session.halted
+        broke_off = session.halted or session.has_failed
+        complete = bool(session.results) and part is None and not broke_off
         footer.show_end(complete=complete, partial=part is not None)
         if part is not None and self._keeping:
             self._on_keep()
         self._tell_all()
         footer.replace.native.setVisible(bool(session.earlier()))
-        failed = bool(self._failures) or session.halted
+        failed = bool(self._failures) or broke_off
         notify_end(self._panel, session.seconds, footer.status.text(), problem=failed)
         footer.anyway.native.setVisible(bool(session.left_alone))
 
@@ -152,4 +153,5 @@ class RunView(QObject):
         """Show each image that failed, the last messages of the run, and its warnings."""
         lines = [*self._failures, *self._messages[-_MESSAGES:], *group_messages(self._warnings)]
         if lines:
-            set_note(self._footer.status, "\n".join(lines), problem=bool(self._failures))
+            problem = bool(self._failures) or self._session.has_failed
+            set_note(self._footer.status, "\n".join(lines), problem=problem)
