@@ -59,7 +59,7 @@ export async function openTiff(blob) {
   Object.assign(tiff, axesOf(tiff));
   if (tiff.sizes.Z * tiff.sizes.C * tiff.sizes.T !== tiff.pages.length) {
     const { Z, C, T } = tiff.sizes;
-    throw new TiffError(`The file says Z ${Z}, C ${C}, T ${T}, but has ${tiff.pages.length} pages.`);
+    throw new TiffError(`The file says Z ${Z}, C ${C}, T ${T}, but has ${tiff.pages.length} page${tiff.pages.length === 1 ? "" : "s"}.`);
   }
   tiff.voxelSize = voxelSizeOf(tiff);
   return tiff;

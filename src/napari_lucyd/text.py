@@ -55,6 +55,27 @@ def shape_text(shape: Sequence[int]) -> str:
     return " × ".join(str(int(n)) for n in shape)
 
 
+def count_text(count: int | str, one: str, many: str = "") -> str:
+    """Write a number before its noun, which is singular only for 1.
+
+    Parameters
+    ----------
+    count
+        The number, or its text.
+    one, many
+        Words after a 1, and after another number. `many` is `one` with an s unless it is given.
+
+    Examples
+    --------
+    >>> count_text(1, "voxel"), count_text(1200, "voxel"), count_text("0.5", "photon")
+    ('1 voxel', '1,200 voxels', '0.5 photons')
+    >>> count_text(1, "plane is empty", "planes are empty")
+    '1 plane is empty'
+    """
+    text = count if isinstance(count, str) else f"{count:,}"
+    return f"{text} {one if text == '1' else many or f'{one}s'}"
+
+
 def percent_text(share: float, digits: str = ".0f") -> str:
     """Format a share as a percentage, everywhere in the same way.
 

@@ -438,6 +438,9 @@ def test_folders_are_searched_and_stray_files_passed_over(stack, weights, tmp_pa
     done = restore(weights, stack.parent, "-o", tmp_path / "out")
     assert done.exit_code == 0, done.output
     assert "Ignored 2 files that are no images: deeper, notes.txt" in done.stderr
+    (stack.parent / "deeper").rmdir()
+    done = restore(weights, stack.parent, "-o", tmp_path / "out", "--dry-run")
+    assert "Ignored 1 file that is no image: notes.txt" in done.stderr
     assert os.listdir(tmp_path / "out") == ["stack_output.ome.tif"]
 
 

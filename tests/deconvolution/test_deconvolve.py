@@ -456,7 +456,7 @@ def test_an_array_of_unknown_shape_is_refused_in_words(model_2d):
         (np.zeros((9,)), ValueError, "at least two axes"),
         (np.zeros((9, 9, 3), dtype=np.uint8), ValueError, "RGB"),
         (np.full((9, 9), np.nan), ValueError, "All voxels are NaN"),
-        (np.array([[1.0, np.inf], [2.0, 3.0]]), ValueError, "1 voxels are infinite"),
+        (np.array([[1.0, np.inf], [2.0, 3.0]]), ValueError, "^1 voxel is infinite"),
         (np.array([[1.0, 1e300], [2.0, 3.0]]), ValueError, "infinite"),
         (np.array([[-3e38, 3e38], [2.0, 3.0]]), ValueError, "too much for float32"),
     ],

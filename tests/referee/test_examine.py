@@ -80,7 +80,7 @@ def test_planes_that_a_program_has_filled_in_change_neither_noise_nor_blur():
     for name in ("noise", "gain", "offset", "blur_sigma"):
         assert getattr(found, name) == pytest.approx(getattr(expected, name))
     assert found.recommendation.method == expected.recommendation.method == "lucyd"
-    assert any("8 of 16 planes are empty; crop them." in text for text in found.warnings)
+    assert any("8 of 16 planes are empty. Crop the stack" in text for text in found.warnings)
     result = nl.deconvolve(filled, "lucyd", device="cpu")
     score = nl.score(filled, result, device="cpu")
     alone = nl.score(image[4:12], result.recipe, device="cpu")
@@ -164,7 +164,7 @@ def test_empty_planes_and_saturation_are_found(bodies):
     image = np.minimum(image, np.percentile(image, 97))
     found = nl.examine(image)
     assert found.empty_planes[:3] == (0, 1, 2)
-    assert any("planes are empty; crop them" in text for text in found.warnings)
+    assert any("planes are empty. Crop the stack" in text for text in found.warnings)
     assert 0.02 < found.saturated < 0.05
     assert any("saturated" in text for text in found.warnings)
 

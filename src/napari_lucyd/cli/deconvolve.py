@@ -31,6 +31,7 @@ from napari_lucyd.cli.shared.deconvolve_options import (
 from napari_lucyd.cli.shared.option_types import Method, with_sections
 from napari_lucyd.cli.shared.paths import plan_destinations
 from napari_lucyd.deconvolution.result import Part
+from napari_lucyd.text import count_text
 
 
 @with_sections
@@ -143,7 +144,7 @@ def deconvolve(
                 )
                 failed = len(found.refused) + batch.run(items)
                 if batch.left_alone and len(items) > 1:
-                    console.say(f"{batch.left_alone} of {len(items)} images were left alone")
+                    console.say(f"{batch.left_alone} of {len(items)} images left alone")
         except StoreError as error:
             fail(error)
     total = len(items) + len(found.refused)
@@ -158,18 +159,23 @@ def _report(found: Found, console: Console) -> None:
     for path, reason in found.refused:
         console.error(f"{path}: {reason}; skipped")
     if found.passed_over:
-        console.say(f"Ignored {len(found.passed_over)} files that are no images: {_some(found.passed_over)}")
+        ignored = count_text(len(found.passed_over), "file that is no image", "files that are no images")
+        console.say(f"Ignored {ignored}: {_some(found.passed_over)}")
     if found.results:
-        console.say(
-            f"{len(found.results)} files are results of lucyd and are not deconvolved again: "
-            f"{_some(found.results)}. To do so, give one alone"
+        results = count_text(
+            len(found.results),
+            "file is a result of lucyd and is not deconvolved again",
+            "files are results of lucyd and are not deconvolved again",
         )
+        console.say(f"{results}: {_some(found.results)}. To do so, give one alone")
     if found.parts:
         wholes = list(dict.fromkeys(whole for _, whole in found.parts))
-        console.say(
-            f"{len(found.parts)} files hold parts of the image of another file and are read with it: "
-            f"{_some(wholes)}"
+        parts = count_text(
+            len(found.parts),
+            "file holds a part of the image of another file and is read with it",
+            "files hold parts of the image of another file and are read with it",
         )
+        console.say(f"{parts}: {_some(wholes)}")
 
 
 def _report_files(files: FileOptions, items: list[BatchItem]) -> dict[Path, Path]:

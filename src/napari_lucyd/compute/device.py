@@ -14,6 +14,7 @@ import torch
 from napari_lucyd import checks
 from napari_lucyd.compute.host_memory import free_host_memory
 from napari_lucyd.errors import BlockTooLarge, DeconvolutionError, OutOfMemory
+from napari_lucyd.text import count_text
 
 # Memory that a run takes whatever the size of its blocks: torch's buffers and code, and the planes of each
 # layer that compiled kernels keep. Measured by benchmarks/estimates.py: at most 128 MB.
@@ -55,8 +56,7 @@ class Device:
 
 def cpu(reason: str = "") -> Device:
     """Return the processor as a device."""
-    threads = torch.get_num_threads()
-    return Device("cpu", f"CPU, {threads} thread{'s' if threads != 1 else ''}", reason)
+    return Device("cpu", f"CPU, {count_text(torch.get_num_threads(), 'thread')}", reason)
 
 
 def visible_gpus() -> tuple[str, ...]:

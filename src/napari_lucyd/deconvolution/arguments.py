@@ -22,6 +22,7 @@ from napari_lucyd.errors import OutOfMemory
 from napari_lucyd.models.normalization import Normalization
 from napari_lucyd.networks.network import Network
 from napari_lucyd.spans import Span, ceil_to, spatial_axes
+from napari_lucyd.text import count_text
 
 # Ratio of the steps of a voxel that no microscope exceeds: more means different units.
 _LARGEST_RATIO = 1000
@@ -127,8 +128,8 @@ def check_halo(halo: Any, network: Network, warnings: list[str]) -> int:
         )
     if wanted < field:
         warnings.append(
-            f"The halo of {wanted} voxels is smaller than the network's receptive field of {field}. Seams "
-            "may show."
+            f"The halo of {count_text(wanted, 'voxel')} is smaller than the network's receptive field of "
+            f"{field}. Seams may show."
         )
     return ceil_to(wanted, network.multiple)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from napari_lucyd.text import count_text
+
 ONLY_ZEROS = "only zeros"
 """Kind: a network returned only zeros for a volume."""
 NEGATIVE_VOXELS = "negative voxels"
@@ -38,7 +40,7 @@ class Finding(str):
 
 def negative_voxels_text(count: int) -> str:
     """Say how many negative voxels were set to 0."""
-    were = "1 voxel was" if count == 1 else f"{count:,} voxels were"
+    were = count_text(count, "voxel was", "voxels were")
     return (
         f"{were} negative, which Richardson-Lucy does not allow, and set to 0. If an "
         "offset was subtracted from the image, add it again and enter it as the background."

@@ -13,6 +13,7 @@ from napari_lucyd.evaluation.metrics import psnr, psnr_affine
 from napari_lucyd.simulation import make_psf, make_surrogate
 from napari_lucyd.simulation.degradation import KERNEL_SIZE, REACH, degrade
 from napari_lucyd.simulation.phantoms import FloatImage, Phantom, gaussian_kernel, make_phantom
+from napari_lucyd.text import count_text
 
 # Table 2 of the paper: blur in voxels, noise in 255ths of the range. No model was trained on the eight cells.
 STRICT_CELLS = tuple(product((0.5, 2.0), (20, 50, 70, 100)))
@@ -153,7 +154,7 @@ def surrogate_protocol(beyond: int = 0) -> Protocol:
     return Protocol(
         "table3-beyond" if beyond else "table3",
         "surrogates of the paper's specimens, widefield, as a user runs it"
-        + (f", with {beyond} voxels of specimen beyond the volume" if beyond else ""),
+        + (f", with {count_text(beyond, 'voxel')} of specimen beyond the volume" if beyond else ""),
         SPECIMENS,
         dimension=3,
         bare=False,

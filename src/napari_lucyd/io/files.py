@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_lucyd.text import axes_text, printable
+from napari_lucyd.text import axes_text, count_text, printable
 
 from .atomic import check_destination, check_name, check_space, replacing
 from .conversion import convert
@@ -263,7 +263,8 @@ def write_image(
         raise ImageFileError(f"dtype {array.dtype} cannot be written: expected real numbers")
     sizes = check_voxel_size(voxel_size, letters)
     if channels and len(channels) != dict(zip(letters, array.shape, strict=True)).get("C", 1):
-        raise ImageFileError(f"{len(channels)} channels are described for axes {letters} of {array.shape}")
+        described = count_text(len(channels), "channel is described", "channels are described")
+        raise ImageFileError(f"{described} for axes {letters} of {array.shape}")
     array, stated, channels = convert(_ordered(array, letters), dtype, channels)
     notes = {**(metadata or {}), **({"stored_values": stated} if stated else {})}
     text = to_json(notes)

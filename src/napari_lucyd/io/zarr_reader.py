@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import zarr
 
-from napari_lucyd.text import shape_text
+from napari_lucyd.text import count_text, shape_text
 
 from . import ome_xml
 from .image import (
@@ -263,7 +263,9 @@ def _multiscale(
     named = multiscale.get("axes") or ["t", "c", "z", "y", "x"][-array.ndim :]  # 0.1 and 0.2 name none
     entries: list[dict[str, Any]] = [{"name": entry} if isinstance(entry, str) else entry for entry in named]
     if len(entries) != array.ndim:
-        raise ImageFileError(f"{len(entries)} axes are named for an array of shape {array.shape}")
+        raise ImageFileError(
+            f"its array of shape {array.shape} has names for {count_text(len(entries), 'axis', 'axes')}"
+        )
     scales = [scale for each in (level, multiscale) if (scale := scale_of(each, array.ndim)) is not None]
     scale = np.prod(scales, axis=0) if scales else None
     levels = [found[path] for path in paths if found[path].ndim == array.ndim]

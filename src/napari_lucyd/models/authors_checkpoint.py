@@ -104,4 +104,4 @@ def convert(state: dict[str, Tensor]) -> LUCYD:
 def _listed(what: str, names: list[str]) -> str:
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     shortened = ", ".join(f"{name:.80}" for name in names[:3])
-    return f"{len(names)} of its entries are {what} ({shortened}{more})"
+    return f"{len(names)} of its entries {'is' if len(names) == 1 else 'are'} {what} ({shortened}{more})"

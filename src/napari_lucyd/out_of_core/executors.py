@@ -17,6 +17,7 @@ from napari_lucyd.deconvolution.image.scan import Accumulator, Part
 from napari_lucyd.deconvolution.preprocessing.preparation import Prepared
 from napari_lucyd.deconvolution.statistics.measurement import CountPrepared
 from napari_lucyd.errors import StoreError
+from napari_lucyd.text import count_text
 
 from .region_task import TaskContext, TaskResult, compute, compute_steps, count
 from .regions import Region
@@ -152,9 +153,10 @@ def _local_cluster(jobs: int) -> Iterator[str]:
             )
         except (OSError, RuntimeError) as error:
             reason = str(error) or type(error).__name__
+            processes = count_text(jobs, "process", "processes")
             raise StoreError(
-                f"{jobs} processes could not be started on this computer ({reason}); give a smaller --jobs, "
-                "or try again when the computer is less busy."
+                f"{processes} could not be started on this computer ({reason}); give "
+                "a smaller --jobs, or try again when the computer is less busy."
             ) from error
         try:
             yield cluster.scheduler_address

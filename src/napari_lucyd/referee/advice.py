@@ -11,7 +11,7 @@ from napari_lucyd.deconvolution.findings import TOO_NOISY, Finding
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES
 from napari_lucyd.referee.examination import Recommendation
 from napari_lucyd.simulation import Microscope
-from napari_lucyd.text import percent_text
+from napari_lucyd.text import count_text, percent_text
 
 # Noise may exceed that of the training by this factor before it counts: the estimate has an error, too.
 _MARGIN = 1.25
@@ -102,7 +102,8 @@ def recommend(found: Measured, card: Mapping[str, Any]) -> Recommendation:
         reasons.append("The noise hides how wide the blur is; give the microscope.")
     else:
         reasons.append(
-            f"A blur of {found.blur_sigma[-1]:.2g} voxels was found (standard deviation). If the microscope "
+            f"A blur of {count_text(f'{found.blur_sigma[-1]:.2g}', 'voxel')} was found (standard deviation). "
+            "If the microscope "
             "is not given, the run measures it again and takes it a tenth narrower, because too wide a blur "
             "invents structure."
         )
@@ -166,8 +167,8 @@ def warn(found: Measured, card: Mapping[str, Any], microscope: Microscope | None
         )
     if found.planes is not None and found.planes < _FEWEST_PLANES:
         yield (
-            f"The stack has only {found.planes} planes, too few for a model of volumes. If they are no "
-            f"volume, name the axes (TYX or CYX) and use the model {DEFAULT_PLANES}."
+            f"The stack has only {count_text(found.planes, 'plane')}, too few for a model of "
+            f"volumes. If they are no volume, name the axes (TYX or CYX) and use the model {DEFAULT_PLANES}."
         )
     if not found.voxel_size_known:
         yield UNKNOWN_VOXEL_SIZE
@@ -181,8 +182,8 @@ def warn(found: Measured, card: Mapping[str, Any], microscope: Microscope | None
     if found.empty_planes and found.planes and len(found.empty_planes) < found.planes:
         count = len(found.empty_planes)
         yield (
-            f"{count} of {found.planes} planes are empty; crop them. They cost time and can leave a bright "
-            "or dark edge."
+            f"{count} of {found.planes} planes {'is' if count == 1 else 'are'} empty. Crop the stack: empty "
+            "planes cost time and can leave a bright or dark edge."
         )
     yield from _optics_warnings(found, microscope)
 
@@ -233,9 +234,10 @@ def _reason_to_leave(found: Measured) -> str:
     if found.blur_sigma is None or found.blur_sigma_error is None:
         return ""
     if is_sharp(found.blur_sigma, found.blur_sigma_error):
+        width = count_text(f"{max(found.blur_sigma):.2g}", "voxel")
         return (
-            f"The blur is only {max(found.blur_sigma):.2g} voxels wide: the image is as sharp as its voxels "
-            "allow, and a deconvolution would change little but the noise."
+            f"The blur is only {width} wide: the image is as sharp as its voxels allow, and a deconvolution "
+            "would change little but the noise."
         )
     return ""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from napari_lucyd.text import axes_text, percent_text, steps_text
+from napari_lucyd.text import axes_text, count_text, percent_text, steps_text
 
 
 @dataclass(frozen=True)
@@ -153,9 +153,9 @@ class Examination:
             )
         yield "Noise model", self.poisson_reason
         if self.gain is not None and self.read_noise is not None:
-            yield "Gain", f"{self.gain:.3g} grey levels for a photon"
-            yield "Read noise", f"{self.read_noise / self.gain:.2g} photons"
-        yield "Offset", f"{self.offset:.4g} grey levels"
+            yield "Gain", count_text(f"{self.gain:.3g}", "grey level") + " for a photon"
+            yield "Read noise", count_text(f"{self.read_noise / self.gain:.2g}", "photon")
+        yield "Offset", count_text(f"{self.offset:.4g}", "grey level")
         yield "Saturated", f"{percent_text(self.saturated, '.2g')} of the voxels"
         yield "Empty planes", _planes_text(self.empty_planes)
         if self.sampling is not None:
@@ -195,7 +195,7 @@ class Examination:
 
     def _resolution_text(self) -> str:
         there = self.resolution_um
-        return f"{self.resolution:.2g} voxels" + ("" if there is None else f" ({there:.2g} µm)")
+        return count_text(f"{self.resolution:.2g}", "voxel") + ("" if there is None else f" ({there:.2g} µm)")
 
 
 def _planes_text(planes: tuple[int, ...]) -> str:

@@ -33,7 +33,7 @@ from napari_lucyd.referee.examination import Examination
 from napari_lucyd.referee.sample import draw_volume_sample, middle_volume
 from napari_lucyd.simulation import Microscope
 from napari_lucyd.simulation.psf import FWHM_PER_SIGMA
-from napari_lucyd.text import group_messages
+from napari_lucyd.text import count_text, group_messages
 
 # Voxels that noise, blur and resolution are measured on, at most, for all channels together.
 _VOXELS, _SPECTRUM_VOXELS = 2**23, 2**20
@@ -131,8 +131,8 @@ def _microscopes(microscope: Any, channels: int) -> list[Microscope | None]:
             )
     if len(given) not in (1, channels):
         raise ValueError(
-            f"microscope is a list of {len(given)}, but the image has {channels} "
-            f"channel{'' if channels == 1 else 's'}; give one for all channels, or one for each."
+            f"microscope is a list of {len(given)}, but the image has "
+            f"{count_text(channels, 'channel')}; give one for all channels, or one for each."
         )
     return given * channels if len(given) == 1 else given
 

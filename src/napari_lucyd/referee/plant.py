@@ -21,7 +21,7 @@ from napari_lucyd.psf.widths import full_width, line_through
 from napari_lucyd.referee.scores.judged import judge
 from napari_lucyd.referee.scores.reblur import Reblur
 from napari_lucyd.referee.scores.samples import Values
-from napari_lucyd.text import percent_text
+from napari_lucyd.text import count_text, percent_text
 
 DISTANCES = (2, 3, 4, 5, 6, 8, 10)
 """Distances of the planted pairs along X, in voxels."""
@@ -88,9 +88,9 @@ class PlantedBeads:
             return " × ".join(f"{value:.1f}" for value in values)
 
         def resolved(distance: int | None) -> str:
-            return (
-                "not resolved at any distance" if distance is None else f"resolved from {distance} voxels on"
-            )
+            if distance is None:
+                return "not resolved at any distance"
+            return f"resolved from {count_text(distance, 'voxel')} on"
 
         return "\n".join(
             (

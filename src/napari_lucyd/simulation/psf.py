@@ -15,7 +15,7 @@ from napari_lucyd import checks
 from napari_lucyd.simulation.aberration import Aberration, FloatArray
 from napari_lucyd.simulation.diffraction import Optics, centred, coarseness, diffracted_light, likely_mistake
 from napari_lucyd.simulation.phantoms import FloatImage
-from napari_lucyd.text import shape_text
+from napari_lucyd.text import count_text, shape_text
 
 Wavelength = float | list[float] | tuple[float, ...]
 """A wavelength in µm, or one for each channel."""
@@ -184,9 +184,10 @@ def _for_each(emissions: Sequence[float], excitation: Wavelength | None) -> Sequ
     if not isinstance(excitation, list | tuple):
         return [excitation] * len(emissions)
     if len(excitation) != len(emissions):
+        listed = count_text(len(emissions), "wavelength")
         raise ValueError(
-            f"emission_um lists {len(emissions)} wavelengths and excitation_um {len(excitation)}; give as "
-            "many for both, or one excitation for all."
+            f"emission_um lists {listed} and excitation_um {len(excitation)}; give as many "
+            "for both, or one excitation for all."
         )
     return excitation
 

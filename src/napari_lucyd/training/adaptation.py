@@ -20,6 +20,7 @@ from napari_lucyd.models import DEFAULT_MODEL, Model, load_model, save_model
 from napari_lucyd.models.catalogue import DEFAULT_PLANES, is_told, shipped_models
 from napari_lucyd.models.user_models import check_model_name, user_models_folder
 from napari_lucyd.simulation.structures import StructureKind
+from napari_lucyd.text import count_text
 from napari_lucyd.training.adaptation_run import AdaptationProgress, AdaptationRun
 from napari_lucyd.training.conditions import Conditions, find_conditions, single_volume
 from napari_lucyd.training.config import TrainingConfig, parse_config
@@ -94,7 +95,7 @@ class Adaptation:
         steps = self.stopped_after
         if steps is None:
             return self._findings
-        return f"The training was stopped after {steps} step{'' if steps == 1 else 's'}. {self._findings}"
+        return f"The training was stopped after {count_text(steps, 'step')}. {self._findings}"
 
     @property
     def _findings(self) -> str:

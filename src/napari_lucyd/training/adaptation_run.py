@@ -16,6 +16,7 @@ import torch
 from napari_lucyd.errors import Cancelled
 from napari_lucyd.models import Model
 from napari_lucyd.networks import Network
+from napari_lucyd.text import count_text
 from napari_lucyd.training.conditions import Conditions
 from napari_lucyd.training.config import TrainingConfig
 from napari_lucyd.training.data import TRAINING_PHANTOMS, VALIDATION_PHANTOMS, MakeSpecimen, Patch, Patches
@@ -155,11 +156,12 @@ class AdaptationRun:
     def validation_entries(self) -> dict[str, Any]:
         """Return the card's entries on the validation."""
         best = max(self.validations, key=lambda entry: entry.psnr)
+        patches = self.config.schedule.validation_patches
         return {
             "psnr": round(best.psnr, 4),
             "ssim_global": round(best.ssim_global, 4),
             "psnr_before": round(self.validations[0].psnr, 4),
-            "on": f"{self.config.schedule.validation_patches} patches of specimens not trained on",
+            "on": f"{count_text(patches, 'patch', 'patches')} of specimens not trained on",
         }
 
     def _batch(self, step: int) -> Patch | None:

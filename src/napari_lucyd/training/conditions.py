@@ -19,7 +19,7 @@ from napari_lucyd.simulation import Microscope
 from napari_lucyd.simulation.phantoms import FloatImage
 from napari_lucyd.simulation.psf import FWHM_PER_SIGMA
 from napari_lucyd.simulation.structures import StructureKind
-from napari_lucyd.text import percent_text
+from napari_lucyd.text import count_text, percent_text
 from napari_lucyd.training.config import DataConfig
 from napari_lucyd.training.estimates import KnownMicroscope, gaussian_psf
 
@@ -227,7 +227,7 @@ def _noise(image: npt.NDArray[Any], scale: float, share: float) -> tuple[float, 
         model = None
     if model is not None and model.poisson and model.gain > 0:
         photons, read = scale / model.gain, model.read_noise / scale
-        text = f"Noise of the image: {photons:,.0f} photons in bright parts"
+        text = f"Noise of the image: {count_text(round(photons), 'photon')} in bright parts"
         text += f", and {percent_text(read, '.1f')} of the range in the dark."
         return photons / _SCALE_PER_CONTRAST, 255 * read * _SCALE_PER_CONTRAST, text
     text = f"Noise of the image: {percent_text(share, '.1f')} of the range."

@@ -21,7 +21,7 @@ from napari_lucyd.compute.device import torch_defaults
 from napari_lucyd.io.atomic import replacing
 from napari_lucyd.models.model import save_model
 from napari_lucyd.networks import Health, Network
-from napari_lucyd.text import percent_text
+from napari_lucyd.text import count_text, percent_text
 from napari_lucyd.training.config import TrainingConfig, load_config, parse_config
 from napari_lucyd.training.data import Patch, Patches
 from napari_lucyd.training.model_card import finish, make_card
@@ -243,6 +243,7 @@ class _Run(Trainer):
         # The averaged weights become the model.
         network: Network = copy.deepcopy(self.averaged.module).eval()  # type: ignore[assignment]
         measured = finish(network, images, centre=not config.schedule.identity_output)
+        patches = count_text(config.schedule.validation_patches, "patch", "patches")
         validated = [row for row in self.rows if row["validation_psnr"]]
         card = make_card(
             config,
@@ -256,7 +257,7 @@ class _Run(Trainer):
                 "validation": {
                     "psnr": float(validated[-1]["validation_psnr"]),
                     "ssim_global": float(validated[-1]["validation_ssim_global"]),
-                    "on": f"{config.schedule.validation_patches} patches of phantoms not trained on",
+                    "on": f"{patches} of phantoms not trained on",
                 },
                 **measured,
             },

@@ -69,10 +69,16 @@ def test_empty_planes_are_counted_at_both_ends():
     stack[:2] = 0
     stack[-1] = 7
     assert found(stack, "ZYX")[EMPTY_PLANES].startswith(
-        "The first 2 and the last 1 of the 9 planes are empty"
+        "The first 2 planes and the last plane of 9 are empty: all their voxels"
     )
     stack[1, 0, 0] = 1  # outside of the patch that is read first
-    assert found(stack, "ZYX", scaled=False)[EMPTY_PLANES].startswith("The first 1 and the last 1 of")
+    assert found(stack, "ZYX", scaled=False)[EMPTY_PLANES].startswith(
+        "The first plane and the last plane of 9 are"
+    )
+    stack[-1, 0, :2] = 1, 2
+    assert found(stack, "ZYX", scaled=False)[EMPTY_PLANES].startswith(
+        "The first plane of 9 is empty: all its voxels"
+    )
 
 
 def test_few_bright_objects_are_named_where_they_set_the_scale_or_lie_above_it():

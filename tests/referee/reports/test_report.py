@@ -48,6 +48,16 @@ def test_a_report_is_one_page_and_json(run, tmp_path):
         nl.report(image, "lucyd")
 
 
+def test_the_paragraph_counts_a_single_iteration_in_the_singular():
+    image = np.eye(16)
+    method = nl.RichardsonLucy(np.ones((3, 3)), num_iter=1)
+    recipe = nl.deconvolve(image, method, prefilter=1, device="cpu").recipe
+    text = methods_paragraph(recipe)
+    assert "with 1 iteration, accelerated" in text and "by a Gaussian of 1 voxel." in text
+    recipe["method"]["num_iter"], recipe["method"]["iterations"] = "auto", [1, 8]
+    assert "with 1, 8 iterations" in methods_paragraph(recipe)
+
+
 def test_the_paragraph_states_settings_versions_and_citations(run):
     _, result = run
     text = methods_paragraph(json.loads(json.dumps(result.recipe)))

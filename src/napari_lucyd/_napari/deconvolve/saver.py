@@ -18,6 +18,7 @@ from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.viewer import is_preview, is_result
 from napari_lucyd._napari.widgets.layout import plain_tooltip
 from napari_lucyd._napari.workers.events import explain
+from napari_lucyd.text import count_text
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -118,7 +119,7 @@ class Saver(QObject):
         except ValueError as error:
             self.failed.emit(f"Not saved: {error}")
             return
-        self.told.emit(f"Saving {len(files)} file{'s' if len(files) > 1 else ''}…")
+        self.told.emit(f"Saving {count_text(len(files), 'file')}…")
         worker = create_worker(
             saving.write, files, self._dtype(), replace, _start_thread=False, _ignore_errors=True
         )

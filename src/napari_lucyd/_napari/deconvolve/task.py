@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_lucyd._napari.deconvolve.parameters import Parameters
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.workers.events import Advanced, Note
-from napari_lucyd.text import duration_text
+from napari_lucyd.text import count_text, duration_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -165,7 +165,7 @@ def method_text(method: Any, recipe: Mapping[str, Any]) -> str:
     fewest, most = min(found), max(found)
     number = f"{most}" if fewest == most else f"{fewest} to {most}"
     limit = MOST_TRIED if most == MOST_ITERATIONS else ""
-    return f"{method.title} with {number} iteration{'' if most == 1 else 's'}{limit}"
+    return f"{method.title} with {count_text(number, 'iteration')}{limit}"
 
 
 def stopped_text(left: Sequence[ImageTask], *, anything: bool, kept: str = "") -> str:

@@ -17,7 +17,7 @@ from napari_lucyd.simulation.degradation import REACH
 from napari_lucyd.simulation.phantoms import count_objects, volume_shape
 from napari_lucyd.simulation.structures import THICKNESS_PIXELS
 from napari_lucyd.simulation.surrogates import psf_shape
-from napari_lucyd.text import bytes_text, shape_text
+from napari_lucyd.text import bytes_text, count_text, shape_text
 
 # Bytes per voxel that numpy holds at most, as measured by tests. While objects are drawn: the volume and a
 # smoothed copy. Blur: the scaled truth, the image and float64 noise, beside the phantom.
@@ -99,8 +99,12 @@ class PhantomTask:
         made = self.parameters
         if made.specimen == PHANTOM:
             counts = count_objects(made.sizes, **made.objects)
-            objects = (
-                f"{counts['spheres']} spheres, {counts['ellipsoids']} ellipsoids, {counts['boxes']} boxes"
+            objects = ", ".join(
+                (
+                    count_text(counts["spheres"], "sphere"),
+                    count_text(counts["ellipsoids"], "ellipsoid"),
+                    count_text(counts["boxes"], "box", "boxes"),
+                )
             )
             if len(made.sizes) == 2:
                 objects = f"from a volume of {objects}"
@@ -115,7 +119,7 @@ class PhantomTask:
             if not isinstance(self.psf, FilePsf):
                 psf += f" of {bytes_text(_FLOAT32 * math.prod(self.psf_shape))}"
         return (
-            f"{shape_text(made.sizes)} voxels, {objects}; {layers} layer{'s of' if layers > 1 else ' of'} "
+            f"{shape_text(made.sizes)} voxels, {objects}; {count_text(layers, 'layer')} of "
             f"{size}{psf}; {bytes_text(self.memory_bytes)} of memory while it is made."
         )
 

@@ -11,6 +11,7 @@ import numpy as np
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.psf.origins import Psf, Stop, for_axes
 from napari_lucyd._napari.widgets.fields import choice, in_labels, label
+from napari_lucyd.text import count_text
 
 if TYPE_CHECKING:
     from napari_lucyd.simulation import Microscope
@@ -125,8 +126,8 @@ class OpticsPsf:
         excitations = excitation if isinstance(excitation, tuple) else (excitation,) * len(emissions)
         if len(excitations) != len(emissions):
             raise ValueError(
-                f"Emission has {len(emissions)} numbers and Excitation {len(excitations)}; enter as many for "
-                "both, or one excitation for all."
+                f"Emission has {count_text(len(emissions), 'number')} and Excitation {len(excitations)}; "
+                "enter as many for both, or one excitation for all."
             )
         try:
             return [

@@ -20,7 +20,7 @@ from napari_lucyd.io import (
 )
 from napari_lucyd.models import Model, list_models
 from napari_lucyd.out_of_core import Executor, LocalExecutor, plan_to_zarr
-from napari_lucyd.text import bytes_text, duration_text, printable
+from napari_lucyd.text import bytes_text, count_text, duration_text, printable
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Job, Result
@@ -155,7 +155,9 @@ class Batch:
             bar = progress.add_task("  Deconvolving", total=None)
             for number, step in enumerate(stored.steps(workers=self.workers, within=True)):
                 if number == 0 and stored.resumed:
-                    self.console.say(f"  resumed: {stored.resumed} of {step.total} parts were finished")
+                    self.console.say(
+                        f"  resumed: {stored.resumed} of {count_text(step.total, 'part')} finished earlier"
+                    )
                 progress.update(bar, completed=step.done + (step.share or 0), total=step.total)
         self.console.warn_all(warning for warning in job.warnings if warning not in told)
         for path in task.destinations.values():

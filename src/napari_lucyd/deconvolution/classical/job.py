@@ -29,7 +29,7 @@ from napari_lucyd.deconvolution.statistics.scaling import Statistics
 from napari_lucyd.deconvolution.tiling.tiles import cut_axis
 from napari_lucyd.errors import DeconvolutionError, OutOfMemory
 from napari_lucyd.psf.cleaning import cropped
-from napari_lucyd.text import bytes_text, percent_text, shape_text
+from napari_lucyd.text import bytes_text, count_text, percent_text, shape_text
 
 # Share of the free memory for blocks; the rest is for other programs that start meanwhile.
 _SHARE = 0.6
@@ -111,7 +111,7 @@ class ClassicalJob(Job):
         most = "up to " if steps_at_most(self._method) > each else ""
         iterations = f", {most}{each} iterations" if each > 1 else ""
         kind = self._whole if self._tile_shape is None else "tile"
-        return f"{number} {kind}{'s' if number > 1 else ''} of {size}{iterations}"
+        return f"{count_text(number, kind)} of {size}{iterations}"
 
     @property
     def _whole(self) -> str:

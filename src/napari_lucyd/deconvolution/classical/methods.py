@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from napari_lucyd import checks
 from napari_lucyd.psf.cleaning import check_psf, check_psf_voxel_size, prepare_psf, psf_sha256, scaled_to_one
+from napari_lucyd.text import count_text
 
 # The divergence of unit gradients in 3D is less than 3 + sqrt(3), so the divisor 1 - 0.2 div stays positive.
 _LARGEST_TOTAL_VARIATION = 0.2
@@ -188,8 +189,8 @@ class ClassicalMethod:
         """
         if len(self.psfs) not in (1, channels):
             raise ValueError(
-                f"The psf lists {len(self.psfs)} PSFs, one for each channel, but the image has {channels} "
-                f"channel{'s' if channels > 1 else ''}. Give one for each channel, or a single one for all. "
+                f"The psf lists {len(self.psfs)} PSFs, one for each channel, but the image has "
+                f"{count_text(channels, 'channel')}. Give one for each channel, or a single one for all. "
                 "If the axis of the channels is not found, name the axes, for example CZYX."
             )
 

@@ -32,6 +32,7 @@ from napari_lucyd.deconvolution.statistics.volume_numbers import VolumeNumbers
 from napari_lucyd.deconvolution.tiling.tiles import Tile, cut
 from napari_lucyd.errors import Cancelled, DeconvolutionError, clear_frames
 from napari_lucyd.spans import Span, within
+from napari_lucyd.text import count_text
 
 # Approximate number of blurs that a search tries; the total grows if it tries more.
 _BLURS = 20
@@ -178,13 +179,13 @@ class ClassicalRun:
         choices = self._choices
         nowhere = tuple(slice(0, 0) for _ in choices.output_shape)
         started, computed = time.perf_counter(), 0
-        pieces = "volumes" if self._tiles == 1 else "tiles"
         number = choices.volumes * self._tiles
+        pieces = count_text(number, "volume" if self._tiles == 1 else "tile")
 
         def ask() -> None:
             if should_stop is not None and should_stop():
                 raise Cancelled(
-                    f"Stopped after {number - len(self._queue)} of {number} {pieces}. An unfinished one "
+                    f"Stopped after {number - len(self._queue)} of {pieces}. An unfinished one "
                     "is started again when the run is resumed."
                 )
 
@@ -211,7 +212,7 @@ class ClassicalRun:
                     yield Progress(done, total, seconds_left, message, where, step.curve)
                 if self.ended and self._queue:
                     raise Cancelled(
-                        f"Stopped after {number - len(self._queue)} of {number} volumes; the last one is an "
+                        f"Stopped after {number - len(self._queue)} of {pieces}; the last one is an "
                         "estimate before its last iteration."
                     )
         except Exception as error:
@@ -318,7 +319,7 @@ class ClassicalRun:
     def _note_end(self, lead: tuple[int, ...], number: int) -> None:
         """Say that a volume's estimate was kept before its last iteration."""
         self.ended = number
-        count = f"{number} iteration{'s' if number > 1 else ''}"
+        count = count_text(number, "iteration")
         self._warnings.add(
             f"Stopped after {count} of {self._choices.label(lead)}; the result is that estimate."
         )

@@ -19,6 +19,7 @@ from napari_lucyd.deconvolution.classical.methods import (
 )
 from napari_lucyd.psf.gaussian import gaussian_psf
 from napari_lucyd.simulation.microscope import Microscope
+from napari_lucyd.text import count_text
 
 WIDEST_BLUR, NARROWEST_BLUR, USUAL_BLUR = 6.0, 0.6, 1.3
 """Standard deviations of the Gaussian that `SemiBlind` looks for, and of the one it takes without."""
@@ -222,8 +223,8 @@ class SemiBlind(ClassicalMethod):
         listed = self.microscope if isinstance(self.microscope, tuple) else (self.microscope,)
         if len(listed) not in (1, channels):
             raise ValueError(
-                f"microscope is a list of {len(listed)}, but the image has {channels} "
-                f"channel{'' if channels == 1 else 's'}; give one for all channels, or one for each."
+                f"microscope is a list of {len(listed)}, but the image has "
+                f"{count_text(channels, 'channel')}; give one for all channels, or one for each."
             )
 
     @property

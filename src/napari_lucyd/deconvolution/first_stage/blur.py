@@ -22,6 +22,7 @@ from napari_lucyd.psf.cleaning import (
 )
 from napari_lucyd.psf.gaussian import gaussian_psf
 from napari_lucyd.simulation import Microscope
+from napari_lucyd.text import count_text
 
 Kernel = npt.NDArray[np.float32]
 
@@ -208,7 +209,7 @@ def _one_a_channel(name: str, given: Sequence[Any], axes: Axes) -> Sequence[Any]
     channels = axes.size("C")
     if len(given) not in (1, channels):
         raise ValueError(
-            f"{name} is a list of {len(given)}, but the image has {channels} "
-            f"channel{'' if channels == 1 else 's'}; give one for all channels, or one for each."
+            f"{name} is a list of {len(given)}, but the image has "
+            f"{count_text(channels, 'channel')}; give one for all channels, or one for each."
         )
     return given

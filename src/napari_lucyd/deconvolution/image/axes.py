@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from napari_lucyd import checks
 from napari_lucyd.spans import Span, spatial_axes
-from napari_lucyd.text import axes_text
+from napari_lucyd.text import axes_text, count_text
 
 _WORDS = {"time": "T", "channel": "C", "channels": "C", "frame": "T", "wavelength": "C", "position": "P"}
 
@@ -203,9 +203,8 @@ def _check(names: str, shape: tuple[int, ...], dimension: int) -> None:
             "first."
         )
     if len(names) != len(shape):
-        raise ValueError(
-            f"axes={names!r:.80} names {len(names)} axes, but the image has {len(shape)} (shape {shape})."
-        )
+        named = count_text(len(names), "axis", "axes")
+        raise ValueError(f"axes={names!r:.80} names {named}, but the image has {len(shape)} (shape {shape}).")
     if not names.isalpha() or len(set(names)) != len(names):
         raise ValueError(f"axes={names!r:.80} is invalid; give each axis a different letter, e.g. 'TCZYX'.")
     if not {"Y", "X"} <= set(names):

@@ -21,7 +21,7 @@ from napari_lucyd.inference import half_precision
 from napari_lucyd.inference.forward import compile_where_possible, equivalent_voxels, repeats_volumes
 from napari_lucyd.inference.throughput import seconds_per_voxel
 from napari_lucyd.spans import Span
-from napari_lucyd.text import shape_text
+from napari_lucyd.text import count_text, shape_text
 
 # Voxels of the largest block without a halo: all planes of all layers, 63 MB, are kept at once.
 _SMALL_BLOCK = 2**18
@@ -59,7 +59,7 @@ class NetworkJob(Job):
     @property
     def work(self) -> str:
         """Number and shape of the tiles, as text."""
-        return f"{self.tiles} tile{'s' if self.tiles > 1 else ''} of {shape_text(self.tile_shape)}"
+        return f"{count_text(self.tiles, 'tile')} of {shape_text(self.tile_shape)}"
 
     @property
     def tile_shape(self) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from napari_lucyd.deconvolution.tiling.tiles import Tile, cut
 from napari_lucyd.errors import BlockTooLarge, Cancelled, DeconvolutionError, OutOfMemory, clear_frames
 from napari_lucyd.inference import forward
 from napari_lucyd.networks.network import Network
-from napari_lucyd.text import shape_text
+from napari_lucyd.text import count_text, shape_text
 
 # Smaller volumes may legitimately contain only background.
 _FEW_VOXELS = 1000
@@ -167,7 +167,7 @@ class Run:
         try:
             while queue:
                 if should_stop is not None and should_stop():
-                    raise Cancelled(f"Stopped after {queue.done} of {queue.total} tiles.")
+                    raise Cancelled(f"Stopped after {queue.done} of {count_text(queue.total, 'tile')}.")
                 lead, tile = queue.first
                 yield from self._preparing(source, lead, clock)
                 voxels = choices.geometry.block_voxels(tile)

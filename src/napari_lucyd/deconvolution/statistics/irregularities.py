@@ -166,14 +166,19 @@ def _empty_planes(source: Source, group: Group) -> list[Finding]:
     if first == planes:
         return []
     last = _count_empty(source, lead, range(planes - 1, -1, -1))
-    ends = [f"the {end} {count}" for end, count in (("first", first), ("last", last)) if count]
+    ends = [
+        f"the {end} plane" if count == 1 else f"the {end} {count} planes"
+        for end, count in (("first", first), ("last", last))
+        if count
+    ]
     if not ends:
         return []
     where = f" of {source.axes.label(lead)}" if source.axes.leading else ""
     which = " and ".join(ends).capitalize()
+    are = "is empty: all its" if first + last == 1 else "are empty: all their"
     text = (
-        f"{which} of the {planes} planes{where} are empty: all their voxels are equal. The step to them can "
-        "leave a bright or dark edge. Crop the empty planes, or choose a range of Z without them."
+        f"{which} of {planes}{where} {are} voxels are equal. The step to an empty plane can leave a bright "
+        "or dark edge. Crop the empty planes, or choose a range of Z without them."
     )
     return [Finding(text, EMPTY_PLANES)]
 

@@ -22,7 +22,7 @@ from napari_lucyd.deconvolution.statistics.light import Light
 from napari_lucyd.deconvolution.statistics.percentiles import SortedPercentiles, StreamingPercentiles
 from napari_lucyd.deconvolution.statistics.volume_numbers import VolumeNumbers
 from napari_lucyd.models.normalization import FIRST_ESTIMATE, METHODS, STANDARD, Normalization
-from napari_lucyd.text import percent_text
+from napari_lucyd.text import count_text, percent_text
 
 # Largest step between neighbouring values of float32, as a share of the contrast, without a warning.
 _COARSEST_STEP = 1e-3
@@ -271,9 +271,10 @@ def measure(
 def _refuse_unusable(selection: StreamingPercentiles, index: Sequence[tuple[str, int]]) -> None:
     where = " of " + ", ".join(f"{name} {number}" for name, number in index) if index else ""
     if selection.infinities:
+        found = count_text(selection.infinities, f"voxel{where} is", f"voxels{where} are")
         raise ValueError(
-            f"{selection.infinities:,} voxels{where} are infinite, or too large for float32. Replace them, "
-            "for example by NaN: NaN voxels are filled from their surroundings and returned as NaN."
+            f"{found} infinite, or too large for float32. Replace such voxels, for example by NaN: NaN "
+            "voxels are filled from their surroundings and returned as NaN."
         )
     if selection.merged:
         raise ValueError(
@@ -341,12 +342,14 @@ def _warnings(groups: Sequence[Group], normalization: Normalization, dtype: np.d
             found.append(f"All voxels{where} are {group.minimum:g}: there is nothing to restore.")
         if group.nan_voxels:
             found.append(
-                f"{group.nan_voxels:,} of {group.voxels:,} voxels{where} are NaN. They were filled from "
-                "their surroundings for the computation and are NaN in the result."
+                f"{group.nan_voxels:,} of {count_text(group.voxels, 'voxel')}{where} "
+                f"{'is' if group.nan_voxels == 1 else 'are'} NaN. NaN voxels are filled from their "
+                "surroundings for the computation, and are NaN in the result."
             )
         if group.saturated_voxels:
             found.append(
-                f"{group.saturated_voxels:,} voxels{where} are at the full scale of {group.maximum:g}. The "
+                count_text(group.saturated_voxels, f"voxel{where} is", f"voxels{where} are")
+                + f" at the full scale of {group.maximum:g}. The "
                 "image is saturated there, and its true intensities cannot be restored."
             )
         step = float(np.spacing(np.float32(max(abs(group.minimum), abs(group.maximum)))))

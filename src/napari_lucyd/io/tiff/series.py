@@ -105,7 +105,7 @@ def _refuse_gaps(series: tifffile.TiffPageSeries, tif: tifffile.TiffFile, path: 
         names = set() if described is None else ome_xml.file_names(described)
         absent = sorted(name for name in names if not (path.parent / name).exists())
         raise ImageFileError(
-            f"{missing} of the image's {len(series)} planes are missing"
+            f"{missing} of the image's {len(series)} planes {'is' if missing == 1 else 'are'} missing"
             + (f", and so is {absent[0]!r}" if absent else "")
             + (f" ({len(absent)} files in all)" if len(absent) > 1 else "")
             + ": put all files of the recording into one folder, or save what there is as one file"

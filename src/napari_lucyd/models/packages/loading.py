@@ -12,6 +12,7 @@ from napari_lucyd.models.packages.contents import Contents
 from napari_lucyd.models.packages.operations import after_network, before_network
 from napari_lucyd.models.packages.tensors import PackagedTensor, read_tensor
 from napari_lucyd.networks.onnx.network import OnnxConfig, OnnxNetwork, tensor_names
+from napari_lucyd.text import count_text
 
 if TYPE_CHECKING:
     from napari_lucyd.models.model import Model
@@ -136,9 +137,8 @@ def _in_graph(graph: bytes, config: OnnxConfig, inputs: int, chosen: int) -> Onn
     """Return the configuration with the names of the tensors in the graph, which are in the same order."""
     given, returned = tensor_names(graph)
     if len(given) != inputs or chosen >= len(returned):
-        raise ValueError(
-            f"The ONNX graph takes {len(given)} tensors, but {inputs} are described. The package is wrong."
-        )
+        taken = count_text(len(given), "tensor")
+        raise ValueError(f"The ONNX graph takes {taken}, but {inputs} are described. The package is wrong.")
     image = config.image if config.image in given else given[0]
     output = config.output if config.output in returned else returned[chosen]
     return replace(config, image=image, output=output)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from napari_lucyd.models.catalogue import list_models, network_type
-from napari_lucyd.text import percent_text
+from napari_lucyd.text import count_text, percent_text
 
 _CITATIONS = {
     "lucyd": "Chobola et al., MICCAI 2023, doi:10.1007/978-3-031-43993-3_63",
@@ -83,9 +83,10 @@ def _network(recipe: Mapping[str, Any], cited: list[str]) -> str:
     stage = recipe.get("first_stage")
     if stage:
         cited.append(_CITATIONS["richardson-lucy"])
+        iterations = _listed(stage.get("num_iter", []))
         text += (
-            f", on a first estimate of {_listed(stage.get('num_iter', []))} accelerated Richardson-Lucy "
-            f"iterations with {_blur(stage)}"
+            f", on a first estimate of {count_text(iterations, 'accelerated Richardson-Lucy iteration')} "
+            f"with {_blur(stage)}"
         )
         shares = stage.get("network_share") or []
         if min(shares, default=1) < 1:
@@ -112,7 +113,7 @@ def _classical(recipe: Mapping[str, Any], cited: list[str]) -> str:
     details = ["accelerated"] if method.get("acceleration") else []
     if method.get("total_variation"):
         details.append(f"total variation {method['total_variation']:g}")
-    text = "Richardson-Lucy deconvolution with " + ", ".join([f"{iterations} iterations", *details])
+    text = "Richardson-Lucy deconvolution with " + ", ".join([count_text(iterations, "iteration"), *details])
     if name == "semi-blind":
         cited.append(_CITATIONS["thinning"])
         found = method.get("sigma_found") or method.get("width_found")
@@ -170,7 +171,7 @@ def _preparation(recipe: Mapping[str, Any]) -> list[str]:
         )
     if recipe.get("prefilter"):
         sigmas = recipe["prefilter"].get("sigma", [])
-        found.append(f"Images were smoothed first by a Gaussian of {_listed(sigmas)} voxels.")
+        found.append(f"Images were smoothed first by a Gaussian of {count_text(_listed(sigmas), 'voxel')}.")
     return found
 
 

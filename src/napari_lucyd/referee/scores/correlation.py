@@ -18,6 +18,8 @@ import numpy.typing as npt
 from scipy import fft
 from scipy.signal.windows import tukey
 
+from napari_lucyd.text import count_text
+
 THRESHOLD = 1 / 7
 """Correlation below which detail counts as not reproduced; usual for halves of the data."""
 
@@ -58,7 +60,7 @@ class Correlation:
 
     def in_voxels(self, period: float | None) -> str:
         """Write one of the periods; the unit of a voxel size is not known here."""
-        return "no limit found" if period is None else f"{period / self.voxel:.3g} voxels"
+        return "no limit found" if period is None else count_text(f"{period / self.voxel:.3g}", "voxel")
 
     def as_dict(self) -> dict[str, Any]:
         """Return all fields as plain JSON data."""

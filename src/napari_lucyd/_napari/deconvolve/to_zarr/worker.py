@@ -39,6 +39,7 @@ from napari_lucyd._napari.psf.origins import Psf
 from napari_lucyd._napari.workers.events import Advanced, Note, explain
 from napari_lucyd._napari.workers.window_words import in_window_words
 from napari_lucyd.deconvolution.findings import Finding, kind_of
+from napari_lucyd.text import count_text
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Progress
@@ -233,7 +234,7 @@ class _Image:
         end = time.monotonic() + _PATIENCE_SECONDS
         while not (begun.added.wait(0.02) or should_stop() or time.monotonic() > end):
             pass
-        blocks = "1 finished block" if len(finished) == 1 else f"{len(finished)} finished blocks"
+        blocks = count_text(len(finished), "finished block")
         resumed = f", resumed after {blocks}" if finished else ""
         yield Note(f"Deconvolving {where} on {device}{resumed}…", computing=True)
         for step in store.steps(should_stop, within=True):
@@ -248,9 +249,11 @@ class _Image:
         if not self._done:
             text = f"Stopped before the first block of “{name}” was finished. Press Resume to continue."
             return Halted(paths, 0, text if resumes(self._store) else "")
-        share = f"{self._done} of {self._total} blocks" if self._total else f"{self._done} blocks"
+        of = f"{self._done} of " if self._total else ""
+        share = of + count_text(self._total or self._done, "block")
         kept = next(iter(self._store.partial.values()))
-        text = f"Stopped after {share} of “{name}”. They are kept in {kept}. Press Resume to continue."
+        text = f"Stopped after {share} of “{name}”. The finished part is kept in {kept}. "
+        text += "Press Resume to continue."
         return Halted(paths, self._done, text)
 
     def _advance(self, step: Progress, where: str) -> Iterator[Event | Grown]:
@@ -320,7 +323,7 @@ class _Image:
             for part, path in store.destinations.items()
         }
         paths = list(store.destinations.values())
-        before = f", {resumed} of {self._total} blocks earlier" if resumed else ""
+        before = f", {resumed} of {count_text(self._total, 'block')} earlier" if resumed else ""
         device = f"{store.job.device.name}{before}"
         seconds, method = time.monotonic() - self._began, method_text(self._method, recipe)
         text = (
