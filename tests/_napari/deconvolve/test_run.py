@@ -220,6 +220,44 @@ def test_drawn_rectangle_with_a_range_of_planes(panel, add_image, run, ready, qt
     assert panel.image.layer is layer
 
 
+def test_a_drawn_rectangle_gives_back_the_selected_images_and_stays_above_the_results(
+    panel, add_image, run, ready, qtbot
+):
+    from napari.utils._test_utils import read_only_mouse_event
+    from napari.utils.interactions import (
+        mouse_move_callbacks,
+        mouse_press_callbacks,
+        mouse_release_callbacks,
+    )
+
+    images = [add_image(seed=number) for number in range(2)]
+    layers = panel.viewer.layers
+    layers.selection = set(images)
+    panel.region.combo.value = "rectangle"
+    for corner in ((10, 12), (8, 10)):
+        # Pressed twice, it is still the images that come back.
+        for _ in range(2):
+            panel.region.draw_button.native.click()
+        shapes = layers.selection.active
+        assert shapes.name == "LUCYD region" and shapes.mode == "add_rectangle"
+        places = (
+            (mouse_press_callbacks, "mouse_press", corner),
+            (mouse_move_callbacks, "mouse_move", (20, 30)),
+        )
+        for callbacks, kind, place in (*places, (mouse_release_callbacks, "mouse_release", (20, 30))):
+            event = read_only_mouse_event(type=kind, position=place, is_dragging=True, dims_displayed=[0, 1])
+            callbacks(shapes, event)
+            assert kind == "mouse_release" or layers.selection.active is shapes
+        qtbot.waitUntil(lambda: layers.selection == set(images), timeout=5_000)
+        assert panel.image.targets() == images
+        assert shapes.mode == images[0].mode == "pan_zoom"
+        ready()
+        assert panel.region.where.text() == f"Y {corner[0]}–20   X {corner[1]}–30"
+    run()
+    assert layers[-1] is shapes and len(panel.session.results) == 6
+    assert [layer for layer in layers if layer in panel.session.results] == panel.session.results
+
+
 @pytest.mark.parametrize("planes", [16, 1500])
 def test_the_labels_of_the_planes_are_whole_at_both_ends(panel, add_image, ready, planes):
     add_image((planes, 8, 9), axis_labels=("z", "y", "x"))

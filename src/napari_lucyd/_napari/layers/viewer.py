@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image
+from napari.layers import Image, Shapes
 
 from napari_lucyd.deconvolution.recipe_entries import wrong_entry
 
@@ -122,7 +123,7 @@ def unwrapped(viewer: Viewer) -> Viewer:
 
 
 def add_image(viewer: Viewer, data: Any, keywords: dict[str, Any]) -> Image:
-    """Add an image on top without changing the user's selection."""
+    """Add an image without changing the user's selection; shapes that lie on top stay there."""
     # napari would interpret three or four voxels along X as colours.
     keywords = {"rgb": False, **keywords}
     limits = keywords.pop(RANGE_KEY, None)
@@ -133,6 +134,9 @@ def add_image(viewer: Viewer, data: Any, keywords: dict[str, Any]) -> Image:
         layer = viewer.add_image(data, **keywords)
         if limits is not None:
             layer.contrast_limits_range = limits
+        place = len(viewer.layers) - 1
+        above = takewhile(lambda each: isinstance(each, Shapes), list(viewer.layers)[-2::-1])
+        viewer.layers.move(place, place - len(list(above)))
         # If nothing was selected, the new layer may stay selected.
         if chosen:
             viewer.layers.selection = chosen

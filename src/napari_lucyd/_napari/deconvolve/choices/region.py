@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox, PushButton, RangeSlider
-from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from napari.layers import Image
+from napari.layers.base import ActionType
+from qtpy.QtCore import QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_lucyd._napari.deconvolve.parameters import RECTANGLE, SCREEN, WHOLE, Parameters
 from napari_lucyd._napari.deconvolve.task import Estimate
@@ -17,7 +20,6 @@ from napari_lucyd._napari.widgets.long_entries import narrow
 from napari_lucyd._napari.widgets.panel import Subscriptions
 
 if TYPE_CHECKING:
-    from napari.layers import Image
     from napari.viewer import Viewer
 
 
@@ -46,7 +48,8 @@ class RegionSection(Section):
         self._layer = layer
         self.combo = ComboBox(choices=_REGIONS, value=WHOLE, tooltip=tooltip(Parameters, "region"))
         self.draw_button = PushButton(
-            text="Draw…", tooltip="Add a shapes layer and activate the rectangle tool."
+            text="Draw…",
+            tooltip="Activate the rectangle tool, in a shapes layer, until a rectangle is drawn.",
         )
         self.planes = RangeSlider(min=0, max=1, value=(0, 1), tooltip=tooltip(Parameters, "z_range"))
         # The two handles show their positions; the ends of the range are those of the image.
@@ -60,6 +63,13 @@ class RegionSection(Section):
         self._planes = 1
         self._filling = self._draws = False
         self._shapes: set[int] = set()
+        # The images that were selected when the tool was activated.
+        self._selected: list[weakref.ref[Image]] = []
+        # While a shape is being finished, napari's tool cannot be changed.
+        self._finishing = QTimer(self)
+        self._finishing.setSingleShot(True)
+        self._finishing.setInterval(0)
+        self._finishing.timeout.connect(self._put_tool_away)
         self.combo.changed.connect(self._on_kind)
         self.planes.changed.connect(self._on_planes)
         self.draw_button.changed.connect(self.draw)
@@ -103,11 +113,14 @@ class RegionSection(Section):
         return None
 
     def draw(self, *_: Any) -> None:
-        """Activate the rectangle tool."""
+        """Activate the rectangle tool, until a shape is drawn."""
         layer = self._layer()
         if layer is None:
             self.told.emit("Open an image first.")
             return
+        images = [each for each in self.viewer.layers.selection if isinstance(each, Image)]
+        # None is selected if the tool is active already.
+        self._selected = [weakref.ref(each) for each in images] or self._selected
         shapes = start_drawing(self.viewer, layer)
         if id(shapes) not in self._shapes:
             self._shapes.add(id(shapes))
@@ -175,10 +188,20 @@ class RegionSection(Section):
             self.changed.emit()
 
     def _on_drawn(self, event: Any) -> None:
-        if self._draws and len(event.source.data):
+        if self._draws and event.action == ActionType.ADDED:
             self._draws = False
+            self._finishing.start()
             self.told.emit("Run will process the rectangle.")
         self._on_view()
+
+    def _put_tool_away(self) -> None:
+        """Select the images again, so that the next click or drag draws nothing."""
+        layers, shapes = self.viewer.layers, self.viewer.layers.selection.active
+        images = {layer for ref in self._selected if (layer := ref()) in layers} or {self._layer()}
+        self._selected = []
+        if id(shapes) in self._shapes and None not in images:
+            shapes.mode = "pan_zoom"
+            layers.selection = images
 
     def _on_view(self, event: Any = None) -> None:
         if self.combo.value != WHOLE:
