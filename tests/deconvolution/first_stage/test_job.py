@@ -253,4 +253,15 @@ def test_cost_is_planned_for_both_stages(model):
 def test_a_microscope_of_a_thin_stack_is_cut_to_what_matters(model):
     scope = nl.Microscope("widefield", numerical_aperture=0.5, refractive_index=1.0, emission_um=0.525)
     job = plan(np.zeros((5, 64, 64)), model, microscope=scope, voxel_size=(1.0, 0.3, 0.3), device="cpu")
-    assert "PSF of 9 ×" in job.description or "PSF of 7 ×" in job.description
+    said = job.description
+    assert "the bright part of the PSF, 9 ×" in said or "the bright part of the PSF, 7 ×" in said
+
+
+def test_a_psf_with_dark_ends_has_one_size_for_every_method(model):
+    psf = np.pad(nl.RichardsonLucy(np.ones((5, 5, 5))).kernel, 6)
+    volume = np.zeros((12, 20, 20))
+    methods = ((model, {"psf": psf}), (nl.RichardsonLucy(psf), {}))
+    for method, told in methods:
+        assert "with a PSF of 17 × 17 × 17" in plan(volume, method, device="cpu", **told).description
+    both = plan(np.zeros((2, 12, 20, 20)), model, psf=[psf, psf[2:-2]], axes="CZYX", device="cpu")
+    assert "with 2 PSFs of up to 17 × 17 × 17" in both.description

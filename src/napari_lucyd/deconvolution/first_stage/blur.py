@@ -22,7 +22,7 @@ from napari_lucyd.psf.cleaning import (
 )
 from napari_lucyd.psf.gaussian import gaussian_psf
 from napari_lucyd.simulation import Microscope
-from napari_lucyd.text import count_text
+from napari_lucyd.text import count_text, shape_text
 
 Kernel = npt.NDArray[np.float32]
 
@@ -67,6 +67,19 @@ class Blur:
         if sigmas:
             return gaussian_psf(sigmas)
         return self.kernels[channel if len(self.kernels) > 1 else 0]
+
+    @property
+    def text(self) -> str:
+        """The blur in a few words, with the size of the PSF as it was given."""
+        if not self.told:
+            return "a blur found in the image"
+        if any("psf_size" not in one for one in _listed(self.record.get("microscope", []))):
+            # A PSF of automatic size is cut more than that of the classical methods.
+            return f"the bright part of the PSF, {shape_text(self.planned.shape)}"
+        given = _listed(self.record.get("psf", []))
+        shapes = [one["shape"] for one in given] or [kernel.shape for kernel in self.kernels]
+        size = shape_text([max(sizes) for sizes in zip(*shapes, strict=True)])
+        return f"a PSF of {size}" if len(shapes) == 1 else f"{len(shapes)} PSFs of up to {size}"
 
     @property
     def planned(self) -> Kernel:
@@ -203,6 +216,10 @@ def _from_sigma(blur_sigma: Any, axes: Axes) -> Blur:
     )
     flat = tuple(0.0 if n == 1 else sigma for n, sigma in zip(axes.volume_shape, sigmas, strict=True))
     return Blur(number, (gaussian_psf(flat),), {"blur_sigma": list(sigmas)})
+
+
+def _listed(entry: Any) -> list[Any]:
+    return entry if isinstance(entry, list) else [entry]
 
 
 def _one_a_channel(name: str, given: Sequence[Any], axes: Axes) -> Sequence[Any]:

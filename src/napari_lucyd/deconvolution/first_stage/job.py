@@ -32,7 +32,6 @@ from napari_lucyd.deconvolution.statistics.scaling import Statistics
 from napari_lucyd.deconvolution.tiling.tiles import Tile
 from napari_lucyd.errors import Cancelled
 from napari_lucyd.spans import Span
-from napari_lucyd.text import shape_text
 
 # Share of the free memory that a first estimate may use.
 _SHARE = 0.6
@@ -79,12 +78,7 @@ class FirstStageJob(NetworkJob):
     @property
     def description(self) -> str:
         """The axes with their sizes, and the first stage, in one line."""
-        told = (
-            f"a PSF of {shape_text(self._planned.psf.shape)}"
-            if self._blur.told
-            else "a blur found in the image"
-        )
-        return f"{super().description}, first estimate with {told}"
+        return f"{super().description}, first estimate with {self._blur.text}"
 
     @property
     def work(self) -> str:
