@@ -47,6 +47,15 @@ def test_structures_of_the_image_are_no_light_of_the_beads(image):
     assert nl.plant_beads(crowded, None, blur_sigma=SIGMA).light == pytest.approx(1, abs=0.25)
 
 
+def test_no_beads_are_planted_in_empty_planes_at_the_ends(image):
+    stack = np.pad(image, ((3, 40), (0, 0), (0, 0)))
+    found = nl.plant_beads(stack, None, blur_sigma=SIGMA)
+    assert 3 <= found.place[0][0] < found.place[0][1] <= 15
+    whole = nl.plant_beads(image, None, blur_sigma=SIGMA)
+    assert found.place[1:] == whole.place[1:]
+    assert found.fwhm_image == pytest.approx(whole.fwhm_image, rel=0.05)
+
+
 def test_a_small_image_is_refused(image):
     with pytest.raises(ValueError, match="at least 80 voxels"):
         nl.plant_beads(image[:, :70], None, blur_sigma=SIGMA)

@@ -192,7 +192,10 @@ def plant_beads(
         dips_result=_dips(after, pairs),
         resolved_image=_resolved(before, pairs),
         resolved_result=_resolved(after, pairs),
-        place=tuple((span.start, span.stop) for span in part),
+        place=tuple(
+            (whole.start + span.start, whole.start + span.stop)
+            for whole, span in zip(judged.part, part, strict=True)
+        ),
         blur=judged.blur,
     )
 

@@ -60,3 +60,19 @@ def test_unknown_noise_and_bad_rates_are_refused(specimen):
         nl.trust_map(gaussian_filter(image, 1), None, blur_sigma=SIGMA)
     with pytest.raises(ValueError, match="above 0 and below 1"):
         nl.trust_map(image, None, false_discovery_rate=0, blur_sigma=SIGMA)
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_empty_planes_at_the_ends_are_not_tested(specimen, flips):
+    truth, image = specimen
+    ends = ((3, 5), (0, 0), (0, 0))
+    stack, restored = np.pad(image, ends), np.pad(truth, ends)
+    found = nl.trust_map(stack, lambda part: truth if len(part) == 16 else restored, blur_sigma=SIGMA)
+    assert found.significant.shape == found.unexplained.shape == (24, 64, 64)
+    assert found.share < 0.02
+    assert np.isnan(found.unexplained[:3]).all() and np.isnan(found.unexplained[-5:]).all()
+    if flips:
+        small = stack[:, :40, :40]
+        spread = nl.trust_map(small, "mixture", flips=True, blur_sigma=SIGMA, device="cpu").flips
+        assert np.isfinite(spread[3:-5]).all()
+        assert np.isnan(spread[:3]).all() and np.isnan(spread[-5:]).all()

@@ -45,8 +45,8 @@ class TrustMap:
     ----------
     unexplained
         Mean square of the smoothed residual in each block, divided by that of the noise, float32. 1 is
-        expected; more means that the result does not explain the image. NaN at the border, which is not
-        tested.
+        expected; more means that the result does not explain the image. NaN at the border and in empty planes
+        at the ends of a volume, which are not tested.
     significant
         True in blocks where this is more than chance, bool.
     false_discovery_rate
@@ -55,7 +55,8 @@ class TrustMap:
         Share of the tested voxels that are marked.
     flips
         Standard deviation of a network's results over all mirror images, divided by its median at the same
-        brightness, float32. 1 is usual. None for other methods, or if it was not asked for.
+        brightness, float32. 1 is usual; NaN in empty planes at the ends of a volume. None for other methods,
+        or if it was not asked for.
     blur
         Phrase that says which blur the result was judged with.
     """
@@ -143,9 +144,19 @@ def trust_map(
     if checks.flag("flips", flips):
         if not judged.is_network:
             raise ValueError("flips is for networks: mirroring does not change the result of this method.")
-        spread = _over_flips(judged)
+        spread = _in_volume(_over_flips(judged), judged, np.nan)
     share = float(significant.sum() / max(1, tested.sum()))
+    unexplained, significant = (
+        _in_volume(each, judged, empty) for each, empty in ((unexplained, np.nan), (significant, False))
+    )
     return TrustMap(unexplained, significant, rate, share, spread, judged.blur)
+
+
+def _in_volume(part: npt.NDArray[Any], judged: Judged, empty: float) -> npt.NDArray[Any]:
+    """Return a map of the judged part in the shape of the volume, with `empty` where nothing was judged."""
+    whole = np.full(judged.shape, empty, part.dtype)
+    whole[judged.part] = part
+    return whole
 
 
 def _tested(

@@ -41,6 +41,8 @@ class Judged:
         The sample of image and result, float32.
     place, part
         The volume, and the sample's slices in it.
+    shape
+        Shape of the volume, or of its computed region.
     run
         The run, to be repeated on parts.
     kernel, blur
@@ -55,6 +57,7 @@ class Judged:
     output: Values
     place: Place
     part: tuple[slice, ...]
+    shape: tuple[int, ...]
     run: Rerun
     kernel: Values
     blur: str
@@ -80,7 +83,7 @@ def judge(
     Parameters
     ----------
     whole
-        True to take the whole volume instead of a sample.
+        True to take the whole volume instead of a sample, but for empty planes at its ends.
     with_output
         False to leave the result out, where it is not needed: it may have to be computed.
     by
@@ -96,18 +99,16 @@ def judge(
     spans = _computed_spans(source, recipe)
     shape = tuple(span.size for span in spans)
     view = _View(source, lead, spans)
-    if whole:
-        wanted = math.prod(shape)
-    elif voxels is None:
+    if voxels is None:
         wanted = int(min(_MOST_VOXELS, max(_FEWEST_VOXELS, _SHARE * math.prod(shape))))
     else:
         wanted = checks.integer("voxels", voxels, least=4096)
     first, shown = 0, view
-    if len(shape) == 3 and not whole:
+    if len(shape) == 3:
         # Planes at the ends that a program has filled in show nothing of the specimen.
         first, last = between_empty_ends(shape[0], view.plane)
         shown = view.of_planes(first, last)
-    part = contrast_part(shown, wanted)
+    part = tuple(slice(0, n) for n in shown.shape) if whole else contrast_part(shown, wanted)
     part = (slice(part[0].start + first, part[0].stop + first), *part[1:])
     values = _finite(view[part])
     place = Place(source.axes, lead, values.shape, steps)
@@ -125,7 +126,7 @@ def judge(
         noise = NoiseModel(0.0, 0.0, 0.0, 0.0, False, "The image is too small to measure its noise.")
     kernel, blur = _kernel(told, run, place, shown, noise, device) if by is None else by
     is_network = request is not None and not isinstance(request.model, ClassicalMethod)
-    return Judged(values, output, place, part, run, kernel, blur, noise, is_network)
+    return Judged(values, output, place, part, shape, run, kernel, blur, noise, is_network)
 
 
 class _View:
