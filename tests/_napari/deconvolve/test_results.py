@@ -133,6 +133,42 @@ def test_equal_results_of_an_earlier_run_can_be_replaced(panel, add_image, run):
     assert not panel.footer.replace.native.isVisible() and len(panel.viewer.layers) == 7
 
 
+def test_after_replace_the_names_are_those_of_a_first_run_also_of_an_image_that_was_renamed(
+    panel, add_image, run
+):
+    from napari_lucyd._napari.compare.snapshot import pick
+    from napari_lucyd._napari.compare.without_truth import source_image
+    from napari_lucyd._napari.inspection.run_layers import run_layers
+    from napari_lucyd._napari.layers.to_file import own_metadata
+    from napari_lucyd._napari.layers.viewer import image_of
+
+    image = add_image()
+    layers = panel.viewer.layers
+    first, second = run(), run()
+    assert second["output"].name == "output · image 0 (random-2d) 2"
+    image.name = "cells"
+    third = run()["output"]
+    assert third.name == "output · cells (random-2d)" and panel.footer.replace.native.isVisible()
+    # Another image of the old name is not theirs.
+    other = add_image()
+    for output in (first["output"], third):
+        assert image_of(panel.viewer, output) is source_image([output], [other, image]) is image
+        assert pick(output, panel.viewer, {}).recipe["source"] == "cells"
+    assert run_layers(panel.viewer, first["output"], image).parts["correction_mask"] in layers
+    layers.remove(other)
+    panel.viewer.layers.selection.active = image
+    fourth = run()
+    assert fourth["output"].name == "output · cells (random-2d) 2"
+    panel.footer.replace.native.click()
+    assert [layer for layer in layers if layer is not image] == list(fourth.values())
+    assert fourth["output"].name == "output · cells (random-2d)"
+    # An image that is opened again is known by its name, and the id stays out of files.
+    layers.remove(image)
+    again = add_image(name="cells")
+    assert image_of(panel.viewer, fourth["output"]) is again
+    assert "source_id" not in own_metadata(fourth["output"].as_layer_data_tuple()[1])
+
+
 def test_the_settings_of_a_result_can_be_used_and_are_remembered(panel, add_image, run, ready, qtbot):
     from napari_lucyd._napari.deconvolve.panel import DeconvolveWidget
 

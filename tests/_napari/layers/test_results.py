@@ -132,8 +132,10 @@ def test_without_an_output_something_else_is_visible():
 
 
 def test_recipe_is_plain_json_in_the_metadata():
-    for name, layer in made(SourceLayer.from_layer(rotated_layer()), result_of(SHAPE)).items():
+    image = rotated_layer()
+    for name, layer in made(SourceLayer.from_layer(image), result_of(SHAPE)).items():
         entry = json.loads(json.dumps(layer.metadata[METADATA_KEY]))
+        assert entry.pop("source_id") == str(image.unique_id)
         assert entry == {"model": "m", "axes": "ZYX", "quantity": name, "source": "nuclei"}
         assert is_result(layer)
     assert not is_result(rotated_layer())

@@ -9,7 +9,7 @@ from napari.layers import Image, Shapes
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
 from napari_lucyd._napari.compare.form import CompareForm
-from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_preview, is_psf, is_result
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_preview, is_psf, is_result, origin_of
 from napari_lucyd._napari.widgets.panel import Subscriptions
 
 if TYPE_CHECKING:
@@ -104,14 +104,14 @@ class ChosenLayers(QObject):
         images = self.images()
         results = [layer for layer in images if is_result(layer)]
         if results:
-            last = results[-1].metadata[METADATA_KEY]["source"]
+            last = origin_of(images, results[-1])
             chosen = [
                 layer
                 for layer in images
-                if layer.name == last
+                if layer is last
                 or (
                     is_result(layer)
-                    and layer.metadata[METADATA_KEY]["source"] == last
+                    and origin_of(images, layer) == last
                     and layer.metadata[METADATA_KEY]["quantity"] == "output"
                 )
             ]

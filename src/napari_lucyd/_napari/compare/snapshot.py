@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_lucyd._napari.layers.coordinates import factor, to_data, to_world, unit_scale
 from napari_lucyd._napari.layers.source_layer import SourceLayer
-from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_result
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_result, origin_of
 from napari_lucyd.io import unit_label
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class LayerSnapshot:
     version
         A number that increases when the layer gets other data.
     recipe
-        Recipe of an output, with the name of its image as ``source``; None for other layers.
+        Recipe of an output, with the present name of its image as ``source``; None for other layers.
     """
 
     source: SourceLayer
@@ -177,7 +177,10 @@ def pick(
     colours = np.asarray(layer.colormap.map(np.linspace(0, 1, _LEVELS) ** layer.gamma))
     if layer.blending == "opaque":  # napari then ignores how transparent a colour is
         colours[:, 3] = 1
-    entry = layer.metadata.get(METADATA_KEY) if is_result(layer) else {}
+    entry: Mapping[str, Any] = {}
+    if is_result(layer):
+        origin = origin_of(viewer.layers, layer)
+        entry = {**layer.metadata[METADATA_KEY], "source": getattr(origin, "name", origin)}
     return LayerSnapshot(
         source,
         axes,

@@ -11,7 +11,7 @@ from napari.layers import Image
 
 from napari_lucyd._napari.compare.snapshot import LayerSnapshot
 from napari_lucyd._napari.compare.worker import read_volume, shape_problem
-from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_result
+from napari_lucyd._napari.layers.viewer import is_result, origin_of
 from napari_lucyd._napari.workers import garbage_collection, torch_loading
 from napari_lucyd._napari.workers.events import explain
 
@@ -44,9 +44,9 @@ class AgreementRequest:
 
 def source_image(ticked: Sequence[Image], images: Sequence[Image]) -> Image | None:
     """Return the image that the ticked layers were made from: by their metadata, else the lowest of them."""
-    sources = [layer.metadata[METADATA_KEY]["source"] for layer in ticked if is_result(layer)]
-    named = (layer for layer in images if layer.name in sources and not is_result(layer))
-    return next(named, next((layer for layer in ticked if not is_result(layer)), None))
+    origins = [origin_of(images, layer) for layer in ticked if is_result(layer)]
+    known = (layer for layer in images if layer in origins and not is_result(layer))
+    return next(known, next((layer for layer in ticked if not is_result(layer)), None))
 
 
 def agreement(request: AgreementRequest, should_stop: Callable[[], bool]) -> str:

@@ -11,7 +11,7 @@ from napari_lucyd._napari.deconvolve.task import Failed, Finished, ImageTask, Le
 from napari_lucyd._napari.deconvolve.to_zarr.layers import StoreLayers
 from napari_lucyd._napari.deconvolve.to_zarr.worker import Begun, Grown, Halted, Stored
 from napari_lucyd._napari.deconvolve.worker import run
-from napari_lucyd._napari.layers.viewer import add_image, same_settings
+from napari_lucyd._napari.layers.viewer import add_image, same_settings, unique_names, unnumbered
 from napari_lucyd._napari.workers.session import Session
 
 if TYPE_CHECKING:
@@ -68,18 +68,21 @@ class DeconvolveSession(Session):
         return [
             layer
             for layer in self.viewer.layers
-            if layer not in self.results and any(same_settings(layer, result) for result in self.results)
+            if layer not in self.results and any(self._are_alike(layer, result) for result in self.results)
         ]
 
+    def _are_alike(self, one: Any, other: Any) -> bool:
+        return same_settings(self.viewer.layers, one, other)
+
     def replace_earlier(self) -> None:
-        """Remove the results that the last run made again; the new ones take their names."""
-        names = []
+        """Remove the results that the last run made again; the new ones get the names of a first run."""
         for layer in self.earlier():
-            result = next(result for result in self.results if same_settings(layer, result))
-            names.append((result, layer.name))
+            result = next(result for result in self.results if self._are_alike(layer, result))
             result.visible = layer.visible
             self.viewer.layers.remove(layer)
-        for result, name in names:
+        others = {layer.name for layer in self.viewer.layers if layer not in self.results}
+        names = unique_names([unnumbered(result.name) for result in self.results], others)
+        for result, name in zip(self.results, names, strict=True):
             result.name = name
 
     def keep_partial(self) -> None:

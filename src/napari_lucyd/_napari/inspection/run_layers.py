@@ -10,13 +10,13 @@ import dask.array as da
 from napari.layers import Image
 
 from napari_lucyd._napari.layers.source_layer import SPATIAL
-from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_result
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, SOURCE_ID, is_result, origin_of
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 # Entries of a layer's metadata beside the recipe of the run.
-_BESIDE = ("quantity", "source")
+_BESIDE = ("quantity", "source", SOURCE_ID)
 CHANGE = "change"
 
 
@@ -89,11 +89,11 @@ def output_of(viewer: Viewer, layer: Any) -> Image | None:
 
 def run_layers(viewer: Viewer, output: Image, image: Image) -> RunLayers:
     """Collect the layers of the run that made an output."""
-    recipe, name = recipe_of(output), output.metadata[METADATA_KEY]["source"]
+    recipe, origin = recipe_of(output), origin_of(viewer.layers, output)
     parts = {
         layer.metadata[METADATA_KEY]["quantity"]: layer
         for layer in _results(viewer)
-        if recipe_of(layer) == recipe and layer.metadata[METADATA_KEY]["source"] == name
+        if recipe_of(layer) == recipe and origin_of(viewer.layers, layer) == origin
     }
     return RunLayers(image, {**parts, "output": output}, recipe)
 

@@ -67,9 +67,7 @@ def results_from_files(viewer: Viewer, image: Image) -> list[Image]:
     return [
         layer
         for layer in viewer.layers
-        if is_result(layer)
-        and layer.source.path is not None
-        and layer.metadata[METADATA_KEY]["source"] == image.name
+        if is_result(layer) and layer.source.path is not None and image_of(viewer, layer) is image
     ]
 
 

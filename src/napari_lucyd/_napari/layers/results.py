@@ -11,7 +11,7 @@ from napari.utils import Colormap
 
 from napari_lucyd._napari.layers.coordinates import linear_matrix
 from napari_lucyd._napari.layers.source_layer import SourceLayer
-from napari_lucyd._napari.layers.viewer import METADATA_KEY, RANGE_KEY, VOXEL_SIZE_KEY
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, RANGE_KEY, SOURCE_ID, VOXEL_SIZE_KEY
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Result
@@ -151,7 +151,8 @@ def layer_keywords(
 def layer_metadata(recipe: dict[str, Any], quantity: str, source: SourceLayer) -> dict[str, Any]:
     """Make the metadata of a result layer, with the voxel size if it is not the layer's scale."""
     sizes = {VOXEL_SIZE_KEY: dict(source.sizes_um)} if source.sizes_um else {}
-    return {METADATA_KEY: {**recipe, "quantity": quantity, "source": source.name, **sizes}}
+    image = {"source": source.name, **({SOURCE_ID: source.layer_id} if source.layer_id else {})}
+    return {METADATA_KEY: {**recipe, "quantity": quantity, **image, **sizes}}
 
 
 def with_psf_origin(recipe: dict[str, Any], origin: dict[str, Any] | None) -> dict[str, Any]:

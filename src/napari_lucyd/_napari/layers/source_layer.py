@@ -69,6 +69,8 @@ class SourceLayer:
         otherwise empty.
     path
         File that the layer was opened from and that was not read yet; see `informed`.
+    layer_id
+        The layer's id in napari, which it keeps when it is renamed; empty if there is no layer.
     """
 
     name: str
@@ -83,6 +85,7 @@ class SourceLayer:
     metadata: dict[str, Any] = field(default_factory=dict)
     sizes_um: Mapping[str, float] = field(default_factory=dict)
     path: str | None = None
+    layer_id: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -117,6 +120,7 @@ class SourceLayer:
             blending=str(layer.blending),
             metadata=dict(layer.metadata),
             path=None if layer.source.path is None else str(layer.source.path),
+            layer_id=str(layer.unique_id),
         )
 
     @classmethod

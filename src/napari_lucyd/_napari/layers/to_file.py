@@ -9,7 +9,7 @@ import numpy as np
 
 from napari_lucyd._napari.layers.coordinates import voxel_steps
 from napari_lucyd._napari.layers.source_layer import SourceLayer, axes_from_labels, noted_sizes
-from napari_lucyd._napari.layers.viewer import METADATA_KEY
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, SOURCE_ID
 from napari_lucyd.io import Channel, ImageFileError, micrometers
 
 LayerData = tuple[Any, dict[str, Any], str]
@@ -72,9 +72,9 @@ def arguments_of(layers: Sequence[LayerData]) -> dict[str, Any]:
 
 
 def own_metadata(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what this plugin keeps in a layer's metadata, such as the recipe."""
+    """Return what this plugin keeps in a layer's metadata and in files, such as the recipe."""
     own = (state.get("metadata") or {}).get(METADATA_KEY)
-    return dict(own) if isinstance(own, Mapping) else {}
+    return {key: value for key, value in own.items() if key != SOURCE_ID} if isinstance(own, Mapping) else {}
 
 
 def _with_noted_size(ndim: int, state: Mapping[str, Any]) -> Mapping[str, Any]:

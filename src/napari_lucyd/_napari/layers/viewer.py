@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 METADATA_KEY = "napari-lucyd"
 # Entry of a result on a layer that is not scaled by the voxel size: the voxel size of the run, in µm by axis.
 VOXEL_SIZE_KEY = "voxel_size_um"
+# Entry of a result: the id of its image's layer, which napari keeps when the layer is renamed.
+SOURCE_ID = "source_id"
 # Entry of a result that is still being computed: the path that its files get in the end.
 UNFINISHED = "unfinished"
 # Entry of a PSF that was made with a simulated image: the parameters of the simulation.
@@ -29,6 +32,17 @@ PSF_OF = "psf_of"
 RANGE_KEY = "contrast_limits_range"
 # Layers that are being added: napari selects each of them for a moment.
 _adding: list[str] = []
+
+
+def unnumbered(name: str) -> str:
+    """Return the name of a result without the number that `unique_names` put behind it.
+
+    Examples
+    --------
+    >>> unnumbered("output · a 7 (LUCYD) 2")
+    'output · a 7 (LUCYD)'
+    """
+    return re.sub(r"(?<=\)) \d+$", "", name)
 
 
 def unique_names(names: Sequence[str], taken: Collection[str]) -> list[str]:
@@ -68,14 +82,15 @@ def unfinished_folder(layers: Iterable[Any]) -> Path | None:
 
 # Entries of a recipe that may differ between runs that give the same result.
 _CHANCE = ("complete", "device", "threads", "versions", "tile_shape", "warnings", "run", UNFINISHED)
+_IMAGE = ("source", SOURCE_ID)
 
 
-def same_settings(one: Any, other: Any) -> bool:
+def same_settings(layers: Collection[Any], one: Any, other: Any) -> bool:
     """Return True if two results show the same part of the same image, made with the same settings."""
-    if not (is_result(one) and is_result(other)):
+    if not (is_result(one) and is_result(other)) or origin_of(layers, one) != origin_of(layers, other):
         return False
     recipes = [
-        {key: value for key, value in layer.metadata[METADATA_KEY].items() if key not in _CHANCE}
+        {key: value for key, value in layer.metadata[METADATA_KEY].items() if key not in (*_CHANCE, *_IMAGE)}
         for layer in (one, other)
     ]
     return bool(recipes[0] == recipes[1])
@@ -103,18 +118,29 @@ def psf_of(image: Any, layers: Iterable[Any]) -> Any:
 
 def images(viewer: Viewer) -> list[Image]:
     """Return the images among the layers that may have been deconvolved."""
-    return [
-        layer
-        for layer in viewer.layers
-        if isinstance(layer, Image)
-        and not (layer.rgb or is_result(layer) or is_preview(layer) or is_psf(layer))
-    ]
+    return [layer for layer in viewer.layers if _is_image(layer)]
+
+
+def _is_image(layer: Any) -> bool:
+    known = isinstance(layer, Image) and not layer.rgb
+    return known and not (is_result(layer) or is_preview(layer) or is_psf(layer))
+
+
+def origin_of(layers: Collection[Any], result: Any) -> Any:
+    """Return the layer that a result was made from, however it is named now; else the name that it had.
+
+    An image that was removed and opened again is known by its name.
+    """
+    entry = result.metadata[METADATA_KEY]
+    own = [layer for layer in layers if str(layer.unique_id) == entry.get(SOURCE_ID)]
+    named = [layer for layer in layers if layer.name == entry["source"] and _is_image(layer)]
+    return (own or named or [entry["source"]])[0]
 
 
 def image_of(viewer: Viewer, result: Image) -> Image | None:
-    """Return the image of a result by its name; None if no layer has it."""
-    name = result.metadata[METADATA_KEY]["source"]
-    return next((layer for layer in images(viewer) if layer.name == name), None)
+    """Return the image of a result; None if it is not among the layers."""
+    origin = origin_of(viewer.layers, result)
+    return origin if origin in images(viewer) else None
 
 
 def unwrapped(viewer: Viewer) -> Viewer:

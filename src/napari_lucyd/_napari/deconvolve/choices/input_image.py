@@ -21,7 +21,7 @@ from napari_lucyd._napari.deconvolve.parameters import Parameters
 from napari_lucyd._napari.layers.coordinates import keep_view
 from napari_lucyd._napari.layers.reopened import results_from_files
 from napari_lucyd._napari.layers.source_layer import SourceLayer, noted_sizes
-from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_preview, is_psf, is_result
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, image_of, is_preview, is_psf, is_result
 from napari_lucyd._napari.widgets.fields import label, parse_axes, tooltip
 from napari_lucyd._napari.widgets.layout import Section, note, set_note
 from napari_lucyd._napari.widgets.long_entries import narrow
@@ -382,7 +382,7 @@ class ImageSection(Section):
             for each in self.viewer.layers
             if isinstance(each, Image)
             and is_result(each)
-            and each.metadata[METADATA_KEY]["source"] == layer.name
+            and image_of(self.viewer, each) is layer
             and noted_sizes({"metadata": each.metadata, "units": each.units})
         ]
 

@@ -78,8 +78,8 @@ class Footer(QFrame):
         self.discard = PushButton(text="Discard", tooltip="Drop the finished part.")
         self.replace = PushButton(
             text="Replace earlier results",
-            tooltip="Remove the results of an earlier run with the same image and settings. The new ones "
-            "take their names.",
+            tooltip="Remove the results of earlier runs with the same image and settings. The new ones "
+            "then need no number behind their names.",
         )
         self.replace.native.hide()
         self.use_settings = PushButton(
