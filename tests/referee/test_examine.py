@@ -11,7 +11,9 @@ import pytest
 from scipy import fft, ndimage, signal
 
 import napari_lucyd as nl
+from napari_lucyd.errors import Cancelled
 from napari_lucyd.psf.spectral_blur import find_blur
+from napari_lucyd.referee import examiner
 from napari_lucyd.referee.decorrelation import decorrelation_resolution
 
 
@@ -111,6 +113,22 @@ def test_infinite_voxels_are_named_before_a_run(bodies, value):
     assert found.warnings[0].endswith("at least 16.")
     with pytest.raises(ValueError, match="infinite, or too large"):
         nl.deconvolve(stack, "lucyd", device="cpu")
+
+
+def test_infinite_voxels_anywhere_in_memory_are_named_before_a_run(bodies, monkeypatch, tmp_path):
+    monkeypatch.setattr(examiner, "_VOXELS", 2**15)
+    channel = photographed(ndimage.gaussian_filter(bodies, (2.2, 1.5, 1.5)), 0.02).astype(np.float32)
+    stack = np.stack([channel, channel])
+    stack[1, 3, 0, :2] = np.inf
+    found = nl.examine(stack, axes="CZYX")
+    assert all("infinite" in one.recommendation.reasons[0] for one in found.channels)
+    assert found.warnings[0].endswith("at least 2.")
+    with pytest.raises(Cancelled):
+        nl.examine(stack, axes="CZYX", should_stop=lambda: True)
+    mapped = np.memmap(tmp_path / "stack", np.float32, "w+", shape=stack.shape)
+    mapped[:] = stack
+    for lazy in (dask.array.from_array(stack), mapped, np.asarray(mapped)):
+        assert not any("infinite" in text for text in nl.examine(lazy, axes="CZYX").warnings)
 
 
 def test_a_mask_is_not_examined(bodies):

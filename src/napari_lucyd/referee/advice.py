@@ -51,7 +51,7 @@ class Measured:
     constant
         True if all voxels are equal.
     infinite
-        Number of infinite voxels in the sample.
+        Number of infinite voxels that were found.
     told_axial_sigma
         Width along Z of the given microscope's PSF, in planes, as a standard deviation; None if unknown.
     flashes

@@ -17,6 +17,7 @@ from napari_lucyd.deconvolution.findings import FLASH_FRAME, Finding, kind_of
 from napari_lucyd.deconvolution.image.source import Source, to_float32
 from napari_lucyd.deconvolution.statistics.irregularities import flash_findings, flash_times
 from napari_lucyd.deconvolution.statistics.noise import noise_of
+from napari_lucyd.errors import Cancelled
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES, list_models
 from napari_lucyd.photons import NoiseModel, estimate_noise, without_empty_ends
 from napari_lucyd.psf.spectral_blur import (
@@ -51,6 +52,8 @@ _FEWEST_HAZE_PLANES = 20
 _MOST_PLANES = 100
 # Standard deviations of the noise by which the mean of 5 × 5 voxels must exceed the dark level.
 _SEEN = 6.0
+# Voxels of an array in memory that is searched for infinite voxels as a whole, at most: half a second.
+_SEARCHED_VOXELS = 2**28
 
 
 def examine(
@@ -64,7 +67,8 @@ def examine(
     """Examine an image before it is deconvolved.
 
     A sample of the image is read, so the time hardly grows with its size. In a time series, the frame in
-    the middle is examined, and a small part of every other frame is compared with it.
+    the middle is examined, and a small part of every other frame is compared with it. Infinite voxels,
+    which a run refuses, are looked for in all of an array in memory, unless it is very large.
 
     Parameters
     ----------
@@ -77,7 +81,7 @@ def examine(
     axes
         One letter for each axis, e.g. ``"CZYX"``. By default the array's own names or its shape decide.
     should_stop
-        Called while the frames are compared; True stops.
+        Called while infinite voxels are looked for and the frames are compared; True stops.
 
     Returns
     -------
@@ -108,10 +112,11 @@ def examine(
     steps = check_voxel_size(voxel_size, source.axes)
     channels = source.axes.size("C") if "C" in source.axes.leading else 1
     microscopes = _microscopes(microscope, channels)
+    infinite = _infinite_voxels(source, should_stop)
     if channels == 1:
-        return _of_channel(source, None, steps, microscopes[0], 1, should_stop)
+        return _of_channel(source, None, steps, microscopes[0], 1, infinite, should_stop)
     found = [
-        _of_channel(source, number, steps, microscopes[number], channels, should_stop)
+        _of_channel(source, number, steps, microscopes[number], channels, infinite, should_stop)
         for number in range(channels)
     ]
     worst = max(found, key=lambda one: one.noise)
@@ -143,13 +148,14 @@ def _of_channel(
     steps: tuple[float, ...] | None,
     microscope: Microscope | None,
     channels: int,
+    infinite: int,
     should_stop: Callable[[], bool] | None,
 ) -> Examination:
     axes = source.axes
     index = () if channel is None else (("C", channel),)
     flashes, times_as_bright = flash_times(source, index, should_stop)
     lead = middle_volume(axes, channel or 0, flashes)
-    values, infinite = _filled(draw_volume_sample(source, lead, _VOXELS // channels).values)
+    values, in_sample = _filled(draw_volume_sample(source, lead, _VOXELS // channels).values)
     noise = estimate_noise(values)
     part = values
     if values.size > _SPECTRUM_VOXELS:
@@ -185,7 +191,7 @@ def _of_channel(
         resolution=resolution,
         haze=haze,
         constant=constant,
-        infinite=infinite,
+        infinite=max(infinite, in_sample),
         small=min(part.shape[-2:]) < SMALLEST,
         told_axial_sigma=None if flat or blur is None else _axial_sigma(microscope, steps),
         flashes=tuple(flash_findings(index, flashes, times_as_bright)),
@@ -212,6 +218,21 @@ def _of_channel(
         warnings=tuple(warn(measured, card, microscope)),
         channel=channel,
     )
+
+
+def _infinite_voxels(source: Source, should_stop: Callable[[], bool] | None) -> int:
+    """Count infinite voxels of an image in memory; 0 for others, which are not read as a whole."""
+    if source.dtype.kind != "f" or not source.in_memory or source.on_disk:
+        return 0
+    if math.prod(source.shape) > _SEARCHED_VOXELS:
+        return 0
+    found = 0
+    for lead in source.volumes():
+        for part in source.parts():
+            if should_stop is not None and should_stop():
+                raise Cancelled("Stopped while infinite voxels were looked for.")
+            found += int(np.count_nonzero(np.isinf(to_float32(source.read(lead, part.spans)))))
+    return found
 
 
 def _axial_sigma(microscope: Microscope | None, steps: tuple[float, ...] | None) -> float | None:

@@ -77,6 +77,11 @@ class Source:
         """True for a numpy array, which several threads can read at the same time."""
         return isinstance(self._array, np.ndarray)
 
+    @property
+    def on_disk(self) -> bool:
+        """True for a numpy array whose voxels are read from a file when they are needed."""
+        return any(isinstance(each, np.memmap) for each in (self._array, getattr(self._array, "base", None)))
+
     def read(self, lead: Sequence[int], spans: Sequence[Span]) -> npt.NDArray[Any]:
         """Read a part of one volume, in its own dtype, with ``dimension`` axes."""
         part = self.axes.in_order_of_volume(np.asarray(self._array[self.axes.index(lead, spans)]))
@@ -203,6 +208,11 @@ class MirroredSource(Source):
     def in_memory(self) -> bool:
         """See `Source.in_memory`."""
         return self._source.in_memory
+
+    @property
+    def on_disk(self) -> bool:
+        """See `Source.on_disk`."""
+        return self._source.on_disk
 
     def read(self, lead: Sequence[int], spans: Sequence[Span]) -> npt.NDArray[Any]:
         """See `Source.read`."""
