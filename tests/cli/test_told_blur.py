@@ -51,6 +51,29 @@ def test_a_microscope_gives_what_python_gives(weights, stack, tmp_path):
     assert stored.metadata["recipe"]["first_stage"]["microscope"] == microscope.parameters
 
 
+@pytest.mark.parametrize(("size", "wanted"), [("7,9,9", [7, 9, 9]), ("9", [9, 9, 9])])
+def test_the_size_of_the_psf_is_that_of_the_microscope(weights, stack, tmp_path, size, wanted):
+    told, classical = tmp_path / "told.tif", tmp_path / "classical.tif"
+    assert run(weights, stack, "-o", told, *OPTICS, "--psf-size", size).exit_code == 0
+    assert read_image(told).metadata["recipe"]["first_stage"]["microscope"]["psf_size"] == wanted
+    options = ("--method", "richardson-lucy", "--num-iter", "2", "--device", "cpu", "--psf-size", size)
+    assert lucyd("deconvolve", stack, "-o", classical, *OPTICS, *options).exit_code == 0
+    assert read_image(classical).metadata["recipe"]["psf"]["shape"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((*OPTICS, "--psf-size", "8"), "--psf-size is (8, 8, 8); give two or three odd sizes"),
+        ((*OPTICS, "--psf-size", "wide"), "whole numbers with commas"),
+        (("--psf-size", "9"), "it describes a microscope; add --microscope"),
+    ],
+)
+def test_a_size_of_the_psf_that_cannot_be_is_refused(weights, stack, tmp_path, options, words):
+    found = run(weights, stack, "-o", tmp_path / "out.tif", *options)
+    assert found.exit_code == 2 and words in " ".join(found.output.replace("│", " ").split())
+
+
 def test_any_unit_of_length_will_do_for_a_microscope(weights, stack, tmp_path):
     other = tmp_path / "nm.ome.tif"
     image = read_image(stack)

@@ -170,6 +170,14 @@ class MicroscopeOptions:
             metavar="UM", help="Depth of the focus below the cover glass in µm.", show_default=False
         ),
     ] = None
+    psf_size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|Z,Y,X",
+            help="Size of the microscope's PSF in voxels, odd numbers. Default: nearly all of its light.",
+            show_default=False,
+        ),
+    ] = None
     blur_sigma: Annotated[
         str | None,
         typer.Option(
@@ -216,6 +224,7 @@ OPTICS = (
     "sheet_fwhm_um",
     "sample_index",
     "depth_um",
+    "psf_size",
 )
 
 
@@ -230,6 +239,9 @@ def _microscopes(modality: str, given: dict[str, Any]) -> Any:
     wavelengths: dict[str, tuple[float, ...]] = {
         name: numbers(given[name], _flag(name)) for name in ("emission_um", "excitation_um") if name in given
     }
+    if "psf_size" in given:
+        sizes = whole_numbers(given["psf_size"], "--psf-size")
+        given = {**given, "psf_size": sizes * 3 if len(sizes) == 1 else sizes}
     count = max(len(values) for values in wavelengths.values())
     for name, values in wavelengths.items():
         if len(values) not in (1, count):
