@@ -256,8 +256,10 @@ def test_every_real_dtype_is_taken_in_its_own_units(model_2d, dtype):
 
 @pytest.mark.parametrize("method", ["lucyd-planes", "auto", RichardsonLucy(np.ones((3, 3)))])
 def test_a_mask_is_refused_when_the_run_is_planned(method):
-    with pytest.raises(TypeError, match="The image is a mask"):
-        plan(image(32, 32) > 120, method)
+    mask = image(32, 32) > 120
+    with pytest.raises(TypeError, match=r"The image is a mask .* first: image\.astype\('uint8'\)\.$"):
+        plan(mask, method)
+    assert plan(mask.astype("uint8"), method).description.startswith("Y 32 × X 32")
 
 
 def test_output_follows_the_units_of_the_input(model_2d):

@@ -64,7 +64,7 @@ class Source:
         if self.dtype.kind == "b":
             raise TypeError(
                 "The image is a mask (dtype bool): its voxels are only True or False. Choose the image that "
-                "it was made from."
+                "it was made from, or convert it to numbers first: image.astype('uint8')."
             )
 
     @property
