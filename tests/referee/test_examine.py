@@ -261,3 +261,19 @@ def test_a_large_stack_is_examined_in_two_seconds_of_processor_time():
     found = nl.examine(image, voxel_size=(0.3, 0.1, 0.1))
     assert time.process_time() - began < 2
     assert found.poisson and found.blur_sigma is not None
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        ((1.3, 1.3, 1.3), "need along all axes (1.3 times): finer"),
+        ((1.1, 1.3, 1.3), "need along Z (1.1 times), Y and X (1.3 times): finer"),
+        ((0.9, 1.3, 1.3), "need along Y and X (1.3 times): finer"),
+        ((1.2, 0.9, 0.9), "need along Z (1.2 times): finer"),
+    ],
+)
+def test_axes_that_are_too_coarse_by_the_same_factor_are_named_together(bodies, times, words):
+    microscope = nl.Microscope("widefield", numerical_aperture=1.2, refractive_index=1.33, emission_um=0.525)
+    finest = np.array(microscope.optical_units) * (0.5, 0.25, 0.25)
+    found = nl.examine(photographed(bodies, 0.05), voxel_size=finest * times, microscope=microscope)
+    assert [text for text in found.warnings if words in text]

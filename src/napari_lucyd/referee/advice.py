@@ -200,15 +200,17 @@ def _optics_warnings(found: Measured, microscope: Microscope | None) -> Iterator
             f"{microscope.modality}. Its PSF does not remove the haze; check the modality."
         )
     if found.sampling is not None:
-        coarse = [
-            f"{letter} ({ratio:.1f} times)"
-            for letter, ratio in zip("ZYX"[-len(found.sampling) :], found.sampling, strict=True)
-            if ratio > 1
-        ]
+        coarse: dict[str, list[str]] = {}
+        for letter, ratio in zip("ZYX"[-len(found.sampling) :], found.sampling, strict=True):
+            if ratio > 1:
+                coarse.setdefault(f"{ratio:.1f} times", []).append(letter)
         if coarse:
+            along = ", ".join(f"{' and '.join(letters)} ({times})" for times, letters in coarse.items())
+            if any(len(letters) == len(found.sampling) for letters in coarse.values()):
+                along = f"all axes ({next(iter(coarse))})"
             yield (
-                f"The voxels are larger than the optics need along {', '.join(coarse)}: finer detail is "
-                "lost and cannot be restored. Record with smaller voxels if you can."
+                f"The voxels are larger than the optics need along {along}: finer detail is lost and cannot "
+                "be restored. Record with smaller voxels if you can."
             )
 
 
