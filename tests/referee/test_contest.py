@@ -10,9 +10,11 @@ from scipy import ndimage
 
 import napari_lucyd as nl
 from napari_lucyd.deconvolution import method_from_recipe, options_from_recipe, plan
+from napari_lucyd.deconvolution.classical.by_name import recorded_psf
 from napari_lucyd.deconvolution.classical.methods import Unchanged
 from napari_lucyd.errors import Cancelled
 from napari_lucyd.io import read_image
+from napari_lucyd.psf.gaussian import gaussian_psf
 from napari_lucyd.referee import contest
 
 
@@ -266,6 +268,51 @@ def test_richardson_lucy_with_the_blur_that_was_found_is_repeated_from_the_recip
     repeated = nl.deconvolve(image, method_from_recipe(recipe), **options_from_recipe(recipe))
     np.testing.assert_allclose(repeated.output, result.output, rtol=1e-5)
     assert nl.score(image, recipe, device="cpu").held_out is not None
+
+
+@pytest.mark.parametrize("known", ["blur_sigma", "microscope", "psf"])
+def test_richardson_lucy_with_a_blur_that_was_told_is_repeated_from_the_recipe(known, monkeypatch):
+    monkeypatch.setattr(contest, "_VOXELS", 2**14)
+    monkeypatch.setattr(contest, "_helps", lambda *_: True)
+    entries = contest._entries
+
+    def two(*arguments):
+        return (entry for entry in entries(*arguments) if entry.name in ("richardson-lucy", "nothing"))
+
+    monkeypatch.setattr(contest, "_entries", two)
+    optics = [
+        nl.Microscope(
+            "widefield",
+            numerical_aperture=0.8,
+            refractive_index=1.33,
+            emission_um=emission,
+            psf_size=(7, 11, 11),
+        )
+        for emission in (0.5, 0.6)
+    ]
+    # It has to be centred and resampled for the image.
+    psf = np.pad(gaussian_psf((0.8, 1.5, 1.5)), ((2, 0), (0, 4), (0, 0)))
+    told = {
+        "blur_sigma": {"blur_sigma": (1.2, 1.5, 1.5)},
+        "microscope": {"microscope": optics},
+        "psf": {"psf": psf, "psf_voxel_size": (0.4, 0.2, 0.2)},
+    }[known]
+    image = np.stack([blurred(0), blurred(1)])
+    result = nl.deconvolve(image, "auto", device="cpu", axes="CZYX", voxel_size=(0.3, 0.2, 0.2), **told)
+    recipe = json.loads(json.dumps(result.recipe))
+    assert recipe["automatic"]["chosen"] == "richardson-lucy" and known in recipe["automatic"]["told"]
+    given = told.get("psf")
+    repeated = nl.deconvolve(image, method_from_recipe(recipe, given), **options_from_recipe(recipe))
+    np.testing.assert_allclose(repeated.output, result.output, rtol=1e-5)
+    if known == "psf":
+        with pytest.raises(ValueError, match="not that of the recipe"):
+            method_from_recipe(recipe, 2 * psf)
+        assert recorded_psf(recipe) is None
+        return
+    # Recipes from elsewhere may say anything.
+    for entry, value in (("blur_sigma", "much"), ("microscope", {"modality": "none"})):
+        wrong = {**recipe, "automatic": {"told": {entry: value}}}
+        assert recorded_psf(wrong) is None
 
 
 def test_a_small_object_with_all_the_structure_does_not_hide_that_all_blocks_gain():

@@ -192,7 +192,7 @@ def options_from_recipe(recipe: Mapping[str, Any], psf: Any = None) -> dict[str,
     normalization = recipe["normalization"]
     return {
         **_common_options(recipe),
-        **_blur_options(recipe, psf),
+        **blur_options(recipe.get("first_stage") or {}, psf),
         "tile_shape": tuple(recipe["tile_shape"]),
         # Older recipes do not say whether the halo was given.
         "halo": recipe["halo"] if recipe.get("halo_given", True) else None,
@@ -252,13 +252,25 @@ def _refuse_missing(recipe: Mapping[str, Any], names: Sequence[str]) -> None:
     refuse_wrong_entry(recipe)
 
 
-def _blur_options(recipe: Mapping[str, Any], psf: Any) -> dict[str, Any]:
-    """Return the options that told a model the blur."""
-    stage = recipe.get("first_stage") or {}
+def blur_options(stage: Mapping[str, Any], psf: Any) -> dict[str, Any]:
+    """Return the options that told a run the blur.
+
+    Parameters
+    ----------
+    stage
+        Entry of the recipe that has the blur.
+    psf
+        PSF of the run, if one was given.
+
+    Raises
+    ------
+    ValueError
+        If the PSF is missing or is another one.
+    """
     if "psf" in stage:
         if psf is None:
             raise ValueError(
-                "The recipe's model was told a PSF, but a recipe holds only its SHA-256; give the psf."
+                "The recipe's run was told a PSF, but a recipe holds only its SHA-256; give the psf."
             )
         several = isinstance(stage["psf"], list)
         for one, entry in zip(

@@ -48,6 +48,11 @@ _TABLES = _either(_table(), _list(_table()))
 _PSF = _table(sha256=_text, shape=_list(_whole))
 _PSFS = _or_none(_either(_PSF, _list(_PSF)))
 _NUMBERS = _either(_number, _list(_number), _list(_list(_number)))
+_TOLD: Mapping[str, _Check] = {
+    "blur_sigma": _or_none(_NUMBERS),
+    "microscope": _or_none(_TABLES),
+    "psf": _PSFS,
+}
 _ENTRIES: Mapping[str, _Check] = {
     "model": _text,
     "sha256": _text,
@@ -82,15 +87,8 @@ _ENTRIES: Mapping[str, _Check] = {
     "method": _table(name=_text, microscope=_or_none(_TABLES)),
     "psf": _PSFS,
     "separate": _or_none(_text),
-    "first_stage": _or_none(
-        _table(
-            blur_sigma=_or_none(_NUMBERS),
-            microscope=_or_none(_TABLES),
-            psf=_PSFS,
-            network_share=_or_none(_list(_number)),
-        )
-    ),
-    "automatic": _or_none(_table(blur_sigma=_or_none(_NUMBERS))),
+    "first_stage": _or_none(_table(**_TOLD, network_share=_or_none(_list(_number)))),
+    "automatic": _or_none(_table(blur_sigma=_or_none(_NUMBERS), told=_or_none(_table(**_TOLD)))),
     "strength": _number,
     "warnings": _list(_text),
 }

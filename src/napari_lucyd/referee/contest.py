@@ -216,11 +216,13 @@ def run_contest(
             reasons.append(found)
     # One channel that has something to restore is enough to restore all of them.
     reason = next((each for each in reasons if each not in _LEFT_ALONE), reasons[-1] if reasons else "")
+    known = {"told": blur.record} if blur.told else {}
     if not parts and reason in _LEFT_ALONE:
-        return MethodChoice(Unchanged(), {}, _record([], "nothing", reason), reason, f"{reason} {ANYWAY}")
+        record = _record([], "nothing", reason) | known
+        return MethodChoice(Unchanged(), {}, record, reason, f"{reason} {ANYWAY}")
     if not parts:
         text = f"{model.name} was chosen without a comparison: {reason}"
-        return MethodChoice(model, told, _record([], model.name, text), text)
+        return MethodChoice(model, told, _record([], model.name, text) | known, text)
     if not blur.told:
         told["blur_sigma"] = _shared_blur(parts)
     chosen = choose_device(device) if isinstance(device, str) else device
@@ -233,7 +235,7 @@ def run_contest(
     yield len(entries), len(entries), ""
     decided = _decide(entries, candidates)
     if blur.told:
-        return decided
+        return replace(decided, record={**decided.record, **known})
     sigmas = tuple(told["blur_sigma"])
     reason = f"{decided.reason} {_blur_text(sigmas)}"
     return replace(

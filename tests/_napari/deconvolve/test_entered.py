@@ -130,6 +130,10 @@ def test_a_method_and_a_blur_that_automatic_chose_are_automatic_and_unknown_agai
     }
     assert "num_iter" not in entries_of(found) and entries_of(found)["method"] == "auto"
     assert blur_of(found) == {"kind": "unknown"}
+    # A blur that was told comes back, whatever method was chosen.
+    for method in ({"method": {"name": "richardson-lucy"}, "psf": {"sha256": "0"}}, {"model": "general"}):
+        told = {**method, "automatic": {"chosen": "any", "told": {"blur_sigma": [1.2, 1.5, 1.5]}}}
+        assert blur_of(told) == {"kind": "blur", "sigma": "1.2, 1.5, 1.5"}
 
 
 @pytest.mark.parametrize(

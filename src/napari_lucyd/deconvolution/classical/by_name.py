@@ -7,8 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
+
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, Unchanged, Wiener
 from napari_lucyd.deconvolution.classical.semi_blind import SemiBlind
+from napari_lucyd.deconvolution.first_stage.blur import check_blur
+from napari_lucyd.deconvolution.image.axes import name_axes
+from napari_lucyd.deconvolution.recipe import blur_options
 from napari_lucyd.deconvolution.recipe_entries import refuse_wrong_entry
 from napari_lucyd.psf.cleaning import psf_sha256
 from napari_lucyd.psf.gaussian import gaussian_psf
@@ -89,12 +94,14 @@ def method_from_recipe(recipe: Mapping[str, Any], psf: Any = None) -> ClassicalM
         )
     refuse_wrong_entry(recipe)
     found = recorded_psf(recipe) if psf is None else None
+    if psf is not None and "psf" in _told(recipe):
+        psf = _told_psfs(recipe, psf)
     method = make_method(
         entry["name"], psf if found is None else found, {**_BEFORE_THEY_WERE_OPTIONS, **entry}
     )
     if recipe["psf"] is None or found is not None:
         return method
-    recorded = recipe["psf"] if isinstance(recipe["psf"], list) else [recipe["psf"]]
+    recorded = _several(recipe["psf"])
     if len(recorded) != len(method.psfs):
         raise ValueError(
             f"The run used {len(recorded)} PSFs, but {len(method.psfs)} are given. Give those that were used."
@@ -113,8 +120,9 @@ def method_from_recipe(recipe: Mapping[str, Any], psf: Any = None) -> ClassicalM
 def recorded_psf(recipe: Mapping[str, Any]) -> Any:
     """Return the PSF of a run if its recipe tells how it was made; None otherwise.
 
-    That is a Gaussian that was found when the method was chosen automatically, and a Gaussian or a computed
-    PSF of the window, if it has the recipe's SHA-256 when it is made again.
+    That is a Gaussian that was found when the method was chosen automatically; a Gaussian or a microscope
+    that was told then, and a Gaussian or a computed PSF of the window, if it has the recipe's SHA-256 when it
+    is made again. Several microscopes have a list of PSFs, one for each channel.
 
     Parameters
     ----------
@@ -127,6 +135,14 @@ def recorded_psf(recipe: Mapping[str, Any]) -> Any:
     widths = (recipe.get("automatic") or {}).get("blur_sigma")
     if widths:
         return _gaussian(widths)
+    told = _told(recipe)
+    if told and "psf" not in told:
+        try:
+            made_again = _told_psfs(recipe)
+        except (KeyError, TypeError, ValueError):  # a file from elsewhere may say anything
+            return None
+        known = [entry["sha256"] for entry in _several(record)]
+        return made_again if [psf_sha256(one) for one in made_again] == known else None
     if not isinstance(record, Mapping) or not isinstance(record.get("origin"), Mapping):
         return None
     try:
@@ -134,6 +150,29 @@ def recorded_psf(recipe: Mapping[str, Any]) -> Any:
     except (KeyError, TypeError, ValueError):  # a file from elsewhere may say anything
         return None
     return made if made is not None and psf_sha256(made) == record.get("sha256") else None
+
+
+def _told(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the blur that was told when a method was chosen automatically; empty if none was."""
+    return (recipe.get("automatic") or {}).get("told") or {}
+
+
+def _told_psfs(recipe: Mapping[str, Any], psf: Any = None) -> list[Any]:
+    """Prepare the PSFs of a blur that was told as the automatic choice did."""
+    dimension = len(_several(recipe["psf"])[0]["shape"])
+    shape, dtype = recipe["input"]["shape"], np.dtype(recipe["input"]["dtype"])
+    axes = name_axes(shape, dtype, dimension, recipe["axes"])
+    told: dict[str, Any] = dict.fromkeys(("microscope", "psf", "psf_voxel_size", "blur_sigma"))
+    told |= blur_options(_told(recipe), psf)
+    steps = recipe["voxel_size"]
+    for one in _several(told["microscope"] or []):
+        if math.prod(one.psf_shape(steps, axes.volume_shape)) > _MOST_VOXELS:
+            raise ValueError("The recipe's microscope has a PSF that is too large.")
+    return list(check_blur(**told, axes=axes, steps=steps).kernels)
+
+
+def _several(psf: Any) -> list[Any]:
+    return psf if isinstance(psf, list) else [psf]
 
 
 def _made_again(origin: Mapping[str, Any], shape: Sequence[int]) -> Any:

@@ -104,7 +104,8 @@ def _network(recipe: Mapping[str, Any], cited: list[str]) -> str:
 def _classical(recipe: Mapping[str, Any], cited: list[str]) -> str:
     method = recipe["method"]
     name = method["name"]
-    psf = _psf(recipe.get("psf"))
+    told = (recipe.get("automatic") or {}).get("told")
+    psf = _blur(told) if told and recipe.get("psf") else _psf(recipe.get("psf"))
     if name == "wiener":
         cited.append(_CITATIONS["wiener"])
         return f"Wiener deconvolution with a balance of {method['balance']:g} and {psf}"

@@ -87,10 +87,11 @@ class Entered(QObject):
             return
         self._enter(entries)
         self._microscope.form.fill(blur)
-        chosen = (recipe.get("automatic") or {}).get("chosen")
+        automatic = recipe.get("automatic") or {}
+        chosen = automatic.get("chosen")
         by = f" Automatic had chosen {chosen}." if chosen else ""
         text = f"These are the settings of “{layer.name}”.{by}"
-        if blur or not ("psf" in recipe or "first_stage" in recipe):
+        if blur or not ("psf" in recipe or "first_stage" in recipe or "told" in automatic):
             self.told.emit(text)
         else:
             self.failed.emit(f"{text} Its PSF is not in the recipe: choose it under Microscope.")
@@ -151,7 +152,8 @@ def entries_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 def blur_of(recipe: Mapping[str, Any]) -> dict[str, str]:
     """Return the entries of the microscope section; empty if a PSF was used that a recipe does not hold."""
-    stage = recipe.get("first_stage") or {}
+    automatic = recipe.get("automatic") or {}
+    stage = automatic.get("told") or recipe.get("first_stage") or {}
     method, psf = recipe.get("method") or {}, recipe.get("psf")
     first = psf[0] if isinstance(psf, list) and psf else psf
     origin = first.get("origin") or {} if isinstance(first, Mapping) else {}
@@ -169,7 +171,7 @@ def blur_of(recipe: Mapping[str, Any]) -> dict[str, str]:
         # A recipe has the modality of a `Microscope`; the origin of a PSF has the record of a file.
         kind = several[0].get("modality") or several[0].get("microscope")
         return {**texts, "shape": _sizes(size), "kind": OPTICS, "microscope": str(kind).replace("-", "_")}
-    if (recipe.get("automatic") or {}).get("blur_sigma"):  # found in the image, because none was given
+    if automatic.get("blur_sigma"):  # found in the image, because none was given
         return {"kind": UNKNOWN}
     widths = stage.get("blur_sigma") or origin.get("blur_sigma_voxels")
     if widths:
