@@ -18,7 +18,7 @@ from napari_lucyd.inference.care import CompiledCare
 from napari_lucyd.inference.fusion import fold
 from napari_lucyd.inference.half_precision import in_half_precision
 from napari_lucyd.inference.lucyd import cuda
-from napari_lucyd.inference.lucyd.cpu import CompiledLucyd, compiled_lucyd, unsupported_reason
+from napari_lucyd.inference.lucyd.cpu import FEW_VOXELS, CompiledLucyd, compiled_lucyd, unsupported_reason
 from napari_lucyd.inference.lucyd.fused import FusedLucyd
 from napari_lucyd.inference.lucyd.schedule import equivalent_voxels as equivalent_voxels_of_lucyd
 from napari_lucyd.networks.care import CARE
@@ -86,6 +86,11 @@ def prepare(network: Network, device: Device, should_stop: Callable[[], bool] | 
 def repeats_volumes(network: Network, device: Device) -> bool:
     """Return True if `run_network` can continue a block as if it were repeated along an axis."""
     return device.compiled and device.kind == "cpu" and isinstance(network, LUCYD)
+
+
+def is_for_one_thread(network: Network, device: Device, voxels: int) -> bool:
+    """Return True if `run_network` computes a block of this number of voxels in the caller's thread alone."""
+    return repeats_volumes(network, device) and voxels < FEW_VOXELS
 
 
 def equivalent_voxels(network: Network, device: Device, axes: Sequence[Sequence[tuple[int, Span]]]) -> float:

@@ -84,7 +84,8 @@ def test_the_adjoint_is_the_adjoint(way):
     assert torch.equal(first, kept)
 
 
-def test_threads_and_neighbours_do_not_change_compiled_results():
+def test_threads_and_neighbours_do_not_change_compiled_results(monkeypatch):
+    monkeypatch.setattr(line_kernels, "_FEW_PRODUCTS", 0)
     lines = product_of_lines(product(5, 7, 9))
     image = torch.rand((10, 30, 200), generator=torch.Generator().manual_seed(2))
     results, before = [], torch.get_num_threads()
@@ -97,6 +98,26 @@ def test_threads_and_neighbours_do_not_change_compiled_results():
     assert torch.equal(*results)
     part = CompiledLineConvolution(lines, (10, 30, 70)).adjoint(image[:, :, 40:110])
     assert torch.equal(part[:, :, 8:70], results[0][:, :, 48:110])
+
+
+def test_a_small_image_wakes_no_other_threads(monkeypatch):
+    lines = product_of_lines(product(5, 7, 9))
+    small = CompiledLineConvolution(lines, (8, 16, 16))
+    image = torch.rand(small.shape, generator=torch.Generator().manual_seed(3))
+    alone = small.forward(image)
+    monkeypatch.setattr(line_kernels, "_FEW_PRODUCTS", 0)
+    together = small.forward(image)
+    assert torch.equal(alone, together)
+
+    calls = []
+    monkeypatch.setattr(line_kernels, "run_on_all", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(line_kernels, "_FEW_PRODUCTS", 2**19)
+    small.forward(image)
+    small.adjoint(alone)
+    assert not calls
+    large = CompiledLineConvolution(lines, (32, 128, 128))
+    large.forward(torch.zeros(large.shape))
+    assert len(calls) == 2
 
 
 def test_only_products_of_lines_on_the_cpu_in_full_precision_go_without_fft():

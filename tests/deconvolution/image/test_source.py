@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from napari_lucyd.deconvolution import Cancelled, deconvolve, plan
+from napari_lucyd.deconvolution.first_stage.estimated_source import EstimatedSource
 from napari_lucyd.deconvolution.learned import pipeline, run
 from napari_lucyd.deconvolution.learned.pipeline import Reader
 from napari_lucyd.inference import forward
+from told_models import blobs, told_model
 
 
 @pytest.fixture
@@ -104,6 +106,28 @@ def test_a_run_that_reads_ahead_gives_the_same(launching, series, options, monke
     there = deconvolve(series, **options)
     for part in ("output", "correction_mask", "update_term"):
         np.testing.assert_array_equal(getattr(there, part), getattr(plain, part))
+
+
+@pytest.mark.parametrize("launching", [(), ("cpu",)])
+def test_a_run_that_reads_ahead_estimates_each_volume_once(launching, monkeypatch):
+    estimated = []
+    real = EstimatedSource._estimates
+    monkeypatch.setattr(
+        EstimatedSource,
+        "_estimates",
+        lambda self, lead, spans: estimated.append(lead) or real(self, lead, spans),
+    )
+    image = np.stack([blobs(16, 40, 60, seed=seed) for seed in range(3)])
+    options = {"model": told_model(3), "device": "cpu", "axes": "TZYX", "blur_sigma": 1.2}
+    plain = deconvolve(image, **options)
+    assert sorted(estimated) == [(0,), (1,), (2,)]
+
+    monkeypatch.setattr(pipeline, "READS_AHEAD", ("cpu",))
+    monkeypatch.setattr(pipeline, "LAUNCHES_AHEAD", launching)
+    estimated.clear()
+    there = deconvolve(image, **options)
+    assert sorted(estimated) == [(0,), (1,), (2,)]
+    np.testing.assert_array_equal(there.output, plain.output)
 
 
 def test_a_run_that_has_to_cut_its_tiles_on_the_way_gives_the_same(series, options, ahead, monkeypatch):

@@ -31,6 +31,9 @@ _BLOCK = 512
 # Rows of a plane that a thread takes at a time.
 _STRIP = 16
 _PROTOTYPE = CFUNCTYPE(None, c_void_p)
+# Products below which one thread does the work, some tens of microseconds: to wake others takes about as
+# long, and on busy cores much longer.
+_FEW_PRODUCTS = 2**19
 # Arguments of the kernels, eight bytes each, one behind the other: addresses, then sizes. `taken` counts the
 # parts that were started.
 _ALONG = (
@@ -68,7 +71,7 @@ def convolve_along(axis: int, x: Tensor, line: Tensor, first: int, out: Tensor) 
     taken = np.zeros(1, np.int64)
     addresses = x.data_ptr(), line.data_ptr(), out.data_ptr(), taken.ctypes.data
     sizes = before * blocks, blocks, after // blocks, after, x.shape[axis], out.shape[axis], first, len(line)
-    _run(_along(_vectors(after)), *addresses, *sizes)
+    _run(_along(_vectors(after)), out.numel() * len(line), *addresses, *sizes)
 
 
 def convolve_in_planes(x: Tensor, lines: Sequence[Tensor], first: Sequence[int], out: Tensor) -> None:
@@ -101,7 +104,8 @@ def convolve_in_planes(x: Tensor, lines: Sequence[Tensor], first: Sequence[int],
         *(math.prod(x.shape[:-2]) * strips, strips, height, width, results_y, results_x),
         *(first[0], first[1] + start, taps_y, taps_x, length, start),
     )
-    _run(_in_planes(_vectors(min(width, results_x))), *addresses, *sizes)
+    products = math.prod(out.shape[:-1]) * (taps_y * width + taps_x * results_x)
+    _run(_in_planes(_vectors(min(width, results_x))), products, *addresses, *sizes)
 
 
 def usable(*widths: int) -> bool:
@@ -138,9 +142,12 @@ def _vectors(neighbours: int) -> int:
     return _VECTORS if neighbours >= _VECTORS * llvm.lanes() else 1
 
 
-def _run(kernel: Any, *arguments: int) -> None:
+def _run(kernel: Any, products: int, *arguments: int) -> None:
     table = np.array(arguments, np.int64)
-    run_on_all(kernel, table.ctypes.data)
+    if products < _FEW_PRODUCTS:
+        kernel(table.ctypes.data)
+    else:
+        run_on_all(kernel, table.ctypes.data)
 
 
 @functools.cache

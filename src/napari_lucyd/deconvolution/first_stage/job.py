@@ -40,6 +40,8 @@ _PLANNED_NOISE = 0.03
 # Iterations with the planned PSF that take as long as a search for the blur: 300 to 900 were counted, most of
 # them with narrower PSFs.
 _SEARCH_ITERATIONS = 300
+# Voxels of the largest volume without a message for each iteration.
+_QUICK_VOXELS = 2**15
 
 
 class FirstStageJob(NetworkJob):
@@ -136,7 +138,7 @@ class FirstStageJob(NetworkJob):
         statistics = self.measure(should_stop)
         self._prepare()
         prepared = statistics.prepared.applied(self._source)
-        part = self._part
+        part = None if self._is_quick(statistics) else self._part
         if part is not None and any(group.nan_voxels for group in statistics.groups):
             part = tuple(
                 Span(max(0, span.start - NAN_MARGIN), min(n, span.stop + NAN_MARGIN))
@@ -175,6 +177,15 @@ class FirstStageJob(NetworkJob):
         if not self._blur.told:
             recipe["first_stage"]["blur_sigma_found"] = [list(light.blur_sigma) for light in lights]
         return recipe
+
+    def _is_quick(self, statistics: Statistics) -> bool:
+        """Return True for small volumes that are read once: each is estimated as it is read, in milliseconds.
+
+        Then the next volume can be estimated while the network computes the last one.
+        """
+        choices, missing = self._choices, any(group.nan_voxels for group in statistics.groups)
+        once = self.tiles == choices.volumes and not choices.flips and not missing
+        return once and math.prod(choices.axes.volume_shape) <= _QUICK_VOXELS
 
     def _kernel(self, light: Light) -> np.ndarray:
         return self._blur.kernel(0, light.blur_sigma)

@@ -1,10 +1,12 @@
 """The pipeline of blocks through the network: read, compute, return; several at a time where that is faster.
 
-On CUDA the device computes one block while the processor reads the next and stores the last.
+On CUDA the device computes one block while the processor reads the next and stores the last. On the processor
+several small blocks are computed at a time, because each is too small for several threads.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -36,6 +38,7 @@ from napari_lucyd.deconvolution.learned.outputs import (
     shown_parts,
     tempered,
 )
+from napari_lucyd.deconvolution.learned.small_blocks import SmallBlocks, small_blocks
 from napari_lucyd.deconvolution.learned.transfer import transfer
 from napari_lucyd.deconvolution.statistics.scaling import Group
 from napari_lucyd.deconvolution.tiling.queue import TileQueue
@@ -114,11 +117,13 @@ class Pipeline:
         self._ready = forward.prepare(network, device, should_stop)
         self._copies = transfer(device)
         self._reader = Reader(self._read, device.kind in READS_AHEAD)
-        self._launched: InFlightBlock | None = None
+        self._launched: deque[InFlightBlock] = deque()
+        self._small: SmallBlocks | None = None
+        self._most_ahead: int | None = None  # unknown before the first block
         self._reading = Lock()  # a source may not support several readers
 
     def take(self, queue: TileQueue, largest: float) -> InFlightBlock:
-        """Return the first tile of the queue, launched; also launch the second if the device allows.
+        """Return the first tile of the queue, launched; also launch the next ones if the device allows.
 
         Parameters
         ----------
@@ -136,34 +141,53 @@ class Pipeline:
         Exception
             Any error of reading the source.
         """
-        first, self._launched = self._launched, None
-        if first is None or first.key != queue.first:
-            first = self._launch(queue.first, queue.ahead(1))
-        second = queue.ahead(1)
-        if (
-            second is not None
-            and self._device.kind in LAUNCHES_AHEAD
-            and self._choices.geometry.block_voxels(second[1]) <= largest
-        ):
+        if self._most_ahead is None:
+            self._most_ahead = self._choose_most_ahead(queue)
+        if self._launched and self._launched[0].key != queue.first:
+            self._launched.clear()
+        if not self._launched:
+            self._launched.append(self._launch(queue.first, self._ahead(queue, 1)))
+        while len(self._launched) <= self._most_ahead:
+            key = self._ahead(queue, len(self._launched))
+            if key is None or self._choices.geometry.block_voxels(key[1]) > largest:
+                break
             try:
-                self._launched = self._launch(second, queue.ahead(2))
+                self._launched.append(self._launch(key, self._ahead(queue, len(self._launched) + 1)))
             except Exception:
-                # Keep the first block; the second is retried in turn, and its error counts then.
-                self._launched = None
-        return first
+                # Keep the blocks before; this one is retried in turn, and its error counts then.
+                break
+        return self._launched.popleft()
 
     def forget(self) -> None:
-        """Drop the block that was launched ahead, and release the device's memory."""
-        self._launched = None
+        """Drop the blocks that were launched ahead, and release the device's memory."""
+        self._launched.clear()
         release_memory(self._device)
 
     def close(self) -> None:
         """Wait for the reader, then release all memory."""
         self._reader.close()
+        self._launched.clear()
+        if self._small is not None:
+            self._small.close()
         forward.release(self._ready)
         self._ready = None
-        self._launched = None
         release_after_run(self._device)
+
+    def _choose_most_ahead(self, queue: TileQueue) -> int:
+        """Return how many blocks are launched before the first one is finished."""
+        if self._device.kind in LAUNCHES_AHEAD:
+            return 1
+        if not self._choices.flips:  # they read the source while they compute
+            self._small = small_blocks(self._network, self._device, queue, self._choices.geometry)
+        return 0 if self._small is None else self._small.threads
+
+    def _ahead(self, queue: TileQueue, steps: int) -> _Key | None:
+        """Return a tile that may be read while the first one is processed."""
+        key = queue.ahead(steps)
+        if key is None or (key[0] != queue.first[0] and self._source.steps_before(key[0])):
+            # The steps before a volume's tiles would be done twice: now, and in turn with their progress.
+            return None
+        return key
 
     def _read(self, key: _Key) -> _Read:
         lead, tile = key
@@ -193,11 +217,13 @@ class Pipeline:
         if values is None:
             shown = constant_parts(tile, group, choices.outputs)
             return lambda: shown
+        if self._small is not None:
+            return self._small.start(lambda network: self._finished(network, tile, values, group))
         with torch_errors(), without_autocast(self._device):
             if choices.flips:
                 parts = average_flips(self._run_flips(lead, tile, values, group))
             else:
-                parts = self._run(tile, values, group)
+                parts = self._run(self._ready, tile, values, group)
             wait = self._copies.down(parts)
 
         def finish() -> TileOutput:
@@ -206,12 +232,17 @@ class Pipeline:
 
         return finish
 
-    def _run(self, tile: Tile, values: Tensor, group: Group) -> dict[str, Tensor]:
+    def _finished(self, network: Any, tile: Tile, values: Tensor, group: Group) -> TileOutput:
+        """Compute one block on the processor; its values are overwritten."""
+        with torch_errors(), without_autocast(self._device):
+            return shown_parts(self._copies.down(self._run(network, tile, values, group))())
+
+    def _run(self, network: Any, tile: Tile, values: Tensor, group: Group) -> dict[str, Tensor]:
         """Run the network on a block; return its parts on the device."""
         geometry, outputs = self._choices.geometry, self._choices.outputs
         inside: tuple[Any, ...] = geometry.inside(tile)
         y, reach = normalized(self._copies.up(values[None, None]), group)
-        raw = forward.run_network(self._ready, y, inside, geometry.periodic)
+        raw = forward.run_network(network, y, inside, geometry.periodic)
         if group.network_share < 1:
             raw = tempered(raw, y[(..., *inside)], group.network_share, self._network)
         if self._choices.flips:
@@ -228,7 +259,7 @@ class Pipeline:
             there = Tile(mirror(tile.spans, shape, axes))
             if axes:
                 values, _ = self._read_block(MirroredSource(self._source, axes), lead, there, group)
-            yield axes, self._run(there, values, group)
+            yield axes, self._run(self._ready, there, values, group)
 
 
 class Reader(Generic[K, V]):

@@ -39,7 +39,7 @@ from napari_lucyd.spans import Span, ceil_to, floor_to
 # caches.
 _STEP_VOXELS = 2**19
 # A step with fewer voxels is done by one thread: to wake others takes longer.
-_FEW_VOXELS = 2**15
+FEW_VOXELS = 2**15
 # Buffers and tables up to this size are kept for the next run: making them takes longer than a small volume.
 _KEPT_BYTES = 2**25
 
@@ -160,7 +160,7 @@ class CompiledLucyd(FusedLucyd):
         winograd: bool = True,
     ) -> None:
         super().__init__(network, torch.device("cpu"), should_stop)
-        self._workers = Workers(threads, cpu_winograd.NARROW.floats, _FEW_VOXELS)
+        self._workers = Workers(threads, cpu_winograd.NARROW.floats, FEW_VOXELS)
         self._by_winograd = {layer.name: winograd and _suits_winograd(layer) for layer in LAYERS}
         self._parameters = {layer.name: parameters(network, layer) for layer in LAYERS}
         for name, found in self._parameters.items():
