@@ -118,6 +118,34 @@ def test_the_button_is_for_results_that_are_there(panel, add_image, run, qtbot):
     qtbot.waitUntil(lambda: other.estimator.settled, timeout=30_000)
 
 
+@pytest.mark.parametrize("in_files", [False, True])
+def test_results_bring_no_further_warning_of_napari_beside_an_image_without_a_voxel_size(
+    panel, add_image, run, tmp_path, in_files
+):
+    from napari.utils.notifications import notification_manager
+
+    shown = []
+
+    def note(event):
+        shown.append(event.message)
+
+    notification_manager.notification_ready.connect(note)
+    add_image(seed=1)
+    image = add_image(scale=(0.2, 0.1), units=("µm", "µm"))
+    # Their own images bring it.
+    assert len(shown) == 1 and "Inconsistent units" in shown[0]
+    if in_files:
+        panel.destination.take(tmp_path)
+    assert len(run()) == 3
+    if not in_files:
+        run()
+        panel.footer.replace.native.click()
+    panel.region.combo.value = "rectangle"
+    panel.region.draw_button.native.click()
+    assert panel.image.layer is image and len(shown) == 1
+    notification_manager.notification_ready.disconnect(note)
+
+
 def test_equal_results_of_an_earlier_run_can_be_replaced(panel, add_image, run):
     add_image()
     first = run()

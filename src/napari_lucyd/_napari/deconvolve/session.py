@@ -11,7 +11,7 @@ from napari_lucyd._napari.deconvolve.task import Failed, Finished, ImageTask, Le
 from napari_lucyd._napari.deconvolve.to_zarr.layers import StoreLayers
 from napari_lucyd._napari.deconvolve.to_zarr.worker import Begun, Grown, Halted, Stored
 from napari_lucyd._napari.deconvolve.worker import run
-from napari_lucyd._napari.layers.viewer import add_image, same_settings, unique_names, unnumbered
+from napari_lucyd._napari.layers.viewer import add_image, same_settings, unique_names, unnumbered, warned_once
 from napari_lucyd._napari.workers.session import Session
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ class DeconvolveSession(Session):
         for layer in self.earlier():
             result = next(result for result in self.results if self._are_alike(layer, result))
             result.visible = layer.visible
-            self.viewer.layers.remove(layer)
+            with warned_once(self.viewer):
+                self.viewer.layers.remove(layer)
         others = {layer.name for layer in self.viewer.layers if layer not in self.results}
         names = unique_names([unnumbered(result.name) for result in self.results], others)
         for result, name in zip(self.results, names, strict=True):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image
 
 from napari_lucyd._napari.inspection.run_layers import RunLayers, full, lazy
-from napari_lucyd._napari.layers.viewer import METADATA_KEY, add_image, is_preview, is_result
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, add_image, is_preview, is_result, warned_once
 from napari_lucyd.text import percent_text
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ class Veil:
         """Remove the layer."""
         layer, self.layer = self.layer, None
         if layer is not None and layer in self.viewer.layers:
-            self.viewer.layers.remove(layer)
+            with warned_once(self.viewer):
+                self.viewer.layers.remove(layer)
 
 
 class Curtain(Veil):

@@ -12,6 +12,7 @@ from napari.layers import Shapes
 
 from napari_lucyd._napari.layers.coordinates import linear_matrix, to_data, to_world
 from napari_lucyd._napari.layers.source_layer import SPATIAL
+from napari_lucyd._napari.layers.viewer import warned_once
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -124,7 +125,8 @@ def drawn_rectangle(layer: Image, viewer: Viewer) -> tuple[slice, ...]:
 def start_drawing(viewer: Viewer, layer: Image, name: str = RECTANGLE_LAYER) -> Shapes:
     """Add or reactivate our shapes layer and select its tool."""
     ours = [other for other in _shapes(viewer) if other.name.startswith(name)]
-    shapes = ours[-1] if ours else viewer.add_shapes(**_shapes_keywords(viewer, layer, name))
+    with warned_once(viewer):
+        shapes = ours[-1] if ours else viewer.add_shapes(**_shapes_keywords(viewer, layer, name))
     viewer.layers.selection.active = shapes
     shapes.visible = True
     shapes.mode = "add_line" if name == LINE_LAYER else "add_rectangle"

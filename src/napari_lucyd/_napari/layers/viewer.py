@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Image, Shapes
+from napari.utils.notifications import notification_manager
 
 from napari_lucyd.deconvolution.recipe_entries import wrong_entry
 
@@ -157,7 +159,8 @@ def add_image(viewer: Viewer, data: Any, keywords: dict[str, Any]) -> Image:
     chosen, active = set(selection), selection.active
     _adding.append(keywords["name"])
     try:
-        layer = viewer.add_image(data, **keywords)
+        with warned_once(viewer):
+            layer = viewer.add_image(data, **keywords)
         if limits is not None:
             layer.contrast_limits_range = limits
         place = len(viewer.layers) - 1
@@ -170,6 +173,17 @@ def add_image(viewer: Viewer, data: Any, keywords: dict[str, Any]) -> Image:
     finally:
         _adding.pop()
     return layer
+
+
+@contextmanager
+def warned_once(viewer: Viewer) -> Iterator[None]:
+    """Add or remove layers without napari's warning that the layers have no common unit, if that is old.
+
+    napari warns at each layer that comes or goes, and has warned already when the user's own layers came.
+    """
+    silent = len(viewer.layers) > 0 and viewer.layers.units is None
+    with notification_manager.notification_ready.blocker() if silent else nullcontext():
+        yield
 
 
 def is_adding() -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
-from napari_lucyd._napari.layers.viewer import show_plane_of
+from napari_lucyd._napari.layers.viewer import show_plane_of, warned_once
 from napari_lucyd._napari.phantom.task import PhantomTask
 from napari_lucyd._napari.phantom.worker import Made, make
 from napari_lucyd._napari.workers.events import explain
@@ -60,7 +60,8 @@ class PhantomSession(Session):
         above = self.layers[-1] if self.layers else None
         # The image comes first, as an empty window takes view and slice from its first layer. Each other
         # layer goes below the one before, which the user may have removed meanwhile.
-        layers.insert(layers.index(above) if above in layers else len(layers), layer)
+        with warned_once(self.viewer):
+            layers.insert(layers.index(above) if above in layers else len(layers), layer)
         self.layers.append(layer)
         return layer
 

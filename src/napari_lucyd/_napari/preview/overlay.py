@@ -10,7 +10,7 @@ from napari.layers import Image
 
 from napari_lucyd._napari.layers.results import finite, own_limits
 from napari_lucyd._napari.layers.source_layer import SPATIAL
-from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_result
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_result, warned_once
 from napari_lucyd._napari.preview.rectangles import Rectangle
 from napari_lucyd._napari.preview.viewport import Viewport
 from napari_lucyd._napari.preview.worker import Piece
@@ -77,7 +77,8 @@ class Overlay:
         self._upper = -np.inf
         layers = self._viewer.layers
         if layer is not None and any(layer is other for other in layers):
-            layers.remove(layer)
+            with warned_once(self._viewer):
+                layers.remove(layer)
 
     def show(self, source: Image, shown: Viewport, keep: bool) -> None:
         """Make room for a view of the source.
@@ -167,7 +168,7 @@ class Overlay:
         selected, active = set(selection), selection.active
         self._layer = layer
         # napari makes a new layer active. Restore the user's active layer without events.
-        with selection.events.blocker_all():
+        with selection.events.blocker_all(), warned_once(self._viewer):
             layers.insert(self._place(source), layer)
             selection.clear()
             selection.update(selected)

@@ -15,7 +15,7 @@ from qtpy.QtCore import QObject, QTimer, Signal  # type: ignore[attr-defined]
 
 from napari_lucyd._napari.deconvolve.to_zarr.growing_array import GrowingLevel
 from napari_lucyd._napari.deconvolve.to_zarr.worker import Begun, Grown, Halted, Range, Stored
-from napari_lucyd._napari.layers.viewer import METADATA_KEY, UNFINISHED, unique_names
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, UNFINISHED, unique_names, warned_once
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -204,7 +204,8 @@ class StoreLayers(QObject):
     def _remove(self, path: Path) -> None:
         layer = self._layer(path)
         if layer is not None:
-            self.viewer.layers.remove(layer)
+            with warned_once(self.viewer):
+                self.viewer.layers.remove(layer)
         self._forget(path)
 
     def _forget(self, path: Path) -> None:
