@@ -8,7 +8,7 @@ pytest.importorskip("napari")
 
 from napari._qt.qt_resources import get_stylesheet
 from qtpy.QtCore import QPoint
-from qtpy.QtWidgets import QFrame, QLabel, QLineEdit, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QLabel, QLineEdit, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from napari_lucyd._napari.compare.form import CompareForm
 from napari_lucyd._napari.deconvolve.status.footer import Footer
@@ -92,6 +92,41 @@ def test_the_form_keeps_its_room_before_in_and_after_a_run(qtbot):
         assert footer.height() == pytest.approx(before, abs=1) and panel.width() == 420
         for button in buttons:
             button.hide()
+
+
+def test_nothing_moves_when_the_curve_of_the_likelihood_appears(qtbot):
+    form = QWidget()
+    lines = [QLineEdit() for _ in range(30)]
+    rows = QVBoxLayout(form)
+    for line in lines:
+        rows.addWidget(line)
+    panel, footer = QWidget(), Footer()
+    stack(panel, [form], footer, 400)
+    qtbot.addWidget(panel)
+    panel.setStyleSheet(get_stylesheet("dark"))
+    panel.resize(420, 780)
+    panel.show()
+    qtbot.waitExposed(panel)
+    # At its end, a form would follow a view that gets higher.
+    bar = panel.findChild(QScrollArea).verticalScrollBar()
+    bar.setValue(bar.maximum())
+    controls = [*lines, footer.estimate, footer.status, footer.score, footer.run.native]
+
+    def places():
+        panel.layout().activate()
+        qtbot.wait(50)
+        return [control.mapTo(panel, QPoint(0, 0)).y() for control in controls]
+
+    before = places()
+    footer.show_run("")
+    footer.curve.show_points([(1, 1.0), (2, 3.0)])
+    assert places() == pytest.approx(before, abs=1) and footer.curve.isVisible()
+    footer.show_end(complete=True, partial=False)
+    # The next run begins where the last one was seen.
+    footer.show_run("")
+    assert places() == pytest.approx(before, abs=1)
+    footer.show_end(complete=True, partial=False)
+    assert not footer.curve.isVisible()
 
 
 def test_the_focus_goes_from_run_to_cancel_and_back_and_is_never_taken_from_a_field(qtbot):

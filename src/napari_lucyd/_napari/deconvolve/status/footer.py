@@ -125,8 +125,9 @@ class Footer(QFrame):
         # Texts and buttons that appear are above Run, which stays where it was clicked.
         fill_footer(
             self,
-            self.estimate,
+            # It covers the end of the form when it appears, and moves nothing.
             self.curve,
+            self.estimate,
             self.status,
             # One of them is always there, so the row has its height.
             row(
@@ -165,7 +166,7 @@ class Footer(QFrame):
         self.partial.hide()
         self.anyway.native.hide()
         self.replace.native.hide()
-        self.curve.show_points(())
+        self.curve.clear()
         # A bar that moves by itself makes a software renderer compose the whole window at each step.
         self.progress.max, self.progress.value = 1, 0
         self.progress.native.setFormat(text)
@@ -205,6 +206,8 @@ class Footer(QFrame):
         pass_focus([self.cancel.native, self.stop_and_keep.native], self.run.native)
         self.cancel.enabled = False
         self.stop_and_keep.native.hide()
+        # Its room is no longer kept if this run has drawn nothing.
+        self.curve.show_points(self.curve.points)
         self.progress.max, self.progress.value = 1, int(complete)
         self.progress.native.setFormat("")
         self.partial.setVisible(partial)

@@ -41,6 +41,11 @@ class LikelihoodCurve(QWidget):
             self.update()
         self.setVisible(bool(self.points))
 
+    def clear(self) -> None:
+        """Take the points away and keep the room, which the next run is likely to need."""
+        self.points = ()
+        self.update()
+
     def paintEvent(self, event: object) -> None:
         """Draw the curve over a logarithmic axis of iterations."""
         if not self.points:
