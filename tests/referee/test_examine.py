@@ -187,6 +187,23 @@ def test_empty_planes_and_saturation_are_found(bodies):
     assert any("saturated" in text for text in found.warnings)
 
 
+def test_an_image_is_left_alone_only_if_all_of_its_channels_are():
+    points = 2e3 * (np.random.default_rng(0).random((64, 64)) > 0.98)
+    noise = np.random.default_rng(1).normal(0, 1, points.shape)
+    blurry = ndimage.gaussian_filter(points, 1.5) + noise
+    # Without contrast, and as sharp as its voxels allow, with more noise than the other channel.
+    constant, sharp = np.full_like(points, 7), ndimage.gaussian_filter(points / 8, 0.3) + noise
+    for alone in (constant, sharp):
+        for number, channels in enumerate([[alone, blurry], [blurry, alone]]):
+            found = nl.examine(np.stack(channels), axes="CYX")
+            assert found.channels[number].recommendation.leave_alone
+            assert not found.recommendation.leave_alone and np.isfinite(found.noise)
+            assert found.summary.endswith(f"(nothing to restore in C {number})")
+            assert "this image" not in str(found) and "leave this channel alone" in str(found)
+        both = nl.examine(np.stack([alone, alone]), axes="CYX")
+        assert both.recommendation.leave_alone and both.summary.lower().endswith("leave this image alone")
+
+
 def test_a_flash_in_any_channel_is_named_before_a_run(bodies):
     plane = photographed(ndimage.gaussian_filter(bodies, 1.5), 0.05)[20]
     noisy = photographed(ndimage.gaussian_filter(bodies, 1.5), 0.2)[20]

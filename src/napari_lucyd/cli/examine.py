@@ -74,7 +74,7 @@ def _print(found: Examination) -> None:
         table.add_column(overflow="fold")
         for name, value in one.lines():
             table.add_row(name, Text(printable(value)))
-        table.add_row("Recommended", Text(one.recommendation.text), style="bold")
+        table.add_row("Recommended", Text(one.proposal), style="bold")
         console.print(table)
         for text in one.recommendation.sentences:
             console.print(Text(f"- {text}"))

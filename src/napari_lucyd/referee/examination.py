@@ -98,7 +98,8 @@ class Examination:
         Index of the channel; None if the image has one channel.
     channels
         Findings of each channel of an image with several. The other fields are then those of the channel
-        with the most noise; `warnings` also names the flash frames of the other channels.
+        with the most noise; `warnings` also names the flash frames of the other channels, and
+        `recommendation` leaves the image alone only if all channels should be.
     """
 
     axes: str
@@ -132,15 +133,25 @@ class Examination:
     def summary(self) -> str:
         """One line: noise, blur, resolution and the recommendation; or why there is nothing to measure."""
         if not math.isfinite(self.noise) and self.recommendation.reasons:
-            reason = self.recommendation.reasons[0].rstrip(".")
-            return f"{reason[0].lower()}{reason[1:]}. Leave this image alone"
+            reason, proposal = self.recommendation.reasons[0].rstrip("."), self.proposal
+            return f"{reason[0].lower()}{reason[1:]}. {proposal[0].upper()}{proposal[1:]}"
         parts = [f"noise {percent_text(self.noise, '.2g')} of the range"]
         if self.blur_sigma is not None:
             parts.append(f"blur {steps_text(self.blur_sigma, 2)} voxels")
         if self.resolution is not None:
             parts.append(f"resolution {self._resolution_text()}")
-        parts.append(self.recommendation.text)
+        parts.append(self.proposal)
         return ", ".join(parts)
+
+    @property
+    def proposal(self) -> str:
+        """The recommendation in a few words: for the image, or for one of its channels."""
+        text = self.recommendation.text
+        alone = [f"C {one.channel}" for one in self.channels if one.recommendation.leave_alone]
+        if alone and not self.recommendation.leave_alone:
+            return f"{text} (nothing to restore in {', '.join(alone)})"
+        is_channel = self.channel is not None and not self.channels
+        return text.replace("this image", "this channel") if is_channel else text
 
     def lines(self) -> Iterator[tuple[str, str]]:
         """Yield name and value of each finding as text with units."""
@@ -187,7 +198,7 @@ class Examination:
         for name, value in rows:
             yield f"{name:<{width}}  {value}"
         wanted = self.recommendation
-        yield f"{'Recommended':<{width}}  {wanted.text}"
+        yield f"{'Recommended':<{width}}  {self.proposal}"
         for text in wanted.sentences:
             yield f"- {text}"
         for text in self.warnings:

@@ -119,11 +119,14 @@ def examine(
         _of_channel(source, number, steps, microscopes[number], channels, infinite, should_stop)
         for number in range(channels)
     ]
-    worst = max(found, key=lambda one: one.noise)
+    # A channel without contrast has infinite noise, and says nothing about the others.
+    worst = max(found, key=lambda one: (math.isfinite(one.noise), one.noise))
+    restored = [one for one in (worst, *found) if not one.recommendation.leave_alone]
+    wanted = (restored or [worst])[0].recommendation
     flashes = [text for one in found for text in one.warnings if kind_of(text) == FLASH_FRAME]
     joined = [Finding(text, FLASH_FRAME) for text in group_messages(flashes)]
     others = [text for text in worst.warnings if kind_of(text) != FLASH_FRAME]
-    return replace(worst, warnings=(*joined, *others), channels=tuple(found))
+    return replace(worst, recommendation=wanted, warnings=(*joined, *others), channels=tuple(found))
 
 
 def _microscopes(microscope: Any, channels: int) -> list[Microscope | None]:
