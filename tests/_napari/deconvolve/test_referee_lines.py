@@ -159,7 +159,7 @@ def score_line(room):
     [
         (True, False, "Worse than the image"),
         (True, True, "Worse than the image"),
-        (False, True, "The residual is not only noise"),
+        (False, True, "More than noise is left"),
         (False, False, "Wiener · Held-out score 0.5"),
     ],
 )
@@ -179,6 +179,36 @@ def test_a_bad_result_stands_out_and_the_tooltip_names_the_blur(worse, structure
     assert line.text().startswith(begins) and line.text().endswith("Wiener · Held-out score 0.5")
     assert line.property("problem") is (worse or structure)
     assert "with the blur that was given" in line.toolTip() and "Held-out scores" in line.toolTip()
+    assert "above 1" not in line.toolTip()
+    found.held_out = 1.02
+    score.work.ready.emit(found)
+    assert "a score above 1 is no better" in line.toolTip()
+
+
+@pytest.mark.parametrize("width", [330, 290])
+def test_a_verdict_leaves_room_for_all_numbers_and_the_tooltip_has_its_advice(width, room, qtbot):
+    session, line, score = score_line(room)
+    room.resize(width, 200)
+    qtbot.waitUntil(lambda: line.width() > width - 30)
+    task = SimpleNamespace(source=SimpleNamespace(name="cells", data=None))
+    session.finished.emit(SimpleNamespace(complete=True, method="Wiener", task=task, result=None))
+    summary = (
+        "T 1, C 0: Held-out score 0.523 ± 0.012 (image 0.600) · reproduced to 4.5 voxels (image 6.1 voxels) "
+        "· residual correlation 0.61 · light 101 %"
+    )
+    for worse, begin, advice in (
+        (True, "Worse than the image. T 1", "check the blur and the settings"),
+        (False, "More than noise is left. T 1", "the PSF or blur may be wrong"),
+    ):
+        score._show(
+            SimpleNamespace(
+                is_worse_than_image=worse, leaves_structure=True, summary=summary, held_out=0.5, blur="it"
+            )
+        )
+        assert line.shown.startswith(begin) and line.property("problem")
+        assert advice in line.toolTip()
+        # A panel is wider than 300 pixels; whatever is cut in less is in the tooltip.
+        assert line.shown.endswith("light 101 %") if width > 300 else "light 101 %" in line.toolTip()
 
 
 @pytest.mark.parametrize(

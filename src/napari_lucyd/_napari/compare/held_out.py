@@ -50,6 +50,7 @@ def score_layers(request: HeldOutRequest, should_stop: Callable[[], bool]) -> st
     with garbage_collection.held():
         torch_loading.load()
         from napari_lucyd.referee import compare_held_out
+        from napari_lucyd.referee.scores.score import note_above_one
 
         image = request.image
         reasons = {one.name: _why_not(one, image.name) for one in request.others}
@@ -69,6 +70,8 @@ def score_layers(request: HeldOutRequest, should_stop: Callable[[], bool]) -> st
         for one in request.others:
             text = reasons[one.name] or _text(found.results[one.name])
             lines.append(f"“{one.name}”: {text}")
+        remark = note_above_one(*(each.score for each in found.results.values()))
+        lines += [remark] if remark else []
         return "\n".join(lines)
 
 

@@ -90,6 +90,7 @@ def judge(request: JudgeRequest, should_stop: Callable[[], bool]) -> Judgement:
     torch_loading.load()
     from napari_lucyd import referee
     from napari_lucyd.deconvolution import Result
+    from napari_lucyd.referee.scores.score import note_above_one
 
     run, kind = request.run, request.kind
     if "strength" in run.recipe:
@@ -104,7 +105,8 @@ def judge(request: JudgeRequest, should_stop: Callable[[], bool]) -> Judgement:
         files = made.save(request.path, overwrite=request.replace)
         return Judgement(kind, f"Saved {' and '.join(file.name for file in files)}. {made.score.summary}")
     if kind == SCORE:
-        return Judgement(kind, referee.score(image, result, volume=request.volume).summary)
+        score = referee.score(image, result, volume=request.volume)
+        return Judgement(kind, f"{score.summary} {note_above_one(score.held_out)}".rstrip())
     if kind == INTERVAL:
         return _interval(request, referee.interval(result))
     if kind == BEADS:

@@ -46,6 +46,12 @@ from napari_lucyd.text import percent_text
 # not show.
 _STRUCTURE_LEFT = 0.5
 
+_ABOVE_ONE = (
+    "1 is perfect, and a score above 1 is no better: the noise of the image makes each score uncertain by "
+    "the number behind ±. If a score is above 1 by more than twice that number, the noise of the image is "
+    "probably not that of independent photons, and the score is too high."
+)
+
 
 @dataclass(frozen=True)
 class ResultScore:
@@ -220,6 +226,11 @@ def score(
     judged = judge(image, result, told, voxel_size, axes, volume, voxels, device)
     found = score_judged(judged, chosen)
     return replace(found, seconds=time.perf_counter() - start)
+
+
+def note_above_one(*scores: float | None) -> str:
+    """Explain scores above 1 to the user; empty if there are none."""
+    return _ABOVE_ONE if any(score is not None and score > 1 for score in scores) else ""
 
 
 def score_judged(judged: Judged, seed: int = 0) -> ResultScore:

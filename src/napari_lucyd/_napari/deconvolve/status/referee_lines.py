@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 _SETTLE_MS = 400
 # More lines would push the settings out of a small window; the tooltip has all.
 _WARNINGS = 2
-STRUCTURE_LEFT = "The residual is not only noise: the PSF or blur may be wrong. "
+# The advice after the colon is in the tooltip alone where the numbers need the room.
+WORSE = "Worse than the image: check the blur and the settings."
+STRUCTURE_LEFT = "More than noise is left: the PSF or blur may be wrong."
 OWN_BLUR = (
     "Result and image are both judged with {}. Another run may be judged with another blur, and such scores "
     "cannot be compared. Compare ▸ Held-out scores judges all results with the same blur."
@@ -253,20 +255,22 @@ class ScoreLine(QObject):
             set_note(self.line, self._unscored)
             self.line.setToolTip("")
             return
-        verdict = ""
-        if found.is_worse_than_image:
-            verdict = "Worse than the image: check the blur and the settings. "
-        elif found.leaves_structure:
-            verdict = STRUCTURE_LEFT
+        verdict = WORSE if found.is_worse_than_image else STRUCTURE_LEFT if found.leaves_structure else ""
         text = self._refer(found.summary)
-        # The room is for the numbers; the tooltip has the whole name.
+        # The room is for the numbers; the tooltip has the whole name and verdict.
         brief = self._method.partition(" with ")[0]
-        for line in (self._named(text), f"{brief} · {text}" if brief else text, text):
-            set_note(self.line, verdict + line, problem=bool(verdict))
+        short = f"{verdict.partition(':')[0]}." if verdict else ""
+        named = [(verdict, self._named(text)), (verdict, f"{brief} · {text}" if brief else text)]
+        for parts in (*named, (verdict, text), (short, text)):
+            set_note(self.line, " ".join(filter(None, parts)), problem=bool(verdict))
             if self.line.shown == self.line.text():
                 break
+        about = [self._about, verdict]
         if found.held_out is not None:
-            self.line.setToolTip(plain_tooltip(f"{self._about} {OWN_BLUR.format(found.blur)}"))
+            from napari_lucyd.referee.scores.score import note_above_one
+
+            about += [OWN_BLUR.format(found.blur), note_above_one(found.held_out)]
+        self.line.setToolTip(plain_tooltip(" ".join(filter(None, about))))
 
     def _named(self, text: str) -> str:
         """Return a text with the method of its run, because another one may be chosen by now."""
