@@ -120,6 +120,17 @@ def steps_text(steps: Sequence[float], digits: int = 3) -> str:
     return " × ".join(f"{step:.{digits}g}" for step in steps)
 
 
+def blur_text(sigmas: Sequence[float], digits: int = 2) -> str:
+    """Format the standard deviations of a blur along (Z,) Y, X. A plane has none along Z.
+
+    Examples
+    --------
+    >>> blur_text((2.6, 1.3, 1.3)), blur_text((0, 1.3, 1.3))
+    ('2.6 × 1.3 × 1.3', '1.3 × 1.3')
+    """
+    return steps_text(sigmas[1:] if len(sigmas) == 3 and not sigmas[0] else sigmas, digits)
+
+
 # A channel or time point, and a number, in a message.
 _PART, _NUMBER = r"\b[TC] \d+(?:, [TC] \d+)*", r"\d[\d.,]*\b"
 

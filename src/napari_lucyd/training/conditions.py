@@ -19,7 +19,7 @@ from napari_lucyd.simulation import Microscope
 from napari_lucyd.simulation.phantoms import FloatImage
 from napari_lucyd.simulation.psf import FWHM_PER_SIGMA
 from napari_lucyd.simulation.structures import StructureKind
-from napari_lucyd.text import count_text, percent_text
+from napari_lucyd.text import blur_text, count_text, percent_text
 from napari_lucyd.training.config import DataConfig
 from napari_lucyd.training.estimates import KnownMicroscope, gaussian_psf
 
@@ -118,7 +118,7 @@ def find_conditions(
         assert light is not None
         psf = gaussian_psf(list(light.blur_sigma))
         record = {"blur_sigma_found": [round(sigma, 3) for sigma in light.blur_sigma]}
-        found = ", ".join(f"{sigma:.2g}" for sigma in light.blur_sigma)
+        found = blur_text(light.blur_sigma)
         notes.append(f"No blur was given: a Gaussian of σ {found} voxels was found in the image.")
     field_shape = data.phantom_shape[-psf.ndim :]
     psf = _cropped(psf, field_shape)

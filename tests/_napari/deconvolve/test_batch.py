@@ -242,6 +242,20 @@ def test_a_file_of_a_batch_has_the_optics_of_its_psf(tmp_path):
     assert origin["optics"]["numerical_aperture"] == 0.8 and origin["psf_size"] == [9]
 
 
+def test_a_plane_in_a_folder_takes_the_default_model_of_planes_and_its_blur_has_no_z(tmp_path):
+    from napari_lucyd._napari.deconvolve.parameters import Parameters
+
+    light = gaussian_filter(np.random.default_rng(0).random((64, 64)) > 0.98, 1.5, output=float)
+    image = np.random.default_rng(1).poisson(20 + 10_000 * light).astype(np.uint16)[None]
+    write_image(tmp_path / "a.ome.tif", image, axes="ZYX", voxel_size=(1, 0.1, 0.1), unit="micrometer")
+    parameters = Parameters(method="lucyd", model="lucyd", device="cpu")
+    request = worker.BatchRequest(tmp_path, (), parameters, tmp_path / "out", "float32")
+    *_, row = (event for event in worker.run(request, lambda: False) if isinstance(event, worker.Row))
+    assert row.state == "done" and "of 0 ×" not in row.text
+    written = tmp_path / "out" / "a_output.ome.tif"
+    assert read_image(written).metadata["recipe"]["model"] == "lucyd-planes"
+
+
 def test_automatic_names_the_method_and_compares_none_for_a_result_that_exists(
     panel, ready, qtbot, tmp_path, monkeypatch
 ):

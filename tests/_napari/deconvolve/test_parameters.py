@@ -5,6 +5,7 @@ from dataclasses import fields
 
 import pytest
 
+from napari_lucyd._napari.deconvolve.choices.method import read_count
 from napari_lucyd._napari.deconvolve.choices.network_model import model_text
 from napari_lucyd._napari.deconvolve.parameters import Parameters, default_model
 from napari_lucyd._napari.widgets.fields import (
@@ -16,6 +17,7 @@ from napari_lucyd._napari.widgets.fields import (
     parse_step,
     parse_steps,
     parse_tile,
+    parse_wavelengths,
     tooltip,
 )
 from napari_lucyd.text import bytes_text, duration_text
@@ -118,6 +120,24 @@ def test_the_lines_of_a_psf():
     for read in (parse_steps, lambda text: parse_number("NA", text), lambda text: parse_sizes("NA", text)):
         with pytest.raises(ValueError, match="'much' is not a"):
             read("much")
+
+
+def test_an_entry_that_is_refused_is_quoted_as_it_was_typed():
+    entry = "/Data/My Image"
+    lines = {
+        "Iterations": lambda text: read_count("num_iter", text),
+        "Prefilter": lambda text: parse_step("Prefilter", text),
+        "Halo": parse_halo,
+        "Tile": parse_tile,
+        "Voxel size": parse_steps,
+        "Emission": lambda text: parse_wavelengths("Emission", text),
+    }
+    for name, read in lines.items():
+        with pytest.raises(ValueError, match=f"^{name}: .{entry}. is not a"):
+            read(entry)
+    with pytest.raises(ValueError, match="'0,5 NM' is not a number"):
+        parse_wavelengths("Emission", "0,5 NM")
+    assert parse_sizes("PSF size", "63 X 31") == (63, 31)
 
 
 def test_the_line_of_an_optional_step():

@@ -40,6 +40,13 @@ def test_the_blur_is_found_and_said(model):
     assert "a tenth narrower" in said and "examination" in said
 
 
+def test_the_blur_of_a_single_plane_is_said_without_z(model):
+    job = plan(structures(1.8, photons=800)[12:13], model, axes="ZYX", device="cpu")
+    sigmas = job.measure().light[0].blur_sigma
+    assert len(sigmas) == 3 and sigmas[0] == 0
+    assert f"deviation of {sigmas[1]:.2g} × {sigmas[2]:.2g} voxels" in " ".join(job.warnings)
+
+
 def test_empty_planes_at_the_ends_do_not_narrow_the_blur(model):
     image = structures(1.8, photons=800)
     filled_in = image.copy()

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import fields
 from html.parser import HTMLParser
 
 import numpy as np
@@ -58,6 +59,43 @@ def test_the_paragraph_counts_a_single_iteration_in_the_singular():
     assert "with 1, 8 iterations" in methods_paragraph(recipe)
 
 
+def test_the_paragraph_has_no_names_of_the_program():
+    optics = {
+        "modality": "light-sheet",
+        "numerical_aperture": 1.1,
+        "refractive_index": 1.333,
+        "emission_um": 0.525,
+        "excitation_um": 0.488,
+        "pinhole_airy": 1.2,
+        "sheet_fwhm_um": 3.5,
+        "sample_index": 1.38,
+        "depth_um": 20.0,
+        "psf_size": [63, 31, 31],
+    }
+    assert set(optics) == {field.name for field in fields(nl.Microscope)}
+    words = (
+        "light-sheet, NA 1.1, refractive index 1.333, emission 0.525 µm, excitation 0.488 µm, pinhole "
+        "1.2 Airy, light sheet 3.5 µm thick (FWHM), refractive index 1.38 of the specimen, depth 20 µm, "
+        "63 × 31 × 31 voxels"
+    )
+    image = np.random.default_rng(0).poisson(50, (40, 40)).astype(np.float32)
+    network = nl.deconvolve(image, "lucyd", blur_sigma=1.2, subtract_background=20, device="cpu").recipe
+    network["first_stage"] = {"microscope": optics}
+    method = nl.RichardsonLucy(np.ones((3, 3)), num_iter=2, local_stopping=True)
+    classical = nl.deconvolve(image, method, subtract_background="auto", device="cpu").recipe
+    # The window records the optics of its PSF, with one wavelength for each channel.
+    record = {"kind": "light_sheet", "numerical_aperture": 1.1, "emission_um": [0.46, 0.525]}
+    classical["psf"]["origin"] = {"optics": record}
+    blind = {**classical, "psf": None}
+    blind["method"] = {"name": "semi-blind", "num_iter": 3, "microscope": optics, "width_found": [[1.05]]}
+    texts = [methods_paragraph(recipe) for recipe in (network, classical, blind)]
+    assert f"microscope ({words})" in texts[0] and f"microscope ({words})" in texts[2]
+    assert "computed for light sheet, NA 1.1, emission 0.46, 0.525 µm)" in texts[1]
+    assert "voxel by voxel" in texts[1] and "box of 20 × 20 voxels" in texts[0]
+    for text in texts:
+        assert not re.search(r"[a-z]_[a-z]|\bum\b|\bauto\b|None|True|[\[{]", text)
+
+
 def test_the_paragraph_states_settings_versions_and_citations(run):
     _, result = run
     text = methods_paragraph(json.loads(json.dumps(result.recipe)))
@@ -67,7 +105,7 @@ def test_the_paragraph_states_settings_versions_and_citations(run):
     told = nl.deconvolve(image, "lucyd", blur_sigma=1.2, device="cpu")
     text = methods_paragraph(told.recipe)
     assert "lucyd-planes" in text
-    assert "1.2, 1.2 voxels" in text
+    assert "1.2 × 1.2 voxels" in text
     assert "10.1007/978-3-031-43993-3_63" in text
     assert "weighted by" not in text
     bright = np.random.default_rng(0).poisson(20_000 * np.eye(40) + 50, (8, 40, 40)).astype(np.float32)

@@ -12,7 +12,9 @@ from qtpy.QtWidgets import QFormLayout, QLabel, QLineEdit, QWidget
 from napari_lucyd._napari.widgets.layout import mark
 
 # Separators between numbers of several axes.
-_BETWEEN = r"[\s,;x×]+"
+_BETWEEN = r"[\s,;xX×]+"
+AUTOMATIC_ENTRIES = ("", "auto", "automatic")
+"""Entries that leave a number to the program, in small letters."""
 
 
 def choice(default: Any, label: str, tooltip: str) -> Any:
@@ -133,8 +135,8 @@ def parse_halo(text: str) -> int | None:
     >>> parse_halo("12"), parse_halo("") is None
     (12, True)
     """
-    text = text.strip().lower()
-    if text in ("", "auto", "automatic"):
+    text = text.strip()
+    if text.lower() in AUTOMATIC_ENTRIES:
         return None
     if not text.isdigit():
         raise ValueError(
@@ -156,10 +158,10 @@ def parse_step(name: str, text: str) -> str | float | None:
     >>> parse_step("Prefilter", "Auto"), parse_step("Prefilter", "1,2"), parse_step("Prefilter", "")
     ('auto', 1.2, None)
     """
-    text = text.strip().lower()
-    if text in ("", "off"):
+    text = text.strip()
+    if text.lower() in ("", "off"):
         return None
-    if text in ("auto", "automatic"):
+    if text.lower() in AUTOMATIC_ENTRIES:
         return "auto"
     try:
         return parse_number(name, text)
@@ -187,8 +189,8 @@ def parse_tile(text: str) -> tuple[int, ...] | None:
 
 def parse_sizes(name: str, text: str) -> tuple[int, ...] | None:
     """Read sizes in voxels, as `parse_tile` does, for the line with this label."""
-    text = text.strip().lower()
-    if text in ("", "auto", "automatic"):
+    text = text.strip()
+    if text.lower() in AUTOMATIC_ENTRIES:
         return None
     parts = [part for part in re.split(_BETWEEN, text) if part]
     if not all(part.isdigit() and int(part) > 0 for part in parts):
@@ -216,7 +218,7 @@ def parse_steps(text: str) -> tuple[float, ...] | None:
 
 def parse_numbers(name: str, text: str, meant: str) -> tuple[float, ...] | None:
     """Read one or more numbers, as `parse_steps` does; `meant` describes them in the error."""
-    parts = [part for part in re.split(_BETWEEN, text.strip().lower()) if part]
+    parts = [part for part in re.split(_BETWEEN, text.strip()) if part]
     try:
         return tuple(float(part) for part in parts) or None
     except ValueError:
@@ -236,9 +238,13 @@ def parse_wavelengths(name: str, text: str) -> float | tuple[float, ...] | None:
     >>> parse_wavelengths("Emission", "0,525"), parse_wavelengths("Emission", "0.46,0.525")
     (0.525, (0.46, 0.525))
     """
-    if "." not in text:  # then a comma between two digits is a decimal one
-        text = re.sub(r"(?<=\d),(?=\d)", ".", text)
-    found = parse_numbers(name, text, "one number, or one for each channel, for example 0.46, 0.525")
+    # Without a point, a comma between two digits is a decimal one.
+    points = text if "." in text else re.sub(r"(?<=\d),(?=\d)", ".", text)
+    meant = "one number, or one for each channel, for example 0.46, 0.525"
+    try:
+        found = parse_numbers(name, points, meant)
+    except ValueError as error:
+        raise ValueError(str(error).replace(repr(points), repr(text))) from None
     return found[0] if found is not None and len(found) == 1 else found
 
 

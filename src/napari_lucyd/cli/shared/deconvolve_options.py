@@ -477,5 +477,5 @@ def network_arguments(network: NetworkOptions, computer: ComputerOptions) -> dic
         "precision": str(computer.precision),
         "normalization": str(network.normalization),
         "isotropic": network.isotropic,
-        "separate": "" if network.separate.lower() == "none" else network.separate.upper(),
+        "separate": "" if network.separate.lower() == "none" else network.separate,
     }

@@ -22,7 +22,7 @@ from napari_lucyd.deconvolution.statistics.scaling import Group, Statistics
 from napari_lucyd.deconvolution.statistics.spectrum import SAFE, assumed_blur
 from napari_lucyd.errors import Cancelled
 from napari_lucyd.photons import without_empty_ends
-from napari_lucyd.text import steps_text
+from napari_lucyd.text import blur_text
 
 # Voxels that are read to find the numbers, and the volumes of a series that share them.
 _KNOWN_VOXELS, _VOLUMES = 2**26, 3
@@ -141,7 +141,7 @@ def _find_blur(
                     for sigma in end.value.record.get("sigma_found", [USUAL_BLUR] * (1 if flat else 2))
                 ]
                 break
-        text = steps_text(along_axes(sigmas), 2)
+        text = blur_text(along_axes(sigmas))
         found = (
             f"No blur was given: the run used a Gaussian blur with a standard deviation of {text} voxels. "
             "Held-out photons found it, and it was taken a tenth narrower to be safe. The examination "

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from napari_lucyd.models.catalogue import list_models, network_type
-from napari_lucyd.text import count_text, percent_text
+from napari_lucyd.text import blur_text, count_text, percent_text
 
 _CITATIONS = {
     "lucyd": "Chobola et al., MICCAI 2023, doi:10.1007/978-3-031-43993-3_63",
@@ -18,6 +18,20 @@ _CITATIONS = {
     "correlation": "Banterle et al., J. Struct. Biol. 183, 363 (2013)",
 }
 _NAMES = {"lucyd": "LUCYD", "rln": "RLN", "care": "CARE"}
+# Settings of a microscope, in the order and the words of a paper. The window records the kind of a PSF.
+_OPTICS = {
+    "modality": "{}",
+    "kind": "{}",
+    "numerical_aperture": "NA {}",
+    "refractive_index": "refractive index {}",
+    "emission_um": "emission {} µm",
+    "excitation_um": "excitation {} µm",
+    "pinhole_airy": "pinhole {} Airy",
+    "sheet_fwhm_um": "light sheet {} µm thick (FWHM)",
+    "sample_index": "refractive index {} of the specimen",
+    "depth_um": "depth {} µm",
+    "psf_size": "{} voxels",
+}
 
 
 def methods_paragraph(recipe: Mapping[str, Any], score: Any = None) -> str:
@@ -114,14 +128,17 @@ def _classical(recipe: Mapping[str, Any], cited: list[str]) -> str:
     details = ["accelerated"] if method.get("acceleration") else []
     if method.get("total_variation"):
         details.append(f"total variation {method['total_variation']:g}")
+    if method.get("local_stopping"):
+        details.append("stopped voxel by voxel by gradient consensus")
     text = "Richardson-Lucy deconvolution with " + ", ".join([count_text(iterations, "iteration"), *details])
     if name == "semi-blind":
         cited.append(_CITATIONS["thinning"])
         found = method.get("sigma_found") or method.get("width_found")
         what = "standard deviation in voxels" if method.get("sigma_found") else "factor of the PSF's width"
-        values = "; ".join(", ".join(f"{x:.2g}" for x in one) for one in found or [] if one)
+        values = "; ".join(blur_text(one) for one in found or [] if one)
+        optics = f" with {_blur(method)}" if method.get("microscope") else ""
         return (
-            f"semi-blind {text}; iterations and blur were found in the image by held-out photons "
+            f"semi-blind {text}{optics}; iterations and blur were found in the image by held-out photons "
             f"({what}: {values})"
         )
     if method.get("num_iter") == "auto":
@@ -143,7 +160,9 @@ def _psf(record: Any) -> str:
         f"{' × '.join(str(n) for n in entry['shape'])} voxels, SHA-256 {str(entry['sha256'])[:12]}"
         for entry in records
     )
-    return f"a given PSF ({shapes})"
+    optics = (records[0].get("origin") or {}).get("optics")
+    computed = f", computed for {_optics(optics)}" if isinstance(optics, Mapping) else ""
+    return f"a given PSF ({shapes}{computed})"
 
 
 def _blur(stage: Mapping[str, Any]) -> str:
@@ -151,25 +170,30 @@ def _blur(stage: Mapping[str, Any]) -> str:
         return _psf(stage["psf"])
     if "microscope" in stage:
         given = stage["microscope"] if isinstance(stage["microscope"], list) else [stage["microscope"]]
-        texts = [
-            ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in one.items() if value is not None)
-            for one in given
-        ]
-        return f"the PSF computed for the microscope ({'; '.join(texts)})"
+        return f"the PSF computed for the microscope ({'; '.join(map(_optics, given))})"
     if "blur_sigma" in stage:
-        return (
-            f"a Gaussian PSF ({', '.join(f'{s:g}' for s in stage['blur_sigma'])} voxels standard deviation)"
-        )
-    found = "; ".join(", ".join(f"{s:.2g}" for s in one) for one in stage.get("blur_sigma_found", []))
+        return f"a Gaussian PSF with a standard deviation of {blur_text(stage['blur_sigma'], 6)} voxels"
+    found = "; ".join(map(blur_text, stage.get("blur_sigma_found", [])))
     return f"a Gaussian PSF whose standard deviation was found in the image ({found} voxels)"
+
+
+def _optics(settings: Mapping[str, Any]) -> str:
+    texts = []
+    for name, words in _OPTICS.items():
+        if (value := settings.get(name)) is not None:
+            joint = " × " if name == "psf_size" else ", "
+            values = value if isinstance(value, list | tuple) else [value]
+            texts.append(words.format(joint.join(_plain(one).replace("_", " ") for one in values)))
+    return ", ".join(texts)
 
 
 def _preparation(recipe: Mapping[str, Any]) -> list[str]:
     found = []
     if recipe.get("subtract_background"):
-        found.append(
-            f"A smooth background was subtracted first (size {recipe['subtract_background']['wish']})."
-        )
+        background = recipe["subtract_background"]
+        size = " × ".join(map(_plain, background.get("size") or ()))
+        box = f"box of {size} voxels" if size else f"box of {_plain(background['wish'])} voxels"
+        found.append(f"A smooth background was subtracted first (morphological opening, {box}).")
     if recipe.get("prefilter"):
         sigmas = recipe["prefilter"].get("sigma", [])
         found.append(f"Images were smoothed first by a Gaussian of {count_text(_listed(sigmas), 'voxel')}.")
@@ -198,5 +222,8 @@ def _scored(score: Any, cited: list[str]) -> list[str]:
 
 
 def _listed(values: Sequence[Any]) -> str:
-    texts = [f"{value:g}" if isinstance(value, int | float) else str(value) for value in values]
-    return ", ".join(dict.fromkeys(texts)) or "an unknown number of"
+    return ", ".join(dict.fromkeys(map(_plain, values))) or "an unknown number of"
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)

@@ -11,7 +11,7 @@ from typing import Any
 
 from napari_lucyd._napari.deconvolve.contest import compare_methods
 from napari_lucyd._napari.deconvolve.parameters import WHOLE, Parameters
-from napari_lucyd._napari.deconvolve.planning import choose_method, make_job
+from napari_lucyd._napari.deconvolve.planning import choose_method, likely_model, make_job
 from napari_lucyd._napari.deconvolve.task import ImageTask
 from napari_lucyd._napari.layers.results import with_psf_origin
 from napari_lucyd._napari.layers.saving import file_name
@@ -25,6 +25,7 @@ from napari_lucyd.deconvolution import CLASSICAL_METHODS
 from napari_lucyd.deconvolution.recipe_entries import wrong_entry
 from napari_lucyd.deconvolution.result import Part
 from napari_lucyd.io import Image, ImageFileError, default_suffix, micrometers, read_image, unit_label
+from napari_lucyd.models.catalogue import DEFAULT_MODEL
 from napari_lucyd.text import duration_text, group_messages
 
 _OTHERWISE = "choose another folder for the results"
@@ -221,6 +222,9 @@ def _one(
         # The region, the axes and the folder belong to the image in the window.
         own = replace(request.parameters, region=WHOLE, z_range=None, folder=None, axes=None)
         task = ImageTask(source_of(read_image(each.path), each.path), own)
+        # As without a window, the default model of volumes stands for that of planes too.
+        if own.model == DEFAULT_MODEL and not own.classical:
+            task = replace(task, parameters=replace(own, model=likely_model(task)))
     assert task is not None
     read = [] if each.path is None else [each.path]
 

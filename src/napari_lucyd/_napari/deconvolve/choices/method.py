@@ -18,7 +18,14 @@ from napari_lucyd._napari.deconvolve.parameters import (
     numbers_of,
 )
 from napari_lucyd._napari.layers.results import PART_NAMES
-from napari_lucyd._napari.widgets.fields import choose, label, number_text, parse_number, tooltip
+from napari_lucyd._napari.widgets.fields import (
+    AUTOMATIC_ENTRIES,
+    choose,
+    label,
+    number_text,
+    parse_number,
+    tooltip,
+)
 from napari_lucyd._napari.widgets.layout import Section
 from napari_lucyd._napari.widgets.long_entries import narrow
 from napari_lucyd._napari.workers import torch_loading
@@ -167,8 +174,8 @@ class MethodSection(Section):
 
 def read_count(name: str, text: str) -> Any:
     """Read a whole number of at least 1; the default where the line is empty."""
-    text = text.strip().lower()
-    if text in ("", "auto", "automatic"):
+    text = text.strip()
+    if text.lower() in AUTOMATIC_ENTRIES:
         return getattr(Parameters, name)
     if not text.isdecimal() or int(text) < 1:
         raise ValueError(
