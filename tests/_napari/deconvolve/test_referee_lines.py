@@ -145,13 +145,14 @@ def score_line(room):
     from napari_lucyd._napari.widgets.layout import note
 
     class Session(QObject):
-        started, finished, ended, stored = Signal(), Signal(object), Signal(), Signal()
+        started, finished, ended = Signal(), Signal(object), Signal()
+        results = ()
 
     session, line, switch = Session(room), note("lucyd-score", lines=3, most=3), QToggleSwitch(parent=room)
     room.layout().addWidget(line)
     room.show()
     switch.setChecked(True)
-    return session, line, ScoreLine(switch, line, session, str, room)
+    return session, line, ScoreLine(switch, line, session, str, lambda: False, room)
 
 
 @pytest.mark.parametrize(

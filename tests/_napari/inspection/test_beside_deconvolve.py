@@ -1,6 +1,8 @@
 """Inspect beside the Deconvolve panel: it shows the result of the last run."""
 
+import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 pytest.importorskip("napari")
 
@@ -64,3 +66,22 @@ def test_the_button_opens_it_with_the_newest_result_unless_another_was_selected_
     selection.active = first
     panel.footer.inspect.native.click()
     assert opens_inspect[0].form.look.result.value is first
+
+
+def test_both_panels_judge_the_volume_that_is_shown(panel, run, qtbot):
+    light = gaussian_filter(np.random.default_rng(0).random((3, 2, 96, 96)) ** 9, (0, 0, 2, 2))
+    photons = np.random.default_rng(1).poisson(5 + 2000 * light).astype(np.uint16)
+    panel.viewer.add_image(photons, axis_labels=("t", "c", "y", "x"), name="series")
+    inspect = InspectWidget(panel.viewer)
+    panel.viewer.window.add_dock_widget(inspect, name="Inspect")
+    panel.model.combo.value = "lucyd-planes"
+    panel.footer.score.setChecked(True)
+    panel.viewer.dims.set_current_step(0, 0)
+    panel.viewer.dims.set_current_step(1, 1)
+    run()
+    line, judged = panel.footer.score_note, inspect.form.trust.line
+    qtbot.waitUntil(lambda: panel.score.work.settled and "light" in line.text(), timeout=60_000)
+    inspect.form.trust.buttons[0].native.click()
+    qtbot.waitUntil(lambda: inspect.judging.settled and "light" in judged.text(), timeout=60_000)
+    assert judged.text().startswith("T 0, C 1: Held-out score")
+    assert " · T 0, C 1: Held-out score" in line.text()

@@ -93,8 +93,14 @@ class DeconvolveWidget(Panel):
         self.run_view = RunView(self.session, self.footer, self.examination.without_repeats, self)
         self.buttons = ResultButtons(self.viewer, self.session, self.footer, self.image.source_of, self)
         self.score = ScoreLine(
-            self.footer.score, self.footer.score_note, self.session, self.examination.refer, self
+            self.footer.score,
+            self.footer.score_note,
+            self.session,
+            self.examination.refer,
+            lambda: self.destination.is_files,
+            self,
         )
+        self.destination.changed.connect(self.score.write)
         self._connect()
         if self.image.layer is not None:
             self._on_picked(self.image.layer)

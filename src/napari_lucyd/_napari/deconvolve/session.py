@@ -34,8 +34,6 @@ class DeconvolveSession(Session):
     finished = Signal(object)
     concluded = Signal(object)
     """Lines about results in files, or about a run that was cancelled."""
-    stored = Signal()
-    """An image is done, with its results in files."""
 
     def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
         super().__init__(viewer, parent, activity="Deconvolve")
@@ -114,7 +112,6 @@ class DeconvolveSession(Session):
                 self.stores.grown(event)
             case Stored():
                 self.stores.stored(event)
-                self.stored.emit()
                 self.concluded.emit(event.lines)
             case Halted():
                 self.halted = True

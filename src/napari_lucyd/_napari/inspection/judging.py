@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +14,6 @@ from napari_lucyd._napari.layers.results import place_region
 from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd.spans import SPATIAL
 from napari_lucyd.text import percent_text
-
-if TYPE_CHECKING:
-    from napari.viewer import Viewer
 
 SCORE, MAP, INTERVAL, BEADS = "score", "trust map", "interval", "planted beads"
 REPORT, METHODS = "report", "methods"
@@ -64,19 +61,6 @@ class Judgement:
     kind: str
     text: str
     layers: tuple[tuple[Any, dict[str, Any]], ...] = ()
-
-
-def shown_volume(viewer: Viewer, run: RunLayers) -> dict[str, int]:
-    """Return the index of the shown volume along each leading axis of the image."""
-    axes, layer = run.recipe["axes"], run.output
-    shape = full(layer).shape
-    at = layer.world_to_data(np.asarray(viewer.dims.point, float)[-layer.ndim :])
-    region = run.recipe.get("region") or [(0, size) for size in shape]
-    return {
-        name: int(bounds[0] + np.clip(np.rint(where), 0, size - 1))
-        for name, where, size, bounds in zip(axes, at, shape, region, strict=True)
-        if name not in SPATIAL
-    }
 
 
 def judge(request: JudgeRequest, should_stop: Callable[[], bool]) -> Judgement:

@@ -30,7 +30,6 @@ from napari_lucyd._napari.inspection.judging import (
     Judgement,
     JudgeRequest,
     judge,
-    shown_volume,
 )
 from napari_lucyd._napari.inspection.run_layers import (
     CHANGE,
@@ -41,6 +40,7 @@ from napari_lucyd._napari.inspection.run_layers import (
     run_layers,
 )
 from napari_lucyd._napari.inspection.veil import Curtain, Strength
+from napari_lucyd._napari.layers.coordinates import shown_volume
 from napari_lucyd._napari.layers.results import LIKE_THE_IMAGE, finite, own_limits, sampled
 from napari_lucyd._napari.layers.viewer import (
     METADATA_KEY,
@@ -309,7 +309,7 @@ class InspectWidget(Panel):
             replace = path.suffix.lower() == ".html" and path.exists()
             path = path if path.suffix.lower() == ".html" else path.with_name(f"{path.name}.html")
         self._asked += 1
-        volume = shown_volume(self.viewer, self.run)
+        volume = shown_volume(self.viewer, self.run.output)
         self._question = JudgeRequest(kind, self.run, volume, self._asked, path, replace)
         self.judging.refresh()
 

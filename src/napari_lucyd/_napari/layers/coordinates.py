@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.utils.transforms import Affine
 
+from napari_lucyd._napari.layers.viewer import METADATA_KEY
+from napari_lucyd.spans import SPATIAL
+
 if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
@@ -49,6 +52,23 @@ def to_data(layer: Layer, points: Any, viewer: Viewer) -> np.ndarray:
     """Convert points of the viewer's world, (n, ndim of the layer), to voxels of a layer."""
     own = np.asarray(points, float) / unit_scale(layer, viewer.dims.units)
     return np.asarray([layer.world_to_data(point) for point in own], float)
+
+
+def shown_volume(viewer: Viewer, result: Layer) -> dict[str, int]:
+    """Return the index of the volume of a result that is shown, along each leading axis of its image.
+
+    Where the sliders are beside the result, it is the nearest one.
+    """
+    recipe = result.metadata[METADATA_KEY]
+    shape = (result.data[0] if getattr(result, "multiscale", False) else result.data).shape
+    point = np.asarray(viewer.dims.point, float)[-result.ndim :]
+    (at,) = to_data(result, point[None], viewer)
+    region = recipe.get("region") or [(0, size) for size in shape]
+    return {
+        name: int(bounds[0] + np.clip(np.rint(where), 0, size - 1))
+        for name, where, size, bounds in zip(recipe["axes"], at, shape, region, strict=True)
+        if name not in SPATIAL
+    }
 
 
 @contextmanager

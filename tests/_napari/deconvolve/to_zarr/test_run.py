@@ -598,3 +598,20 @@ def test_resolutions_of_a_growing_store_are_those_of_the_finished_one(growing):
     zarr_io.finish_zarr(path, {})
     assert [level.shape for level in levels] == [level.shape for level in zarr_io.open_levels(path)]
     assert not store.add((slice(0, 1), slice(0, 9), slice(0, 21), slice(0, 18)))
+
+
+def test_the_line_of_the_score_follows_the_destination(panel, series, run, tmp_path):
+    from napari_lucyd._napari.deconvolve.status.footer import NO_SCORE
+
+    panel.footer.score.setChecked(True)
+    line, in_files = panel.footer.score_note, "Results in files are not scored here."
+    assert line.text().startswith(in_files)
+    panel.destination.take(None)
+    assert line.text() == NO_SCORE
+    panel.destination.take(tmp_path)
+    said = []
+    panel.session.started.connect(lambda: said.append(line.text()))
+    run()
+    assert said[0].startswith(in_files) and line.text().startswith(in_files)
+    panel.destination.combo.value = "memory"
+    assert line.text() == NO_SCORE

@@ -64,9 +64,14 @@ class DestinationSection(Section):
         self._show()
 
     @property
+    def is_files(self) -> bool:
+        """True if the results are kept in files, also while no folder is chosen."""
+        return bool(self.combo.value == IN_FOLDER)
+
+    @property
     def folder(self) -> Path | None:
         """Folder of the results; None for memory."""
-        return self._folder if self.combo.value == IN_FOLDER else None
+        return self._folder if self.is_files else None
 
     def parameters(self) -> dict[str, Any]:
         """Return the settings of this section, by field of `Parameters`.
@@ -76,7 +81,7 @@ class DestinationSection(Section):
         ValueError
             If the results are kept in files, and no folder is chosen.
         """
-        if self.combo.value == IN_FOLDER and self._folder is None:
+        if self.is_files and self._folder is None:
             raise ValueError(NO_FOLDER)
         outputs = tuple(name for name in self._parts if self.outputs[name].value or len(self._parts) == 1)
         return {"outputs": outputs, "folder": self.folder}
@@ -148,6 +153,5 @@ class DestinationSection(Section):
         self.changed.emit()
 
     def _show(self) -> None:
-        chosen = self.combo.value == IN_FOLDER
-        self.folder_button.native.setVisible(chosen)
-        self.show_row(self.files, chosen)
+        self.folder_button.native.setVisible(self.is_files)
+        self.show_row(self.files, self.is_files)

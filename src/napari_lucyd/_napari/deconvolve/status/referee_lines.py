@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, Signal  # type: ignore[attr-defined]
@@ -14,6 +14,7 @@ from napari_lucyd._napari.deconvolve.choices.microscope import MicroscopeSection
 from napari_lucyd._napari.deconvolve.session import DeconvolveSession
 from napari_lucyd._napari.deconvolve.status.footer import NO_SCORE
 from napari_lucyd._napari.deconvolve.task import MOST_TRIED, Finished
+from napari_lucyd._napari.layers.coordinates import shown_volume
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.psf.optics import OpticsPsf
 from napari_lucyd._napari.psf.origins import PsfSource
@@ -194,15 +195,16 @@ class ExaminationLine(QObject):
 
 @dataclass(frozen=True)
 class ScoreRequest:
-    """An image and the result of its run."""
+    """An image, the result of its run, and the volume to judge, by leading axis; None: none is shown."""
 
     image: Any
     result: Any
+    volume: Mapping[str, int] | None = None
 
     @property
     def key(self) -> Any:
         """See `LatestOnly`."""
-        return id(self.image), id(self.result)
+        return id(self.image), id(self.result), repr(self.volume)
 
 
 class ScoreLine(QObject):
@@ -218,6 +220,8 @@ class ScoreLine(QObject):
         The runs.
     refer
         Shortens a text by what stands elsewhere; see `ExaminationLine.refer`.
+    is_into_files
+        True if the results of the next run are kept in files.
     parent
         Qt's owner.
     """
@@ -228,32 +232,39 @@ class ScoreLine(QObject):
         line: Note,
         session: DeconvolveSession,
         refer: Callable[[str], str],
+        is_into_files: Callable[[], bool],
         parent: QObject,
     ) -> None:
         super().__init__(parent)
-        self._switch, self.line, self._refer = switch, line, refer
+        self._switch, self.line, self._refer, self._session = switch, line, refer, session
+        self._is_into_files = is_into_files
         self._wanted: ScoreRequest | None = None
         self._about = self._method = ""
-        self._unscored = NO_SCORE
         self.work = LatestOnly(lambda: self._wanted, score_result, 0, self)
         self.work.began.connect(lambda: set_note(line, "Scoring the result…"))
         self.work.ready.connect(self._show)
         self.work.failed.connect(lambda text: set_note(line, self._named(refer(f"No score: {text}"))))
         session.started.connect(self.clear)
         session.finished.connect(self._on_finished)
-        session.stored.connect(self._on_stored)
-        session.ended.connect(self.work.refresh)
+        session.ended.connect(self._on_ended)
         switch.toggled.connect(self.clear)
+        self.write()
 
     def clear(self, *_: Any) -> None:
         """Empty the line; a score that is being computed is dropped."""
-        self._wanted, self._unscored = None, NO_SCORE
+        self._wanted = None
         self.work.refresh()
+        self.write()
+
+    def write(self) -> None:
+        """Say whether the result of the next run is scored, unless there is a score, or one is coming."""
+        if self._wanted is None:
+            set_note(self.line, _IN_FILES if self._is_into_files() else NO_SCORE)
+            self.line.setToolTip("")
 
     def _show(self, found: ResultScore | None) -> None:
         if found is None:
-            set_note(self.line, self._unscored)
-            self.line.setToolTip("")
+            self.write()
             return
         verdict = WORSE if found.is_worse_than_image else STRUCTURE_LEFT if found.leaves_structure else ""
         text = self._refer(found.summary)
@@ -276,9 +287,13 @@ class ScoreLine(QObject):
         """Return a text with the method of its run, because another one may be chosen by now."""
         return f"{self._method} · {text}" if self._method else text
 
-    def _on_stored(self) -> None:
-        self._unscored = _IN_FILES
-        set_note(self.line, _IN_FILES)
+    def _on_ended(self) -> None:
+        session = self._session
+        if self._wanted is not None and session.results:
+            # The parts of a result have the same volumes, and the last result is that of the last image.
+            volume = shown_volume(session.viewer, session.results[-1])
+            self._wanted = replace(self._wanted, volume=volume)
+        self.work.refresh()
 
     def _on_finished(self, event: Finished) -> None:
         # The score itself waits for the end of the run.
@@ -310,4 +325,4 @@ def score_result(request: ScoreRequest, should_stop: Callable[[], bool]) -> Resu
     torch_loading.load()
     from napari_lucyd.referee import score
 
-    return score(request.image, request.result)
+    return score(request.image, request.result, volume=request.volume)
