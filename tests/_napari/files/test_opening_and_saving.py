@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
+from napari_lucyd._napari.compare.panel import CompareWidget
+from napari_lucyd._napari.inspection.panel import InspectWidget
+from napari_lucyd._napari.layers.results import layer_keywords, layer_metadata
+from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, image_of, is_result
 from napari_lucyd.batch.results import write_results
 from napari_lucyd.deconvolution import deconvolve
@@ -137,3 +142,65 @@ def test_a_result_of_another_image_lies_where_its_own_voxel_size_says(viewer, sa
     viewer.add_image(data, **keywords)
     (result,) = viewer.open(saved_result(), plugin=PLUGIN)
     np.testing.assert_allclose(result.scale, (0.5, 0.2, 0.2))
+
+
+# Two channels in the order of ImageJ, as napari's own reader opens them.
+SMOOTH = gaussian_filter(np.random.default_rng(1).random((6, 30, 34)) ** 9 * 9000, 1.5)
+CHANNELS = np.stack([SMOOTH, SMOOTH[:, ::-1]], axis=1).astype("uint16")
+IMAGEJ, OURS = "ZCYX", "CZYX"
+
+
+@pytest.fixture
+def saved_channels(viewer, tmp_path):
+    """Deconvolve both channels with the axes in some order, save the output, and return its path."""
+
+    def write(axes, **keywords):
+        image = CHANNELS if axes == IMAGEJ else np.moveaxis(CHANNELS, 1, 0)
+        layer = viewer.add_image(image, name="cells", axis_labels=tuple(axes.lower()), **keywords)
+        source = SourceLayer.from_layer(layer)
+        made = deconvolve(image, "lucyd", axes=axes, blur_sigma=1.2, device="cpu")
+        place = layer_keywords(source, "output", "lucyd", axes=axes, region=None, additive=False)
+        metadata = layer_metadata(made.recipe, "output", source)
+        output = viewer.add_image(made.output, **place, metadata=metadata)
+        path = tmp_path / "cells_output.ome.tif"
+        output.save(str(path), plugin=PLUGIN)
+        viewer.layers.clear()
+        return str(path), np.moveaxis(made.output, axes.index("C"), 1)
+
+    return write
+
+
+@pytest.mark.parametrize("axes", [IMAGEJ, OURS])
+@pytest.mark.parametrize("size", [{}, {"scale": (3, 1, 2, 2), "units": ("µm", "pixel", "µm", "µm")}])
+def test_a_saved_result_has_its_axes_in_the_order_of_its_image_again(
+    viewer, saved_channels, axes, size, qtbot
+):
+    path, output = saved_channels(axes, **(size if axes == IMAGEJ else {}))
+    image = viewer.add_image(CHANNELS, name="cells", **size)
+    (result,) = viewer.open(path, plugin=PLUGIN)
+    assert result.data.shape == CHANNELS.shape
+    np.testing.assert_allclose(np.asarray(result.data), output, rtol=1e-5)
+    np.testing.assert_allclose(result.scale, image.scale)
+    assert result.metadata[METADATA_KEY]["axes"] == IMAGEJ
+
+    viewer.dims.set_point((0, 1), (2, 1))
+    compare, inspect = CompareWidget(viewer), InspectWidget(viewer)
+    qtbot.waitUntil(lambda: compare.settled, timeout=60_000)
+    assert compare.form.picked_note.text() == "At C 1 (counted from 0)."
+    assert "“output · cells (lucyd)”: RSP 0.9" in compare.form.metrics_note.text()
+    assert inspect.run is not None and inspect.status.text() == ""
+    assert inspect.run.recipe["axes"] == IMAGEJ
+
+
+def test_axes_that_cannot_be_paired_are_a_reason_and_no_score(viewer, saved_channels, qtbot):
+    path, _ = saved_channels(OURS)
+    viewer.open(path, plugin=PLUGIN)
+    viewer.add_image(CHANNELS, name="cells")
+    viewer.dims.set_point((0, 1), (1, 1))
+    compare, inspect = CompareWidget(viewer), InspectWidget(viewer)
+    reason = "the order of its axes, C Z Y X, is not that of the image, Z C Y X"
+    qtbot.waitUntil(lambda: compare.settled, timeout=60_000)
+    assert reason in compare.form.metrics_note.text() and "RSP 0" not in compare.form.metrics_note.text()
+    assert reason in inspect.status.text() and inspect.run is None
+    compare.form.held_out.native.click()
+    qtbot.waitUntil(lambda: reason in compare.form.held_out_note.text(), timeout=60_000)

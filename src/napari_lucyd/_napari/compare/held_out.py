@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from napari_lucyd._napari.compare.snapshot import LayerSnapshot
+from napari_lucyd._napari.layers.axis_order import why_unpaired
 from napari_lucyd._napari.workers import garbage_collection, torch_loading
 from napari_lucyd._napari.workers.window_words import in_window_words
 
@@ -53,7 +54,7 @@ def score_layers(request: HeldOutRequest, should_stop: Callable[[], bool]) -> st
         from napari_lucyd.referee.scores.score import note_above_one
 
         image = request.image
-        reasons = {one.name: _why_not(one, image.name) for one in request.others}
+        reasons = {one.name: _why_not(one, image) for one in request.others}
         recipes = {one.name: one.recipe for one in request.others if one.recipe and not reasons[one.name]}
         leading = [name for name in image.axes if name not in "ZYX"]
         volume = dict(zip(leading, image.lead, strict=True))
@@ -85,8 +86,11 @@ def _text(found: Any) -> str:
     return f"{found.score:.3f} ± {found.error:.3f}"
 
 
-def _why_not(layer: LayerSnapshot, image: str) -> str:
+def _why_not(layer: LayerSnapshot, image: LayerSnapshot) -> str:
     if layer.recipe is None:
         return ELSEWHERE
     source = layer.recipe["source"]
-    return "" if source == image else OTHER_IMAGE.format(source)
+    if source != image.name:
+        return OTHER_IMAGE.format(source)
+    problem = why_unpaired(layer.axes, image.axes)
+    return f"{problem}." if problem else ""

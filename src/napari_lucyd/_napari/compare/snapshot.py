@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_lucyd._napari.layers.axis_order import axes_in_layer
 from napari_lucyd._napari.layers.coordinates import factor, to_data, to_world, unit_scale
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_result, origin_of
@@ -122,12 +123,16 @@ class Line:
 
 
 def known_axes(layers: Sequence[Image]) -> dict[tuple[int, ...], str]:
-    """Return the axes of results by their shape; corrections made for a run then apply to its image too."""
-    known = {}
-    for layer in layers:
-        axes = layer.metadata[METADATA_KEY].get("axes") if is_result(layer) else None
-        if axes:
-            known[_shape(layer)] = str(axes)
+    """Return the axes of results and of their images by shape, as the runs took them."""
+    known: dict[tuple[int, ...], str] = {}
+    for result in filter(is_result, layers):
+        recipe = result.metadata[METADATA_KEY]
+        if axes := recipe.get("axes"):
+            known[_shape(result)] = str(axes)
+        image = origin_of(layers, result)
+        in_image = axes_in_layer(recipe, _shape(image)) if image in layers else None
+        if in_image is not None:
+            known.setdefault(_shape(image), in_image)
     return known
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lucyd._napari.compare.snapshot import LayerSnapshot, Line
+from napari_lucyd._napari.layers.axis_order import why_unpaired
 from napari_lucyd._napari.workers import garbage_collection, torch_loading
 from napari_lucyd._napari.workers.events import explain
 from napari_lucyd.text import axes_text, bytes_text
@@ -179,7 +180,9 @@ def _why_not(image: LayerSnapshot, truth: LayerSnapshot) -> str:
 
 
 def shape_problem(image: LayerSnapshot, other: LayerSnapshot, name: str) -> str:
-    """Say why two layers cannot be compared voxel by voxel; empty if their shapes are equal."""
+    """Say why two layers cannot be compared voxel by voxel; empty if axes and shapes agree."""
+    if problem := why_unpaired(image.axes, other.axes):
+        return problem
     shapes = [_volume_shape(one) for one in (image, other)]
     if shapes[0] == shapes[1]:
         return ""

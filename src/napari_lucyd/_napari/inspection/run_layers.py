@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import dask.array as da
 from napari.layers import Image
 
+from napari_lucyd._napari.layers.axis_order import axes_in_layer, why_unpaired
 from napari_lucyd._napari.layers.source_layer import SPATIAL
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, SOURCE_ID, is_result, origin_of
 
@@ -58,6 +59,9 @@ class RunLayers:
         """Return the part of the image that was computed, as float32, read when it is needed."""
         from napari_lucyd.deconvolution.change import computed_part
 
+        axes = axes_in_layer(self.recipe, full(self.image).shape)
+        if axes is not None and (problem := why_unpaired(self.recipe["axes"], axes)):
+            raise ValueError(f"The result does not fit: {problem}.")
         part: da.Array = computed_part(lazy(self.image), self.recipe, tuple(full(self.output).shape))
         return part
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_lucyd._napari.layers.source_layer import axes_from_labels
 from napari_lucyd._napari.layers.to_file import LAYERS_KEY, LayerData
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, UNFINISHED
 from napari_lucyd.deconvolution.result import Part
@@ -61,10 +62,11 @@ def _result(image: Image) -> dict[str, Any]:
 
 def _layer(image: Image, index: int | None, count: int, saved: Mapping[str, Any]) -> LayerData:
     """Return the layer of one channel, or of the whole image where `index` is None."""
-    axes = image.axes if index is None else image.axes.replace("C", "")
     noted = saved.get("metadata")
     known = {**image.metadata, **(noted if isinstance(noted, Mapping) else {})}
     own = {key: value for key, value in known.items() if key not in _NOT_OF_FILES}
+    stored = image.axes if index is None else image.axes.replace("C", "")
+    axes = _order_when_saved(stored, saved, own)
     keywords = {
         "name": image.name,
         "axis_labels": tuple(axes.lower()),
@@ -74,11 +76,19 @@ def _layer(image: Image, index: int | None, count: int, saved: Mapping[str, Any]
         **_saved_look(saved),
         **_saved_place(image, axes, saved),
     }
-    levels = [_of_channel(level, image.axes, index) for level in (image.data, *image.lower)]
+    order = [stored.index(letter) for letter in axes]
+    levels = [_of_channel(level, image.axes, index).transpose(order) for level in (image.data, *image.lower)]
     # napari needs no lower resolutions of data in memory.
     if len(levels) == 1 or isinstance(image.data, np.ndarray):
         return levels[0], keywords, "image"
     return levels, {**keywords, "multiscale": True}, "image"
+
+
+def _order_when_saved(stored: str, saved: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+    """Return the axes of a layer in the order that it had in the viewer, or in its run; files have TCZYX."""
+    labels = saved.get("axis_labels")
+    stated = (axes_from_labels(labels) if isinstance(labels, list) else None) or known.get("axes")
+    return stated if isinstance(stated, str) and sorted(stated) == sorted(stored) else stored
 
 
 def _of_channel(data: Any, axes: str, index: int | None) -> Any:
@@ -90,7 +100,7 @@ def _of_channel(data: Any, axes: str, index: int | None) -> Any:
 def _scale(image: Image, axes: str) -> dict[str, Any]:
     if image.voxel_size is None:
         return {}
-    steps = dict(zip([letter for letter in axes if letter in "ZYX"], image.voxel_size, strict=True))
+    steps = dict(zip([letter for letter in image.axes if letter in "ZYX"], image.voxel_size, strict=True))
     unit = image.unit or "pixel"
     return {
         "scale": tuple(steps.get(letter, 1.0) for letter in axes),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from napari.layers import Image
 
+from napari_lucyd._napari.layers.axis_order import axes_in_layer, reordered
 from napari_lucyd._napari.layers.results import place_region
 from napari_lucyd._napari.layers.source_layer import SPATIAL, SourceLayer, noted_axes
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, VOXEL_SIZE_KEY, image_of, is_result
@@ -26,7 +27,7 @@ _NO_SIZE = (
 
 
 def on_its_image(layer: LayerData, viewer: Viewer) -> tuple[LayerData, str]:
-    """Place a result on its image, if only one of both has a voxel size; else it lies in a corner or around.
+    """Place a result on its image: its axes in the same order, also if only one of both has a voxel size.
 
     The result's own voxel size stays in its metadata. Any other layer stays as it is.
 
@@ -36,19 +37,29 @@ def on_its_image(layer: LayerData, viewer: Viewer) -> tuple[LayerData, str]:
         The layer, and what the user should know; empty if there is nothing.
     """
     data, keywords, kind = layer
-    shape = tuple((data[0] if keywords.get("multiscale") else data).shape)
     # It has the metadata and the place of the layer without its voxels.
     kept = {key: keywords[key] for key in ("metadata", *SPATIAL) if key in keywords}
-    result = Image(np.zeros((2,) * len(shape)), **kept)
+    ndim = (data[0] if keywords.get("multiscale") else data).ndim
+    result = Image(np.zeros((2,) * ndim), **kept)
     image = image_of(viewer, result) if is_result(result) else None
     if image is None:
         return layer, ""
     entry = result.metadata[METADATA_KEY]
-    own, source = SourceLayer.from_layer(result), SourceLayer.from_layer(image)
+    source = SourceLayer.from_layer(image)
+    axes = axes_in_layer(entry, source.shape)
+    if axes is not None and axes != entry["axes"] and len(axes) == ndim:
+        moved = reordered(data, keywords, entry, axes)
+        if moved is None:
+            return layer, ""
+        data, keywords, entry = moved
+        layer = data, {**keywords, "metadata": {**result.metadata, METADATA_KEY: entry}}, kind
+        result = Image(np.zeros((2,) * ndim), **{key: layer[1][key] for key in kept if key in layer[1]})
+    shape = tuple((data[0] if keywords.get("multiscale") else data).shape)
+    own = SourceLayer.from_layer(result)
     start = _start(entry, shape, source.shape)
     if start is None or (own.unit_um is None) is (source.unit_um is None):
         return layer, ""
-    axes = noted_axes(result.metadata, len(shape)) or own.likely_axes()
+    axes = noted_axes(result.metadata, ndim) or own.likely_axes()
     steps = own.voxel_size_um(axes)
     if own.unit_um is not None and steps is None:
         return layer, ""
