@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QFileDialog
 from scipy import ndimage
 
 import napari_lucyd as nl
+from napari_lucyd._napari.deconvolve.task import Failed
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_psf
 from napari_lucyd._napari.psf.optics import MICROSCOPES
 from napari_lucyd._napari.psf.origins import Psf
@@ -846,6 +847,19 @@ def test_automatic_is_told_of_before_the_run_and_compares_once(panel, ready, qtb
     assert panel.session.results[0].metadata[METADATA_KEY]["automatic"] == recipe["automatic"]
     layer.data[::8, ::8] += 300
     assert run()
+    # After a run that failed the methods are compared again: the chosen one may be the reason.
+    for failed in (
+        lambda: panel.session._take(Failed(panel.session._tasks[0], "out of luck")),
+        lambda: panel.session._on_error(RuntimeError("out of luck")),
+    ):
+        panel.estimator.refresh()
+        ready()
+        assert "takes the method that it chose before" in panel.footer.estimate.text()
+        failed()
+        panel.estimator.refresh()
+        ready()
+        assert "first compares methods" in panel.footer.estimate.text()
+        assert run()
 
 
 def test_automatic_says_before_a_run_that_nothing_is_compared_without_photon_noise(panel, ready, qtbot):

@@ -80,6 +80,11 @@ def known_choice(task: ImageTask, model: Any) -> MethodChoice | None:
     return _known(task.source.data, _key(task, model))
 
 
+def forget_choice(data: Any) -> None:
+    """Forget the choices for an image whose run failed: the method may be the reason."""
+    _remembered[:] = [entry for entry in _remembered if entry[0]() is not data]
+
+
 def _asked(task: ImageTask, model: Any) -> tuple[dict[str, Any], Any, Any, Any]:
     """Return the arguments of a contest: the blur, axes, voxel size and device."""
     options = make_options(task, model)

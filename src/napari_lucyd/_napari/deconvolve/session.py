@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 
+from napari_lucyd._napari.deconvolve.contest import forget_choice
 from napari_lucyd._napari.deconvolve.task import Failed, Finished, ImageTask, LeftAlone, Skipped, Stopped
 from napari_lucyd._napari.deconvolve.to_zarr.layers import StoreLayers
 from napari_lucyd._napari.deconvolve.to_zarr.worker import Begun, Grown, Halted, Stored
@@ -37,6 +38,7 @@ class DeconvolveSession(Session):
 
     def __init__(self, viewer: Viewer, parent: QObject | None = None) -> None:
         super().__init__(viewer, parent, activity="Deconvolve")
+        self._tasks: tuple[ImageTask, ...] = ()
         self.partial: Finished | None = None
         self.results: list[Image] = []
         self.left_alone: list[ImageTask] = []
@@ -59,7 +61,8 @@ class DeconvolveSession(Session):
             raise ValueError("There is no image to deconvolve. Open an image first.")
         self.partial, self.results, self.halted = None, [], False
         self.left_alone = []
-        self._begin(run, tuple(tasks))
+        self._tasks = tuple(tasks)
+        self._begin(run, self._tasks)
 
     def earlier(self) -> list[Image]:
         """List results of earlier runs that the last run made again, with the same settings."""
@@ -100,6 +103,7 @@ class DeconvolveSession(Session):
     def _take(self, event: Failed | Finished | Begun | Grown | Stored | Halted | Skipped | Stopped) -> None:
         match event:
             case Failed():
+                forget_choice(event.task.source.data)
                 self.failed.emit(event)
             case Finished() if event.complete:
                 self._queue(event.layers)
@@ -131,6 +135,8 @@ class DeconvolveSession(Session):
         return layer
 
     def _on_error(self, error: Exception) -> None:
+        for task in self._tasks:
+            forget_choice(task.source.data)
         self.concluded.emit((f"The run failed: {error}",))
 
     @property
