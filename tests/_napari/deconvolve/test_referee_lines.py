@@ -6,6 +6,8 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari_lucyd.referee.scores.score import BLUR_IN_DOUBT, WORSE
+
 pytestmark = pytest.mark.napari
 
 LONG = "The noise is not that of photons, so gain and read noise are not given; the image was changed. " * 2
@@ -156,19 +158,13 @@ def score_line(room):
 
 
 @pytest.mark.parametrize(
-    ("worse", "structure", "begins"),
-    [
-        (True, False, "Worse than the image"),
-        (True, True, "Worse than the image"),
-        (False, True, "More than noise is left"),
-        (False, False, "Wiener · Held-out score 0.5"),
-    ],
+    ("verdict", "begins"),
+    [("Worse than the image.", "Worse than the image. Wiener"), ("", "Wiener · Held-out score 0.5")],
 )
-def test_a_bad_result_stands_out_and_the_tooltip_names_the_blur(worse, structure, begins, room, qtbot):
+def test_a_bad_result_stands_out_and_the_tooltip_names_the_blur(verdict, begins, room, qtbot):
     session, line, score = score_line(room)
     found = SimpleNamespace(
-        is_worse_than_image=worse,
-        leaves_structure=structure,
+        verdict=verdict,
         summary="Held-out score 0.5",
         held_out=0.5,
         blur="the blur that was given",
@@ -178,7 +174,7 @@ def test_a_bad_result_stands_out_and_the_tooltip_names_the_blur(worse, structure
     session.finished.emit(SimpleNamespace(complete=True, method="Wiener", task=task, result=None))
     score.work.ready.emit(found)
     assert line.text().startswith(begins) and line.text().endswith("Wiener · Held-out score 0.5")
-    assert line.property("problem") is (worse or structure)
+    assert line.property("problem") is bool(verdict)
     assert "with the blur that was given" in line.toolTip() and "Held-out scores" in line.toolTip()
     assert "above 1" not in line.toolTip()
     found.held_out = 1.02
@@ -197,15 +193,11 @@ def test_a_verdict_leaves_room_for_all_numbers_and_the_tooltip_has_its_advice(wi
         "T 1, C 0: Held-out score 0.523 ± 0.012 (image 0.600) · reproduced to 4.5 voxels (image 6.1 voxels) "
         "· residual correlation 0.61 · light 101 %"
     )
-    for worse, begin, advice in (
-        (True, "Worse than the image. T 1", "check the blur and the settings"),
-        (False, "More than noise is left. T 1", "the PSF or blur may be wrong"),
+    for verdict, begin, advice in (
+        (WORSE, "Worse than the image. T 1", "check the blur and the settings"),
+        (BLUR_IN_DOUBT, "More than noise is left. T 1", "the PSF or blur may be wrong"),
     ):
-        score._show(
-            SimpleNamespace(
-                is_worse_than_image=worse, leaves_structure=True, summary=summary, held_out=0.5, blur="it"
-            )
-        )
+        score._show(SimpleNamespace(verdict=verdict, summary=summary, held_out=0.5, blur="it"))
         assert line.shown.startswith(begin) and line.property("problem")
         assert advice in line.toolTip()
         # A panel is wider than 300 pixels; whatever is cut in less is in the tooltip.
@@ -230,11 +222,7 @@ def test_a_long_name_of_a_method_leaves_room_for_all_numbers(numbers, begin, roo
     task = SimpleNamespace(source=SimpleNamespace(name="cells", data=None))
     session.finished.emit(SimpleNamespace(complete=True, method=method, task=task, result=None))
     summary = f"T 1, C 0: Held-out score 0.523 ± 0.012 (image 0.100){numbers} · light 101 %"
-    score._show(
-        SimpleNamespace(
-            is_worse_than_image=False, leaves_structure=False, summary=summary, held_out=0.5, blur="it"
-        )
-    )
+    score._show(SimpleNamespace(verdict="", summary=summary, held_out=0.5, blur="it"))
     assert line.shown.startswith(begin) and line.shown.endswith("light 101 %")
     assert method in line.toolTip()
 

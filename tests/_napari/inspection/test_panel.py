@@ -131,6 +131,27 @@ def test_limits_are_the_image_s_and_back_with_a_note_on_what_is_cut_off(window):
     assert panel.form.look.limits_note.isHidden()
 
 
+def test_a_blur_in_doubt_is_named_by_score_and_map_as_in_the_deconvolve_panel(window, monkeypatch, qtbot):
+    from types import SimpleNamespace
+
+    from napari_lucyd import referee
+    from napari_lucyd.referee.scores.score import BLUR_IN_DOUBT
+
+    panel, _, parts = window
+    blocks = np.ones(parts["output"].data.shape, np.float32)
+    found = SimpleNamespace(verdict=BLUR_IN_DOUBT, summary="Held-out score 0.5", held_out=0.5)
+    monkeypatch.setattr(referee, "score", lambda *_, **__: found)
+    marks = SimpleNamespace(
+        share=1.0, false_discovery_rate=0.05, significant=blocks > 0, unexplained=blocks, blur="a blur"
+    )
+    monkeypatch.setattr(referee, "trust_map", lambda *_, **__: marks)
+    for kind in ("score", "trust map"):
+        panel.ask(kind)
+        qtbot.waitUntil(lambda: panel.judging.settled, timeout=60_000)
+        assert panel.form.trust.line.text().startswith(f"{BLUR_IN_DOUBT} ")
+        assert panel.form.trust.line.property("problem")
+
+
 def test_the_voxel_under_the_cursor_and_the_layers_show_the_parts_of_the_change(window, result, qtbot):
     panel, layer, parts = window
     change = nl.explain_change(layer.data, result)
@@ -203,15 +224,18 @@ def test_score_map_beads_report_and_methods_are_those_of_python(
 
     bare = nl.deconvolution.Result(result.output, None, None, None, result.recipe)
     shown = {"volume": {"C": 1}}
-    assert answer("score") == in_window_words(nl.score(data, bare, **shown).summary)
+    score = nl.score(data, bare, **shown)
+    assert answer("score") == in_window_words(f"{score.verdict} {score.summary}".lstrip())
     expected = nl.trust_map(data, bare, **shown)
-    assert f"{100 * expected.share:.1f} % of the tested voxels" in answer("trust map")
+    assert f"C 1: {100 * expected.share:.1f} % of the tested voxels" in answer("trust map")
     drawn = viewer.layers[-1]
+    assert drawn.name == "not explained · C 1 · cells (planes)"
     np.testing.assert_array_equal(np.isfinite(drawn.data[0]), expected.significant)
     np.testing.assert_allclose(drawn.translate, (1, 0, 0))
     # The model has no calibration, and the panel says so.
     assert answer("interval") == nl.interval(bare).reason
-    assert answer("planted beads") == nl.plant_beads(data, bare, **shown).text()
+    beads = nl.plant_beads(data, bare, **shown).text()
+    assert answer("planted beads") == in_window_words(f"C 1: {beads}")
     assert answer("methods").startswith("Copied: ")
     page = tmp_path / "cells.html"
     assert "Saved cells.html and cells.json" in answer("report", path=page)

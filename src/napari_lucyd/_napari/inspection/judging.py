@@ -19,6 +19,8 @@ SCORE, MAP, INTERVAL, BEADS = "score", "trust map", "interval", "planted beads"
 REPORT, METHODS = "report", "methods"
 # Mean square of the residual that is drawn in the brightest colour; 1 is that of the noise.
 _BRIGHTEST = 4.0
+# Share of unexplained voxels above which the map marks the blur rather than places of the result.
+_MOST = 0.5
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,12 @@ class JudgeRequest:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The answer: a text, and data and keywords of layers for a trust map and an interval."""
+    """The answer: a text, and data and keywords of layers; `problem` is True if it is a bad one."""
 
     kind: str
     text: str
     layers: tuple[tuple[Any, dict[str, Any]], ...] = ()
+    problem: bool = False
 
 
 def judge(request: JudgeRequest, should_stop: Callable[[], bool]) -> Judgement:
@@ -90,18 +93,31 @@ def judge(request: JudgeRequest, should_stop: Callable[[], bool]) -> Judgement:
         return Judgement(kind, f"Saved {' and '.join(file.name for file in files)}. {made.score.summary}")
     if kind == SCORE:
         score = referee.score(image, result, volume=request.volume)
-        return Judgement(kind, f"{score.summary} {note_above_one(score.held_out)}".rstrip())
+        text = f"{score.verdict} {score.summary} {note_above_one(score.held_out)}".strip()
+        return Judgement(kind, text, problem=bool(score.verdict))
     if kind == INTERVAL:
         return _interval(request, referee.interval(result))
     if kind == BEADS:
-        return Judgement(kind, referee.plant_beads(image, result, volume=request.volume).text())
+        text = referee.plant_beads(image, result, volume=request.volume).text()
+        return Judgement(kind, f"{_judged(request)}{text}")
     return _trust_map(request, referee.trust_map(image, result, volume=request.volume))
 
 
+def _judged(request: JudgeRequest) -> str:
+    """Name the judged volume, such as ``"C 0: "``; empty for an image with one volume, as in a score."""
+    sizes = dict(zip(request.run.recipe["axes"], full(request.run.image).shape, strict=True))
+    indices = ", ".join(f"{name} {index}" for name, index in request.volume.items() if sizes[name] > 1)
+    return f"{indices}: " if indices else ""
+
+
 def _trust_map(request: JudgeRequest, found: Any) -> Judgement:
-    run = request.run
-    text = (
-        f"{percent_text(found.share, '.1f')} of the tested voxels are not explained (at most "
+    from napari_lucyd.referee.scores.score import BLUR_IN_DOUBT
+
+    run, judged = request.run, _judged(request)
+    wrong = found.share > _MOST
+    text = f"{BLUR_IN_DOUBT} " if wrong else ""
+    text += (
+        f"{judged}{percent_text(found.share, '.1f')} of the tested voxels are not explained (at most "
         f"{percent_text(found.false_discovery_rate)} of the marked blocks by chance). "
     )
     if found.significant.any():
@@ -123,14 +139,14 @@ def _trust_map(request: JudgeRequest, found: Any) -> Judgement:
     sizes = [size if name in SPATIAL else 1 for name, size in zip(axes, shape, strict=True)]
     keywords = {
         **place_region(run.place, start),
-        "name": f"not explained · {run.title}",
+        "name": f"not explained · {judged.replace(': ', ' · ')}{run.title}",
         "contrast_limits": [1.0, _BRIGHTEST],
         "colormap": "magma",
         "opacity": 0.7,
         "blending": "translucent_no_depth",
         "metadata": run.metadata("trust_map", false_discovery_rate=found.false_discovery_rate),
     }
-    return Judgement(MAP, text, ((marked.reshape(sizes), keywords),))
+    return Judgement(MAP, text, ((marked.reshape(sizes), keywords),), problem=wrong)
 
 
 def _interval(request: JudgeRequest, found: Any) -> Judgement:
@@ -154,7 +170,8 @@ def _interval(request: JudgeRequest, found: Any) -> Judgement:
         for name, data in (("lower", found.lower), ("upper", found.upper))
     )
     text = (
-        f"Two hidden layers, lower and upper limit ({percent_text(found.coverage)} of the voxels). "
+        f"Two hidden layers, lower and upper limit ({percent_text(found.coverage)} of the voxels)"
+        f"{', for all channels and time points' if _judged(request) else ''}. "
         f"{found.reason}"
     )
     return Judgement(INTERVAL, text, layers)

@@ -323,7 +323,7 @@ class InspectWidget(Panel):
             if clipboard is not None:
                 clipboard.setText(text)
             text = f"Copied: {text}"
-        set_note(self.form.trust.line, text)
+        set_note(self.form.trust.line, text, problem=judgement.problem)
         self._add(list(judgement.layers))
 
     # The change

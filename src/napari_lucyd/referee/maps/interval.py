@@ -115,12 +115,13 @@ def interval(result: Result, *, psf: Any = None) -> Interval:
         if isinstance(blur, str):
             return _none(blur)
         noise = float(stage["noise"][number])
+        where = f" of {place.axes.label(place.lead)}" if output.size > math.prod(place.shape) else ""
         for name, value, unit in (("blur", blur, "voxels"), ("noise", noise, "of the brightness")):
             low, high = table[name]
             if not low <= value <= high:
                 return _none(
-                    f"There is no interval: the {name} is {value:.3g} {unit}, and it is calibrated from "
-                    f"{low:.3g} to {high:.3g}."
+                    f"There is no interval: the {name}{where} is {value:.3g} {unit}, and it is "
+                    f"calibrated from {low:.3g} to {high:.3g}."
                 )
         volume = output[index].reshape(place.shape)
         limits = limits_of(volume, stage["level"][number], stage["scale"][number], blur, noise, table)

@@ -45,6 +45,10 @@ from napari_lucyd.text import percent_text
 # Wiener and LUCYD. At 1000 photons, a blur twice as wide has 0.2 to 0.6. In the noise of few photons it does
 # not show.
 _STRUCTURE_LEFT = 0.5
+WORSE = "Worse than the image: check the blur and the settings."
+"""Verdict on a result that explains the unseen photons less than the image does."""
+BLUR_IN_DOUBT = "More than noise is left: the PSF or blur may be wrong."
+"""Verdict on a result that leaves structure in the residual."""
 
 _ABOVE_ONE = (
     "1 is perfect, and a score above 1 is no better: the noise of the image makes each score uncertain by "
@@ -121,6 +125,13 @@ class ResultScore:
     def leaves_structure(self) -> bool:
         """True if image and result differ by more than noise: by structure of several voxels."""
         return self.residual.correlation >= _STRUCTURE_LEFT
+
+    @property
+    def verdict(self) -> str:
+        """Fault of the result in one sentence; empty if none was found."""
+        if self.is_worse_than_image:
+            return WORSE
+        return BLUR_IN_DOUBT if self.leaves_structure else ""
 
     @property
     def summary(self) -> str:

@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 _SETTLE_MS = 400
 # More lines would push the settings out of a small window; the tooltip has all.
 _WARNINGS = 2
-# The advice after the colon is in the tooltip alone where the numbers need the room.
-WORSE = "Worse than the image: check the blur and the settings."
-STRUCTURE_LEFT = "More than noise is left: the PSF or blur may be wrong."
 OWN_BLUR = (
     "Result and image are both judged with {}. Another run may be judged with another blur, and such scores "
     "cannot be compared. Compare ▸ Held-out scores judges all results with the same blur."
@@ -266,9 +263,9 @@ class ScoreLine(QObject):
         if found is None:
             self.write()
             return
-        verdict = WORSE if found.is_worse_than_image else STRUCTURE_LEFT if found.leaves_structure else ""
+        verdict = found.verdict
         text = self._refer(found.summary)
-        # The room is for the numbers; the tooltip has the whole name and verdict.
+        # The room is for the numbers; the tooltip has the whole name and the verdict's advice.
         brief = self._method.partition(" with ")[0]
         short = f"{verdict.partition(':')[0]}." if verdict else ""
         named = [(verdict, self._named(text)), (verdict, f"{brief} · {text}" if brief else text)]
