@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -50,6 +51,16 @@ def test_a_blurred_image_is_deconvolved_and_the_recipe_keeps_the_table(small_con
         **options_from_recipe(json.loads(json.dumps(result.recipe))),
     )
     np.testing.assert_array_equal(repeated.output, result.output)
+
+
+def test_a_blur_that_is_found_narrower_than_one_may_tell_does_not_end_the_run(small_contest, monkeypatch):
+    real = contest.find_blur
+    monkeypatch.setattr(
+        contest, "find_blur", lambda *arguments: replace(real(*arguments), sigma=(0.3, 1.5, 1.5))
+    )
+    table = nl.deconvolve(blurred(), "auto", device="cpu").recipe["automatic"]
+    assert table["blur_sigma"] == [0.3, 1.35, 1.35]
+    assert table["chosen"] == "lucyd"
 
 
 def test_a_flash_in_the_middle_does_not_decide_for_a_movie(small_contest):

@@ -16,7 +16,7 @@ from napari_lucyd.deconvolution.arguments import check_voxel_size
 from napari_lucyd.deconvolution.classical.automatic import decide
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, RichardsonLucy, Unchanged
 from napari_lucyd.deconvolution.classical.semi_blind import USUAL_BLUR, SemiBlind
-from napari_lucyd.deconvolution.first_stage.blur import Blur, check_blur
+from napari_lucyd.deconvolution.first_stage.blur import NARROWEST, WIDEST, Blur, check_blur
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.method_choice import MethodChoice
 from napari_lucyd.deconvolution.statistics.irregularities import flash_times
@@ -309,7 +309,8 @@ def _found_sigmas(values: Any, noise: NoiseModel, steps: tuple[float, ...] | Non
     ratio = 1.0 if steps is None or values.ndim == 2 else steps[-1] / steps[0]
     found = find_blur(values, noise.variance(values), ratio)
     widths = (USUAL_BLUR,) * values.ndim if found is None else found.sigma
-    return tuple(float(f"{SAFE * width:.3g}") for width in widths)
+    # The run checks a blur that it is told; a sharp step in an image can look narrower than it allows.
+    return tuple(float(f"{min(max(NARROWEST, SAFE * width), WIDEST):.3g}") for width in widths)
 
 
 def _blur_text(sigmas: tuple[float, ...]) -> str:

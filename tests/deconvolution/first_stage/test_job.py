@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 import napari_lucyd as nl
 from napari_lucyd.compute.device import FIXED_BYTES
@@ -235,6 +236,27 @@ def test_into_files_as_in_memory(model, image, tmp_path):
         assert np.abs(stored.data - wanted).max() <= 1e-3 * np.ptp(wanted)
     recipe = stored.metadata["recipe"]
     assert recipe["first_stage"]["blur_sigma"] == [1.2, 1.2, 1.2]
+
+
+def test_a_prefilter_does_not_hide_the_blur_that_held_out_photons_find(model):
+    generator = np.random.default_rng(2)
+    light = ndimage.gaussian_filter(2e4 * (generator.random((16, 64, 64)) > 0.998), 1.5)
+    image = generator.poisson(light + 20).astype(np.float32)
+    plain, filtered = (
+        nl.deconvolve(image, model, prefilter=prefilter, device="cpu").recipe for prefilter in (None, 1.0)
+    )
+    assert filtered["first_stage"]["blur_sigma_found"] == plain["first_stage"]["blur_sigma_found"]
+    assert not any("share their noise" in text for text in filtered["warnings"])
+
+
+@pytest.mark.parametrize(("axes", "shape"), [("TYX", (2, 40, 44)), ("YX", (40, 44)), ("ZYX", (1, 40, 44))])
+def test_a_3d_model_works_on_planes(model, axes, shape):
+    image = np.resize(blobs(40, 44), shape)
+    job = plan(image, model, axes=axes, device="cpu")
+    assert 0 < job.estimate_seconds() < 60
+    for _ in job.steps():
+        pass
+    assert np.isfinite(job.result().output).all()
 
 
 def test_cost_is_planned_for_both_stages(model):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from napari_lucyd.deconvolution import plan
 from napari_lucyd.deconvolution.learned.block_memory import automatic_tile_shape, largest_block, working_bytes
 from napari_lucyd.deconvolution.tiling.geometry import Geometry
 from napari_lucyd.deconvolution.tiling.resampling import Resampling
@@ -62,3 +64,11 @@ def test_resampled_blocks_keep_to_the_limit(factor):
 def test_a_small_stack_is_one_tile():
     assert tile_for((40, 101, 201), 4 * GIB)[1] == (40, 102, 202)
     assert tile_for((13, 101, 99), 4 * GIB, resampling=Resampling(3.0))[1] == (13, 102, 100)
+
+
+@pytest.mark.parametrize("voxel_size", [None, (3, 1, 1)])
+def test_a_region_that_fits_is_one_tile_wherever_it_starts(voxel_size, random_model):
+    image = np.zeros((12, 40, 50), np.float32)
+    region = (slice(5, 11), slice(3, 22), slice(15, 49))
+    job = plan(image, random_model, region=region, voxel_size=voxel_size, device="cpu")
+    assert job.tiles == 1 and job.work == "1 tile of 6 × 19 × 34"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from napari_lucyd.deconvolution import Cancelled
+from napari_lucyd.deconvolution import Cancelled, deconvolve
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.preprocessing import background
 from napari_lucyd.deconvolution.preprocessing.background import estimate_background
@@ -81,3 +81,12 @@ def test_blocks_are_never_more_than_memory_is_kept_for(monkeypatch):
 def test_a_cancel_is_heard():
     with pytest.raises(Cancelled):
         estimate_background(Source(slope(8, 8), 2), (), (16, 16), lambda: True)
+
+
+def test_a_background_below_0_is_named_because_it_adds_light(random_model_2d):
+    noise = np.random.default_rng(0).normal(0, 20, (64, 64)).astype(np.float32)
+    noise[20:30, 20:30] += 500
+    options = {"device": "cpu", "subtract_background": 16}
+    for offset, expected in ((0, True), (100, False)):
+        found = deconvolve(noise + offset, random_model_2d, **options).recipe["warnings"]
+        assert any("lies below 0" in text for text in found) == expected

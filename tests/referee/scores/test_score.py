@@ -66,6 +66,28 @@ def test_a_run_is_repeated_from_its_result_and_from_its_recipe():
         nl.score(image, recipe)
 
 
+def test_a_recipe_judges_each_channel_and_time_point_by_its_own_numbers():
+    random = np.random.default_rng(1)
+    planes = []
+    # Another blur, level and brightness for each.
+    for sigma, level, gain in ((1.0, 100, 1.0), (2.0, 60, 0.5), (1.5, 300, 2.0), (0.8, 30, 1.0)):
+        light = np.zeros((96, 96))
+        light[tuple(random.integers(8, 88, (2, 50)))] = 20_000 * gain
+        planes.append(random.poisson(gaussian_filter(light, sigma) + level))
+    image = np.reshape(planes, (2, 2, 96, 96)).astype(np.float32)
+    result = nl.deconvolve(image, "lucyd", axes="TCYX", separate="TC", device="cpu")
+    blurs = [sigma[0] for sigma in result.recipe["first_stage"]["blur_sigma_found"]]
+    assert len({round(sigma, 2) for sigma in blurs}) >= 3
+    recipe = json.loads(json.dumps(result.recipe))
+    for t, c in np.ndindex(2, 2):
+        first, again = (
+            nl.score(image, judged, axes="TCYX", volume={"T": t, "C": c}, device="cpu")
+            for judged in (result, recipe)
+        )
+        assert again.held_out == pytest.approx(first.held_out, abs=1e-4)
+        assert again.residual == first.residual
+
+
 def test_volumes_channels_and_regions_are_found_in_the_image():
     _, image = specimen()
     stack = np.stack([image[::-1], image])

@@ -13,6 +13,10 @@ _HINTS = (
         "choose Statistics ▸ Per channel and time point",
     ),
     (
+        r"scale each channel by itself \(separate='C', --separate C\)",
+        "choose Statistics ▸ Per channel",
+    ),
+    (
         r"scale with normalization='minmax' \(--normalization minmax\)",
         "choose Scaling ▸ Minimum to maximum",
     ),

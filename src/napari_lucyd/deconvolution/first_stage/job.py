@@ -121,8 +121,7 @@ class FirstStageJob(NetworkJob):
             iterations = max(iterations_for(light.noise, self._kernel(light)) for light in lights)
         seconds = seconds_of_volume(self._planned, iterations, shape, self.device) * blocks
         if self._statistics is None and not self._blur.told:
-            axes = self._choices.axes
-            sample = sample_shape([axes.size(name) for name in axes.spatial], SEARCH_VOXELS)
+            sample = sample_shape(self._choices.axes.volume_shape, SEARCH_VOXELS)
             seconds += seconds_of_volume(self._planned, _SEARCH_ITERATIONS, sample, self.device)
         return super().estimate_seconds() + seconds
 
@@ -153,7 +152,7 @@ class FirstStageJob(NetworkJob):
         pedestal = self._choices.normalization.pedestal
         prepared = statistics.prepared.applied(self._source)
         found, notes = measure_light(
-            prepared, statistics, pedestal, self._blur.told, self.device, should_stop
+            prepared, self._source, statistics, pedestal, self._blur.told, self.device, should_stop
         )
         for note in notes:
             self.warnings.add(note)

@@ -32,6 +32,7 @@ SEARCH_VOXELS = 2**17
 
 def measure_light(
     source: Source,
+    original: Source,
     statistics: Statistics,
     pedestal: float,
     told: bool,
@@ -44,8 +45,11 @@ def measure_light(
     ----------
     source
         The prepared image.
+    original
+        The image before its preparation, in which the blur is searched: a prefilter mixes the noise of
+        neighbouring voxels, and then held-out photons show nothing.
     statistics
-        Its extremes and missing voxels.
+        The prepared image's extremes and missing voxels.
     pedestal
         Value of the dark level in the input of the network, as a share of the scale.
     told
@@ -74,7 +78,7 @@ def measure_light(
     for group in statistics.groups:
         light = _group_light(source, group, ask)
         if not told and not group.constant:
-            sigmas, note = _find_blur(without_empty_ends(_middle_volume(source, group)), device, ask)
+            sigmas, note = _find_blur(without_empty_ends(_middle_volume(original, group)), device, ask)
             light = replace(light, blur_sigma=sigmas)
             notes.append(f"{group.label}: {note}" if group.index else note)
         elif not told:

@@ -9,7 +9,7 @@ from napari_lucyd.compute.device import FIXED_BYTES, Device
 from napari_lucyd.deconvolution.tiling.geometry import Geometry
 from napari_lucyd.deconvolution.tiling.tiles import choose_tile_shape
 from napari_lucyd.networks.network import Network
-from napari_lucyd.spans import Span
+from napari_lucyd.spans import Span, floor_to
 
 # Bytes for each voxel on devices with blocks launched ahead: the next input, and the four parts of the last.
 _AHEAD_BYTES = {"cuda": 20}
@@ -116,12 +116,13 @@ def automatic_tile_shape(
     extents = None
     if geometry.border is not None:
         extents = [geometry.extent_along(axis).size for axis in range(len(spans))]
+    # Tiles are counted from the multiple at or below the start; otherwise a region that starts between two
+    # would be cut at its end.
+    sizes = [span.stop - floor_to(span.start, geometry.multiple) for span in spans]
     if resampling is None:
-        sizes = [span.size for span in spans]
         return choose_tile_shape(sizes, geometry.halo, most, geometry.multiple, extents)
     planes = resampling.needed_planes(spans[0]).size
-    sizes = [planes, *(span.size for span in spans[1:])]
-    tile = choose_tile_shape(sizes, geometry.halo, most, geometry.multiple, extents)
+    tile = choose_tile_shape((planes, *sizes[1:]), geometry.halo, most, geometry.multiple, extents)
     # Convert to planes of the source; a single tile along Z stays single.
-    kept = spans[0].size if tile[0] >= planes else max(1, int(tile[0] / resampling.factor))
+    kept = sizes[0] if tile[0] >= planes else max(1, int(tile[0] / resampling.factor))
     return (kept, *tile[1:])

@@ -14,6 +14,7 @@ from napari_lucyd.deconvolution.job import Job
 from napari_lucyd.deconvolution.learned import run
 from napari_lucyd.deconvolution.learned.block_memory import automatic_tile_shape, memory_cost, working_bytes
 from napari_lucyd.deconvolution.recipe import write_recipe
+from napari_lucyd.deconvolution.statistics.irregularities import channel_warnings
 from napari_lucyd.deconvolution.statistics.noise import noise_warnings
 from napari_lucyd.deconvolution.statistics.scaling import Statistics
 from napari_lucyd.deconvolution.tiling.tiles import cut_axis
@@ -59,7 +60,8 @@ class NetworkJob(Job):
     @property
     def work(self) -> str:
         """Number and shape of the tiles, as text."""
-        return f"{count_text(self.tiles, 'tile')} of {shape_text(self.tile_shape)}"
+        shape = [min(n, span.size) for n, span in zip(self.tile_shape, self._choices.spans, strict=True)]
+        return f"{count_text(self.tiles, 'tile')} of {shape_text(shape)}"
 
     @property
     def tile_shape(self) -> tuple[int, ...]:
@@ -112,7 +114,9 @@ class NetworkJob(Job):
         )
 
     def _input_warnings(self, statistics: Statistics) -> list[str]:
-        return list(noise_warnings(statistics.prepared.applied(self._source), statistics, self._model.card))
+        prepared = statistics.prepared.applied(self._source)
+        noise = noise_warnings(prepared, statistics, self._model.card)
+        return [*channel_warnings(prepared, statistics), *noise]
 
     def _prepare(self) -> None:
         if self._run is not None:

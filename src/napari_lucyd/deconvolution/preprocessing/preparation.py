@@ -167,6 +167,19 @@ class Prepared:
 UNPREPARED = Prepared()
 
 
+def background_warnings(prepared: Prepared) -> list[str]:
+    """Warn in one sentence where most of the background lies below 0: to subtract it adds light."""
+    grids = [volume.grid for volume in prepared.backgrounds.values()]
+    if not grids or sum(float(grid.mean()) for grid in grids) >= 0:
+        return []
+    low, high = min(float(grid.min()) for grid in grids), max(float(grid.max()) for grid in grids)
+    return [
+        f"The background that was found lies below 0 ({low:.3g} to {high:.3g}), so subtracting it made the "
+        "image brighter. The noise of a dark image without a camera offset does that; leave out the "
+        "subtraction of the background."
+    ]
+
+
 class PreparedSource(Source):
     """A source whose voxels are prepared as they are read: float32, with the NaNs of the source.
 

@@ -10,7 +10,13 @@ from napari_lucyd.deconvolution.image.scan import Accumulator, Count, Part
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.preprocessing.background import estimate_background
 from napari_lucyd.deconvolution.preprocessing.prefilter import sigma_for
-from napari_lucyd.deconvolution.preprocessing.preparation import AUTO, UNPREPARED, Preparation, Prepared
+from napari_lucyd.deconvolution.preprocessing.preparation import (
+    AUTO,
+    UNPREPARED,
+    Preparation,
+    Prepared,
+    background_warnings,
+)
 from napari_lucyd.deconvolution.statistics.noise import noise_share
 from napari_lucyd.deconvolution.statistics.scaling import Statistics, measure
 from napari_lucyd.models.normalization import Normalization
@@ -59,7 +65,7 @@ def measure_prepared(
         replace(after, saturated_voxels=before.saturated_voxels)
         for before, after in zip(raw.groups, found.groups, strict=True)
     )
-    warnings = tuple(dict.fromkeys((*raw.warnings, *found.warnings)))
+    warnings = tuple(dict.fromkeys((*raw.warnings, *found.warnings, *background_warnings(prepared))))
     return replace(found, groups=groups, warnings=warnings, prepared=prepared)
 
 

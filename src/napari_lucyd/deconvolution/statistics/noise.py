@@ -114,7 +114,7 @@ def noise_share(source: Source, group: Group) -> float:
     Both are measured on the centres of some planes. The noise is the median of their estimates. The contrast
     is the range of means over 3 x 3 voxels, minus the contribution of the third of the noise left in them.
     """
-    planes = _planes(source, group, _PLANES)
+    planes = planes_of(source, group, _PLANES)
     noise = median(plane_noises(planes))
     means = _block_means(np.stack(planes))
     means = means[np.isfinite(means)]
@@ -135,7 +135,7 @@ def _block_means(planes: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     return means
 
 
-def _planes(source: Source, group: Group, most: int) -> list[npt.NDArray[np.float32]]:
+def planes_of(source: Source, group: Group, most: int) -> list[npt.NDArray[np.float32]]:
     """Read the centres of some planes of a group's middle volume, evenly spaced along Z."""
     fixed = dict(group.index)
     sizes = zip(source.axes.leading, source.axes.leading_shape, strict=True)

@@ -24,6 +24,7 @@ from napari_lucyd.deconvolution import (
 from napari_lucyd.deconvolution.classical.by_name import recorded_psf
 from napari_lucyd.deconvolution.first_stage.blur import check_blur
 from napari_lucyd.deconvolution.named_model import model_for
+from napari_lucyd.deconvolution.recorded_statistics import statistics_from_recipe
 from napari_lucyd.deconvolution.result import Request
 from napari_lucyd.models.normalization import FIRST_ESTIMATE
 from napari_lucyd.spans import spatial_axes
@@ -126,7 +127,8 @@ def as_request(result: Any, image: Any, axes: str | None, told: Mapping[str, Any
                     "result right after its run."
                 )
             return Request(method_from_recipe(result, told["psf"]), options_from_recipe(result))
-        return Request(model_from_recipe(result), options_from_recipe(result, told["psf"]))
+        options = options_from_recipe(result, told["psf"])
+        return Request(model_from_recipe(result), options, statistics_from_recipe(result))
     if isinstance(result, str) or hasattr(result, "dimension"):
         model = model_for(result, image, axes)
         is_told = not isinstance(model, ClassicalMethod) and model.normalization.method == FIRST_ESTIMATE
@@ -183,7 +185,7 @@ def rerun(result: Any, request: Request | None, place: Place, *, device: Any = "
         found = (recipe.get("first_stage") or {}).get("blur_sigma_found")
         if not found:
             return Rerun(_runner(model, options, statistics))
-        sigmas = found[_group_number(request.statistics, place) if len(found) > 1 else 0]
+        sigmas = found[_group_number(recipe, place) if len(found) > 1 else 0]
         options["blur_sigma"] = told["blur_sigma"] = tuple(sigmas)[-len(place.shape) :]
         source = "the blur that the run found in the image"
     blur = check_blur(**told, axes=place.part_axes, steps=place.voxel_size)
@@ -237,10 +239,13 @@ def _decided(method: Any, recipe: Mapping[str, Any], place: Place) -> Any:
     return method
 
 
-def _group_number(statistics: Any, place: Place) -> int:
-    if statistics is None:
-        return 0
-    return int(statistics.groups.index(statistics.group(place.axes.lead_index(place.lead))))
+def _group_number(recipe: Mapping[str, Any], place: Place) -> int:
+    """Return the number of the volume's group among those of a recipe."""
+    lead = place.axes.lead_index(place.lead)
+    for number, index in enumerate(recipe["normalization"]["groups"]):
+        if all(lead.get(name) == at for name, at in index.items()):
+            return number
+    raise ValueError(f"The recipe has no numbers for {dict(lead)}; give the image that was deconvolved.")
 
 
 def _of_the_part(statistics: Any, place: Place) -> Any:
