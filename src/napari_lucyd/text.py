@@ -168,6 +168,17 @@ def _range(parts: Sequence[str]) -> str:
     return " and ".join(parts) if len(parts) < 3 else f"{parts[0]} to {parts[-1]} ({len(parts)})"
 
 
+def capitalized(text: str) -> str:
+    """Return `text` with a capital first letter; the rest stays as it is.
+
+    Examples
+    --------
+    >>> capitalized("no PSF of NA 1.4")
+    'No PSF of NA 1.4'
+    """
+    return text[:1].upper() + text[1:]
+
+
 def printable(text: object) -> str:
     r"""Return `text` without anything that a terminal, a label or a log acts on instead of showing it.
 

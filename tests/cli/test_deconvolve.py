@@ -366,7 +366,45 @@ def test_a_bad_file_is_reported_and_skipped(stack, weights, tmp_path):
     assert os.listdir(out) == ["stack_output.ome.tif"]
     for said in ("bad.tif", "colour picture", "notes.txt: not an image file", "missing.tif: no such file"):
         assert said in done.stderr
-    assert "4 of 5 inputs failed" in done.stderr
+    assert "Error: 1 of 5 done, 4 failed." in done.stderr
+
+
+def test_a_folder_can_be_run_again_after_new_images_came(stack, weights, tmp_path):
+    folder, out = stack.parent, tmp_path / "out"
+    bad = folder / "bad.tif"
+    first = restore(weights, folder, "-o", out)
+    assert first.exit_code == 0 and "1 of 1 done." in first.stderr
+    before = (out / "stack_output.ome.tif").stat().st_mtime_ns
+    again = restore(weights, folder, "-o", out)
+    assert again.exit_code == 0 and "Error" not in again.stderr and not again.stdout
+    assert "  stack_output.ome.tif is there from an earlier run with random" in again.stderr
+    assert "\n0 of 1 done, 1 there from an earlier run. To compute existing results again" in again.stderr
+    assert (out / "stack_output.ome.tif").stat().st_mtime_ns == before
+    bad.write_bytes(b"II*\0 broken")
+    failed = restore(weights, folder, "-o", out)
+    assert failed.exit_code == 1
+    assert "Error: 0 of 2 done, 1 there from an earlier run, 1 failed." in failed.stderr
+    # An output alone is not all that is asked for, and neither is a result without its report.
+    for more in (["--intermediates"], ["--report", tmp_path / "reports"]):
+        assert "0 of 2 done, 2 failed." in restore(weights, folder, "-o", out, *more).stderr
+    alone = restore(weights, stack, "-o", out / "stack_output.ome.tif")
+    assert alone.exit_code == 1 and "exists already; choose another OUT or add --overwrite" in alone.stderr
+
+
+def test_the_error_of_an_input_does_not_repeat_the_path_above_it(stack, weights, tmp_path):
+    paths = [stack.with_name("constant.ome.tif"), stack.with_name("bad.tif")]
+    empty = np.full(SHAPE, np.nan, np.float32)
+    write_image(paths[0], empty, axes="ZYX", voxel_size=(0.1,) * 3, unit="µm")
+    paths[1].write_bytes(b"II*\0 broken")
+    lines = restore(weights, *paths, "-o", tmp_path / "out").stderr.splitlines()
+    for number, path in enumerate(paths, 1):
+        assert f"{path} ({number} of 2)" in lines
+    errors = [line for line in lines if line.startswith("Error: ")]
+    assert len(errors) == 3 and not any(str(path) in line for path in paths for line in errors)
+    assert errors[0].endswith(". Skipped.") and errors[1].endswith("; skipped")
+    # Without those lines, the errors name the files.
+    quiet = restore(weights, *paths, "-o", tmp_path / "out", "-q").stderr
+    assert all(str(path) in quiet for path in paths)
 
 
 def test_an_input_that_cannot_be_opened_does_not_end_the_batch(stack, weights, tmp_path, monkeypatch):
@@ -376,7 +414,7 @@ def test_an_input_that_cannot_be_opened_does_not_end_the_batch(stack, weights, t
     Path("secret.tif").touch()
     done = restore(weights, "secret.tif", f"{'n' * 300}.tif", stack, "-o", "out", "--dry-run")
     assert done.exit_code == 1
-    for said in ("secret.tif: cannot be read", "File name too long", "2 of 3 inputs failed"):
+    for said in ("Error: cannot be read", "File name too long", "1 of 3 planned, 2 failed."):
         assert said in done.stderr
     assert done.stdout.split() == [str(Path("out", "stack_output.ome.tif"))]
 
@@ -388,7 +426,7 @@ def test_pipes_urls_and_standard_streams_are_refused_in_words(stack, weights, tm
     done = restore(weights, pipe, "s3://bucket/a.ome.zarr", "-", stack, "-o", tmp_path / "out", "--dry-run")
     for said in ("is a pipe or a device", "is a URL; images are read", "from standard input; give a file"):
         assert said in done.stderr
-    assert "3 of 4 inputs failed" in done.stderr
+    assert "1 of 4 planned, 3 failed." in done.stderr
     # In a folder, a pipe is no image.
     assert restore(weights, tmp_path / "in", "-o", tmp_path / "out", "--dry-run").exit_code == 0
     for out, said in (

@@ -95,6 +95,18 @@ def test_a_microscope_needs_a_unit_of_length(weights, tmp_path):
     assert "no voxel size in a unit of length" in " ".join(found.output.split())
 
 
+def test_several_images_are_told_once_that_no_blur_was_given(weights, stack, tmp_path):
+    odd = read_image(stack).data.copy()
+    odd[3, 4, 5] = np.nan
+    write_image(tmp_path / "odd.ome.tif", odd, axes="ZYX", voxel_size=(0.4, 0.2, 0.2), unit="micrometer")
+    done = run(weights, stack, tmp_path / "odd.ome.tif", "-o", tmp_path / "out")
+    assert done.exit_code == 0
+    assert done.stderr.count("No blur was given") == 1 and done.stderr.count("  blur of ") == 2
+    assert "2 of 2 done, 1 with warnings." in done.stderr  # the voxel that is NaN
+    alone = run(weights, stack, "-o", tmp_path / "alone.ome.tif")
+    assert "Warning: The photons do not show how wide the blur is" in alone.stderr
+
+
 def test_a_gaussian_blur_and_all_parts(weights, stack, tmp_path):
     out = tmp_path / "out.ome.tif"
     assert run(weights, stack, "-o", out, "--blur-sigma", "1.5,1.2,1.2", "--intermediates").exit_code == 0

@@ -16,7 +16,7 @@ from napari_lucyd.cli.shared.chosen_method import (
     refuse_options,
     told_model,
 )
-from napari_lucyd.cli.shared.console import Console, fail, interruptible
+from napari_lucyd.cli.shared.console import Console, fail, interruptible, skipped
 from napari_lucyd.cli.shared.deconvolve_options import (
     ClassicalOptions,
     ComputerOptions,
@@ -64,7 +64,8 @@ def deconvolve(
     Results keep the axes, voxel size and intensity units of their input. They
     contain the recipe that made them (lucyd info FILE shows it). A file that
     cannot be used is reported and skipped; the exit status is then 1. Existing
-    results are replaced only with --overwrite. Unfinished results never have
+    results are replaced only with --overwrite; of several inputs, those whose
+    results are there are left out, without an error. Unfinished results never have
     the final name. An OME-Zarr result is written part by part, in memory that
     does not grow with the image, to a folder with .partial at the end of its
     name; after an interruption, the same command resumes it. In a folder, each
@@ -141,23 +142,24 @@ def deconvolve(
                     dry_run,
                     workers,
                     reports,
+                    several=found.several,
                 )
-                failed = len(found.refused) + batch.run(items)
-                if batch.left_alone and len(items) > 1:
-                    console.say(f"{batch.left_alone} of {len(items)} images left alone")
+                tally = batch.run(items)
         except StoreError as error:
             fail(error)
-    total = len(items) + len(found.refused)
-    if failed:
-        if total > 1:
-            console.error(f"{failed} of {total} inputs failed")
+    tally.total += len(found.refused)
+    tally.failed += len(found.refused)
+    if found.several:
+        text = tally.text("choose another OUT or add --overwrite", "planned" if dry_run else "done")
+        (console.error if tally.failed else console.say)(text)
+    if tally.failed:
         raise typer.Exit(1)
 
 
 def _report(found: Found, console: Console) -> None:
     """Print which of the given paths are not deconvolved, and why."""
     for path, reason in found.refused:
-        console.error(f"{path}: {reason}; skipped")
+        console.error(skipped(f"{path}: {reason}"))
     if found.passed_over:
         ignored = count_text(len(found.passed_over), "file that is no image", "files that are no images")
         console.say(f"Ignored {ignored}: {_some(found.passed_over)}")

@@ -25,7 +25,7 @@ from napari_lucyd.deconvolution.classical.job import (
     check_whole_volumes,
 )
 from napari_lucyd.deconvolution.classical.methods import ClassicalMethod
-from napari_lucyd.deconvolution.findings import Findings
+from napari_lucyd.deconvolution.findings import SETTINGS, Findings
 from napari_lucyd.deconvolution.first_stage.blur import Blur, check_blur
 from napari_lucyd.deconvolution.first_stage.job import FirstStageJob
 from napari_lucyd.deconvolution.image.axes import Axes
@@ -217,7 +217,7 @@ def plan(volume: Any, model: Any, *, processes: int = 1, **options: Unpack[Array
         scaling, geometry = EXTREMES, Geometry(axes.volume_shape, halo=0)
         outputs = check_classical_outputs(wish["outputs"], model)
         if flips:
-            warnings.add(NO_FLIPS.format(model.title))
+            warnings.add(NO_FLIPS.format(model.title), SETTINGS)
     else:
         scaling = resolve_normalization(wish["normalization"], model.normalization)
         outputs = _network_outputs(wish["outputs"], model, flips)
@@ -232,7 +232,7 @@ def plan(volume: Any, model: Any, *, processes: int = 1, **options: Unpack[Array
         if blur is None:
             warnings.extend(voxel_warnings(steps, resampling is not None, axes))
     if device.reason:
-        warnings.add(f"{device.name} is used: {device.reason}.")
+        warnings.add(f"{device.name} is used: {device.reason}.", SETTINGS)
     tile_shape = wish["tile_shape"]
     arguments = RunArguments(
         axes=axes,

@@ -17,6 +17,10 @@ SPARSE_OBJECTS = "sparse objects"
 
 TOO_NOISY = "too noisy"
 """Kind: an image has more noise than the model's training data."""
+BLUR_FOUND = "blur found"
+"""Kind: no blur was given, so one was found in the image, or assumed."""
+SETTINGS = "settings"
+"""Kind: about the PSF, the device or another setting, so it is true of every image of a batch."""
 
 
 class Finding(str):
@@ -28,13 +32,17 @@ class Finding(str):
         The sentence.
     kind
         Name by which code recognises the finding; empty if no code has to.
+    brief
+        The same in a few words, for a list of many images; empty if there are none.
     """
 
     kind: str
+    brief: str
 
-    def __new__(cls, text: str, kind: str = "") -> Finding:  # noqa: D102
+    def __new__(cls, text: str, kind: str = "", brief: str = "") -> Finding:  # noqa: D102
         finding = super().__new__(cls, text)
         finding.kind = kind
+        finding.brief = brief
         return finding
 
 
@@ -57,7 +65,8 @@ class Findings(list[str]):
     def add(self, text: str, kind: str = "") -> None:
         """Add a sentence unless the list has it."""
         if text not in self:
-            self.append(Finding(text, kind or kind_of(text)))
+            brief = text.brief if isinstance(text, Finding) else ""
+            self.append(Finding(text, kind or kind_of(text), brief))
 
     def update(self, text: str, kind: str) -> None:
         """Add a sentence, and remove earlier ones of its kind."""

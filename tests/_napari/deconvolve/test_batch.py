@@ -73,7 +73,7 @@ def test_a_folder_and_then_the_selected_layers(
     )
     assert window.status.text() == (
         "0 of 2 done, 1 there from an earlier run, 1 failed. "
-        "To make them again, choose another folder for the results."
+        "To compute existing results again, choose another folder for the results."
     )
     assert (tmp_path / "deconvolved" / "a_output.ome.tif").stat().st_mtime_ns == before
 
@@ -203,6 +203,29 @@ def test_a_row_has_the_warnings_of_its_result_and_the_status_counts_such_rows(pa
         assert "NaN" in window.table.item(2, 2).toolTip()
         warned = sum("\n" in text for text in rows.values())
         assert window.status.text() == f"3 of 3 done, {warned} with warnings."
+
+
+def test_a_blur_that_was_found_is_in_the_row_and_no_warning_of_the_image(panel, ready, qtbot, tmp_path):
+    light = gaussian_filter(np.random.default_rng(0).random((64, 64)) > 0.98, 1.5, output=float)
+    image = np.random.default_rng(1).poisson(20 + 10_000 * light).astype(np.float32)
+    for name in ("a", "b"):
+        write_image(tmp_path / f"{name}.ome.tif", image, axes="YX", voxel_size=(0.1, 0.1), unit="micrometer")
+        image[4, 5] = np.nan
+    (tmp_path / "c.tif").write_bytes(b"no image")
+    panel.method.combo.value, panel.model.combo.value = "lucyd", "lucyd-planes"
+    ready()
+    window = panel.batch
+    window.folder.value = str(tmp_path)
+    window.start.native.click()
+    qtbot.waitUntil(lambda: not window.session.is_running, timeout=120_000)
+    assert window.status.text() == "2 of 3 done, 1 with warnings, 1 failed."
+    first, second, broken = (text for _, _, text in window.rows())
+    assert ", blur of 1" in first and "\n" not in first
+    assert ", blur of 1" in second and "NaN" in second
+    assert window.common.text().count("No blur was given") == 1
+    assert str(tmp_path) not in broken and broken[0].isupper()
+    window.folder.value = ""
+    assert window.common.text() == ""
 
 
 def test_an_image_that_no_method_helps_is_left_alone_in_the_table_and_in_its_file(

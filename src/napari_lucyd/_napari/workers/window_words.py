@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from napari_lucyd.deconvolution.findings import Finding, kind_of
+from napari_lucyd.text import capitalized
 
 # Hints of the core for Python and the command line, and what they mean in the window. Longer ones first.
 _HINTS = (
@@ -106,7 +107,7 @@ def in_window_words(message: str) -> Finding:
         text = re.sub(rf"(?<![\w.]){name}\b(?!=)", label, text)
     text = say_how_counted(text)
     # A label may now begin the text.
-    return Finding(text[:1].upper() + text[1:] if text != message else text, kind_of(message))
+    return Finding(capitalized(text) if text != message else text, kind_of(message))
 
 
 def say_how_counted(text: str) -> str:

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import math
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_lucyd.batch.inputs import BatchItem
-from napari_lucyd.batch.results import FORESEEN, check_destinations, prepare, write_results
+from napari_lucyd.batch.results import (
+    FORESEEN,
+    ResultExistsError,
+    Tally,
+    check_destinations,
+    made_with,
+    prepare,
+    sort_warnings,
+    without_path,
+    write_results,
+)
 from napari_lucyd.cli.shared.chosen_method import Chosen
-from napari_lucyd.cli.shared.console import Console, print_path
+from napari_lucyd.cli.shared.console import Console, print_path, skipped
 from napari_lucyd.deconvolution import plan
 from napari_lucyd.deconvolution.scratch import arrays_beside
 from napari_lucyd.io import (
@@ -46,10 +57,11 @@ class Batch:
         Print the plan only: compute and write nothing.
     workers
         Executor of the work on OME-Zarr results, which is done in parts.
-    left_alone
-        Number of images that no method improves, with ``"auto"``; they are written as they are.
     reports
         File of the report of each input; empty for none.
+    several
+        True for a folder or more than one input: results that exist are no error then, because the same
+        command is run again after new images came.
     """
 
     console: Console
@@ -61,39 +73,85 @@ class Batch:
     dtype: str
     dry_run: bool
     workers: Executor
-    left_alone: int = field(default=0, init=False)
     reports: dict[Path, Path] = field(default_factory=dict)
+    several: bool = False
+    # Sentences that a batch says once, those already said, and the state of the present image.
+    _said: set[str] = field(default_factory=set, init=False)
+    _warned: bool = field(default=False, init=False)
+    _left_alone: bool = field(default=False, init=False)
 
-    def run(self, items: list[BatchItem]) -> int:
-        """Deconvolve one input after the other; return the number of inputs that failed."""
-        failed = 0
-        skipped = "; skipped" if len(items) > 1 else ""
+    def run(self, items: list[BatchItem]) -> Tally:
+        """Deconvolve one input after the other; return the numbers of what happened."""
+        tally = Tally(len(items))
         for number, task in enumerate(items, 1):
             self.console.say(f"{task.source}" + (f" ({number} of {len(items)})" if len(items) > 1 else ""))
+            self._warned = self._left_alone = False
             try:
                 self._one(task)
+            except ResultExistsError as error:
+                if self.several and self._is_there(task):
+                    tally.there += 1
+                    path = error.path
+                    self.console.say(f"  {path.name} is there from an earlier run{made_with(path)}")
+                else:
+                    tally.failed += 1
+                    self._say_failed(task, error, several=len(items) > 1)
             except FORESEEN as error:
-                failed += 1
-                where = "" if printable(task.source) in printable(error) else f"{task.source}: "
-                self.console.error(f"{where}{error or type(error).__name__}{skipped}")
+                tally.failed += 1
+                self._say_failed(task, error, several=len(items) > 1)
             # One file must not end a batch of a whole night. An unforeseen error is shown in full.
             except Exception as error:
-                failed += 1
-                self.console.error(f"{task.source}: {error!r}{skipped}. Please report this:")
+                tally.failed += 1
+                self.console.error(f"{task.source}: {error!r}. Please report this:")
                 self.console.terminal.print(traceback.format_exc(), markup=False)
-        return failed
+            else:
+                tally.done += 1
+                tally.warned += self._warned
+                tally.left_alone += self._left_alone
+        return tally
+
+    def _say_failed(self, task: BatchItem, error: BaseException, several: bool) -> None:
+        text = str(error) or type(error).__name__
+        if not self.console.quiet:  # the line above names the file
+            text = without_path(text, task.source)
+        elif printable(task.source) not in printable(text):
+            text = f"{task.source}: {text}"
+        self.console.error(skipped(text) if several else text)
+
+    def _warn(self, warnings: Iterable[str]) -> None:
+        """Print warnings; among several images, those that are true of every image only once."""
+        if not self.several:
+            self.console.warn_all(warnings)
+            return
+        told = sort_warnings(warnings)
+        for text in told.common:
+            if text not in self._said:
+                self._said.add(text)
+                self.console.warn(text)
+        for text in told.brief:
+            self.console.say(f"  {text}")
+        self.console.warn_all(told.own)
+        self._warned |= bool(told.own)
+
+    def _is_there(self, task: BatchItem) -> bool:
+        """Return True if everything that is asked for exists already."""
+        return all(path.exists() for path in [*task.destinations.values(), *self._report_paths(task)])
+
+    def _report_paths(self, task: BatchItem) -> list[Path]:
+        page = self.reports.get(task.source)
+        return [] if page is None else [page, page.with_suffix(".json")]
 
     def _one(self, task: BatchItem) -> None:
         self._check_destinations(task)
         image = read_image(task.source, axes=self.axes, voxel_size=self.voxel_size)
-        self.console.warn_all(image.warnings)
+        self._warn(image.warnings)
         if "microscope" in self.options or getattr(self.chosen.method, "microscope", None) is not None:
             image = image.in_micrometers()
         method = self.chosen.for_image(image)
         planes = "Z" not in image.axes or image.data.shape[image.axes.index("Z")] == 1
         if planes and isinstance(method, Model) and method.dimension == 3:
-            self.console.warn(
-                f"the image is a plane, but {method.name!r} was trained on volumes; use {_for_planes()}"
+            self._warn(
+                [f"the image is a plane, but {method.name!r} was trained on volumes; use {_for_planes()}"]
             )
         elif image.voxel_size is None and not planes and isinstance(method, Model):
             self.console.say(
@@ -117,7 +175,7 @@ class Batch:
         self._say_choice(job)
         self.console.say(f"  {job.description}; {job.device}; {bytes_text(job.memory_bytes)}")
         job.look_at_frames()
-        self.console.warn_all(job.warnings)
+        self._warn(job.warnings)
         if self.dry_run:
             self._tell(job, task)
         else:
@@ -145,7 +203,7 @@ class Batch:
         self._say_choice(job)
         self.console.say(f"  {job.description}; {job.device}; {bytes_text(stored.memory_bytes)}")
         job.look_at_frames()
-        self.console.warn_all(job.warnings)
+        self._warn(job.warnings)
         if self.dry_run:
             self._tell(job, task)
             return
@@ -159,7 +217,7 @@ class Batch:
                         f"  resumed: {stored.resumed} of {count_text(step.total, 'part')} finished earlier"
                     )
                 progress.update(bar, completed=step.done + (step.share or 0), total=step.total)
-        self.console.warn_all(warning for warning in job.warnings if warning not in told)
+        self._warn(warning for warning in job.warnings if warning not in told)
         for path in task.destinations.values():
             print_path(path)
 
@@ -168,7 +226,7 @@ class Batch:
         if job.choice is None:
             return
         if job.choice.left_alone:
-            self.left_alone += 1
+            self._left_alone = True
             self.console.say("  left alone")
         else:
             self.console.say(f"  {job.choice.reason}")
@@ -181,14 +239,14 @@ class Batch:
     def _result(self, job: Job) -> Result:
         told = set(job.warnings)
         job.measure()
-        self.console.warn_all(warning for warning in job.warnings if warning not in told)
+        self._warn(warning for warning in job.warnings if warning not in told)
         told = set(job.warnings)
         with self.console.progress() as progress:
             bar = progress.add_task("  Deconvolving", total=job.step_count)
             for step in job.steps():
                 progress.update(bar, completed=step.done, total=step.total)
         result = job.result()
-        self.console.warn_all(warning for warning in result.warnings if warning not in told)
+        self._warn(warning for warning in result.warnings if warning not in told)
         return result
 
     def _write(self, result: Result, image: Image, task: BatchItem) -> None:
@@ -218,18 +276,17 @@ class Batch:
 
     def _check_destinations(self, task: BatchItem) -> None:
         """Refuse before the work starts if a result must not be written."""
-        report = self.reports.get(task.source)
-        for path in (report, report.with_suffix(".json")) if report is not None else ():
-            if path.exists() and not self.overwrite:
-                raise ValueError(
-                    f"{task.source}: {path} exists already; choose another --report or add --overwrite"
-                )
         check_destinations(
             task.destinations.values(),
             [task.source, *self.chosen.psf_paths],
             overwrite=self.overwrite,
             otherwise="choose another OUT",
         )
+        for path in self._report_paths(task):
+            if path.exists() and not self.overwrite:
+                raise ValueError(
+                    f"{task.source}: {path} exists already; choose another --report or add --overwrite"
+                )
 
     def _prepare(self, task: BatchItem) -> None:
         prepare(task.destinations.values(), overwrite=self.overwrite, otherwise="choose another OUT")

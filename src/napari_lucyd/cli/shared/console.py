@@ -69,6 +69,17 @@ class Console:
         return Progress(*columns, console=self.terminal, transient=True, disable=hidden)
 
 
+def skipped(text: str) -> str:
+    """Say after the reason that an input is skipped.
+
+    Examples
+    --------
+    >>> skipped("no such file or folder"), skipped("All voxels are NaN.")
+    ('no such file or folder; skipped', 'All voxels are NaN. Skipped.')
+    """
+    return f"{text} Skipped." if text.endswith(".") else f"{text}; skipped"
+
+
 def fail(message: object, status: int = 1) -> NoReturn:
     """Print an error and leave with `status`."""
     typer.secho(f"Error: {printable(message)}", err=True, fg="red", bold=True)

@@ -21,7 +21,7 @@ from napari_lucyd.deconvolution.classical.time_and_memory import (
     seconds_of_volume,
     trial_method,
 )
-from napari_lucyd.deconvolution.findings import Findings
+from napari_lucyd.deconvolution.findings import SETTINGS, Findings
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.job import Job
 from napari_lucyd.deconvolution.recipe import write_classical_recipe
@@ -60,7 +60,7 @@ class ClassicalJob(Job):
         # The method with its PSF ready for use.
         self._ready, notes = method.prepared(choices.voxel_size, choices.axes.volume_shape)
         for note in notes:
-            self.warnings.add(note)
+            self.warnings.add(note, SETTINGS)
         if method.dimension == 2 and method.psf_record and choices.axes.size("Z") > 1:
             self.warnings.add(
                 "The PSF is one plane, so the stack is deconvolved plane by plane: light from the planes "
@@ -243,7 +243,7 @@ class ClassicalJob(Job):
                 self.device, lambda: start(method, volume, self.device).advance(), f"run {method.title}"
             )
             if device != self.device:
-                self.warnings.add(f"{device.name} is used: {device.reason}.")
+                self.warnings.add(f"{device.name} is used: {device.reason}.", SETTINGS)
                 self.device = device
         # A GPU reports missing memory itself, but the system kills a process that takes too much.
         if self.device.kind == "cpu" and (shortage := self._shortage()):

@@ -18,7 +18,7 @@ from napari_lucyd.deconvolution.classical.methods import RichardsonLucy
 from napari_lucyd.deconvolution.classical.solvers import grid_shape
 from napari_lucyd.deconvolution.classical.tiled_run import block_of, halo_of, largest_tile
 from napari_lucyd.deconvolution.classical.time_and_memory import classical_bytes, seconds_of_volume
-from napari_lucyd.deconvolution.findings import Findings
+from napari_lucyd.deconvolution.findings import SETTINGS, Findings
 from napari_lucyd.deconvolution.first_stage.blur import Blur
 from napari_lucyd.deconvolution.first_stage.estimate import iterations_for
 from napari_lucyd.deconvolution.first_stage.estimated_source import EstimatedSource
@@ -75,7 +75,7 @@ class FirstStageJob(NetworkJob):
         self._iterations: int | None = None
         super().__init__(source, model, device, choices, tile_shape, statistics, warnings, processes)
         for note in blur.notes:
-            self.warnings.add(note)
+            self.warnings.add(note, SETTINGS)
 
     @property
     def description(self) -> str:

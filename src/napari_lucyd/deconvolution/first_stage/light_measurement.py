@@ -14,6 +14,7 @@ from napari_lucyd.deconvolution.blocks import middle_of, read_filled
 from napari_lucyd.deconvolution.classical.automatic import decide, photons_of, sample_of
 from napari_lucyd.deconvolution.classical.dark_level import DarkLevel, find_dark_level
 from napari_lucyd.deconvolution.classical.semi_blind import USUAL_BLUR, SemiBlind
+from napari_lucyd.deconvolution.findings import BLUR_FOUND, Finding
 from napari_lucyd.deconvolution.first_stage.estimate import SIGNIFICANT, scale_of
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.statistics.light import Light
@@ -38,7 +39,7 @@ def measure_light(
     told: bool,
     device: Device,
     should_stop: Callable[[], bool] | None = None,
-) -> tuple[Statistics, list[str]]:
+) -> tuple[Statistics, list[Finding]]:
     """Complete the statistics of an image with its light, by which a first estimate is scaled.
 
     Parameters
@@ -80,7 +81,8 @@ def measure_light(
         if not told and not group.constant:
             sigmas, note = _find_blur(without_empty_ends(_middle_volume(original, group)), device, ask)
             light = replace(light, blur_sigma=sigmas)
-            notes.append(f"{group.label}: {note}" if group.index else note)
+            where = f"{group.label}: " if group.index else ""
+            notes.append(Finding(where + note, note.kind, where + note.brief))
         elif not told:
             light = replace(light, blur_sigma=(USUAL_BLUR,) * source.axes.dimension)
         lights.append(light)
@@ -119,7 +121,7 @@ def _group_light(source: Source, group: Group, ask: Callable[[], None]) -> Light
 
 def _find_blur(
     values: npt.NDArray[np.float32], device: Device, ask: Callable[[], None]
-) -> tuple[tuple[float, ...], str]:
+) -> tuple[tuple[float, ...], Finding]:
     """Find the standard deviations of a Gaussian blur by held-out photons, and say what was found."""
     flat = values.ndim == 2 or values.shape[0] == 1
     stack = values if values.ndim == 3 else values[None]
@@ -132,6 +134,7 @@ def _find_blur(
     if isinstance(noise, str):
         assumed, sentence = assumed_blur(stack[sample_of(stack)], USUAL_BLUR)
         sigmas, found = list(assumed), f"The photons do not show how wide the blur is: {noise} {sentence}"
+        how = "assumed"
     else:
         part = stack[sample_of(stack, SEARCH_VOXELS)]
         method, _ = SemiBlind().prepared(None, part.shape)
@@ -145,13 +148,15 @@ def _find_blur(
                     for sigma in end.value.record.get("sigma_found", [USUAL_BLUR] * (1 if flat else 2))
                 ]
                 break
-        text = blur_text(along_axes(sigmas))
+        text, how = blur_text(along_axes(sigmas)), "found"
         found = (
             f"No blur was given: the run used a Gaussian blur with a standard deviation of {text} voxels. "
             "Held-out photons found it, and it was taken a tenth narrower to be safe. The examination "
             "measures the blur in another way and may name another one."
         )
-    return along_axes(sigmas), f"{found} If you know the microscope or the PSF, give it."
+    brief = f"blur of {blur_text(along_axes(sigmas))} voxels {how}"
+    text = f"{found} If you know the microscope or the PSF, give it."
+    return along_axes(sigmas), Finding(text, BLUR_FOUND, brief)
 
 
 def _members(source: Source, group: Group) -> list[tuple[int, ...]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from napari_lucyd.compute.device import Device, free_memory
 from napari_lucyd.deconvolution.arguments import RunArguments
-from napari_lucyd.deconvolution.findings import Findings
+from napari_lucyd.deconvolution.findings import SETTINGS, Findings
 from napari_lucyd.deconvolution.image.source import Source
 from napari_lucyd.deconvolution.job import Job
 from napari_lucyd.deconvolution.learned import run
@@ -123,7 +123,7 @@ class NetworkJob(Job):
             return
         device = run.check_device(self._model.network, self.device)
         if device != self.device:
-            self.warnings.add(f"{device.name} is used: {device.reason}.")
+            self.warnings.add(f"{device.name} is used: {device.reason}.", SETTINGS)
             self.device = self._settle(device)
             if not self._choices.tile_shape_given:
                 self._tile_shape = self._automatic_tile_shape()
@@ -134,7 +134,7 @@ class NetworkJob(Job):
             reason = half_precision.unsupported_reason(self._model, device)
             if not reason:
                 return replace(device, name=f"{device.name} (half precision)", half=True)
-            self.warnings.add(f"float32 is used instead of half precision: {reason}.")
+            self.warnings.add(f"float32 is used instead of half precision: {reason}.", SETTINGS)
         settled = compile_where_possible(self._model.network, device)
         most = _SMALL_BLOCK if repeats_volumes(self._model.network, settled) else 0
         geometry = self._choices.geometry.small_volume(most)

@@ -45,6 +45,7 @@ from napari_lucyd._napari.widgets.layout import (
 from napari_lucyd._napari.workers.events import Advanced, explain
 from napari_lucyd._napari.workers.notification import notify_end
 from napari_lucyd._napari.workers.session import Session
+from napari_lucyd.batch.results import Tally
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -130,6 +131,7 @@ class BatchWindow(QDialog):
         header: Any = self.table.horizontalHeader()
         header.setSectionResizeMode(2, QHeaderView.ResizeMode.Stretch)
         self.table.setColumnWidth(0, 200)
+        self.common = note("lucyd-batch-common", most=3)
         self._warned = 0
         self._lay_out()
         for entry in (self.source, self.folder, self.out):
@@ -197,6 +199,7 @@ class BatchWindow(QDialog):
         column.addWidget(about)
         column.addWidget(self.heading)
         column.addWidget(self.table, 1)
+        column.addWidget(self.common)
         column.addWidget(self.progress.native)
         column.addWidget(self.status)
         column.addWidget(row(self.start.native, self.cancel.native, stretch=(2, 1)))
@@ -218,7 +221,7 @@ class BatchWindow(QDialog):
         self.table.setRowCount(0)
         self._warned = 0
         self.progress.max, self.progress.value = 1, 0
-        for line in (self.heading, self.status):
+        for line in (self.heading, self.common, self.status):
             set_note(line, "")
 
     def _ask(self, line: LineEdit) -> None:
@@ -234,6 +237,8 @@ class BatchWindow(QDialog):
             item.setToolTip(plain_tooltip(text))
             self.table.setItem(event.number, column, item)
         self._warned += event.warned
+        told = self.common.text()
+        set_note(self.common, " ".join(filter(None, [told, *(t for t in event.common if t not in told)])))
         # A reason of several lines would be cut.
         self.table.resizeRowToContents(event.number)
 
@@ -251,21 +256,22 @@ class BatchWindow(QDialog):
         cancelled, broke_off = self.session.is_cancelled, self.session.has_failed
         if not cancelled:
             self.progress.max, self.progress.value = 1, int(bool(states) and not broke_off)
-        alone, failed = states.count(LEFT_ALONE), states.count(FAILED)
-        done = states.count(DONE) + alone
+        alone = states.count(LEFT_ALONE)
+        tally = Tally(
+            len(states),
+            states.count(DONE) + alone,
+            self._warned,
+            alone,
+            states.count(EXISTS),
+            states.count(FAILED),
+        )
         if broke_off:
             notify_end(self, self.session.seconds, f"Batch: {self.status.text()}", problem=True)
         elif states:
-            counts = [f"{'Cancelled: ' if cancelled else ''}{done} of {len(states)} done"]
-            counts += [f"{self._warned} with warnings"] if self._warned else []
-            counts += [f"{alone} left alone"] if alone else []
-            there = states.count(EXISTS)
-            counts += [f"{there} there from an earlier run"] if there else []
-            counts += [f"{failed} failed"] if failed else []
-            text = ", ".join(counts) + "."
-            text += " To make them again, choose another folder for the results." if there else ""
-            set_note(self.status, text, problem=bool(failed))
-            problem = bool(failed) or LEFT_OUT in states
+            text = tally.text("choose another folder for the results")
+            text = f"Cancelled: {text}" if cancelled else text
+            set_note(self.status, text, problem=bool(tally.failed))
+            problem = bool(tally.failed) or LEFT_OUT in states
             notify_end(self, self.session.seconds, f"Batch: {text}", problem=problem)
         elif cancelled:
             set_note(self.status, "Cancelled before the first image.")

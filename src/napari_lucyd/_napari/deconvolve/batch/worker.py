@@ -20,13 +20,21 @@ from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd._napari.workers.events import Advanced, Note, RunError, explain
 from napari_lucyd._napari.workers.window_words import in_window_words
 from napari_lucyd.batch.inputs import destinations, distinct_names, find_images
-from napari_lucyd.batch.results import FORESEEN, ResultExistsError, check_destinations, prepare, write_results
-from napari_lucyd.deconvolution import CLASSICAL_METHODS
-from napari_lucyd.deconvolution.recipe_entries import wrong_entry
+from napari_lucyd.batch.results import (
+    FORESEEN,
+    ResultExistsError,
+    Told,
+    check_destinations,
+    made_with,
+    prepare,
+    sort_warnings,
+    without_path,
+    write_results,
+)
 from napari_lucyd.deconvolution.result import Part
-from napari_lucyd.io import Image, ImageFileError, default_suffix, micrometers, read_image, unit_label
+from napari_lucyd.io import Image, default_suffix, micrometers, read_image, unit_label
 from napari_lucyd.models.catalogue import DEFAULT_MODEL
-from napari_lucyd.text import duration_text, group_messages
+from napari_lucyd.text import capitalized, duration_text, group_messages
 
 _OTHERWISE = "choose another folder for the results"
 _SUFFIX = ".ome.tif"
@@ -77,7 +85,9 @@ class Row:
     text
         The time, the files and the warnings of a result, or the reason of a failure.
     warned
-        True if the result has warnings.
+        True if the result has warnings that are about this image.
+    common
+        Sentences that are true of every image with these settings.
     """
 
     number: int
@@ -85,6 +95,7 @@ class Row:
     state: str
     text: str = ""
     warned: bool = False
+    common: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,7 @@ class _Outcome:
     written: list[Path] = field(default_factory=list)
     chosen: str = ""
     left_alone: str = ""
-    warnings: list[str] = field(default_factory=list)
+    told: Told = field(default_factory=Told)
 
 
 def run(request: BatchRequest, should_stop: Callable[[], bool]) -> Iterator[Any]:
@@ -159,22 +170,23 @@ def _run(request: BatchRequest, should_stop: Callable[[], bool]) -> Iterator[Any
             return
         # A batch is run again after new images came.
         except ResultExistsError as error:
-            text = f"{error.path.name} is there from an earlier run{_made_with(error.path)}."
+            text = f"{error.path.name} is there from an earlier run{made_with(error.path)}."
             yield Row(number, each.name, EXISTS, text)
         except FORESEEN as error:
-            yield Row(number, each.name, FAILED, explain(error))
+            yield Row(number, each.name, FAILED, _reason(error, each.path))
         # One image must not end a batch of a whole night.
         except Exception as error:
             yield Row(number, each.name, FAILED, f"{error!r}. Please report this.")
         else:
             names = ", ".join(path.name for path in outcome.written)
-            how = f", {outcome.chosen}" if outcome.chosen else ""
-            text = f"{duration_text(time.monotonic() - began)}{how}: {names}"
+            how = [duration_text(time.monotonic() - began), outcome.chosen, *outcome.told.brief]
+            text = f"{', '.join(filter(None, how))}: {names}"
             if outcome.left_alone:
                 text = f"{text}. {outcome.left_alone}"
-            text = "\n".join([text, *outcome.warnings])
+            text = "\n".join([text, *outcome.told.own])
             state = LEFT_ALONE if outcome.left_alone else DONE
-            yield Row(number, each.name, state, text, bool(outcome.warnings))
+            told = outcome.told
+            yield Row(number, each.name, state, text, bool(told.own), tuple(told.common))
         yield Advanced(1000 * (number + 1), 1000 * len(inputs), None, each.name)
 
 
@@ -192,25 +204,20 @@ def _inputs(request: BatchRequest) -> tuple[list[_Input], list[Row]]:
         _Input(path.name, name, default_suffix(path), path=path)
         for path, name in zip(found.images, distinct_names(found.images), strict=True)
     ]
-    rows = [(path, FAILED, reason) for path, reason in found.refused]
+    rows = [(path, FAILED, capitalized(reason)) for path, reason in found.refused]
     rows += [(path, LEFT_OUT, "It is a result.") for path in found.results]
     return inputs, [
         Row(len(inputs) + n, path.name, state, reason) for n, (path, state, reason) in enumerate(rows)
     ]
 
 
-def _made_with(path: Path) -> str:
-    """Name the method of a result's file, which may be another one than that of the batch."""
-    try:
-        recipe = read_image(path).metadata.get("recipe")
-    except ImageFileError:
-        return ""
-    if not isinstance(recipe, dict) or wrong_entry(recipe) is not None:
-        return ""
-    method = recipe.get("method")
-    known = CLASSICAL_METHODS.get(method["name"]) if method else None
-    name = known.title if known else recipe.get("model")
-    return f" with {name}" if name else ""
+def _reason(error: BaseException, path: Path | None) -> str:
+    """Say why an image failed, without the path of its file, which the row names."""
+    text = explain(error)
+    if path is None:
+        return text
+    text = without_path(text, path)
+    return text if text.startswith(path.name) else capitalized(text)
 
 
 def _one(
@@ -250,8 +257,10 @@ def _one(
     job, _ = make_job(task, method, should_stop, choice)
     yield from job.steps(should_stop)
     result = job.result()
-    found = map(in_window_words, result.warnings)
-    outcome.warnings = group_messages(text for text in found if text != outcome.left_alone)
+    told = sort_warnings(result.warnings)
+    found = map(in_window_words, told.own)
+    warnings = group_messages(text for text in found if text != outcome.left_alone)
+    outcome.told = replace(told, own=warnings, common=[*map(in_window_words, told.common)])
     outcome.written += write_results(
         replace(result, recipe=with_psf_origin(result.recipe, psf.origin if psf else None)),
         paths,
