@@ -9,6 +9,8 @@ from scipy.ndimage import gaussian_filter
 
 import napari_lucyd as nl
 from napari_lucyd.psf.gaussian import gaussian_psf
+from napari_lucyd.referee import reblur_error
+from napari_lucyd.simulation import acquire
 
 SIGMA = 1.5
 
@@ -118,6 +120,48 @@ def test_without_photon_noise_there_is_no_held_out_score_but_a_reason():
     assert found.reason in found.summary
     tiny = dataclasses.replace(found, residual=dataclasses.replace(found.residual, correlation=-0.001))
     assert "esidual correlation 0.00" in tiny.summary
+
+
+def widefield(numerical_aperture):
+    return nl.make_psf(
+        "widefield",
+        (81, 63, 63),
+        numerical_aperture=numerical_aperture,
+        refractive_index=1.515,
+        emission_um=0.525,
+        voxel_size=0.1625,
+    )
+
+
+@pytest.fixture(scope="module")
+def haze():
+    """Return a thin stack with light from above, below and the sides, its truth, and two PSFs."""
+    whole = nl.make_structures("tubules", (40, 80, 80), rng=0, background=30)
+    psf = widefield(1.4)
+    sample = acquire(whole, psf, background=30, photons_per_unit=5, read_noise=1.5, field_shape=(24, 64, 64))
+    return sample.image, sample.truth, psf, widefield(0.9)
+
+
+def test_the_residual_of_a_thin_widefield_stack_tells_the_right_psf_from_a_wrong_one(haze):
+    image, truth, right, wrong = haze
+    good, bad = (nl.score(image, lambda part: truth, psf=psf) for psf in (right, wrong))
+    assert good.residual.correlation < 0.3 and not good.leaves_structure
+    assert bad.residual.correlation > 0.6 and bad.leaves_structure
+    assert good.residual.variance < 1.5 < bad.residual.variance
+    marked, unmarked = (nl.trust_map(image, lambda part: truth, psf=psf).share for psf in (wrong, right))
+    assert marked > 0.9 and unmarked < 0.2
+    agreement, other = (reblur_error(image, truth, psf=psf) for psf in (right, wrong))
+    assert agreement.rsp > 0.98 and agreement.rse < other.rse
+    assert reblur_error(image, -truth, psf=right).rsp < 0
+
+
+def test_the_light_of_a_thin_widefield_stack_is_not_compared_with_that_of_its_object(haze):
+    image, truth, right, _ = haze
+    found = nl.score(image, lambda part: truth, psf=right)
+    assert found.flux_out > 1.5 * found.flux_in  # the haze of the object left the stack
+    assert found.light_from_around > 0.5 and found.flux_ratio is None
+    assert "light" not in found.summary and found.as_dict()["flux_ratio"] is None
+    assert nl.score(image, lambda part: truth, blur_sigma=SIGMA).flux_ratio is not None
 
 
 def test_anything_else_than_a_method_is_refused():

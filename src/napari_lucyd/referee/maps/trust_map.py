@@ -25,12 +25,15 @@ from scipy import ndimage, special
 
 from napari_lucyd import checks
 from napari_lucyd.referee.scores.judged import Judged, judge
-from napari_lucyd.referee.scores.reblur import Reblur
+from napari_lucyd.referee.scores.reblur import STEPS_AROUND, Reblur
 from napari_lucyd.referee.scores.residual import standardised_residual
 from napari_lucyd.referee.scores.samples import Values
 
 # Smoothing of the residual in voxels, and the size of a block.
 _SMOOTHING, _BLOCK = 1.0, 8
+# Steps of the fit of the light from around, at most. In a thin widefield stack, 4 mark 99 % of the blocks of
+# the truth, 12 mark 75 %, and 40 mark 7 %. Voxels times steps, at most: a few minutes.
+_MOST_STEPS, _MOST_STEPPED = 40, 2**30
 # Variance that an error of the noise model may explain, as a factor.
 _TOLERATED = 1.15
 # Classes of brightness, each with as many voxels, in which the spread over flips is compared.
@@ -137,7 +140,8 @@ def trust_map(
     if not judged.noise.poisson:
         raise ValueError(f"No trust map: the noise must be known for it. {judged.noise.reason}")
     reblur = Reblur(judged.kernel, judged.image.shape)
-    residual = standardised_residual(reblur, judged.image, judged.output, judged.noise)
+    steps = min(_MOST_STEPS, max(STEPS_AROUND, _MOST_STEPPED // judged.image.size))
+    residual = standardised_residual(reblur, judged.image, judged.output, judged.noise, steps)
     unexplained, significant = _tested(residual, reblur.inner, rate)
     tested = np.isfinite(unexplained)
     spread = None

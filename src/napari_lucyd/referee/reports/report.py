@@ -201,6 +201,8 @@ def _table(score: ResultScore) -> list[tuple[str, str]]:
     variance = "" if residual.variance is None else f", variance {residual.variance:.2f} (1 is expected)"
     rows.append(("Residual", f"correlation of neighbours {residual.correlation:z.3f} (0 is white){variance}"))
     ratio = "" if score.flux_ratio is None else f" ({percent_text(score.flux_ratio, '.1f')})"
+    if score.is_mixed_with_light_from_around:
+        ratio = " (not comparable: the PSF brings much of the light from around the sample)"
     rows += [
         ("Light of image and result", f"{score.flux_in:.4g} and {score.flux_out:.4g} grey levels{ratio}"),
         ("Noise", f"{100 * score.noise:.2g} % of the range at the bright end. {score.reason}"),

@@ -20,7 +20,7 @@ from napari_lucyd import checks
 from napari_lucyd.photons import NoiseModel, estimate_noise
 from napari_lucyd.psf.cleaning import scaled_to_one
 from napari_lucyd.psf.gaussian import gaussian_psf
-from napari_lucyd.referee.scores.reblur import Reblur, Values, fit_line
+from napari_lucyd.referee.scores.reblur import STEPS_AROUND, Reblur, Values, fit_line
 from napari_lucyd.referee.scores.samples import contrast_part
 
 # Largest number of voxels to look at.
@@ -127,9 +127,14 @@ def residual_of(reblur: Reblur, image: Values, output: Values, noise: NoiseModel
     )
 
 
-def standardised_residual(reblur: Reblur, image: Values, output: Values, noise: NoiseModel) -> Values:
-    """Return image minus prediction, in standard deviations of the noise that the prediction has."""
-    predicted, _ = reblur.predicted(output, image)
+def standardised_residual(
+    reblur: Reblur, image: Values, output: Values, noise: NoiseModel, steps: int = STEPS_AROUND
+) -> Values:
+    """Return image minus prediction, in standard deviations of the noise that the prediction has.
+
+    The prediction is `Reblur.explained`, which takes the ``steps``.
+    """
+    predicted, _ = reblur.explained(output, image, steps)
     # Without noise in the model, a thousandth of the image's contrast counts as noise.
     smallest = max(1e-6 * float(np.var(image, dtype=np.float64)), 1e-30)
     variance = np.maximum(noise.variance(predicted), smallest)
@@ -172,7 +177,8 @@ def reblur_error(image: Any, output: Any, *, psf: Any = None) -> ReblurError:
         inner: tuple[slice, ...] = tuple(slice(None) for _ in given.shape)
     else:
         reblur = Reblur(_kernel(psf, given.ndim), given.shape)
-        blurred, inner = reblur.blurred(restored), reblur.inner
+        explained, factor = reblur.explained(restored, given)
+        blurred, inner = np.float32(math.copysign(1, factor)) * explained, reblur.inner
     factor, constant = fit_line(blurred[inner], given[inner])
     difference = given[inner] - (factor * blurred[inner] + constant)
     rse = math.sqrt(float(np.mean(np.square(difference, dtype=np.float64))))

@@ -45,9 +45,11 @@ from napari_lucyd.text import percent_text
 # Wiener and LUCYD. At 1000 photons, a blur twice as wide has 0.2 to 0.6. In the noise of few photons it does
 # not show.
 _STRUCTURE_LEFT = 0.5
+# Share of the light from around the sample above which the light of image and result is not compared.
+_MIXED = 0.2
 WORSE = "Worse than the image: check the blur and the settings."
 """Verdict on a result that explains the unseen photons less than the image does."""
-BLUR_IN_DOUBT = "More than noise is left: the PSF or blur may be wrong."
+BLUR_IN_DOUBT = "More than noise is left: the PSF or blur may be wrong, or the result too smooth."
 """Verdict on a result that leaves structure in the residual."""
 
 _ABOVE_ONE = (
@@ -92,6 +94,8 @@ class ResultScore:
         Duration of the measurement.
     volume
         Index of the judged volume along each leading axis with several; empty for an image with one volume.
+    light_from_around
+        Share of an even light that the PSF brings to the sample from around it; large for widefield haze.
     """
 
     held_out: float | None
@@ -110,11 +114,26 @@ class ResultScore:
     sample: tuple[tuple[int, int], ...]
     seconds: float
     volume: Mapping[str, int] = field(default_factory=dict)
+    light_from_around: float = 0.0
 
     @property
     def flux_ratio(self) -> float | None:
-        """Light of the result as a share of the image's; None if the image has no light."""
-        return self.flux_out / self.flux_in if self.flux_in > 0 else None
+        """Light of the result as a share of the image's.
+
+        None if the image has no light, or `is_mixed_with_light_from_around`.
+        """
+        if self.flux_in <= 0 or self.is_mixed_with_light_from_around:
+            return None
+        return self.flux_out / self.flux_in
+
+    @property
+    def is_mixed_with_light_from_around(self) -> bool:
+        """True if so much light comes from around the sample that object and image need not have the same.
+
+        The object's own light leaves the sample in turn: in a thin widefield stack, the object may have five
+        times the light of its image.
+        """
+        return self.light_from_around > _MIXED
 
     @property
     def is_worse_than_image(self) -> bool:
@@ -276,6 +295,7 @@ def score_judged(judged: Judged, seed: int = 0) -> ResultScore:
         tuple((part.start, part.stop) for part in judged.part),
         time.perf_counter() - start,
         {name: index for name, index in axes.lead_index(judged.place.lead).items() if axes.size(name) > 1},
+        reblur.light_from_around,
     )
 
 
