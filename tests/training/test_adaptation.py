@@ -173,6 +173,19 @@ def test_a_training_that_is_stopped_before_its_first_step_ends_at_once(folder, i
     assert len(calls) <= asked + 1 and not folder.exists()
 
 
+def test_the_search_for_the_blur_is_stopped_too(folder, image, monkeypatch):
+    monkeypatch.setattr(adaptation, "AdaptationRun", lambda *_: pytest.fail("the blur was found"))
+    calls = []
+
+    def stop():
+        calls.append(None)
+        return len(calls) >= 3
+
+    with pytest.raises(Cancelled, match="stopped before its first step, so no model was saved"):
+        adapt(image, blur_sigma=None, should_stop=stop)
+    assert len(calls) == 3
+
+
 def test_a_training_that_was_stopped_says_so_before_it_judges_the_model(folder, image, monkeypatch):
     monkeypatch.setattr(adaptation, "_SMALLEST_GAIN", 100.0)
     steps = []

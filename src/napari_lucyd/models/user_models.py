@@ -76,8 +76,8 @@ def check_model_name(name: Any, taken: frozenset[str] | set[str]) -> str:
         raise TypeError(f"name is {checks.shown(name)}; give a text, such as 'my-confocal'.")
     if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name) or name.lower().split(".")[0] in _DEVICES:
         raise ValueError(
-            f"name is {checks.shown(name)}; give up to {_LONGEST_NAME} letters (a to z), digits, spaces, "
-            "points, hyphens and underscores, such as 'my-confocal'."
+            f"name is {checks.shown(name)}; give up to {_LONGEST_NAME} letters (a to z, no accents or "
+            "umlauts), digits, spaces, points, hyphens and underscores, such as 'my-confocal'."
         )
     if name.lower() in {one.lower() for one in taken} | _METHODS:
         raise ValueError(f"name is {name!r}, which is the name of a shipped model or method; give another.")

@@ -15,13 +15,14 @@ import torch
 from napari_lucyd import checks
 from napari_lucyd.compute.device import torch_defaults
 from napari_lucyd.deconvolution.named_model import model_for
+from napari_lucyd.errors import Cancelled
 from napari_lucyd.evaluation import Trained, TrustTable, measure_trust
 from napari_lucyd.models import DEFAULT_MODEL, Model, load_model, save_model
 from napari_lucyd.models.catalogue import DEFAULT_PLANES, is_told, shipped_models
 from napari_lucyd.models.user_models import check_model_name, user_models_folder
 from napari_lucyd.simulation.structures import StructureKind
 from napari_lucyd.text import count_text
-from napari_lucyd.training.adaptation_run import AdaptationProgress, AdaptationRun
+from napari_lucyd.training.adaptation_run import NO_STEP, AdaptationProgress, AdaptationRun
 from napari_lucyd.training.conditions import Conditions, find_conditions, single_volume
 from napari_lucyd.training.config import TrainingConfig, parse_config
 from napari_lucyd.training.model_card import finish, make_card
@@ -222,10 +223,13 @@ def adapt(
     volume = None if image is None else single_volume(image, start.dimension, axes, channel)
     # Padding, ceiling and full noise may be set after the training, so the card's configuration lacks them.
     base = replace(parse_config(start.card["training"]["config"]), network=start.network.config)
-    conditions = find_conditions(volume, start, base.data, told, voxel_size, structures)
+    stop = should_stop or (lambda: False)
+    try:
+        conditions = find_conditions(volume, start, base.data, told, voxel_size, structures, stop)
+    except Cancelled as error:
+        raise Cancelled(NO_STEP) from error
     count = _PATCHES[start.dimension] if patches is None else checks.integer("patches", patches, least=_BATCH)
     config = _configuration(base, conditions, name, start.name, count, seed)
-    stop = should_stop or (lambda: False)
     run = AdaptationRun(config, conditions, start, device_named(device), started + 60 * minutes, stop)
     run.train(report)
     best = run.best_network()

@@ -67,6 +67,9 @@ class AdaptationProgress(NamedTuple):
     pictures: PatchPictures | None = None
 
 
+NO_STEP = "The training was stopped before its first step, so no model was saved."
+
+
 class AdaptationRun:
     """The training of an adaptation, in memory.
 
@@ -101,6 +104,7 @@ class AdaptationRun:
         should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.config, self._until, self._should_stop = config, until, should_stop
+        self._check()
         make = _specimens(config, conditions)
         self.trainer = Trainer(config, device, start, make_specimen=make)
         self.trainer.validation = _validation_patches(config, make, self._check)
@@ -175,7 +179,7 @@ class AdaptationRun:
 
     def _check(self) -> None:
         if self._should_stop():
-            raise Cancelled("The training was stopped before its first step, so no model was saved.")
+            raise Cancelled(NO_STEP)
 
     def _validate(self, check: Callable[[], object] = lambda: None) -> None:
         found = self.trainer.validate(check)

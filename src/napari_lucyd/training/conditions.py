@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -74,6 +74,7 @@ def find_conditions(
     told: dict[str, Any],
     voxel_size: Sequence[float] | None,
     structures: StructureKind,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Conditions:
     """Take the given PSF, or find the blur of the image, and measure the image's noise.
 
@@ -91,11 +92,15 @@ def find_conditions(
         Voxel size along (Z,) Y, X; in µm for a microscope.
     structures
         Kind of the specimens.
+    should_stop
+        Function that is asked often; True ends the search for the blur.
 
     Raises
     ------
     TypeError, ValueError
         If an argument is invalid, or neither blur nor image is given.
+    Cancelled
+        If ``should_stop`` returns True.
     """
     voxel_size = None if voxel_size is None else tuple(voxel_size)[-start.dimension :]
     notes: list[str] = []
@@ -104,7 +109,7 @@ def find_conditions(
     given = {name: value for name, value in told.items() if value is not None}
     if image is not None:
         job = plan(image, start, voxel_size=voxel_size, **given)
-        (light,) = job.measure().light
+        (light,) = job.measure(should_stop).light
         if light.noise == 0 and light.peak == 0:
             raise ValueError("The image is constant, so it has no noise to measure; give another image.")
     elif not given:

@@ -127,6 +127,57 @@ def test_stop_reaches_the_worker_and_errors_are_shown(panel, qtbot, monkeypatch)
     assert training.train.enabled and not training.cancel.enabled
 
 
+def test_a_stop_before_the_first_step_says_that_no_model_will_be_saved(panel, qtbot, monkeypatch):
+    from napari_lucyd._napari.deconvolve.adaptation import window
+
+    texts = []
+
+    def run(task, name, structures, minutes, report, should_stop):
+        report(progress("measuring", 0))
+        while not should_stop():
+            time.sleep(0.01)
+        for done in (0, 1):
+            report(progress("training", done))
+            time.sleep(0.3)
+            texts.append(panel.adaptation.status.text())
+
+    monkeypatch.setattr(window, "run", run)
+    training = panel.adaptation
+    for _ in range(2):
+        training.start()
+        qtbot.waitUntil(lambda: training.status.text().startswith("Measuring"), timeout=60_000)
+        training.cancel.native.click()
+        assert training.status.text() == "Stopping before the first step, so no model will be saved…"
+        with qtbot.capture_exceptions():
+            qtbot.waitUntil(lambda: not training.is_running, timeout=60_000)
+    # A step that was on its way makes a model after all.
+    assert [text.partition(",")[0].partition(".")[0] for text in texts] == [
+        "Stopping before the first step",
+        "Stopping",
+    ] * 2
+
+
+def test_a_name_with_umlauts_is_refused_with_the_label_of_its_field(panel, qtbot, monkeypatch):
+    from napari_lucyd._napari.deconvolve.adaptation import window
+    from napari_lucyd.models.user_models import check_model_name
+
+    monkeypatch.setattr(window, "run", lambda task, name, *_: check_model_name(name, set()))
+    training = panel.adaptation
+    training.name.value = "mein Öl 63"
+    training.start()
+    qtbot.waitUntil(lambda: not training.is_running, timeout=60_000)
+    text = training.status.text()
+    assert text.startswith("Name is 'mein Öl 63'; give up to 60 letters (a to z, no accents or umlauts)")
+
+    def taken(*_):
+        raise FileExistsError("You have a model 'mine' already; give another name, or overwrite.")
+
+    monkeypatch.setattr(window, "run", taken)
+    training.start()
+    qtbot.waitUntil(lambda: not training.is_running, timeout=60_000)
+    assert training.status.text().startswith("You have a model 'mine' already")
+
+
 @pytest.mark.parametrize("begun", [True, False])
 def test_a_training_that_the_user_stops_is_no_failure(panel, qtbot, monkeypatch, begun):
     from napari_lucyd._napari.deconvolve.adaptation import window

@@ -1,11 +1,12 @@
 """Entries that are kept: switches, and optics that were entered for another image."""
 
+import numpy as np
 import pytest
 
 pytest.importorskip("napari")
 
 from napari_lucyd._napari.deconvolve.panel import DeconvolveWidget
-from napari_lucyd.io import Optics
+from napari_lucyd.io import Optics, write_image
 
 pytestmark = pytest.mark.napari
 
@@ -59,6 +60,26 @@ def test_optics_of_another_image_are_named(panel, add_image, ready):
     # An unknown blur is not from another image.
     panel.microscope.form.kind.value = "unknown"
     assert origin(panel) == ""
+
+
+def test_an_image_that_was_removed_and_opened_again_is_the_same(panel, ready, qtbot, tmp_path):
+    stack = np.random.default_rng(0).integers(0, 900, (6, 20, 22)).astype("uint16")
+    like = {"axes": "ZYX", "voxel_size": (0.3, 0.1, 0.1), "unit": "µm"}
+    paths = [str(write_image(tmp_path / f"{name}.ome.tif", stack, **like)) for name in "ab"]
+    viewer, lines = panel.viewer, panel.microscope.form.lines
+
+    def open_alone(path):
+        viewer.layers.clear()
+        (layer,) = viewer.open(path, plugin="napari-lucyd")
+        qtbot.waitUntil(lambda: not panel.image.files.is_pending(layer), timeout=30_000)
+        ready()
+
+    open_alone(paths[0])
+    lines["numerical_aperture"].value, lines["emission_um"].value = "0.8", "0.525"
+    open_alone(paths[0])
+    assert origin(panel) == ""
+    open_alone(paths[1])
+    assert "“a”" in origin(panel)
 
 
 def test_nothing_moves_while_optics_of_another_image_are_corrected(panel, add_image, ready):

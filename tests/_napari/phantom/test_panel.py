@@ -12,7 +12,8 @@ import pytest
 
 pytest.importorskip("napari")
 
-from qtpy.QtCore import QTimer
+from qtpy.QtCore import Qt, QTimer
+from qtpy.QtTest import QTest
 
 import napari_lucyd as nl
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_psf
@@ -348,6 +349,29 @@ def test_the_panel_opens_from_the_plugin_menu_and_says_what_make_would_do(make_n
     form.degradation.value = "optics"
     form.psf.lines["numerical_aperture"].value = ""
     assert "Enter the NA" in form.estimate.text() and not form.make.enabled
+
+
+@pytest.mark.parametrize("planes", [64, 1])
+def test_nothing_moves_when_an_entry_is_wrong(phantom, planes):
+    form = phantom.form
+    form.shape["Z"].value = planes
+    for line in (form.pixel, form.z_step):
+        before, height = line.value, line.native.sizeHint()
+        line.value = "wide"
+        assert line.native.property("problem") or not line.enabled
+        assert line.native.sizeHint() == height
+        line.value = before
+
+
+@pytest.mark.parametrize("planes", ["0", "-3"])
+def test_a_number_of_planes_that_cannot_be_is_refused_and_not_changed(phantom, planes):
+    box = phantom.form.shape["Z"]
+    line = box.native.lineEdit()
+    line.selectAll()
+    QTest.keyClicks(line, planes)
+    QTest.keyClick(line, Qt.Key.Key_Tab)
+    assert phantom.form.estimate.text() == (f"Shape: Z is {planes}. It must be 20 or more, or 1 for a plane.")
+    assert box.value == int(planes) and not phantom.form.make.enabled
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,9 @@ class PhantomForm(QWidget):
     def _make_controls(self) -> None:
         defaults = PhantomParameters()
         self.shape = {
-            name: _whole("shape", size, 1) for name, size in zip("ZYX", defaults.shape, strict=True)
+            # What cannot be is refused in words; a spin box would change it silently.
+            name: _whole("shape", size, -_LARGEST)
+            for name, size in zip("ZYX", defaults.shape, strict=True)
         }
         self.z_step, self.pixel = (
             LineEdit(value=f"{defaults.voxel_size[axis]:g}", tooltip=_tooltip("voxel_size"))
@@ -187,7 +189,8 @@ def _named(controls: dict[str, QWidget]) -> QWidget:
         axes = QLabel(name)
         axes.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
         # napari's style sheet has a larger minimum, too wide for three in a row.
-        sheet = "* { min-width: 40px; padding: 1px 4px; }"
+        # The frame of a wrong entry takes the place of a part of the padding: nothing moves.
+        sheet = "* { min-width: 40px; padding: 1px 4px; } QLineEdit[problem='true'] { padding: 0px 3px; }"
         if isinstance(control, QAbstractSpinBox):
             # Buttons would leave no room for the digits, and some versions of Qt keep it even without them.
             control.setButtonSymbols(QAbstractSpinBox.ButtonSymbols.NoButtons)

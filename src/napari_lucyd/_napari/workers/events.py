@@ -16,7 +16,7 @@ def explain(error: BaseException) -> str:
         return f"There is not enough memory{detail}. Choose a smaller image or PSF, or close other programs."
     text = in_window_words(str(error)).strip() or type(error).__name__
     ours = type(error).__module__.startswith("napari_lucyd")
-    if ours or isinstance(error, ValueError | TypeError | FileNotFoundError):
+    if ours or isinstance(error, ValueError | TypeError | FileNotFoundError | FileExistsError):
         return text
     return f"{type(error).__name__}: {text}"
 

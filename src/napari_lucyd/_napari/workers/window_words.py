@@ -28,6 +28,7 @@ _HINTS = (
     (r"name a method, such as 'lucyd' \(--method lucyd, or Run anyway\)", "choose the method LUCYD"),
     (r" \(--method auto\)", ""),
     (r", or convert it to numbers first: image\.astype\('uint8'\)", ""),
+    (r"^name is ", "Name is "),
     (r" With center_psf=False it stays where it is\.", ""),
     (r"give its axes: --axes ([A-Z]+)( or [A-Z]+)?", r"enter \1\2 under Axes"),
     (r"(?:, |; )e\.g\. axes='([A-Z]+)'", r" under Axes, e.g. \1"),

@@ -59,6 +59,8 @@ _INTRODUCTION = (
     "the noise of the selected image. The new model is saved only if it is better in validation, and no "
     "answer to the trust questions is worse."
 )
+# Specimens for the first step and the measurement end a little later.
+_ENDING_AT_ONCE = "Stopping before the first step, so no model will be saved…"
 _ENDING = (
     "Stopping. The steps so far are validated, and if they made the model better, the trust suite tests it. "
     "That can take up to two minutes…"
@@ -99,6 +101,7 @@ class AdaptationWindow(QDialog):
         self._stop = threading.Event()
         self._worker: Any = None
         self._began = self._limit = 0.0
+        self._has_trained = False
         self._returned = False
         self._messenger = _Messenger()
         self._messenger.advanced.connect(self._on_advanced)
@@ -215,18 +218,18 @@ class AdaptationWindow(QDialog):
         set_note(self.status, f"{_STAGES['measuring']}…")
         self.curve.show_values(())
         self.bar.setRange(0, 0)
-        self._returned = False
+        self._returned = self._has_trained = False
         self._began, self._limit = time.monotonic(), 60 * minutes
         worker.start()
 
     def stop(self, *_: Any) -> None:
-        """End the training; the best state is kept, and the trust suite tests it."""
+        """End the training; the best state after the first step is kept, and the trust suite tests it."""
         if not self.is_running:
             return
         self._stop.set()
         self.cancel.enabled = False
         self.bar.setRange(0, 0)
-        set_note(self.status, _ENDING)
+        set_note(self.status, _ENDING if self._has_trained else _ENDING_AT_ONCE)
 
     def _on_entry(self, *_: Any) -> None:
         # The message may be about earlier entries.
@@ -236,6 +239,11 @@ class AdaptationWindow(QDialog):
     def _on_advanced(self, progress: AdaptationProgress) -> None:
         garbage_collection.sweep()
         ending = self._stop.is_set() and progress.stage != "trust"
+        if progress.stage == "training" and progress.done and not self._has_trained:
+            self._has_trained = True
+            if ending:
+                # The step was on its way when it was stopped.
+                set_note(self.status, _ENDING)
         if progress.stage != "measuring" and not ending:
             value = round(_PARTS * self._share(progress))
             # A bar never moves back, also if the estimate of the time grows.

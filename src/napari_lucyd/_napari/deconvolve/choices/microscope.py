@@ -50,8 +50,8 @@ class MicroscopeSection(PsfChoice):
         if texts.get("kind") not in _REMEMBERED_KINDS:
             texts.pop("kind", None)
         self._shown: weakref.ref[Image] | None = None
-        # The image that the entries were made for, and its name; None for an earlier session.
-        self._entered_for: tuple[weakref.ref[Image], str] | None = None
+        # The image that the entries were made for, its name and its file; None for an earlier session.
+        self._entered_for: tuple[weakref.ref[Image], str, str | None] | None = None
         self._by_itself = False
         self.form.fill(texts)
         self.changed.connect(self._on_entered)
@@ -159,13 +159,17 @@ class MicroscopeSection(PsfChoice):
     def _on_entered(self) -> None:
         shown = None if self._shown is None else self._shown()
         if not self._by_itself and shown is not None:
-            self._entered_for = weakref.ref(shown), shown.name
+            self._entered_for = weakref.ref(shown), shown.name, shown.source.path
         self._say_origin(keeps_room=True)
 
     def _say_origin(self, *_: Any, keeps_room: bool = False) -> None:
-        image, name = self._entered_for or (None, "")
+        image, name, path = self._entered_for or (None, "", None)
         shown = None if self._shown is None else self._shown()
-        other = shown is not None and (image is None or image() is not shown)
+        before = None if image is None else image()
+        other = shown is not None and before is not shown
+        if shown is not None and path is not None and shown.source.path == path:
+            # The image was removed and opened again; layers of one file beside each other are channels.
+            other = other and before in self.viewer.layers
         said = other and not self.blank and self.form.kind.value in (OPTICS, BLUR)
         text = ORIGIN.format(f"“{name}”" if name else "an earlier session") if said else ""
         self.form.show_origin(text, keeps_room=keeps_room)
