@@ -418,3 +418,12 @@ def test_a_run_that_napari_quits_between_two_events_is_closed_when_its_thread_en
     worker.quit()
     assert QThreadPool.globalInstance().waitForDone(5_000)
     assert closed_in and closed_in[0] is not threading.main_thread()
+
+
+def test_napari_names_the_run_in_its_question_before_it_closes(panel, add_image, run, slow_tiles):
+    add_image()
+    asked = []
+    tasks = panel.viewer.window._task_status_manager
+    panel.session.advanced.connect(lambda _: asked.extend(tasks.get_status()))
+    run()
+    assert set(asked) == {"napari-worker: Executing Deconvolve (napari-lucyd)"}

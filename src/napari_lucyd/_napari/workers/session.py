@@ -39,6 +39,15 @@ class ClosingWorker(GeneratorWorker):
             self._gen.close()
 
 
+class _Named(partial[Any]):
+    """A function with words for napari's question before it closes during a run."""
+
+    words = ""
+
+    def __str__(self) -> str:
+        return self.words
+
+
 class ActivityBar(cancelable_progress):
     """A bar in napari's activity dock. Its button cancels at once and not at the next step."""
 
@@ -123,11 +132,11 @@ class Session(QObject):
         self._done = self.has_failed = False
         self._progress = None
         self._stop = Stop()
+        named = _Named(work, *arguments, self._stop)
+        named.words = f"{self._activity} (napari-lucyd)"
         # Unless they are ignored, napari shows errors as notifications with their traceback.
         self._worker = create_worker(
-            work,
-            *arguments,
-            self._stop,
+            named,
             _start_thread=False,
             _worker_class=ClosingWorker,
             _ignore_errors=ignore_errors,
