@@ -92,7 +92,12 @@ def test_errors_that_the_window_shows_name_no_argument(file):
 @pytest.mark.parametrize(
     ("shape", "choices", "said"),
     [
-        ((1, 2, 2, 4, 9, 9), {}, "Z, Y, X, any other letter for other axes under Axes, e.g. PTCZYX."),
+        (
+            (1, 2, 2, 4, 9, 9),
+            {},
+            "Name each under Axes with a letter: T time, C channel, Z, Y, X; any other letter for further "
+            "axes, as PTCZYX.",
+        ),
         ((4, 9, 3), {"dtype": "uint8"}, "name its axes under Axes, e.g. ZYX."),
         ((4, 9, 9), {"axes": "ZYZ"}, "Axes: ZYZ is invalid"),
         ((4, 9, 9), {"isotropic": True}, "Isotropic needs the voxel size. Enter it under Image."),

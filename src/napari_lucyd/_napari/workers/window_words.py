@@ -31,6 +31,10 @@ _HINTS = (
     (r"^name is ", "Name is "),
     (r" With center_psf=False it stays where it is\.", ""),
     (r"give its axes: --axes ([A-Z]+)( or [A-Z]+)?", r"enter \1\2 under Axes"),
+    (
+        r"Name each with a letter: (.*?); e\.g\. axes='([A-Z]+)'",
+        r"Name each under Axes with a letter: \1, as \2",
+    ),
     (r"(?:, |; )e\.g\. axes='([A-Z]+)'", r" under Axes, e.g. \1"),
     (r"name the axes, for example ([A-Z]+)", r"enter them under Axes, for example \1"),
     (r"\baxes='?([A-Z]+)'?", r"Axes: \1"),

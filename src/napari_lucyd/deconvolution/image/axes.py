@@ -169,8 +169,8 @@ def _guess(shape: tuple[int, ...], dimension: int) -> str:
     if count == 5:
         return "TCZYX"
     raise ValueError(
-        f"The image has {count} axes (shape {shape}). Name each with a letter: T time, C channel, Z, Y, X, "
-        f"any other letter for other axes; e.g. axes='{likely_letters(count)}'."
+        f"The image has {count} axes (shape {shape}). Name each with a letter: T time, C channel, Z, Y, X; "
+        f"any other letter for further axes; e.g. axes='{likely_letters(count)}'."
     )
 
 
