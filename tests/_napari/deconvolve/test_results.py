@@ -5,6 +5,10 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari.layers import Image
+
+from napari_lucyd._napari.layers.viewer import METADATA_KEY
+
 pytestmark = pytest.mark.napari
 
 
@@ -216,3 +220,78 @@ def test_the_settings_of_a_result_can_be_used_and_are_remembered(panel, add_imag
     panel.viewer.window.add_dock_widget(again, name="Again")
     assert again.advanced.halo.value == "6" and again.advanced.isExpanded()
     qtbot.waitUntil(lambda: again.estimator.settled, timeout=30_000)
+
+
+@pytest.mark.parametrize("name", ["cells_output.ome.tif", "cells_output.tif", "cells_output.ome.zarr"])
+def test_a_result_that_napari_s_own_reader_opened_is_known_as_one(panel, ready, tmp_path, name):
+    from napari_lucyd._napari.layers.to_file import arguments_of
+    from napari_lucyd.io import write_image
+
+    known = {"quantity": "output", "source": "cells", "axes": "YX", "outputs": ["output"]}
+    layer = Image(np.eye(20, dtype=np.float32), name="output", metadata={METADATA_KEY: known})
+    given = arguments_of([layer.as_layer_data_tuple()])
+    path = write_image(tmp_path / name, given.pop("array"), **given)
+    if name.endswith("zarr"):
+        from napari.layers._source import layer_source
+
+        with layer_source(path=str(path)):
+            panel.viewer.add_image(layer.data)
+    else:
+        panel.viewer.open(str(path), plugin="napari")
+    ready()
+    hint = panel.image.also
+    assert hint.isVisible() and hint.text().startswith(f"{name} is a result of “cells”.")
+    assert "open its folder with the reader napari-lucyd" in hint.text() and panel.footer.run.enabled
+
+
+def test_a_result_as_the_image_is_called_a_result(panel, add_image, run, ready):
+    image = add_image()
+    output = run()["output"]
+    assert not panel.image.also.isVisible()
+    panel.image.combo.value = output
+    ready()
+    assert panel.image.also.isVisible() and panel.footer.run.enabled
+    assert panel.image.also.text() == f"“{output.name}” is a result. Run deconvolves it again."
+    panel.image.combo.value = image
+    assert not panel.image.also.isVisible()
+
+
+def test_a_result_that_was_opened_before_its_image_is_said_to_lie_beside_it(panel, ready, tmp_path):
+    from napari_lucyd._napari.layers.to_file import arguments_of
+    from napari_lucyd.io import write_image
+
+    known = {"quantity": "output", "source": "cells", "axes": "YX", "outputs": ["output"]}
+    values = np.eye(20, dtype=np.float32)
+    result = Image(values, scale=(0.2, 0.1), units=("µm", "µm"), metadata={METADATA_KEY: known})
+    given = arguments_of([result.as_layer_data_tuple()])
+    path = write_image(tmp_path / "cells_output.ome.tif", given.pop("array"), **given)
+    (opened,) = panel.viewer.open(str(path), plugin="napari-lucyd")
+    image = panel.viewer.add_image(values, name="cells")
+    panel.image.combo.value = image
+    ready()
+    fields = panel.image.voxel_size
+    said = "Not yet on the layer, so the result does not lie on it."
+    assert fields.note.text() == f"From “{opened.name}”. {said}"
+    fields.set_on_layer.native.click()
+    np.testing.assert_allclose(image.scale, opened.scale)
+    ready()
+    assert fields.note.text() == "From the layer."
+
+
+def test_side_by_side_leaves_the_visible_part_as_it_was(panel, add_image, run, ready):
+    add_image((40, 60))
+    run()
+    panel.region.combo.value = "screen"
+    panel.viewer.scene.camera.zoom *= 3
+    ready()
+    before = panel.region.where.text()
+    assert before and before != "The whole image."
+    panel.footer.side_by_side.native.click()
+    ready()
+    panel.estimator.refresh()
+    ready()
+    assert panel.region.where.text() == before
+    panel.footer.side_by_side.native.click()
+    panel.viewer.scene.camera.zoom *= 2
+    ready()
+    assert panel.region.where.text() not in (before, "")

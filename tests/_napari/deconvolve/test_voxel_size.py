@@ -272,7 +272,8 @@ def test_a_reopened_result_and_its_image_without_a_voxel_size_lie_on_each_other_
     panel.image.combo.value = image
     ready()
     assert fields(panel) == {"Z": "0.5", "Y": "0.2", "X": "0.2"}
-    assert panel.image.voxel_size.note.text() == f"From “{result.name}”. Not yet on the layer."
+    apart = ", so the result does not lie on it" if result_first else ""
+    assert panel.image.voxel_size.note.text() == f"From “{result.name}”. Not yet on the layer{apart}."
     panel.image.voxel_size.set_on_layer.native.click()
     ready()
     np.testing.assert_allclose(image.scale, (0.5, 0.2, 0.2))
@@ -344,3 +345,35 @@ def test_a_voxel_size_that_the_layer_shows_already_is_not_offered_to_it(stack_pa
     ready()
     assert tuple(layer.scale)[1] == pytest.approx(0.17)
     assert fields_of.note.text() == "From the layer." and fields_of.set_on_layer.native.isHidden()
+
+
+@pytest.mark.parametrize("name", ["axes", "Z"])
+def test_a_field_with_the_focus_shows_what_another_image_has(stack_panel, ready, monkeypatch, name):
+    panel = stack_panel
+    panel.viewer.add_image(STACK, axis_labels=("t", "y", "x"))
+    ready()
+    voxels = panel.image.voxel_size
+    line = panel.image.axes if name == "axes" else voxels.lines[name]
+    monkeypatch.setattr(line.native, "hasFocus", lambda: True)
+    line.native.setText("typed")
+    ready()
+    panel.estimator.refresh()
+    ready()
+    # A text for the same image stays.
+    assert line.value == "typed"
+    panel.viewer.add_image(STACK, name="other", scale=SIZES, units=("µm",) * 3)
+    ready()
+    assert panel.image.axes.value == "ZYX"
+    assert voxels.lines["Z"].value == "0.3" and panel.footer.run.enabled
+
+
+@pytest.mark.parametrize("units", [("pixel",) * 3, ("µm",) * 3])
+def test_a_sheared_layer_s_steps_are_not_called_its_scale_alone(stack_panel, ready, units):
+    panel = stack_panel
+    panel.viewer.add_image(STACK, scale=(2, 1, 1), shear=(0, 0, 0.3), units=units)
+    ready()
+    note = panel.image.voxel_size.note.text()
+    if units[0] == "pixel":
+        assert "The layer's scale, 2 × 1 × 1.04 with its shear, is used as a ratio." in note
+    else:
+        assert note == "From the layer with its shear."

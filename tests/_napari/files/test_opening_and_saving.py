@@ -13,7 +13,7 @@ from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, image_of, is_result
 from napari_lucyd.batch.results import write_results
 from napari_lucyd.deconvolution import deconvolve
-from napari_lucyd.io import read_image, write_image
+from napari_lucyd.io import ImageFileError, read_image, write_image
 
 STACK = np.random.default_rng(0).integers(0, 900, (4, 15, 16)).astype("uint16")
 PLUGIN = "napari-lucyd"
@@ -204,3 +204,43 @@ def test_axes_that_cannot_be_paired_are_a_reason_and_no_score(viewer, saved_chan
     assert reason in inspect.status.text() and inspect.run is None
     compare.form.held_out.native.click()
     qtbot.waitUntil(lambda: reason in compare.form.held_out_note.text(), timeout=60_000)
+
+
+@pytest.fixture
+def saved_results(tmp_path):
+    """A folder with two parts of a result as TIFF and OME-Zarr, and with other files."""
+    result = deconvolve(STACK, "lucyd", axes="ZYX", blur_sigma=1.2, device="cpu")
+    folder = tmp_path / "results"
+    folder.mkdir()
+    paths = {
+        "output": folder / "cells_output.ome.zarr",
+        "correction_mask": folder / "cells_correction_mask.tif",
+    }
+    for _ in write_results(result, paths, axes="ZYX", voxel_size=(0.3, 0.1, 0.1), unit="µm"):
+        pass
+    write_image(folder / "another.ome.tif", STACK, axes="ZYX", voxel_size=None, unit=None)
+    (folder / "broken.tif").write_bytes(b"II*")
+    (folder / "notes.txt").write_text("read me")
+    return paths
+
+
+def test_a_folder_opens_the_results_in_it(viewer, saved_results):
+    layers = viewer.open(str(saved_results["output"].parent), plugin=PLUGIN)
+    parts = [layer.metadata[METADATA_KEY]["quantity"] for layer in layers]
+    assert parts == ["output", "correction_mask"] and all(map(is_result, layers))
+    for layer in layers:
+        np.testing.assert_allclose(layer.scale, (0.3, 0.1, 0.1))
+
+
+def test_a_folder_without_results_is_refused_in_words(viewer, tmp_path):
+    write_image(tmp_path / "cells.ome.tif", STACK, axes="ZYX", voxel_size=None, unit=None)
+    with pytest.raises(ImageFileError, match="there is no result of napari-lucyd in this folder"):
+        viewer.open(str(tmp_path), plugin=PLUGIN)
+
+
+def test_a_file_of_a_folder_that_is_open_is_not_replaced(saved_results, tmp_path):
+    from napari_lucyd._napari.layers.saving import same_file
+
+    path = saved_results["output"]
+    assert same_file(path, str(path.parent)) and same_file(path, str(path))
+    assert not same_file(tmp_path / "other.tif", str(path.parent)) and not same_file(path / "0", str(path))

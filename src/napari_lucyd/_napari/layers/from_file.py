@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_lucyd._napari.layers.source_file import result_in
 from napari_lucyd._napari.layers.source_layer import axes_from_labels
 from napari_lucyd._napari.layers.to_file import LAYERS_KEY, LayerData
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, UNFINISHED
-from napari_lucyd.deconvolution.result import Part
 from napari_lucyd.io import Channel
 from napari_lucyd.text import printable
 
@@ -54,10 +54,10 @@ def layers_of(image: Image) -> list[LayerData]:
 
 def _result(image: Image) -> dict[str, Any]:
     """Return the metadata of a result that a batch or the command line wrote; empty for other files."""
-    recipe, part = image.metadata.get("recipe"), image.metadata.get("shows")
-    if not isinstance(recipe, Mapping) or part not in [*Part]:
+    recipe, result = image.metadata.get("recipe"), result_in(image)
+    if not isinstance(recipe, Mapping) or result is None:
         return {}
-    return {**recipe, "quantity": part, "source": image.name.removesuffix(f"_{part}")}
+    return {**recipe, "quantity": result.part, "source": result.source}
 
 
 def _layer(image: Image, index: int | None, count: int, saved: Mapping[str, Any]) -> LayerData:

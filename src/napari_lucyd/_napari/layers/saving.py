@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.to_file import arguments_of, own_metadata
-from napari_lucyd.io import ImageFileError, is_writable_path, stem
+from napari_lucyd.io import ImageFileError, is_writable_path, is_zarr_folder, stem
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -152,5 +152,10 @@ def write_one(file: File, path: Path, dtype: str | None, *, overwrite: bool = Fa
 
 
 def same_file(path: Path, other: str) -> bool:
-    """Return True if two paths are the same file or folder, links resolved."""
-    return os.path.realpath(path) == os.path.realpath(other)
+    """Return True if two paths are the same file or folder, links resolved.
+
+    A layer that was opened with a folder of results may show any file in it.
+    """
+    real = os.path.realpath(other)
+    folder = os.path.isdir(real) and not is_zarr_folder(real)
+    return os.path.realpath(path.parent if folder else path) == real

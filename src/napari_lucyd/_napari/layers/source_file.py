@@ -5,15 +5,25 @@ napari's own reader keeps none of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
+from typing import NamedTuple
 
-from napari_lucyd.io import Optics, micrometers, read_image
+from napari_lucyd.deconvolution.result import Part
+from napari_lucyd.io import Image, Optics, micrometers, read_image
+from napari_lucyd.text import printable
 
 # Order of the axes in ImageJ's files.
 _IMAGEJ = "TZCYX"
+
+
+class ResultInFile(NamedTuple):
+    """Source and part of a result, as its file states them."""
+
+    source: str
+    part: str
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,8 @@ class SourceFile:
         Voxel size in µm by axis; empty where the file does not say it.
     optics : Optics or None
         Optics of the microscope.
+    result : ResultInFile or None
+        Source and part of a result; None for an image.
     """
 
     name: str
@@ -39,6 +51,7 @@ class SourceFile:
     shape: tuple[int, ...]
     sizes_um: dict[str, float]
     optics: Optics | None = None
+    result: ResultInFile | None = None
 
     def axes_for(self, shape: Sequence[int]) -> str | None:
         """Return the axes of a layer with all of the image, in the layer's order; None for any other shape.
@@ -104,6 +117,27 @@ def look_into(path: str) -> SourceFile | None:
             tuple(int(size) for size in image.data.shape),
             {letter: float(f"{size * length:.9g}") for letter, size in sizes if length},
             image.optics,
+            result_in(image),
         )
     except Exception:
         return None
+
+
+def result_in(image: Image) -> ResultInFile | None:
+    """Return what the image of a file is a result of; None for other images.
+
+    Layers that were saved together say it one by one, the command line and a batch beside the recipe.
+    """
+    metadata = image.metadata
+    layers = metadata.get("layers")
+    first = layers[0] if isinstance(layers, list) and layers else None
+    entries = [metadata, first.get("metadata") if isinstance(first, Mapping) else None]
+    for entry in entries:
+        if isinstance(entry, Mapping):
+            source, part = entry.get("source"), entry.get("quantity")
+            if isinstance(source, str) and isinstance(part, str):
+                return ResultInFile(printable(source), part)
+    part = metadata.get("shows")
+    if isinstance(metadata.get("recipe"), Mapping) and part in [*Part]:
+        return ResultInFile(image.name.removesuffix(f"_{part}"), str(part))
+    return None

@@ -34,6 +34,8 @@ _AXIS_NAMES = {
     "y": "Y",
     "x": "X",
 }
+# Rounding leaves this much shear.
+_NO_SHEAR = 1e-6
 # Letters for axes with other labels; S is for the samples of colours.
 _OTHER_AXES = "PABDEFGHIJKLMNOQRUVW"
 
@@ -91,6 +93,14 @@ class SourceLayer:
     def shape(self) -> tuple[int, ...]:
         """Shape of the data at full resolution."""
         return tuple(int(n) for n in self.data.shape)
+
+    @property
+    def beyond_scale(self) -> str:
+        """Words for what makes a voxel's steps differ from the layer's scale; empty if nothing does."""
+        affine = np.asarray(self.spatial["affine"], float)
+        if np.any(np.abs(self.spatial["shear"]) > _NO_SHEAR):
+            return " with its shear"
+        return "" if np.allclose(affine[:-1, :-1], np.eye(len(affine) - 1)) else " with its affine transform"
 
     @classmethod
     def from_layer(cls, layer: Image) -> SourceLayer:

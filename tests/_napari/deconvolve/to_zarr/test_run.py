@@ -542,7 +542,7 @@ def test_the_folder_of_the_results_is_asked_for_by_its_button_alone(
     assert destination.folder == tmp_path
     ready()
     assert panel.footer.run.enabled
-    assert destination.files.text() == f"In “{tmp_path.name}”: image_0_output.ome.zarr (and 2 more)"
+    assert destination.files.text() == f"In “{tmp_path}”: image_0_output.ome.zarr (and 2 more)"
 
 
 @pytest.fixture

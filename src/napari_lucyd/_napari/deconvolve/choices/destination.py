@@ -141,7 +141,8 @@ class DestinationSection(Section):
             if entry.store is not None
             for path in entry.store.destinations.values()
         ]
-        where = f"In “{self._folder.name}”" if self._folder is not None else ""
+        # The whole path, because a dialog may have completed the entry to another folder than was meant.
+        where = f"In “{self._folder}”" if self._folder is not None else ""
         set_note(self.files, f"{where}: {files_text(names)}" if names else where)
         self.files.setToolTip(plain_tooltip(str(self._folder or "")))
 

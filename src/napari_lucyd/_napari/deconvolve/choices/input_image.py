@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 # Events of a layer that change the input of a run, or its axes.
 _RELEVANT = ("data", "scale", "rotate", "shear", "affine", "units", "axis_labels")
 _NAMED_AT_MOST = 4
+_OPENED_AS_IMAGE = (
+    "{} is a result of “{}”. With File ▸ Open with Plugin, open its folder with the reader napari-lucyd to "
+    "have it in its place with its settings."
+)
 
 
 class ImageSection(Section):
@@ -219,8 +223,12 @@ class ImageSection(Section):
 
     def _show(self, source: SourceLayer, axes: str, text: str) -> None:
         self._understood = axes
-        if not self.axes.native.hasFocus():
-            self.axes.value = self._axes_read = axes
+        # A text that is being typed for this image stays.
+        if not (self.axes.native.hasFocus() and self.axes.value != self._axes_read):
+            self._axes_read = axes
+            # Setting the same text would move the cursor.
+            if self.axes.value != axes:
+                self.axes.value = axes
         self._note(text)
         self._show_voxel_size(source, axes)
 
@@ -234,12 +242,14 @@ class ImageSection(Section):
         if in_um is None:
             # napari's default of 1 pixel says nothing.
             stated = steps is not None and set(steps) != {1.0}
-            scale = f" The layer's scale, {steps_text(steps or ())}, is used as a ratio." if stated else ""
+            size = f"{steps_text(steps or ())}{source.beyond_scale}"
+            scale = f" The layer's scale, {size}, is used as a ratio." if stated else ""
             fields.describe(UNKNOWN + scale, problem=True)
         elif source.sizes_um and not self._is_on_layer(in_um, axes):
-            fields.describe(f"{self._origin_of_size()} Not yet on the layer.", offer=True)
+            apart = ", so the result does not lie on it" if self._result_is_apart() else ""
+            fields.describe(f"{self._origin_of_size()} Not yet on the layer{apart}.", offer=True)
         else:
-            fields.describe(ON_LAYER)
+            fields.describe(f"{ON_LAYER}{source.beyond_scale}.")
 
     def _origin_of_size(self) -> str:
         layer = self.layer
@@ -249,6 +259,14 @@ class ImageSection(Section):
         if SourceLayer.from_layer(layer).with_file(facts).unit_um is None:
             return f"From “{self._size_of_result(layer)[0]}”."
         return "As entered." if facts is None else f"From the file {facts.name}."
+
+    def _result_is_apart(self) -> bool:
+        """Return True if the voxel size is that of a result which was opened before the layer."""
+        layer = self.layer
+        if layer is None or layer in self._sizes or SourceLayer.from_layer(layer).unit_um is not None:
+            return False
+        results = results_from_files(self.viewer, layer)
+        return bool(results) and SourceLayer.from_layer(results[-1]).unit_um is not None
 
     def _is_on_layer(self, sizes: Sequence[float], axes: str) -> bool:
         """Return True if the layer has this voxel size, as far as the fields show it."""
@@ -267,9 +285,23 @@ class ImageSection(Section):
         if left_out:
             are = "is a colour (RGB) image" if len(left_out) == 1 else "are colour (RGB) images"
             text += f" {_named(left_out)} {are} and will be left out."
+        result = self._about_result()
+        text = result if len(targets) == 1 and not left_out else f"{text} {result}".strip()
         set_note(self.also, text, problem=bool(left_out))
-        self.show_row(self.also, len(targets) > 1 or bool(left_out))
+        self.show_row(self.also, bool(text))
         self.changed.emit()
+
+    def _about_result(self) -> str:
+        """Say that the shown layer is a result, which may be deconvolved again; empty for an image."""
+        layer = self.layer
+        if layer is None:
+            return ""
+        if is_result(layer):
+            return f"“{layer.name}” is a result. Run deconvolves it again."
+        facts = self.files.facts(layer)
+        if facts is None or facts.result is None:
+            return ""
+        return _OPENED_AS_IMAGE.format(facts.name, facts.result.source)
 
     def _on_layers(self, event: Any = None) -> None:
         for layer in self.viewer.layers:
@@ -347,7 +379,7 @@ class ImageSection(Section):
     def _on_file(self, layer: Image) -> None:
         if layer is self.layer:
             self.optics_changed.emit(self.optics)
-        self.changed.emit()
+        self.refresh()
 
     def _on_sizes(self, sizes: dict[str, float] | None) -> None:
         layer = self.layer

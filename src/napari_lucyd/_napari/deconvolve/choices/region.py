@@ -63,6 +63,8 @@ class RegionSection(Section):
         self._planes = 1
         self._filling = self._draws = False
         self._shapes: set[int] = set()
+        # The visible part of each layer before a grid was shown.
+        self._seen: weakref.WeakKeyDictionary[Image, tuple[slice, ...] | None] = weakref.WeakKeyDictionary()
         # The images that were selected when the tool was activated.
         self._selected: list[weakref.ref[Image]] = []
         # While a shape is being finished, napari's tool cannot be changed.
@@ -105,7 +107,10 @@ class RegionSection(Section):
             If the choice is a rectangle and there is none over the layer; `DRAW` while it is being drawn.
         """
         if self.combo.value == SCREEN:
-            return on_screen(layer, self.viewer)
+            # A grid fits the view to its cells, which is no choice of a region.
+            if not (self.viewer.canvas.grid.enabled and layer in self._seen):
+                self._seen[layer] = on_screen(layer, self.viewer)
+            return self._seen[layer]
         if self.combo.value == RECTANGLE:
             if self._is_drawing and rectangle_layer(self.viewer) is None:
                 raise ValueError(DRAW)

@@ -15,7 +15,7 @@ from napari_lucyd._napari.workers.events import explain
 
 TITLE = "Voxel size"
 UNKNOWN = "The voxel size is unknown. Enter it in µm."
-ON_LAYER = "From the layer."
+ON_LAYER = "From the layer"
 _TOOLTIP = (
     "Voxel size along {} in µm. It comes from the layer's scale or, if that has no unit of length, from the "
     "file that the layer was opened from, or from a result of it that you opened. Your entry takes the place "
@@ -78,7 +78,7 @@ class VoxelSizeFields(QWidget):
         self.note.free_room()
 
     def show_sizes(self, letters: str, sizes: Mapping[str, float]) -> None:
-        """Show a voxel size, unless the user is typing.
+        """Show a voxel size, unless the user is typing one for this image.
 
         Parameters
         ----------
@@ -87,8 +87,16 @@ class VoxelSizeFields(QWidget):
         sizes
             Voxel sizes in µm by axis; empty if unknown.
         """
-        if not (self.problem or any(line.native.hasFocus() for line in self.lines.values())):
+        if not (self.problem or self._is_typed):
             self._fill(letters, sizes)
+
+    @property
+    def _is_typed(self) -> bool:
+        """True while a field has the focus and another text than was shown."""
+        lines = self.lines.items()
+        return any(line.native.hasFocus() for _, line in lines) and any(
+            line.value != self._shown[letter][0] for letter, line in lines
+        )
 
     def describe(self, text: str, *, problem: bool = False, offer: bool = False) -> None:
         """Write the line of text, and offer the button or hide it."""
@@ -102,7 +110,9 @@ class VoxelSizeFields(QWidget):
             size = sizes.get(letter)
             text = "" if size is None else size_text(size)
             self._shown[letter] = (text, size)
-            line.value = text
+            # Setting the same text would move the cursor.
+            if line.value != text:
+                line.value = text
             line.native.setVisible(letter in letters)
 
     def _on_edited(self) -> None:
