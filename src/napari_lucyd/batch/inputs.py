@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from napari_lucyd.deconvolution.result import Part
 
@@ -77,7 +79,8 @@ def find_images(paths: Sequence[Path]) -> Found:
         elif path.is_dir() and not is_image(path):
             found.several = True
             try:
-                inside = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+                entries = (entry for entry in path.iterdir() if not entry.name.startswith("."))
+                inside = sorted(entries, key=natural_order)
             except OSError as error:
                 found.refused.append((path, f"cannot be opened ({error.strerror})"))
                 continue
@@ -95,6 +98,20 @@ def find_images(paths: Sequence[Path]) -> Found:
         found.results = [path for path in found.images if _is_result(path)]
         found.images = [path for path in found.images if path not in found.results]
     return found
+
+
+def natural_order(path: Path) -> tuple[Any, ...]:
+    """Return the key of a path in the order of a file manager: numbers by their value, capitals alike.
+
+    Examples
+    --------
+    >>> [str(path) for path in sorted(map(Path, ("cell_10", "Cell_1", "cell_2")), key=natural_order)]
+    ['Cell_1', 'cell_2', 'cell_10']
+    """
+    # Texts and numbers take turns, so that only like is compared with like.
+    parts = re.split(r"(\d+)", str(path))
+    key = tuple(int(part) if at % 2 else part.casefold() for at, part in enumerate(parts))
+    return key, str(path)
 
 
 def _problem(path: Path) -> str:
@@ -151,7 +168,7 @@ def _once_an_image(paths: Sequence[Path]) -> tuple[list[Path], list[tuple[Path, 
 def _expand(path: Path) -> list[Path]:
     # On Windows the program must expand patterns; elsewhere the shell has done it, unless they were quoted.
     if glob.has_magic(str(path)) and not os.path.exists(path):
-        return [Path(match) for match in sorted(glob.glob(str(path)))] or [path]
+        return sorted(map(Path, glob.glob(str(path))), key=natural_order) or [path]
     return [path]
 
 

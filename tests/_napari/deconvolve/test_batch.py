@@ -1,6 +1,7 @@
 """Batches from the window: files or layers in, files out, and a table that says what happened."""
 
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,11 +10,13 @@ pytest.importorskip("napari")
 
 from napari.layers import Image
 from napari.utils.notifications import notification_manager
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
 from scipy.ndimage import gaussian_filter
 
 from napari_lucyd._napari.deconvolve.batch import worker
 from napari_lucyd._napari.layers.saving import SUFFIX, name_of
-from napari_lucyd._napari.layers.viewer import METADATA_KEY
+from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_result
 from napari_lucyd._napari.workers import notification
 from napari_lucyd._napari.workers.events import RunError
 from napari_lucyd.io import read_image, write_image
@@ -226,6 +229,50 @@ def test_a_blur_that_was_found_is_in_the_row_and_no_warning_of_the_image(panel, 
     assert str(tmp_path) not in broken and broken[0].isupper()
     window.folder.value = ""
     assert window.common.text() == ""
+
+
+def test_a_double_click_opens_the_results_of_a_row_and_rows_are_in_natural_order(
+    panel, ready, qtbot, tmp_path
+):
+    plane = (1000 * np.random.default_rng(1).random((30, 34))).astype(np.uint16)
+    for number in (1, 2, 10):
+        path = tmp_path / f"cell_{number}.ome.tif"
+        write_image(path, plane, axes="YX", voxel_size=(0.1, 0.1), unit="µm")
+    (tmp_path / "cell_3.tif").write_bytes(b"no image")
+    for name, box in panel.destination.outputs.items():
+        box.value = name in ("output", "correction_mask")
+    ready()
+    window, layers = panel.batch, panel.viewer.layers
+    window.folder.value = str(tmp_path)
+    window.show()
+
+    def run():
+        window.start.native.click()
+        qtbot.waitUntil(lambda: not window.session.is_running, timeout=60_000)
+        assert [name.split(".")[0] for name, *_ in window.rows()] == ["cell_1", "cell_2", "cell_3", "cell_10"]
+
+    def double_click(number):
+        table = window.table
+        table.scrollToItem(table.item(number, 1))
+        at = table.visualItemRect(table.item(number, 1)).center()
+        for click in (QTest.mouseClick, QTest.mouseDClick):
+            click(table.viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, at)
+        return sorted(Path(layer.source.path).name for layer in layers.selection)
+
+    run()
+    files = ["cell_1_correction_mask.ome.tif", "cell_1_output.ome.tif"]
+    assert double_click(0) == files
+    assert len(layers) == 2 and all(is_result(layer) for layer in layers)
+    # After another batch the results are there; those that are open are selected.
+    run()
+    double_click(1)
+    assert len(layers) == 4 and double_click(0) == files and len(layers) == 4
+    # A row without results opens nothing, and a file that is gone is a reason.
+    double_click(2)
+    assert len(layers) == 4
+    (tmp_path / "deconvolved" / "cell_10_output.ome.tif").unlink()
+    double_click(3)
+    assert "cell_10_output.ome.tif" in window.status.text() and window.status.property("problem")
 
 
 def test_an_image_that_no_method_helps_is_left_alone_in_the_table_and_in_its_file(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import ComboBox, LineEdit, ProgressBar, PushButton
-from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QDialog,
     QFileDialog,
@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 _FOLDER, _LAYERS = "folder", "layers"
 _COLUMNS = ("Image", "State", "What happened")
 _SIZE = (760, 480)
+# The results of a row, in its cells.
+_FILES = Qt.ItemDataRole.UserRole
 # Folder of the results, beside the images.
 _BESIDE = "deconvolved"
 
@@ -132,6 +134,7 @@ class BatchWindow(QDialog):
         header.setSectionResizeMode(2, QHeaderView.ResizeMode.Stretch)
         self.table.setColumnWidth(0, 200)
         self.common = note("lucyd-batch-common", most=3)
+        self.table.cellDoubleClicked.connect(self.open_results)
         self._warned = 0
         self._lay_out()
         for entry in (self.source, self.folder, self.out):
@@ -194,7 +197,10 @@ class BatchWindow(QDialog):
         self._rows.addRow(QLabel("Folder"), self._folder_row)
         self._rows.addRow(QLabel("Results"), row(self.out.native, self.browse_out.native, stretch=(1, 0)))
         about = note("lucyd-batch-about")
-        about.setText("Method, model, outputs and all other settings are those of the panel.")
+        about.setText(
+            "Method, model, outputs and all other settings are those of the panel. Double-click a row to "
+            "open its results."
+        )
         column.addWidget(top)
         column.addWidget(about)
         column.addWidget(self.heading)
@@ -235,12 +241,29 @@ class BatchWindow(QDialog):
         for column, text in enumerate((event.name, event.state, event.text)):
             item = QTableWidgetItem(text)
             item.setToolTip(plain_tooltip(text))
+            item.setData(_FILES, [str(path) for path in event.files])
             self.table.setItem(event.number, column, item)
         self._warned += event.warned
         told = self.common.text()
         set_note(self.common, " ".join(filter(None, [told, *(t for t in event.common if t not in told)])))
         # A reason of several lines would be cut.
         self.table.resizeRowToContents(event.number)
+
+    def open_results(self, number: int, *_: Any) -> None:
+        """Open the results of a row in the viewer; those that are open already are selected."""
+        item, viewer = self.table.item(number, 0), self.session.viewer
+        files = [] if item is None else item.data(_FILES)
+        try:
+            opened = [
+                [layer for layer in viewer.layers if layer.source.path == path]
+                or viewer.open(path, plugin="napari-lucyd")
+                for path in files
+            ]
+        except (OSError, ValueError) as error:
+            self._complain(explain(error))
+            return
+        if opened:
+            viewer.layers.selection = {layer for layers in opened for layer in layers}
 
     def _on_advanced(self, event: Advanced) -> None:
         self.progress.max, self.progress.value = event.total, event.done

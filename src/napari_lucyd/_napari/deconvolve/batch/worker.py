@@ -88,6 +88,8 @@ class Row:
         True if the result has warnings that are about this image.
     common
         Sentences that are true of every image with these settings.
+    files
+        The results that are there.
     """
 
     number: int
@@ -96,6 +98,7 @@ class Row:
     text: str = ""
     warned: bool = False
     common: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,9 @@ def _run(request: BatchRequest, should_stop: Callable[[], bool]) -> Iterator[Any
         # A batch is run again after new images came.
         except ResultExistsError as error:
             text = f"{error.path.name} is there from an earlier run{made_with(error.path)}."
-            yield Row(number, each.name, EXISTS, text)
+            there = destinations(request.out, each.stem, each.suffix, [*Part]).values()
+            files = tuple(path for path in there if path.exists())
+            yield Row(number, each.name, EXISTS, text, files=files)
         except FORESEEN as error:
             yield Row(number, each.name, FAILED, _reason(error, each.path))
         # One image must not end a batch of a whole night.
@@ -186,7 +191,8 @@ def _run(request: BatchRequest, should_stop: Callable[[], bool]) -> Iterator[Any
             text = "\n".join([text, *outcome.told.own])
             state = LEFT_ALONE if outcome.left_alone else DONE
             told = outcome.told
-            yield Row(number, each.name, state, text, bool(told.own), tuple(told.common))
+            common, files = tuple(told.common), tuple(outcome.written)
+            yield Row(number, each.name, state, text, bool(told.own), common, files)
         yield Advanced(1000 * (number + 1), 1000 * len(inputs), None, each.name)
 
 
@@ -204,10 +210,11 @@ def _inputs(request: BatchRequest) -> tuple[list[_Input], list[Row]]:
         _Input(path.name, name, default_suffix(path), path=path)
         for path, name in zip(found.images, distinct_names(found.images), strict=True)
     ]
-    rows = [(path, FAILED, capitalized(reason)) for path, reason in found.refused]
-    rows += [(path, LEFT_OUT, "It is a result.") for path in found.results]
+    refused_files = [(path, FAILED, capitalized(reason), ()) for path, reason in found.refused]
+    results = [(path, LEFT_OUT, "It is a result.", (path,)) for path in found.results]
     return inputs, [
-        Row(len(inputs) + n, path.name, state, reason) for n, (path, state, reason) in enumerate(rows)
+        Row(number, path.name, state, reason, files=files)
+        for number, (path, state, reason, files) in enumerate([*refused_files, *results], len(inputs))
     ]
 
 
