@@ -179,6 +179,23 @@ def capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def error_text(error: BaseException) -> str:
+    """Say what an error is; that of the system without its number, and with the file first.
+
+    Examples
+    --------
+    >>> error_text(FileNotFoundError(2, "No such file or directory", "a.toml"))
+    'a.toml: no such file or folder'
+    >>> error_text(ValueError("The image is empty."))
+    'The image is empty.'
+    """
+    if not isinstance(error, OSError) or error.filename is None or not error.strerror:
+        return str(error)
+    if isinstance(error, FileNotFoundError):
+        return f"{error.filename}: no such file or folder"
+    return f"{error.filename}: {error.strerror[:1].lower()}{error.strerror[1:]}"
+
+
 def printable(text: object) -> str:
     r"""Return `text` without anything that a terminal, a label or a log acts on instead of showing it.
 

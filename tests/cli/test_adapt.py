@@ -44,6 +44,7 @@ def adapted(monkeypatch, tmp_path):
 def test_microscope_image_and_options_are_passed_on(adapted, stack):
     done = lucyd("adapt", stack, "-n", "mine", *OPTICS, "--minutes", "2", "--structures", "filaments")
     assert done.exit_code == 0, done.output
+    assert done.output.startswith("mine: blur and noise are measured; then follow up to 2 min of training")
     assert "A note." in done.output and "Better." in done.output and "x.safetensors" in done.output
     ((image, name), options) = adapted[0]
     assert (image.shape, name) == ((8, 32, 32), "mine")

@@ -252,7 +252,7 @@ def test_semi_blind_needs_no_psf_and_its_recipe_repeats_it(stack, psf, tmp_path,
     method = method_from_recipe(read_image(out).metadata["recipe"])
     assert method.microscope.emission_um == 0.5
     refused = lucyd(*again, *optics[:-1], "0.5,0.6")
-    assert "microscope is a list of 2, but the image has 1 channel" in said(refused)
+    assert "--emission-um lists 2 wavelengths, but the image has 1 channel" in said(refused)
     refused = lucyd("deconvolve", stack, "-o", out, "--method", "semi-blind", "--psf", psf)
     assert refused.exit_code == 2 and "--method semi-blind does not use it" in said(refused)
 

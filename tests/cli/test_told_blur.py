@@ -128,12 +128,12 @@ def test_a_wavelength_for_each_channel(weights, tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--na", "0.8"], "--numerical-aperture: it describes a microscope; add --microscope"),
+        (["--na", "0.8"], "--na: it describes a microscope; add --microscope"),
         (OPTICS[:4], "--microscope needs --refractive-index"),
         ([*OPTICS, "--blur-sigma", "1"], "--blur-sigma: --microscope says it already"),
         ([*OPTICS[:3], "2.5", *OPTICS[4:]], "--microscope"),
         (["--blur-sigma", "wide"], "'wide': expected numbers with commas"),
-        (["--blur-sigma", "1,2"], "blur_sigma is (1.0, 2.0); give one number of voxels"),
+        (["--blur-sigma", "1,2"], "--blur-sigma is (1.0, 2.0); give one number of voxels"),
         (["--microscope", "microtome"], "microtome"),
         (["--method", "semi-blind", "--blur-sigma", "1"], "--method semi-blind does not use it"),
     ],

@@ -93,6 +93,10 @@ def adapt(
         given = _read(image, about, in_micrometers="microscope" in told)
         if psf is not None:
             told |= _read_psf(psf, given)
+        console.say(
+            f"{name}: blur and noise are measured; then follow up to {minutes:g} min of training, and the "
+            "trust suite"
+        )
         with console.progress() as bar:
             task = bar.add_task(name, total=None)
 

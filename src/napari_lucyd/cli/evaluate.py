@@ -143,6 +143,7 @@ def evaluate(
             raise ValueError("--blur-sigma is for the tables real and plant; leave it out.")
         if out is not None:
             _refuse_existing(out, table)
+        console.say(f"Measuring the table {table}")
         if path is not None:
             if record or seeds != SEEDS:
                 raise ValueError(f"{table} has its own images and no cards; leave out --seeds and --record.")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from napari_lucyd.cli.shared.console import fail, print_path
+from napari_lucyd.cli.shared.console import Console, fail, print_path
 from napari_lucyd.cli.shared.option_types import numbers
 
 
@@ -61,6 +61,7 @@ def export(
     from napari_lucyd.io import ImageFileError
 
     try:
+        Console().say(f"Exporting {model} to {out}")
         sigmas = None if blur_sigma is None else numbers(blur_sigma, "--blur-sigma")
         file = export_model(model, out, num_iter=num_iter, blur_sigma=sigmas, overwrite=overwrite)
     except (ImageFileError, ImportError, OSError, TypeError, ValueError) as error:

@@ -27,7 +27,6 @@ _COMPUTED_ONLY = (
     "pinhole_airy",
     "sheet_fwhm_um",
 )
-_OPTIONS = (*_COMPUTED_ONLY, "voxel_size", "bead_diameter_um")
 
 
 def psf(
@@ -187,7 +186,7 @@ def _compute(
         record = {"shows": "psf", "optics": optics_record(microscope, **optics)}
         _write(out, image, voxel_sizes(steps, len(sizes)), record, overwrite)
     except (ImageFileError, OSError, ValueError) as error:
-        fail(_in_options(str(error)))
+        fail(error)
     channels = image if image.ndim > len(sizes) else [image]
     edge = max((light_at_the_edge(psf) or 0.0 for psf in channels), default=0.0)
     if len(sizes) == 3 and sizes[0] > 1:
@@ -233,7 +232,7 @@ def _measure(
         }
         _write(out, measured.psf, steps, record, overwrite)
     except (ImageFileError, OSError, TypeError, ValueError) as error:
-        fail(f"{beads}: {_in_options(str(error))}" if str(beads) not in str(error) else error)
+        fail(f"{beads}: {error}" if str(beads) not in str(error) else error)
     Console().say(measured.report)
 
 
@@ -257,10 +256,3 @@ def _wavelengths(text: str | None, option: str) -> float | list[float] | None:
         return None
     values = numbers(text, option)
     return values[0] if len(values) == 1 else list(values)
-
-
-def _in_options(message: str) -> str:
-    """Replace the names of Python's arguments by those of the options."""
-    for argument in _OPTIONS:
-        message = message.replace(argument, f"--{argument.replace('_', '-')}")
-    return message

@@ -154,8 +154,9 @@ def simulate(
                 )
                 print_path(path)
         except (ImageFileError, OSError, ValueError) as error:
-            fail(str(error).replace("sheet_fwhm_um", "--sheet-fwhm-um"))
+            fail(error)
     if surrogate:
         Console().say(f"Surrogate of {surrogate.value}, voxels of {voxel_size} µm, seed {seed}")
     else:
-        Console().say(f"Blur σ {blur_sigma} voxels, noise σ {noise:.3g} of the range, seed {seed}")
+        light = f", {photons:g} photons at the brightest voxel" if photons is not None else ""
+        Console().say(f"Blur σ {blur_sigma} voxels, noise σ {noise:.3g} of the range{light}, seed {seed}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from napari_lucyd._napari.workers.window_words import in_window_words
+from napari_lucyd.text import error_text
 
 
 def explain(error: BaseException) -> str:
@@ -14,7 +15,7 @@ def explain(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         detail = f" ({error})" if str(error) else ""
         return f"There is not enough memory{detail}. Choose a smaller image or PSF, or close other programs."
-    text = in_window_words(str(error)).strip() or type(error).__name__
+    text = in_window_words(error_text(error)).strip() or type(error).__name__
     ours = type(error).__module__.startswith("napari_lucyd")
     if ours or isinstance(error, ValueError | TypeError | FileNotFoundError | FileExistsError):
         return text

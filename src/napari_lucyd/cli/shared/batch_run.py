@@ -31,7 +31,7 @@ from napari_lucyd.io import (
 )
 from napari_lucyd.models import Model, list_models
 from napari_lucyd.out_of_core import Executor, LocalExecutor, plan_to_zarr
-from napari_lucyd.text import bytes_text, count_text, duration_text, printable
+from napari_lucyd.text import bytes_text, count_text, duration_text, error_text, printable
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Job, Result
@@ -111,7 +111,7 @@ class Batch:
         return tally
 
     def _say_failed(self, task: BatchItem, error: BaseException, several: bool) -> None:
-        text = str(error) or type(error).__name__
+        text = error_text(error) or type(error).__name__
         if not self.console.quiet:  # the line above names the file
             text = without_path(text, task.source)
         elif printable(task.source) not in printable(text):

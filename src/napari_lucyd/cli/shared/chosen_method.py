@@ -12,6 +12,7 @@ import typer
 from napari_lucyd.cli.shared.console import fail
 from napari_lucyd.cli.shared.deconvolve_options import OPTICS
 from napari_lucyd.cli.shared.option_types import Method, refuse_given
+from napari_lucyd.cli.shared.words import flag
 from napari_lucyd.deconvolution.result import Part
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def refuse_told(told: Mapping[str, Any], model: Model) -> None:
         if not is_told(model.card) and name not in model.card.get("told", ()):
             raise typer.BadParameter(
                 f"the model {model.name} does not use the blur; leave it out, or choose --model lucyd",
-                param_hint=f"--{name.replace('_', '-')}",
+                param_hint=flag(name),
             )
 
 
@@ -220,7 +221,7 @@ def classical_method(method: Method, psf: Sequence[Path] | None, numbers: dict[s
             given = {name: numbers[name] for name in ("total_variation", "background", "microscope")}
             return Chosen(SemiBlind(**given))
         except (ValueError, TypeError) as error:
-            fail(str(error).replace("total_variation", "--total-variation"))
+            fail(error)
     from napari_lucyd.deconvolution import make_method
     from napari_lucyd.io import ImageFileError
 
@@ -245,8 +246,7 @@ def classical_method(method: Method, psf: Sequence[Path] | None, numbers: dict[s
     except ImageFileError as error:
         fail(error)
     except (OSError, ValueError, TypeError) as error:
-        text = str(error).replace("total_variation", "--total-variation")
-        fail(f"{where}: {text}" if "psf" in text else text)
+        fail(f"{where}: {error}" if "psf" in str(error) else error)
 
 
 def told_psf(image: Image, told: Mapping[str, Any]) -> Any:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from napari_lucyd.text import group_messages, printable
+from napari_lucyd.cli.shared.words import in_options
+from napari_lucyd.text import error_text, group_messages, printable
 
 if TYPE_CHECKING:
     from rich import console as rich_console
@@ -44,7 +45,7 @@ class Console:
 
     def warn(self, text: str) -> None:
         """Print a warning."""
-        self.terminal.print(f"Warning: {printable(text)}", markup=False, style="yellow")
+        self.terminal.print(f"Warning: {printable(in_options(text))}", markup=False, style="yellow")
 
     def warn_all(self, texts: Iterable[str]) -> None:
         """Print warnings; those that say the same of several channels or time points are joined."""
@@ -53,7 +54,7 @@ class Console:
 
     def error(self, text: str) -> None:
         """Print an error."""
-        self.terminal.print(f"Error: {printable(text)}", markup=False, style="bold red")
+        self.terminal.print(f"Error: {printable(in_options(text))}", markup=False, style="bold red")
 
     def progress(self) -> Progress:
         """Return a bar with time left, shown on a terminal only and removed at its end."""
@@ -82,7 +83,8 @@ def skipped(text: str) -> str:
 
 def fail(message: object, status: int = 1) -> NoReturn:
     """Print an error and leave with `status`."""
-    typer.secho(f"Error: {printable(message)}", err=True, fg="red", bold=True)
+    text = error_text(message) if isinstance(message, BaseException) else str(message)
+    typer.secho(f"Error: {printable(in_options(text))}", err=True, fg="red", bold=True)
     raise typer.Exit(status)
 
 

@@ -22,6 +22,7 @@ from napari_lucyd.cli.shared.option_types import (
     voxel_steps,
     whole_numbers,
 )
+from napari_lucyd.cli.shared.words import flag, in_options
 from napari_lucyd.deconvolution.result import Part
 
 
@@ -201,7 +202,7 @@ class MicroscopeOptions:
             for name in given:
                 raise typer.BadParameter(
                     "it describes a microscope; add --microscope widefield, confocal or light-sheet",
-                    param_hint=_flag(name),
+                    param_hint=flag(name),
                 )
             if self.blur_sigma is None:
                 return {}
@@ -211,7 +212,7 @@ class MicroscopeOptions:
             raise typer.BadParameter("--microscope says it already; leave it out", param_hint="--blur-sigma")
         for name in ("numerical_aperture", "refractive_index", "emission_um"):
             if name not in given:
-                raise typer.BadParameter(f"--microscope needs {_flag(name)}", param_hint="--microscope")
+                raise typer.BadParameter(f"--microscope needs {flag(name)}", param_hint="--microscope")
         return {"microscope": _microscopes(str(self.microscope), given)}
 
 
@@ -228,16 +229,12 @@ OPTICS = (
 )
 
 
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
 def _microscopes(modality: str, given: dict[str, Any]) -> Any:
     """Make the microscope, or a list with one for each channel if there are several wavelengths."""
     from napari_lucyd.simulation import Microscope
 
     wavelengths: dict[str, tuple[float, ...]] = {
-        name: numbers(given[name], _flag(name)) for name in ("emission_um", "excitation_um") if name in given
+        name: numbers(given[name], flag(name)) for name in ("emission_um", "excitation_um") if name in given
     }
     if "psf_size" in given:
         sizes = whole_numbers(given["psf_size"], "--psf-size")
@@ -245,7 +242,7 @@ def _microscopes(modality: str, given: dict[str, Any]) -> Any:
     count = max(len(values) for values in wavelengths.values())
     for name, values in wavelengths.items():
         if len(values) not in (1, count):
-            raise typer.BadParameter(f"give one wavelength, or {count}", param_hint=_flag(name))
+            raise typer.BadParameter(f"give one wavelength, or {count}", param_hint=flag(name))
 
     def of_channel(number: int) -> dict[str, Any]:
         mine = {name: values[min(number, len(values) - 1)] for name, values in wavelengths.items()}
@@ -254,10 +251,7 @@ def _microscopes(modality: str, given: dict[str, Any]) -> Any:
     try:
         found = [Microscope(modality, **of_channel(number)) for number in range(count)]  # type: ignore[arg-type]
     except ValueError as error:
-        text = str(error)
-        for argument in OPTICS:
-            text = text.replace(argument, _flag(argument))
-        raise typer.BadParameter(text, param_hint="--microscope") from None
+        raise typer.BadParameter(in_options(str(error)), param_hint="--microscope") from None
     return found if count > 1 else found[0]
 
 

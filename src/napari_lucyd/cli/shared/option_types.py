@@ -20,6 +20,7 @@ import typer
 from typer.core import TyperCommand
 
 from napari_lucyd.cli.shared.console import fail
+from napari_lucyd.cli.shared.words import flag, options_of
 from napari_lucyd.deconvolution.result import Part
 from napari_lucyd.errors import torch_reason
 from napari_lucyd.text import shape_text
@@ -198,7 +199,7 @@ def refuse_given(context: typer.Context, names: Iterable[str], reason: str) -> N
     for name in names:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
-            raise typer.BadParameter(f"{reason}; leave it out", param_hint=f"--{name.replace('_', '-')}")
+            raise typer.BadParameter(f"{reason}; leave it out", param_hint=flag(name))
 
 
 @contextmanager
@@ -227,13 +228,23 @@ def fitting_memory(shape: Sequence[int]) -> Iterator[None]:
         fail(f"{sizes} voxels do not fit into memory: {remedy}")
 
 
+# Words of typer's library for values, and ours.
+_JARGON = (
+    (r"^Value error, ", ""),
+    (r"^Input should be a valid number, .*", "expected a number"),
+    (r"^Input should be a valid integer, .*", "expected a whole number"),
+    (r"^Input should be (greater|less) than or equal to ", r"expected a number \1 than or equal to "),
+)
+
+
 class PlainCommand(TyperCommand):
-    """A command that explains a number with a decimal comma, and a missing PyTorch."""
+    """A command that explains a wrong value in plain words, and a missing PyTorch."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         try:
-            return super().invoke(ctx)
+            with options_of(parameter.name for parameter in self.params if parameter.name):
+                return super().invoke(ctx)
         except ImportError as error:
             if reason := torch_reason(error):
                 fail(reason)
@@ -245,6 +256,8 @@ class PlainCommand(TyperCommand):
         try:
             return super().parse_args(ctx, args)
         except typer.BadParameter as error:
+            for jargon, words in _JARGON:
+                error.message = re.sub(jargon, words, error.message)
             if any(re.fullmatch(r"(--[\w-]+=)?-?\d*,\d+", text) for text in given):
                 error.message = f"{error.message.rstrip('.')}. Write decimals with a point, such as 0.5"
             raise
