@@ -229,7 +229,7 @@ def test_score_map_beads_report_and_methods_are_those_of_python(
     expected = nl.trust_map(data, bare, **shown)
     assert f"C 1: {100 * expected.share:.1f} % of the tested voxels" in answer("trust map")
     drawn = viewer.layers[-1]
-    assert drawn.name == "not explained · C 1 · cells (planes)"
+    assert drawn.name == "C 1 · not explained · cells (planes)"
     np.testing.assert_array_equal(np.isfinite(drawn.data[0]), expected.significant)
     np.testing.assert_allclose(drawn.translate, (1, 0, 0))
     # The model has no calibration, and the panel says so.

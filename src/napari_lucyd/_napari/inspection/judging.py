@@ -139,7 +139,8 @@ def _trust_map(request: JudgeRequest, found: Any) -> Judgement:
     sizes = [size if name in SPATIAL else 1 for name, size in zip(axes, shape, strict=True)]
     keywords = {
         **place_region(run.place, start),
-        "name": f"not explained · {judged.replace(': ', ' · ')}{run.title}",
+        # The volume comes first: long names are cut in the layer list.
+        "name": f"{judged.replace(': ', ' · ')}not explained · {run.title}",
         "contrast_limits": [1.0, _BRIGHTEST],
         "colormap": "magma",
         "opacity": 0.7,

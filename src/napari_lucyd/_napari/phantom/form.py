@@ -67,7 +67,7 @@ class PhantomForm(QWidget):
     def _make_controls(self) -> None:
         defaults = PhantomParameters()
         self.shape = {
-            # What cannot be is refused in words; a spin box would change it silently.
+            # The panel refuses an impossible number in words; a spin box would change it silently.
             name: _whole("shape", size, -_LARGEST)
             for name, size in zip("ZYX", defaults.shape, strict=True)
         }
