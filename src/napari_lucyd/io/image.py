@@ -189,6 +189,7 @@ class Stored:
         reopen: tuple[Callable[..., Stored], tuple[Any, ...]] | None = None,
     ) -> None:
         self._array, self._path, self._reopen = array, path, reopen
+        self._is_folder = path.is_dir()
         self.shape: tuple[int, ...] = tuple(array.shape)
         # ImageJ writes the most significant byte first; computing is done in the machine's own order.
         self.dtype: np.dtype[Any] = np.dtype(array.dtype).newbyteorder("=")
@@ -199,10 +200,14 @@ class Stored:
     def __getitem__(self, index: Any) -> np.ndarray:
         try:
             # A copy, so that nothing keeps a mapped file open.
-            return np.array(self._array[index], dtype=self.dtype)
+            values = np.array(self._array[index], dtype=self.dtype)
         # Decoders may raise any error for damaged data.
         except Exception as error:
             raise ImageFileError(f"{self._path}: {unreadable(error)}") from error
+        # Zarr takes the chunks of a folder that is gone for empty ones.
+        if self._is_folder and not self._path.is_dir():
+            raise ImageFileError(f"{self._path}: the folder is gone: it was deleted, moved or renamed")
+        return values
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return self._reopen or super().__reduce_ex__(protocol)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -11,6 +13,7 @@ from napari_lucyd._napari.inspection.panel import InspectWidget
 from napari_lucyd._napari.layers.results import layer_keywords, layer_metadata
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, image_of, is_result
+from napari_lucyd._napari.widgets.layout import set_note
 from napari_lucyd.batch.results import write_results
 from napari_lucyd.deconvolution import deconvolve
 from napari_lucyd.io import ImageFileError, read_image, write_image
@@ -244,3 +247,28 @@ def test_a_file_of_a_folder_that_is_open_is_not_replaced(saved_results, tmp_path
     path = saved_results["output"]
     assert same_file(path, str(path.parent)) and same_file(path, str(path))
     assert not same_file(tmp_path / "other.tif", str(path.parent)) and not same_file(path / "0", str(path))
+
+
+def test_a_result_whose_folder_was_deleted_is_not_judged_compared_or_saved(
+    viewer, saved_results, tmp_path, monkeypatch, qtbot
+):
+    from napari_lucyd._napari.layers import saving
+    from napari_lucyd.io import files
+
+    monkeypatch.setattr(files, "EAGER_BYTES", 0)
+    viewer.add_image(STACK, name="cells", scale=(0.3, 0.1, 0.1), units=("µm",) * 3)
+    path, gone = saved_results["output"], "cells_output.ome.zarr: the folder is gone"
+    (output,) = viewer.open(str(path), plugin=PLUGIN)
+    inspect = InspectWidget(viewer)
+    output.visible = False
+    shutil.rmtree(path)
+    trust = inspect.form.trust
+    for button in trust.buttons[:3]:
+        set_note(trust.line, "")
+        button.native.click()
+        qtbot.waitUntil(lambda: inspect.judging.settled and gone in trust.line.text(), timeout=60_000)
+    compare = CompareWidget(viewer)
+    qtbot.waitUntil(lambda: compare.settled, timeout=60_000)
+    assert gone in compare.form.metrics_note.text()
+    with pytest.raises(ImageFileError, match=gone):
+        saving.write_one(saving.File.from_layer(output), tmp_path / "copy.ome.tif", None)
