@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 import napari_lucyd as nl
-from napari_lucyd.psf.cleaning import check_psf, find_offset, find_origin, prepare_psf, resample
+from napari_lucyd.psf.cleaning import (
+    UNLIKE_A_POINT,
+    check_psf,
+    find_offset,
+    find_origin,
+    is_like_a_point,
+    prepare_psf,
+    resample,
+)
 
 OPTICS = {"numerical_aperture": 0.8, "refractive_index": 1.33, "emission_um": 0.525}
 
@@ -60,6 +69,39 @@ def test_a_camera_offset_is_found_and_subtracted_with_a_note(kind):
 def test_light_is_not_taken_for_an_offset(given):
     assert find_offset(given.astype(float)) == (0, 0)
     np.testing.assert_allclose(prepare_psf(given.astype(np.float32)).kernel.sum(), 1, rtol=1e-5)
+
+
+def measured(psf, light, offset=100.0, noise=3.0):
+    random = np.random.default_rng(0)
+    return random.poisson(psf / psf.max() * light) + random.normal(offset, noise, psf.shape)
+
+
+@pytest.mark.parametrize("shape", [(15, 15, 15), (9, 31, 31), (61, 63, 63), (31, 31)])
+@pytest.mark.parametrize("numerical_aperture", [0.1, 0.5, 1.2])
+def test_a_psf_looks_like_a_point_computed_or_measured_and_cut_off_its_middle(shape, numerical_aperture):
+    for step in (0.1, 0.3):
+        psf = nl.make_psf(
+            "widefield",
+            shape,
+            numerical_aperture=numerical_aperture,
+            refractive_index=1.33,
+            emission_um=0.525,
+            voxel_size=(max(step, 0.2), step, step)[-len(shape) :],
+        )
+        for given in (psf, psf[..., 2:, :-1], measured(psf, 50), measured(psf, 3000)):
+            assert is_like_a_point(given), step
+
+
+@pytest.mark.parametrize("kind", ["tubules", "bodies", "filaments", "sheets", "mixture"])
+def test_an_image_of_a_specimen_is_not_taken_for_a_psf_without_a_word(kind):
+    truth = nl.make_structures(kind, (16, 48, 48), rng=0, background=30).image
+    image = np.random.default_rng(0).poisson(gaussian_filter(truth, (2, 1, 1))) + 100.0
+    for given in (image, image[8]):
+        assert prepare_psf(given.astype(np.float32)).notes[0] == UNLIKE_A_POINT
+    assert prepare_psf(image.astype(np.float32), center=False).notes == ()
+    # The origin of a PSF for Fourier transforms is in the corner.
+    corner = np.fft.ifftshift(gaussian((9, 31, 31), (4, 15, 15)))
+    assert UNLIKE_A_POINT in prepare_psf(corner).notes
 
 
 def test_a_psf_of_other_voxels_is_resampled_to_those_of_the_image():

@@ -46,8 +46,18 @@ _FLAT = 0.05
 _WHITE = 1.5
 # Counts of the file's steps that an offset has at least.
 _FEWEST_COUNTS = 5
-# Voxels along Y and X that a frame needs to show an offset.
+# Voxels along Y and X that a frame needs to show an offset, or whether it has the image of a point.
 _SMALLEST_FRAME = 7
+# Smallest share of the light that a PSF has in common with itself after a half and a quarter turn: 0.74 and
+# more in computed PSFs, also with noise of a fifth of their peak, and below 0.6 in most images of specimens.
+_ROUND = 0.6
+# Largest distance of the centre from the middle, as a share of the size along Y or X.
+_CENTRAL = 1 / 6
+UNLIKE_A_POINT = (
+    "The PSF does not look like the image of a point: its light is not round, or far from its middle. An "
+    "image of a specimen is no PSF."
+)
+"""Note on a PSF that `is_like_a_point` denies."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +145,7 @@ def prepare_psf(
         If `check_psf` refuses it, or nothing is left after the offset is subtracted.
     """
     check_psf(psf)
-    notes = []
+    notes = [UNLIKE_A_POINT] if center and not is_like_a_point(psf) else []
     values, light = psf.astype(np.float64), float(psf.sum(dtype=np.float64))
     offset, noise = find_offset(values) if center else (0.0, 0.0)
     if offset:
@@ -226,10 +236,7 @@ def find_offset(psf: FloatArray) -> tuple[float, float]:
     """
     if min(psf.shape[-2:]) < _SMALLEST_FRAME:
         return 0.0, 0.0
-    volume = psf if psf.ndim == 3 else psf[None]
-    focus = int(np.unravel_index(int(np.argmax(volume)), volume.shape)[0])
-    reach = max(1, len(volume) // 6)
-    planes = volume[max(0, focus - reach) : focus + reach + 1]
+    planes = _planes_near_focus(psf if psf.ndim == 3 else psf[None])
     corners, sides = _frame_parts(planes)
     levels = [float(np.median(part)) for part in (corners, sides)]
     # The array also holds light, so its median is another upper limit.
@@ -246,6 +253,47 @@ def find_offset(psf: FloatArray) -> tuple[float, float]:
     peak = float(psf.max()) - offset
     found = offset > 0 and flat and even and peak > max(5 * noise, 0.01 * offset) and light > 0
     return (offset, noise) if found and offset * psf.size > _SMALLEST_OFFSET * light else (0.0, 0.0)
+
+
+def is_like_a_point(psf: npt.NDArray[Any]) -> bool:
+    """Return False if an array cannot be the image of a point, as an image of a specimen.
+
+    The image of a point is round in the planes near focus, with its light around the middle of the array.
+
+    Parameters
+    ----------
+    psf
+        (Y, X) or (Z, Y, X), finite.
+    """
+    # Loading it takes a while, and the window loads this module when a panel opens.
+    from scipy import ndimage
+
+    if min(psf.shape[-2:]) < _SMALLEST_FRAME:
+        return True
+    planes = _planes_near_focus(psf if psf.ndim == 3 else psf[None])
+    image = ndimage.gaussian_filter(planes.sum(axis=0, dtype=np.float64), 1, mode="nearest")
+    lowest, highest = float(image.min()), float(image.max())
+    # Haze and noise are left out, but not all of a point that fills the array.
+    level = min(float(np.median(image)) + 4 * _spread(image), (lowest + highest) / 2)
+    bright = np.maximum(image - level, 0)
+    if not bright.any():
+        return True
+    centre = np.array(ndimage.center_of_mass(np.where(bright > bright.max() / 2, bright, 0)))
+    size = np.array(image.shape)
+    if (np.abs(centre - (size - 1) / 2) > _CENTRAL * size).any():
+        return False
+    for turn in (np.array([[-1, 0], [0, -1]]), np.array([[0, -1], [1, 0]])):
+        turned = ndimage.affine_transform(bright, turn, centre - turn @ centre, order=1)
+        if (bright * turned).sum() < _ROUND * np.square(bright).sum():
+            return False
+    return True
+
+
+def _planes_near_focus(volume: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the third of the planes around the brightest voxel."""
+    focus = int(np.unravel_index(int(np.argmax(volume)), volume.shape)[0])
+    reach = max(1, len(volume) // 6)
+    return volume[max(0, focus - reach) : focus + reach + 1]
 
 
 def _white_noise(planes: FloatArray) -> float:

@@ -18,6 +18,7 @@ from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_psf
 from napari_lucyd._napari.psf.optics import MICROSCOPES
 from napari_lucyd._napari.psf.origins import Psf
 from napari_lucyd.io import read_image, write_image
+from napari_lucyd.psf.cleaning import UNLIKE_A_POINT
 
 pytestmark = pytest.mark.napari
 
@@ -295,6 +296,25 @@ def test_a_layer_that_cannot_be_the_psf_is_refused_in_words(panel, add_image, cl
         assert panel.footer.estimate.property("problem")
         assert not panel.footer.run.enabled
         panel.viewer.layers.remove(psf)
+
+
+@pytest.mark.parametrize("method", ["richardson-lucy", "wiener"])
+def test_an_image_of_a_specimen_as_the_psf_stands_out_before_run(
+    method, panel, add_image, classical, ready, spot
+):
+    volume(add_image)
+    cells = nl.make_structures("sheets", (9, 48, 48), rng=0).image + 100
+    psf = spot(cells, name="cells")
+    classical(psf, method)
+    ready()
+    assert UNLIKE_A_POINT in panel.footer.estimate.text()
+    assert panel.footer.estimate.property("problem") and panel.footer.run.enabled
+    assert "more planes" not in panel.microscope.form.about.text()
+    panel.viewer.layers.remove(psf)
+    classical(spot(nl.make_psf("widefield", (9, 31, 31), voxel_size=0.1, **OPTICS)), method)
+    ready()
+    assert UNLIKE_A_POINT not in panel.footer.estimate.text()
+    assert not panel.footer.estimate.property("problem")
 
 
 def test_a_psf_file_that_cannot_be_read_is_named_once_without_its_folder(

@@ -116,6 +116,7 @@ class Psf:
 
     def describe(self) -> str:
         """Describe its shape, its voxel size, and the light that still reaches its edge."""
+        from napari_lucyd.psf.cleaning import is_like_a_point
         from napari_lucyd.simulation.psf import light_at_the_edge
 
         psfs = self.values if self.per_channel else [self.values]
@@ -126,7 +127,9 @@ class Psf:
         elif self.steps is not None:
             text += f" of {steps_text(self.steps)} {self.unit}"
         text += "."
-        edge = max((light_at_the_edge(psf) or 0.0 for psf in psfs), default=0.0)
+        # More planes would not help what is no PSF.
+        points = [psf for psf in psfs if psf.ndim in (2, 3) and is_like_a_point(psf)]
+        edge = max((light_at_the_edge(psf) or 0.0 for psf in points), default=0.0)
         if edge >= _NOTABLE_EDGE and not self.whole:
             light = percent_text(edge)
             text += f" {light} of the in-focus light still reaches the edge planes{self._longer}"

@@ -17,6 +17,7 @@ from napari_lucyd._napari.preview.live import PreviewRequest
 from napari_lucyd._napari.widgets.fields import mark_fields
 from napari_lucyd._napari.widgets.layout import set_note
 from napari_lucyd._napari.workers.latest import LatestOnly
+from napari_lucyd.psf.cleaning import UNLIKE_A_POINT
 
 if TYPE_CHECKING:
     from napari_lucyd._napari.layers.source_layer import SourceLayer
@@ -128,7 +129,7 @@ class EstimateView(QObject):
         self._show_image(shown)
         sections.region.show_estimate(shown)
         lines = "\n".join(estimate_lines(entries, self._chosen()))
-        set_note(footer.estimate, lines, problem=any(e.error for e in entries))
+        set_note(footer.estimate, lines, problem=UNLIKE_A_POINT in lines or any(e.error for e in entries))
         self._mark(" ".join(entry.error for entry in entries))
         footer.run.enabled = any(entry.job for entry in entries) and not self._is_running()
         footer.show_resume(any(entry.store is not None and resumes(entry.store) for entry in entries))
