@@ -13,7 +13,6 @@ from napari_lucyd.deconvolution.classical.methods import ClassicalMethod, Richar
 from napari_lucyd.deconvolution.classical.semi_blind import SemiBlind
 from napari_lucyd.deconvolution.first_stage.blur import check_blur
 from napari_lucyd.deconvolution.image.axes import name_axes
-from napari_lucyd.deconvolution.recipe import blur_options
 from napari_lucyd.deconvolution.recipe_entries import refuse_wrong_entry
 from napari_lucyd.psf.cleaning import psf_sha256
 from napari_lucyd.psf.gaussian import gaussian_psf
@@ -159,6 +158,9 @@ def _told(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _told_psfs(recipe: Mapping[str, Any], psf: Any = None) -> list[Any]:
     """Prepare the PSFs of a blur that was told as the automatic choice did."""
+    # Loading torch takes a second; the panel loads this module when it opens.
+    from napari_lucyd.deconvolution.recipe import blur_options
+
     dimension = len(_several(recipe["psf"])[0]["shape"])
     shape, dtype = recipe["input"]["shape"], np.dtype(recipe["input"]["dtype"])
     axes = name_axes(shape, dtype, dimension, recipe["axes"])
