@@ -227,6 +227,42 @@ def test_look_and_place_follow_the_source(viewer, preview, random_model_2d):
     made.assert_as_run(slice(None), least=0.5)  # after the move, a part is out of view
 
 
+def test_limits_stay_from_slice_to_slice_until_a_brighter_one_and_begin_anew_with_other_settings(
+    viewer, preview, random_model_2d
+):
+    data = speckles((3, 40, 50))
+    data[0] //= 4
+    data[2] //= 2
+    layer = viewer.add_image(data, contrast_limits=LIMITS)
+
+    def limits(at: int) -> list[float]:
+        viewer.dims.set_point(0, at)
+        made.settle()
+        return list(made.overlay.contrast_limits)
+
+    viewer.dims.set_point(0, 1)
+    made = preview(layer, random_model_2d).on()
+    bright = list(made.overlay.contrast_limits)
+    assert bright[1] == pytest.approx(np.nanpercentile(made.overlay.data, 99.99))
+    assert [limits(at) for at in (2, 0, 1)] == [bright] * 3
+
+    # A preview that comes back, here from 3D, has them at once.
+    viewer.dims.ndisplay = 3
+    made.hear("not available in 3D")
+    viewer.dims.ndisplay = 2
+    assert limits(0) == bright
+
+    # Other settings have limits of their own, which a brighter slice widens.
+    made.options["normalization"] = "none"
+    made.live.refresh()
+    made.settle()
+    dark = list(made.overlay.contrast_limits)
+    assert dark[1] == pytest.approx(np.nanpercentile(made.overlay.data, 99.99))
+    wide = limits(1)
+    assert wide[1] == pytest.approx(np.nanpercentile(made.overlay.data, 99.99)) and wide[1] > dark[1]
+    assert limits(0) == wide
+
+
 PLACES = {
     "scaled": {"scale": (2.0, 0.5, 0.25), "translate": (10, -3, 7)},
     "turned": {"rotate": 30, "scale": (3, 1, 1), "translate": (1, 2, 3)},

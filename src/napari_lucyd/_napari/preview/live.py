@@ -259,19 +259,18 @@ class LivePreview(QObject):
         shown = self._at = look(self._viewer, layer)
         options = {name: value for name, value in request.options.items() if name not in _OURS}
         options["axes"] = request.axes
-        key = (
+        measured = (
             self._version(layer),
             request.model.sha256,
             sorted((name, repr(value)) for name, value in options.items()),
-            shown.displayed,
-            shown.index,
         )
+        key = (measured, shown.displayed, shown.index)
         keep = key == self._key
         if keep and self._worker.busy and shown.visible == self._overlay.visible:
             return
         self._drop()
         self._key = key
-        self._overlay.show(layer, shown, keep)
+        self._overlay.show(layer, shown, keep, measured)
         if self._overlay.complete:
             self._tell("Preview: exact in the whole view.")
             return

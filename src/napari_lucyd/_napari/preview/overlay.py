@@ -38,8 +38,10 @@ class Overlay:
         self.visible = Rectangle(0, 0, 0, 0)
         """Pixels that the layer has room for."""
         self._plane = np.empty((0, 0), dtype=np.float32)  # a view of the layer's data
-        # The highest value that was ever the upper limit: slices must not change their brightness.
+        # The upper limit is that of the brightest slice so far of one image with the same settings.
+        # Otherwise slices could not be compared.
         self._upper = -np.inf
+        self._measured: Any = None
         self.covered = np.empty((0, 0), dtype=bool)
         """True for each exact pixel of the visible rectangle."""
 
@@ -74,20 +76,26 @@ class Overlay:
     def remove(self) -> None:
         """Remove the layer from the viewer."""
         layer, self._layer = self._layer, None
-        self._upper = -np.inf
         layers = self._viewer.layers
         if layer is not None and any(layer is other for other in layers):
             with warned_once(self._viewer):
                 layers.remove(layer)
 
-    def show(self, source: Image, shown: Viewport, keep: bool) -> None:
+    def show(self, source: Image, shown: Viewport, keep: bool, measured: Any) -> None:
         """Make room for a view of the source.
 
-        ``keep`` is True if the present pixels are still right: same slice and same settings.
+        Parameters
+        ----------
+        source, shown
+            The layer, and the part of it that is in view.
+        keep
+            True if the present pixels are still right: same slice and same settings.
+        measured
+            Identifies the image and the settings; while they are the same, the contrast limits stay.
         """
         keep = keep and self._layer is not None
-        if not keep:
-            self._upper = -np.inf
+        if measured != self._measured:
+            self._upper, self._measured = -np.inf, measured
         if not (keep and shown.visible == self.visible):
             self._make_room(shown.visible, keep)
         first, second = sorted(shown.displayed)
@@ -134,15 +142,21 @@ class Overlay:
         if self._layer is not None:
             # Once at the beginning and once at the end: a limit that follows each piece would flicker.
             if self.complete or not np.isfinite(self._upper):
-                self._take_limits(self._layer)
+                self._widen_limits(self._layer)
             self._layer.refresh(extent=False, highlight=False, thumbnail=self.complete)
 
-    def _take_limits(self, layer: Image) -> None:
-        low, high = own_limits(finite(self._plane), layer.contrast_limits)
-        self._upper = max(high, self._upper)
+    def _widen_limits(self, layer: Image) -> None:
+        _, high = own_limits(finite(self._plane), layer.contrast_limits)
+        if high > self._upper:
+            self._upper = high
+            self._set_limits(layer)
+
+    def _set_limits(self, layer: Image) -> None:
+        low, high = layer.contrast_limits
+        high = self._upper if self._upper > low else high
         known = layer.contrast_limits_range
-        layer.contrast_limits_range = (min(known[0], low), max(known[1], self._upper))
-        layer.contrast_limits = (low, self._upper)
+        layer.contrast_limits_range = (min(known[0], low), max(known[1], high))
+        layer.contrast_limits = (low, high)
 
     def copy_look(self, source: Image) -> None:
         """Copy colours, contrast and name from the source."""
@@ -150,8 +164,7 @@ class Overlay:
             self._layer.contrast_limits_range = source.contrast_limits_range
             for name, value in _look(source).items():
                 setattr(self._layer, name, value)
-            if np.isfinite(self._upper):
-                self._take_limits(self._layer)
+            self._set_limits(self._layer)
 
     def _add(self, source: Image, data: np.ndarray, spatial: dict[str, Any]) -> None:
         layer = Image(
@@ -163,6 +176,7 @@ class Overlay:
             metadata={METADATA_KEY: {"preview": True, "source": source.name}},
         )
         layer.contrast_limits_range = source.contrast_limits_range
+        self._set_limits(layer)
         layers = self._viewer.layers
         selection = layers.selection
         selected, active = set(selection), selection.active
