@@ -51,7 +51,7 @@ class Score:
         if count < 2:
             return math.inf
         spread = float(np.sum((self.sums - self.mean * self.voxels) ** 2)) * count / (count - 1)
-        return math.sqrt(spread) / float(self.voxels.sum())
+        return math.sqrt(spread) / abs(float(self.voxels.sum()))
 
     def minus(self, other: Score) -> Score:
         """Return the difference from another score of the same part of the same image.

@@ -17,6 +17,8 @@ from napari_lucyd._napari.deconvolve.task import Failed
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_psf
 from napari_lucyd._napari.psf.optics import MICROSCOPES
 from napari_lucyd._napari.psf.origins import Psf
+from napari_lucyd.deconvolution.classical.methods import Unchanged
+from napari_lucyd.deconvolution.method_choice import MethodChoice
 from napari_lucyd.io import read_image, write_image
 from napari_lucyd.psf.cleaning import UNLIKE_A_POINT
 
@@ -735,18 +737,26 @@ def test_the_held_out_likelihood_is_drawn_while_the_number_is_chosen(
     panel.viewer.add_image(image, name="photons")
     classical(spot())
     ready()
-    curves = []
+    curves, titles = [], []
     panel.session.advanced.connect(lambda event: curves.append(event.curve))
+    panel.session.advanced.connect(lambda event: titles.append(panel.footer.curve.title))
     panel.footer.run.native.click()
     qtbot.waitUntil(lambda: not panel.session.is_running, timeout=60_000)
     curve = panel.footer.curve
     assert curve.isVisible() and len(curve.points) > 2
     assert curve.points == tuple(curves[-1])
     assert curve.best == panel.session.results[0].metadata[METADATA_KEY]["method"]["iterations"][0]
+    assert titles[-1].endswith(f"; best so far: {curve.best}")
+    assert curve.title.endswith(f"; used: {curve.best}")
     drawn = curve.grab().toImage()
     colours = {drawn.pixel(x, y) for x in range(drawn.width()) for y in range(drawn.height())}
     assert len(colours) > 3
+    # Another method has another curve.
+    panel.method.combo.value = "wiener"
+    assert not curve.isVisible()
+    panel.method.combo.value = "richardson-lucy"
     panel.method.num_iter.value = "2"
+    ready()
     panel.footer.run.native.click()
     qtbot.waitUntil(lambda: not panel.session.is_running, timeout=60_000)
     assert not curve.isVisible()
@@ -862,7 +872,9 @@ def test_automatic_is_told_of_before_the_run_and_compares_once(panel, ready, qtb
     recipe = panel.session.results[0].metadata[METADATA_KEY]
     assert recipe["automatic"]["candidates"]
     ready()
-    assert "takes the method that it chose before" in panel.footer.estimate.text()
+    assert (
+        "Automatic takes" in panel.footer.estimate.text() and "chosen before." in panel.footer.estimate.text()
+    )
     assert run() == []  # the choice is remembered
     assert panel.session.results[0].metadata[METADATA_KEY]["automatic"] == recipe["automatic"]
     layer.data[::8, ::8] += 300
@@ -874,12 +886,81 @@ def test_automatic_is_told_of_before_the_run_and_compares_once(panel, ready, qtb
     ):
         panel.estimator.refresh()
         ready()
-        assert "takes the method that it chose before" in panel.footer.estimate.text()
+        assert "chosen before." in panel.footer.estimate.text()
         failed()
         panel.estimator.refresh()
         ready()
         assert "first compares methods" in panel.footer.estimate.text()
         assert run()
+
+
+@pytest.fixture
+def choose_before(panel, ready):
+    """Let an earlier run with Automatic have chosen a method; gives a function that does."""
+    from napari_lucyd._napari.deconvolve import contest
+
+    def choose(layer, method):
+        panel.method.combo.value = "auto"
+        ready()
+        (entry,) = panel.estimate.entries
+        choice = MethodChoice(method, reason="chosen")
+        contest._remember(layer.data, contest._key(entry.task, entry.model), choice)
+        panel.estimator.refresh()
+        ready()
+        return panel.footer.estimate.text()
+
+    return choose
+
+
+@pytest.mark.parametrize("in_files", [False, True])
+def test_time_and_description_are_those_of_the_method_that_automatic_chose_before(
+    panel, ready, choose_before, in_files, tmp_path, qtbot
+):
+    from napari_lucyd._napari.deconvolve.panel import DeconvolveWidget
+
+    layer = panel.viewer.add_image(beads(64), name="beads", axis_labels=("y", "x"))
+    if in_files:
+        panel.destination.take(tmp_path)
+    text = choose_before(layer, nl.SemiBlind())
+    assert "Automatic takes Semi-blind Richardson-Lucy, chosen before." in text
+    assert "first estimate" not in text and "first estimate" not in panel.image.understood.text()
+    panel.method.combo.value = "semi-blind"
+    ready()
+    own = panel.footer.estimate.text().splitlines()[0]
+    assert text.splitlines()[0] == own
+    panel.method.combo.value = "auto"
+    ready()
+    # The methods were compared for the image, not for the panel.
+    again = DeconvolveWidget(panel.viewer)
+    panel.viewer.window.add_dock_widget(again, name="Again")
+    again.footer.score.setChecked(False)
+    said = "Automatic takes Semi-blind Richardson-Lucy, chosen before."
+    qtbot.waitUntil(lambda: said in again.footer.estimate.text(), timeout=60_000)
+    assert again.footer.estimate.text().splitlines()[0] == own
+    qtbot.waitUntil(lambda: again.examination.work.settled, timeout=60_000)
+
+
+def test_an_image_that_automatic_left_alone_before_is_not_said_to_be_deconvolved(panel, choose_before):
+    layer = panel.viewer.add_image(beads(64), name="beads", axis_labels=("y", "x"))
+    text = choose_before(layer, Unchanged())
+    assert "Automatic will leave this image alone: no method explained the photons better." in text
+    assert "left as it is" in panel.image.understood.text()
+
+
+def test_several_images_name_each_method_that_was_chosen_before():
+    from types import SimpleNamespace
+
+    from napari_lucyd._napari.deconvolve.planning import choice_text
+
+    task = SimpleNamespace(parameters=SimpleNamespace(automatic=True))
+    entries = [
+        SimpleNamespace(job=job, task=task, choice=MethodChoice(method))
+        for job, method in ((1, nl.SemiBlind()), (1, Unchanged()), (1, nl.SemiBlind()), (None, Unchanged()))
+    ]
+    assert choice_text(entries, None) == (
+        "Automatic takes Semi-blind Richardson-Lucy, chosen before. "
+        "Automatic will leave 1 image alone: no method explained the photons better."
+    )
 
 
 def test_automatic_says_before_a_run_that_nothing_is_compared_without_photon_noise(panel, ready, qtbot):

@@ -278,6 +278,26 @@ def test_a_result_that_was_opened_before_its_image_is_said_to_lie_beside_it(pane
     assert fields.note.text() == "From the layer."
 
 
+def test_score_and_curve_go_with_the_last_result_of_the_run(panel, add_image, run, qtbot):
+    from napari_lucyd._napari.deconvolve.status.footer import NO_SCORE
+
+    layer = add_image()
+    panel.footer.score.setChecked(True)
+    results = run()
+    qtbot.waitUntil(lambda: panel.score.work.settled, timeout=60_000)
+    panel.footer.curve.show_points([(1, 1.0), (2, 2.0)])
+    score = panel.footer.score_note
+    said = score.text()
+    assert said != NO_SCORE and panel.footer.curve.isVisible()
+    *others, last = results.values()
+    for result in others:
+        panel.viewer.layers.remove(result)
+    assert score.text() == said and panel.footer.curve.isVisible()
+    panel.viewer.layers.remove(last)
+    assert score.text() == NO_SCORE and not panel.footer.curve.isVisible()
+    assert panel.image.layer is layer
+
+
 def test_side_by_side_leaves_the_visible_part_as_it_was(panel, add_image, run, ready):
     add_image((40, 60))
     run()

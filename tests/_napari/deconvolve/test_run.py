@@ -218,6 +218,10 @@ def test_drawn_rectangle_with_a_range_of_planes(panel, add_image, run, ready, qt
     assert output.data.shape == (4, 13, 19)
     np.testing.assert_allclose(output.data_to_world((0, 0, 0)), layer.data_to_world((2, 10, 12)))
     assert panel.image.layer is layer
+    panel.viewer.layers.clear()
+    ready()
+    assert line.text() == "Open an image to deconvolve." and panel.region.where.text() == ""
+    assert panel.image.also.isHidden()
 
 
 def test_a_drawn_rectangle_gives_back_the_selected_images_and_stays_above_the_results(

@@ -119,9 +119,19 @@ def test_nothing_moves_when_the_curve_of_the_likelihood_appears(qtbot):
 
     before = places()
     footer.show_run("")
-    footer.curve.show_points([(1, 1.0), (2, 3.0)])
-    assert places() == pytest.approx(before, abs=1) and footer.curve.isVisible()
+    curve, begin = footer.curve, "Held-out likelihood over iterations; "
+    curve.show_points([(1, 1.0), (2, 3.0)])
+    assert places() == pytest.approx(before, abs=1) and curve.isVisible()
+    assert curve.title == f"{begin}best so far: 2"
+    footer.show_end(complete=False, partial=False)
+    assert curve.title == f"{begin}best: 2"
+    # A run may use fewer iterations than the best number; a network uses none.
+    curve.show_used((1,))
+    curve.show_used(())
     footer.show_end(complete=True, partial=False)
+    assert curve.title == f"{begin}used: 1"
+    curve.show_used((1, 2, 1))
+    assert curve.title == f"{begin}used: 1 to 2"
     # The next run begins where the last one was seen.
     footer.show_run("")
     assert places() == pytest.approx(before, abs=1)

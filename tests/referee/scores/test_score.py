@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 import napari_lucyd as nl
 from napari_lucyd.psf.gaussian import gaussian_psf
 from napari_lucyd.referee import reblur_error
+from napari_lucyd.referee.scores.score import UNDECIDED, WORSE
 from napari_lucyd.simulation import acquire
 
 SIGMA = 1.5
@@ -39,6 +40,23 @@ def test_the_truth_explains_everything_and_more_than_any_other_estimate():
     assert found["smoothed"].gain < -2 * found["smoothed"].gain_error
     assert found["smoothed"].is_worse_than_image
     assert not best.is_worse_than_image and not found["image"].is_worse_than_image
+
+
+def test_a_difference_within_twice_its_error_is_not_decided_by_the_photons():
+    truth, image = specimen()
+    clear = nl.score(image, lambda part: truth, blur_sigma=SIGMA)
+    assert not clear.is_undecided and clear.verdict == ""
+    # The noise of the second image hides its structure: the visible variance is found to be below 0.
+    for share, seed in ((1 / 20, 1), (1 / 250, 2)):
+        light = share * gaussian_filter(truth, SIGMA)
+        few = np.random.default_rng(seed).poisson(light).astype(np.float32)
+        found = nl.score(few, lambda part, share=share: share * truth, blur_sigma=SIGMA)
+        assert found.held_out_error > 0 and abs(found.gain) < 2 * found.gain_error
+        assert found.is_undecided and found.verdict == UNDECIDED
+    # A fault that is sure comes first, and the image itself is not compared with itself.
+    worse = dataclasses.replace(found, gain=-3 * found.gain_error)
+    assert not worse.is_undecided and worse.verdict == WORSE
+    assert not nl.score(image, None, blur_sigma=SIGMA).is_undecided
 
 
 def test_noise_that_the_blur_hides_lowers_the_score():

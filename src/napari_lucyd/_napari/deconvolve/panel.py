@@ -158,6 +158,7 @@ class DeconvolveWidget(Panel):
             source.failed.connect(self.complain)
         layers = self.viewer.layers.events
         self.subscriptions.add(self.sections.take_psf, layers.inserted, layers.removed)
+        self.subscriptions.add(self._on_removed, layers.removed)
         # The preview's thread and layer go with the panel.
         self.destroyed.connect(partial(_close, self.preview))
 
@@ -173,8 +174,18 @@ class DeconvolveWidget(Panel):
             self.tell(READY)
         self.sections.take_psf()
 
+    def _on_removed(self, event: Any) -> None:
+        """Forget what was said about the results of the last run when none of them is left."""
+        results = self.session.results
+        if results and self.run_view.is_over and not any(layer in self.viewer.layers for layer in results):
+            self.footer.curve.show_points(())
+            self.score.clear()
+
     def _on_method(self) -> None:
         footer, classical = self.footer, self.method.classical
+        if self.run_view.is_over:
+            # The curve is that of another method.
+            footer.curve.show_points(())
         # The live preview is for networks.
         footer.preview.setEnabled(not classical)
         self.preview.set_enabled(footer.preview.isChecked() and not classical)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from napari_lucyd._napari.deconvolve.parameters import NUMBERS, STEPS, Parameters
-from napari_lucyd._napari.deconvolve.task import Estimate, ImageTask
+from napari_lucyd._napari.deconvolve.task import Estimate, ImageTask, method_text
 from napari_lucyd._napari.deconvolve.zarr_plan import AlreadyThere, check_room, disk_line, plan_store
 from napari_lucyd._napari.psf.form import BLUR, KINDS
 from napari_lucyd._napari.psf.optics import OpticsPsf
@@ -18,18 +18,20 @@ from napari_lucyd._napari.workers.events import explain
 from napari_lucyd._napari.workers.window_words import in_window_words
 from napari_lucyd.deconvolution import scratch
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES, is_told
-from napari_lucyd.text import bytes_text, duration_text, group_messages
+from napari_lucyd.text import bytes_text, count_text, duration_text, group_messages
 
 # Arguments of a plan that an error may name, and that are fields in the panel.
 _NAMED = (*STEPS, "tile_shape", "halo")
 COMPARES = "Automatic first compares methods for 5 to 20 seconds."
 COMPARES_NOW = "Automatic compares methods in this run."
-HAS_COMPARED = "Automatic takes the method that it chose before."
+HAS_COMPARED = "Automatic takes {}, chosen before."
 COMPARES_NOT = "Automatic takes {} without a comparison, because no photon noise was found."
 LEAVES_ALONE = "Automatic will leave this image alone, as said under Image."
+HAS_LEFT_ALONE = "Automatic will leave {} alone: no method explained the photons better."
 
 if TYPE_CHECKING:
     from napari_lucyd.deconvolution import Job
+    from napari_lucyd.deconvolution.method_choice import MethodChoice
     from napari_lucyd.out_of_core import StoreJob
     from napari_lucyd.referee import Examination
 
@@ -209,11 +211,13 @@ def _estimate_one(task: ImageTask, should_stop: Callable[[], bool] | None) -> Es
     try:
         method, psf = choose_method(task, should_stop)
         text = psf.describe() if psf else ""
+        choice = _known_choice(task, method) if task.parameters.automatic else None
+        leaves = choice is not None and choice.left_alone
         if task.stem is not None:
-            store, options = make_store(task, method, _known_choice(task, method))
+            store, options = make_store(task, method, None if leaves else choice)
             job = store.job
         else:
-            store, (job, options) = None, make_job(task, method)
+            store, (job, options) = None, make_job(task, method, choice=choice)
         return Estimate(
             task,
             job,
@@ -222,7 +226,7 @@ def _estimate_one(task: ImageTask, should_stop: Callable[[], bool] | None) -> Es
             options=options,
             psf_text=text,
             store=store,
-            compares=task.parameters.automatic and not _is_decided(task, method),
+            choice=choice,
         )
     except Cancelled:
         raise
@@ -233,19 +237,11 @@ def _estimate_one(task: ImageTask, should_stop: Callable[[], bool] | None) -> Es
         return Estimate(task, None, error=explain(error), about_psf=about_psf, psf_text=text)
 
 
-def _is_decided(task: ImageTask, method: Any) -> bool:
-    """Return True if the methods were compared for this image already."""
+def _known_choice(task: ImageTask, method: Any) -> MethodChoice | None:
+    """Return the method that was already chosen for this image: its run is described, or resumed."""
     from napari_lucyd._napari.deconvolve.contest import known_choice
 
-    return known_choice(task, method) is not None
-
-
-def _known_choice(task: ImageTask, method: Any) -> Any:
-    """Return the method that was already chosen for this image, so that its run can be resumed."""
-    from napari_lucyd._napari.deconvolve.contest import known_choice
-
-    choice = known_choice(task, method) if task.parameters.automatic else None
-    return None if choice is None or choice.left_alone else choice
+    return known_choice(task, method)
 
 
 def choice_text(estimates: Sequence[Estimate], found: Examination | None, *, running: bool = False) -> str:
@@ -260,16 +256,28 @@ def choice_text(estimates: Sequence[Estimate], found: Examination | None, *, run
     running
         True if the run has begun.
     """
-    if not any(entry.task.parameters.automatic for entry in estimates):
+    automatic = [entry for entry in estimates if entry.job is not None and entry.task.parameters.automatic]
+    if not automatic:
         return ""
-    if not any(entry.compares for entry in estimates):
-        return HAS_COMPARED
+    known = [entry.choice for entry in automatic if entry.choice is not None]
+    if len(known) == len(automatic):
+        return _chosen_text(known)
     channels = () if found is None or len(estimates) > 1 else found.channels or (found,)
     if not channels or any(channel.poisson for channel in channels):
         return COMPARES_NOW if running else COMPARES
     # As in the contest, which nothing can enter without photon noise.
     restored = [each.recommendation.model for each in channels if not each.recommendation.leave_alone]
     return COMPARES_NOT.format(restored[0]) if restored else LEAVES_ALONE
+
+
+def _chosen_text(choices: Sequence[MethodChoice]) -> str:
+    """Name the methods that were chosen before, and count the images that they do not help."""
+    names = dict.fromkeys(method_text(each.method, {}) for each in choices if not each.left_alone)
+    alone = sum(each.left_alone for each in choices)
+    told = [HAS_COMPARED.format(" or ".join(names))] if names else []
+    if alone:
+        told.append(HAS_LEFT_ALONE.format("this image" if len(choices) == 1 else count_text(alone, "image")))
+    return " ".join(told)
 
 
 def estimate_lines(estimates: list[Estimate], choice: str = "") -> list[str]:

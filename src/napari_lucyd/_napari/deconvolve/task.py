@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from napari_lucyd.deconvolution import Job, Result
+    from napari_lucyd.deconvolution.method_choice import MethodChoice
     from napari_lucyd.out_of_core import StoreJob
 
 MOST_TRIED = " (the most that are tried)"
@@ -68,8 +69,8 @@ class Estimate:
     options: Mapping[str, Any] = field(default_factory=dict)
     psf_text: str = ""
     store: StoreJob | None = None
-    compares: bool = False
-    """True if the run compares methods first."""
+    choice: MethodChoice | None = None
+    """The method that Automatic chose in an earlier run; None if it was not asked, or has to compare."""
 
     @property
     def region(self) -> tuple[slice, ...] | None:
@@ -158,14 +159,23 @@ def method_text(method: Any, recipe: Mapping[str, Any]) -> str:
     if network is not None:
         title = str(network.title)
         return title if method.name.lower() == title.lower() else f"{title} ({method.name})"
-    found = (recipe.get("method") or {}).get("iterations") or ()
+    found = found_iterations(recipe)
     # The recipe of a method of one step, such as Wiener, counts that step.
     if not found or method.iterations == 1 or getattr(method, "num_iter", AUTO) != AUTO:
         return str(method.title)
-    fewest, most = min(found), max(found)
-    number = f"{most}" if fewest == most else f"{fewest} to {most}"
-    limit = MOST_TRIED if most == MOST_ITERATIONS else ""
-    return f"{method.title} with {count_text(number, 'iteration')}{limit}"
+    limit = MOST_TRIED if max(found) == MOST_ITERATIONS else ""
+    return f"{method.title} with {count_text(span_text(found), 'iteration')}{limit}"
+
+
+def found_iterations(recipe: Mapping[str, Any]) -> tuple[int, ...]:
+    """Return the number of iterations of each volume of a run; empty for a network."""
+    return tuple((recipe.get("method") or {}).get("iterations") or ())
+
+
+def span_text(numbers: Sequence[int]) -> str:
+    """Write the smallest and the largest of some numbers, such as ``"8 to 12"``, or the only one."""
+    fewest, most = min(numbers), max(numbers)
+    return f"{most}" if fewest == most else f"{fewest} to {most}"
 
 
 def stopped_text(left: Sequence[ImageTask], *, anything: bool, kept: str = "") -> str:

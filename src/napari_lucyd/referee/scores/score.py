@@ -51,6 +51,8 @@ WORSE = "Worse than the image: check the blur and the settings."
 """Verdict on a result that explains the unseen photons less than the image does."""
 BLUR_IN_DOUBT = "More than noise is left: the PSF or blur may be wrong, or the result too smooth."
 """Verdict on a result that leaves structure in the residual."""
+UNDECIDED = "The photons do not decide: too few to say that the result is better than the image."
+"""Verdict on a result whose score is not above the image's by more than two standard errors."""
 
 _ABOVE_ONE = (
     "1 is perfect, and a score above 1 is no better: the noise of the image makes each score uncertain by "
@@ -141,16 +143,23 @@ class ResultScore:
         return self.gain is not None and self.gain_error is not None and self.gain < -2 * self.gain_error
 
     @property
+    def is_undecided(self) -> bool:
+        """True if neither image nor result explains the unseen photons better, by two standard errors."""
+        return self.gain is not None and self.gain_error is not None and abs(self.gain) < 2 * self.gain_error
+
+    @property
     def leaves_structure(self) -> bool:
         """True if image and result differ by more than noise: by structure of several voxels."""
         return self.residual.correlation >= _STRUCTURE_LEFT
 
     @property
     def verdict(self) -> str:
-        """Fault of the result in one sentence; empty if none was found."""
+        """Fault of the result or of its score in one sentence; empty if none was found."""
         if self.is_worse_than_image:
             return WORSE
-        return BLUR_IN_DOUBT if self.leaves_structure else ""
+        if self.leaves_structure:
+            return BLUR_IN_DOUBT
+        return UNDECIDED if self.is_undecided else ""
 
     @property
     def summary(self) -> str:

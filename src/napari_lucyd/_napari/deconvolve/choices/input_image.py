@@ -286,7 +286,7 @@ class ImageSection(Section):
             are = "is a colour (RGB) image" if len(left_out) == 1 else "are colour (RGB) images"
             text += f" {_named(left_out)} {are} and will be left out."
         result = self._about_result()
-        text = result if len(targets) == 1 and not left_out else f"{text} {result}".strip()
+        text = result if len(targets) <= 1 and not left_out else f"{text} {result}".strip()
         set_note(self.also, text, problem=bool(left_out))
         self.show_row(self.also, bool(text))
         self.changed.emit()

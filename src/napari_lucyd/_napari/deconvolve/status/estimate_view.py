@@ -122,6 +122,7 @@ class EstimateView(QObject):
         self._show_psf(shown)
         sections.destination.show_estimate(entries)
         if shown is None:
+            self._show_image(None)
             set_note(footer.estimate, "Open an image to deconvolve.")
             self._mark("")
             footer.run.enabled = False

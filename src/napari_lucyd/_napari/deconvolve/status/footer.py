@@ -206,8 +206,7 @@ class Footer(QFrame):
         pass_focus([self.cancel.native, self.stop_and_keep.native], self.run.native)
         self.cancel.enabled = False
         self.stop_and_keep.native.hide()
-        # Its room is no longer kept if this run has drawn nothing.
-        self.curve.show_points(self.curve.points)
+        self.curve.end()
         self.progress.max, self.progress.value = 1, int(complete)
         self.progress.native.setFormat("")
         self.partial.setVisible(partial)

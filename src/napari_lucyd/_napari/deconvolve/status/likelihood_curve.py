@@ -1,4 +1,4 @@
-"""Plot of the held-out likelihood over the number of iterations, while a run chooses the number."""
+"""Plot of the held-out likelihood over the number of iterations, from which a run chooses the number."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ from qtpy.QtCore import QPointF, QRectF, Qt
 from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QWidget
 
+from napari_lucyd._napari.deconvolve.task import span_text
+
 _HEIGHT = 96
 _MARGIN = 8.0
 _DOT = 2.5
 
 
 class LikelihoodCurve(QWidget):
-    """Shows how well the estimate predicts photons that it has not seen; the best number is marked."""
+    """Shows how well the estimate predicts photons that it has not seen, and marks a number of iterations.
+
+    It is the best one so far, and after the run the one that was used. A method that chooses a blur as well
+    need not use the best one.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,10 +29,13 @@ class LikelihoodCurve(QWidget):
         self.setFixedHeight(_HEIGHT)
         self.setToolTip(
             "Held-out likelihood over iterations: a part of the photons is kept out of the estimate, and the "
-            "curve shows how well each number of iterations predicts it. The best number, marked, is used: "
-            "before it the image is still blurred, after it noise is amplified."
+            "curve shows how well each number of iterations predicts it. The best number so far is marked, "
+            "and after the run the number that was used. With fewer iterations the image is still blurred, "
+            "with more noise is amplified."
         )
         self.points: tuple[tuple[int, float], ...] = ()
+        self.used: tuple[int, ...] = ()
+        self._is_over = False
         self.hide()
 
     @property
@@ -34,16 +43,37 @@ class LikelihoodCurve(QWidget):
         """The number of iterations with the largest likelihood so far; 0 without a curve."""
         return max(self.points, key=lambda point: point[1])[0] if self.points else 0
 
+    @property
+    def title(self) -> str:
+        """The line above the curve."""
+        if self.used:
+            number = f"used: {span_text(self.used)}"
+        else:
+            number = f"best{'' if self._is_over else ' so far'}: {self.best}"
+        return f"Held-out likelihood over iterations; {number}"
+
     def show_points(self, points: Sequence[tuple[int, float]]) -> None:
         """Show pairs of a number of iterations and its log likelihood; hide without any."""
         if tuple(points) != self.points:
-            self.points = tuple(points)
+            self.points, self.used, self._is_over = tuple(points), (), False
             self.update()
         self.setVisible(bool(self.points))
 
+    def show_used(self, numbers: Sequence[int]) -> None:
+        """Mark the numbers of iterations that were used for an image; for a network there are none."""
+        if numbers:
+            self.used = tuple(numbers)
+            self.update()
+
+    def end(self) -> None:
+        """Show that the run is over; without points the room is no longer kept."""
+        self._is_over = True
+        self.setVisible(bool(self.points))
+        self.update()
+
     def clear(self) -> None:
         """Take the points away and keep the room, which the next run is likely to need."""
-        self.points = ()
+        self.points, self.used, self._is_over = (), (), False
         self.update()
 
     def paintEvent(self, event: object) -> None:
@@ -60,8 +90,7 @@ class LikelihoodCurve(QWidget):
         painter.setPen(QPen(faint, 1))
         painter.drawLine(plot.bottomLeft(), plot.bottomRight())
         painter.setPen(text)
-        title = f"Held-out likelihood over iterations; best so far: {self.best}"
-        painter.drawText(QRectF(_MARGIN, 0, self.width() - 2 * _MARGIN, line), title)
+        painter.drawText(QRectF(_MARGIN, 0, self.width() - 2 * _MARGIN, line), self.title)
         values = [value for _, value in self.points]
         low, span = min(values), max(values) - min(values) or 1.0
         last = math.log(max(2, self.points[-1][0]))
@@ -76,10 +105,11 @@ class LikelihoodCurve(QWidget):
         painter.setPen(QPen(accent, 1.5))
         painter.drawPolyline(QPolygonF(places))
         shown_until = -math.inf
+        marked = self.used or (self.best,)
         for (number, _), place in zip(self.points, places, strict=True):
-            best = number == self.best
-            painter.setBrush(accent if best else Qt.BrushStyle.NoBrush)
-            radius = 2 * _DOT if best else _DOT
+            is_marked = number in marked
+            painter.setBrush(accent if is_marked else Qt.BrushStyle.NoBrush)
+            radius = 2 * _DOT if is_marked else _DOT
             painter.drawEllipse(place, radius, radius)
             width = painter.fontMetrics().horizontalAdvance(str(number))
             if place.x() - width / 2 > shown_until:

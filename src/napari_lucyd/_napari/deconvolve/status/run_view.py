@@ -14,7 +14,7 @@ from napari_lucyd._napari.deconvolve.parameters import LUCYD
 from napari_lucyd._napari.deconvolve.planning import likely_model
 from napari_lucyd._napari.deconvolve.session import DeconvolveSession
 from napari_lucyd._napari.deconvolve.status.footer import Footer
-from napari_lucyd._napari.deconvolve.task import Failed, Finished
+from napari_lucyd._napari.deconvolve.task import Failed, Finished, found_iterations
 from napari_lucyd._napari.widgets.layout import set_note
 from napari_lucyd._napari.workers.events import Advanced
 from napari_lucyd._napari.workers.notification import notify_end
@@ -100,6 +100,7 @@ class RunView(QObject):
         set_note(self._footer.status, self._failures[-1], problem=True)
 
     def _on_finished(self, event: Finished) -> None:
+        self._footer.curve.show_used(found_iterations(event.result.recipe))
         self._on_concluded((event.text, *event.warnings))
 
     def _on_concluded(self, lines: tuple[str, ...]) -> None:
