@@ -662,7 +662,7 @@ def inspection(trial: Trial, work: Path) -> None:
         else:
             trial.click(button)
         trial.until(
-            lambda line=line: inspect.judging.settled and trust.line.text() not in ("", "Working…", line),
+            lambda line=line: inspect.judging.settled and trust.line.text() not in ("", line),
             button.text,
         )
         trial.look(button.text.replace(" ", "-").replace("…", "").lower(), inspect)

@@ -152,6 +152,45 @@ def test_a_blur_in_doubt_is_named_by_score_and_map_as_in_the_deconvolve_panel(wi
         assert panel.form.trust.line.property("problem")
 
 
+def test_questions_are_answered_one_after_another_and_all_answers_stay(window, monkeypatch, qtbot):
+    from threading import Event
+    from types import SimpleNamespace
+
+    from napari_lucyd import referee
+
+    panel, _, parts = window
+    trust, may_end = panel.form.trust, Event()
+
+    def score(*_, **__):
+        may_end.wait(20)
+        return SimpleNamespace(verdict="", summary="Held-out score 0.5", held_out=0.5)
+
+    def beads(*_, **__):
+        raise ValueError("There is no empty corner.")
+
+    monkeypatch.setattr(referee, "score", score)
+    monkeypatch.setattr(referee, "plant_beads", beads)
+    for button in (trust.score, trust.beads, trust.methods, trust.score):
+        button.native.click()
+    # A question that is asked again while it waits is answered once.
+    assert trust.line.text() == "Score is being measured… Then: planted beads, methods."
+    may_end.set()
+    qtbot.waitUntil(lambda: panel.judging.settled, timeout=60_000)
+    lines = trust.line.text().splitlines()
+    assert lines[:2] == ["Score. Held-out score 0.5", "Planted beads. There is no empty corner."]
+    assert lines[2].startswith("Methods. Copied: ") and trust.line.property("problem")
+
+    # The next question begins anew, and what is asked of a result that is removed is dropped.
+    may_end.clear()
+    trust.score.native.click()
+    trust.methods.native.click()
+    panel.viewer.layers.remove(parts["output"])
+    assert trust.line.text() == ""
+    may_end.set()
+    qtbot.waitUntil(lambda: panel.judging.settled, timeout=60_000)
+    assert trust.line.text() == ""
+
+
 def test_the_voxel_under_the_cursor_and_the_layers_show_the_parts_of_the_change(window, result, qtbot):
     panel, layer, parts = window
     change = nl.explain_change(layer.data, result)

@@ -29,8 +29,8 @@ from napari_lucyd._napari.inspection.judging import (
     SCORE,
     Judgement,
     JudgeRequest,
-    judge,
 )
+from napari_lucyd._napari.inspection.questions import Questions
 from napari_lucyd._napari.inspection.run_layers import (
     CHANGE,
     RunLayers,
@@ -56,7 +56,6 @@ from napari_lucyd._napari.widgets.layout import set_note, stack
 from napari_lucyd._napari.widgets.panel import Panel
 from napari_lucyd._napari.workers.events import explain
 from napari_lucyd._napari.workers.latest import LatestOnly
-from napari_lucyd._napari.workers.window_words import in_window_words
 from napari_lucyd.text import percent_text
 
 if TYPE_CHECKING:
@@ -90,8 +89,7 @@ class InspectWidget(Panel):
         self.strength = Strength(self.viewer)
         self.voxel: Voxel | None = None
         self.voxels = LatestOnly(self._voxel_request, explain_voxel, _VOXEL_MS, self)
-        self.judging = LatestOnly(lambda: self._question, judge, 0, self)
-        self._question: JudgeRequest | None = None
+        self.judging = Questions(self.form.trust.line, self)
         self._asked = 0
         self._filling = False
         self._held: list[tuple[Any, bool]] | None = None
@@ -113,9 +111,7 @@ class InspectWidget(Panel):
         trust = self.form.trust
         for button, kind in zip(trust.buttons, (SCORE, MAP, INTERVAL, BEADS, REPORT, METHODS), strict=True):
             button.changed.connect(partial(self.ask, kind))
-        self.judging.began.connect(lambda: set_note(trust.line, "Working…"))
-        self.judging.ready.connect(self._on_judgement)
-        self.judging.failed.connect(lambda text: set_note(trust.line, text, problem=True))
+        self.judging.answered.connect(self._on_answered)
         self.voxels.ready.connect(self._on_voxel)
         self.voxels.failed.connect(self.complain)
         layers, dims = self.viewer.layers, self.viewer.dims.events
@@ -182,8 +178,7 @@ class InspectWidget(Panel):
         look, output, image = self.form.look, self.form.look.result.value, self.form.look.image.value
         if self.run is None or output is not self.run.output or image is not self.run.image:
             self._reset()
-            self._question = None
-            self.judging.refresh()
+            self.judging.drop()
         self.run = None if output is None or image is None else run_layers(self.viewer, output, image)
         problem = ""
         if output is None:
@@ -310,20 +305,12 @@ class InspectWidget(Panel):
             path = path if path.suffix.lower() == ".html" else path.with_name(f"{path.name}.html")
         self._asked += 1
         volume = shown_volume(self.viewer, self.run.output)
-        self._question = JudgeRequest(kind, self.run, volume, self._asked, path, replace)
-        self.judging.refresh()
+        self.judging.ask(JudgeRequest(kind, self.run, volume, self._asked, path, replace))
 
-    def _on_judgement(self, judgement: Judgement | None) -> None:
-        if judgement is None:
-            set_note(self.form.trust.line, "")
-            return
-        text: str = in_window_words(judgement.text)
-        if judgement.kind == METHODS:
-            clipboard = QApplication.clipboard()
-            if clipboard is not None:
-                clipboard.setText(text)
-            text = f"Copied: {text}"
-        set_note(self.form.trust.line, text, problem=judgement.problem)
+    def _on_answered(self, judgement: Judgement) -> None:
+        clipboard = QApplication.clipboard()
+        if judgement.kind == METHODS and not judgement.problem and clipboard is not None:
+            clipboard.setText(judgement.text)
         self._add(list(judgement.layers))
 
     # The change
