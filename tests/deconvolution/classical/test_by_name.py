@@ -40,6 +40,25 @@ def test_a_psf_that_was_made_is_made_again_from_the_recipe(psf, origin):
     assert nl.score(IMAGE, recipe, device="cpu").blur == "the PSF of the run"
 
 
+def test_the_psfs_of_channels_that_were_computed_are_made_again_from_the_recipe():
+    emissions = (0.46, 0.6)
+    optics = {**OPTICS, "emission_um": emissions}
+    psfs = [
+        make_psf("confocal", SHAPE, voxel_size=STEPS, **{**OPTICS, "emission_um": um}) for um in emissions
+    ]
+    method = nl.RichardsonLucy(psfs, num_iter=2, center_psf=False)
+    recipe = nl.deconvolve(np.stack([IMAGE] * 2), method, axes="CZYX", device="cpu").recipe
+    origin = {"optics": optics_record("confocal", **optics), "voxel_size": list(STEPS)}
+    recipe["psf"] = [{**each, "origin": origin} for each in recipe["psf"]]
+    recipe = json.loads(json.dumps(recipe))
+    np.testing.assert_array_equal(recorded_psf(recipe), psfs)
+    image = np.stack([IMAGE] * 2)
+    found = nl.score(image, recipe, axes="CZYX", volume={"C": 1}, device="cpu")
+    assert found.blur == "the PSF of the run"
+    recipe["psf"][1]["origin"]["optics"]["emission_um"] = [0.46]
+    assert recorded_psf(recipe) is None
+
+
 @pytest.mark.parametrize(
     "origin",
     [

@@ -11,6 +11,9 @@ import napari_lucyd as nl
 from napari_lucyd.psf.gaussian import gaussian_psf
 from napari_lucyd.referee import reblur_error
 from napari_lucyd.referee.scores.score import UNDECIDED, WORSE
+
+
+from napari_lucyd.referee import compare_held_out, reblur_error
 from napari_lucyd.simulation import acquire
 
 SIGMA = 1.5
@@ -188,3 +191,22 @@ def test_anything_else_than_a_method_is_refused():
         nl.score(image, 3)
     with pytest.raises(ValueError, match="keep the shape"):
         nl.score(image, lambda part: part[1:], blur_sigma=SIGMA)
+
+
+def test_a_plane_is_compared_whether_or_not_a_method_gives_it_an_axis_z():
+    image = np.random.default_rng(0).poisson(gaussian_filter(specimen()[0].max(axis=0), SIGMA))
+    image = np.tile(image, (2, 2)).astype(np.float32)
+    results = {
+        "lucyd": nl.deconvolve(image, "lucyd", device="cpu"),
+        "semi-blind": nl.deconvolve(image, nl.SemiBlind(), device="cpu"),
+    }
+    for order in (list(results), list(results)[::-1]):
+        recipes = {name: json.loads(json.dumps(results[name].recipe)) for name in order}
+        found = compare_held_out(image, recipes, device="cpu")
+        assert all(one.score is not None for one in found.results.values()), found
+    light = np.tile(gaussian_filter(specimen()[0], SIGMA), (1, 2, 2))
+    stack = np.random.default_rng(1).poisson(light).astype(np.float32)
+    recipe = nl.deconvolve(stack, nl.load_model("lucyd-planes"), axes="ZYX", device="cpu").recipe
+    other = nl.deconvolve(stack, "lucyd", blur_sigma=1.0, device="cpu").recipe
+    found = compare_held_out(stack, {"planes": recipe, "volume": other}, axes="ZYX", device="cpu")
+    assert "plane by plane" in found.results["planes"].reason

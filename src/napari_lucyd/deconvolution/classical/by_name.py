@@ -142,13 +142,18 @@ def recorded_psf(recipe: Mapping[str, Any]) -> Any:
             return None
         known = [entry["sha256"] for entry in _several(record)]
         return made_again if [psf_sha256(one) for one in made_again] == known else None
-    if not isinstance(record, Mapping) or not isinstance(record.get("origin"), Mapping):
-        return None
-    try:
-        made = _made_again(record["origin"], record["shape"])
-    except (KeyError, TypeError, ValueError):  # a file from elsewhere may say anything
-        return None
-    return made if made is not None and psf_sha256(made) == record.get("sha256") else None
+    psfs = []
+    for channel, one in enumerate(_several(record)):
+        if not isinstance(one, Mapping) or not isinstance(one.get("origin"), Mapping):
+            return None
+        try:
+            made = _made_again(one["origin"], one["shape"], channel)
+        except (KeyError, TypeError, ValueError, IndexError):  # a file from elsewhere may say anything
+            return None
+        if made is None or psf_sha256(made) != one.get("sha256"):
+            return None
+        psfs.append(made)
+    return psfs if isinstance(record, list) else psfs[0]
 
 
 def _told(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -177,7 +182,7 @@ def _several(psf: Any) -> list[Any]:
     return psf if isinstance(psf, list) else [psf]
 
 
-def _made_again(origin: Mapping[str, Any], shape: Sequence[int]) -> Any:
+def _made_again(origin: Mapping[str, Any], shape: Sequence[int], channel: int) -> Any:
     widths = origin.get("blur_sigma_voxels")
     if widths:
         return _gaussian(widths)
@@ -186,7 +191,11 @@ def _made_again(origin: Mapping[str, Any], shape: Sequence[int]) -> Any:
     # The PSF of a file or a layer may have been cut since it was computed.
     if "optics" not in origin or "file" in origin or "layer" in origin:
         return None
-    optics = dict(origin["optics"])
+    # A list has the wavelength of each channel.
+    optics = {
+        name: value[channel] if isinstance(value, list | tuple) else value
+        for name, value in origin["optics"].items()
+    }
     return make_psf(optics.pop("microscope"), tuple(shape), voxel_size=origin["voxel_size"], **optics)
 
 
