@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import dask.array
@@ -156,6 +157,20 @@ def test_no_model_is_recommended_beyond_the_noise_that_it_was_trained_for(bodies
     stretched = nl.examine(np.round(9 * image / image.max()))
     assert not stretched.poisson and stretched.noise > 0.2
     assert "use lucyd with a prefilter" in stretched.summary
+
+
+@pytest.mark.parametrize(("read_noise", "noisy"), [(0.05, False), (0.2, True)])
+def test_noise_beyond_the_training_is_named_before_a_run_as_in_the_run(bodies, read_noise, noisy):
+    light = ndimage.gaussian_filter(bodies, 1.5)
+    light *= 1000 / np.percentile(light, 99.9)
+    image = np.random.default_rng(0).normal(light + 5000, 1000 * read_noise).astype(np.float32)
+
+    def named(texts):
+        return [re.findall(r"noise is about (\d+) %", text) for text in texts if "noise is about" in text]
+
+    before = named(nl.examine(image).warnings)
+    assert before == named(nl.deconvolve(image, "lucyd", blur_sigma=1.5, device="cpu").recipe["warnings"])
+    assert bool(before) == noisy
 
 
 def test_each_channel_is_examined_with_its_microscope(bodies):

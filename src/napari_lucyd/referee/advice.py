@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from napari_lucyd.deconvolution.findings import TOO_NOISY, Finding
+from napari_lucyd.deconvolution.findings import Finding
+from napari_lucyd.deconvolution.statistics.noise import is_too_noisy, too_noisy
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES
 from napari_lucyd.referee.examination import Recommendation
 from napari_lucyd.simulation import Microscope
 from napari_lucyd.text import count_text, percent_text
 
-# Noise may exceed that of the training by this factor before it counts: the estimate has an error, too.
-_MARGIN = 1.25
 # Below this blur, in voxels, a deconvolution changes hardly anything but the noise.
 _SHARP = 0.6
 # Smallest standard error, as a share of the blur, with which a blur counts as unknown.
@@ -46,6 +45,8 @@ class Measured:
         See `Examination`.
     blur_sigma, blur_sigma_error, resolution
         See `Examination`.
+    contrast_noise
+        Noise as a run measures it: as a share of the contrast; see `noise_share`. 0 if it is unknown.
     haze
         True if light spreads along Z as in a widefield microscope.
     constant
@@ -71,6 +72,7 @@ class Measured:
     resolution: float | None
     haze: bool
     constant: bool
+    contrast_noise: float = 0.0
     infinite: int = 0
     small: bool = False
     told_axial_sigma: float | None = None
@@ -125,7 +127,7 @@ def recommend(found: Measured, card: Mapping[str, Any]) -> Recommendation:
 
 
 def _is_too_noisy(found: Measured, card: Mapping[str, Any]) -> bool:
-    return _MARGIN * _noise_limit(card) < found.noise < math.inf
+    return is_too_noisy(found.noise, _noise_limit(card)) and found.noise < math.inf
 
 
 def _noise_limit(card: Mapping[str, Any]) -> float:
@@ -153,13 +155,13 @@ def warn(found: Measured, card: Mapping[str, Any], microscope: Microscope | None
         )
     yield from found.flashes
     yield from _length_warnings(found)
-    if _is_too_noisy(found, card):
-        text = (
-            f"The noise is {percent_text(found.noise)} of the range, but the model {card['name']} was "
-            f"trained for up to {percent_text(_noise_limit(card))}. Average frames or use a prefilter; trust "
-            "fine detail less."
-        )
-        yield Finding(text, TOO_NOISY)
+    # A run measures and says the first one; the other one is that of the bright end, where photons count.
+    if is_too_noisy(found.contrast_noise, _noise_limit(card)):
+        noise = f"The noise is about {percent_text(found.contrast_noise)}"
+        yield too_noisy(f"{noise} of the image's contrast", f"the model {card['name']}", _noise_limit(card))
+    elif _is_too_noisy(found, card):
+        noise = f"The noise is {percent_text(found.noise)} of the range"
+        yield too_noisy(noise, f"the model {card['name']}", _noise_limit(card))
     if not found.poisson and not found.constant:
         yield (
             f"{found.poisson_reason} The noise is given as measured; gain, read noise and scores by held-out "

@@ -16,7 +16,7 @@ from napari_lucyd.deconvolution.arguments import check_voxel_size
 from napari_lucyd.deconvolution.findings import FLASH_FRAME, Finding, kind_of
 from napari_lucyd.deconvolution.image.source import Source, to_float32
 from napari_lucyd.deconvolution.statistics.irregularities import flash_findings, flash_times
-from napari_lucyd.deconvolution.statistics.noise import noise_of
+from napari_lucyd.deconvolution.statistics.noise import noise_of, noise_share
 from napari_lucyd.errors import Cancelled
 from napari_lucyd.models.catalogue import DEFAULT_MODEL, DEFAULT_PLANES, list_models
 from napari_lucyd.photons import NoiseModel, estimate_noise, without_empty_ends
@@ -180,12 +180,14 @@ def _of_channel(
     if microscope is not None and steps is not None:
         units = microscope.in_optical_units(steps)
         sampling = tuple(unit / most for unit, most in zip(units, _NYQUIST[-len(units) :], strict=True))
+    place = tuple(zip(axes.leading, lead, strict=True))
     measured = Measured(
         planes=None if flat else axes.size("Z"),
         voxel_size_known=steps is not None,
         poisson=noise.poisson,
         poisson_reason=noise.reason,
         noise=noise.noise,
+        contrast_noise=0.0 if constant or in_sample else noise_share(source, place),
         saturated=noise.saturated,
         empty_planes=empty,
         sampling=sampling,

@@ -34,7 +34,7 @@ def test_noise_is_a_share_of_the_contrast_that_it_has_no_part_in():
     def share(volume):
         source = Source(volume, volume.ndim)
         (group,) = measure(source, Normalization("minmax"), "").groups
-        return noise_share(source, group)
+        return noise_share(source, group.index)
 
     clean = scene(0.0, (20, 90, 100))
     span = np.ptp(np.percentile(clean, (0.1, 99.9)))

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from napari_lucyd.deconvolution.findings import EMPTY_PLANES, FLASH_FRAME, SPARSE_OBJECTS, Finding
 from napari_lucyd.deconvolution.image.source import Source, to_float32
-from napari_lucyd.deconvolution.statistics.noise import planes_of
+from napari_lucyd.deconvolution.statistics.noise import Index, planes_of
 from napari_lucyd.deconvolution.statistics.scaling import Group, Statistics
 from napari_lucyd.errors import Cancelled
 from napari_lucyd.models.normalization import FIRST_ESTIMATE, STANDARD
 from napari_lucyd.spans import Span
 from napari_lucyd.text import percent_text
-
-Index = Sequence[tuple[str, int]]
-"""Indices along leading axes that are scaled separately, as `Group` has them."""
 
 # Side of the patch in the middle of a plane that stands for its brightness.
 _SIDE = 256
@@ -90,7 +86,7 @@ def channel_warnings(source: Source, statistics: Statistics) -> list[str]:
         return []
     levels = []
     for number in range(axes.size("C")):
-        planes = planes_of(source, replace(group, index=(*group.index, ("C", number))), _PLANES_OF_CHANNEL)
+        planes = planes_of(source, (*group.index, ("C", number)), _PLANES_OF_CHANNEL)
         values = np.concatenate([plane.ravel() for plane in planes])
         values = values[np.isfinite(values)]
         levels.append(float(np.percentile(values, _DARK)) if values.size else np.nan)

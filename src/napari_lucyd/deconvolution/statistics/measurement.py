@@ -89,7 +89,7 @@ def _prepared(
     if wish.prefilter != AUTO:
         return replace(found, sigma=(float(wish.prefilter),) * len(raw.groups))
     flat = found.applied(source)
-    noise = tuple(noise_share(flat, group) for group in raw.groups)
+    noise = tuple(noise_share(flat, group.index) for group in raw.groups)
     sigma = (
         sigma_for(wish.noise_left / share, lambda length: wish.sigmas(length, shape)) if share else 0.0
         for share in noise

@@ -11,9 +11,12 @@ import numpy.typing as npt
 
 from napari_lucyd.deconvolution.findings import TOO_NOISY, Finding
 from napari_lucyd.deconvolution.image.source import Source, to_float32
-from napari_lucyd.deconvolution.statistics.scaling import Group, Statistics
+from napari_lucyd.deconvolution.statistics.scaling import Statistics
 from napari_lucyd.spans import Span
 from napari_lucyd.text import percent_text
+
+Index = Sequence[tuple[str, int]]
+"""Indices along leading axes as pairs, such as ``("C", 0)``; see `Group.index`."""
 
 # Side of the central patch used to estimate noise.
 _SIDE = 256
@@ -92,8 +95,9 @@ def noise_warnings(source: Source, statistics: Statistics, card: Mapping[str, An
     limits = card.get("noise_sigma")
     if not isinstance(limits, Sequence) or len(limits) != 2:
         return []
-    shares = [(group, noise_share(source, group)) for group in statistics.groups]
-    noisy = [(group.label, share) for group, share in shares if share > _MARGIN * float(limits[1])]
+    limit = float(limits[1])
+    shares = [(group, noise_share(source, group.index)) for group in statistics.groups]
+    noisy = [(group.label, share) for group, share in shares if is_too_noisy(share, limit)]
     if not noisy:
         return []
     # One warning for all: a file of many channels must not fill the screen.
@@ -101,20 +105,44 @@ def noise_warnings(source: Source, statistics: Statistics, card: Mapping[str, An
     if len(noisy) > 1:
         where += f" to {noisy[-1][0]} ({len(noisy)} of {len(shares)})"
     ends = dict.fromkeys(percent_text(end(share for _, share in noisy)) for end in (min, max))
+    return [
+        too_noisy(
+            f"The noise{where} is about {' to '.join(ends)} of the image's contrast", "this model", limit
+        )
+    ]
+
+
+def is_too_noisy(share: float, limit: float) -> bool:
+    """Return True if a `noise_share` is clearly above the largest one in a model's training."""
+    return share > _MARGIN * limit
+
+
+def too_noisy(noise: str, model: str, limit: float) -> Finding:
+    """Return the warning about an image with more noise than a model's training data.
+
+    Parameters
+    ----------
+    noise
+        Beginning of the sentence: how large the noise is.
+    model
+        The model, as a phrase.
+    limit
+        Largest noise in its training.
+    """
     text = (
-        f"The noise{where} is about {' to '.join(ends)} of the image's contrast; this model was trained for "
-        f"up to {percent_text(float(limits[1]))}. Average frames or use a prefilter; trust fine detail less."
+        f"{noise}; {model} was trained for up to {percent_text(limit)}. Average frames or use a prefilter; "
+        "trust fine detail less."
     )
-    return [Finding(text, TOO_NOISY)]
+    return Finding(text, TOO_NOISY)
 
 
-def noise_share(source: Source, group: Group) -> float:
-    """Estimate the noise of a group's middle volume as a share of its contrast, at most 1; 0 without noise.
+def noise_share(source: Source, index: Index) -> float:
+    """Estimate the noise of a middle volume as a share of its contrast, at most 1; 0 without noise.
 
     Both are measured on the centres of some planes. The noise is the median of their estimates. The contrast
     is the range of means over 3 x 3 voxels, minus the contribution of the third of the noise left in them.
     """
-    planes = planes_of(source, group, _PLANES)
+    planes = planes_of(source, index, _PLANES)
     noise = median(plane_noises(planes))
     means = _block_means(np.stack(planes))
     means = means[np.isfinite(means)]
@@ -135,9 +163,9 @@ def _block_means(planes: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     return means
 
 
-def planes_of(source: Source, group: Group, most: int) -> list[npt.NDArray[np.float32]]:
-    """Read the centres of some planes of a group's middle volume, evenly spaced along Z."""
-    fixed = dict(group.index)
+def planes_of(source: Source, index: Index, most: int) -> list[npt.NDArray[np.float32]]:
+    """Read the centres of some planes of the middle volume at some indices, evenly spaced along Z."""
+    fixed = dict(index)
     sizes = zip(source.axes.leading, source.axes.leading_shape, strict=True)
     lead = tuple(fixed.get(name, size // 2) for name, size in sizes)
     *depth, height, width = source.axes.volume_shape
