@@ -9,11 +9,8 @@ from scipy.ndimage import gaussian_filter
 
 import napari_lucyd as nl
 from napari_lucyd.psf.gaussian import gaussian_psf
-from napari_lucyd.referee import reblur_error
-from napari_lucyd.referee.scores.score import UNDECIDED, WORSE
-
-
 from napari_lucyd.referee import compare_held_out, reblur_error
+from napari_lucyd.referee.scores.score import UNDECIDED, WORSE
 from napari_lucyd.simulation import acquire
 
 SIGMA = 1.5
