@@ -60,6 +60,15 @@ def test_the_blur_is_about_right_and_grows_with_the_true_one(plane):
     assert wider[0] > 1.15 * found[0]
 
 
+def test_the_curve_at_the_end_of_a_run_is_that_of_the_blur_that_was_chosen():
+    job = plan(photographed(2)[0], nl.SemiBlind(), device="cpu")
+    curves = [step.curve for step in job.steps()]
+    method = job.result().recipe["method"]
+    assert curves[-1] == tuple((number, value) for number, value, _ in method["held_out"][0])
+    # The blurs are tried in an order of their own: the last one need not be the best.
+    assert any(curve and curve[0] != curves[-1][0] for curve in curves)
+
+
 def test_the_recipe_holds_the_curve_and_repeats_the_run(plane):
     image, _, run = plane
     recipe = json.loads(json.dumps(run.recipe))

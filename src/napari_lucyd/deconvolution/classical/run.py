@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -82,6 +82,11 @@ class _Numbers(NamedTuple):
 def steps_at_most(method: ClassicalMethod, tiles: int = 1) -> int:
     """Return the largest number of steps of a volume: iterations, and trials that choose their number."""
     return tiles * method.iterations + _search_steps(method)
+
+
+def _curve_of(record: Mapping[str, Any]) -> tuple[tuple[int, float], ...]:
+    """Return the likelihoods from which a number was chosen, by the record of a volume's parameters."""
+    return tuple((int(point[0]), float(point[1])) for point in record.get("held_out", ()))
 
 
 def _search_steps(method: ClassicalMethod) -> int:
@@ -283,14 +288,15 @@ class ClassicalRun:
         """Return the numbers of a volume: those that are known, or those found in it."""
         method = self._method_for(lead)
         if known is not None:
-            curve = tuple((int(point[0]), float(point[1])) for point in known.record.get("held_out", ()))
-            return _Numbers(decided_before(method, known), Scale(known.peak, known.mean), curve)
+            before = decided_before(method, known)
+            return _Numbers(before, Scale(known.peak, known.mean), _curve_of(known.record))
         values = block.values
         if self._halo is not None:
             middle = middle_of(self._choices.axes.volume_shape, _KNOWN_VOXELS)
             values = read_filled(source, lead, middle, group).values
-        decided, curve = yield from self._search(method, values, ask)
-        return _Numbers(decided, None if self._halo is None else decided.scale(values), curve)
+        decided = yield from self._search(method, values, ask)
+        scale = None if self._halo is None else decided.scale(values)
+        return _Numbers(decided, scale, _curve_of(decided.record))
 
     def decide(
         self, source: Source, statistics: Statistics, should_stop: Callable[[], bool] | None
@@ -311,7 +317,7 @@ class ClassicalRun:
                 try:
                     next(search)
                 except StopIteration as end:
-                    decided: Decided = end.value[0]
+                    decided: Decided = end.value
                     break
             found.append(numbers_of(decided, method, lead, decided.scale(values)))
         return tuple(found)
@@ -335,8 +341,8 @@ class ClassicalRun:
 
     def _search(
         self, method: ClassicalMethod, values: Any, ask: Callable[[], None]
-    ) -> Generator[_Step, None, tuple[Decided, tuple[tuple[int, float], ...]]]:
-        """Find the parameters of the method that are ``"auto"``; returns the last curve as well."""
+    ) -> Generator[_Step, None, Decided]:
+        """Find the parameters of the method that are ``"auto"``; each step has the curve of its blur."""
         left = steps_at_most(self._method)
         curve: list[tuple[int, float]] = []
         tried: tuple[float, ...] = ()
@@ -359,7 +365,7 @@ class ClassicalRun:
             ended = self._take_wish()
         if decided.warning:
             self._warnings.add(decided.warning)
-        return decided, tuple(curve)
+        return decided
 
     def _count_negative(self, block: Filled, spans: Sequence[Span], tile: Tile) -> int:
         """Return the number of negative voxels, for a method that cannot use them."""

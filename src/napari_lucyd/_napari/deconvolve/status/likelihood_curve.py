@@ -19,8 +19,8 @@ _DOT = 2.5
 class LikelihoodCurve(QWidget):
     """Shows how well the estimate predicts photons that it has not seen, and marks a number of iterations.
 
-    It is the best one so far, and after the run the one that was used. A method that chooses a blur as well
-    need not use the best one.
+    It is the best one so far, and after the run the one that was used: the semi-blind method takes the fewest
+    iterations that are nearly as likely as the best number.
     """
 
     def __init__(self) -> None:
