@@ -46,8 +46,6 @@ _STRUCTURES = [
     ("Nuclei, cell bodies", "bodies"),
     ("Tubules", "tubules"),
 ]
-# Usual duration of the trust suite, which comes after the training.
-_TRUST_SECONDS = 60.0
 _PARTS = 1000
 _STAGES = {
     "measuring": "Measuring blur and noise of the image",
@@ -101,6 +99,7 @@ class AdaptationWindow(QDialog):
         self._stop = threading.Event()
         self._worker: Any = None
         self._began = self._limit = 0.0
+        self._stage = ""
         self._has_trained = False
         self._returned = False
         self._messenger = _Messenger()
@@ -246,10 +245,11 @@ class AdaptationWindow(QDialog):
                 set_note(self.status, _ENDING)
         if progress.stage != "measuring" and not ending:
             value = round(_PARTS * self._share(progress))
-            # A bar never moves back, also if the estimate of the time grows.
-            value = max(value, self.bar.value() if self.bar.maximum() else 0)
+            # Within a stage, a bar never moves back, also if the estimate of the time grows.
+            same = progress.stage == self._stage and self.bar.maximum() > 0
             self.bar.setRange(0, _PARTS)
-            self.bar.setValue(value)
+            self.bar.setValue(max(value, self.bar.value()) if same else value)
+            self._stage = progress.stage
         if progress.validation_psnr:
             self.curve.show_values(progress.validation_psnr)
         if progress.pictures is not None:
@@ -265,12 +265,12 @@ class AdaptationWindow(QDialog):
         set_note(self.status, f"{_STAGES[progress.stage]}{until}…")
 
     def _share(self, progress: AdaptationProgress) -> float:
-        """Return the share of the expected time that has passed, of training and trust suite together."""
+        """Return the share of the expected time of the present stage, which the text names, that is over."""
+        if progress.stage == "trust":
+            return progress.done / progress.total
         passed, left = time.monotonic() - self._began, progress.seconds_left
         if left != left:  # NaN
             left = max(self._limit - passed, 0.0)
-        if progress.stage == "training":
-            left += _TRUST_SECONDS
         return passed / (passed + left) if left else 1.0
 
     def _on_returned(self, found: Adaptation) -> None:
