@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("napari")
 
+from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFileDialog
 from scipy import ndimage
@@ -17,6 +18,7 @@ from napari_lucyd._napari.deconvolve.task import Failed
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_psf
 from napari_lucyd._napari.psf.optics import MICROSCOPES
 from napari_lucyd._napari.psf.origins import Psf
+from napari_lucyd._napari.workers import notification
 from napari_lucyd.deconvolution.classical.methods import Unchanged
 from napari_lucyd.deconvolution.method_choice import MethodChoice
 from napari_lucyd.io import read_image, write_image
@@ -263,20 +265,30 @@ def test_a_cancel_in_the_first_volume_leaves_no_layer(
     assert "nothing was finished" in panel.status.text()
 
 
-def test_a_cancel_in_the_second_volume_keeps_the_first(
-    panel, add_image, classical, ready, qtbot, slow_tiles, spot
+@pytest.mark.parametrize("keeping", [False, True])
+def test_a_cancel_in_the_second_volume_keeps_the_first_and_says_so_once(
+    panel, add_image, classical, ready, qtbot, slow_tiles, spot, monkeypatch, keeping
 ):
+    monkeypatch.setattr(notification, "LONG_SECONDS", 0)
     volume(add_image, (3, 4, 9, 8), scale=(1, *STEPS), units=("s", "µm", "µm", "µm"))
     classical(spot())
     panel.method.num_iter.value = "5"
     ready()
     panel.footer.run.native.click()
     qtbot.waitUntil(lambda: panel.footer.progress.value >= 6, timeout=30_000)
+    notification_manager.records.clear()
+    if keeping:
+        # The panel keeps the part by itself.
+        panel.footer.stop_and_keep.native.click()
     panel.footer.cancel.native.click()
-    qtbot.waitUntil(lambda: not panel.session.is_running, timeout=2_000)
-    assert "Stopped after 33 %" in panel.status.text()
-    panel.footer.keep.native.click()
-    qtbot.waitUntil(lambda: not panel.session.is_running, timeout=10_000)
+    if not keeping:
+        qtbot.waitUntil(lambda: not panel.session.is_running, timeout=2_000)
+        assert "Stopped after 33 % of “image 0”. Finished: T 0." in panel.status.text()
+        panel.footer.keep.native.click()
+    qtbot.waitUntil(lambda: not panel.session.is_running and bool(panel.session.results), timeout=10_000)
+    assert panel.status.text() == "Kept the finished part, T 0; the rest of the image is empty."
+    told = [note.message for note in notification_manager.records if "Inconsistent units" not in note.message]
+    assert len(told) == 1 and "T 0" in told[0] and panel.footer.run.enabled
     assert np.isfinite(panel.session.results[0].data[0]).all()
     assert np.isnan(panel.session.results[0].data[1:]).all()
 

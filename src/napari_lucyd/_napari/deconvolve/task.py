@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from napari_lucyd._napari.deconvolve.parameters import Parameters
 from napari_lucyd._napari.layers.source_layer import SourceLayer
 from napari_lucyd._napari.workers.events import Advanced, Note
+from napari_lucyd.spans import SPATIAL
 from napari_lucyd.text import count_text, duration_text
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import numpy as np
 
     from napari_lucyd.deconvolution import Job, Result
     from napari_lucyd.deconvolution.method_choice import MethodChoice
@@ -92,6 +94,8 @@ class Finished:
     device: str = ""
     method: str = ""
     warnings: tuple[str, ...] = ()
+    volumes: str = ""
+    """Volumes of a part, see `volumes_text`."""
 
     @property
     def text(self) -> str:
@@ -176,6 +180,45 @@ def span_text(numbers: Sequence[int]) -> str:
     """Write the smallest and the largest of some numbers, such as ``"8 to 12"``, or the only one."""
     fewest, most = min(numbers), max(numbers)
     return f"{most}" if fewest == most else f"{fewest} to {most}"
+
+
+def volumes_text(axes: str, shape: Sequence[int], regions: Iterable[tuple[slice, ...]]) -> str:
+    """Name the channels or time points of an image that are finished; empty if not one of several is.
+
+    Parameters
+    ----------
+    axes, shape
+        Axes and shape of the output.
+    regions
+        Finished regions, over all axes.
+
+    Examples
+    --------
+    >>> row = slice(0, 2), slice(0, 9)
+    >>> volumes_text("CYX", (2, 4, 9), [(slice(0, 1), slice(0, 4), slice(0, 9))])
+    'C 0'
+    >>> volumes_text("TYX", (5, 2, 9), [(slice(0, 2), *row), (slice(2, 3), slice(0, 1), slice(0, 9))])
+    'T 0 to 1 and a part of the next'
+    >>> volumes_text("TCYX", (2, 2, 2, 9), [(slice(0, 1), slice(0, 2), *row)])
+    '2 of 4 volumes'
+    """
+    leading = [number for number, name in enumerate(axes) if name not in SPATIAL]
+    done = np.zeros([shape[number] for number in leading], int)
+    for region in regions:
+        sizes = [part.stop - part.start for part in region]
+        done[tuple(region[number] for number in leading)] += math.prod(
+            size for number, size in enumerate(sizes) if number not in leading
+        )
+    whole = done == math.prod(size for number, size in enumerate(shape) if number not in leading)
+    if done.size == 1 or not whole.any():
+        return ""
+    several = [number for number in leading if shape[number] > 1]
+    count = int(whole.sum())
+    if len(several) > 1 or not whole.ravel()[:count].all():
+        text = f"{count} of {count_text(whole.size, 'volume')}"
+    else:
+        text = f"{axes[several[0]]} 0" + (f" to {count - 1}" if count > 1 else "")
+    return f"{text} and a part of the next" if done[~whole].any() else text
 
 
 def stopped_text(left: Sequence[ImageTask], *, anything: bool, kept: str = "") -> str:

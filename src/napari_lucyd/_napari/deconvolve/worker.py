@@ -23,6 +23,7 @@ from napari_lucyd._napari.deconvolve.task import (
     Stopped,
     method_text,
     stopped_text,
+    volumes_text,
 )
 from napari_lucyd._napari.deconvolve.to_zarr import worker as to_zarr
 from napari_lucyd._napari.layers.results import result_layers
@@ -114,10 +115,12 @@ def _run_in_memory(
         yield Note(f"Deconvolving {where} on {job.device.name}…", computing=True)
         # The comparison of methods is a part of the run.
         began = time.monotonic() - prepared
+        regions: list[tuple[slice, ...]] = []
         finished, stopped = 0, False
         try:
             for step in job.steps(should_stop):
                 finished += math.prod(part.stop - part.start for part in step.region)
+                regions.append(step.region)
                 # Both change during a run: tiles are halved when memory runs out, and iterations may stop
                 # early.
                 total = before + sum(later.step_count for _, _, _, later, *_ in planned[number:])
@@ -138,11 +141,14 @@ def _run_in_memory(
             yield Stopped(stopped_text(left, anything=complete > 0))
             return
         share = finished / math.prod(job.output_shape)
-        kept = f"Stopped after {percent_text(share)} of “{task.source.name}”."
+        kept, volumes = f"Stopped after {percent_text(share)} of “{task.source.name}”.", ""
+        if stopped and (volumes := volumes_text(job.axes, job.output_shape, regions)):
+            kept += f" Finished: {volumes}."
         try:
             finish = _finish(task, method, psf, job, region, began, not stopped, share, number)
             # The reason for the chosen method stays in sight after the run.
-            yield replace(finish, warnings=tuple(map(in_window_words, (*reasons, *finish.warnings))))
+            warnings = tuple(map(in_window_words, (*reasons, *finish.warnings)))
+            yield replace(finish, warnings=warnings, volumes=volumes)
             complete += 1
         except Exception as error:
             yield Failed(task, explain(error))

@@ -54,7 +54,7 @@ class RunView(QObject):
         self._messages: list[str] = []
         self._warnings: list[str] = []
         self._drawn = 0.0
-        self._keeping = False
+        self._keeping = self._notified = False
         footer.cancel.changed.connect(session.cancel)
         footer.stop_and_keep.changed.connect(self._on_stop_and_keep)
         footer.keep.changed.connect(self._on_keep)
@@ -76,7 +76,7 @@ class RunView(QObject):
 
     def _on_started(self) -> None:
         self._failures, self._messages, self._warnings = [], [], []
-        self._keeping = False
+        self._keeping = self._notified = False
         self._footer.show_run("Preparing…")
         # The messages of the last run, or "Ready.", are over.
         set_note(self._footer.status, "")
@@ -115,11 +115,15 @@ class RunView(QObject):
         complete = bool(session.results) and part is None and not broke_off
         footer.show_end(complete=complete, partial=part is not None)
         if part is not None and self._keeping:
+            # The run ends again when the layers of the finished part are there.
             self._on_keep()
+            return
         self._tell_all()
         footer.replace.native.setVisible(bool(session.earlier()))
         failed = bool(self._failures) or broke_off
-        notify_end(self._panel, session.seconds, footer.status.text(), problem=failed)
+        if not self._notified:
+            self._notified = True
+            notify_end(self._panel, session.seconds, footer.status.text(), problem=failed)
         footer.anyway.native.setVisible(bool(session.left_alone))
 
     def _run_anyway(self, *_: Any) -> None:
@@ -137,7 +141,12 @@ class RunView(QObject):
 
     def _on_keep(self, *_: Any) -> None:
         self._footer.hide_partial()
-        self._messages, self._warnings = ["Kept the finished part; the rest of the image is empty."], []
+        part = self._session.partial
+        named = f", {part.volumes}" if part is not None and part.volumes else ""
+        self._messages, self._warnings = (
+            [f"Kept the finished part{named}; the rest of the image is empty."],
+            [],
+        )
         self._session.keep_partial()
 
     def _on_discard(self, *_: Any) -> None:
