@@ -196,7 +196,7 @@ def test_a_verdict_leaves_room_for_all_numbers_and_the_tooltip_has_its_advice(wi
     for verdict, begin, advice in (
         (WORSE, "Worse than the image. T 1", "check the blur and the settings"),
         (BLUR_IN_DOUBT, "More than noise is left. T 1", "the PSF or blur may be wrong"),
-        (UNDECIDED, "The photons do not decide. T 1", "too few to say that the result is better"),
+        (UNDECIDED, "Photons do not decide. T 1", "too few to say that the result is better"),
     ):
         score._show(SimpleNamespace(verdict=verdict, summary=summary, held_out=0.5, blur="it"))
         assert line.shown.startswith(begin) and line.property("problem")

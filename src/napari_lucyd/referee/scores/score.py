@@ -51,7 +51,7 @@ WORSE = "Worse than the image: check the blur and the settings."
 """Verdict on a result that explains the unseen photons less than the image does."""
 BLUR_IN_DOUBT = "More than noise is left: the PSF or blur may be wrong, or the result too smooth."
 """Verdict on a result that leaves structure in the residual."""
-UNDECIDED = "The photons do not decide: too few to say that the result is better than the image."
+UNDECIDED = "Photons do not decide: too few to say that the result is better than the image."
 """Verdict on a result whose score is not above the image's by more than two standard errors."""
 
 _ABOVE_ONE = (
