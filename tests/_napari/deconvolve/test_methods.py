@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QFileDialog
 from scipy import ndimage
 
 import napari_lucyd as nl
+from napari_lucyd._napari.deconvolve.status.run_view import OWN_SAMPLE
 from napari_lucyd._napari.deconvolve.task import Failed
 from napari_lucyd._napari.layers.viewer import METADATA_KEY, is_psf
 from napari_lucyd._napari.psf.optics import MICROSCOPES
@@ -883,6 +884,11 @@ def test_automatic_is_told_of_before_the_run_and_compares_once(panel, ready, qtb
     assert any("lucyd-planes" in text for text in tried) and any("semi-blind" in text for text in tried)
     recipe = panel.session.results[0].metadata[METADATA_KEY]
     assert recipe["automatic"]["candidates"]
+    # The numbers beside it are those of the score.
+    assert "it explains" in panel.status.text() and OWN_SAMPLE in panel.status.toolTip()
+    panel.session.started.emit()
+    assert OWN_SAMPLE not in panel.status.toolTip()
+    panel.session.ended.emit()
     ready()
     assert (
         "Automatic takes" in panel.footer.estimate.text() and "chosen before." in panel.footer.estimate.text()

@@ -170,6 +170,7 @@ class Footer(QFrame):
         # A bar that moves by itself makes a software renderer compose the whole window at each step.
         self.progress.max, self.progress.value = 1, 0
         self.progress.native.setFormat(text)
+        self.status.setToolTip("")
 
     def hide_partial(self) -> None:
         """Take back the offer to keep the finished part."""
@@ -187,7 +188,8 @@ class Footer(QFrame):
             self.progress.native.setFormat("%p %")
 
     def show_ready(self) -> None:
-        """Empty the progress bar of an earlier run, and take back what it offered for its image."""
+        """Empty the progress bar of an earlier run, and take back what it offered and said for its image."""
+        self.status.setToolTip("")
         self.progress.max, self.progress.value = 1, 0
         self.anyway.native.hide()
         self.curve.show_points(())

@@ -15,12 +15,18 @@ from napari_lucyd._napari.deconvolve.planning import likely_model
 from napari_lucyd._napari.deconvolve.session import DeconvolveSession
 from napari_lucyd._napari.deconvolve.status.footer import Footer
 from napari_lucyd._napari.deconvolve.task import Failed, Finished, found_iterations
-from napari_lucyd._napari.widgets.layout import set_note
+from napari_lucyd._napari.widgets.layout import plain_tooltip, set_note
 from napari_lucyd._napari.workers.events import Advanced
 from napari_lucyd._napari.workers.notification import notify_end
 from napari_lucyd.text import duration_text, group_messages
 
 _MESSAGES = 4
+# Words of the reason for the method that Automatic chose, or for none.
+_COMPARED = "held-out photons"
+OWN_SAMPLE = (
+    "Automatic compared the methods on a sample of its own and, unless you gave the blur, with the blur of "
+    "that sample. So its numbers differ from those of Score."
+)
 # Tiles may finish faster than anyone can read.
 REDRAW_SECONDS = 0.2
 
@@ -165,3 +171,5 @@ class RunView(QObject):
         if lines:
             problem = bool(self._failures) or self._session.has_failed
             set_note(self._footer.status, "\n".join(lines), problem=problem)
+            compared = any(_COMPARED in line for line in lines)
+            self._footer.status.setToolTip(plain_tooltip(OWN_SAMPLE) if compared else "")
