@@ -31,6 +31,7 @@ from napari_lucyd._napari.workers import torch_loading
 from napari_lucyd._napari.workers.events import Advanced, RunError, Stop
 from napari_lucyd.deconvolution import RichardsonLucy, SemiBlind, Wiener
 from napari_lucyd.deconvolution.classical.methods import MOST_ITERATIONS
+from napari_lucyd.deconvolution.method_choice import MethodChoice
 from napari_lucyd.models.catalogue import DEFAULT_MODEL
 
 
@@ -369,7 +370,8 @@ def test_the_examination_tells_whether_automatic_compares_methods():
         return SimpleNamespace(poisson=poisson, recommendation=wanted, channels=())
 
     task = SimpleNamespace(parameters=Parameters(method="auto"))
-    entries = [Estimate(task, None, compares=True)]
+    job = SimpleNamespace()
+    entries = [Estimate(task, job)]
     sharp, averaged, photons = channel(False, None), channel(False), channel(True)
     assert choice_text(entries, None) == choice_text(entries, photons) == COMPARES
     assert choice_text(entries, photons, running=True) == COMPARES_NOW
@@ -378,5 +380,6 @@ def test_the_examination_tells_whether_automatic_compares_methods():
     # One channel with photon noise is enough, and of several images only one is examined.
     assert choice_text(entries, SimpleNamespace(channels=(averaged, photons))) == COMPARES
     assert choice_text(entries * 2, averaged) == COMPARES
-    assert "before" in choice_text([Estimate(task, None)], averaged)
-    assert choice_text([Estimate(SimpleNamespace(parameters=Parameters(method="lucyd")), None)], None) == ""
+    assert choice_text([Estimate(task, job, choice=MethodChoice(SemiBlind()))], averaged).endswith("before.")
+    assert choice_text([Estimate(task, None, error="No image.")], averaged) == ""
+    assert choice_text([Estimate(SimpleNamespace(parameters=Parameters(method="lucyd")), job)], None) == ""
