@@ -738,7 +738,7 @@ def test_a_cancel_is_heard_within_an_iteration(monkeypatch):
 
     job = plan(image(12, 9), nl.RichardsonLucy(spot(2), num_iter=1000, total_variation=0.01))
     job.measure()
-    with pytest.raises(Cancelled, match="0 of 1 volumes"):
+    with pytest.raises(Cancelled, match=r"0 of 1 volume\."):
         list(job.steps(should_stop))
     assert polls == 13
 

@@ -132,11 +132,14 @@ class Session(QObject):
         self._done = self.has_failed = False
         self._progress = None
         self._stop = Stop()
-        named = _Named(work, *arguments, self._stop)
+        # Without the arguments: napari keeps the function of a window that was closed.
+        named = _Named(work)
         named.words = f"{self._activity} (napari-lucyd)"
         # Unless they are ignored, napari shows errors as notifications with their traceback.
         self._worker = create_worker(
             named,
+            *arguments,
+            self._stop,
             _start_thread=False,
             _worker_class=ClosingWorker,
             _ignore_errors=ignore_errors,
