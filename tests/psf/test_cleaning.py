@@ -76,7 +76,7 @@ def measured(psf, light, offset=100.0, noise=3.0):
     return random.poisson(psf / psf.max() * light) + random.normal(offset, noise, psf.shape)
 
 
-@pytest.mark.parametrize("shape", [(15, 15, 15), (9, 31, 31), (61, 63, 63), (31, 31)])
+@pytest.mark.parametrize("shape", [(15, 15, 15), (9, 31, 31), (31, 41, 41), (31, 31)])
 @pytest.mark.parametrize("numerical_aperture", [0.1, 0.5, 1.2])
 def test_a_psf_looks_like_a_point_computed_or_measured_and_cut_off_its_middle(shape, numerical_aperture):
     for step in (0.1, 0.3):
