@@ -287,11 +287,14 @@ def test_a_cancel_in_the_second_volume_keeps_the_first_and_says_so_once(
         assert "Stopped after 33 % of “image 0”. Finished: T 0." in panel.status.text()
         panel.footer.keep.native.click()
     qtbot.waitUntil(lambda: not panel.session.is_running and bool(panel.session.results), timeout=10_000)
-    assert panel.status.text() == "Kept the finished part, T 0; the rest of the image is empty."
+    # The second volume may end, with fewer iterations, before the cancel is heard.
+    output = panel.session.results[0].data
+    finished = 2 if keeping and np.isfinite(output[1]).all() else 1
+    assert np.isfinite(output[:finished]).all() and np.isnan(output[finished:]).all()
+    where = "T 0" if finished == 1 else "T 0 to 1"
+    assert panel.status.text() == f"Kept the finished part, {where}; the rest of the image is empty."
     told = [note.message for note in notification_manager.records if "Inconsistent units" not in note.message]
-    assert len(told) == 1 and "T 0" in told[0] and panel.footer.run.enabled
-    assert np.isfinite(panel.session.results[0].data[0]).all()
-    assert np.isnan(panel.session.results[0].data[1:]).all()
+    assert len(told) == 1 and where in told[0] and panel.footer.run.enabled
 
 
 def test_a_layer_that_cannot_be_the_psf_is_refused_in_words(panel, add_image, classical, ready, spot):
