@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from napari_lucyd.deconvolution import Cancelled, deconvolve, plan
-from napari_lucyd.deconvolution.learned import pipeline
+from napari_lucyd.deconvolution.learned import pipeline, small_blocks
 from napari_lucyd.deconvolution.learned.small_blocks import SmallBlocks
 from napari_lucyd.inference.lucyd import cpu
 
@@ -17,8 +17,9 @@ PARTS = ("output", "correction_mask", "update_term")
 
 
 @pytest.fixture
-def threads():
-    """Two threads, however many cores there are."""
+def threads(monkeypatch):
+    """Two threads, however many cores there are, also for a short series."""
+    monkeypatch.setattr(small_blocks, "_FEW_BLOCKS", 8)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield

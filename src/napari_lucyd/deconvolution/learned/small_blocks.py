@@ -18,7 +18,7 @@ from napari_lucyd.networks.network import Network
 # More threads wait for Python's lock: a third of a small block's time is spent in Python.
 _MOST_THREADS = 4
 # With fewer blocks, another prepared network takes longer than it saves.
-_FEW_BLOCKS = 8
+_FEW_BLOCKS = 32
 
 Result = TypeVar("Result")
 
